@@ -1,0 +1,49 @@
+# `make` alone lists what there is.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.made
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test check format lock clean
+
+help: ## list what there is
+	@echo "Holdfast: conversations and approvals that survive anything"
+	@echo
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+env: $(STAMP) ## make the environment in .venv, if it is not there
+
+$(STAMP): requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else \
+	  "Holdfast needs Python 3.11 or newer; %s is %d.%d. Say which to use: make PYTHON=python3.12 ..." % (sys.executable, v[0], v[1]))'
+	@echo "Making the environment in $(VENV) (once; about a minute) ..."
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@touch $@
+
+demo: $(STAMP) ## the main job: ask, pause for a person, kill -9, approve, go on
+	@$(BIN)/python -m app.demo
+
+test: $(STAMP) ## the fast suite: memory, a SQLite file, a real PostgreSQL
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -q
+
+check: $(STAMP) ## format, lint, strict types, import layers
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(STAMP) ## put the code into its format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: $(STAMP) ## resolve the dependencies anew into requirements.lock
+	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --extra postgres --group dev --output-file requirements.lock pyproject.toml
+	@rm -rf $(VENV)-lock
+
+clean: ## remove the environment and every cache
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
