@@ -1,0 +1,91 @@
+"""The agent: one turn as a LangGraph graph."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool
+from langchain_core.tools import tool as as_tool
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.config import get_config
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+
+from graph.models import chat_model
+from graph.nodes import after_model, before_model, model_node, tool_node
+from graph.settle import settle_node
+from graph.state import State
+from graph.tools import shop_tools
+
+Agent: TypeAlias = CompiledStateGraph[State, None, State, State]
+
+PROMPT = (
+    "You help the customers of a small shop. Look an order up before you act on it. Refunds and mails are approved by "
+    "a person first; if one is refused, accept that and say so."
+)
+
+
+def build_graph(
+    *,
+    model: BaseChatModel | str | None = None,
+    tools: Sequence[BaseTool | Callable[..., Any]] | None = None,
+    prompt: str | None = None,
+    checkpointer: BaseCheckpointSaver[Any] | None = None,
+) -> Agent:
+    """Build the agent.
+
+    Args:
+        model: a chat model, or the name of one; the offline model by default.
+        tools: what the model may call; the example shop by default. `needs_approval` marks those that ask a person.
+        prompt: what the model is told before every conversation; it is not kept in the thread.
+        checkpointer: where threads live. Pauses need one; `langgraph dev` brings its own.
+
+    Returns:
+        A compiled graph over `State`, for `invoke`, `ainvoke` and the streams. A pause is answered with
+        `Command(resume={interrupt_id: answer})`; an interrupt id that is not pending is an error.
+
+    Raises:
+        ValueError: no model has this name, or two tools have the same name.
+    """
+    chosen = chat_model(model or "offline") if model is None or isinstance(model, str) else model
+    if prompt is None and tools is None:
+        prompt = PROMPT
+    named = _by_name(shop_tools() if tools is None else tools)
+    bound = chosen.bind_tools(list(named.values())) if named else chosen
+
+    builder = StateGraph(State)
+    builder.add_node("model", model_node(bound, prompt))
+    builder.add_node("tool", tool_node(named, _now))
+    builder.add_node("settle", settle_node(named, running_saver, _now))
+    builder.add_conditional_edges(START, before_model)
+    builder.add_edge("settle", "model")
+    builder.add_conditional_edges("model", after_model, ["tool", END])
+    builder.add_edge("tool", "model")
+    # A late answer to a pause that is gone is an error; without this LangGraph takes it silently.
+    strict: RunnableConfig = {"configurable": {"__pregel_strict_resume": True}}
+    return builder.compile(checkpointer=checkpointer, name="holdfast").with_config(strict)
+
+
+def _by_name(tools: Sequence[BaseTool | Callable[..., Any]]) -> dict[str, BaseTool]:
+    named: dict[str, BaseTool] = {}
+    for item in tools:
+        tool = item if isinstance(item, BaseTool) else as_tool(item)
+        if tool.name in named:
+            raise ValueError(f"Two tools are named {tool.name!r}; the model could not tell them apart.")
+        named[tool.name] = tool
+    return named
+
+
+def running_saver() -> BaseCheckpointSaver[Any] | None:
+    saver: BaseCheckpointSaver[Any] | None = get_config()["configurable"].get("__pregel_checkpointer")
+    return saver
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+# For langgraph.json: the server brings the checkpointer.
+graph = build_graph()

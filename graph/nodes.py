@@ -1,0 +1,208 @@
+"""The model's step and one tool call's step. What is decided is written once; only the I/O has an async twin."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import AIMessage, AnyMessage, SystemMessage, ToolCall, ToolMessage
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.tools import BaseTool, ToolException
+from langgraph.errors import GraphBubbleUp, GraphInterrupt, is_invalid_resume
+from langgraph.types import Command, Send
+from typing_extensions import TypedDict
+
+from graph.approval import Answer, Approve, Edit, Policy, Reject, Respond, approval_policy, ask
+from graph.arguments import arguments_problem
+from graph.calls import Call, calls_of, unsettled, with_unique_ids
+from graph.state import State
+
+# Where a ToolMessage says who decided about its call: additional_kwargs["approval"] =
+# {"decision", "by", "at"} and, where the call was edited, "args": what ran in place of what the model wrote.
+APPROVAL = "approval"
+
+Update = dict[str, Any] | Command[Any]
+
+
+class ToolTask(TypedDict):
+    """What one tool task gets: a call, and the id of the message that made it."""
+
+    call: Call
+    message_id: str
+
+
+# --- where a turn goes next ---
+
+
+def before_model(state: State) -> Literal["settle", "model", "__end__"]:
+    """A run starts with the model, unless calls in the history still lack an answer, or nothing was said at all."""
+    if not state["messages"]:
+        return "__end__"
+    return "settle" if unsettled(state["messages"]) else "model"
+
+
+def after_model(state: State) -> list[Send] | Literal["__end__"]:
+    """One task for each call of the message that the model has just written; the turn ends where there is none."""
+    message = state["messages"][-1]
+    if not isinstance(message, AIMessage) or not calls_of(message):
+        return "__end__"
+    return [Send("tool", ToolTask(call=call, message_id=message.id or "")) for call in calls_of(message)]
+
+
+# --- the model ---
+
+
+def model_node(model: Runnable[LanguageModelInput, AIMessage], prompt: str | None) -> Runnable[State, Update]:
+    """Ask the model, with the prompt in front of the thread; the prompt itself is not kept in the thread."""
+    system = [SystemMessage(prompt)] if prompt else []
+
+    def seen(messages: Sequence[AnyMessage]) -> list[AnyMessage] | None:
+        # None: somebody changed the state by hand, and calls lack an answer. The model must not see that.
+        return None if unsettled(messages) else [*system, *messages]
+
+    def written(message: AIMessage) -> Update:
+        return {"messages": [with_unique_ids(message)]}
+
+    def step(state: State, config: RunnableConfig) -> Update:
+        messages = seen(state["messages"])
+        return Command(goto="settle") if messages is None else written(model.invoke(messages, config))
+
+    async def astep(state: State, config: RunnableConfig) -> Update:
+        messages = seen(state["messages"])
+        return Command(goto="settle") if messages is None else written(await model.ainvoke(messages, config))
+
+    return RunnableLambda(step, astep, name="model")
+
+
+# --- one tool call ---
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A call that may run, and what a person decided about it."""
+
+    tool: BaseTool
+    call: ToolCall
+    approval: dict[str, Any] | None = None
+
+
+def tool_node(tools: Mapping[str, BaseTool], clock: Callable[[], datetime]) -> Runnable[ToolTask, Update]:
+    """Answer one call: check it, ask a person if the tool wants that, run it. Ends in an answer or a pause."""
+
+    def step(task: ToolTask, config: RunnableConfig) -> Update:
+        ready = _prepare(task["call"], tools, clock)
+        if isinstance(ready, ToolMessage):
+            return {"messages": [ready]}
+        try:
+            result = ready.tool.invoke(ready.call, config)
+        except Exception as error:  # noqa: BLE001 - whatever a tool raises, its call gets an answer
+            result = _failure(ready, error)
+        return _result(ready, result)
+
+    async def astep(task: ToolTask, config: RunnableConfig) -> Update:
+        ready = _prepare(task["call"], tools, clock)
+        if isinstance(ready, ToolMessage):
+            return {"messages": [ready]}
+        try:
+            result = await ready.tool.ainvoke(ready.call, config)
+        except Exception as error:  # noqa: BLE001 - whatever a tool raises, its call gets an answer
+            result = _failure(ready, error)
+        return _result(ready, result)
+
+    return RunnableLambda(step, astep, name="tool")
+
+
+def _prepare(call: Call, tools: Mapping[str, BaseTool], clock: Callable[[], datetime]) -> _Ready | ToolMessage:
+    """The call as it may run, or the answer to one that may not."""
+    if call["type"] == "invalid_tool_call":
+        reason = f" ({call['error'].strip()})" if call["error"] else ""
+        return error_message(call, f"Not run: the arguments are not valid JSON{reason}. Write the call again.")
+    tool = tools.get(call["name"])
+    if tool is None:
+        known = f"The tools are: {', '.join(tools)}." if tools else "There are no tools."
+        return error_message(call, f"Not run: there is no tool '{call['name']}'. {known}")
+    # Before a person is asked, who should not have to read a call that cannot run.
+    if problem := arguments_problem(tool, call["args"]):
+        return error_message(call, f"Not run: the arguments do not fit {tool.name}: {problem}.")
+    policy = approval_policy(tool)
+    return _Ready(tool, call) if policy is None else _decide(tool, policy, call, clock)
+
+
+def _decide(tool: BaseTool, policy: Policy, call: ToolCall, clock: Callable[[], datetime]) -> _Ready | ToolMessage:
+    answer = ask(tool, policy, call)
+    approval = _record(answer, clock)
+    match answer:
+        case Approve():
+            return _Ready(tool, call, approval)
+        case Edit():
+            args = answer.edited_action.args
+            return _Ready(tool, ToolCall(**{**call, "args": args}), {**approval, "args": args})
+        case Reject():
+            reason = f"The reason given: {answer.message}" if answer.message else "No reason was given."
+            text = f"Not run: a person refused this call. {reason} Do not make it again unless the user asks for it."
+            return error_message(call, text, approval)
+        case Respond():
+            return ToolMessage(
+                answer.message, name=call["name"], tool_call_id=call["id"], additional_kwargs={APPROVAL: approval}
+            )
+
+
+def _record(answer: Answer, clock: Callable[[], datetime]) -> dict[str, Any]:
+    at = answer.at or clock().astimezone(UTC).isoformat(timespec="seconds")
+    return {"decision": answer.type, "by": answer.by, "at": at}
+
+
+def _failure(ready: _Ready, error: Exception) -> ToolMessage:
+    """The answer to a call whose tool raised. What LangGraph itself raises goes on its way."""
+    if isinstance(error, GraphInterrupt) and ready.approval is not None:
+        # One pause a task: a late second click on the approval would answer this other question unseen.
+        text = f"{ready.tool.name} asked a question of its own after it was approved, and stopped there. A tool that "
+        return error_message(ready.call, text + "needs approval cannot pause a second time.")
+    if isinstance(error, GraphBubbleUp) or is_invalid_resume(error):
+        raise error
+    text = str(error) if isinstance(error, ToolException) else f"{type(error).__name__}: {error}"
+    return error_message(ready.call, f"{ready.tool.name} failed. {text}")
+
+
+def _result(ready: _Ready, result: Any) -> Update:
+    if isinstance(result, Command):
+        return _command_result(ready, result)
+    if not isinstance(result, ToolMessage):
+        result = ToolMessage(str(result), name=ready.tool.name, tool_call_id=ready.call["id"])
+    return {"messages": [_signed(ready, result)]}
+
+
+def _command_result(ready: _Ready, command: Command[Any]) -> Update:
+    """A tool may answer with a Command if its messages contain the answer to its call."""
+    update = command.update if isinstance(command.update, dict) else {}
+    messages = update.get("messages", [])
+    if not any(isinstance(m, ToolMessage) and m.tool_call_id == ready.call["id"] for m in messages):
+        text = f"{ready.tool.name} changed the state without answering its call; nothing of that was kept."
+        return {"messages": [_signed(ready, error_message(ready.call, text))]}
+    signed = [_signed(ready, m) if isinstance(m, ToolMessage) else m for m in messages]
+    return Command(graph=command.graph, goto=command.goto, resume=command.resume, update={**update, "messages": signed})
+
+
+def _signed(ready: _Ready, message: ToolMessage) -> ToolMessage:
+    """The tool's message with what a person decided; of an edited call, the model is told what ran."""
+    if ready.approval is None:
+        return message
+    content = message.content
+    if "args" in ready.approval:
+        note = f"A person changed this call; it ran with the arguments {json.dumps(ready.approval['args'])}. Result:"
+        content = f"{note}\n{content}" if isinstance(content, str) else [{"type": "text", "text": note}, *content]
+    kwargs = {**message.additional_kwargs, APPROVAL: ready.approval}
+    return message.model_copy(update={"content": content, "additional_kwargs": kwargs})
+
+
+def error_message(call: Call, text: str, approval: dict[str, Any] | None = None) -> ToolMessage:
+    """An answer to a call that says what went wrong."""
+    return ToolMessage(
+        text,
+        name=call["name"],
+        tool_call_id=call["id"],
+        status="error",
+        additional_kwargs={} if approval is None else {APPROVAL: approval},
+    )

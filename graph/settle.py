@@ -1,0 +1,170 @@
+"""The step that makes a thread whole before the model sees it: no call without its answer.
+
+When a new message arrives while calls are pending, LangGraph drops the unfinished step. Results of calls that did
+finish then exist only as pending writes of the checkpoint on which the run had paused. This step finds them there,
+closes the other calls with the truth about them, and puts each answer directly behind the message that asked.
+"""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from langchain_core.messages import AIMessage, AnyMessage, RemoveMessage, ToolMessage
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.tools import BaseTool
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.checkpoint.serde.types import INTERRUPT, TASKS
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
+from langgraph.types import Interrupt, Send
+
+from graph.approval import approval_policy
+from graph.calls import Call, settled, unsettled
+from graph.nodes import Update, error_message
+from graph.state import State
+
+# Older checkpoints are not looked at: nobody waits for a thread that has dangled for so long, and each is a query.
+_FURTHEST = 50
+
+# Asks for checkpoints by yielding their config; whoever drives it does the I/O, with or without `await`.
+Search: TypeAlias = Generator[RunnableConfig, CheckpointTuple | None, "Found"]
+
+WAITING = (
+    "Not run: this call was waiting for a person's approval when the conversation went on without an answer. "
+    "The request is closed."
+)
+NEVER_MADE = "Not run: the conversation went on before this call was made."
+IN_DOUBT = (
+    "No result: the run ended while this call was being made, so nobody knows whether it took effect. "
+    "Check before making it again."
+)
+
+
+@dataclass
+class Found:
+    """What the checkpoints before this run say about calls, by (id of the message that asked, id of the call)."""
+
+    results: dict[tuple[str, str], ToolMessage] = field(default_factory=dict)
+    waiting: set[tuple[str, str]] = field(default_factory=set)
+    # Ids of the messages whose calls were handed out to tool tasks.
+    started: set[str] = field(default_factory=set)
+
+
+def settle_node(
+    tools: Mapping[str, BaseTool],
+    saver_of_run: Callable[[], BaseCheckpointSaver[Any] | None],
+    clock: Callable[[], datetime],
+) -> Runnable[State, Update]:
+    """Answer every open call of the thread, with one checkpoint."""
+
+    def whole(messages: Sequence[AnyMessage], found: Found) -> Update:
+        # Ids and order stay, so this is the same thread with the gaps closed. Only a new list can fill a gap.
+        return {"messages": [RemoveMessage(id=REMOVE_ALL_MESSAGES), *_whole(messages, found, tools, clock)]}
+
+    def step(state: State, config: RunnableConfig) -> Update:
+        saver, search = saver_of_run(), find_results(state["messages"], config)
+        try:
+            wanted = next(search)
+            while True:
+                wanted = search.send(saver.get_tuple(wanted) if saver is not None else None)
+        except StopIteration as end:
+            return whole(state["messages"], end.value)
+
+    async def astep(state: State, config: RunnableConfig) -> Update:
+        saver, search = saver_of_run(), find_results(state["messages"], config)
+        try:
+            wanted = next(search)
+            while True:
+                wanted = search.send(await saver.aget_tuple(wanted) if saver is not None else None)
+        except StopIteration as end:
+            return whole(state["messages"], end.value)
+
+    return RunnableLambda(step, astep, name="settle")
+
+
+def _whole(
+    messages: Sequence[AnyMessage], found: Found, tools: Mapping[str, BaseTool], clock: Callable[[], datetime]
+) -> list[AnyMessage]:
+    def answer(message: AIMessage, call: Call) -> ToolMessage:
+        key = (message.id or "", call["id"] or "")
+        if key in found.results:
+            return found.results[key]
+        if key in found.waiting:
+            at = clock().astimezone(UTC).isoformat(timespec="seconds")
+            return error_message(call, WAITING, {"decision": "closed", "by": None, "at": at})
+        return error_message(call, IN_DOUBT if may_have_run(message, call) else NEVER_MADE)
+
+    def may_have_run(message: AIMessage, call: Call) -> bool:
+        tool = tools.get(call["name"] or "")
+        # A call that needs an approval and has no pause on record was cut off before it could ask.
+        return message.id in found.started and tool is not None and approval_policy(tool) is None
+
+    return settled(messages, answer)
+
+
+def find_results(messages: Sequence[AnyMessage], config: RunnableConfig) -> Search:
+    """Walk back from this run's first checkpoint to those on which the open calls were handed out.
+
+    That is two steps (the input, and its merge into the state), and more if an earlier run died before this node was
+    through. Yields the config of each checkpoint that it needs, and is sent the checkpoint, or None if there is none.
+    """
+    found = Found()
+    wanted = {asked.message.id or "" for asked in unsettled(messages) if asked.open}
+    tuple_ = yield from _before_this_run(config)
+    for _ in range(_FURTHEST):
+        if tuple_ is None or not wanted:
+            break
+        then: list[AnyMessage] = tuple_.checkpoint["channel_values"].get("messages", [])
+        if wanted.isdisjoint(message.id for message in then):
+            break
+        for message_id in _handed_out(tuple_) & wanted:
+            _read_writes(found, message_id, tuple_)
+            wanted.discard(message_id)
+        tuple_ = (yield tuple_.parent_config) if tuple_.parent_config else None
+    return found
+
+
+def _before_this_run(
+    config: RunnableConfig,
+) -> Generator[RunnableConfig, CheckpointTuple | None, CheckpointTuple | None]:
+    """The checkpoint that this run went on from; None on a new thread or without a saver."""
+    own = config["configurable"]
+    thread_id = str(own.get("thread_id", ""))
+    # The namespace of the graph, without the task: "" for the root graph, "agent:1f.." inside another one.
+    namespace = own.get("checkpoint_ns", "").rpartition("|")[0]
+    current = own.get("checkpoint_map", {}).get(namespace)
+    if not thread_id or current is None:
+        return None
+
+    def at(checkpoint_id: str | None) -> RunnableConfig:
+        place = {"thread_id": thread_id, "checkpoint_ns": namespace}
+        return {"configurable": place if checkpoint_id is None else {**place, "checkpoint_id": checkpoint_id}}
+
+    tuple_ = yield at(current)
+    if tuple_ is None:
+        # The checkpoint of the input is still being written (durability "async") or will not be ("exit"). What it
+        # stands on is what the caller addressed, or the newest one.
+        addressed = config.get("metadata", {}).get("checkpoint_id") if namespace == "" else None
+        tuple_ = yield at(addressed)
+    if tuple_ is None or tuple_.checkpoint["id"] != current:
+        return tuple_
+    return (yield tuple_.parent_config) if tuple_.parent_config else None
+
+
+def _handed_out(tuple_: CheckpointTuple) -> set[str]:
+    """The ids of the messages whose calls are the tasks of this checkpoint: one, or none."""
+    sends = tuple_.checkpoint["channel_values"].get(TASKS, [])
+    return {str(send.arg.get("message_id")) for send in sends if isinstance(send, Send) and send.node == "tool"}
+
+
+def _read_writes(found: Found, message_id: str, tuple_: CheckpointTuple) -> None:
+    found.started.add(message_id)
+    for _, channel, value in tuple_.pending_writes or []:
+        if channel == "messages":
+            for message in value if isinstance(value, list) else [value]:
+                if isinstance(message, ToolMessage):
+                    found.results[message_id, message.tool_call_id] = message
+        elif channel == INTERRUPT:
+            for pause in value if isinstance(value, Sequence) else [value]:
+                if isinstance(pause, Interrupt) and isinstance(pause.value, dict):
+                    found.waiting.add((message_id, str(pause.value.get("tool_call_id"))))

@@ -1,0 +1,162 @@
+"""The example tools: a small shop in a SQLite file, so that what an agent does can be seen and counted."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from langchain_core.tools import BaseTool, ToolException, tool
+
+from graph.approval import needs_approval
+
+_SCHEMA = """
+CREATE TABLE orders (
+  order_id INTEGER PRIMARY KEY, customer TEXT NOT NULL, item TEXT NOT NULL, cents INTEGER NOT NULL
+);
+CREATE TABLE refunds (
+  refund_id INTEGER PRIMARY KEY, order_id INTEGER NOT NULL UNIQUE REFERENCES orders, cents INTEGER NOT NULL,
+  reason TEXT NOT NULL, refunded_at TEXT NOT NULL
+);
+CREATE TABLE outbox (
+  mail_id INTEGER PRIMARY KEY, recipient TEXT NOT NULL, subject TEXT NOT NULL, body TEXT NOT NULL, sent_at TEXT NOT NULL
+);
+"""
+_ORDERS = [
+    (1001, "Ada", "brass calculator", 4900),
+    (1002, "Ada", "box of punched cards", 1250),
+    (1003, "Grace", "moth in a frame", 3300),
+    (1004, "Grace", "nanosecond of wire", 100),
+    (1005, "Alan", "chained mug", 1800),
+]
+
+
+def default_shop() -> Path:
+    """Where the shop lies: HOLDFAST_SHOP, or shop.db in the working directory."""
+    return Path(os.environ.get("HOLDFAST_SHOP", "shop.db"))
+
+
+class Shop:
+    """The shop's database. Each call opens and closes its own connection, so threads and processes can share the file.
+
+    The file is made and filled when it is first needed.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    def order(self, order_id: int) -> str:
+        """One order in one line. Raises ToolException if there is none of this number."""
+        with self._open() as shop:
+            return _line(_order(shop, order_id))
+
+    def orders_of(self, customer: str) -> str:
+        """A customer's orders, one a line; the name in any case."""
+        with self._open() as shop:
+            rows = shop.execute(
+                f"{_SELECT} WHERE lower(customer) = lower(?) ORDER BY o.order_id", [customer]
+            ).fetchall()
+        return "\n".join(map(_line, rows)) or f"No customer named {customer} has ordered anything."
+
+    def refund(self, order_id: int, reason: str) -> str:
+        """Refund an order in full. Raises ToolException if it is unknown or was refunded before."""
+        with self._open() as shop:
+            order = _order(shop, order_id)
+            if order["refunded_at"]:
+                raise ToolException(f"Order {order_id} was already refunded at {order['refunded_at']}.")
+            row = (order_id, order["cents"], reason, _now())
+            shop.execute("INSERT INTO refunds (order_id, cents, reason, refunded_at) VALUES (?, ?, ?, ?)", row)
+        return f"Order {order_id} is refunded: {_money(order['cents'])} go back to {order['customer']}."
+
+    def mail(self, to: str, subject: str, body: str) -> str:
+        """Put a mail in the outbox."""
+        with self._open() as shop:
+            row = (to, subject, body, _now())
+            shop.execute("INSERT INTO outbox (recipient, subject, body, sent_at) VALUES (?, ?, ?, ?)", row)
+        return f"The mail to {to} is sent: {subject}"
+
+    def count(self, table: str) -> int:
+        """How many rows `orders`, `refunds` or `outbox` has."""
+        if table not in {"orders", "refunds", "outbox"}:
+            raise ValueError(f"The shop has no table {table!r}.")
+        with self._open() as shop:
+            return int(shop.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 - one of three
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """A connection inside one write transaction, so that a check and what follows from it are one."""
+        # Ten seconds: longer than any of these transactions takes, even with many processes at the file.
+        shop = sqlite3.connect(self.path, timeout=10, isolation_level=None)
+        shop.row_factory = sqlite3.Row
+        try:
+            shop.execute("BEGIN IMMEDIATE")
+            _make(shop)
+            yield shop
+            shop.execute("COMMIT")
+        finally:
+            shop.close()  # rolls back what was not committed
+
+
+def shop_tools(path: Path | str | None = None) -> list[BaseTool]:
+    """The tools of the shop at `path`: two that look things up, and two that change the world and ask first."""
+    shop = Shop(default_shop() if path is None else path)
+
+    @tool
+    def find_order(order_id: int) -> str:
+        """Look up one order by its number: who ordered what, the price, and whether it was refunded."""
+        return shop.order(order_id)
+
+    @tool
+    def list_orders(customer: str) -> str:
+        """List all orders of a customer, by first name."""
+        return shop.orders_of(customer)
+
+    @needs_approval(description="Refund order {order_id} in full")
+    @tool
+    def refund_order(order_id: int, reason: str = "") -> str:
+        """Refund an order in full. An order can be refunded once."""
+        return shop.refund(order_id, reason)
+
+    @needs_approval(description="Send a mail to {to}: {subject}")
+    @tool
+    def send_mail(to: str, subject: str, body: str) -> str:
+        """Send a mail to a customer."""
+        return shop.mail(to, subject, body)
+
+    return [find_order, list_orders, refund_order, send_mail]
+
+
+_SELECT = (
+    "SELECT o.order_id, o.customer, o.item, o.cents, r.refunded_at "
+    "FROM orders o LEFT JOIN refunds r ON r.order_id = o.order_id"
+)
+
+
+def _make(shop: sqlite3.Connection) -> None:
+    # Inside the write transaction: of several processes that come first, one makes the tables and the others see them.
+    if shop.execute("SELECT 1 FROM sqlite_master WHERE name = 'orders'").fetchone():
+        return
+    for statement in _SCHEMA.split(";"):
+        shop.execute(statement)
+    shop.executemany("INSERT INTO orders (order_id, customer, item, cents) VALUES (?, ?, ?, ?)", _ORDERS)
+
+
+def _order(shop: sqlite3.Connection, order_id: int) -> sqlite3.Row:
+    row: sqlite3.Row | None = shop.execute(f"{_SELECT} WHERE o.order_id = ?", [order_id]).fetchone()
+    if row is None:
+        raise ToolException(f"There is no order {order_id}.")
+    return row
+
+
+def _line(order: sqlite3.Row) -> str:
+    refunded = f"refunded at {order['refunded_at']}" if order["refunded_at"] else "not refunded"
+    return f"Order {order['order_id']}: {order['customer']}, {order['item']}, {_money(order['cents'])}, {refunded}."
+
+
+def _money(cents: int) -> str:
+    return f"{cents // 100}.{cents % 100:02d} EUR"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
