@@ -61,7 +61,7 @@ def build_graph(
     builder.add_node("settle", settle_node(named, running_saver, _now))
     builder.add_conditional_edges(START, before_model)
     builder.add_edge("settle", "model")
-    builder.add_conditional_edges("model", after_model, ["tool", END])
+    builder.add_conditional_edges("model", after_model, ["tool", "settle", END])
     builder.add_edge("tool", "model")
     # A late answer to a pause that is gone is an error; without this LangGraph takes it silently.
     strict: RunnableConfig = {"configurable": {"__pregel_strict_resume": True}}

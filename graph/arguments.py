@@ -55,7 +55,9 @@ def _names(tool: BaseTool) -> tuple[set[str], list[str], bool]:
     if model is None:
         return names, required, schema.get("additionalProperties") is not False
     # Both names of an aliased argument: the model takes either, or says so itself.
-    return names | set(model.model_fields), required, model.model_config.get("extra") == "allow"
+    for name, declared in model.model_fields.items():
+        names |= {name, declared.alias or name, str(declared.validation_alias or name)}
+    return names, required, model.model_config.get("extra") == "allow"
 
 
 def _sentence(loc: tuple[int | str, ...], kind: str, message: str) -> str:

@@ -1,13 +1,14 @@
 """The model's step and one tool call's step. What is decided is written once; only the I/O has an async twin."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from langchain_core.language_models import LanguageModelInput
-from langchain_core.messages import AIMessage, AnyMessage, SystemMessage, ToolCall, ToolMessage
+from langchain_core.messages import AIMessage, SystemMessage, ToolCall, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.errors import GraphBubbleUp, GraphInterrupt, is_invalid_resume
@@ -16,7 +17,7 @@ from typing_extensions import TypedDict
 
 from graph.approval import Answer, Approve, Edit, Policy, Reject, Respond, approval_policy, ask
 from graph.arguments import arguments_problem
-from graph.calls import Call, calls_of, unsettled, with_unique_ids
+from graph.calls import Call, unsettled, with_unique_ids
 from graph.state import State
 
 # Where a ToolMessage says who decided about its call: additional_kwargs["approval"] =
@@ -43,12 +44,18 @@ def before_model(state: State) -> Literal["settle", "model", "__end__"]:
     return "settle" if unsettled(state["messages"]) else "model"
 
 
-def after_model(state: State) -> list[Send] | Literal["__end__"]:
+def after_model(state: State) -> list[Send] | Literal["settle", "__end__"]:
     """One task for each call of the message that the model has just written; the turn ends where there is none."""
-    message = state["messages"][-1]
-    if not isinstance(message, AIMessage) or not calls_of(message):
-        return "__end__"
-    return [Send("tool", ToolTask(call=call, message_id=message.id or "")) for call in calls_of(message)]
+    messages = state["messages"]
+    match unsettled(messages):
+        case []:
+            return "__end__"
+        case [asked] if asked.message is messages[-1]:
+            message_id = asked.message.id or ""
+            return [Send("tool", ToolTask(call=call, message_id=message_id)) for call in asked.calls]
+        case _:
+            # The model was not asked, because somebody left calls open by hand.
+            return "settle"
 
 
 # --- the model ---
@@ -58,22 +65,21 @@ def model_node(model: Runnable[LanguageModelInput, AIMessage], prompt: str | Non
     """Ask the model, with the prompt in front of the thread; the prompt itself is not kept in the thread."""
     system = [SystemMessage(prompt)] if prompt else []
 
-    def seen(messages: Sequence[AnyMessage]) -> list[AnyMessage] | None:
-        # None: somebody changed the state by hand, and calls lack an answer. The model must not see that.
-        return None if unsettled(messages) else [*system, *messages]
-
-    def written(message: AIMessage) -> Update:
-        return {"messages": [with_unique_ids(message)]}
-
     def step(state: State, config: RunnableConfig) -> Update:
-        messages = seen(state["messages"])
-        return Command(goto="settle") if messages is None else written(model.invoke(messages, config))
+        if unsettled(state["messages"]):
+            return {}  # no provider takes a call without its answer; `after_model` knows where to go instead
+        return _written(model.invoke([*system, *state["messages"]], config))
 
     async def astep(state: State, config: RunnableConfig) -> Update:
-        messages = seen(state["messages"])
-        return Command(goto="settle") if messages is None else written(await model.ainvoke(messages, config))
+        if unsettled(state["messages"]):
+            return {}
+        return _written(await model.ainvoke([*system, *state["messages"]], config))
 
     return RunnableLambda(step, astep, name="model")
+
+
+def _written(message: AIMessage) -> Update:
+    return {"messages": [with_unique_ids(message)]}
 
 
 # --- one tool call ---
@@ -94,7 +100,7 @@ def tool_node(tools: Mapping[str, BaseTool], clock: Callable[[], datetime]) -> R
     def step(task: ToolTask, config: RunnableConfig) -> Update:
         ready = _prepare(task["call"], tools, clock)
         if isinstance(ready, ToolMessage):
-            return {"messages": [ready]}
+            return _update(ready)
         try:
             result = ready.tool.invoke(ready.call, config)
         except Exception as error:  # noqa: BLE001 - whatever a tool raises, its call gets an answer
@@ -104,7 +110,7 @@ def tool_node(tools: Mapping[str, BaseTool], clock: Callable[[], datetime]) -> R
     async def astep(task: ToolTask, config: RunnableConfig) -> Update:
         ready = _prepare(task["call"], tools, clock)
         if isinstance(ready, ToolMessage):
-            return {"messages": [ready]}
+            return _update(ready)
         try:
             result = await ready.tool.ainvoke(ready.call, config)
         except Exception as error:  # noqa: BLE001 - whatever a tool raises, its call gets an answer
@@ -171,7 +177,7 @@ def _result(ready: _Ready, result: Any) -> Update:
         return _command_result(ready, result)
     if not isinstance(result, ToolMessage):
         result = ToolMessage(str(result), name=ready.tool.name, tool_call_id=ready.call["id"])
-    return {"messages": [_signed(ready, result)]}
+    return _update(_signed(ready, result))
 
 
 def _command_result(ready: _Ready, command: Command[Any]) -> Update:
@@ -180,7 +186,7 @@ def _command_result(ready: _Ready, command: Command[Any]) -> Update:
     messages = update.get("messages", [])
     if not any(isinstance(m, ToolMessage) and m.tool_call_id == ready.call["id"] for m in messages):
         text = f"{ready.tool.name} changed the state without answering its call; nothing of that was kept."
-        return {"messages": [_signed(ready, error_message(ready.call, text))]}
+        return _update(_signed(ready, error_message(ready.call, text)))
     signed = [_signed(ready, m) if isinstance(m, ToolMessage) else m for m in messages]
     return Command(graph=command.graph, goto=command.goto, resume=command.resume, update={**update, "messages": signed})
 
@@ -195,6 +201,12 @@ def _signed(ready: _Ready, message: ToolMessage) -> ToolMessage:
         content = f"{note}\n{content}" if isinstance(content, str) else [{"type": "text", "text": note}, *content]
     kwargs = {**message.additional_kwargs, APPROVAL: ready.approval}
     return message.model_copy(update={"content": content, "additional_kwargs": kwargs})
+
+
+def _update(answer: ToolMessage) -> Update:
+    # With an id from the start: LangGraph gives one only when the step is through, and until then each reader of the
+    # pending result would see another.
+    return {"messages": [answer.model_copy(update={"id": answer.id or str(uuid.uuid4())})]}
 
 
 def error_message(call: Call, text: str, approval: dict[str, Any] | None = None) -> ToolMessage:

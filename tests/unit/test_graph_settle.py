@@ -1,0 +1,217 @@
+"""A thread is never wedged and never lied to: what becomes of open calls when the conversation goes on without them."""
+
+from typing import Any, Literal
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.errors import UnknownInterruptError
+from langgraph.graph import START, StateGraph
+from langgraph.types import Command
+
+from graph import State, build_graph
+from graph.settle import IN_DOUBT, NEVER_MADE, WAITING
+from tests.unit.graph_kit import Desk, ScriptedModel, Talk, calls, says
+
+Durability = Literal["sync", "async", "exit"]
+DURABILITIES: list[Durability] = ["sync", "async", "exit"]
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def half_done(desk: Desk, saver: Any = None, *more: AIMessage) -> Talk:
+    """Three calls: one was approved and ran, one waits, one ran unasked."""
+    wanted = calls(("refund", {"order_id": 1}), ("refund", {"order_id": 2}), ("look", {"order_id": 3}))
+    talk = Talk(saver or InMemorySaver(), wanted, *(more or (says("as you like"), says("yes"))), tools=desk.tools())
+    talk.say("do it all")
+    talk.answer(talk.pending["refund 1"], type="approve", by="grace")
+    return talk
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_a_new_message_keeps_what_finished_and_closes_what_waited(desk: Desk, durability: Durability) -> None:
+    talk = half_done(desk)
+    ids = [m.id for m in talk.messages]
+    talk.say("never mind", durability=durability)
+    assert talk.kinds == "hatttha"
+    assert [m.content for m in talk.answers] == ["order 1 refunded", WAITING, "order 3 exists"]
+    assert [m.additional_kwargs.get("approval", {}).get("decision") for m in talk.answers] == [
+        "approve",
+        "closed",
+        None,
+    ]
+    assert (desk.refunded, desk.looked_up) == ([1], [3]), "nothing ran again"
+    assert set(ids) < {m.id for m in talk.messages}, "messages keep their ids, the recovered results too"
+    assert len({m.id for m in talk.messages}) == 7
+    assert talk.messages[-1].content == "as you like", "the strict model took the history"
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+async def test_a_new_message_settles_the_same_from_async_code(desk: Desk, durability: Durability) -> None:
+    talk = half_done(desk)
+    message = {"messages": [("user", "never mind")]}
+    result = await talk.agent.ainvoke(message, talk.thread, durability=durability)
+    assert [m.content for m in result["messages"][2:5]] == ["order 1 refunded", WAITING, "order 3 exists"]
+
+
+def test_a_closed_approval_cannot_be_answered_any_more(desk: Desk) -> None:
+    talk = half_done(desk)
+    waiting = talk.pending["refund 2"]
+    talk.say("never mind")
+    assert talk.pending == {}
+    with pytest.raises(UnknownInterruptError):
+        talk.answer(waiting, type="approve")
+    assert desk.refunded == [1]
+    assert talk.messages[-1].content == "as you like"
+
+
+def test_settling_costs_one_checkpoint(desk: Desk) -> None:
+    talk = half_done(desk)
+    before = len(list(talk.agent.get_state_history(talk.thread)))
+    talk.say("never mind")
+    # The input, its merge into the state, what settle wrote, what the model wrote.
+    assert len(list(talk.agent.get_state_history(talk.thread))) - before == 4
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_a_message_to_an_old_paused_checkpoint_tells_what_happened_there(desk: Desk, durability: Durability) -> None:
+    talk = half_done(desk)
+    old = talk.agent.get_state(talk.thread).config
+    talk.say("never mind")
+    result = talk.agent.invoke({"messages": [("user", "once more")]}, old, durability=durability)
+    assert [m.content for m in result["messages"][2:]] == [
+        "order 1 refunded",
+        WAITING,
+        "order 3 exists",
+        "once more",
+        "yes",
+    ]
+
+
+def test_a_run_that_died_while_settling_is_made_good_by_the_next(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = half_done(desk)
+
+    def dies(*_: Any) -> Any:
+        raise SystemExit("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("graph.settle.settled", dies)
+        with pytest.raises(SystemExit):
+            talk.say("never mind", durability="sync")
+    assert talk.kinds == "hah"
+    talk.say("are you there?")
+    assert talk.kinds == "hattthha"
+    assert [m.content for m in talk.answers] == ["order 1 refunded", WAITING, "order 3 exists"]
+
+
+def test_a_tool_that_was_cut_off_is_not_called_not_run(desk: Desk) -> None:
+    @tool
+    def vanish() -> str:
+        """Takes the process with it."""
+        raise SystemExit("killed")
+
+    talk = Talk(InMemorySaver(), calls(("vanish", {})), says("hm"), tools=[vanish])
+    with pytest.raises(SystemExit):
+        talk.say("go", durability="sync")
+    talk.say("and?")
+    assert [m.content for m in talk.answers] == [IN_DOUBT]
+    assert talk.kinds == "hatha"
+
+
+def test_a_history_handed_in_with_open_calls_is_closed_before_the_model_sees_it(desk: Desk) -> None:
+    first, second = calls(("look", {"order_id": 1}), ("look", {"order_id": 2})), calls(("look", {"order_id": 3}))
+    history = [
+        HumanMessage("a"),
+        first,
+        ToolMessage("known", tool_call_id="call_1"),
+        HumanMessage("b"),
+        second,
+        HumanMessage("c"),
+    ]
+    for saver in (None, InMemorySaver()):
+        model = ScriptedModel(lines=[says("well")])
+        agent = build_graph(model=model, tools=desk.tools(), checkpointer=saver)
+        result = agent.invoke({"messages": history}, {"configurable": {"thread_id": "1"}} if saver else None)
+        assert "".join(m.type[0] for m in result["messages"]) == "hatthatha"
+        assert [m.content for m in result["messages"] if m.type == "tool"] == [NEVER_MADE, "known", NEVER_MADE]
+    assert desk.looked_up == []
+
+
+def test_open_calls_of_a_thread_that_another_program_wrote_are_closed(desk: Desk) -> None:
+    talk = Talk(InMemorySaver(), says("well"), says("well"), tools=desk.tools())
+    talk.agent.update_state(talk.thread, {"messages": [HumanMessage("a"), calls(("look", {"order_id": 1}))]}, "model")
+    talk.say("b")
+    assert talk.kinds == "hatha"
+
+
+def test_calls_left_open_by_hand_behind_the_tools_are_settled_before_the_model_sees_them(desk: Desk) -> None:
+    talk = Talk(InMemorySaver(), says("well"), tools=desk.tools())
+    by_hand = [HumanMessage("a"), calls(("look", {"order_id": 1})), HumanMessage("b")]
+    talk.agent.update_state(talk.thread, {"messages": by_hand}, "tool")
+    talk.agent.invoke(None, talk.thread)
+    assert talk.kinds == "hatha"
+    assert desk.looked_up == []
+
+
+def test_calls_put_into_the_model_s_mouth_are_made(desk: Desk) -> None:
+    talk = Talk(InMemorySaver(), says("well"), tools=desk.tools())
+    by_hand = [HumanMessage("a"), calls(("look", {"order_id": 1}))]
+    talk.agent.update_state(talk.thread, {"messages": by_hand}, "model")
+    talk.agent.invoke(None, talk.thread)
+    assert talk.kinds == "hata"
+    assert desk.looked_up == [1]
+
+
+def test_equal_call_ids_in_an_earlier_turn_do_not_lend_their_results(desk: Desk) -> None:
+    lines = [calls(("look", {"order_id": 1})), says("one"), calls(("refund", {"order_id": 2})), says("two")]
+    talk = Talk(InMemorySaver(), *lines, tools=desk.tools())
+    talk.say("first")
+    talk.say("second")
+    talk.say("third")
+    assert [m.content for m in talk.answers] == ["order 1 exists", WAITING]
+    assert talk.kinds == "hatahatha"
+
+
+def test_an_update_by_hand_keeps_what_finished(desk: Desk) -> None:
+    talk = half_done(desk)
+    talk.agent.update_state(talk.thread, {"messages": [HumanMessage("a note")]}, as_node="model")
+    talk.say("never mind")
+    assert sorted(m.content for m in talk.answers)[1:] == ["order 1 refunded", "order 3 exists"]
+    assert (desk.refunded, desk.looked_up) == ([1], [3])
+
+
+def outer(agent: Any, saver: Any) -> Any:
+    builder = StateGraph(State)
+    builder.add_node("agent", agent)
+    builder.add_edge(START, "agent")
+    return builder.compile(checkpointer=saver)
+
+
+@pytest.mark.parametrize("own_thread", [False, True], ids=["fresh each time", "with a memory of its own"])
+def test_inside_another_graph_it_pauses_resumes_and_settles(desk: Desk, own_thread: bool) -> None:
+    wanted = calls(("refund", {"order_id": 1}), ("refund", {"order_id": 2}))
+    model = ScriptedModel(lines=[wanted, says("as you like"), wanted, says("done")])
+    inner = build_graph(model=model, tools=desk.tools(), checkpointer=own_thread or None)  # type: ignore[arg-type]
+    graph = outer(inner, InMemorySaver())
+    thread = {"configurable": {"thread_id": "1"}}
+
+    def pending() -> dict[int, str]:
+        return {i.value["args"]["order_id"]: i.id for i in graph.get_state(thread).interrupts}
+
+    graph.invoke({"messages": [("user", "both")]}, thread)
+    graph.invoke(Command(resume={pending()[1]: {"type": "approve"}}), thread)
+    assert desk.refunded == [1]
+    result = graph.invoke({"messages": [("user", "never mind")]}, thread)
+    assert result["messages"][-1].content == "as you like"
+    if own_thread:
+        answers = [m.content for m in result["messages"] if m.type == "tool"]
+        assert answers == ["order 1 refunded", WAITING]
+    graph.invoke({"messages": [("user", "both again")]}, thread)
+    for order in (2, 1):
+        graph.invoke(Command(resume={pending()[order]: {"type": "approve"}}), thread)
+    assert desk.refunded == [1, 2, 1]
+    assert graph.get_state(thread).values["messages"][-1].content == "done"
