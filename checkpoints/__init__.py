@@ -1,1 +1,85 @@
-"""Where conversations live: a LangGraph checkpointer that keeps every message once, as a row."""
+"""Where conversations live: a LangGraph checkpointer that keeps every message once, as a row.
+
+    from checkpoints import open_checkpointer
+
+    with open_checkpointer("sqlite:///chat.db") as checkpointer:
+        graph = builder.compile(checkpointer=checkpointer)
+
+The same object serves `invoke` and `ainvoke`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from checkpoints import urls
+from checkpoints.errors import (
+    ClockSkew,
+    DamagedThread,
+    DatabaseUnavailable,
+    DriverMissing,
+    HoldfastError,
+    InvalidThread,
+    InvalidURL,
+    NotOpen,
+    NotStorable,
+    SchemaTooNew,
+    ThreadConflict,
+    TypeNotAllowed,
+)
+from checkpoints.running import running_saver
+from checkpoints.saver import HoldfastSaver
+from checkpoints.strict import derive_types
+from checkpoints.wire import TypeName
+
+__all__ = [
+    "ClockSkew",
+    "DamagedThread",
+    "DatabaseUnavailable",
+    "DriverMissing",
+    "HoldfastError",
+    "HoldfastSaver",
+    "InvalidThread",
+    "InvalidURL",
+    "NotOpen",
+    "NotStorable",
+    "SchemaTooNew",
+    "ThreadConflict",
+    "TypeNotAllowed",
+    "open_checkpointer",
+    "running_saver",
+]
+
+derive_types()
+
+
+def open_checkpointer(
+    url: str | None = None, *, allow: Collection[type | TypeName] = (), pool_size: int = 10
+) -> HoldfastSaver:
+    """A checkpointer for a database, to be opened by `with` or `async with`.
+
+    Args:
+        url: `memory://`, `sqlite:///relative.db`, `sqlite:////absolute.db`, or `postgresql://…` with any option of
+            libpq. `None` is `sqlite:///holdfast.db`.
+        allow: types that may be loaded besides messages, standard types and those that a graph names in its state;
+            as classes, or as (module, name).
+        pool_size: how many connections a PostgreSQL checkpointer opens at the most.
+
+    Raises:
+        InvalidURL: the URL is not one of those.
+        DriverMissing: the database's driver is not installed.
+    """
+    match urls.parse(url):
+        case urls.PostgresURL() as location:
+            try:
+                from checkpoints.postgres import PostgresBackend
+            except ImportError as error:
+                raise DriverMissing(
+                    f"PostgreSQL needs a driver that is not installed ({error}). "
+                    "Install it: pip install 'holdfast[postgres]'."
+                ) from error
+            return HoldfastSaver(PostgresBackend(location, pool_size=pool_size), allow=allow)
+        case location:
+            from checkpoints.sqlite import SqliteBackend
+
+            return HoldfastSaver(SqliteBackend(location), allow=allow)

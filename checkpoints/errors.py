@@ -1,0 +1,88 @@
+"""Every error that the saver raises on purpose.
+
+A message says what was found, what was needed and what to do. No message holds a password or the text of a
+conversation.
+"""
+
+from __future__ import annotations
+
+
+class HoldfastError(Exception):
+    """The root of all errors of this package."""
+
+
+class InvalidURL(HoldfastError, ValueError):
+    """The URL does not say where conversations live."""
+
+
+class DriverMissing(HoldfastError, ImportError):
+    """The URL names a database whose driver is not installed."""
+
+
+class DatabaseUnavailable(HoldfastError):
+    """The database cannot be opened, or could not be reached in time."""
+
+
+class SchemaTooNew(HoldfastError):
+    """A newer Holdfast has changed this database in a way that this one cannot read."""
+
+
+class NotOpen(HoldfastError, RuntimeError):
+    """The checkpointer is used before it was opened, or after it was closed."""
+
+
+class InvalidThread(HoldfastError, ValueError):
+    """The `thread_id` is missing or cannot be a key."""
+
+
+class NotStorable(HoldfastError, TypeError):
+    """A value cannot be saved, or could be saved but not loaded again."""
+
+
+class TypeNotAllowed(NotStorable):
+    """A value's type would have to be imported and called to load it, and nobody said that this may be done."""
+
+    def __init__(self, module: str, name: str, *, thread_id: str | None = None) -> None:
+        self.type_name = (module, name)
+        where = f" in thread {thread_id!r}" if thread_id is not None else ""
+        super().__init__(
+            f"The type {module}.{name}{where} is not among those that may be loaded from a database. "
+            "Types named in a graph's state are allowed by compiling it with this checkpointer; "
+            f"allow others yourself: open_checkpointer(url, allow=[{name}])."
+        )
+
+
+class DamagedThread(HoldfastError):
+    """What is stored for a thread is incomplete or altered. It is never passed off as a shorter conversation."""
+
+    def __init__(self, thread_id: str, what: str) -> None:
+        self.thread_id = thread_id
+        super().__init__(
+            f"Thread {thread_id!r} is damaged: {what}. Nothing was changed. Restore this thread from a backup; "
+            "other threads are not affected."
+        )
+
+
+class ThreadConflict(HoldfastError):
+    """Another run has written to the thread since this run loaded it; nothing of this write was saved."""
+
+    def __init__(self, thread_id: str, why: str) -> None:
+        self.thread_id = thread_id
+        super().__init__(
+            f"Thread {thread_id!r} was changed by someone else while this run was going on: {why}. "
+            "What they saved is kept, and this checkpoint was not saved. Load the thread again and repeat the run."
+        )
+
+
+class ClockSkew(ThreadConflict):
+    """A checkpoint's id, which is a time, is not above the thread's newest one."""
+
+    def __init__(self, thread_id: str, seconds: float) -> None:
+        HoldfastError.__init__(
+            self,
+            f"Thread {thread_id!r} has a checkpoint from {seconds:.3f} seconds after the one that was to be saved, so "
+            "the new one would never be seen as the newest. It was not saved. Clocks of the hosts that serve this "
+            "thread differ: set them right (NTP), then repeat the run.",
+        )
+        self.thread_id = thread_id
+        self.seconds = seconds

@@ -1,0 +1,108 @@
+"""Two writers on one thread never lose a message.
+
+A run that loaded the newest checkpoint of a thread, the *head*, may only write on that head. Which run did is told by
+the `thread_id` itself: LangGraph carries the one that `get_tuple` returned through every `put` of the run, so it is a
+`str` that also says what was loaded. A run that addressed an older checkpoint on purpose gets a plain `str`, and is
+free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from langgraph.checkpoint.base import id as lg_id
+
+from checkpoints.errors import ClockSkew, ThreadConflict
+
+
+class LoadedThread(str):
+    """A `thread_id` that remembers what was loaded: the head (or that there was none) and the thread's generation.
+
+    It compares, hashes, pickles and serialises as the plain string.
+    """
+
+    head: str | None
+    generation: int
+
+    def __new__(cls, thread_id: str, head: str | None, generation: int) -> LoadedThread:
+        self = super().__new__(cls, thread_id)
+        self.head = head
+        self.generation = generation
+        return self
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return str, (str(self),)
+
+    def __copy__(self) -> LoadedThread:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LoadedThread:
+        return self
+
+
+def check_generation(thread_id: str, generation: int) -> None:
+    """A run that began before the thread was deleted may not write to it any more, even if the id is in use again.
+
+    Args:
+        thread_id: as it stands in the run's config.
+        generation: the thread's present one.
+
+    Raises:
+        ThreadConflict: the thread was deleted since it was loaded.
+    """
+    if isinstance(thread_id, LoadedThread) and thread_id.generation != generation:
+        raise ThreadConflict(str(thread_id), "the thread was deleted meanwhile")
+
+
+def check_head(thread_id: str, parent: str | None, new: str, head: str | None) -> None:
+    """Whether a checkpoint of the root namespace may be saved.
+
+    Args:
+        thread_id: as it stands in the run's config.
+        parent: the checkpoint that the new one follows.
+        new: the new checkpoint's id.
+        head: the thread's newest checkpoint now.
+
+    Raises:
+        ThreadConflict: another run has saved a checkpoint since.
+        ClockSkew: the new checkpoint would not become the newest.
+    """
+    if not isinstance(thread_id, LoadedThread) or new == head:
+        return
+    if parent is None and thread_id.head is not None:
+        return  # a run that had a head always names it: this is a new root, made on purpose (`update_state` can)
+    if parent != head:
+        raise ThreadConflict(
+            str(thread_id), f"it was at checkpoint {parent or '(none)'} and is now at {head or '(none)'}"
+        )
+    if head is not None and new <= head:
+        raise ClockSkew(str(thread_id), _seconds_between(new, head))
+
+
+def move_clock_past(checkpoint_id: str) -> None:
+    """Let the next checkpoint id that this process makes be above `checkpoint_id`, wherever that was made.
+
+    Ids are times of the host that made them, and the greatest id is the head: without this, what a host with a slow
+    clock saves is not seen. https://www.rfc-editor.org/rfc/rfc9562#section-6.2 asks the same of a generator that knows
+    of a later id.
+    """
+    time = _time_of(checkpoint_id)
+    last: int | None = lg_id._last_v6_timestamp  # noqa: SLF001 - there is no public way to set it
+    if time is not None and (last is None or time > last):
+        lg_id._last_v6_timestamp = time  # type: ignore[assignment]  # noqa: SLF001 - it is annotated as always None
+
+
+def _time_of(checkpoint_id: str) -> int | None:
+    """The time in a version 6 id in units of 100 ns, or None for any other id."""
+    try:
+        uuid = UUID(checkpoint_id)
+    except ValueError:
+        return None
+    return lg_id.UUID(hex=uuid.hex).time if uuid.version == 6 else None
+
+
+def _seconds_between(earlier: str, later: str) -> float:
+    first, second = _time_of(earlier), _time_of(later)
+    return 0.0 if first is None or second is None else (second - first) / 1e7

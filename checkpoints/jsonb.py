@@ -1,0 +1,38 @@
+"""JSON that every database can hold, and PostgreSQL's rule for what contains what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from checkpoints.messages import sql_text
+
+
+def storable(value: Any) -> Any:
+    """`value` without what JSONB refuses: NUL and lone surrogates in texts and keys."""
+    if isinstance(value, str):
+        return sql_text(value)
+    if isinstance(value, Mapping):
+        return {sql_text(str(key)): storable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [storable(item) for item in value]
+    return value
+
+
+def contains(value: Any, wanted: Any) -> bool:
+    """`value @> wanted` as PostgreSQL has it: https://www.postgresql.org/docs/current/datatype-json.html#JSON-CONTAINMENT"""
+    if isinstance(wanted, Mapping):
+        return isinstance(value, Mapping) and all(
+            key in value and contains(value[key], item) for key, item in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return isinstance(value, list) and all(any(contains(there, item) for there in value) for item in wanted)
+    if isinstance(value, bool) or isinstance(wanted, bool):
+        return value is wanted
+    return bool(value == wanted)
+
+
+def text_contains(value: str | bytes | None, wanted: str) -> bool:
+    """`contains` for two JSON texts; the absence of a value contains nothing but `{}`."""
+    return contains(json.loads(value) if value is not None else {}, json.loads(wanted))

@@ -1,0 +1,157 @@
+"""From rows to checkpoints: which message rows are needed, and what is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from langchain_core.messages import BaseMessage
+from langgraph.checkpoint.base import PendingWrite, writes_sort_key
+
+from checkpoints import ranges
+from checkpoints.errors import DamagedThread, NotStorable
+from checkpoints.memory import Known, fingerprint
+from checkpoints.messages import decode, digest
+from checkpoints.placing import is_settled
+from checkpoints.port import Backend, Row, StoredCheckpoint, Transaction, Wanted
+from checkpoints.store import Store
+from checkpoints.values import Attachable
+from checkpoints.wire import Types
+
+
+class Opened(NamedTuple):
+    """A stored checkpoint with everything that is needed to put it together, outside of the transaction."""
+
+    stored: StoredCheckpoint
+    values: list[Attachable]
+    writes: list[Attachable]
+    rows: MessageRows
+
+
+def find(transaction: Transaction, store: Store, wanted: Wanted) -> list[Opened]:
+    """The checkpoints that are wanted, newest first, with their message rows.
+
+    Raises:
+        DamagedThread: what is stored cannot be opened.
+    """
+    opened: list[tuple[StoredCheckpoint, list[Attachable], list[Attachable]]] = []
+    needed: dict[str, set[int]] = {}
+    for found in store.backend.find(transaction, wanted):
+        writes = sorted(found.writes, key=lambda write: writes_sort_key(write.task_path, write.task_id, write.idx))
+        stored = found._replace(writes=writes)
+        values = [_open(stored, *value) for value in stored.values]
+        pending = [_open(stored, write.channel, write.type, write.blob) for write in writes]
+        opened.append((stored, values, pending))
+        seqs = needed.setdefault(stored.thread_id, set())
+        for part in (*values, *pending):
+            for refs in part.lists:
+                seqs.update(map(abs, refs))
+    rows = {
+        thread_id: MessageRows(thread_id, _load_rows(transaction, store.backend, thread_id, seqs), store.types)
+        for thread_id, seqs in needed.items()
+    }
+    return [Opened(stored, values, pending, rows[stored.thread_id]) for stored, values, pending in opened]
+
+
+class MessageRows:
+    """The message rows of a thread, from which any number of fresh message objects can be made."""
+
+    def __init__(self, thread_id: str, rows: Mapping[int, Row], types: Types) -> None:
+        self._thread_id = thread_id
+        self._rows = rows
+        self._types = types
+        self._verified: set[int] = set()
+
+    def make(self, ref: int) -> BaseMessage:
+        """A new message object for a reference (see `ranges`).
+
+        Raises:
+            DamagedThread: the row is missing, or is not what was saved.
+            NotStorable: a type within the message is not allowed or is gone.
+        """
+        seq = abs(ref)
+        if seq not in self._rows:
+            raise DamagedThread(self._thread_id, f"message row {seq} is missing")
+        id_, saved_digest, codec, key_no, role, content, body, redacted, *_ = self._rows[seq]
+        if key_no is not None:
+            raise NotStorable(
+                f"Message row {seq} of thread {self._thread_id!r} is encrypted, and this version knows no keys."
+            )
+        if seq not in self._verified:
+            # A redacted row keeps the digest of what it was.
+            if not redacted and digest(role, content, body) != saved_digest:
+                raise DamagedThread(self._thread_id, f"message row {seq} is not what was saved (its digest differs)")
+            self._verified.add(seq)
+        try:
+            return decode(codec, role, content, body, id_ if ref > 0 else None, self._types)
+        except (ValueError, KeyError, IndexError) as error:
+            raise DamagedThread(self._thread_id, f"message row {seq} cannot be read ({error})") from error
+
+    def known(self, ref: int, message: BaseMessage, ns: str) -> Known | None:
+        """What to remember of a message that `make` made, before anyone else has seen it."""
+        mark = fingerprint(message)
+        if mark is None:
+            return None
+        *_, row_ns, channel, committed = self._rows[abs(ref)]
+        return Known(message, mark, abs(ref), ref > 0, is_settled(ns, row_ns, channel, committed=bool(committed)))
+
+
+class Attached(NamedTuple):
+    """A checkpoint's values and writes, with fresh message objects in them."""
+
+    values: dict[str, Any]
+    writes: list[PendingWrite]
+    known: list[Known]
+    """The messages of the values, if they were asked for."""
+
+
+def attach(opened: Opened, types: Types, *, with_known: bool = False) -> Attached:
+    """Put a checkpoint together. Every call makes new objects: callers change messages in place.
+
+    Raises:
+        DamagedThread: a message row is missing or altered, or the bytes are damaged.
+        NotStorable: a type is not allowed or is gone.
+    """
+    stored, parts, pending, rows = opened
+    known: list[Known] = []
+
+    def make_known(ref: int) -> BaseMessage:
+        message = rows.make(ref)
+        if (entry := rows.known(ref, message, stored.ns)) is not None:
+            known.append(entry)
+        return message
+
+    make = make_known if with_known else rows.make
+    values = {part.channel: _attach(stored, part, make, types) for part in parts if not part.is_empty}
+    writes = [
+        (write.task_id, write.channel, _attach(stored, part, rows.make, types))
+        for write, part in zip(stored.writes, pending, strict=True)
+    ]
+    return Attached(values, writes, known)
+
+
+def _open(stored: StoredCheckpoint, channel: str, type_: str, blob: bytes | None) -> Attachable:
+    try:
+        return Attachable(channel, type_, blob)
+    except (ValueError, TypeError) as error:
+        raise _damaged(stored, channel, error) from error
+
+
+def _attach(stored: StoredCheckpoint, part: Attachable, make: Any, types: Types) -> Any:
+    try:
+        return part.attach(make, types)
+    except (ValueError, KeyError, IndexError) as error:
+        raise _damaged(stored, part.channel, error) from error
+
+
+def _damaged(stored: StoredCheckpoint, channel: str, error: Exception) -> DamagedThread:
+    where = f"channel {channel!r} of checkpoint" if channel else "checkpoint"
+    return DamagedThread(stored.thread_id, f"{where} {stored.checkpoint_id} cannot be read ({error})")
+
+
+def _load_rows(transaction: Transaction, backend: Backend, thread_id: str, seqs: Iterable[int]) -> dict[int, Row]:
+    calls = [
+        (backend.sql["load_rows"], {"thread_id": thread_id, "first": first, "last": last})
+        for first, last in ranges.spans(seqs)
+    ]
+    return {row[0]: row[1:] for rows in transaction.run(calls) for row in rows}

@@ -1,0 +1,270 @@
+"""One message and its row: encode, decode, digest. No I/O.
+
+A row is the text in a column of its own, where SQL can read it, and a body: msgpack of whatever differs from the
+defaults of the message's class, without the id. Two messages with the same role, text and body are the same message
+said twice; what tells them apart is the id, a column that may be filled in later.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+
+import ormsgpack
+from langchain_core import messages as lc
+from langchain_core.messages import BaseMessage, RemoveMessage
+from pydantic_core import PydanticUndefined
+
+from checkpoints.errors import NotStorable, TypeNotAllowed
+from checkpoints.wire import FIRST_FREE_CODE, NOT_MINE, Packing, Types, Unpacking
+
+# How to read `content`. The numbers are in the database.
+TEXT: Final = 1
+"""`content` is the message's text, exactly."""
+BLOCKS: Final = 2
+"""`content` is the text of the blocks, one after the other; the body has the blocks, which point into it."""
+OPAQUE: Final = 3
+"""`content` is the text as far as SQL can hold it, for reading only; the body has everything."""
+
+_PERSON: Final = b"holdfast-message"  # keeps these digests apart from all others made with the same key
+_SLICE: Final = FIRST_FREE_CODE  # in a body: this text is content[start:stop]
+
+_EMPTY_BODY: Final = ormsgpack.packb(["", {}])  # plain text and nothing else: most messages
+
+_CLASSES: Final[dict[str, type[BaseMessage]]] = {
+    cls.__name__: cls
+    for cls in (
+        lc.HumanMessage,
+        lc.AIMessage,
+        lc.SystemMessage,
+        lc.ToolMessage,
+        lc.FunctionMessage,
+        lc.ChatMessage,
+        lc.HumanMessageChunk,
+        lc.AIMessageChunk,
+        lc.SystemMessageChunk,
+        lc.ToolMessageChunk,
+        lc.FunctionMessageChunk,
+        lc.ChatMessageChunk,
+    )
+}
+_BASES: Final[dict[str, type[BaseMessage]]] = {
+    "human": lc.HumanMessage,
+    "ai": lc.AIMessage,
+    "system": lc.SystemMessage,
+    "tool": lc.ToolMessage,
+    "function": lc.FunctionMessage,
+    "chat": lc.ChatMessage,
+}
+_ROLE_OF: Final = {
+    cls: next(role for role, base in _BASES.items() if issubclass(cls, base)) for cls in _CLASSES.values()
+}
+
+
+class MessageRow(NamedTuple):
+    """What is stored of a message, apart from where it stands."""
+
+    message_id: str | None
+    digest: bytes
+    codec: int
+    role: str
+    name: str | None
+    content: str | None
+    body: bytes
+
+
+class Snapshot(NamedTuple):
+    """A message's own attributes, copied at one moment: LangGraph sets ids in place while a save is going on."""
+
+    cls: type[BaseMessage]
+    fields: dict[str, Any]
+    extra: dict[str, Any] | None
+    private: dict[str, Any] | None
+
+
+def snapshot(message: BaseMessage) -> Snapshot:
+    return Snapshot(
+        type(message), message.__dict__.copy(), message.__pydantic_extra__ or None, message.__pydantic_private__ or None
+    )
+
+
+def _is_row_class(cls: type) -> bool:
+    return issubclass(cls, BaseMessage) and not issubclass(cls, RemoveMessage)
+
+
+is_row_class: Callable[[type], bool] = cache(_is_row_class)
+"""Whether instances of a class are kept as rows. A `RemoveMessage` is an instruction, not something said."""
+
+
+def encode(message: Snapshot, types: Types, *, key: bytes = b"") -> MessageRow:
+    """The row of a message.
+
+    Args:
+        message: the message's attributes.
+        types: which types may be stored within it.
+        key: makes the digest one that only who holds the key can compute.
+
+    Raises:
+        NotStorable: an attribute cannot be stored.
+    """
+    cls, fields, extra, private = message
+    defaults = _defaults(cls)
+    own = {
+        name: fields[name]
+        for name in sorted(fields)
+        if name not in {"id", "content"} and not (name in defaults and _is_default(fields[name], defaults[name]))
+    }
+    codec, content, left = _split_content(fields.get("content"))
+    if codec != TEXT:
+        own["content"] = left
+    kind: Any = "" if _BASES.get(_role(cls, fields)) is cls else cls.__name__
+    if cls not in _ROLE_OF:
+        kind = [cls.__module__, cls.__qualname__]
+    stored: list[Any] = [kind, own]
+    if extra or private:
+        stored += [extra, private]
+    body = Packing(types, _slice_to_ext, keep_tuples=True).pack(stored)
+    role = _role(cls, fields)
+    name = fields.get("name")
+    return MessageRow(
+        message_id=fields.get("id"),
+        digest=digest(role, content, body, key=key),
+        codec=codec,
+        role=role,
+        name=sql_text(name) if isinstance(name, str) else None,
+        content=content,
+        body=body,
+    )
+
+
+def decode(
+    codec: int, role: str, content: str | None, body: bytes, message_id: str | None, types: Types
+) -> BaseMessage:
+    """A new message object from its row, as it was, without running its validators again.
+
+    Raises:
+        NotStorable: a type within it is not allowed or is gone.
+        ValueError: the row is not one that `encode` made.
+    """
+
+    def revive(code: int, data: bytes) -> str:
+        if code != _SLICE or content is None:
+            raise NotStorable(f"A message row has the extension code {code}, which this version does not know.")
+        start, stop = ormsgpack.unpackb(data)
+        return content[start:stop]
+
+    kind, own, *rest = ("", {}) if body == _EMPTY_BODY else Unpacking(types, revive).unpack(body)
+    cls = _class(kind, role, types)
+    defaults = _defaults(cls)
+    fields: dict[str, Any] = {"content": content}
+    for name in cls.model_fields:  # in this order, so that it also prints as it did
+        if name in own:
+            fields[name] = own[name]
+        elif name in defaults:
+            default = defaults[name]
+            fields[name] = default.copy() if isinstance(default, (dict, list)) else default
+    fields["id"] = message_id
+    extra, private = rest or (None, None)
+    message = cls.__new__(cls)
+    object.__setattr__(message, "__dict__", fields)
+    object.__setattr__(message, "__pydantic_extra__", extra or {})
+    object.__setattr__(message, "__pydantic_private__", private)
+    object.__setattr__(message, "__pydantic_fields_set__", set(fields))
+    return message
+
+
+def digest(role: str, content: str | None, body: bytes, *, key: bytes = b"") -> bytes:
+    """16 bytes that identify what was said, whatever its id: BLAKE2b over role, body and content, keyed."""
+    state = blake2b(b"%b\0%d\0%b" % (role.encode(), len(body), body), digest_size=16, key=key, person=_PERSON)
+    if content is not None:
+        state.update(content.encode())
+    return state.digest()
+
+
+def sql_text(text: str) -> str:
+    """`text` as every database can hold it: without NUL, and with `?` for what UTF-8 has no form for."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+class _Slice(NamedTuple):
+    start: int
+    stop: int
+
+
+def _slice_to_ext(packing: Packing, value: Any) -> Any:
+    if type(value) is _Slice:
+        return packing.ext(_SLICE, ormsgpack.packb([value.start, value.stop]))
+    return NOT_MINE
+
+
+def _split_content(content: Any) -> tuple[int, str | None, Any]:
+    """How to read the column, the column, and what is left for the body."""
+    if type(content) is str and is_sql_text(content):
+        return TEXT, content, None
+    if isinstance(content, str):
+        return OPAQUE, sql_text(content), content
+    if not isinstance(content, list):
+        return OPAQUE, None, content
+    texts: list[str] = []
+    blocks: list[Any] = []
+    end = 0
+    for block in content:
+        text = block.get("text") if isinstance(block, dict) and block.get("type") == "text" else block
+        if type(text) is str and is_sql_text(text):
+            slice_ = _Slice(end, end := end + len(text))
+            texts.append(text)
+            blocks.append({**block, "text": slice_} if isinstance(block, dict) else slice_)
+        else:
+            blocks.append(block)
+    return BLOCKS, "".join(texts) if texts else None, blocks
+
+
+def is_sql_text(text: str) -> bool:
+    if "\0" in text:  # PostgreSQL refuses it, and SQLite's tools cut the text there
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _role(cls: type[BaseMessage], fields: dict[str, Any]) -> str:
+    return _ROLE_OF.get(cls) or sql_text(str(fields.get("type") or cls.__name__))
+
+
+def _class(kind: str | Sequence[str], role: str, types: Types) -> type[BaseMessage]:
+    if not kind:
+        return _BASES[role]
+    if isinstance(kind, str):
+        return _CLASSES[kind]
+    module, name = kind
+    # A message is put together without calling anything of its class, so a class that the program has already
+    # imported is safe; only importing one would run code that the database chose.
+    cls = vars(sys.modules[module]).get(name) if module in sys.modules else types.load(module, name)
+    if not (isinstance(cls, type) and issubclass(cls, BaseMessage)):
+        raise TypeNotAllowed(module, name)
+    return cls
+
+
+@cache
+def _defaults(cls: type[BaseMessage]) -> dict[str, Any]:
+    """The defaults of LangChain's own classes, so that rows do not repeat them and a new field changes no digest.
+
+    Of a subclass everything is stored: nobody promises that its defaults stay.
+    """
+    if cls not in _ROLE_OF:
+        return {}
+    return {
+        name: default
+        for name, field in cls.model_fields.items()
+        if (default := field.get_default(call_default_factory=True)) is not PydanticUndefined
+    }
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    # Defaults are None, a str, or empty, for which == says the same as identity of meaning (1 == True does not).
+    return type(value) is type(default) and bool(value == default)

@@ -1,0 +1,49 @@
+"""Blocking work for callers on an event loop.
+
+The saver is written once, synchronously, and its asynchronous methods run it in threads: measured on PostgreSQL with 64
+conversations at once that is faster than an asynchronous driver, and one class serves `invoke` and `ainvoke`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Offload:
+    """A bounded set of threads of its own, for any number of event loops."""
+
+    def __init__(self, threads: int) -> None:
+        # Bounded, and not the loop's default executor: a busy database must not starve the rest of the program.
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="holdfast")
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call `function` in a thread and wait for it.
+
+        A thread cannot be stopped. So a cancelled caller still waits until the work is done, and is cancelled then;
+        otherwise a save could take effect after its caller had gone on to undo it.
+        """
+        context = copy_context()
+        future = asyncio.get_running_loop().run_in_executor(
+            self._executor, lambda: context.run(function, *args, **kwargs)
+        )
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            while not future.done():
+                try:
+                    await asyncio.wait([future])
+                except asyncio.CancelledError:
+                    continue
+            if not future.cancelled():
+                future.exception()  # seen, so that asyncio does not report it as lost
+            raise
+
+    def close(self) -> None:
+        self._executor.shutdown()

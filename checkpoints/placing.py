@@ -1,0 +1,153 @@
+"""Which row each message of a save is: decided inside the transaction, once the thread is locked. No I/O."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from checkpoints.memory import Known
+from checkpoints.port import Row
+from checkpoints.values import Draft, MessageList
+
+
+class Home(NamedTuple):
+    """Where messages are saved."""
+
+    thread_id: str
+    ns: str
+    checkpoint_id: str | None
+    """The checkpoint that has them; `None` for the write of a task, which is not part of the conversation yet."""
+    run_id: str | None
+    step: int | None
+
+
+@dataclass(slots=True)
+class Found:
+    """A row that is there already, or is about to be."""
+
+    seq: int
+    message_id: str | None
+    ns: str
+    channel: str
+    committed: bool
+
+
+@dataclass
+class Placement:
+    """What `place` decided."""
+
+    next_seq: int
+    new_rows: list[dict[str, Any]] = field(default_factory=list)
+    """Parameters of `add_row`."""
+    settled_rows: list[dict[str, Any]] = field(default_factory=list)
+    """Parameters of `settle_row`."""
+
+
+def place(lists: Iterable[MessageList], found: Mapping[bytes, Sequence[Row]], next_seq: int, home: Home) -> Placement:
+    """Give every draft its row: one that is there, or a new one, numbered in list order.
+
+    LangGraph carries one message several times: without an id in the input, and a moment later with an id. So
+
+    - a message with an id is the row with the same body and the same id; or else one with the same body that has no id
+      yet, which from now on has this id;
+    - a message without an id is a row with the same body that has no id either, but within one list each has a row of
+      its own: "yes" said twice is two rows.
+
+    Args:
+        lists: the messages, in order.
+        found: for each digest, the rows with it: (seq, message_id, ns, channel, committed).
+        next_seq: the number that the next new row gets.
+        home: where the messages are saved.
+    """
+    placement = Placement(next_seq)
+    candidates: defaultdict[bytes, list[Found]] = defaultdict(list)
+    for digest, rows in found.items():
+        candidates[digest] = [Found(seq, id_, ns, channel, bool(done)) for seq, id_, ns, channel, done in sorted(rows)]
+    for channel, drafts in lists:
+        taken: set[int] = set()
+        for draft in drafts:
+            if draft.row is None:
+                _settle_known(draft, channel, home, placement)
+            elif not draft.seq:
+                _place_one(draft, channel, candidates[draft.row.digest], taken, home, placement)
+            taken.add(draft.seq)
+    return placement
+
+
+def learned(drafts: Iterable[Draft]) -> list[Known]:
+    """What to remember after the save is committed."""
+    return [
+        Known(draft.message, draft.fingerprint, draft.seq, draft.has_id, draft.settled)
+        for draft in drafts
+        if draft.fingerprint is not None and draft.seq
+    ]
+
+
+def is_settled(ns: str, row_ns: str, row_channel: str, *, committed: bool) -> bool:
+    """Whether a row need not be touched when a checkpoint of namespace `ns` has it."""
+    return committed and _rank(row_ns, row_channel) <= _rank(ns, "")
+
+
+def _place_one(
+    draft: Draft, channel: str, candidates: list[Found], taken: set[int], home: Home, placement: Placement
+) -> None:
+    assert draft.row is not None  # noqa: S101 - the caller has looked
+    match = _choose(candidates, draft.row.message_id, taken)
+    if match is None:
+        match = Found(
+            placement.next_seq, draft.row.message_id, home.ns, channel, committed=home.checkpoint_id is not None
+        )
+        placement.next_seq += 1
+        candidates.append(match)
+        placement.new_rows.append(
+            {"seq": match.seq, "channel": channel, "key_no": None, **home._asdict(), **draft.row._asdict()}
+        )
+    elif _changes(match, draft.row.message_id, channel, home):
+        if _rank(home.ns, channel) < _rank(match.ns, match.channel):
+            match.ns, match.channel = home.ns, channel
+        match.message_id = match.message_id or draft.row.message_id
+        match.committed = match.committed or home.checkpoint_id is not None
+        placement.settled_rows.append(
+            {
+                "seq": match.seq,
+                **home._asdict(),
+                "message_id": match.message_id,
+                "ns": match.ns,
+                "channel": match.channel,
+            }
+        )
+    draft.seq = match.seq
+    draft.settled = is_settled(home.ns, match.ns, match.channel, committed=match.committed)
+
+
+def _settle_known(draft: Draft, channel: str, home: Home, placement: Placement) -> None:
+    if draft.settled or home.checkpoint_id is None:
+        return
+    placement.settled_rows.append({"seq": draft.seq, **home._asdict(), "message_id": None, "channel": channel})
+    draft.settled = is_settled(home.ns, home.ns, channel, committed=True)
+
+
+def _choose(candidates: list[Found], message_id: str | None, taken: set[int]) -> Found | None:
+    if message_id is not None:
+        for candidate in candidates:
+            if candidate.message_id == message_id:
+                return candidate
+    for candidate in candidates:
+        if candidate.message_id is None and candidate.seq not in taken:
+            return candidate
+    return None
+
+
+def _changes(row: Found, message_id: str | None, channel: str, home: Home) -> bool:
+    return (
+        (message_id is not None and row.message_id is None)
+        or (home.checkpoint_id is not None and not row.committed)
+        or _rank(home.ns, channel) < _rank(row.ns, row.channel)
+    )
+
+
+def _rank(ns: str, channel: str) -> tuple[bool, bool]:
+    """The lower, the more a row belongs there: the root before subgraphs, the state before LangGraph's own channels."""
+    return ns != "", channel.startswith("__")

@@ -1,0 +1,158 @@
+"""What a database must do for the saver: run statements in transactions, and keep LangGraph's own tables.
+
+The saver decides; a backend talks to its database. Statements of our own tables are the same everywhere and live in
+`sql/shared.sql`; LangGraph's tables differ between the databases, so a backend knows how a checkpoint lies in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint
+
+from checkpoints.sql import Statement, Statements
+
+Row = tuple[Any, ...]
+Call = tuple[Statement, Mapping[str, Any]]
+"""A statement with its parameters."""
+
+OnStatement = Callable[[str], None]
+"""Called with the name of each statement before it runs: where tests kill a process, and what a profiler counts."""
+
+
+class Transaction(Protocol):
+    """Statements that commit together when the block ends, or not at all when it raises."""
+
+    def run(self, calls: Sequence[Call]) -> list[list[Row]]:
+        """Run the calls in order and return the rows of each, in one round trip where the database can."""
+        ...
+
+    def send(self, calls: Sequence[Call]) -> None:
+        """Run the calls in order. Nobody waits for them before the next `run` or the end of the transaction."""
+        ...
+
+
+class StoredValue(NamedTuple):
+    """A value as bytes, under the channel that it belongs to (`""`: the checkpoint as a whole)."""
+
+    channel: str
+    type: str
+    blob: bytes | None
+
+
+class StoredWrite(NamedTuple):
+    task_id: str
+    task_path: str
+    idx: int
+    channel: str
+    type: str
+    blob: bytes | None
+
+
+class StoredCheckpoint(NamedTuple):
+    thread_id: str
+    ns: str
+    checkpoint_id: str
+    parent_id: str | None
+    document: Any
+    """What the database keeps of the checkpoint in a form of its own."""
+    values: list[StoredValue]
+    metadata: dict[str, Any]
+    writes: list[StoredWrite]
+
+
+class CheckpointKey(NamedTuple):
+    thread_id: str
+    ns: str
+    checkpoint_id: str
+
+
+class Cursor(NamedTuple):
+    """Where a list goes on: after this checkpoint, newest first."""
+
+    checkpoint_id: str
+    thread_id: str
+    ns: str
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which checkpoints to find, newest first. `None` means any."""
+
+    limit: int
+    thread_id: str | None = None
+    ns: str | None = None
+    checkpoint_id: str | None = None
+    before: str | None = None
+    """Only checkpoints whose id is below this one."""
+    metadata: Mapping[str, Any] | None = None
+    """Only checkpoints whose metadata contain this, as PostgreSQL's `@>` has it."""
+    after: Cursor | None = None
+
+
+class Split(NamedTuple):
+    """A checkpoint on its way into the tables: what goes in as it is, and the values to turn into bytes."""
+
+    document: Any
+    values: dict[str, Any]
+
+
+class Backend(Protocol):
+    """A database. Safe for use by several threads at once.
+
+    Errors of the driver stop here: what can be explained leaves as a `HoldfastError`, the rest as the driver raised it.
+    """
+
+    sql: Statements
+    workers: int
+    """How many threads can usefully work on it at once."""
+    on_statement: OnStatement | None
+
+    def open(self) -> None:
+        """Connect, and make or migrate the tables. Eight processes may do so at once on an empty database."""
+        ...
+
+    def close(self) -> None:
+        """Close what `open` opened. Twice is once."""
+        ...
+
+    def reading(self) -> AbstractContextManager[Transaction]:
+        """A transaction that sees one state of the database and changes nothing."""
+        ...
+
+    def writing(self) -> AbstractContextManager[Transaction]:
+        """A transaction that may write."""
+        ...
+
+    def split(self, checkpoint: Checkpoint, new_versions: ChannelVersions) -> Split: ...
+
+    def join(self, document: Any, values: Mapping[str, Any]) -> Checkpoint:
+        """The checkpoint again, from what `split` made of it."""
+        ...
+
+    def find(self, transaction: Transaction, wanted: Wanted) -> list[StoredCheckpoint]:
+        """The checkpoints that are wanted with their pending writes, newest first; writes in no order."""
+        ...
+
+    def save_checkpoint(
+        self,
+        key: CheckpointKey,
+        parent_id: str | None,
+        document: Any,
+        values: Sequence[StoredValue],
+        versions: ChannelVersions,
+        metadata: Mapping[str, Any],
+    ) -> list[Call]:
+        """The calls that save a checkpoint, in place of one with the same key."""
+        ...
+
+    def save_writes(self, key: CheckpointKey, writes: Sequence[StoredWrite], *, replace: bool) -> list[Call]:
+        """The calls that save writes. Of a write that is there already the first stays, or with `replace` the last."""
+        ...
+
+    def delete_calls(self, thread_id: str) -> list[Call]:
+        """The calls that delete all that LangGraph's tables hold of a thread."""
+        ...

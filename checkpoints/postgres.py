@@ -1,0 +1,310 @@
+"""PostgreSQL, over a pool of connections. Each save is two round trips: read and lock, then write and commit."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, Final, cast
+
+import psycopg
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint
+from langgraph.checkpoint.postgres.base import BasePostgresSaver
+from langgraph.checkpoint.serde.types import _DeltaSnapshot
+from psycopg.types.json import Jsonb
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from checkpoints import migrate
+from checkpoints.errors import DatabaseUnavailable, NotOpen
+from checkpoints.messages import is_sql_text
+from checkpoints.port import (
+    Call,
+    CheckpointKey,
+    OnStatement,
+    Row,
+    Split,
+    StoredCheckpoint,
+    StoredValue,
+    StoredWrite,
+    Transaction,
+    Wanted,
+)
+from checkpoints.sql import Statement, Statements
+from checkpoints.urls import PostgresURL
+
+_NOW: Final = "extract(epoch FROM clock_timestamp())"
+
+# A server that does not answer is reported within 5 s, unless the URL says otherwise.
+_CONNECT_TIMEOUT: Final = 4
+
+# For each statement that waits for a free connection: longer than the longest queue that a busy program should have.
+_POOL_TIMEOUT: Final = 30.0
+
+# Any number that no other program is likely to use: the try-lock that is held while tables are made.
+_MIGRATION_LOCK: Final = 0x486F6C6466617374
+
+# Several processes that start at once wait in turn for the one that makes the tables.
+_MIGRATION_PATIENCE: Final = 60.0
+
+# A text of at most this many characters is kept inside the checkpoint's document, as the stock saver keeps texts of any
+# length. A longer one has a row of its own, so that it is not written again at every step.
+_LONGEST_INLINE: Final = 256
+
+# JSON numbers beyond this are not exact everywhere.
+_LARGEST_INLINE: Final = 2**53
+
+_PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
+
+
+class _PostgresTransaction:
+    """Statements in libpq's pipeline: sent as they come, and waited for only when their rows are asked for."""
+
+    def __init__(
+        self, connection: psycopg.Connection[Row], pipeline: psycopg.Pipeline | None, on_statement: OnStatement | None
+    ) -> None:
+        self._connection = connection
+        self._pipeline = pipeline
+        self._on_statement = on_statement
+
+    def run(self, calls: Sequence[Call]) -> list[list[Row]]:
+        cursors = self._execute(calls)
+        if self._pipeline is not None:
+            self._pipeline.sync()
+        return [cursor.fetchall() if cursor.description is not None else [] for cursor in cursors]
+
+    def send(self, calls: Sequence[Call]) -> None:
+        self._execute(calls)
+
+    def _execute(self, calls: Sequence[Call]) -> list[psycopg.Cursor[Row]]:
+        cursors = []
+        for statement, params in calls:
+            if self._on_statement is not None:
+                self._on_statement(statement.name)
+            cursor = self._connection.cursor(binary=True)
+            cursors.append(cursor.execute(_dialect(statement.text), params))
+        return cursors
+
+
+class PostgresBackend:
+    """A PostgreSQL database."""
+
+    def __init__(self, url: PostgresURL, *, pool_size: int = 10, on_statement: OnStatement | None = None) -> None:
+        self._url = url
+        self.on_statement = on_statement
+        self.workers = pool_size
+        self.sql = Statements("shared.sql", "postgres/langgraph.sql", now=_NOW)
+        self._pool: ConnectionPool[psycopg.Connection[Row]] | None = None
+
+    def __str__(self) -> str:
+        return str(self._url)
+
+    def open(self) -> None:
+        # One connection first, whose error says what is wrong; a pool only says that it got none.
+        options: dict[str, Any] = {"autocommit": True}
+        if "connect_timeout" not in self._url.dsn:
+            options["connect_timeout"] = _CONNECT_TIMEOUT
+        try:
+            with psycopg.connect(self._url.dsn, **options) as connection:
+                self._prepare(connection)
+            pool: ConnectionPool[psycopg.Connection[Row]] = ConnectionPool(
+                self._url.dsn,
+                kwargs=options,
+                min_size=1,  # a process that does little holds little
+                max_size=self.workers,
+                timeout=_POOL_TIMEOUT,
+                check=ConnectionPool.check_connection,  # a connection that the server has closed is replaced, not used
+                open=False,
+                name="holdfast",
+            )
+            pool.open()
+        except psycopg.Error as error:
+            raise self._unavailable(error) from None  # the driver's own error may hold the password
+        self._pool = pool
+
+    def close(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        # One state of the database for all statements: a thread that is deleted meanwhile is there, or is not.
+        with self._transaction(Statement("begin", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")) as transaction:
+            yield transaction
+
+    @contextmanager
+    def writing(self) -> Iterator[Transaction]:
+        # Each statement after the thread's lock must see what was committed before the lock was got.
+        with self._transaction(Statement("begin", "BEGIN ISOLATION LEVEL READ COMMITTED")) as transaction:
+            yield transaction
+
+    def split(self, checkpoint: Checkpoint, new_versions: ChannelVersions) -> Split:
+        inline: dict[str, Any] = {}
+        values: dict[str, Any] = {}
+        for channel, value in checkpoint["channel_values"].items():
+            if _is_inline(value):
+                inline[channel] = value
+                continue
+            if isinstance(value, _DeltaSnapshot):
+                inline[channel] = True  # by this mark the stock saver knows a snapshot
+            if channel in new_versions:  # else it is stored with the version that it has
+                values[channel] = value
+        return Split({**checkpoint, "channel_values": inline}, values)
+
+    def join(self, document: Any, values: Mapping[str, Any]) -> Checkpoint:
+        checkpoint: dict[str, Any] = dict(document)
+        checkpoint["channel_values"] = {**(document.get("channel_values") or {}), **values}
+        return cast("Checkpoint", checkpoint)
+
+    def find(self, transaction: Transaction, wanted: Wanted) -> list[StoredCheckpoint]:
+        conditions = [
+            condition
+            for value, condition in (
+                (wanted.thread_id, "thread_id = :thread_id"),
+                (wanted.ns, "checkpoint_ns = :ns"),
+                (wanted.checkpoint_id, "checkpoint_id = :checkpoint_id"),
+                (wanted.before, "checkpoint_id < :before"),
+                (wanted.metadata, "metadata @> :metadata"),
+                (wanted.after, "(checkpoint_id, thread_id, checkpoint_ns) < (:after_id, :after_thread, :after_ns)"),
+            )
+            if value is not None
+        ]
+        params: dict[str, Any] = {
+            "limit": wanted.limit,
+            "thread_id": wanted.thread_id,
+            "ns": wanted.ns,
+            "checkpoint_id": wanted.checkpoint_id,
+            "before": wanted.before,
+            "metadata": None if wanted.metadata is None else Jsonb(wanted.metadata),
+        }
+        if wanted.after is not None:
+            params |= zip(("after_id", "after_thread", "after_ns"), wanted.after, strict=True)
+        [found] = transaction.run([(self.sql["find_checkpoints"].where(*conditions), params)])
+        return [
+            StoredCheckpoint(
+                thread_id,
+                ns,
+                checkpoint_id,
+                parent_id,
+                document,
+                [StoredValue(*value) for value in zip(*(column or [] for column in columns[:3]), strict=True)],
+                metadata,
+                [StoredWrite(*write) for write in zip(*(column or [] for column in columns[3:]), strict=True)],
+            )
+            for thread_id, ns, checkpoint_id, parent_id, document, metadata, *columns in found
+        ]
+
+    def save_checkpoint(
+        self,
+        key: CheckpointKey,
+        parent_id: str | None,
+        document: Any,
+        values: Sequence[StoredValue],
+        versions: ChannelVersions,
+        metadata: Mapping[str, Any],
+    ) -> list[Call]:
+        place = key._asdict()
+        return [
+            *(
+                (self.sql["save_blob"], {**place, **value._asdict(), "version": str(versions[value.channel])})
+                for value in values
+            ),
+            (
+                self.sql["save_checkpoint"],
+                {**place, "parent_id": parent_id, "document": Jsonb(document), "metadata": Jsonb(metadata)},
+            ),
+        ]
+
+    def save_writes(self, key: CheckpointKey, writes: Sequence[StoredWrite], *, replace: bool) -> list[Call]:
+        statement = self.sql["replace_write" if replace else "add_write"]
+        return [(statement, {**key._asdict(), **write._asdict()}) for write in writes]
+
+    def delete_calls(self, thread_id: str) -> list[Call]:
+        names = ("delete_checkpoints", "delete_blobs", "delete_writes")
+        return [(self.sql[name], {"thread_id": thread_id}) for name in names]
+
+    @contextmanager
+    def _transaction(self, begin: Statement) -> Iterator[Transaction]:
+        if self._pool is None:
+            raise NotOpen(
+                "This checkpointer is not open. Use it inside `with open_checkpointer(url) as checkpointer:`."
+            )
+        try:
+            with self._pool.connection() as connection, connection.pipeline() as pipeline:
+                transaction = _PostgresTransaction(connection, pipeline, self.on_statement)
+                transaction.send([(begin, {})])
+                yield transaction  # when this raises, the pool rolls back before it takes the connection
+                transaction.run([(Statement("commit", "COMMIT"), {})])
+        except PoolTimeout as error:
+            raise DatabaseUnavailable(
+                f"No connection to {self._url} within {_POOL_TIMEOUT:.0f} s. Either the server cannot be reached, or "
+                f"all {self.workers} connections are in use: raise pool_size, or run less at once."
+            ) from error
+
+    def _prepare(self, connection: psycopg.Connection[Row]) -> None:
+        deadline = time.monotonic() + _MIGRATION_PATIENCE
+        while not self._prepared(connection):
+            if time.monotonic() > deadline:
+                raise DatabaseUnavailable(
+                    f"Another process has been making the tables of {self._url} for {_MIGRATION_PATIENCE:.0f} s. "
+                    "Look for a session that is idle in transaction, end it, and start again."
+                )
+            time.sleep(0.05)  # a lock that is polled works through a transaction pooler too, and cannot deadlock
+
+    def _prepared(self, connection: psycopg.Connection[Row]) -> bool:
+        """Whether the tables are there, after making them if nobody else is doing so."""
+        transaction = _PostgresTransaction(connection, None, None)
+        with connection.transaction():
+            if migrate.is_current(transaction, self.sql):
+                return True
+            # The lock belongs to the transaction, not to the session: it ends with it, whatever happens.
+            [(mine,)] = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [_MIGRATION_LOCK]).fetchall()
+            if mine:
+                _upgrade_langgraph(connection)
+                migrate.upgrade(transaction, self.sql, "postgres")
+            return bool(mine)
+
+    def _unavailable(self, error: Exception) -> DatabaseUnavailable:
+        # libpq's messages name host and port and no password, but may quote a connection string that it cannot parse.
+        reason = re.sub(r"(?i)(password\s*=\s*|://[^:@/\s]*:)[^@\s]+", r"\1***", str(error)).strip()
+        return DatabaseUnavailable(
+            f"Cannot open the PostgreSQL database {self._url}: {reason}. Needed: a server that answers there, and a "
+            "user who may log in and make tables."
+        )
+
+
+@cache
+def _dialect(text: str) -> str:
+    """Named parameters as psycopg writes them."""
+    return _PARAMETER.sub(r"%(\1)s", text.replace("%", "%%"))
+
+
+def _is_inline(value: Any) -> bool:
+    """Whether JSONB gives this value back exactly. (It makes 1e22 an int, and refuses NaN, NUL and lone surrogates.)"""
+    if value is None or type(value) is bool:
+        return True
+    if type(value) is int:
+        return abs(value) <= _LARGEST_INLINE
+    return type(value) is str and len(value) <= _LONGEST_INLINE and is_sql_text(value)
+
+
+def _upgrade_langgraph(connection: psycopg.Connection[Row]) -> None:
+    """Make LangGraph's tables by its own migrations, in this transaction.
+
+    Its `setup()` fails in seven of eight processes that start at once, and makes indexes concurrently, which cannot be
+    part of a transaction.
+    """
+    first, *_ = BasePostgresSaver.MIGRATIONS
+    connection.execute(_own(first))
+    [(done,)] = connection.execute("SELECT coalesce(max(v), -1) FROM checkpoint_migrations").fetchall()
+    for version, script in enumerate(BasePostgresSaver.MIGRATIONS):
+        if version > done:
+            connection.execute(_own(script.replace(" CONCURRENTLY ", " ")))
+            connection.execute("INSERT INTO checkpoint_migrations (v) VALUES (%s)", [version])
+
+
+def _own(script: str) -> bytes:
+    """A script of the library's, as psycopg wants what is not a literal of this program."""
+    return script.encode()

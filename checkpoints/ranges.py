@@ -1,0 +1,62 @@
+"""A list of message rows, written as ranges of `seq`.
+
+A *reference* is an int: `seq` for a message as its row has it, `-seq` for the same message before it had an id.
+LangGraph gives a message its id only when it enters the state, so the checkpoint before that holds it without one;
+the sign keeps such a checkpoint exact although both use the same row.
+
+Ranges are flat pairs, first and last included: rows 1 to 200 are `[1, 200]`; rows 7 and 3 without ids are
+`[-7, -7, -3, -3]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+
+def compress(refs: Iterable[int]) -> list[int]:
+    """References in order, as ranges. `expand` gives the same references back, for any order and repetition."""
+    ranges: list[int] = []
+    expected = 0  # no reference is 0
+    for ref in refs:
+        if ref == expected:
+            ranges[-1] = ref
+        else:
+            ranges += (ref, ref)
+        expected = ref + 1 if ref > 0 else ref - 1
+    return ranges
+
+
+def expand(ranges: Sequence[int]) -> list[int]:
+    """The references that `compress` was given, in their order.
+
+    Raises:
+        ValueError: `ranges` is not a flat sequence of pairs (first, last) of one sign.
+    """
+    if len(ranges) % 2:
+        raise ValueError("ranges come in pairs")
+    refs: list[int] = []
+    for first, last in zip(ranges[::2], ranges[1::2], strict=True):
+        if first * last <= 0 or abs(last) < abs(first):
+            raise ValueError(f"no range goes from {first} to {last}")
+        step = 1 if first > 0 else -1
+        refs.extend(range(first, last + step, step))
+    return refs
+
+
+def spans(seqs: Iterable[int], *, most: int = 8) -> list[tuple[int, int]]:
+    """At most `most` intervals (first, last) that cover all of `seqs`, each to be read with one range query.
+
+    Where there would be more, those with the smallest gaps between them are joined: reading a few rows too many is
+    cheaper than one more query.
+    """
+    ordered = sorted(set(seqs))
+    if not ordered:
+        return []
+    gaps = sorted(
+        (following - seq, place) for place, (seq, following) in enumerate(pairwise(ordered)) if following - seq > 1
+    )
+    cuts = sorted(place for _, place in gaps[-(most - 1) :]) if most > 1 else []
+    firsts = [0, *(cut + 1 for cut in cuts)]
+    lasts = [*cuts, len(ordered) - 1]
+    return [(ordered[first], ordered[last]) for first, last in zip(firsts, lasts, strict=True)]

@@ -1,0 +1,345 @@
+"""The checkpointer: LangGraph's contract, for threads and for event loops, over any backend."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Any, Final, Self
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    get_serializable_checkpoint_metadata,
+)
+
+from checkpoints import guard, loading
+from checkpoints.errors import InvalidThread, NotOpen
+from checkpoints.jsonb import storable
+from checkpoints.offload import Offload
+from checkpoints.placing import Home
+from checkpoints.port import Backend, Call, CheckpointKey, Cursor, StoredValue, StoredWrite, Wanted
+from checkpoints.saving import Save
+from checkpoints.store import Store
+from checkpoints.wire import TypeName, Types
+
+# Checkpoints that `list` reads in one transaction. They share their message rows, so a page costs little more than one.
+_PAGE: Final = 50
+
+# A key of three parts must stay below the 2,704 bytes that PostgreSQL can index.
+_LONGEST_THREAD_ID: Final = 1024
+
+
+class HoldfastSaver(BaseCheckpointSaver[str]):
+    """A LangGraph checkpointer that keeps every message once, as a row.
+
+    Made by `open_checkpointer`. The same object serves `invoke` and `ainvoke`, from any number of threads and event
+    loops at once. `with` and `async with` open and close it.
+
+    Raises, from every method that reads or writes a thread:
+        InvalidThread: the config has no usable `thread_id`.
+        NotOpen: outside of its `with` block.
+    """
+
+    def __init__(self, backend: Backend, *, allow: Collection[type | TypeName] = ()) -> None:
+        super().__init__()
+        self._backend = backend
+        self._store = Store(backend, Types(allow))
+        self._offload: Offload | None = None
+
+    # --- opening and closing
+
+    def open(self) -> Self:
+        """Connect, and make or migrate the tables.
+
+        Raises:
+            DatabaseUnavailable: the database cannot be opened or reached.
+            SchemaTooNew: newer code has changed the tables.
+        """
+        self._backend.open()
+        self._offload = Offload(self._backend.workers)
+        return self
+
+    def close(self) -> None:
+        """Wait for what is going on, and disconnect. Twice is once."""
+        offload, self._offload = self._offload, None
+        if offload is not None:
+            offload.close()
+        self._backend.close()
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        with closing(Offload(1)) as offload:
+            return await offload.run(self.open)
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        with closing(Offload(1)) as offload:
+            await offload.run(self.close)
+
+    def __repr__(self) -> str:
+        return f"HoldfastSaver({str(self._backend)!r})"
+
+    # --- reading
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """The checkpoint that `config` names, or the newest of its namespace; `None` if there is none.
+
+        The config in the result marks a run that goes on from the newest checkpoint, so that `put` can refuse it once
+        somebody else has written. For a thread without checkpoints the `thread_id` in `config` itself is marked.
+        The messages in it are new objects every time.
+
+        Raises:
+            DamagedThread: what is stored is incomplete or altered.
+            NotStorable: a type in it is not allowed or is gone.
+        """
+        thread, ns = _thread(config), _ns(config)
+        checkpoint_id = config["configurable"].get("checkpoint_id")
+        wanted = Wanted(limit=1, thread_id=str(thread), ns=ns, checkpoint_id=checkpoint_id)
+        loads_head = not checkpoint_id and ns == ""
+        with self._backend.reading() as transaction:
+            found = loading.find(transaction, self._store, wanted)
+            generation = 1
+            if not checkpoint_id:
+                [rows] = transaction.run([(self._backend.sql["thread"], {"thread_id": str(thread)})])
+                generation = rows[0][0] if rows else 1
+        if not found:
+            if loads_head:
+                config["configurable"]["thread_id"] = guard.LoadedThread(str(thread), None, generation)
+            return None
+        [opened] = found
+        attached = loading.attach(opened, self._store.types, with_known=not checkpoint_id)
+        guard.move_clock_past(opened.stored.checkpoint_id)
+        if loads_head:
+            thread = guard.LoadedThread(str(thread), opened.stored.checkpoint_id, generation)
+        elif checkpoint_id:
+            thread = str(thread)
+        if not checkpoint_id:
+            self._store.memory.learn(str(thread), ns, generation, attached.known, replace=True)
+        return self._tuple(opened, attached, thread)
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """Checkpoints, newest first, in pages: nothing is locked in between, and other calls may be made meanwhile.
+
+        Args:
+            config: `thread_id`, and if given `checkpoint_ns` and `checkpoint_id`; `None` for all threads.
+            filter: what the metadata must contain, as PostgreSQL's `@>` has it.
+            before: only checkpoints with an id below the `checkpoint_id` in this config.
+            limit: how many at the most.
+
+        Raises:
+            DamagedThread, NotStorable: as `get_tuple`, when that checkpoint's turn comes.
+        """
+        configurable = config["configurable"] if config is not None else {}
+        after: Cursor | None = None
+        while limit is None or limit > 0:
+            page = _PAGE if limit is None else min(limit, _PAGE)
+            wanted = Wanted(
+                limit=page,
+                thread_id=str(_thread(config)) if config is not None else None,
+                ns=configurable.get("checkpoint_ns"),
+                checkpoint_id=configurable.get("checkpoint_id"),
+                before=before["configurable"].get("checkpoint_id") if before is not None else None,
+                metadata=storable(filter) if filter else None,
+                after=after,
+            )
+            with self._backend.reading() as transaction:
+                found = loading.find(transaction, self._store, wanted)
+            for opened in found:
+                yield self._tuple(opened, loading.attach(opened, self._store.types), opened.stored.thread_id)
+            if len(found) < page:
+                return
+            last = found[-1].stored
+            after = Cursor(last.checkpoint_id, last.thread_id, last.ns)
+            limit = None if limit is None else limit - page
+
+    # --- writing
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Save a checkpoint with its messages: all of it or nothing.
+
+        Returns:
+            The config of the saved checkpoint.
+
+        Raises:
+            ThreadConflict: somebody else has written to the thread, or deleted it, since this run loaded it.
+            ClockSkew: the checkpoint's id is not above the thread's newest.
+            NotStorable: a value cannot be saved, or not be loaded again.
+        """
+        thread, ns = _thread(config), _ns(config)
+        key = CheckpointKey(str(thread), ns, checkpoint["id"])
+        parent_id = config["configurable"].get("checkpoint_id")
+        stored_metadata = storable(get_serializable_checkpoint_metadata(config, metadata))
+        home = Home(*key, stored_metadata.get("run_id"), stored_metadata.get("step"))
+        document, values = self._backend.split(checkpoint, new_versions)
+
+        def calls(stored: Sequence[StoredValue]) -> Sequence[Call]:
+            return self._backend.save_checkpoint(key, parent_id, document, stored, new_versions, stored_metadata)
+
+        Save(self._store, thread, home, list(values.items()), calls, parent_id).run()
+        return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}}
+
+    def put_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        """Save what a task wrote, before its checkpoint is made. What was saved for the same task and place stays,
+        except for errors, interrupts and resumes, of which the last stays.
+
+        Raises:
+            ThreadConflict: the thread was deleted since this run loaded it.
+            NotStorable: a value cannot be saved, or not be loaded again.
+        """
+        thread, ns = _thread(config), _ns(config)
+        key = CheckpointKey(str(thread), ns, config["configurable"]["checkpoint_id"])
+        home = Home(str(thread), ns, None, None, None)
+        replace = all(channel in WRITES_IDX_MAP for channel, _ in writes)
+
+        def calls(stored: Sequence[StoredValue]) -> Sequence[Call]:
+            return self._backend.save_writes(
+                key,
+                [
+                    StoredWrite(task_id, task_path, WRITES_IDX_MAP.get(channel, place), channel, type_, blob)
+                    for place, (channel, type_, blob) in enumerate(stored)
+                ],
+                replace=replace,
+            )
+
+        Save(self._store, thread, home, list(writes), calls).run()
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Delete everything that is stored for a thread. A run that is going on in it cannot write to it any more;
+        a new one may use the id again."""
+        params = {"thread_id": str(thread_id)}
+        sql = self._backend.sql
+        with self._backend.writing() as transaction:
+            transaction.run([(sql["lock_thread"], params)])
+            transaction.send(
+                [
+                    *self._backend.delete_calls(str(thread_id)),
+                    (sql["delete_rows"], params),
+                    (sql["bury_thread"], params),
+                ]
+            )
+        self._store.memory.forget(str(thread_id))
+
+    def get_next_version(self, current: str | int | None, channel: None) -> str:
+        """The version after `current`, in the form of the stock savers, which may go on with a thread of ours.
+
+        The random part keeps two branches apart that reach the same number.
+        """
+        number = 0 if current is None else current if isinstance(current, int) else int(current.split(".")[0])
+        return f"{number + 1:032}.{random.getrandbits(48):012x}"
+
+    def with_allowlist(self, extra_allowlist: Collection[type | TypeName]) -> Self:
+        """Allow more types to be loaded; LangGraph calls this with those of a graph's state. Returns this same object:
+        a copy would have a memory and threads of its own."""
+        self._store.types.allow(extra_allowlist)
+        return self
+
+    # --- the same for event loops
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """`get_tuple`, without blocking the event loop."""
+        return await self._threads.run(self.get_tuple, config)
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """`list`, without blocking the event loop."""
+        found = self.list(config, filter=filter, before=before, limit=limit)
+        while (item := await self._threads.run(next, found, None)) is not None:
+            yield item
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """`put`, without blocking the event loop."""
+        return await self._threads.run(self.put, config, checkpoint, metadata, new_versions)
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """`put_writes`, without blocking the event loop."""
+        await self._threads.run(self.put_writes, config, writes, task_id, task_path)
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """`delete_thread`, without blocking the event loop."""
+        await self._threads.run(self.delete_thread, thread_id)
+
+    # --- inside
+
+    @property
+    def _threads(self) -> Offload:
+        if self._offload is None:
+            raise NotOpen(
+                "This checkpointer is not open. Use it inside `with open_checkpointer(url) as checkpointer:`."
+            )
+        return self._offload
+
+    def _tuple(self, opened: loading.Opened, attached: loading.Attached, thread: str) -> CheckpointTuple:
+        stored = opened.stored
+        place: dict[str, Any] = {"thread_id": thread, "checkpoint_ns": stored.ns}
+        parent = {"thread_id": stored.thread_id, "checkpoint_ns": stored.ns, "checkpoint_id": stored.parent_id}
+        return CheckpointTuple(
+            config={"configurable": {**place, "checkpoint_id": stored.checkpoint_id}},
+            checkpoint=self._backend.join(stored.document, attached.values),
+            metadata=stored.metadata,  # type: ignore[arg-type]  # it is what `put` was given
+            parent_config={"configurable": parent} if stored.parent_id else None,
+            pending_writes=attached.writes,
+        )
+
+
+def _thread(config: RunnableConfig) -> str:
+    """The `thread_id` as it stands in the config: it may say what was loaded."""
+    thread_id = config.get("configurable", {}).get("thread_id")
+    if thread_id is None:
+        raise InvalidThread(
+            'The config names no thread. Needed: {"configurable": {"thread_id": "…"}}, with one id per conversation.'
+        )
+    thread = thread_id if isinstance(thread_id, str) else str(thread_id)
+    if not thread or "\0" in thread or len(thread.encode("utf-8", "surrogatepass")) > _LONGEST_THREAD_ID:
+        shown = thread if len(thread) <= 40 else thread[:40] + "…"
+        raise InvalidThread(
+            f"The thread_id {shown!r} cannot be used. Needed: 1 to {_LONGEST_THREAD_ID} bytes of text without NUL."
+        )
+    return thread
+
+
+def _ns(config: RunnableConfig) -> str:
+    ns: str = config["configurable"].get("checkpoint_ns") or ""
+    return ns

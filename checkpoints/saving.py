@@ -1,0 +1,102 @@
+"""One save: messages become rows, and rows, guard and what refers to the rows commit together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from checkpoints import guard
+from checkpoints.placing import Home, learned, place
+from checkpoints.port import Call, Row, StoredValue, Transaction
+from checkpoints.store import Store
+from checkpoints.values import Detached, Detacher
+
+
+class _Outdated(Exception):
+    """What this process remembers of the thread is of an earlier thread with the same id."""
+
+
+@dataclass(frozen=True)
+class Save:
+    """Values to save in a thread, with their messages as rows."""
+
+    store: Store
+    thread: str
+    """The `thread_id` as it stands in the run's config: it may say what the run has loaded."""
+    home: Home
+    """Where the messages belong."""
+    values: Sequence[tuple[str, Any]]
+    """(channel, value) pairs."""
+    make_calls: Callable[[Sequence[StoredValue]], Sequence[Call]]
+    """From the values as bytes to the statements that save them."""
+    parent_id: str | None = None
+    """Of a checkpoint, the one that it follows."""
+
+    def run(self) -> None:
+        """
+        Raises:
+            ThreadConflict, ClockSkew, NotStorable: see `HoldfastSaver.put`. Nothing was saved.
+        """
+        memory = self.store.memory
+        try:
+            self._attempt(*memory.recall(self.home.thread_id, self.home.ns))
+        except _Outdated:
+            memory.forget(self.home.thread_id)
+            self._attempt(None, {})
+
+    def _attempt(self, generation: int | None, known: Any) -> None:
+        # Encoding is the larger part of the work, and is done before anything is locked.
+        detacher = Detacher(self.store.types, known)
+        detached = [detacher.detach(channel, value) for channel, value in self.values]
+        digests = {draft.row.digest for draft in detacher.drafts.values() if draft.row is not None}
+        with self.store.backend.writing() as transaction:
+            current, next_seq, found = self._lock(transaction, generation, digests)
+            if known and current != generation:
+                raise _Outdated
+            transaction.send(self._calls(detached, found, next_seq))
+        self.store.memory.learn(
+            self.home.thread_id,
+            self.home.ns,
+            current,
+            learned(detacher.drafts.values()),
+            replace=self.home.checkpoint_id is not None,
+        )
+
+    def _lock(
+        self, transaction: Transaction, generation: int | None, digests: set[bytes]
+    ) -> tuple[int, int, dict[bytes, list[Row]]]:
+        """Lock the thread, and read all that the decisions need, in one round trip.
+
+        Returns:
+            The thread's generation, its next seq, and the rows with each digest.
+        """
+        sql = self.store.backend.sql
+        thread: dict[str, Any] = {"thread_id": self.home.thread_id}
+        guarded = self.home.checkpoint_id is not None and self.home.ns == ""
+        before = [(sql["add_thread"], thread)] if generation is None else []
+        calls = [
+            *before,
+            (sql["lock_thread"], thread),
+            *([(sql["head"], thread)] if guarded else []),
+            *((sql["rows_with_digest"], {**thread, "digest": digest}) for digest in digests),
+        ]
+        [[(current, next_seq, _)], *rest] = transaction.run(calls)[len(before) :]
+        guard.check_generation(self.thread, current)
+        if guarded:
+            assert self.home.checkpoint_id is not None  # noqa: S101 - this is what `guarded` says
+            [[(head,)], *rest] = rest
+            guard.check_head(self.thread, self.parent_id, self.home.checkpoint_id, head)
+        return current, next_seq, dict(zip(digests, rest, strict=True))
+
+    def _calls(self, detached: Sequence[Detached], found: dict[bytes, list[Row]], next_seq: int) -> list[Call]:
+        sql = self.store.backend.sql
+        placement = place([list_ for value in detached for list_ in value.lists], found, next_seq, self.home)
+        touch = {"thread_id": self.home.thread_id, "next_seq": placement.next_seq}
+        stored = [StoredValue(value.channel, *value.finish()) for value in detached]
+        return [
+            *((sql["add_row"], row) for row in placement.new_rows),
+            *((sql["settle_row"], row) for row in placement.settled_rows),
+            *([(sql["touch_thread"], touch)] if self.home.checkpoint_id or placement.new_rows else []),
+            *self.make_calls(stored),
+        ]

@@ -1,0 +1,63 @@
+"""SQL as named, commented blocks, one file a subject: `-- name: load_rows`, then the statement.
+
+Parameters are named, `:thread_id`. `{now}` stands for the database's own clock in epoch seconds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import NamedTuple
+
+_BLOCK = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
+
+_COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
+
+
+class Statement(NamedTuple):
+    name: str
+    text: str
+
+    def where(self, *conditions: str) -> Statement:
+        """The statement with `{where}` replaced. Conditions are our own text, never a user's."""
+        return Statement(self.name, self.text.replace("{where}", " AND ".join(conditions) or "TRUE"))
+
+
+class Statements:
+    """The statements of some files, by name."""
+
+    def __init__(self, *paths: str, now: str) -> None:
+        self._by_name: dict[str, Statement] = {}
+        for path in paths:
+            parts = _BLOCK.split(read(path))[1:]
+            for name, text in zip(parts[::2], parts[1::2], strict=True):
+                if name in self._by_name:
+                    raise ValueError(f"{path}: the name {name} is taken")
+                bare = _COMMENT.sub("", text).strip().removesuffix(";")
+                self._by_name[name] = Statement(name, bare.replace("{now}", now))
+
+    def __getitem__(self, name: str) -> Statement:
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[Statement]:
+        return iter(self._by_name.values())
+
+
+class Migration(NamedTuple):
+    version: int
+    name: str
+    script: str
+
+
+def migrations(dialect: str) -> list[Migration]:
+    """The migrations of one database, oldest first: `sql/<dialect>/0001_name.sql`."""
+    return sorted(
+        Migration(int(match[1]), match[2], entry.read_text("utf-8"))
+        for entry in files("checkpoints.sql").joinpath(dialect).iterdir()
+        if (match := re.fullmatch(r"(\d{4})_(\w+)\.sql", entry.name))
+    )
+
+
+def read(path: str) -> str:
+    return files("checkpoints.sql").joinpath(path).read_text("utf-8")

@@ -1,0 +1,62 @@
+-- Statements of our own tables, the same on every database.
+
+-- name: add_thread
+INSERT INTO holdfast_threads (thread_id, created_at, updated_at)
+VALUES (:thread_id, {now}, {now})
+ON CONFLICT (thread_id) DO NOTHING;
+
+-- name: thread
+SELECT generation, next_seq, deleted_at IS NOT NULL
+FROM holdfast_threads
+WHERE thread_id = :thread_id;
+
+-- name: touch_thread
+-- A thread that was deleted comes back to life with the first thing that is saved in it.
+UPDATE holdfast_threads
+SET next_seq = :next_seq, updated_at = {now}, deleted_at = NULL
+WHERE thread_id = :thread_id;
+
+-- name: bury_thread
+-- A tombstone: the row stays, so that a run that began before can be told from one that begins now.
+UPDATE holdfast_threads
+SET generation = generation + 1, next_seq = 1, updated_at = {now}, deleted_at = {now}
+WHERE thread_id = :thread_id;
+
+-- name: delete_rows
+DELETE FROM holdfast_messages
+WHERE thread_id = :thread_id;
+
+-- name: rows_with_digest
+-- Without ORDER BY: with it SQLite walks the whole thread in order of seq instead of using the digest's index.
+SELECT seq, message_id, ns, channel, checkpoint_id IS NOT NULL
+FROM holdfast_messages
+WHERE thread_id = :thread_id AND digest = :digest;
+
+-- name: add_row
+INSERT INTO holdfast_messages (thread_id, seq, message_id, digest, codec, key_no, role, name, content, body,
+                               ns, channel, checkpoint_id, run_id, step, created_at)
+VALUES (:thread_id, :seq, :message_id, :digest, :codec, :key_no, :role, :name, :content, :body,
+        :ns, :channel, :checkpoint_id, :run_id, :step, {now});
+
+-- name: settle_row
+-- A row gets its id, and the first checkpoint that has it, once; afterwards they stay.
+UPDATE holdfast_messages
+SET message_id = coalesce(message_id, :message_id), ns = :ns, channel = :channel,
+    checkpoint_id = coalesce(checkpoint_id, :checkpoint_id),
+    run_id = coalesce(run_id, :run_id), step = coalesce(step, :step)
+WHERE thread_id = :thread_id AND seq = :seq;
+
+-- name: load_rows
+SELECT seq, message_id, digest, codec, key_no, role, content, body, redacted_at IS NOT NULL,
+       ns, channel, checkpoint_id IS NOT NULL
+FROM holdfast_messages
+WHERE thread_id = :thread_id AND seq BETWEEN :first AND :last;
+
+-- name: schema_versions
+SELECT version, name, min_reader
+FROM holdfast_schema
+ORDER BY version;
+
+-- name: record_migration
+INSERT INTO holdfast_schema (version, name, min_reader, applied_at)
+VALUES (:version, :name, :min_reader, {now});

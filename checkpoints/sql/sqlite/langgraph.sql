@@ -1,0 +1,55 @@
+-- LangGraph's own tables, as langgraph-checkpoint-sqlite makes them.
+
+-- name: lock_thread
+-- BEGIN IMMEDIATE has locked the whole database already.
+SELECT generation, next_seq, deleted_at IS NOT NULL
+FROM holdfast_threads
+WHERE thread_id = :thread_id;
+
+-- name: head
+SELECT max(checkpoint_id)
+FROM checkpoints
+WHERE thread_id = :thread_id AND checkpoint_ns = '';
+
+-- name: find_checkpoints
+SELECT thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata
+FROM checkpoints
+WHERE {where}
+ORDER BY checkpoint_id DESC, thread_id DESC, checkpoint_ns DESC
+LIMIT :limit;
+
+-- name: find_writes
+SELECT task_id, task_path, idx, channel, type, value
+FROM writes
+WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id;
+
+-- name: save_checkpoint
+INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata)
+VALUES (:thread_id, :ns, :checkpoint_id, :parent_id, :type, :blob, :metadata)
+ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id) DO UPDATE
+SET parent_checkpoint_id = excluded.parent_checkpoint_id, type = excluded.type,
+    checkpoint = excluded.checkpoint, metadata = excluded.metadata;
+
+-- name: add_write
+INSERT INTO writes (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value)
+VALUES (:thread_id, :ns, :checkpoint_id, :task_id, :task_path, :idx, :channel, :type, :blob)
+ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id, task_id, idx) DO NOTHING;
+
+-- name: replace_write
+INSERT INTO writes (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value)
+VALUES (:thread_id, :ns, :checkpoint_id, :task_id, :task_path, :idx, :channel, :type, :blob)
+ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id, task_id, idx) DO UPDATE
+SET channel = excluded.channel, type = excluded.type, value = excluded.value;
+
+-- name: delete_checkpoints
+DELETE FROM checkpoints
+WHERE thread_id = :thread_id;
+
+-- name: delete_writes
+DELETE FROM writes
+WHERE thread_id = :thread_id;
+
+-- name: has_schema
+SELECT count(*) > 0
+FROM sqlite_schema
+WHERE type = 'table' AND name = 'holdfast_schema';

@@ -1,0 +1,16 @@
+"""LangGraph tells a checkpointer which types a graph's state names, but only in its strict mode: see to that.
+
+The mode is a module attribute, set from `LANGGRAPH_STRICT_MSGPACK` when LangGraph is imported. Setting the variable
+would come too late for who imports LangGraph first, and would make the stock serializers of the program strict as well.
+The attribute alone makes `compile()` call `with_allowlist`, which on a stock saver that allows every type changes
+nothing. A test fails when LangGraph no longer works this way.
+"""
+
+from __future__ import annotations
+
+from langgraph._internal import _serde
+
+
+def derive_types() -> None:
+    """From now on, `compile(checkpointer=…)` passes the types of the graph's state to the checkpointer."""
+    vars(_serde)["STRICT_MSGPACK_ENABLED"] = True

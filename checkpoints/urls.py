@@ -1,0 +1,122 @@
+"""The URL that says where conversations live.
+
+`memory://`, `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://…` (or `postgres://…`). A PostgreSQL URL
+is passed to libpq as it is, so every option of libpq works; it is never shown with its password.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+
+from checkpoints.errors import InvalidURL
+
+DEFAULT_URL = "sqlite:///holdfast.db"
+
+_FORMS = "memory://, sqlite:///relative.db, sqlite:////absolute/path.db or postgresql://user:password@host/database"
+_SECRET_OPTIONS = frozenset({"password", "sslpassword", "oauth_client_secret"})
+
+
+@dataclass(frozen=True)
+class MemoryURL:
+    """Conversations live as long as the checkpointer."""
+
+    def __str__(self) -> str:
+        return "memory://"
+
+
+@dataclass(frozen=True)
+class SqliteURL:
+    """Conversations live in a file."""
+
+    path: Path
+    synchronous: str = "FULL"
+    """`FULL`: a commit is on the disk when it returns. `NORMAL`: a power cut may undo the last commits."""
+    timeout: float = 30.0
+    """Seconds to wait for another process that is writing."""
+
+    def __str__(self) -> str:
+        return f"sqlite:///{quote(str(self.path))}"
+
+
+@dataclass(frozen=True)
+class PostgresURL:
+    """Conversations live on a PostgreSQL server."""
+
+    dsn: str = field(repr=False)
+    shown: str
+
+    def __str__(self) -> str:
+        return self.shown
+
+
+Location = MemoryURL | SqliteURL | PostgresURL
+
+
+def parse(url: str | None = None) -> Location:
+    """Where `url` points. `None` is the default, a file `holdfast.db` in the working directory.
+
+    Raises:
+        InvalidURL: the scheme is unknown, or a part is missing, or an option is unknown.
+    """
+    url = DEFAULT_URL if url is None else url.strip()
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        raise InvalidURL(f"No database URL: found {_shorten(url)!r}, needed one like {_FORMS}.")
+    match scheme.lower():
+        case "memory":
+            if rest:
+                raise InvalidURL(f"memory:// takes nothing after it; found {rest!r}.")
+            return MemoryURL()
+        case "sqlite":
+            return _sqlite(rest)
+        case "postgresql" | "postgres":
+            return PostgresURL(dsn=url, shown=_without_password(url))
+        case other:
+            raise InvalidURL(f"Unknown kind of database {other!r}; known are {_FORMS}.")
+
+
+def _sqlite(rest: str) -> SqliteURL:
+    path, _, query = rest.partition("?")
+    if not path.startswith("/"):
+        raise InvalidURL(
+            f"A SQLite URL has three slashes before a relative path and four before an absolute one; found "
+            f"sqlite://{path}. Did you mean sqlite:///{path or 'holdfast.db'}? (For no file at all: memory://)"
+        )
+    name = unquote(path[1:])
+    if not name or name == ":memory:":
+        raise InvalidURL("A SQLite URL needs a path, as in sqlite:///holdfast.db. For no file at all use memory://.")
+    if "\0" in name:
+        raise InvalidURL("A SQLite path cannot hold a NUL character.")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    synchronous = options.pop("synchronous", "FULL").upper()
+    if synchronous not in {"FULL", "NORMAL"}:
+        raise InvalidURL(f"synchronous is full or normal; found {synchronous!r}.")
+    try:
+        timeout = float(options.pop("timeout", 30.0))
+    except ValueError as error:
+        raise InvalidURL("timeout is a number of seconds, as in sqlite:///holdfast.db?timeout=10.") from error
+    if options:
+        raise InvalidURL(f"Unknown SQLite option {min(options)!r}; known are synchronous and timeout.")
+    return SqliteURL(Path(name), synchronous, timeout)
+
+
+def _without_password(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # libpq knows more forms than urllib, such as several hosts; what cannot be split is not shown
+        return "postgresql://…"
+    login, at, hosts = parts.netloc.rpartition("@")
+    user, colon, _ = login.partition(":")
+    netloc = f"{user}:***@{hosts}" if colon else f"{login}{at}{hosts}"
+    options = [
+        (name, "***" if name.lower() in _SECRET_OPTIONS else value)
+        for name, value in parse_qsl(parts.query, keep_blank_values=True)
+    ]
+    return urlunsplit((parts.scheme, netloc, parts.path, urlencode(options, safe="*/,:"), ""))
+
+
+def _shorten(url: str) -> str:
+    """Enough of `url` to recognise it, and too little to hold a password."""
+    return url if len(url) <= 12 else url[:8] + "…"

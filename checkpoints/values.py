@@ -1,0 +1,230 @@
+"""Values to bytes and back, with their messages taken out and put in again.
+
+On the way in, *detach*: each list of messages, wherever it is in a value, becomes a number; `lists` says which
+messages it stands for. When the messages' rows are known, the lists become ranges of `seq` in front of the bytes. On
+the way out, *attach*: the ranges say which rows to read before anything else is looked at, and the numbers become
+messages again.
+
+Bytes without messages are plain msgpack, which the stock savers read; with messages they have a type of their own,
+`holdfast-1`, which the stock savers refuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import ormsgpack
+from langchain_core.messages import BaseMessage
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+from checkpoints import ranges
+from checkpoints.errors import NotStorable
+from checkpoints.memory import Fingerprint, Known, fingerprint
+from checkpoints.messages import MessageRow, encode, is_row_class, snapshot
+from checkpoints.wire import FIRST_FREE_CODE, NOT_MINE, Packing, Types, Unpacking
+
+TYPE: Final = "holdfast-1"
+
+_LIST: Final = FIRST_FREE_CODE  # stands for a list of messages
+_ONE: Final = FIRST_FREE_CODE + 1  # stands for a single message
+
+# How deep lists of messages are looked for in dicts and lists, to be stored as ranges. Deeper messages are found as
+# well, one by one.
+_DEPTH: Final = 4
+
+_HEADER_SIZE: Final = 4  # bytes that hold the length of the ranges
+
+
+@dataclass(slots=True, eq=False)
+class Draft:
+    """A message on its way into the database."""
+
+    message: BaseMessage
+    has_id: bool
+    fingerprint: Fingerprint | None
+    row: MessageRow | None
+    """What to look for and to store; `None` if the row is known."""
+    seq: int = 0
+    """The row, once it is known."""
+    settled: bool = False
+    """The row already says where it belongs."""
+
+    @property
+    def ref(self) -> int:
+        return self.seq if self.has_id else -self.seq
+
+
+class MessageList(NamedTuple):
+    """Messages that stand together in a value."""
+
+    channel: str
+    drafts: list[Draft]
+
+
+@dataclass
+class Detached:
+    """A value as bytes, waiting for the rows of its messages."""
+
+    channel: str
+    type: str
+    body: bytes
+    lists: list[MessageList] = field(default_factory=list)
+
+    def finish(self) -> tuple[str, bytes]:
+        """The type and the bytes to store, when every draft has its row."""
+        if self.type != TYPE:
+            return self.type, self.body
+        header = ormsgpack.packb([ranges.compress(draft.ref for draft in found.drafts) for found in self.lists])
+        return TYPE, len(header).to_bytes(_HEADER_SIZE, "big") + header + self.body
+
+
+class ChannelValues(NamedTuple):
+    """A checkpoint's values inside a larger value; tells which channel each message belongs to."""
+
+    values: Mapping[str, Any]
+
+
+class Detacher:
+    """Takes the messages out of the values of one save; a message object in several of them is one draft."""
+
+    def __init__(self, types: Types, known: Mapping[int, Known]) -> None:
+        self.drafts: dict[int, Draft] = {}
+        self._types = types
+        self._known = known
+        self._lists: list[MessageList] = []
+        self._channel = ""
+
+    def detach(self, channel: str, value: Any) -> Detached:
+        """
+        Raises:
+            NotStorable: `value` holds something that cannot be saved, or not be loaded again.
+        """
+        if value is None:
+            return Detached(channel, "null", b"")
+        if type(value) in {bytes, bytearray}:
+            return Detached(channel, type(value).__name__, bytes(value))
+        self._lists, self._channel = [], channel
+        packing = Packing(self._types, self._special, prepare=_mark)
+        body = packing.pack(value)
+        return Detached(channel, "msgpack" if packing.native else TYPE, body, self._lists)
+
+    def _special(self, packing: Packing, value: Any) -> Any:
+        if type(value) is _Marked:
+            return packing.ext(_LIST, self._add(value.messages))
+        if is_row_class(type(value)):
+            return packing.ext(_ONE, self._add([value]))
+        if type(value) is _Channel:
+            self._channel = value.name
+            return value.value
+        return NOT_MINE
+
+    def _add(self, messages: list[BaseMessage]) -> bytes:
+        drafts = self.drafts
+        self._lists.append(
+            MessageList(self._channel, [drafts.get(id(message)) or self._draft(message) for message in messages])
+        )
+        return ormsgpack.packb(len(self._lists) - 1)
+
+    def _draft(self, message: BaseMessage) -> Draft:
+        mark = fingerprint(message)
+        known = self._known.get(id(message))
+        if known is not None and mark is not None and known.fingerprint == mark:
+            draft = Draft(message, known.has_id, mark, None, known.seq, known.settled)
+        else:
+            row = encode(snapshot(message), self._types)
+            # The fingerprint must be of what is stored: an id that was set in between makes it worthless.
+            mark = mark if mark == fingerprint(message) else None
+            draft = Draft(message, row.message_id is not None, mark, row)
+        self.drafts[id(message)] = draft
+        return draft
+
+
+class Attachable:
+    """Stored bytes, opened as far as the references in front of them."""
+
+    def __init__(self, channel: str, type_: str, blob: bytes | None) -> None:
+        """
+        Raises:
+            ValueError: the bytes are not what `Detached.finish` made.
+        """
+        self.channel = channel
+        self.lists: list[list[int]] = []
+        """The references of each list of messages in it."""
+        self._type = type_
+        self._body = blob or b""
+        if type_ == TYPE:
+            end = _HEADER_SIZE + int.from_bytes(self._body[:_HEADER_SIZE], "big")
+            header = ormsgpack.unpackb(self._body[_HEADER_SIZE:end])
+            self.lists = [ranges.expand(pairs) for pairs in header]
+            self._body = self._body[end:]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether this stands for a channel without a value (the stock PostgresSaver stores such)."""
+        return self._type == "empty"
+
+    def attach(self, make: Callable[[int], BaseMessage], types: Types) -> Any:
+        """The value.
+
+        Args:
+            make: makes a new message object for a reference.
+            types: which types may be loaded.
+
+        Raises:
+            NotStorable: a type is not allowed or is gone, or the form is unknown.
+            ValueError: the bytes are damaged.
+        """
+
+        def revive(code: int, data: bytes) -> Any:
+            refs = self.lists[ormsgpack.unpackb(data)]
+            if code == _LIST:
+                return [make(ref) for ref in refs]
+            if code == _ONE:
+                return make(refs[0])
+            raise NotStorable(f"Stored data has the extension code {code}, which this version does not know.")
+
+        match self._type:
+            case "msgpack" | "holdfast-1":
+                return Unpacking(types, revive).unpack(self._body)
+            case "null":
+                return None
+            case "bytes":
+                return self._body
+            case "bytearray":
+                return bytearray(self._body)
+            case "json":  # what LangGraph stored before it used msgpack
+                return JsonPlusSerializer().loads_typed(("json", self._body))
+            case other:
+                raise NotStorable(f"Stored data has the form {other!r}, which this version does not read.")
+
+
+class _Channel(NamedTuple):
+    name: str
+    value: Any
+
+
+class _Marked:
+    """A list of messages, so that it is stored as ranges and not one by one."""
+
+    __slots__ = ("messages",)
+
+    def __init__(self, messages: list[BaseMessage]) -> None:
+        self.messages = messages
+
+
+def _mark(value: Any, depth: int = _DEPTH) -> Any:
+    """`value` with its lists of messages marked. What is not such a list is not copied without need."""
+    kind = type(value)
+    if kind is ChannelValues:
+        return {name: _Channel(name, _mark(item, depth - 1)) for name, item in value.values.items()}
+    if (kind is list or kind is tuple) and value:
+        first = type(value[0])
+        if is_row_class(first):
+            return _Marked(list(value)) if all(is_row_class(type(item)) for item in value) else value
+        if depth and (first is dict or first is list):
+            return [_mark(item, depth - 1) for item in value]
+    elif kind is dict and depth:
+        return {key: _mark(item, depth - 1) for key, item in value.items()}
+    return value

@@ -1,0 +1,283 @@
+"""Values to bytes and back: LangGraph's msgpack format, strict about types, open for codes of our own.
+
+The extension codes 0 to 7 are those of `langgraph.checkpoint.serde.jsonplus`, so that what holds no message stays
+readable for the stock savers. Two things differ from that serializer. It recurses into itself, so a foreign code inside
+a `Send`, a dataclass or a `_DeltaSnapshot` would become `None`; here nested values pass through the same hooks as all
+others. And where it puts a dict or `None` in place of a value whose type is not allowed or cannot be rebuilt, this
+raises: on the way in if it can be known then, so that nothing is saved that cannot be loaded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import ormsgpack
+from langgraph.checkpoint.serde import jsonplus
+from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_METHODS, SAFE_MSGPACK_TYPES
+from langgraph.checkpoint.serde.types import _DeltaSnapshot
+from langgraph.types import Send
+
+from checkpoints.errors import NotStorable, TypeNotAllowed
+
+TypeName = tuple[str, ...]
+"""A type as (module, name)."""
+
+# Codes of our own begin at 64, well away from those that LangGraph may add.
+SURROGATES: Final = 64
+BIG_INT: Final = 65
+TUPLE: Final = 66
+FIRST_FREE_CODE: Final = 67
+
+_OPTIONS = (
+    ormsgpack.OPT_NON_STR_KEYS
+    | ormsgpack.OPT_PASSTHROUGH_BIG_INT
+    | ormsgpack.OPT_PASSTHROUGH_DATACLASS
+    | ormsgpack.OPT_PASSTHROUGH_DATETIME
+    | ormsgpack.OPT_PASSTHROUGH_ENUM
+    | ormsgpack.OPT_PASSTHROUGH_UUID
+)
+
+NOT_MINE: Final = object()
+
+Special = Callable[["Packing", Any], Any]
+"""Gets each object that msgpack has no form for, and returns what to pack in its place, or `NOT_MINE`."""
+
+Revive = Callable[[int, bytes], Any]
+"""Gets the code and the bytes of each extension from `FIRST_FREE_CODE` up, and returns the value."""
+
+
+class Types:
+    """Which types may be imported and called to load a value, shared by all who load with one checkpointer."""
+
+    def __init__(self, allow: Iterable[type | TypeName] = ()) -> None:
+        self._allowed: set[TypeName] = set(SAFE_MSGPACK_TYPES)
+        self.allow(allow)
+
+    def allow(self, types: Iterable[type | TypeName]) -> None:
+        self._allowed |= {(t.__module__, t.__name__) if isinstance(t, type) else tuple(t) for t in types}
+
+    def check(self, module: str, name: str) -> None:
+        """
+        Raises:
+            TypeNotAllowed: `module.name` is not among them.
+        """
+        if (module, name) not in self._allowed:
+            raise TypeNotAllowed(module, name)
+
+    def load(self, module: str, name: str) -> Any:
+        """The type, if it is allowed and still there."""
+        self.check(module, name)
+        try:
+            return getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise NotStorable(
+                f"The type {module}.{name} is used by stored data and cannot be imported ({error}). "
+                "Bring it back under this name, or make an alias with it."
+            ) from error
+
+
+class Packing:
+    """One value on its way to bytes. `native` turns false when it needs a code that only Holdfast reads."""
+
+    def __init__(
+        self,
+        types: Types,
+        special: Special | None = None,
+        *,
+        prepare: Callable[[Any], Any] | None = None,
+        keep_tuples: bool = False,
+    ) -> None:
+        self.native = True
+        self._types = types
+        self._special = special
+        self._prepare = prepare
+        self._options = _OPTIONS | (ormsgpack.OPT_PASSTHROUGH_TUPLE if keep_tuples else 0)
+        self._keep_tuples = keep_tuples
+        self._error: Exception | None = None
+
+    def pack(self, value: Any) -> bytes:
+        """
+        Raises:
+            NotStorable: `value` holds something that has no form here, or a type that is not allowed.
+        """
+        if self._prepare is not None:
+            value = self._prepare(value)
+        try:
+            return ormsgpack.packb(value, default=self._default, option=self._options)
+        except TypeError as error:
+            # ormsgpack drops the exception of a hook; ours is the one that says what is wrong.
+            if self._error is not None:
+                raise self._error from None
+            if "surrogates" in str(error):
+                return ormsgpack.packb(_without_surrogates(value), default=self._default, option=self._options)
+            raise NotStorable(f"A value cannot be saved: {error}.") from error
+
+    def ext(self, code: int, data: bytes) -> ormsgpack.Ext:
+        """An extension with a code of our own."""
+        self.native = False
+        return ormsgpack.Ext(code, data)
+
+    def _default(self, value: Any) -> Any:
+        try:
+            return self._encode(value)
+        except Exception as error:
+            self._error = self._error or error
+            raise
+
+    def _encode(self, value: Any) -> Any:
+        if self._special is not None and (special := self._special(self, value)) is not NOT_MINE:
+            return special
+        if isinstance(value, int):
+            return self.ext(BIG_INT, str(value).encode())
+        if isinstance(value, _Surrogates):
+            return self.ext(SURROGATES, value.text.encode("utf-8", "surrogatepass"))
+        if isinstance(value, tuple) and type(value) is tuple:
+            return self.ext(TUPLE, self.pack(list(value)))
+        kind = type(value)
+        # What may hold messages is encoded here, so that they are found at any depth.
+        if isinstance(value, _DeltaSnapshot):
+            return ormsgpack.Ext(jsonplus.EXT_DELTA_SNAPSHOT, self.pack(value.value))
+        if isinstance(value, Send):
+            timeout = getattr(value, "timeout", None)
+            args = [value.node, value.arg] if timeout is None else [value.node, value.arg, timeout]
+            return self._construct(jsonplus.EXT_CONSTRUCTOR_POS_ARGS, kind, args)
+        if isinstance(value, tuple) and hasattr(value, "_asdict"):
+            return self._construct(jsonplus.EXT_CONSTRUCTOR_KW_ARGS, kind, value._asdict())
+        if dataclasses.is_dataclass(value) and not hasattr(value, "model_dump"):
+            fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+            return self._construct(jsonplus.EXT_CONSTRUCTOR_KW_ARGS, kind, fields)
+        return self._leaf(value)
+
+    def _construct(self, code: int, kind: type, payload: Any) -> ormsgpack.Ext:
+        self._types.check(kind.__module__, kind.__name__)
+        return ormsgpack.Ext(code, self.pack([kind.__module__, kind.__name__, payload]))
+
+    def _leaf(self, value: Any) -> Any:
+        """As the stock serializer encodes it; its public face gives bytes, of which the extension is taken."""
+        try:
+            _, data = _STOCK.dumps_typed(value)
+        except TypeError as error:
+            raise NotStorable(
+                f"A value of type {type(value).__module__}.{type(value).__name__} cannot be saved ({error}). "
+                "Keep JSON types, messages, dataclasses or pydantic models in the state."
+            ) from error
+        leaf = ormsgpack.unpackb(data, ext_hook=_Leaf, option=ormsgpack.OPT_NON_STR_KEYS)
+        if not isinstance(leaf, _Leaf):  # an exception is stored as its repr
+            return leaf
+        if leaf.code in _CONSTRUCTORS:
+            module, name, *_ = ormsgpack.unpackb(leaf.data, ext_hook=lambda *_: None, option=ormsgpack.OPT_NON_STR_KEYS)
+            self._types.check(module, name)
+        return ormsgpack.Ext(leaf.code, leaf.data)
+
+
+class Unpacking:
+    """Bytes on their way to a value."""
+
+    def __init__(self, types: Types, revive: Revive | None = None) -> None:
+        self._types = types
+        self._revive = revive
+        self._error: Exception | None = None
+
+    def unpack(self, data: bytes) -> Any:
+        """
+        Raises:
+            NotStorable: a type is not allowed, is gone, or refuses what was stored of it.
+            ValueError: `data` is not msgpack.
+        """
+        try:
+            return ormsgpack.unpackb(data, ext_hook=self._hook, option=ormsgpack.OPT_NON_STR_KEYS)
+        except ValueError:
+            # ormsgpack drops the exception of a hook; ours is the one that says what is wrong.
+            if self._error is not None:
+                raise self._error from None
+            raise
+
+    def _hook(self, code: int, data: bytes) -> Any:
+        try:
+            return self._decode(code, data)
+        except Exception as error:
+            self._error = self._error or error
+            raise
+
+    def _decode(self, code: int, data: bytes) -> Any:
+        if code == jsonplus.EXT_DELTA_SNAPSHOT:
+            return _DeltaSnapshot(self.unpack(data))
+        if code in _CONSTRUCTORS:
+            return self._rebuild(code, self.unpack(data))
+        if code == SURROGATES:
+            return data.decode("utf-8", "surrogatepass")
+        if code == BIG_INT:
+            return int(data)
+        if code == TUPLE:
+            return tuple(self.unpack(data))
+        if code >= FIRST_FREE_CODE and self._revive is not None:
+            return self._revive(code, data)
+        if code == jsonplus.EXT_NUMPY_ARRAY:
+            return _STOCK.loads_typed(("msgpack", ormsgpack.packb(ormsgpack.Ext(code, data))))
+        raise NotStorable(f"Stored data has the extension code {code}, which this version does not know.")
+
+    def _rebuild(self, code: int, stored: Sequence[Any]) -> Any:
+        module, name, payload, *method = stored
+        if code == jsonplus.EXT_METHOD_SINGLE_ARG:
+            if (module, name, *method) not in SAFE_MSGPACK_METHODS:
+                raise TypeNotAllowed(module, name)
+            return getattr(self._types.load(module, name), method[0])(payload)
+        kind = self._types.load(module, name)
+        try:
+            if code == jsonplus.EXT_CONSTRUCTOR_SINGLE_ARG:
+                return kind(payload)
+            if code == jsonplus.EXT_CONSTRUCTOR_POS_ARGS:
+                return _send(payload) if kind is Send else kind(*payload)
+            return kind(**payload)
+        except Exception as error:
+            # A model whose rules have grown since still loads, as it does with the stock serializer.
+            if code == jsonplus.EXT_PYDANTIC_V2:
+                return kind.model_construct(**payload)
+            if code == jsonplus.EXT_PYDANTIC_V1:
+                return kind.construct(**payload)
+            raise NotStorable(f"A stored {module}.{name} cannot be rebuilt: {error}") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class _Leaf:
+    code: int
+    data: bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class _Surrogates:
+    text: str
+
+
+def _without_surrogates(value: Any) -> Any:
+    """`value` with each text that UTF-8 has no form for in a wrapper. Only such values pay for this walk."""
+    if isinstance(value, str):
+        return _Surrogates(value) if any("\ud800" <= c <= "\udfff" for c in value) else value
+    if isinstance(value, dict):
+        return {key: _without_surrogates(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if type(value) is tuple:
+        return tuple(_without_surrogates(item) for item in value)
+    return value
+
+
+def _send(args: Sequence[Any]) -> Send:
+    node, arg, *timeout = args
+    return Send(node, arg, timeout=timeout[0]) if timeout else Send(node, arg)
+
+
+_STOCK = jsonplus.JsonPlusSerializer(allowed_msgpack_modules=None)
+_CONSTRUCTORS = frozenset(
+    {
+        jsonplus.EXT_CONSTRUCTOR_SINGLE_ARG,
+        jsonplus.EXT_CONSTRUCTOR_POS_ARGS,
+        jsonplus.EXT_CONSTRUCTOR_KW_ARGS,
+        jsonplus.EXT_METHOD_SINGLE_ARG,
+        jsonplus.EXT_PYDANTIC_V1,
+        jsonplus.EXT_PYDANTIC_V2,
+    }
+)
