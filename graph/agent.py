@@ -9,10 +9,10 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langchain_core.tools import tool as as_tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.config import get_config
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
+from checkpoints import running_saver
 from graph.models import chat_model
 from graph.nodes import after_model, before_model, model_node, tool_node
 from graph.settle import settle_node
@@ -76,11 +76,6 @@ def _by_name(tools: Sequence[BaseTool | Callable[..., Any]]) -> dict[str, BaseTo
             raise ValueError(f"Two tools are named {tool.name!r}; the model could not tell them apart.")
         named[tool.name] = tool
     return named
-
-
-def running_saver() -> BaseCheckpointSaver[Any] | None:
-    saver: BaseCheckpointSaver[Any] | None = get_config()["configurable"].get("__pregel_checkpointer")
-    return saver
 
 
 def _now() -> datetime:

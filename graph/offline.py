@@ -98,7 +98,7 @@ TOOL_RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str], Memory], list[R
     (re.compile(r"(?i)\brefund"), _refunds, "Which order is to be refunded? Tell me its number."),
     (
         re.compile(
-            r"\b(?:list|show|which|what|see)\b.*?(?:\b(?P<owner>[A-Z]\w+)'s\s+)?\borders\b(?:\s+(?:of|for|from)\s+(?P<customer>[A-Z]\w+))?"
+            r"\b(?i:list|show|which|what|see)\b.*?(?:\b(?P<owner>[A-Z]\w+)'s\s+)?\borders\b(?:\s+(?:of|for|from)\s+(?P<customer>[A-Z]\w+))?"
         ),
         _listing,
         "Whose orders? Tell me your name.",

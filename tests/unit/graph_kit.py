@@ -1,6 +1,7 @@
 """What the tests of graph/ share: a model that says what it is told to, and a strict reading of what it is shown."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -9,9 +10,11 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool, tool
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 from pydantic import Field
 
+from checkpoints import open_checkpointer
 from graph import build_graph, needs_approval
 
 THREAD = {"configurable": {"thread_id": "ada-1"}}
@@ -74,10 +77,24 @@ def calls(*wanted: tuple[str, dict[str, Any]], ids: Sequence[str | None] | None 
     )
 
 
-class Desk:
-    """Tools whose effects can be counted."""
+# The agent works on any LangGraph saver, and on ours.
+SAVERS = ["InMemorySaver", "memory://"]
 
-    def __init__(self) -> None:
+
+@contextmanager
+def opened(saver: str) -> Iterator[Any]:
+    if saver == "InMemorySaver":
+        yield InMemorySaver()
+    else:
+        with open_checkpointer(saver) as checkpointer:
+            yield checkpointer
+
+
+class Desk:
+    """Tools whose effects can be counted, and a saver for threads that use them."""
+
+    def __init__(self, saver: Any = None) -> None:
+        self.saver = saver
         self.looked_up: list[int] = []
         self.refunded: list[int] = []
 

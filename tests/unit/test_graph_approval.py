@@ -1,35 +1,36 @@
 """Approvals per call: what is asked, what can be answered, and what a bad answer leaves as it was."""
 
 import asyncio
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 import pytest
 from langchain_core.tools import tool
-from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import UnknownInterruptError, is_invalid_resume
 from langgraph.types import Command, interrupt
 
 from graph import BadAnswer, approval_policy, needs_approval
-from tests.unit.graph_kit import Desk, Talk, calls, says
+from tests.unit.graph_kit import SAVERS, Desk, Talk, calls, opened, says
 
 
-@pytest.fixture
-def desk() -> Desk:
-    return Desk()
+@pytest.fixture(params=SAVERS)
+def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
+    with opened(request.param) as saver:
+        yield Desk(saver)
 
 
 def paused(desk: Desk, *orders: int, then: str = "done", **approval: Any) -> Talk:
     """A thread that waits for the approval of one refund an order."""
     wanted = [("refund", {"order_id": order}) for order in orders]
-    talk = Talk(InMemorySaver(), calls(*wanted), says(then), says("later"), tools=desk.tools(**approval))
+    talk = Talk(desk.saver, calls(*wanted), says(then), says("later"), tools=desk.tools(**approval))
     talk.say("refund, please")
     return talk
 
 
 def test_the_request_says_which_call_it_is_about(desk: Desk) -> None:
     talk = Talk(
-        InMemorySaver(),
+        desk.saver,
         calls(("refund", {"order_id": 7, "reason": "broken"})),
         tools=desk.tools(description="Refund order {order_id} ({reason})"),
     )
@@ -187,7 +188,7 @@ def test_a_good_answer_counts_when_a_bad_one_comes_with_it(desk: Desk) -> None:
 
 def test_calls_that_need_no_approval_run_while_others_wait(desk: Desk) -> None:
     line = calls(("refund", {"order_id": 1}), ("look", {"order_id": 2}))
-    talk = Talk(InMemorySaver(), line, says("done"), tools=desk.tools())
+    talk = Talk(desk.saver, line, says("done"), tools=desk.tools())
     talk.say("both")
     assert desk.looked_up == [2]
     assert list(talk.pending) == ["refund 1"]
@@ -206,7 +207,7 @@ def test_a_second_answer_to_the_same_approval_is_refused(desk: Desk) -> None:
 
 
 def test_the_arguments_are_checked_before_a_person_is_asked(desk: Desk) -> None:
-    talk = Talk(InMemorySaver(), calls(("refund", {"order": 7})), says("sorry"), tools=desk.tools())
+    talk = Talk(desk.saver, calls(("refund", {"order": 7})), says("sorry"), tools=desk.tools())
     assert "__interrupt__" not in talk.say("refund")
     (result,) = talk.answers
     assert result.status == "error"
@@ -221,7 +222,7 @@ def test_a_tool_that_needs_approval_cannot_pause_again(desk: Desk) -> None:
         """Asks again by itself."""
         return str(interrupt("really?"))
 
-    talk = Talk(InMemorySaver(), calls(("doubtful", {"order_id": 1})), says("done"), tools=[doubtful])
+    talk = Talk(desk.saver, calls(("doubtful", {"order_id": 1})), says("done"), tools=[doubtful])
     talk.say("go")
     talk.answer(talk.pending["doubtful 1"], type="approve")
     assert talk.pending == {}
@@ -230,7 +231,7 @@ def test_a_tool_that_needs_approval_cannot_pause_again(desk: Desk) -> None:
 
 async def test_approvals_work_the_same_from_async_code(desk: Desk) -> None:
     line = calls(("refund", {"order_id": 1}), ("look", {"order_id": 2}))
-    talk = Talk(InMemorySaver(), line, says("done"), tools=desk.tools())
+    talk = Talk(desk.saver, line, says("done"), tools=desk.tools())
     (pause,) = (await talk.agent.ainvoke({"messages": [("user", "both")]}, talk.thread))["__interrupt__"]
     with pytest.raises(BadAnswer, match="it has no"):
         await talk.agent.ainvoke(Command(resume={pause.id: {}}), talk.thread)
@@ -242,7 +243,7 @@ async def test_approvals_work_the_same_from_async_code(desk: Desk) -> None:
 
 
 async def test_many_threads_are_approved_at_the_same_time(desk: Desk) -> None:
-    saver = InMemorySaver()
+    saver = desk.saver
 
     async def one(number: int) -> None:
         talk = Talk(saver, calls(("refund", {"order_id": number})), says("done"), tools=desk.tools())

@@ -1,5 +1,6 @@
 """Every call gets an answer: tools that are unknown, that fail, and calls that nobody can read."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,16 +13,19 @@ from pydantic import BaseModel, Field, field_validator
 
 from graph import build_graph
 from graph.calls import settled, unsettled, with_unique_ids
-from tests.unit.graph_kit import Desk, ScriptedModel, Talk, calls, says
+from tests.unit.graph_kit import SAVERS, Desk, ScriptedModel, Talk, calls, opened, says
 
 
-@pytest.fixture
-def desk() -> Desk:
-    return Desk()
+@pytest.fixture(params=SAVERS)
+def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
+    with opened(request.param) as saver:
+        yield Desk(saver)
 
 
 def talk_about(desk: Desk, line: AIMessage, *more: AIMessage, tools: list[Any] | None = None) -> Talk:
-    talk = Talk(InMemorySaver(), line, *more, says("done"), tools=desk.tools() if tools is None else tools)
+    talk = Talk(
+        desk.saver or InMemorySaver(), line, *more, says("done"), tools=desk.tools() if tools is None else tools
+    )
     talk.say("go")
     return talk
 
@@ -129,7 +133,7 @@ def test_a_tool_with_a_plain_json_schema_is_checked_for_missing_arguments() -> N
 
 def test_the_same_call_ids_in_every_turn_are_told_apart(desk: Desk) -> None:
     lines = [calls(("look", {"order_id": n})) for n in (1, 2)]
-    talk = Talk(InMemorySaver(), lines[0], says("one"), lines[1], says("two"), tools=desk.tools())
+    talk = Talk(desk.saver, lines[0], says("one"), lines[1], says("two"), tools=desk.tools())
     talk.say("first")
     talk.say("second")
     assert desk.looked_up == [1, 2]
@@ -149,7 +153,7 @@ def test_calls_with_ids_of_their_own_are_left_as_they_are() -> None:
 
 
 def test_a_model_that_calls_tools_for_ever_ends_at_the_recursion_limit(desk: Desk) -> None:
-    talk = Talk(InMemorySaver(), *[calls(("look", {"order_id": 1}))] * 20, tools=desk.tools())
+    talk = Talk(desk.saver, *[calls(("look", {"order_id": 1}))] * 20, tools=desk.tools())
     with pytest.raises(GraphRecursionError):
         talk.agent.invoke({"messages": [("user", "go")]}, {**talk.thread, "recursion_limit": 8})
 

@@ -1,32 +1,33 @@
 """A thread is never wedged and never lied to: what becomes of open calls when the conversation goes on without them."""
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
-from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import UnknownInterruptError
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command
 
 from graph import State, build_graph
 from graph.settle import IN_DOUBT, NEVER_MADE, WAITING
-from tests.unit.graph_kit import Desk, ScriptedModel, Talk, calls, says
+from tests.unit.graph_kit import SAVERS, Desk, ScriptedModel, Talk, calls, opened, says
 
 Durability = Literal["sync", "async", "exit"]
 DURABILITIES: list[Durability] = ["sync", "async", "exit"]
 
 
-@pytest.fixture
-def desk() -> Desk:
-    return Desk()
+@pytest.fixture(params=SAVERS)
+def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
+    with opened(request.param) as saver:
+        yield Desk(saver)
 
 
-def half_done(desk: Desk, saver: Any = None, *more: AIMessage) -> Talk:
+def half_done(desk: Desk) -> Talk:
     """Three calls: one was approved and ran, one waits, one ran unasked."""
     wanted = calls(("refund", {"order_id": 1}), ("refund", {"order_id": 2}), ("look", {"order_id": 3}))
-    talk = Talk(saver or InMemorySaver(), wanted, *(more or (says("as you like"), says("yes"))), tools=desk.tools())
+    talk = Talk(desk.saver, wanted, says("as you like"), says("yes"), tools=desk.tools())
     talk.say("do it all")
     talk.answer(talk.pending["refund 1"], type="approve", by="grace")
     return talk
@@ -114,7 +115,7 @@ def test_a_tool_that_was_cut_off_is_not_called_not_run(desk: Desk) -> None:
         """Takes the process with it."""
         raise SystemExit("killed")
 
-    talk = Talk(InMemorySaver(), calls(("vanish", {})), says("hm"), tools=[vanish])
+    talk = Talk(desk.saver, calls(("vanish", {})), says("hm"), tools=[vanish])
     with pytest.raises(SystemExit):
         talk.say("go", durability="sync")
     talk.say("and?")
@@ -132,7 +133,7 @@ def test_a_history_handed_in_with_open_calls_is_closed_before_the_model_sees_it(
         second,
         HumanMessage("c"),
     ]
-    for saver in (None, InMemorySaver()):
+    for saver in (None, desk.saver):
         model = ScriptedModel(lines=[says("well")])
         agent = build_graph(model=model, tools=desk.tools(), checkpointer=saver)
         result = agent.invoke({"messages": history}, {"configurable": {"thread_id": "1"}} if saver else None)
@@ -142,14 +143,14 @@ def test_a_history_handed_in_with_open_calls_is_closed_before_the_model_sees_it(
 
 
 def test_open_calls_of_a_thread_that_another_program_wrote_are_closed(desk: Desk) -> None:
-    talk = Talk(InMemorySaver(), says("well"), says("well"), tools=desk.tools())
+    talk = Talk(desk.saver, says("well"), says("well"), tools=desk.tools())
     talk.agent.update_state(talk.thread, {"messages": [HumanMessage("a"), calls(("look", {"order_id": 1}))]}, "model")
     talk.say("b")
     assert talk.kinds == "hatha"
 
 
 def test_calls_left_open_by_hand_behind_the_tools_are_settled_before_the_model_sees_them(desk: Desk) -> None:
-    talk = Talk(InMemorySaver(), says("well"), tools=desk.tools())
+    talk = Talk(desk.saver, says("well"), tools=desk.tools())
     by_hand = [HumanMessage("a"), calls(("look", {"order_id": 1})), HumanMessage("b")]
     talk.agent.update_state(talk.thread, {"messages": by_hand}, "tool")
     talk.agent.invoke(None, talk.thread)
@@ -158,7 +159,7 @@ def test_calls_left_open_by_hand_behind_the_tools_are_settled_before_the_model_s
 
 
 def test_calls_put_into_the_model_s_mouth_are_made(desk: Desk) -> None:
-    talk = Talk(InMemorySaver(), says("well"), tools=desk.tools())
+    talk = Talk(desk.saver, says("well"), tools=desk.tools())
     by_hand = [HumanMessage("a"), calls(("look", {"order_id": 1}))]
     talk.agent.update_state(talk.thread, {"messages": by_hand}, "model")
     talk.agent.invoke(None, talk.thread)
@@ -168,7 +169,7 @@ def test_calls_put_into_the_model_s_mouth_are_made(desk: Desk) -> None:
 
 def test_equal_call_ids_in_an_earlier_turn_do_not_lend_their_results(desk: Desk) -> None:
     lines = [calls(("look", {"order_id": 1})), says("one"), calls(("refund", {"order_id": 2})), says("two")]
-    talk = Talk(InMemorySaver(), *lines, tools=desk.tools())
+    talk = Talk(desk.saver, *lines, tools=desk.tools())
     talk.say("first")
     talk.say("second")
     talk.say("third")
@@ -196,7 +197,7 @@ def test_inside_another_graph_it_pauses_resumes_and_settles(desk: Desk, own_thre
     wanted = calls(("refund", {"order_id": 1}), ("refund", {"order_id": 2}))
     model = ScriptedModel(lines=[wanted, says("as you like"), wanted, says("done")])
     inner = build_graph(model=model, tools=desk.tools(), checkpointer=own_thread or None)  # type: ignore[arg-type]
-    graph = outer(inner, InMemorySaver())
+    graph = outer(inner, desk.saver)
     thread = {"configurable": {"thread_id": "1"}}
 
     def pending() -> dict[int, str]:
