@@ -1,0 +1,130 @@
+"""The demo, run as a person runs it: it does what it says, and what it recommends works."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app import demo
+from graph.tools import Shop
+
+HOUSE = Path(demo.__file__).parent.parent
+
+
+def run(*arguments: str, cwd: Path = HOUSE) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "app.demo", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(HOUSE)}
+    return subprocess.run(command, cwd=cwd, env=environment, text=True, capture_output=True, timeout=60, check=False)
+
+
+def test_the_demo_does_what_it_says_and_what_it_recommends_works(tmp_path: Path) -> None:
+    folder = tmp_path / "a folder of Ada's"
+    started = time.monotonic()
+    done = run("--keep", str(folder))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert time.monotonic() - started < 20
+
+    story = re.sub(r"\s+", " ", done.stdout)
+    for line in [
+        "Ada Hello, my name is Ada. Please refund order 1001.",
+        "pause Refund order 1001 in full? A person has to decide.",
+        "is dead. Refunds in the shop: 0",
+        'waits Refund order 1001 in full: refund_order {"order_id": 1001}',
+        "Grace approves it",
+        "check Refunds in the shop: 1",
+        "agent Your name is Ada.",
+    ]:
+        assert line in story
+
+    pids = [int(pid) for pid in re.findall(r"\(process (\d+)\)", done.stdout)]
+    assert len(set(pids)) == 3
+    assert f"Process {pids[0]} is dead" in story
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+    shop = Shop(folder / "shop.db")
+    assert (shop.count("refunds"), shop.count("outbox")) == (1, 0)
+    assert {path.name for path in folder.iterdir()} >= {"chat.db", "shop.db"}
+
+    talk_on, look = commands(done.stdout)
+    assert talk_on == f'The first thing you wrote was: "{demo.ASKED}"\n'
+    assert re.match(r"Order 1001: Ada, .*, refunded at 20", look)
+    assert shop.count("refunds") == 1
+
+
+def commands(story: str) -> tuple[str, str]:
+    """What the two recommended commands print."""
+    _, talk_on, look = re.split(r"\n   Talk on.*:\n|\n   Ask the shop.*:\n", story)
+    shell = [re.sub(r"(?m)^     ", "", text) for text in (talk_on, look)]
+    out = [
+        subprocess.run(["/bin/sh", "-c", text], cwd=HOUSE, text=True, capture_output=True, check=True) for text in shell
+    ]
+    return out[0].stdout, out[1].stdout
+
+
+def test_a_folder_of_an_earlier_demo_is_refused(tmp_path: Path) -> None:
+    Shop(tmp_path / "shop.db").count("orders")
+    refused = run("--keep", str(tmp_path))
+    assert refused.returncode == 2
+    assert "holds an earlier demo" in refused.stderr
+    assert refused.stdout == ""
+
+
+def test_memory_is_refused_as_a_place_for_it() -> None:
+    refused = run("--database", "memory://")
+    assert refused.returncode == 2
+    assert "memory:// ends with its process" in refused.stderr
+
+
+def test_a_relative_database_lies_where_the_person_stands(tmp_path: Path) -> None:
+    done = run("--keep", "data", "--database", "sqlite:///chat.db", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "chat.db").exists()
+    assert (tmp_path / "data" / "shop.db").exists()
+
+
+def test_a_database_that_does_not_answer_is_one_clear_error_without_the_password(tmp_path: Path) -> None:
+    failed = run("--keep", str(tmp_path), "--database", "postgresql://ada:secret@127.0.0.1:1/none")
+    assert failed.returncode == 1
+    assert "The demo failed: Cannot open the PostgreSQL database" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert "secret" not in failed.stderr + failed.stdout
+
+
+def test_it_fails_if_the_shop_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo.Shop, "count", lambda *_: 2)
+    assert demo.main(["--keep", str(tmp_path)]) == 1
+    assert "The demo failed: 2 refunds happened before anybody approved one." in capsys.readouterr().err
+
+
+def test_it_fails_if_the_process_was_not_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo.subprocess.Popen, "send_signal", lambda child, _: child.stdin.close())
+    assert demo.main(["--keep", str(tmp_path)]) == 1
+    assert "The demo failed: the process ended with code 0, not by signal 9." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("act", "told", "failed"),
+    [
+        (demo.approve, [], "0 approvals were waiting, not 1"),
+        (demo.approve, [("waits", "Refund order 1001 in full")], "0 refunds happened, not 1"),
+        (demo.go_on, [("agent", "Who are you?")], "no longer knew the customer's name"),
+    ],
+)
+def test_it_fails_if_an_act_tells_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, act: Any, told: list[tuple[str, str]], failed: str
+) -> None:
+    monkeypatch.setattr(demo, "play", lambda *_: told)
+    shop = Shop(tmp_path / "shop.db")
+    with pytest.raises(demo.DemoFailedError, match=failed):
+        act(demo.Place("memory://", str(shop.path), "ada"), shop)
