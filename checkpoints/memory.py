@@ -8,7 +8,7 @@ because graphs change messages in place.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Final, NamedTuple, NoReturn
@@ -93,8 +93,11 @@ class Memory:
                 return None, {}
             return thread.generation, thread.namespaces.get(ns, {})
 
-    def learn(self, thread_id: str, ns: str, generation: int, known: Iterable[Known], *, replace: bool) -> None:
-        """Remember messages; with `replace`, in place of what was remembered for this namespace."""
+    def learn(self, thread_id: str, ns: str, generation: int, known: Iterable[Known], *, replace: bool = False) -> None:
+        """Remember messages; with `replace`, in place of what was remembered for this namespace.
+
+        A load replaces: the objects of earlier runs do not come back. A save adds, for it may carry only what changed.
+        """
         with self._lock:
             thread = self._threads.pop(thread_id, None)
             if thread is not None:
@@ -104,7 +107,7 @@ class Memory:
             # A new dict each time: a reader may still be using the old one.
             old = {} if replace else thread.namespaces.get(ns, {})
             thread.namespaces.pop(ns, None)
-            thread.namespaces[ns] = {**old, **{id(entry.message): entry for entry in known}}
+            thread.namespaces[ns] = {**old, **{id(entry.message): _newer(old, entry) for entry in known}}
             while len(thread.namespaces) > _MOST_NAMESPACES:
                 thread.namespaces.popitem(last=False)
             self._threads[thread_id] = thread
@@ -117,6 +120,12 @@ class Memory:
         with self._lock:
             if (thread := self._threads.pop(thread_id, None)) is not None:
                 self._messages -= len(thread)
+
+
+def _newer(old: Mapping[int, Known], entry: Known) -> Known:
+    """Saves end in any order, and what one has settled stays settled."""
+    before = old.get(id(entry.message))
+    return before if before is not None and before.settled and before.fingerprint == entry.fingerprint else entry
 
 
 def _refuse(_: object) -> NoReturn:

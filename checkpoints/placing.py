@@ -53,7 +53,9 @@ def place(lists: Iterable[MessageList], found: Mapping[bytes, Sequence[Row]], ne
     - a message with an id is the row with the same body and the same id; or else one with the same body that has no id
       yet, which from now on has this id;
     - a message without an id is a row with the same body that has no id either, but within one list each has a row of
-      its own: "yes" said twice is two rows.
+      its own: "yes" said twice is two rows;
+    - what a task wrote is not said yet. Without an id it may be any row with the same body: often the checkpoint that
+      has it, with its id, is saved first, and then no row is left over.
 
     Args:
         lists: the messages, in order.
@@ -94,7 +96,7 @@ def _place_one(
     draft: Draft, channel: str, candidates: list[Found], taken: set[int], home: Home, placement: Placement
 ) -> None:
     assert draft.row is not None  # noqa: S101 - the caller has looked
-    match = _choose(candidates, draft.row.message_id, taken)
+    match = _choose(candidates, draft.row.message_id, taken, said=home.checkpoint_id is not None)
     if match is None:
         match = Found(
             placement.next_seq, draft.row.message_id, home.ns, channel, committed=home.checkpoint_id is not None
@@ -129,7 +131,7 @@ def _settle_known(draft: Draft, channel: str, home: Home, placement: Placement) 
     draft.settled = is_settled(home.ns, home.ns, channel, committed=True)
 
 
-def _choose(candidates: list[Found], message_id: str | None, taken: set[int]) -> Found | None:
+def _choose(candidates: list[Found], message_id: str | None, taken: set[int], *, said: bool) -> Found | None:
     if message_id is not None:
         for candidate in candidates:
             if candidate.message_id == message_id:
@@ -137,6 +139,8 @@ def _choose(candidates: list[Found], message_id: str | None, taken: set[int]) ->
     for candidate in candidates:
         if candidate.message_id is None and candidate.seq not in taken:
             return candidate
+    if message_id is None and not said and candidates:
+        return candidates[-1]
     return None
 
 

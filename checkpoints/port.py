@@ -6,7 +6,7 @@ The saver decides; a backend talks to its database. Statements of our own tables
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -147,6 +147,10 @@ class Backend(Protocol):
         metadata: Mapping[str, Any],
     ) -> list[Call]:
         """The calls that save a checkpoint, in place of one with the same key."""
+        ...
+
+    def rows_with_digests(self, thread_id: str, digests: Collection[bytes]) -> list[Call]:
+        """The calls that find message rows by digest; rows are (digest, seq, message_id, ns, channel, committed)."""
         ...
 
     def save_writes(self, key: CheckpointKey, writes: Sequence[StoredWrite], *, replace: bool) -> list[Call]:

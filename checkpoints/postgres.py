@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final, cast
@@ -94,7 +94,7 @@ class PostgresBackend:
         self._url = url
         self.on_statement = on_statement
         self.workers = pool_size
-        self.sql = Statements("shared.sql", "postgres/langgraph.sql", now=_NOW)
+        self.sql = Statements("shared.sql", "postgres/statements.sql", now=_NOW)
         self._pool: ConnectionPool[psycopg.Connection[Row]] | None = None
 
     def __str__(self) -> str:
@@ -216,6 +216,11 @@ class PostgresBackend:
                 {**place, "parent_id": parent_id, "document": Jsonb(document), "metadata": Jsonb(metadata)},
             ),
         ]
+
+    def rows_with_digests(self, thread_id: str, digests: Collection[bytes]) -> list[Call]:
+        if not digests:
+            return []
+        return [(self.sql["rows_with_digests"], {"thread_id": thread_id, "digests": list(digests)})]
 
     def save_writes(self, key: CheckpointKey, writes: Sequence[StoredWrite], *, replace: bool) -> list[Call]:
         statement = self.sql["replace_write" if replace else "add_write"]

@@ -60,7 +60,6 @@ class Save:
             self.home.ns,
             current,
             learned(detacher.drafts.values()),
-            replace=self.home.checkpoint_id is not None,
         )
 
     def _lock(
@@ -79,7 +78,7 @@ class Save:
             *before,
             (sql["lock_thread"], thread),
             *([(sql["head"], thread)] if guarded else []),
-            *((sql["rows_with_digest"], {**thread, "digest": digest}) for digest in digests),
+            *self.store.backend.rows_with_digests(self.home.thread_id, digests),
         ]
         [[(current, next_seq, _)], *rest] = transaction.run(calls)[len(before) :]
         guard.check_generation(self.thread, current)
@@ -87,7 +86,10 @@ class Save:
             assert self.home.checkpoint_id is not None  # noqa: S101 - this is what `guarded` says
             [[(head,)], *rest] = rest
             guard.check_head(self.thread, self.parent_id, self.home.checkpoint_id, head)
-        return current, next_seq, dict(zip(digests, rest, strict=True))
+        found: dict[bytes, list[Row]] = {}
+        for digest, *row in (row for rows in rest for row in rows):
+            found.setdefault(digest, []).append(tuple(row))
+        return current, next_seq, found
 
     def _calls(self, detached: Sequence[Detached], found: dict[bytes, list[Row]], next_seq: int) -> list[Call]:
         sql = self.store.backend.sql

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from queue import Empty, LifoQueue
 from threading import Lock
@@ -77,7 +77,7 @@ class SqliteBackend:
         self._timeout = 0.0 if isinstance(url, MemoryURL) else url.timeout
         self._synchronous = "OFF" if isinstance(url, MemoryURL) else url.synchronous
         self.on_statement = on_statement
-        self.sql = Statements("shared.sql", "sqlite/langgraph.sql", now=_NOW)
+        self.sql = Statements("shared.sql", "sqlite/statements.sql", now=_NOW)
         self._writer: sqlite3.Connection | None = None
         self._lock = Lock()
         self._readers: LifoQueue[sqlite3.Connection] = LifoQueue(maxsize=self.workers)
@@ -210,6 +210,10 @@ class SqliteBackend:
         }
         return [(self.sql["save_checkpoint"], params)]
 
+    def rows_with_digests(self, thread_id: str, digests: Collection[bytes]) -> list[Call]:
+        # SQLite has no round trips to save.
+        return [(self.sql["rows_with_digest"], {"thread_id": thread_id, "digest": digest}) for digest in digests]
+
     def save_writes(self, key: CheckpointKey, writes: Sequence[StoredWrite], *, replace: bool) -> list[Call]:
         statement = self.sql["replace_write" if replace else "add_write"]
         return [(statement, {**key._asdict(), **write._asdict()}) for write in writes]
@@ -253,6 +257,8 @@ class SqliteBackend:
         connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
         # With a write-ahead log readers do not wait for the writer.
         self._insist(lambda: connection.execute("PRAGMA journal_mode = WAL"))
+        # The log is moved into the file when it has 4 MB, as with SQLite's own page size.
+        connection.execute(f"PRAGMA wal_autocheckpoint = {4 * 2**20 // _PAGE_SIZE}")
         self._insist(SqliteSaver(connection).setup)
         with self._transaction(connection, _BEGIN) as transaction:
             migrate.upgrade(transaction, self.sql, "sqlite")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import ormsgpack
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, convert_to_messages
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from checkpoints import ranges
@@ -29,12 +29,16 @@ TYPE: Final = "holdfast-1"
 
 _LIST: Final = FIRST_FREE_CODE  # stands for a list of messages
 _ONE: Final = FIRST_FREE_CODE + 1  # stands for a single message
+_SPOKEN: Final = FIRST_FREE_CODE + 2  # a message that is written as a dict: its text is that of a row
 
 # How deep lists of messages are looked for in dicts and lists, to be stored as ranges. Deeper messages are found as
 # well, one by one.
 _DEPTH: Final = 4
 
 _HEADER_SIZE: Final = 4  # bytes that hold the length of the ranges
+
+# Texts of a message written as a dict that are shorter are cheaper in place.
+_SHORTEST_SPOKEN: Final = 64
 
 
 @dataclass(slots=True, eq=False)
@@ -112,20 +116,23 @@ class Detacher:
 
     def _special(self, packing: Packing, value: Any) -> Any:
         if type(value) is _Marked:
-            return packing.ext(_LIST, self._add(value.messages))
+            return packing.ext(_LIST, ormsgpack.packb(self._add(value.messages)))
         if is_row_class(type(value)):
-            return packing.ext(_ONE, self._add([value]))
+            return packing.ext(_ONE, ormsgpack.packb(self._add([value])))
+        if type(value) is _Spoken:
+            return packing.ext(_SPOKEN, packing.pack([self._add([value.message]), value.shell]))
         if type(value) is _Channel:
             self._channel = value.name
             return value.value
         return NOT_MINE
 
-    def _add(self, messages: list[BaseMessage]) -> bytes:
+    def _add(self, messages: list[BaseMessage]) -> int:
+        """The number that stands for these messages."""
         drafts = self.drafts
         self._lists.append(
             MessageList(self._channel, [drafts.get(id(message)) or self._draft(message) for message in messages])
         )
-        return ormsgpack.packb(len(self._lists) - 1)
+        return len(self._lists) - 1
 
     def _draft(self, message: BaseMessage) -> Draft:
         mark = fingerprint(message)
@@ -178,16 +185,20 @@ class Attachable:
         """
 
         def revive(code: int, data: bytes) -> Any:
-            refs = self.lists[ormsgpack.unpackb(data)]
+            stored = unpacking.unpack(data)
             if code == _LIST:
-                return [make(ref) for ref in refs]
+                return [make(ref) for ref in self.lists[stored]]
             if code == _ONE:
-                return make(refs[0])
+                return make(self.lists[stored][0])
+            if code == _SPOKEN:
+                number, shell = stored
+                return {**shell, "content": make(self.lists[number][0]).content}
             raise NotStorable(f"Stored data has the extension code {code}, which this version does not know.")
 
+        unpacking = Unpacking(types, revive)
         match self._type:
             case "msgpack" | "holdfast-1":
-                return Unpacking(types, revive).unpack(self._body)
+                return unpacking.unpack(self._body)
             case "null":
                 return None
             case "bytes":
@@ -214,6 +225,26 @@ class _Marked:
         self.messages = messages
 
 
+class _Spoken(NamedTuple):
+    """A message in the form {"role": "user", "content": "…"}, as most inputs have it; LangGraph stores it twice before
+    it becomes a message."""
+
+    message: BaseMessage
+    shell: dict[str, Any]
+    """The dict without its text."""
+
+
+def _spoken(value: dict[str, Any]) -> _Spoken | None:
+    text = value.get("content")
+    if type(text) is not str or len(text) < _SHORTEST_SPOKEN or not ("role" in value or "type" in value):
+        return None
+    try:
+        [message] = convert_to_messages([value])
+    except (ValueError, TypeError, NotImplementedError):  # a dict that only looks like a message
+        return None
+    return _Spoken(message, {**value, "content": None}) if message.content == text else None
+
+
 def _mark(value: Any, depth: int = _DEPTH) -> Any:
     """`value` with its lists of messages marked. What is not such a list is not copied without need."""
     kind = type(value)
@@ -224,7 +255,7 @@ def _mark(value: Any, depth: int = _DEPTH) -> Any:
         if is_row_class(first):
             return _Marked(list(value)) if all(is_row_class(type(item)) for item in value) else value
         if depth and (first is dict or first is list):
-            return [_mark(item, depth - 1) for item in value]
+            return [(type(item) is dict and _spoken(item)) or _mark(item, depth - 1) for item in value]
     elif kind is dict and depth:
         return {key: _mark(item, depth - 1) for key, item in value.items()}
     return value

@@ -26,12 +26,6 @@ WHERE thread_id = :thread_id;
 DELETE FROM holdfast_messages
 WHERE thread_id = :thread_id;
 
--- name: rows_with_digest
--- Without ORDER BY: with it SQLite walks the whole thread in order of seq instead of using the digest's index.
-SELECT seq, message_id, ns, channel, checkpoint_id IS NOT NULL
-FROM holdfast_messages
-WHERE thread_id = :thread_id AND digest = :digest;
-
 -- name: add_row
 INSERT INTO holdfast_messages (thread_id, seq, message_id, digest, codec, key_no, role, name, content, body,
                                ns, channel, checkpoint_id, run_id, step, created_at)

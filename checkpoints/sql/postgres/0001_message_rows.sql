@@ -34,5 +34,6 @@ CREATE TABLE holdfast_messages (
   created_at DOUBLE PRECISION NOT NULL,
   redacted_at DOUBLE PRECISION,
   PRIMARY KEY (thread_id, seq))
-  WITH (toast_tuple_target = 8160);      -- a text of a few KB stays in its row: no second table, and settling stays HOT
+  -- A long text lies beside the row, so that settling the row does not write the text again.
+  WITH (toast_tuple_target = 256);
 CREATE INDEX holdfast_messages_digest ON holdfast_messages (thread_id, digest);

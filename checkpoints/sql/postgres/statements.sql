@@ -1,4 +1,4 @@
--- LangGraph's own tables, as langgraph-checkpoint-postgres makes them.
+-- What differs on this database: LangGraph's own tables, as langgraph-checkpoint-postgres makes them, and locks.
 
 -- name: lock_thread
 SELECT generation, next_seq, deleted_at IS NOT NULL
@@ -76,3 +76,8 @@ WHERE thread_id = :thread_id;
 
 -- name: has_schema
 SELECT to_regclass('holdfast_schema') IS NOT NULL;
+
+-- name: rows_with_digests
+SELECT digest, seq, message_id, ns, channel, checkpoint_id IS NOT NULL
+FROM holdfast_messages
+WHERE thread_id = :thread_id AND digest = ANY(:digests);

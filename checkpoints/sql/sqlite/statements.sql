@@ -1,4 +1,4 @@
--- LangGraph's own tables, as langgraph-checkpoint-sqlite makes them.
+-- What differs on this database: LangGraph's own tables, as langgraph-checkpoint-sqlite makes them, and locks.
 
 -- name: lock_thread
 -- BEGIN IMMEDIATE has locked the whole database already.
@@ -53,3 +53,9 @@ WHERE thread_id = :thread_id;
 SELECT count(*) > 0
 FROM sqlite_schema
 WHERE type = 'table' AND name = 'holdfast_schema';
+
+-- name: rows_with_digest
+-- Without ORDER BY: with it SQLite walks the whole thread in order of seq instead of using the digest's index.
+SELECT digest, seq, message_id, ns, channel, checkpoint_id IS NOT NULL
+FROM holdfast_messages
+WHERE thread_id = :thread_id AND digest = :digest;
