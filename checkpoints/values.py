@@ -29,16 +29,13 @@ TYPE: Final = "holdfast-1"
 
 _LIST: Final = FIRST_FREE_CODE  # stands for a list of messages
 _ONE: Final = FIRST_FREE_CODE + 1  # stands for a single message
-_SPOKEN: Final = FIRST_FREE_CODE + 2  # a message that is written as a dict: its text is that of a row
+_SPOKEN: Final = FIRST_FREE_CODE + 2  # a message that is not written as an object: its text is that of a row
 
 # How deep lists of messages are looked for in dicts and lists, to be stored as ranges. Deeper messages are found as
 # well, one by one.
 _DEPTH: Final = 4
 
 _HEADER_SIZE: Final = 4  # bytes that hold the length of the ranges
-
-# Texts of a message written as a dict that are shorter are cheaper in place.
-_SHORTEST_SPOKEN: Final = 64
 
 
 @dataclass(slots=True, eq=False)
@@ -192,7 +189,8 @@ class Attachable:
                 return make(self.lists[stored][0])
             if code == _SPOKEN:
                 number, shell = stored
-                return {**shell, "content": make(self.lists[number][0]).content}
+                text = make(self.lists[number][0]).content
+                return {**shell, "content": text} if isinstance(shell, dict) else [*shell, text]
             raise NotStorable(f"Stored data has the extension code {code}, which this version does not know.")
 
         unpacking = Unpacking(types, revive)
@@ -226,23 +224,31 @@ class _Marked:
 
 
 class _Spoken(NamedTuple):
-    """A message in the form {"role": "user", "content": "…"}, as most inputs have it; LangGraph stores it twice before
-    it becomes a message."""
+    """A message in the form {"role": "user", "content": "…"} or ("user", "…"), as most inputs have it. LangGraph stores
+    it twice before it becomes a message. As a row, it also stands before its answer in the order of rows."""
 
     message: BaseMessage
-    shell: dict[str, Any]
-    """The dict without its text."""
+    shell: dict[str, Any] | list[str]
+    """What it was written as, without its text."""
 
 
-def _spoken(value: dict[str, Any]) -> _Spoken | None:
-    text = value.get("content")
-    if type(text) is not str or len(text) < _SHORTEST_SPOKEN or not ("role" in value or "type" in value):
+def _spoken(value: Any) -> _Spoken | None:
+    if isinstance(value, dict):
+        text = value.get("content")
+        shell: dict[str, Any] | list[str] = {**value, "content": None}
+        if not ("role" in value or "type" in value):
+            return None
+    else:
+        if len(value) != 2 or not isinstance(value[0], str):
+            return None
+        text, shell = value[1], [value[0]]
+    if type(text) is not str:
         return None
     try:
         [message] = convert_to_messages([value])
-    except (ValueError, TypeError, NotImplementedError):  # a dict that only looks like a message
+    except (ValueError, TypeError, NotImplementedError):  # it only looks like a message
         return None
-    return _Spoken(message, {**value, "content": None}) if message.content == text else None
+    return _Spoken(message, shell) if is_row_class(type(message)) and message.content == text else None
 
 
 def _mark(value: Any, depth: int = _DEPTH) -> Any:
@@ -254,8 +260,8 @@ def _mark(value: Any, depth: int = _DEPTH) -> Any:
         first = type(value[0])
         if is_row_class(first):
             return _Marked(list(value)) if all(is_row_class(type(item)) for item in value) else value
-        if depth and (first is dict or first is list):
-            return [(type(item) is dict and _spoken(item)) or _mark(item, depth - 1) for item in value]
+        if depth and first in {dict, list, tuple}:
+            return [(type(item) in {dict, tuple} and _spoken(item)) or _mark(item, depth - 1) for item in value]
     elif kind is dict and depth:
         return {key: _mark(item, depth - 1) for key, item in value.items()}
     return value

