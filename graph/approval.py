@@ -51,7 +51,7 @@ class ToolApproval(TypedDict):
     description: str
 
 
-class BadAnswer(GraphBubbleUp, ValueError):  # noqa: N818 - named for what happened, as in floor 1
+class BadAnswer(GraphBubbleUp, ValueError):
     """An answer that does not fit the pending call. Nothing was saved, and the call still waits.
 
     It bubbles up like a pause does, because LangGraph saves every other exception on the checkpoint as the failure of

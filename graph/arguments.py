@@ -56,7 +56,7 @@ def _names(tool: BaseTool) -> tuple[set[str], list[str], bool]:
         return names, required, schema.get("additionalProperties") is not False
     # Both names of an aliased argument: the model takes either, or says so itself.
     for name, declared in model.model_fields.items():
-        names |= {name, declared.alias or name, str(declared.validation_alias or name)}
+        names |= {name, str(declared.validation_alias or name)}
     return names, required, model.model_config.get("extra") == "allow"
 
 

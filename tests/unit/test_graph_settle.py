@@ -93,6 +93,34 @@ def test_a_message_to_an_old_paused_checkpoint_tells_what_happened_there(desk: D
     ]
 
 
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_a_message_to_an_old_branch_tells_what_happened_on_that_branch(desk: Desk, durability: Durability) -> None:
+    talk = half_done(desk)
+    *_, first = talk.agent.get_state_history(talk.thread)
+    old = talk.agent.get_state(talk.thread).config
+    talk.agent.invoke({"messages": [("user", "start anew")]}, first.config)
+    assert talk.answers == [], "the head is on another branch now"
+    result = talk.agent.invoke({"messages": [("user", "once more")]}, old, durability=durability)
+    assert [m.content for m in result["messages"] if m.type == "tool"] == [
+        "order 1 refunded",
+        WAITING,
+        "order 3 exists",
+    ]
+
+
+def test_the_search_ends_where_the_calls_came_into_the_thread(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = Talk(desk.saver, *[says(str(n)) for n in range(7)], tools=desk.tools())
+    for number in range(6):
+        talk.say(str(number))
+    read: list[Any] = []
+    get_tuple = type(desk.saver).get_tuple
+    monkeypatch.setattr(type(desk.saver), "get_tuple", lambda *args: read.append(args) or get_tuple(*args))
+    talk.agent.invoke({"messages": [calls(("look", {"order_id": 1}))]}, talk.thread, durability="sync")
+    # The head that the run loads, the checkpoint of this step, and the one before it, where the calls are not yet.
+    assert len(read) == 3
+    assert talk.answers[0].content == NEVER_MADE
+
+
 def test_a_run_that_died_while_settling_is_made_good_by_the_next(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     talk = half_done(desk)
 
