@@ -223,7 +223,7 @@ def play(place: Place, act: str, title: str) -> list[tuple[str, str]]:
 NEXT = """
 What to try next, from {house}
 
-   Talk on in the same thread:
+   Talk on in the same thread{hidden}:
 
      HOLDFAST_SHOP={shop} {python} - <<'END'
      from checkpoints import open_checkpointer
@@ -255,7 +255,8 @@ def demo(place: Place) -> None:
     look = f"from graph.tools import Shop; print(Shop({place.shop!r}).orders_of('Ada'))"
     words = {"python": str(shown), "shop": place.shop, "house": str(HOUSE), "look": look}
     quoted = {name: shlex.quote(word) for name, word in words.items()}
-    print(NEXT.format(**quoted, database=database, thread_id=place.thread_id), end="")
+    hidden = " (with the password in place of ***)" if "***" in database else ""
+    print(NEXT.format(**quoted, database=database, thread_id=place.thread_id, hidden=hidden), end="")
 
 
 def absolute(url: str) -> str:
