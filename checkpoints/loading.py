@@ -9,11 +9,20 @@ from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.base import PendingWrite, writes_sort_key
 
 from checkpoints import ranges
-from checkpoints.errors import DamagedThread, NotStorable
+from checkpoints.errors import DamagedThread
 from checkpoints.memory import Known, fingerprint
-from checkpoints.messages import decode, digest
+from checkpoints.messages import MessageRow, decode, digest
 from checkpoints.placing import is_settled
-from checkpoints.port import Backend, Row, StoredCheckpoint, Transaction, Wanted
+from checkpoints.port import (
+    Backend,
+    CheckpointKey,
+    Row,
+    StoredCheckpoint,
+    StoredValue,
+    Transaction,
+    Wanted,
+    write_place,
+)
 from checkpoints.store import Store
 from checkpoints.values import Attachable
 from checkpoints.wire import Types
@@ -39,15 +48,27 @@ def find(transaction: Transaction, store: Store, wanted: Wanted) -> list[Opened]
     for found in store.backend.find(transaction, wanted):
         writes = sorted(found.writes, key=lambda write: writes_sort_key(write.task_path, write.task_id, write.idx))
         stored = found._replace(writes=writes)
-        values = [_open(stored, *value) for value in stored.values]
-        pending = [_open(stored, write.channel, write.type, write.blob) for write in writes]
+        key = CheckpointKey(stored.thread_id, stored.ns, stored.checkpoint_id)
+        values = [
+            _open(store, stored, store.backend.value_place(key, value.channel, stored.document), value)
+            for value in stored.values
+        ]
+        pending = [
+            _open(
+                store,
+                stored,
+                write_place(key, write.task_id, write.idx),
+                StoredValue(write.channel, write.type, write.blob),
+            )
+            for write in writes
+        ]
         opened.append((stored, values, pending))
         seqs = needed.setdefault(stored.thread_id, set())
         for part in (*values, *pending):
             for refs in part.lists:
                 seqs.update(map(abs, refs))
     rows = {
-        thread_id: MessageRows(thread_id, _load_rows(transaction, store.backend, thread_id, seqs), store.types)
+        thread_id: MessageRows(thread_id, _load_rows(transaction, store.backend, thread_id, seqs), store)
         for thread_id, seqs in needed.items()
     }
     return [Opened(stored, values, pending, rows[stored.thread_id]) for stored, values, pending in opened]
@@ -56,11 +77,13 @@ def find(transaction: Transaction, store: Store, wanted: Wanted) -> list[Opened]
 class MessageRows:
     """The message rows of a thread, from which any number of fresh message objects can be made."""
 
-    def __init__(self, thread_id: str, rows: Mapping[int, Row], types: Types) -> None:
+    def __init__(self, thread_id: str, rows: Mapping[int, Row], store: Store) -> None:
         self._thread_id = thread_id
-        self._rows = rows
-        self._types = types
-        self._verified: set[int] = set()
+        self._stored = rows
+        self._opened: dict[int, MessageRow] = {}
+        self._types = store.types
+        self._sealer = store.sealer
+        self._key = store.sealer.digest_key(thread_id)
 
     def make(self, ref: int) -> BaseMessage:
         """A new message object for a reference (see `ranges`).
@@ -69,31 +92,33 @@ class MessageRows:
             DamagedThread: the row is missing, or is not what was saved.
             NotStorable: a type within the message is not allowed or is gone.
         """
-        seq = abs(ref)
-        if seq not in self._rows:
-            raise DamagedThread(self._thread_id, f"message row {seq} is missing")
-        id_, saved_digest, codec, key_no, role, content, body, redacted, *_ = self._rows[seq]
-        if key_no is not None:
-            raise NotStorable(
-                f"Message row {seq} of thread {self._thread_id!r} is encrypted, and this version knows no keys."
-            )
-        if seq not in self._verified:
-            # A redacted row keeps the digest of what it was.
-            if not redacted and digest(role, content, body) != saved_digest:
-                raise DamagedThread(self._thread_id, f"message row {seq} is not what was saved (its digest differs)")
-            self._verified.add(seq)
+        row = self._row(abs(ref))
         try:
-            return decode(codec, role, content, body, id_ if ref > 0 else None, self._types)
+            return decode(row, self._types, with_id=ref > 0)
         except (ValueError, KeyError, IndexError) as error:
-            raise DamagedThread(self._thread_id, f"message row {seq} cannot be read ({error})") from error
+            raise DamagedThread(self._thread_id, f"message row {abs(ref)} cannot be read ({error})") from error
 
     def known(self, ref: int, message: BaseMessage, ns: str) -> Known | None:
         """What to remember of a message that `make` made, before anyone else has seen it."""
         mark = fingerprint(message)
         if mark is None:
             return None
-        *_, row_ns, channel, committed = self._rows[abs(ref)]
+        row_ns, channel, committed, *_ = self._stored[abs(ref)]
         return Known(message, mark, abs(ref), ref > 0, is_settled(ns, row_ns, channel, committed=bool(committed)))
+
+    def _row(self, seq: int) -> MessageRow:
+        """The row as it was saved, opened and checked when it is first needed."""
+        if (row := self._opened.get(seq)) is not None:
+            return row
+        if seq not in self._stored:
+            raise DamagedThread(self._thread_id, f"message row {seq} is missing")
+        _, _, _, redacted, key_no, *columns = self._stored[seq]
+        row = self._sealer.open_row(self._thread_id, seq, key_no, MessageRow(*columns))
+        # A redacted row keeps the digest of what it was.
+        if not redacted and digest(row.role, row.content, row.body, key=self._key) != row.digest:
+            raise DamagedThread(self._thread_id, f"message row {seq} is not what was saved (its digest differs)")
+        self._opened[seq] = row
+        return row
 
 
 class Attached(NamedTuple):
@@ -130,11 +155,12 @@ def attach(opened: Opened, types: Types, *, with_known: bool = False) -> Attache
     return Attached(values, writes, known)
 
 
-def _open(stored: StoredCheckpoint, channel: str, type_: str, blob: bytes | None) -> Attachable:
+def _open(store: Store, stored: StoredCheckpoint, place: str, value: StoredValue) -> Attachable:
+    type_, blob = store.sealer.open_value(stored.thread_id, place, value.type, value.blob or b"")
     try:
-        return Attachable(channel, type_, blob)
+        return Attachable(value.channel, type_, blob)
     except (ValueError, TypeError) as error:
-        raise _damaged(stored, channel, error) from error
+        raise _damaged(stored, value.channel, error) from error
 
 
 def _attach(stored: StoredCheckpoint, part: Attachable, make: Any, types: Types) -> Any:

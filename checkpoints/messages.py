@@ -140,15 +140,14 @@ def encode(message: Snapshot, types: Types, *, key: bytes = b"") -> MessageRow:
     )
 
 
-def decode(
-    codec: int, role: str, content: str | None, body: bytes, message_id: str | None, types: Types
-) -> BaseMessage:
+def decode(row: MessageRow, types: Types, *, with_id: bool = True) -> BaseMessage:
     """A new message object from its row, as it was, without running its validators again.
 
     Raises:
         NotStorable: a type within it is not allowed or is gone.
-        ValueError: the row is not one that `encode` made.
+        ValueError, KeyError, IndexError: the row is not one that `encode` made.
     """
+    content = row.content
 
     def revive(code: int, data: bytes) -> str:
         if code != _SLICE or content is None:
@@ -156,8 +155,8 @@ def decode(
         start, stop = ormsgpack.unpackb(data)
         return content[start:stop]
 
-    kind, own, *rest = ("", {}) if body == _EMPTY_BODY else Unpacking(types, revive).unpack(body)
-    cls = _class(kind, role, types)
+    kind, own, *rest = ("", {}) if row.body == _EMPTY_BODY else Unpacking(types, revive).unpack(row.body)
+    cls = _class(kind, row.role, types)
     defaults = _defaults(cls)
     fields: dict[str, Any] = {"content": content}
     for name in cls.model_fields:  # in this order, so that it also prints as it did
@@ -166,7 +165,7 @@ def decode(
         elif name in defaults:
             default = defaults[name]
             fields[name] = default.copy() if isinstance(default, (dict, list)) else default
-    fields["id"] = message_id
+    fields["id"] = row.message_id if with_id else None
     extra, private = rest or (None, None)
     message = cls.__new__(cls)
     object.__setattr__(message, "__dict__", fields)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from checkpoints.memory import Known
+from checkpoints.messages import MessageRow
 from checkpoints.port import Row
 from checkpoints.values import Draft, MessageList
 
@@ -34,13 +35,18 @@ class Found:
     committed: bool
 
 
+class NewRow(NamedTuple):
+    seq: int
+    channel: str
+    row: MessageRow
+
+
 @dataclass
 class Placement:
     """What `place` decided."""
 
     next_seq: int
-    new_rows: list[dict[str, Any]] = field(default_factory=list)
-    """Parameters of `add_row`."""
+    new_rows: list[NewRow] = field(default_factory=list)
     settled_rows: list[dict[str, Any]] = field(default_factory=list)
     """Parameters of `settle_row`."""
 
@@ -103,9 +109,7 @@ def _place_one(
         )
         placement.next_seq += 1
         candidates.append(match)
-        placement.new_rows.append(
-            {"seq": match.seq, "channel": channel, "key_no": None, **home._asdict(), **draft.row._asdict()}
-        )
+        placement.new_rows.append(NewRow(match.seq, channel, draft.row))
     elif _changes(match, draft.row.message_id, channel, home):
         if _rank(home.ns, channel) < _rank(match.ns, match.channel):
             match.ns, match.channel = home.ns, channel

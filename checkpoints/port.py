@@ -70,6 +70,11 @@ class CheckpointKey(NamedTuple):
     checkpoint_id: str
 
 
+def write_place(key: CheckpointKey, task_id: str, idx: int) -> str:
+    """As `Backend.value_place`, for what a task wrote."""
+    return "\0".join(("writes", key.ns, key.checkpoint_id, task_id, str(idx)))
+
+
 class Cursor(NamedTuple):
     """Where a list goes on: after this checkpoint, newest first."""
 
@@ -131,6 +136,10 @@ class Backend(Protocol):
 
     def join(self, document: Any, values: Mapping[str, Any]) -> Checkpoint:
         """The checkpoint again, from what `split` made of it."""
+        ...
+
+    def value_place(self, key: CheckpointKey, channel: str, document: Any) -> str:
+        """The table, row and column where a value of a checkpoint lies, as a text that differs for each."""
         ...
 
     def find(self, transaction: Transaction, wanted: Wanted) -> list[StoredCheckpoint]:

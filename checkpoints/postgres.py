@@ -158,6 +158,9 @@ class PostgresBackend:
         checkpoint["channel_values"] = {**(document.get("channel_values") or {}), **values}
         return cast("Checkpoint", checkpoint)
 
+    def value_place(self, key: CheckpointKey, channel: str, document: Any) -> str:
+        return "\0".join(("checkpoint_blobs", key.ns, channel, str(document["channel_versions"][channel])))
+
     def find(self, transaction: Transaction, wanted: Wanted) -> list[StoredCheckpoint]:
         conditions = [
             condition

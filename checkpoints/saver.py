@@ -23,8 +23,8 @@ from checkpoints.errors import InvalidThread, NotOpen
 from checkpoints.jsonb import storable
 from checkpoints.offload import Offload
 from checkpoints.placing import Home
-from checkpoints.port import Backend, Call, CheckpointKey, Cursor, StoredValue, StoredWrite, Wanted
-from checkpoints.saving import Save
+from checkpoints.port import Backend, Call, CheckpointKey, Cursor, StoredValue, StoredWrite, Wanted, write_place
+from checkpoints.saving import Save, Value
 from checkpoints.store import Store
 from checkpoints.wire import TypeName, Types
 
@@ -198,7 +198,11 @@ class HoldfastSaver(BaseCheckpointSaver[str]):
         def calls(stored: Sequence[StoredValue]) -> Sequence[Call]:
             return self._backend.save_checkpoint(key, parent_id, document, stored, new_versions, stored_metadata)
 
-        Save(self._store, thread, home, list(values.items()), calls, parent_id).run()
+        placed = [
+            Value(channel, self._backend.value_place(key, channel, document), value)
+            for channel, value in values.items()
+        ]
+        Save(self._store, thread, home, placed, calls, parent_id).run()
         return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}}
 
     def put_writes(
@@ -219,18 +223,23 @@ class HoldfastSaver(BaseCheckpointSaver[str]):
         key = CheckpointKey(str(thread), ns, config["configurable"]["checkpoint_id"])
         home = Home(str(thread), ns, None, None, None)
         replace = all(channel in WRITES_IDX_MAP for channel, _ in writes)
+        indexes = [WRITES_IDX_MAP.get(channel, place) for place, (channel, _) in enumerate(writes)]
 
         def calls(stored: Sequence[StoredValue]) -> Sequence[Call]:
             return self._backend.save_writes(
                 key,
                 [
-                    StoredWrite(task_id, task_path, WRITES_IDX_MAP.get(channel, place), channel, type_, blob)
-                    for place, (channel, type_, blob) in enumerate(stored)
+                    StoredWrite(task_id, task_path, idx, channel, type_, blob)
+                    for idx, (channel, type_, blob) in zip(indexes, stored, strict=True)
                 ],
                 replace=replace,
             )
 
-        Save(self._store, thread, home, list(writes), calls).run()
+        placed = [
+            Value(channel, write_place(key, task_id, idx), value)
+            for idx, (channel, value) in zip(indexes, writes, strict=True)
+        ]
+        Save(self._store, thread, home, placed, calls).run()
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete everything that is stored for a thread. A run that is going on in it cannot write to it any more;

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from checkpoints import guard
-from checkpoints.placing import Home, learned, place
+from checkpoints.placing import Home, NewRow, learned, place
 from checkpoints.port import Call, Row, StoredValue, Transaction
 from checkpoints.store import Store
 from checkpoints.values import Detached, Detacher
@@ -15,6 +15,15 @@ from checkpoints.values import Detached, Detacher
 
 class _Outdated(Exception):
     """What this process remembers of the thread is of an earlier thread with the same id."""
+
+
+class Value(NamedTuple):
+    """A value to save."""
+
+    channel: str
+    place: str
+    """See `Sealer`."""
+    value: Any
 
 
 @dataclass(frozen=True)
@@ -26,8 +35,7 @@ class Save:
     """The `thread_id` as it stands in the run's config: it may say what the run has loaded."""
     home: Home
     """Where the messages belong."""
-    values: Sequence[tuple[str, Any]]
-    """(channel, value) pairs."""
+    values: Sequence[Value]
     make_calls: Callable[[Sequence[StoredValue]], Sequence[Call]]
     """From the values as bytes to the statements that save them."""
     parent_id: str | None = None
@@ -47,8 +55,9 @@ class Save:
 
     def _attempt(self, generation: int | None, known: Any) -> None:
         # Encoding is the larger part of the work, and is done before anything is locked.
-        detacher = Detacher(self.store.types, known)
-        detached = [detacher.detach(channel, value) for channel, value in self.values]
+        key = self.store.sealer.digest_key(self.home.thread_id)
+        detacher = Detacher(self.store.types, known, key=key)
+        detached = [detacher.detach(value.channel, value.value) for value in self.values]
         digests = {draft.row.digest for draft in detacher.drafts.values() if draft.row is not None}
         with self.store.backend.writing() as transaction:
             current, next_seq, found = self._lock(transaction, generation, digests)
@@ -95,10 +104,18 @@ class Save:
         sql = self.store.backend.sql
         placement = place([list_ for value in detached for list_ in value.lists], found, next_seq, self.home)
         touch = {"thread_id": self.home.thread_id, "next_seq": placement.next_seq}
-        stored = [StoredValue(value.channel, *value.finish()) for value in detached]
+        seal = self.store.sealer.seal_value
+        stored = [
+            StoredValue(value.channel, *seal(self.home.thread_id, value.place, *ready.finish()))
+            for value, ready in zip(self.values, detached, strict=True)
+        ]
         return [
-            *((sql["add_row"], row) for row in placement.new_rows),
+            *((sql["add_row"], self._row(new)) for new in placement.new_rows),
             *((sql["settle_row"], row) for row in placement.settled_rows),
             *([(sql["touch_thread"], touch)] if self.home.checkpoint_id or placement.new_rows else []),
             *self.make_calls(stored),
         ]
+
+    def _row(self, new: NewRow) -> dict[str, Any]:
+        key_no, row = self.store.sealer.seal_row(self.home.thread_id, new.seq, new.row)
+        return {"seq": new.seq, "channel": new.channel, "key_no": key_no, **self.home._asdict(), **row._asdict()}

@@ -142,6 +142,9 @@ class SqliteBackend:
         checkpoint: Checkpoint = values[""]
         return checkpoint
 
+    def value_place(self, key: CheckpointKey, channel: str, document: Any) -> str:
+        return "\0".join(("checkpoints", key.ns, key.checkpoint_id))
+
     def find(self, transaction: Transaction, wanted: Wanted) -> list[StoredCheckpoint]:
         conditions = [
             condition

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from checkpoints.memory import Memory
 from checkpoints.port import Backend
+from checkpoints.sealing import Plain, Sealer
 from checkpoints.wire import Types
 
 
@@ -15,4 +16,5 @@ class Store:
 
     backend: Backend
     types: Types
+    sealer: Sealer = field(default_factory=Plain)
     memory: Memory = field(default_factory=Memory)

@@ -90,10 +90,11 @@ class ChannelValues(NamedTuple):
 class Detacher:
     """Takes the messages out of the values of one save; a message object in several of them is one draft."""
 
-    def __init__(self, types: Types, known: Mapping[int, Known]) -> None:
+    def __init__(self, types: Types, known: Mapping[int, Known], *, key: bytes = b"") -> None:
         self.drafts: dict[int, Draft] = {}
         self._types = types
         self._known = known
+        self._key = key
         self._lists: list[MessageList] = []
         self._channel = ""
 
@@ -137,7 +138,7 @@ class Detacher:
         if known is not None and mark is not None and known.fingerprint == mark:
             draft = Draft(message, known.has_id, mark, None, known.seq, known.settled)
         else:
-            row = encode(snapshot(message), self._types)
+            row = encode(snapshot(message), self._types, key=self._key)
             # The fingerprint must be of what is stored: an id that was set in between makes it worthless.
             mark = mark if mark == fingerprint(message) else None
             draft = Draft(message, row.message_id is not None, mark, row)
@@ -148,7 +149,7 @@ class Detacher:
 class Attachable:
     """Stored bytes, opened as far as the references in front of them."""
 
-    def __init__(self, channel: str, type_: str, blob: bytes | None) -> None:
+    def __init__(self, channel: str, type_: str, blob: bytes) -> None:
         """
         Raises:
             ValueError: the bytes are not what `Detached.finish` made.
@@ -157,7 +158,7 @@ class Attachable:
         self.lists: list[list[int]] = []
         """The references of each list of messages in it."""
         self._type = type_
-        self._body = blob or b""
+        self._body = blob
         if type_ == TYPE:
             end = _HEADER_SIZE + int.from_bytes(self._body[:_HEADER_SIZE], "big")
             header = ormsgpack.unpackb(self._body[_HEADER_SIZE:end])

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import logging
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
@@ -21,6 +23,8 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.types import Send
 
 from checkpoints.errors import NotStorable, TypeNotAllowed
+
+_log = logging.getLogger(__name__)
 
 TypeName = tuple[str, ...]
 """A type as (module, name)."""
@@ -54,6 +58,7 @@ class Types:
 
     def __init__(self, allow: Iterable[type | TypeName] = ()) -> None:
         self._allowed: set[TypeName] = set(SAFE_MSGPACK_TYPES)
+        self._unnamed: dict[TypeName, type] = {}
         self.allow(allow)
 
     def allow(self, types: Iterable[type | TypeName]) -> None:
@@ -67,9 +72,32 @@ class Types:
         if (module, name) not in self._allowed:
             raise TypeNotAllowed(module, name)
 
+    def admit(self, kind: type) -> TypeName:
+        """The name under which a value of type `kind` is stored.
+
+        A type that cannot be imported by that name, because a function or a class encloses it, is remembered: this
+        process can load it again. Others cannot, and the log says so.
+
+        Raises:
+            TypeNotAllowed: it may not be loaded.
+        """
+        module, name = kind.__module__, kind.__name__
+        self.check(module, name)
+        if getattr(sys.modules.get(module), name, None) is not kind and self._unnamed.get((module, name)) is not kind:
+            self._unnamed[module, name] = kind
+            _log.warning(
+                "The type %s.%s is saved, but cannot be imported under this name: other processes cannot load it. "
+                "Define it at the top level of its module.",
+                module,
+                kind.__qualname__,
+            )
+        return module, name
+
     def load(self, module: str, name: str) -> Any:
         """The type, if it is allowed and still there."""
         self.check(module, name)
+        if (kind := self._unnamed.get((module, name))) is not None:
+            return kind
         try:
             return getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError) as error:
@@ -152,8 +180,7 @@ class Packing:
         return self._leaf(value)
 
     def _construct(self, code: int, kind: type, payload: Any) -> ormsgpack.Ext:
-        self._types.check(kind.__module__, kind.__name__)
-        return ormsgpack.Ext(code, self.pack([kind.__module__, kind.__name__, payload]))
+        return ormsgpack.Ext(code, self.pack([*self._types.admit(kind), payload]))
 
     def _leaf(self, value: Any) -> Any:
         """As the stock serializer encodes it; its public face gives bytes, of which the extension is taken."""
@@ -169,7 +196,11 @@ class Packing:
             return leaf
         if leaf.code in _CONSTRUCTORS:
             module, name, *_ = ormsgpack.unpackb(leaf.data, ext_hook=lambda *_: None, option=ormsgpack.OPT_NON_STR_KEYS)
-            self._types.check(module, name)
+            kind = type(value)
+            if (module, name) == (kind.__module__, kind.__name__):
+                self._types.admit(kind)
+            else:  # a function that makes the value, such as re.compile
+                self._types.check(module, name)
         return ormsgpack.Ext(leaf.code, leaf.data)
 
 

@@ -41,8 +41,8 @@ SET message_id = coalesce(message_id, :message_id), ns = :ns, channel = :channel
 WHERE thread_id = :thread_id AND seq = :seq;
 
 -- name: load_rows
-SELECT seq, message_id, digest, codec, key_no, role, content, body, redacted_at IS NOT NULL,
-       ns, channel, checkpoint_id IS NOT NULL
+SELECT seq, ns, channel, checkpoint_id IS NOT NULL, redacted_at IS NOT NULL, key_no,
+       message_id, digest, codec, role, name, content, body
 FROM holdfast_messages
 WHERE thread_id = :thread_id AND seq BETWEEN :first AND :last;
 
