@@ -7,7 +7,6 @@ said twice; what tells them apart is the id, a column that may be filled in late
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from hashlib import blake2b
@@ -122,7 +121,7 @@ def encode(message: Snapshot, types: Types, *, key: bytes = b"") -> MessageRow:
         own["content"] = left
     kind: Any = "" if _BASES.get(_role(cls, fields)) is cls else cls.__name__
     if cls not in _ROLE_OF:
-        kind = [cls.__module__, cls.__qualname__]
+        kind = list(types.note(cls))
     stored: list[Any] = [kind, own]
     if extra or private:
         stored += [extra, private]
@@ -157,15 +156,11 @@ def decode(row: MessageRow, types: Types, *, with_id: bool = True) -> BaseMessag
 
     kind, own, *rest = ("", {}) if row.body == _EMPTY_BODY else Unpacking(types, revive).unpack(row.body)
     cls = _class(kind, row.role, types)
-    defaults = _defaults(cls)
-    fields: dict[str, Any] = {"content": content}
-    for name in cls.model_fields:  # in this order, so that it also prints as it did
-        if name in own:
-            fields[name] = own[name]
-        elif name in defaults:
-            default = defaults[name]
-            fields[name] = default.copy() if isinstance(default, (dict, list)) else default
-    fields["id"] = row.message_id if with_id else None
+    blank, containers = _blank(cls)
+    fields = {**blank, "content": content, "id": row.message_id if with_id else None}
+    for name, container in containers:
+        fields[name] = container()  # never the same one for two messages
+    fields.update(own)
     extra, private = rest or (None, None)
     message = cls.__new__(cls)
     object.__setattr__(message, "__dict__", fields)
@@ -243,7 +238,7 @@ def _class(kind: str | Sequence[str], role: str, types: Types) -> type[BaseMessa
     module, name = kind
     # A message is put together without calling anything of its class, so a class that the program has already
     # imported is safe; only importing one would run code that the database chose.
-    cls = vars(sys.modules[module]).get(name) if module in sys.modules else types.load(module, name)
+    cls = types.find(module, name) or types.load(module, name)
     if not (isinstance(cls, type) and issubclass(cls, BaseMessage)):
         raise TypeNotAllowed(module, name)
     return cls
@@ -262,6 +257,15 @@ def _defaults(cls: type[BaseMessage]) -> dict[str, Any]:
         for name, field in cls.model_fields.items()
         if (default := field.get_default(call_default_factory=True)) is not PydanticUndefined
     }
+
+
+@cache
+def _blank(cls: type[BaseMessage]) -> tuple[dict[str, Any], list[tuple[str, type]]]:
+    """The fields of a message that has nothing but defaults, in the order of the class, so that one that is loaded also
+    prints as it did; and which of them are containers."""
+    defaults = _defaults(cls)
+    containers = [(name, type(default)) for name, default in defaults.items() if isinstance(default, (dict, list))]
+    return {name: defaults.get(name) for name in cls.model_fields}, containers
 
 
 def _is_default(value: Any, default: Any) -> bool:

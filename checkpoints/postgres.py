@@ -250,6 +250,11 @@ class PostgresBackend:
                 f"No connection to {self._url} within {_POOL_TIMEOUT:.0f} s. Either the server cannot be reached, or "
                 f"all {self.workers} connections are in use: raise pool_size, or run less at once."
             ) from error
+        except psycopg.OperationalError as error:
+            raise DatabaseUnavailable(
+                f"The connection to {self._url} failed: {_reason(error)}. If this was while a step was being saved, it "
+                "was saved as a whole or not at all. The next step gets a new connection."
+            ) from None  # the driver's own error may hold the password
 
     def _prepare(self, connection: psycopg.Connection[Row]) -> None:
         deadline = time.monotonic() + _MIGRATION_PATIENCE
@@ -275,12 +280,15 @@ class PostgresBackend:
             return bool(mine)
 
     def _unavailable(self, error: Exception) -> DatabaseUnavailable:
-        # libpq's messages name host and port and no password, but may quote a connection string that it cannot parse.
-        reason = re.sub(r"(?i)(password\s*=\s*|://[^:@/\s]*:)[^@\s]+", r"\1***", str(error)).strip()
         return DatabaseUnavailable(
-            f"Cannot open the PostgreSQL database {self._url}: {reason}. Needed: a server that answers there, and a "
-            "user who may log in and make tables."
+            f"Cannot open the PostgreSQL database {self._url}: {_reason(error)}. Needed: a server that answers there, "
+            "and a user who may log in and make tables."
         )
+
+
+def _reason(error: Exception) -> str:
+    """libpq's messages name host and port and no password, but may quote a connection string that it cannot parse."""
+    return re.sub(r"(?i)(password\s*=\s*|://[^:@/\s]*:)[^@\s]+", r"\1***", str(error)).strip()
 
 
 @cache

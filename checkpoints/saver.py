@@ -60,7 +60,10 @@ class HoldfastSaver(BaseCheckpointSaver[str]):
         Raises:
             DatabaseUnavailable: the database cannot be opened or reached.
             SchemaTooNew: newer code has changed the tables.
+            NotOpen: it is open already.
         """
+        if self._offload is not None:
+            raise NotOpen("This checkpointer is open already. Open a second one with another open_checkpointer(url).")
         self._backend.open()
         self._offload = Offload(self._backend.workers)
         return self

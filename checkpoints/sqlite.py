@@ -227,13 +227,19 @@ class SqliteBackend:
     @contextmanager
     def _transaction(self, connection: sqlite3.Connection, begin: Statement) -> Iterator[Transaction]:
         transaction = _SqliteTransaction(connection, self.on_statement)
-        transaction.send([(begin, {})])
         try:
+            transaction.send([(begin, {})])
             yield transaction
             transaction.send([(_COMMIT, {})])
-        except BaseException:
-            with suppress(sqlite3.Error):  # after some errors SQLite has rolled back by itself
+        except BaseException as error:
+            with suppress(sqlite3.Error):  # it may not have begun, or SQLite has rolled back by itself
                 connection.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
+                raise DatabaseUnavailable(
+                    f"The SQLite database {self._url} could not be used: {error}. Nothing of this step was saved. "
+                    f"Look for another process that holds it for longer than {self._timeout:.0f} s, and for space on "
+                    "its disk."
+                ) from error
             raise
 
     def _open_writer(self) -> sqlite3.Connection:

@@ -75,14 +75,19 @@ class Types:
     def admit(self, kind: type) -> TypeName:
         """The name under which a value of type `kind` is stored.
 
-        A type that cannot be imported by that name, because a function or a class encloses it, is remembered: this
-        process can load it again. Others cannot, and the log says so.
-
         Raises:
             TypeNotAllowed: it may not be loaded.
         """
+        self.check(kind.__module__, kind.__name__)
+        return self.note(kind)
+
+    def note(self, kind: type) -> TypeName:
+        """The name of a type.
+
+        One that cannot be imported by that name, because a function or a class encloses it, is remembered: this
+        process can load it again. Others cannot, and the log says so.
+        """
         module, name = kind.__module__, kind.__name__
-        self.check(module, name)
         if getattr(sys.modules.get(module), name, None) is not kind and self._unnamed.get((module, name)) is not kind:
             self._unnamed[module, name] = kind
             _log.warning(
@@ -93,8 +98,17 @@ class Types:
             )
         return module, name
 
+    def find(self, module: str, name: str) -> Any:
+        """The type, if this process has it already; `None` otherwise. Nothing is imported."""
+        return self._unnamed.get((module, name)) or getattr(sys.modules.get(module), name, None)
+
     def load(self, module: str, name: str) -> Any:
-        """The type, if it is allowed and still there."""
+        """The type, imported if need be.
+
+        Raises:
+            TypeNotAllowed: it may not be loaded.
+            NotStorable: it is gone.
+        """
         self.check(module, name)
         if (kind := self._unnamed.get((module, name))) is not None:
             return kind

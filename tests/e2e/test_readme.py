@@ -1,0 +1,45 @@
+"""What the README shows works: each of its programs is run as it stands, one after the other, in an empty folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+HOUSE = Path(__file__).parents[2]
+
+
+def programs() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (HOUSE / "README.md").read_text("utf-8"), re.DOTALL)
+
+
+def test_the_programs_of_the_readme_run_as_they_stand(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(HOUSE)}
+    printed = []
+    for number, program in enumerate(programs()):
+        script = tmp_path / f"program_{number}.py"
+        script.write_text(program, "utf-8")
+        done = subprocess.run(
+            [sys.executable, script],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout.splitlines())
+
+    assert printed[0] == ["4"]
+    assert printed[1][0] == "refund_order {'order_id': 1001}"
+    assert "refunded" in printed[1][1]
+    assert printed[2] == []
+
+
+def test_the_commands_of_the_readme_are_there() -> None:
+    readme, makefile = (HOUSE / "README.md").read_text("utf-8"), (HOUSE / "Makefile").read_text("utf-8")
+    for command in set(re.findall(r"`?\bmake (\w+)\b", readme)):
+        assert re.search(rf"^{command}:", makefile, re.MULTILINE), command
