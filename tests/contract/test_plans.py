@@ -1,0 +1,176 @@
+"""A step of a conversation takes no longer because the database is full: every statement finds its rows by an index."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage
+
+from checkpoints import HoldfastSaver, open_checkpointer
+from checkpoints.port import Call
+from checkpoints.sql import Statement
+from tests.contract.children import put_after
+from tests.contract.kit import change, echo_graph, rows, thread
+
+MESSAGES = 300
+
+THREAD = "checkpoint_ns, checkpoint_id"
+COLUMNS = {
+    "sqlite": {
+        "checkpoints": f"{THREAD}, parent_checkpoint_id, type, checkpoint, metadata",
+        "writes": f"{THREAD}, task_id, task_path, idx, channel, type, value",
+    },
+    "postgres": {
+        "checkpoints": f"{THREAD}, parent_checkpoint_id, checkpoint, metadata",
+        "checkpoint_writes": f"{THREAD}, task_id, task_path, idx, channel, type, blob",
+        "checkpoint_blobs": "checkpoint_ns, channel, version, type, blob",
+    },
+}
+OURS = {
+    "holdfast_messages": "seq, message_id, digest, codec, role, content, body, ns, channel, checkpoint_id, created_at",
+    "holdfast_threads": "generation, next_seq, created_at, updated_at",
+}
+
+Record = Callable[[Callable[[], object]], list[Call]]
+
+
+@pytest.fixture(params=COLUMNS)
+def backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def full(backend: str, request: pytest.FixtureRequest) -> Iterator[HoldfastSaver]:
+    """A checkpointer with a long conversation, `ada-1`, and thousands of rows of others; statistics are up to date."""
+    with open_checkpointer(request.getfixturevalue(f"{backend}_url")) as saver:
+        said = [HumanMessage(f"message {n}", id=f"m{n}") for n in range(MESSAGES)]
+        for end in range(10, MESSAGES + 1, 10):
+            put_after(saver, thread(), saver.get_tuple(thread()), *said[end - 10 : end], note="n" * 500)
+        echo_graph(saver).invoke({"messages": [("user", "hello")]}, thread())
+        for table, columns in {**COLUMNS[backend], **OURS}.items():
+            times = 2000 // len(rows(saver, f"SELECT 1 FROM {table}")) + 7
+            change(
+                saver,
+                f"INSERT INTO {table} (thread_id, {columns}) "
+                f"WITH RECURSIVE copies (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM copies WHERE n < {times}) "
+                f"SELECT 'bob-' || n, {columns} FROM {table}, copies WHERE thread_id = 'ada-1'",
+            )
+        change(saver, "ANALYZE")
+        yield saver
+
+
+@pytest.fixture
+def record(backend: str, monkeypatch: pytest.MonkeyPatch) -> Record:
+    """Calls something, and returns the statements that it sent with their parameters."""
+    import checkpoints.postgres
+    import checkpoints.sqlite
+
+    seen: list[Call] = []
+    of: Any = checkpoints.sqlite._SqliteTransaction
+    name = "run"
+    if backend == "postgres":
+        of, name = checkpoints.postgres._PostgresTransaction, "_execute"
+    original = getattr(of, name)
+
+    def spy(self: Any, calls: Any) -> Any:
+        seen.extend(calls)
+        return original(self, calls)
+
+    def record(work: Callable[[], object]) -> list[Call]:
+        seen.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(of, name, spy)
+            work()
+        return [call for call in seen if call[0].name not in {"begin", "commit"}]
+
+    return record
+
+
+def plan(saver: HoldfastSaver, call: Call) -> list[str]:
+    """The steps of a statement that touch a table, each as one line."""
+    statement, params = call
+    postgres = "postgres" in str(saver._backend)
+    explain = "EXPLAIN (FORMAT JSON)" if postgres else "EXPLAIN QUERY PLAN"
+    with saver._backend.writing() as transaction:
+        [found] = transaction.run([(Statement("explain", f"{explain} {statement.text}"), params)])
+    if not postgres:
+        return [detail for *_, detail in found if re.match("SCAN|SEARCH", detail)]
+    [(tree,)] = found
+    steps, nodes = [], [(tree if isinstance(tree, list) else json.loads(tree))[0]["Plan"]]
+    while nodes:
+        node = nodes.pop()
+        nodes += node.get("Plans", [])
+        if "Scan" in node["Node Type"] and node["Node Type"] != "Bitmap Heap Scan":  # its index has a step of its own
+            fields = ("Node Type", "Relation Name", "Index Name", "Index Cond")
+            steps.append(" ".join(str(node[field]) for field in fields if field in node))
+    return steps
+
+
+def scans(steps: list[str]) -> list[str]:
+    """Those steps that walk through a whole table, or a whole index."""
+    return [step for step in steps if re.match(r"SCAN (?!CONSTANT|\w+ VIRTUAL)|Seq Scan", step)]
+
+
+def turn(saver: HoldfastSaver) -> None:
+    echo_graph(saver).invoke({"messages": [("user", "again")]}, thread(), durability="sync")
+
+
+def test_no_statement_of_a_turn_walks_through_a_table(full: HoldfastSaver, record: Record) -> None:
+    calls = record(lambda: turn(full))
+
+    names = {statement.name for statement, _ in calls}
+    assert {"find_checkpoints", "load_rows", "lock_thread", "head", "add_row", "save_checkpoint", "add_write"} <= names
+    for call in calls:
+        assert scans(plan(full, call)) == [], call[0].name
+
+
+def test_deleting_a_thread_walks_through_no_table(full: HoldfastSaver, record: Record) -> None:
+    calls = record(lambda: full.delete_thread("bob-7"))
+
+    assert "delete_rows" in {statement.name for statement, _ in calls}
+    for call in calls:
+        assert scans(plan(full, call)) == [], call[0].name
+
+
+def test_rows_are_found_by_their_digest_and_not_by_their_thread(full: HoldfastSaver, record: Record) -> None:
+    found = full.get_tuple(thread())
+    assert found is not None
+    new = [AIMessage(f"new {n}", id=f"n{n}") for n in range(3)]
+    calls = [
+        call
+        for call in record(lambda: put_after(full, thread(), found, *new))
+        if call[0].name.startswith("rows_with_digest")
+    ]
+
+    assert calls
+    for call in calls:
+        for step in plan(full, call):
+            assert "holdfast_messages_digest" in step
+            assert re.search(r"digest\s*=", step), "the index is used for more than the thread"
+
+
+def test_rows_are_loaded_by_thread_and_seq(full: HoldfastSaver, record: Record) -> None:
+    calls = [call for call in record(lambda: full.get_tuple(thread())) if call[0].name == "load_rows"]
+
+    assert len(calls) == 1, "a conversation is one range"
+    [step, *_] = plan(full, calls[0])
+    assert re.search(r"sqlite_autoindex_holdfast_messages_1|holdfast_messages_pkey", step)
+    assert re.search(r"thread_id\s*=", step)
+    assert re.search(r"seq\s*>", step)
+    assert re.search(r"seq\s*<", step)
+
+
+def test_the_head_is_the_end_of_an_index_and_nothing_is_sorted(full: HoldfastSaver, record: Record) -> None:
+    [find, *_] = [call for call in record(lambda: full.get_tuple(thread())) if call[0].name == "find_checkpoints"]
+    with full._backend.writing() as transaction:
+        explain = "EXPLAIN" if "postgres" in str(full._backend) else "EXPLAIN QUERY PLAN"
+        [lines] = transaction.run([(Statement("explain", f"{explain} {find[0].text}"), find[1])])
+    whole = "\n".join(str(line[-1]) for line in lines)
+
+    assert "TEMP B-TREE" not in whole
+    assert re.search(r"sqlite_autoindex_checkpoints_1|Index Scan Backward using checkpoints_pkey", whole)
