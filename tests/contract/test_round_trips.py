@@ -229,6 +229,23 @@ def test_equal_messages_are_one_row_wherever_they_are(saver: HoldfastSaver) -> N
     assert restored[0] is not restored[1]
 
 
+def test_the_same_words_twice_in_a_list_are_two_rows_also_before_they_have_ids(saver: HoldfastSaver) -> None:
+    said = [HumanMessage("yes"), AIMessage("ok"), HumanMessage("yes")]
+    config = put(saver, thread(), checkpoint([], __start__={"messages": said}))
+    before = expected({"messages": [], "__start__": {"messages": said}})
+    assert rows(saver, "SELECT count(*) FROM holdfast_messages") == [(3,)]
+    for number, message in enumerate(said):
+        message.id = f"m-{number}"
+    put(saver, config, checkpoint(said))
+
+    assert rows(saver, "SELECT seq, message_id, content FROM holdfast_messages ORDER BY seq") == [
+        (1, "m-0", "yes"),
+        (2, "m-1", "ok"),
+        (3, "m-2", "yes"),
+    ]
+    assert values_of(found(saver, config)) == before
+
+
 def test_instructions_to_remove_are_kept_and_are_no_rows(saver: HoldfastSaver) -> None:
     said = [RemoveMessage(id="m-1"), HumanMessage("x", id="m-2"), RemoveMessage(id="__remove_all__")]
     config = put(saver, thread(), checkpoint([]))
