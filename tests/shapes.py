@@ -10,10 +10,14 @@ from datetime import UTC, date, timedelta
 from enum import Enum
 from typing import Any
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from langchain_core import messages as lc
 from langchain_core.messages import BaseMessage
 from pydantic import BaseModel, ConfigDict, PrivateAttr
+
+# How long an example takes, to draw or to run, says more about what else the machine is doing than about the code.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Colour(Enum):

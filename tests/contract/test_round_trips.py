@@ -17,10 +17,12 @@ from langgraph.types import Overwrite, Send
 
 from checkpoints import HoldfastSaver, open_checkpointer
 from tests.contract.kit import checkpoint, put, rows, thread
-from tests.shapes import ALLOWED, HARD_TEXTS, Parcel, exact, messages, sound_plain, sound_texts
+from tests.shapes import ALLOWED, HARD_TEXTS, Parcel, exact, messages, patient, sound_plain, sound_texts
 
 # One database serves all examples of a test: each has a thread of its own.
-examples = settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+examples = settings(
+    patient, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 @pytest.fixture

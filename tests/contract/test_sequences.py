@@ -18,7 +18,7 @@ from langgraph.types import Command, interrupt
 
 from checkpoints import HoldfastSaver, open_checkpointer
 from tests.contract.kit import thread
-from tests.shapes import ALLOWED, Voice, exact, messages
+from tests.shapes import ALLOWED, Voice, exact, messages, patient
 
 Said = list[BaseMessage]
 
@@ -242,4 +242,4 @@ class Conversation(RuleBasedStateMachine):
 
 def test_any_sequence_of_operations_leaves_what_the_model_says(url: str) -> None:
     here = type("Here", (Conversation,), {"url": url})
-    run_state_machine_as_test(here, settings=settings(deadline=None, max_examples=8, stateful_step_count=12))
+    run_state_machine_as_test(here, settings=settings(patient, max_examples=8, stateful_step_count=12))

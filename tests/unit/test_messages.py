@@ -13,7 +13,20 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, Remove
 from checkpoints import TypeNotAllowed
 from checkpoints.messages import MessageRow, decode, encode, is_row_class, is_sql_text, snapshot, sql_text
 from checkpoints.wire import Types
-from tests.shapes import ALLOWED, HARD_TEXTS, KINDS, Colour, Parcel, Receipt, Sealed, Voice, exact, messages, texts
+from tests.shapes import (
+    ALLOWED,
+    HARD_TEXTS,
+    KINDS,
+    Colour,
+    Parcel,
+    Receipt,
+    Sealed,
+    Voice,
+    exact,
+    messages,
+    patient,
+    texts,
+)
 
 TYPES = Types(ALLOWED)
 
@@ -31,7 +44,7 @@ def again(message: BaseMessage, types: Types = TYPES) -> BaseMessage:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-@settings(deadline=None, max_examples=25)
+@settings(patient, max_examples=25)
 @given(data=st.data())
 def test_a_message_of_any_class_comes_back_field_by_field(kind: type[BaseMessage], data: st.DataObject) -> None:
     message = data.draw(messages([kind]))
@@ -43,7 +56,7 @@ def test_a_message_of_any_class_comes_back_field_by_field(kind: type[BaseMessage
     assert exact(message) == before, "encoding must not change the message"
 
 
-@settings(deadline=None, max_examples=50)
+@settings(patient, max_examples=50)
 @given(message=messages())
 def test_a_message_that_came_back_has_the_same_row(message: BaseMessage) -> None:
     assert row_of(again(message)) == row_of(message)
@@ -142,7 +155,7 @@ def test_a_stored_class_that_is_no_message_is_refused() -> None:
 # --- digests: what makes two messages the same
 
 
-@settings(deadline=None, max_examples=50)
+@settings(patient, max_examples=50)
 @given(message=messages(), id_=st.one_of(st.none(), texts))
 def test_the_digest_does_not_depend_on_the_id(message: BaseMessage, id_: str | None) -> None:
     before = row_of(message)
@@ -208,7 +221,7 @@ def test_messages_of_different_classes_with_the_same_words_are_different() -> No
     assert len({row.digest for row in rows}) == len(rows)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(patient, max_examples=50)
 @given(first=messages(), second=messages())
 def test_messages_have_one_digest_only_if_they_are_equal(first: BaseMessage, second: BaseMessage) -> None:
     first.id = second.id = None

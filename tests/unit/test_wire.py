@@ -27,7 +27,7 @@ from pydantic import BaseModel, SecretStr
 from checkpoints import NotStorable, TypeNotAllowed
 from checkpoints.values import Attachable, Detacher
 from checkpoints.wire import Packing, Types, Unpacking
-from tests.shapes import ALLOWED, Colour, Parcel, Receipt, exact, plain, rich
+from tests.shapes import ALLOWED, Colour, Parcel, Receipt, exact, patient, plain, rich
 
 
 class Point(NamedTuple):
@@ -96,13 +96,13 @@ def test_both_serializers_read_what_either_writes(value: Any) -> None:
     assert read(written_by_us) == value
 
 
-@settings(deadline=None, max_examples=80)
+@settings(patient, max_examples=80)
 @given(value=plain)
 def test_any_json_like_value_comes_back(value: Any) -> None:
     assert exact(read(ours(value))) == exact(value)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(patient, max_examples=80)
 @given(value=plain)
 def test_what_needs_no_code_of_ours_is_written_as_the_stock_serializer_does(value: Any) -> None:
     kind, written = ours(value)
@@ -110,7 +110,7 @@ def test_what_needs_no_code_of_ours_is_written_as_the_stock_serializer_does(valu
         assert (kind, written) == STOCK.dumps_typed(value)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(patient, max_examples=80)
 @given(value=rich)
 def test_tuples_come_back_where_they_are_asked_for(value: Any) -> None:
     packed = Packing(TYPES, keep_tuples=True).pack(value)
