@@ -97,11 +97,16 @@ def test_the_clock_of_a_process_is_never_set_back_by_what_it_loads(
     saver: HoldfastSaver, other: HoldfastSaver, host: Host
 ) -> None:
     with host(-5):
-        echo_graph(other).invoke(say("slow"), thread())
+        echo_graph(other).invoke(say("slow"), thread("bob-1"))
+    with host(+5):
+        echo_graph(other).invoke(say("fast"), thread())
     with host(0):
-        before = str(lg_id.uuid6())
-        assert saver.get_tuple(thread()) is not None
-        assert str(lg_id.uuid6()) > before
+        loaded = saver.get_tuple(thread())
+        assert saver.get_tuple(thread("bob-1")) is not None, "an older head, loaded after the newer one"
+        assert loaded is not None
+        put(saver, loaded.config, checkpoint([HumanMessage("two")]))
+
+    assert texts(saver) == ["two"]
 
 
 def test_ids_that_are_not_times_are_left_alone(saver: HoldfastSaver, host: Host) -> None:

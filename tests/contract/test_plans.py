@@ -46,7 +46,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def full(backend: str, request: pytest.FixtureRequest) -> Iterator[HoldfastSaver]:
-    """A checkpointer with a long conversation, `ada-1`, and thousands of rows of others; statistics are up to date."""
+    """A checkpointer with a long conversation, `ada-1`, and thousands of rows of other ones."""
     with open_checkpointer(request.getfixturevalue(f"{backend}_url")) as saver:
         said = [HumanMessage(f"message {n}", id=f"m{n}") for n in range(MESSAGES)]
         for end in range(10, MESSAGES + 1, 10):
@@ -60,7 +60,8 @@ def full(backend: str, request: pytest.FixtureRequest) -> Iterator[HoldfastSaver
                 f"WITH RECURSIVE copies (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM copies WHERE n < {times}) "
                 f"SELECT 'bob-' || n, {columns} FROM {table}, copies WHERE thread_id = 'ada-1'",
             )
-        change(saver, "ANALYZE")
+        if backend == "postgres":  # it counts by itself, now and then; SQLite never does, so it must do without
+            change(saver, "ANALYZE")
         yield saver
 
 
