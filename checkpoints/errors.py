@@ -42,6 +42,8 @@ class NotStorable(HoldfastError, TypeError):
 class TypeNotAllowed(NotStorable):
     """A value's type would have to be imported and called to load it, and nobody said that this may be done."""
 
+    type_name: tuple[str, str]
+
     def __init__(self, module: str, name: str, *, thread_id: str | None = None) -> None:
         self.type_name = (module, name)
         where = f" in thread {thread_id!r}" if thread_id is not None else ""

@@ -26,10 +26,11 @@ class LoadedThread(str):
     head: str | None
     generation: int
 
-    def __new__(cls, thread_id: str, head: str | None, generation: int) -> LoadedThread:
+    def __new__(cls, thread_id: str, head: str | None, generation: int | None) -> LoadedThread:
         self = super().__new__(cls, thread_id)
         self.head = head
-        self.generation = generation
+        # A thread that has no row yet gets its first generation.
+        self.generation = 1 if generation is None else generation
         return self
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:

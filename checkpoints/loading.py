@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from langchain_core.messages import BaseMessage
-from langgraph.checkpoint.base import PendingWrite, writes_sort_key
+from langgraph.checkpoint.base import Checkpoint, PendingWrite, writes_sort_key
 
 from checkpoints import ranges
-from checkpoints.errors import DamagedThread
+from checkpoints.errors import DamagedThread, NotStorable, TypeNotAllowed
 from checkpoints.memory import Known, fingerprint
 from checkpoints.messages import MessageRow, decode, digest
 from checkpoints.placing import is_settled
@@ -95,7 +96,9 @@ class MessageRows:
         row = self._row(abs(ref))
         try:
             return decode(row, self._types, with_id=ref > 0)
-        except (ValueError, KeyError, IndexError) as error:
+        except NotStorable:
+            raise
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise DamagedThread(self._thread_id, f"message row {abs(ref)} cannot be read ({error})") from error
 
     def known(self, ref: int, message: BaseMessage, ns: str) -> Known | None:
@@ -122,15 +125,15 @@ class MessageRows:
 
 
 class Attached(NamedTuple):
-    """A checkpoint's values and writes, with fresh message objects in them."""
+    """A checkpoint and its writes, with fresh message objects in them."""
 
-    values: dict[str, Any]
+    checkpoint: Checkpoint
     writes: list[PendingWrite]
     known: list[Known]
-    """The messages of the values, if they were asked for."""
+    """The messages of the checkpoint, if they were asked for."""
 
 
-def attach(opened: Opened, types: Types, *, with_known: bool = False) -> Attached:
+def attach(opened: Opened, store: Store, *, with_known: bool = False) -> Attached:
     """Put a checkpoint together. Every call makes new objects: callers change messages in place.
 
     Raises:
@@ -147,32 +150,39 @@ def attach(opened: Opened, types: Types, *, with_known: bool = False) -> Attache
         return message
 
     make = make_known if with_known else rows.make
-    values = {part.channel: _attach(stored, part, make, types) for part in parts if not part.is_empty}
+    values = {part.channel: _attach(stored, part, make, store.types) for part in parts if not part.is_empty}
     writes = [
-        (write.task_id, write.channel, _attach(stored, part, rows.make, types))
+        (write.task_id, write.channel, _attach(stored, part, rows.make, store.types))
         for write, part in zip(stored.writes, pending, strict=True)
     ]
-    return Attached(values, writes, known)
+    with _explained(stored, ""):
+        return Attached(store.backend.join(stored.document, values), writes, known)
 
 
 def _open(store: Store, stored: StoredCheckpoint, place: str, value: StoredValue) -> Attachable:
-    type_, blob = store.sealer.open_value(stored.thread_id, place, value.type, value.blob or b"")
-    try:
-        return Attachable(value.channel, type_, blob)
-    except (ValueError, TypeError) as error:
-        raise _damaged(stored, value.channel, error) from error
+    with _explained(stored, value.channel):
+        return Attachable(
+            value.channel, *store.sealer.open_value(stored.thread_id, place, value.type, value.blob or b"")
+        )
 
 
-def _attach(stored: StoredCheckpoint, part: Attachable, make: Any, types: Types) -> Any:
-    try:
+def _attach(stored: StoredCheckpoint, part: Attachable, make: Callable[[int], BaseMessage], types: Types) -> Any:
+    with _explained(stored, part.channel):
         return part.attach(make, types)
-    except (ValueError, KeyError, IndexError) as error:
-        raise _damaged(stored, part.channel, error) from error
 
 
-def _damaged(stored: StoredCheckpoint, channel: str, error: Exception) -> DamagedThread:
-    where = f"channel {channel!r} of checkpoint" if channel else "checkpoint"
-    return DamagedThread(stored.thread_id, f"{where} {stored.checkpoint_id} cannot be read ({error})")
+@contextmanager
+def _explained(stored: StoredCheckpoint, channel: str) -> Iterator[None]:
+    """Errors say in which thread, checkpoint and channel they are. Bytes that were altered fail in many ways."""
+    where = f"{f'channel {channel!r} of ' if channel else ''}checkpoint {stored.checkpoint_id}"
+    try:
+        yield
+    except TypeNotAllowed as error:
+        raise TypeNotAllowed(*error.type_name, thread_id=stored.thread_id) from error
+    except NotStorable as error:
+        raise NotStorable(f"In thread {stored.thread_id!r}, {where}: {error}") from error
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise DamagedThread(stored.thread_id, f"{where} cannot be read ({error})") from error
 
 
 def _load_rows(transaction: Transaction, backend: Backend, thread_id: str, seqs: Iterable[int]) -> dict[int, Row]:

@@ -30,6 +30,7 @@ OPAQUE: Final = 3
 
 _PERSON: Final = b"holdfast-message"  # keeps these digests apart from all others made with the same key
 _SLICE: Final = FIRST_FREE_CODE  # in a body: this text is content[start:stop]
+_NESTED: Final = FIRST_FREE_CODE + 1  # in a body: a message within the message, such as in an artifact
 
 _EMPTY_BODY: Final = ormsgpack.packb(["", {}])  # plain text and nothing else: most messages
 
@@ -86,7 +87,7 @@ class Snapshot(NamedTuple):
 
 def snapshot(message: BaseMessage) -> Snapshot:
     return Snapshot(
-        type(message), message.__dict__.copy(), message.__pydantic_extra__ or None, message.__pydantic_private__ or None
+        type(message), message.__dict__.copy(), message.__pydantic_extra__ or None, message.__pydantic_private__
     )
 
 
@@ -123,13 +124,23 @@ def encode(message: Snapshot, types: Types, *, key: bytes = b"") -> MessageRow:
     if cls not in _ROLE_OF:
         kind = list(types.note(cls))
     stored: list[Any] = [kind, own]
-    if extra or private:
+    if extra or private is not None:
         stored += [extra, private]
-    body = Packing(types, _slice_to_ext, keep_tuples=True).pack(stored)
+
+    def special(packing: Packing, value: Any) -> Any:
+        if type(value) is _Slice:
+            return packing.ext(_SLICE, ormsgpack.packb([value.start, value.stop]))
+        if is_row_class(type(value)):
+            return packing.ext(_NESTED, ormsgpack.packb(list(encode(snapshot(value), types))))
+        return NOT_MINE
+
+    body = Packing(types, special, keep_tuples=True).pack(stored)
     role = _role(cls, fields)
-    name = fields.get("name")
+    name, message_id = fields.get("name"), fields.get("id")
+    if message_id is not None and not is_sql_text(message_id):
+        raise NotStorable(f"The message id {message_id!r} cannot be saved: it holds a NUL or a lone surrogate.")
     return MessageRow(
-        message_id=fields.get("id"),
+        message_id=message_id,
         digest=digest(role, content, body, key=key),
         codec=codec,
         role=role,
@@ -148,11 +159,13 @@ def decode(row: MessageRow, types: Types, *, with_id: bool = True) -> BaseMessag
     """
     content = row.content
 
-    def revive(code: int, data: bytes) -> str:
-        if code != _SLICE or content is None:
-            raise NotStorable(f"A message row has the extension code {code}, which this version does not know.")
-        start, stop = ormsgpack.unpackb(data)
-        return content[start:stop]
+    def revive(code: int, data: bytes) -> Any:
+        if code == _SLICE and content is not None:
+            start, stop = ormsgpack.unpackb(data)
+            return content[start:stop]
+        if code == _NESTED:
+            return decode(MessageRow(*ormsgpack.unpackb(data)), types)
+        raise NotStorable(f"A message row has the extension code {code}, which this version does not know.")
 
     kind, own, *rest = ("", {}) if row.body == _EMPTY_BODY else Unpacking(types, revive).unpack(row.body)
     cls = _class(kind, row.role, types)
@@ -186,12 +199,6 @@ def sql_text(text: str) -> str:
 class _Slice(NamedTuple):
     start: int
     stop: int
-
-
-def _slice_to_ext(packing: Packing, value: Any) -> Any:
-    if type(value) is _Slice:
-        return packing.ext(_SLICE, ormsgpack.packb([value.start, value.stop]))
-    return NOT_MINE
 
 
 def _split_content(content: Any) -> tuple[int, str | None, Any]:

@@ -135,7 +135,11 @@ class Backend(Protocol):
     def split(self, checkpoint: Checkpoint, new_versions: ChannelVersions) -> Split: ...
 
     def join(self, document: Any, values: Mapping[str, Any]) -> Checkpoint:
-        """The checkpoint again, from what `split` made of it."""
+        """The checkpoint again, from what `split` made of it.
+
+        Raises:
+            ValueError: a value is missing.
+        """
         ...
 
     def value_place(self, key: CheckpointKey, channel: str, document: Any) -> str:

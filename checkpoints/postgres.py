@@ -55,6 +55,9 @@ _LONGEST_INLINE: Final = 256
 # JSON numbers beyond this are not exact everywhere.
 _LARGEST_INLINE: Final = 2**53
 
+# In a checkpoint's document: the channels whose values lie in rows of their own.
+_STORED: Final = "stored"
+
 _PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
 
 
@@ -114,7 +117,6 @@ class PostgresBackend:
                 min_size=1,  # a process that does little holds little
                 max_size=self.workers,
                 timeout=_POOL_TIMEOUT,
-                check=ConnectionPool.check_connection,  # a connection that the server has closed is replaced, not used
                 open=False,
                 name="holdfast",
             )
@@ -151,10 +153,14 @@ class PostgresBackend:
                 inline[channel] = True  # by this mark the stock saver knows a snapshot
             if channel in new_versions:  # else it is stored with the version that it has
                 values[channel] = value
-        return Split({**checkpoint, "channel_values": inline}, values)
+        stored = [channel for channel, value in checkpoint["channel_values"].items() if not _is_inline(value)]
+        return Split({**checkpoint, "channel_values": inline, _STORED: stored}, values)
 
     def join(self, document: Any, values: Mapping[str, Any]) -> Checkpoint:
         checkpoint: dict[str, Any] = dict(document)
+        # The stock saver takes a lost blob for a channel without a value. It ignores this list, and writes none.
+        if lost := set(checkpoint.pop(_STORED, ())) - set(values):
+            raise ValueError(f"the value of channel {min(lost)!r} is missing")
         checkpoint["channel_values"] = {**(document.get("channel_values") or {}), **values}
         return cast("Checkpoint", checkpoint)
 
@@ -240,7 +246,7 @@ class PostgresBackend:
                 "This checkpointer is not open. Use it inside `with open_checkpointer(url) as checkpointer:`."
             )
         try:
-            with self._pool.connection() as connection, connection.pipeline() as pipeline:
+            with self._connection(self._pool) as connection, connection.pipeline() as pipeline:
                 transaction = _PostgresTransaction(connection, pipeline, self.on_statement)
                 transaction.send([(begin, {})])
                 yield transaction  # when this raises, the pool rolls back before it takes the connection
@@ -252,9 +258,31 @@ class PostgresBackend:
             ) from error
         except psycopg.OperationalError as error:
             raise DatabaseUnavailable(
-                f"The connection to {self._url} failed: {_reason(error)}. If this was while a step was being saved, it "
-                "was saved as a whole or not at all. The next step gets a new connection."
+                f"The connection to {self._url} failed: {self._url.hide(str(error))}. A step that was being saved was "
+                "saved as a whole or not at all. The next one gets a new connection."
             ) from None  # the driver's own error may hold the password
+
+    @contextmanager
+    def _connection(self, pool: ConnectionPool[psycopg.Connection[Row]]) -> Iterator[psycopg.Connection[Row]]:
+        """A connection that works. One that the server has closed is given back, and the pool replaces it.
+
+        The pool's own check sleeps for a second or more for each dead connection, and after a restart of the server all
+        of them are dead.
+        """
+        connection = pool.getconn()
+        for _ in range(self.workers):
+            try:
+                pool.check_connection(connection)
+            except psycopg.OperationalError:
+                pool.putconn(connection)
+                connection = pool.getconn()
+            else:
+                break
+        try:
+            with connection:  # commits, or rolls back; a connection of a pool stays open
+                yield connection
+        finally:
+            pool.putconn(connection)
 
     def _prepare(self, connection: psycopg.Connection[Row]) -> None:
         deadline = time.monotonic() + _MIGRATION_PATIENCE
@@ -281,14 +309,9 @@ class PostgresBackend:
 
     def _unavailable(self, error: Exception) -> DatabaseUnavailable:
         return DatabaseUnavailable(
-            f"Cannot open the PostgreSQL database {self._url}: {_reason(error)}. Needed: a server that answers there, "
-            "and a user who may log in and make tables."
+            f"Cannot open the PostgreSQL database {self._url}: {self._url.hide(str(error))}. Needed: a server that "
+            "answers there, and a user who may log in and make tables."
         )
-
-
-def _reason(error: Exception) -> str:
-    """libpq's messages name host and port and no password, but may quote a connection string that it cannot parse."""
-    return re.sub(r"(?i)(password\s*=\s*|://[^:@/\s]*:)[^@\s]+", r"\1***", str(error)).strip()
 
 
 @cache

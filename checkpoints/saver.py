@@ -111,22 +111,22 @@ class HoldfastSaver(BaseCheckpointSaver[str]):
         loads_head = not checkpoint_id and ns == ""
         with self._backend.reading() as transaction:
             found = loading.find(transaction, self._store, wanted)
-            generation = 1
+            generation = None
             if not checkpoint_id:
                 [rows] = transaction.run([(self._backend.sql["thread"], {"thread_id": str(thread)})])
-                generation = rows[0][0] if rows else 1
+                generation = rows[0][0] if rows else None
         if not found:
             if loads_head:
                 config["configurable"]["thread_id"] = guard.LoadedThread(str(thread), None, generation)
             return None
         [opened] = found
-        attached = loading.attach(opened, self._store.types, with_known=not checkpoint_id)
+        attached = loading.attach(opened, self._store, with_known=generation is not None)
         guard.move_clock_past(opened.stored.checkpoint_id)
         if loads_head:
             thread = guard.LoadedThread(str(thread), opened.stored.checkpoint_id, generation)
         elif checkpoint_id:
             thread = str(thread)
-        if not checkpoint_id:
+        if generation is not None:  # else it is a conversation of the stock saver, and has no rows yet
             self._store.memory.learn(str(thread), ns, generation, attached.known, replace=True)
         return self._tuple(opened, attached, thread)
 
@@ -165,7 +165,7 @@ class HoldfastSaver(BaseCheckpointSaver[str]):
             with self._backend.reading() as transaction:
                 found = loading.find(transaction, self._store, wanted)
             for opened in found:
-                yield self._tuple(opened, loading.attach(opened, self._store.types), opened.stored.thread_id)
+                yield self._tuple(opened, loading.attach(opened, self._store), opened.stored.thread_id)
             if len(found) < page:
                 return
             last = found[-1].stored
@@ -250,7 +250,8 @@ class HoldfastSaver(BaseCheckpointSaver[str]):
         params = {"thread_id": str(thread_id)}
         sql = self._backend.sql
         with self._backend.writing() as transaction:
-            transaction.run([(sql["lock_thread"], params)])
+            # A conversation of the stock saver needs its row now, to be the tombstone.
+            transaction.run([(sql["adopt_thread"], params), (sql["lock_thread"], params)])
             transaction.send(
                 [
                     *self._backend.delete_calls(str(thread_id)),
@@ -329,7 +330,7 @@ class HoldfastSaver(BaseCheckpointSaver[str]):
         parent = {"thread_id": stored.thread_id, "checkpoint_ns": stored.ns, "checkpoint_id": stored.parent_id}
         return CheckpointTuple(
             config={"configurable": {**place, "checkpoint_id": stored.checkpoint_id}},
-            checkpoint=self._backend.join(stored.document, attached.values),
+            checkpoint=attached.checkpoint,
             metadata=stored.metadata,  # type: ignore[arg-type]  # it is what `put` was given
             parent_config={"configurable": parent} if stored.parent_id else None,
             pending_writes=attached.writes,

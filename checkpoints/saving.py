@@ -14,7 +14,7 @@ from checkpoints.values import Detached, Detacher
 
 
 class _Outdated(Exception):
-    """What this process remembers of the thread is of an earlier thread with the same id."""
+    """What this process remembers of the thread is not of the thread that is there."""
 
 
 class Value(NamedTuple):
@@ -89,7 +89,10 @@ class Save:
             *([(sql["head"], thread)] if guarded else []),
             *self.store.backend.rows_with_digests(self.home.thread_id, digests),
         ]
-        [[(current, next_seq, _)], *rest] = transaction.run(calls)[len(before) :]
+        [locked, *rest] = transaction.run(calls)[len(before) :]
+        if not locked:
+            raise _Outdated  # the database was restored or emptied behind our back
+        [(current, next_seq, _)] = locked
         guard.check_generation(self.thread, current)
         if guarded:
             assert self.home.checkpoint_id is not None  # noqa: S101 - this is what `guarded` says

@@ -11,7 +11,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from queue import Empty, LifoQueue
+from queue import Empty, Full, LifoQueue
 from threading import Lock
 from typing import Any, Final
 
@@ -102,11 +102,7 @@ class SqliteBackend:
     def close(self) -> None:
         with self._lock:
             writer, self._writer = self._writer, None
-            while True:
-                try:
-                    self._readers.get_nowait().close()
-                except Empty:
-                    break
+            self._close_readers()
             if writer is not None:
                 writer.close()
 
@@ -125,10 +121,12 @@ class SqliteBackend:
             with self._transaction(connection, _BEGIN_READING) as transaction:
                 yield transaction
         finally:
-            if self._writer is None or self._readers.full():
+            try:
+                self._readers.put_nowait(connection)
+            except Full:
                 connection.close()
-            else:
-                self._readers.put(connection)
+            if self._writer is None:  # closed meanwhile
+                self._close_readers()
 
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
@@ -241,6 +239,11 @@ class SqliteBackend:
                     "its disk."
                 ) from error
             raise
+
+    def _close_readers(self) -> None:
+        with suppress(Empty):
+            while True:
+                self._readers.get_nowait().close()
 
     def _open_writer(self) -> sqlite3.Connection:
         if self._writer is None:

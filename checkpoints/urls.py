@@ -6,16 +6,17 @@ is passed to libpq as it is, so every option of libpq works; it is never shown w
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote
 
 from checkpoints.errors import InvalidURL
 
 DEFAULT_URL = "sqlite:///holdfast.db"
 
 _FORMS = "memory://, sqlite:///relative.db, sqlite:////absolute/path.db or postgresql://user:password@host/database"
-_SECRET_OPTIONS = frozenset({"password", "sslpassword", "oauth_client_secret"})
+_SECRET_OPTION = re.compile(r"(?i)([?&](?:password|sslpassword|oauth_client_secret)=)([^&]+)")
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,21 @@ class PostgresURL:
 
     dsn: str = field(repr=False)
     shown: str
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
     def __str__(self) -> str:
         return self.shown
+
+    def hide(self, text: str) -> str:
+        """`text`, such as what libpq says of an error, without any part of the password."""
+        if any(set(secret) & set("@/?#") for secret in self.secrets):
+            # libpq may split such a password differently, and then quotes the rest of it as a host.
+            return (
+                "(libpq's words are left out, since the password holds @, /, ? or #; write these as %40, %2F, %3F, %23)"
+            )
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text.strip()
 
 
 Location = MemoryURL | SqliteURL | PostgresURL
@@ -72,7 +85,7 @@ def parse(url: str | None = None) -> Location:
         case "sqlite":
             return _sqlite(rest)
         case "postgresql" | "postgres":
-            return PostgresURL(dsn=url, shown=_without_password(url))
+            return _postgres(url)
         case other:
             raise InvalidURL(f"Unknown kind of database {other!r}; known are {_FORMS}.")
 
@@ -102,19 +115,18 @@ def _sqlite(rest: str) -> SqliteURL:
     return SqliteURL(Path(name), synchronous, timeout)
 
 
-def _without_password(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # libpq knows more forms than urllib, such as several hosts; what cannot be split is not shown
-        return "postgresql://…"
-    login, at, hosts = parts.netloc.rpartition("@")
-    user, colon, _ = login.partition(":")
-    netloc = f"{user}:***@{hosts}" if colon else f"{login}{at}{hosts}"
-    options = [
-        (name, "***" if name.lower() in _SECRET_OPTIONS else value)
-        for name, value in parse_qsl(parts.query, keep_blank_values=True)
-    ]
-    return urlunsplit((parts.scheme, netloc, parts.path, urlencode(options, safe="*/,:"), ""))
+def _postgres(url: str) -> PostgresURL:
+    """Where the password is, is seen more widely than libpq does: too much is hidden rather than too little."""
+    scheme, _, rest = url.partition("://")
+    login, at, place = rest.rpartition("@")
+    user, colon, password = login.partition(":")
+    shown = f"{user}:***@{place}" if colon else f"{login}{at}{place}"
+    secrets = [match[2] for match in _SECRET_OPTION.finditer(rest)] + ([password] if password else [])
+    return PostgresURL(
+        dsn=url,
+        shown=f"{scheme}://" + _SECRET_OPTION.sub(r"\1***", shown),
+        secrets=frozenset(secrets) | frozenset(map(unquote, secrets)),
+    )
 
 
 def _shorten(url: str) -> str:

@@ -1,9 +1,9 @@
 """Values to bytes and back, with their messages taken out and put in again.
 
 On the way in, *detach*: each list of messages, wherever it is in a value, becomes a number; `lists` says which
-messages it stands for. When the messages' rows are known, the lists become ranges of `seq` in front of the bytes. On
-the way out, *attach*: the ranges say which rows to read before anything else is looked at, and the numbers become
-messages again.
+messages it stands for. When the messages' rows are known, the lists become ranges of `seq` in front of the bytes, and a
+checksum in front of all. On the way out, *attach*: the ranges say which rows to read before anything else is looked at,
+and the numbers become messages again.
 
 Bytes without messages are plain msgpack, which the stock savers read; with messages they have a type of their own,
 `holdfast-1`, which the stock savers refuse.
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
+from zlib import crc32
 
 import ormsgpack
 from langchain_core.messages import BaseMessage, convert_to_messages
@@ -35,7 +36,7 @@ _SPOKEN: Final = FIRST_FREE_CODE + 2  # a message that is not written as an obje
 # well, one by one.
 _DEPTH: Final = 4
 
-_HEADER_SIZE: Final = 4  # bytes that hold the length of the ranges
+_NUMBER: Final = 4  # bytes of the checksum, and of the length of the ranges
 
 
 @dataclass(slots=True, eq=False)
@@ -78,7 +79,8 @@ class Detached:
         if self.type != TYPE:
             return self.type, self.body
         header = ormsgpack.packb([ranges.compress(draft.ref for draft in found.drafts) for found in self.lists])
-        return TYPE, len(header).to_bytes(_HEADER_SIZE, "big") + header + self.body
+        rest = len(header).to_bytes(_NUMBER, "big") + header + self.body
+        return TYPE, crc32(rest).to_bytes(_NUMBER, "big") + rest
 
 
 class ChannelValues(NamedTuple):
@@ -160,10 +162,12 @@ class Attachable:
         self._type = type_
         self._body = blob
         if type_ == TYPE:
-            end = _HEADER_SIZE + int.from_bytes(self._body[:_HEADER_SIZE], "big")
-            header = ormsgpack.unpackb(self._body[_HEADER_SIZE:end])
-            self.lists = [ranges.expand(pairs) for pairs in header]
-            self._body = self._body[end:]
+            checksum, rest = blob[:_NUMBER], blob[_NUMBER:]
+            if crc32(rest) != int.from_bytes(checksum, "big"):
+                raise ValueError("its checksum differs")
+            end = _NUMBER + int.from_bytes(rest[:_NUMBER], "big")
+            self.lists = [ranges.expand(pairs) for pairs in ormsgpack.unpackb(rest[_NUMBER:end])]
+            self._body = rest[end:]
 
     @property
     def is_empty(self) -> bool:
@@ -247,7 +251,7 @@ def _spoken(value: Any) -> _Spoken | None:
         return None
     try:
         [message] = convert_to_messages([value])
-    except (ValueError, TypeError, NotImplementedError):  # it only looks like a message
+    except Exception:  # noqa: BLE001 - it only looks like a message, and LangChain says so in many ways
         return None
     return _Spoken(message, shell) if is_row_class(type(message)) and message.content == text else None
 

@@ -13,7 +13,8 @@ import dataclasses
 import importlib
 import logging
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import ormsgpack
@@ -136,26 +137,39 @@ class Packing:
         self._types = types
         self._special = special
         self._prepare = prepare
-        self._options = _OPTIONS | (ormsgpack.OPT_PASSTHROUGH_TUPLE if keep_tuples else 0)
         self._keep_tuples = keep_tuples
+        self._escape = False
         self._error: Exception | None = None
 
-    def pack(self, value: Any) -> bytes:
+    def pack(self, value: Any, *, keep_tuples: bool | None = None) -> bytes:
         """
+        Args:
+            value: what to pack.
+            keep_tuples: whether its tuples stay tuples, instead of becoming lists as with the stock serializer; by
+                default as it was said for the whole.
+
         Raises:
             NotStorable: `value` holds something that has no form here, or a type that is not allowed.
         """
-        if self._prepare is not None:
-            value = self._prepare(value)
+        before = self._keep_tuples
+        self._keep_tuples = before if keep_tuples is None else keep_tuples
         try:
-            return ormsgpack.packb(value, default=self._default, option=self._options)
+            return self._pack(value if self._prepare is None else self._prepare(value))
+        finally:
+            self._keep_tuples = before
+
+    def _pack(self, value: Any) -> bytes:
+        options = _OPTIONS | (ormsgpack.OPT_PASSTHROUGH_TUPLE if self._keep_tuples else 0)
+        try:
+            return ormsgpack.packb(_escaped(value) if self._escape else value, default=self._default, option=options)
         except TypeError as error:
             # ormsgpack drops the exception of a hook; ours is the one that says what is wrong.
             if self._error is not None:
                 raise self._error from None
-            if "surrogates" in str(error):
-                return ormsgpack.packb(_without_surrogates(value), default=self._default, option=self._options)
-            raise NotStorable(f"A value cannot be saved: {error}.") from error
+            if "surrogates" not in str(error) or self._escape:
+                raise NotStorable(f"A value cannot be saved: {error}.") from error
+        self._escape = True
+        return self._pack(value)
 
     def ext(self, code: int, data: bytes) -> ormsgpack.Ext:
         """An extension with a code of our own."""
@@ -164,7 +178,8 @@ class Packing:
 
     def _default(self, value: Any) -> Any:
         try:
-            return self._encode(value)
+            encoded = self._encode(value)
+            return _escaped(encoded) if self._escape else encoded
         except Exception as error:
             self._error = self._error or error
             raise
@@ -176,9 +191,9 @@ class Packing:
             return self.ext(BIG_INT, str(value).encode())
         if isinstance(value, _Surrogates):
             return self.ext(SURROGATES, value.text.encode("utf-8", "surrogatepass"))
-        if isinstance(value, tuple) and type(value) is tuple:
-            return self.ext(TUPLE, self.pack(list(value)))
         kind = type(value)
+        if kind is tuple:
+            return self.ext(TUPLE, self.pack(list(value)))
         # What may hold messages is encoded here, so that they are found at any depth.
         if isinstance(value, _DeltaSnapshot):
             return ormsgpack.Ext(jsonplus.EXT_DELTA_SNAPSHOT, self.pack(value.value))
@@ -188,13 +203,24 @@ class Packing:
             return self._construct(jsonplus.EXT_CONSTRUCTOR_POS_ARGS, kind, args)
         if isinstance(value, tuple) and hasattr(value, "_asdict"):
             return self._construct(jsonplus.EXT_CONSTRUCTOR_KW_ARGS, kind, value._asdict())
-        if dataclasses.is_dataclass(value) and not hasattr(value, "model_dump"):
+        if isinstance(value, (set, frozenset, deque)):
+            # What is in a set can be hashed, and a list cannot.
+            hashed = not isinstance(value, deque)
+            return self._construct(
+                jsonplus.EXT_CONSTRUCTOR_SINGLE_ARG, kind, list(value), keep_tuples=hashed or self._keep_tuples
+            )
+        if callable(getattr(value, "model_dump", None)) and not isinstance(value, type):
+            return self._construct(jsonplus.EXT_PYDANTIC_V2, kind, value.model_dump(), "model_validate_json")
+        if dataclasses.is_dataclass(value):
             fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
             return self._construct(jsonplus.EXT_CONSTRUCTOR_KW_ARGS, kind, fields)
         return self._leaf(value)
 
-    def _construct(self, code: int, kind: type, payload: Any) -> ormsgpack.Ext:
-        return ormsgpack.Ext(code, self.pack([*self._types.admit(kind), payload]))
+    def _construct(
+        self, code: int, kind: type, payload: Any, *method: str, keep_tuples: bool | None = None
+    ) -> ormsgpack.Ext:
+        name = self._types.admit(kind)
+        return ormsgpack.Ext(code, self.pack([*name, payload, *method], keep_tuples=keep_tuples))
 
     def _leaf(self, value: Any) -> Any:
         """As the stock serializer encodes it; its public face gives bytes, of which the extension is taken."""
@@ -276,7 +302,7 @@ class Unpacking:
                 return kind(payload)
             if code == jsonplus.EXT_CONSTRUCTOR_POS_ARGS:
                 return _send(payload) if kind is Send else kind(*payload)
-            return kind(**payload)
+            return _dataclass(kind, payload) if dataclasses.is_dataclass(kind) else kind(**payload)
         except Exception as error:
             # A model whose rules have grown since still loads, as it does with the stock serializer.
             if code == jsonplus.EXT_PYDANTIC_V2:
@@ -297,17 +323,35 @@ class _Surrogates:
     text: str
 
 
-def _without_surrogates(value: Any) -> Any:
+def _escaped(value: Any) -> Any:
     """`value` with each text that UTF-8 has no form for in a wrapper. Only such values pay for this walk."""
     if isinstance(value, str):
-        return _Surrogates(value) if any("\ud800" <= c <= "\udfff" for c in value) else value
+        return _Surrogates(value) if _has_surrogates(value) else value
     if isinstance(value, dict):
-        return {key: _without_surrogates(item) for key, item in value.items()}
+        if any(isinstance(key, str) and _has_surrogates(key) for key in value):
+            raise NotStorable(
+                "A key of a dict holds a lone surrogate, half of a character. Such a text can only be a value."
+            )
+        return {key: _escaped(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_surrogates(item) for item in value]
+        return [_escaped(item) for item in value]
     if type(value) is tuple:
-        return tuple(_without_surrogates(item) for item in value)
+        return tuple(_escaped(item) for item in value)
     return value
+
+
+def _has_surrogates(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _dataclass(kind: Any, stored: Mapping[str, Any]) -> Any:
+    """By its constructor; fields that it does not take are set afterwards."""
+    given = {field.name for field in dataclasses.fields(kind) if field.init}
+    made = kind(**{name: value for name, value in stored.items() if name in given})
+    for name, value in stored.items():
+        if name not in given:
+            object.__setattr__(made, name, value)
+    return made
 
 
 def _send(args: Sequence[Any]) -> Send:

@@ -5,6 +5,12 @@ INSERT INTO holdfast_threads (thread_id, created_at, updated_at)
 VALUES (:thread_id, {now}, {now})
 ON CONFLICT (thread_id) DO NOTHING;
 
+-- name: adopt_thread
+INSERT INTO holdfast_threads (thread_id, created_at, updated_at)
+SELECT :thread_id, {now}, {now}
+WHERE EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = :thread_id)
+ON CONFLICT (thread_id) DO NOTHING;
+
 -- name: thread
 SELECT generation, next_seq, deleted_at IS NOT NULL
 FROM holdfast_threads

@@ -178,7 +178,9 @@ def die_in_turn(url: str, word: str, commit: int) -> list[str]:
     """
     with open_checkpointer(url) as saver:
         saver._backend.on_statement = DieBeforeCommit(commit)
-        echo_graph(saver).invoke({"messages": [HumanMessage(word, id=word)]}, thread(), durability="sync")
+        # A turn may be whole and its process die on a write that comes behind; then the repeated one finds its answer.
+        graph = echo_graph(saver, reply=lambda _: f"You said: {word}")
+        graph.invoke({"messages": [HumanMessage(word, id=word)]}, thread(), durability="sync")
         saver._backend.on_statement = None
         return texts(saver)
 

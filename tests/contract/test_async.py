@@ -276,3 +276,15 @@ async def test_nothing_is_locked_in_the_middle_of_an_alist(saver: HoldfastSaver)
         await echo_graph(saver).ainvoke({"messages": [("user", "two")]}, thread())
         await saver.adelete_thread("ada-1")
     assert texts(saver) == []
+
+
+def test_more_readers_than_kept_connections_never_wait_for_ever(sqlite_url: str) -> None:
+    inside = threading.Barrier(12, timeout=20)
+
+    def read(saver: HoldfastSaver) -> None:
+        with saver._backend.reading():
+            inside.wait()
+
+    with open_checkpointer(sqlite_url) as saver, ThreadPoolExecutor(12) as pool:
+        for _ in range(5):
+            list(pool.map(read, [saver] * 12, timeout=20))

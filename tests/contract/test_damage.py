@@ -180,3 +180,37 @@ def test_a_newer_schema_that_this_code_can_read_is_opened(shared_url: str) -> No
     with open_checkpointer(shared_url) as saver:
         echo_graph(saver).invoke({"messages": [("user", "one")]}, thread())
         assert texts(saver) == ["one", "You said: one"]
+
+
+@pytest.mark.parametrize("bit", [0x01, 0x10, 0x80])
+def test_an_altered_checkpoint_is_never_another_conversation(talked: HoldfastSaver, bit: int) -> None:
+    table, column, where = newest_blob(talked)
+    [(old,)] = rows(talked, f"SELECT {column} FROM {table} WHERE {where}")
+    for place in range(len(old)):
+        new = bytearray(old)
+        new[place] ^= bit
+        change(talked, f"UPDATE {table} SET {column} = :new WHERE {where}", new=bytes(new))
+        with pytest.raises(DamagedThread, match="'ada-1'"):
+            texts(talked)
+    assert_others_work(talked)
+
+
+def test_an_unknown_form_of_a_value_is_an_error_that_names_thread_and_checkpoint(talked: HoldfastSaver) -> None:
+    table, _, where = newest_blob(talked)
+    found = talked.get_tuple(thread())
+    assert found is not None
+    change(talked, f"UPDATE {table} SET type = 'holdfast-99' WHERE {where}")
+    for read in READS.values():
+        with pytest.raises(NotStorable, match="'holdfast-99'") as error:
+            read(talked)
+        assert "'ada-1'" in str(error.value)
+        assert found.config["configurable"]["checkpoint_id"] in str(error.value)
+    assert_others_work(talked)
+
+
+def test_a_value_that_is_missing_is_an_error(postgres_url: str) -> None:
+    with open_checkpointer(postgres_url) as saver:
+        echo_graph(saver).invoke({"messages": [("user", "one")]}, thread())
+        change(saver, "DELETE FROM checkpoint_blobs WHERE thread_id = 'ada-1' AND channel = 'messages'")
+        with pytest.raises(DamagedThread, match=r"'ada-1' .*messages"):
+            saver.get_tuple(thread())

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -194,6 +195,21 @@ def test_the_pool_heals_when_the_server_has_closed_its_connection(postgres_url: 
 
         put(saver, thread(), checkpoint([HumanMessage("two")]))
         assert texts(saver) == ["two"]
+
+
+def test_the_pool_heals_when_all_of_it_was_closed(postgres_url: str) -> None:
+    inside = Barrier(10, timeout=20)
+
+    def read(saver: HoldfastSaver) -> None:
+        with saver._backend.reading():
+            inside.wait()
+
+    with open_checkpointer(postgres_url) as saver, ThreadPoolExecutor(10) as pool:
+        list(pool.map(read, [saver] * 10))
+        terminate(postgres_url)
+        started = time.monotonic()
+        assert texts(saver) == []
+        assert time.monotonic() - started < 5, "the pool waited for its own back-off"
 
 
 def test_a_connection_that_breaks_during_a_save_is_reported_and_nothing_is_saved(postgres_url: str) -> None:

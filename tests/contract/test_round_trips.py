@@ -17,7 +17,7 @@ from langgraph.types import Overwrite, Send
 
 from checkpoints import HoldfastSaver, open_checkpointer
 from tests.contract.kit import checkpoint, put, rows, thread
-from tests.shapes import ALLOWED, HARD_TEXTS, Parcel, exact, messages, patient, sound_plain, sound_texts
+from tests.shapes import ALLOWED, HARD_TEXTS, Parcel, exact, messages, patient, plain, sound_texts
 
 # One database serves all examples of a test: each has a thread of its own.
 examples = settings(
@@ -34,11 +34,9 @@ def saver(url: str) -> Iterator[HoldfastSaver]:
 said = st.lists(messages(), max_size=4)
 _spoken = st.one_of(
     st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "system"]), "content": sound_texts}),
-    st.fixed_dictionaries(
-        {"content": sound_texts, "type": st.just("human"), "id": st.just("m-1"), "mood": sound_plain}
-    ),
+    st.fixed_dictionaries({"content": sound_texts, "type": st.just("human"), "id": st.just("m-1"), "mood": plain}),
     st.tuples(st.sampled_from(["user", "ai", "nobody"]), sound_texts),
-    st.fixed_dictionaries({"type": st.just("text"), "content": sound_plain}),
+    st.fixed_dictionaries({"type": st.just("text"), "content": plain}),
 )
 _mixed = st.lists(
     st.one_of(messages(), st.just("m-1").map(lambda id_: RemoveMessage(id=id_)), sound_texts, st.none(), _spoken),
@@ -48,12 +46,12 @@ _lists = st.one_of(said, said.map(tuple), _mixed, st.lists(_spoken, max_size=3))
 places = st.one_of(
     _lists,
     messages(),
-    st.fixed_dictionaries({"messages": _lists, "question": sound_texts, "rest": sound_plain}),
+    st.fixed_dictionaries({"messages": _lists, "question": sound_texts, "rest": plain}),
     st.fixed_dictionaries(
         {"deep": st.fixed_dictionaries({"deeper": st.lists(st.tuples(said, messages()), max_size=2)})}
     ),
     st.lists(
-        st.fixed_dictionaries({"messages": said, "tool_call": sound_plain}).map(lambda arg: Send("tools", arg)),
+        st.fixed_dictionaries({"messages": said, "tool_call": plain}).map(lambda arg: Send("tools", arg)),
         max_size=2,
     ),
     _lists.map(lambda arg: Send("tools", arg)),
@@ -62,7 +60,7 @@ places = st.one_of(
     st.fixed_dictionaries({"files": said}).map(_DeltaSnapshot),
     st.lists(_lists, max_size=3),
     _lists.map(lambda inside: Parcel(1.0, inside)),
-    sound_plain,
+    plain,
     st.sampled_from([None, b"\0", [], {}, "", 0, False, (), [[]], [None]]),
 )
 

@@ -56,9 +56,7 @@ def test_a_sealed_conversation_goes_on_and_no_text_of_it_is_in_the_clear(url: st
         for turn in range(2):
             graph.invoke({"messages": [HumanMessage(f"{SAID} {turn}", name="ada")]}, thread(), durability="sync")
 
-        assert texts(saver) == [
-            text for turn in range(2) for text in (f"{SAID} {turn}", f"You said: {SAID} {turn}")
-        ]
+        assert texts(saver) == [text for turn in range(2) for text in (f"{SAID} {turn}", f"You said: {SAID} {turn}")]
         columns = "message_id, codec, role, name, content, body, channel"
         stored = rows(saver, f"SELECT {columns} FROM holdfast_messages ORDER BY seq")
         assert len(stored) == 4

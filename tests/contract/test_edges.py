@@ -1,0 +1,149 @@
+"""Values at the edge of what can be stored: kept exactly, or refused before anything is saved."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections import deque
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from pydantic import BaseModel, ConfigDict, PrivateAttr
+
+from checkpoints import HoldfastSaver, NotStorable, TypeNotAllowed
+from tests.contract.kit import checkpoint, put, thread
+from tests.shapes import Parcel, exact
+
+
+class Mood(enum.Enum):
+    GLAD = 1
+
+
+class Box(BaseModel):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    inside: Any = None
+
+
+@dataclasses.dataclass
+class Counted:
+    text: str
+    length: int = dataclasses.field(init=False, default=0)
+
+
+class Outer:
+    class Nested(HumanMessage):
+        pass
+
+
+class Blank(HumanMessage):
+    _later: int = PrivateAttr()
+
+
+def through(saver: HoldfastSaver, value: Any) -> Any:
+    config = put(saver, thread(), checkpoint([], other=value))
+    found = saver.get_tuple(config)
+    assert found is not None
+    return found.checkpoint["channel_values"]["other"]
+
+
+def refused_or_kept(saver: HoldfastSaver, value: Any) -> None:
+    """Nothing may be saved that cannot be loaded."""
+    try:
+        config = put(saver, thread(), checkpoint([], other=value))
+    except NotStorable:
+        return
+    assert saver.get_tuple(config) is not None
+
+
+@pytest.mark.parametrize("value", [{(1, 2)}, frozenset({("a", 1)}), {frozenset({1})}], ids=repr)
+def test_a_set_of_tuples_can_be_loaded_again(saver: HoldfastSaver, value: Any) -> None:
+    assert through(saver, value) is not None
+
+
+@pytest.mark.parametrize("value", [{Mood.GLAD}, deque([Parcel(1.0)]), frozenset({Mood.GLAD})], ids=repr)
+def test_a_type_that_is_not_allowed_is_refused_on_the_way_in_inside_of_a_set_or_deque(
+    saver: HoldfastSaver, value: Any
+) -> None:
+    with pytest.raises(TypeNotAllowed):
+        put(saver, thread(), checkpoint([], other=value))
+
+
+def test_a_type_that_is_not_allowed_is_refused_on_the_way_in_inside_of_a_model(saver: HoldfastSaver) -> None:
+    saver.with_allowlist([Box])
+    with pytest.raises(TypeNotAllowed):
+        put(saver, thread(), checkpoint([], other=Box(inside=Mood.GLAD)))
+
+
+def test_a_dataclass_with_a_field_that_init_does_not_take_can_be_loaded_again(saver: HoldfastSaver) -> None:
+    saver.with_allowlist([Counted])
+    refused_or_kept(saver, Counted("x"))
+
+
+def test_a_message_class_inside_of_a_class_can_be_loaded_again(saver: HoldfastSaver) -> None:
+    refused_or_kept(saver, [Outer.Nested("x")])
+
+
+def test_a_local_message_class_can_be_loaded_again(saver: HoldfastSaver) -> None:
+    class Local(HumanMessage):
+        pass
+
+    refused_or_kept(saver, [Local("x")])
+
+
+@pytest.mark.parametrize("value", ["\ud800", ["\ud800"], {"a": "\ud800"}, {"\ud800": 1}], ids=ascii)
+def test_lone_surrogates_in_a_state_are_kept_or_refused_by_name(saver: HoldfastSaver, value: Any) -> None:
+    kept = False
+    with suppress(NotStorable):
+        kept = through(saver, value) == value
+        assert kept
+    assert kept or isinstance(value, dict), "only a key may be refused"
+
+
+@pytest.mark.parametrize("value", [{"\ud800"}, deque(["\ud800"]), Box(inside="\ud800")], ids=ascii)
+def test_lone_surrogates_are_not_silently_replaced(saver: HoldfastSaver, value: Any) -> None:
+    saver.with_allowlist([Box])
+    assert through(saver, value) == value
+
+
+@pytest.mark.parametrize("id_", ["a\0b", "\ud800"], ids=ascii)
+def test_an_id_that_no_database_can_hold_is_refused_by_name(saver: HoldfastSaver, id_: str) -> None:
+    message = HumanMessage("x")
+    message.id = id_
+    with pytest.raises(NotStorable, match="message id"):
+        through(saver, [message])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"role": "tool", "content": "no call id"},
+        {"role": "assistant", "content": "x", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]},
+        {"role": "assistant", "content": "x", "tool_calls": [{"function": {"name": "f"}}]},
+    ],
+    ids=repr,
+)
+def test_a_dict_that_only_looks_like_a_message_is_kept_as_it_is(saver: HoldfastSaver, value: Any) -> None:
+    assert through(saver, [value]) == [value]
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [AIMessage("deep", additional_kwargs={"t": (1,)}), Blank("x"), Outer.Nested("x")],
+    ids=lambda m: type(m).__name__,
+)
+def test_a_message_inside_of_an_artifact_comes_back_exactly(saver: HoldfastSaver, inner: Any) -> None:
+    message = ToolMessage("done", tool_call_id="1", artifact=[inner])
+    assert exact(through(saver, [message])) == exact([message])
+
+
+def test_a_private_attribute_that_was_never_set_can_be_set_after_a_load(saver: HoldfastSaver) -> None:
+    message = Blank("x")
+    assert through(saver, [message])[0] == message
+
+
+def test_a_tuple_inside_of_a_model_in_an_artifact_stays_a_tuple(saver: HoldfastSaver) -> None:
+    saver.with_allowlist([Box])
+    message = ToolMessage("done", tool_call_id="1", artifact=Box(inside=(1, 2)))
+    assert exact(through(saver, [message])) == exact([message])

@@ -1,0 +1,81 @@
+"""The URL says where conversations live, and never shows a password."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from checkpoints import HoldfastError, InvalidURL, open_checkpointer
+from checkpoints.urls import MemoryURL, PostgresURL, SqliteURL, parse
+
+HIDDEN = "xk2SECRET"
+
+
+@pytest.mark.parametrize(
+    ("url", "location"),
+    [
+        (None, SqliteURL(Path("holdfast.db"))),
+        ("memory://", MemoryURL()),
+        ("sqlite:///relative.db", SqliteURL(Path("relative.db"))),
+        ("sqlite:////srv/absolute.db", SqliteURL(Path("/srv/absolute.db"))),
+        ("sqlite:///with%20space%3F.db", SqliteURL(Path("with space?.db"))),
+        ("sqlite:///a.db?synchronous=normal&timeout=2.5", SqliteURL(Path("a.db"), "NORMAL", 2.5)),
+    ],
+)
+def test_a_url_says_where_conversations_live(url: str | None, location: object) -> None:
+    assert parse(url) == location
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
+def test_a_postgresql_url_passes_to_libpq_as_it_is(scheme: str) -> None:
+    url = f"{scheme}://u:p%40@h1:1,h2:2/db?target_session_attrs=read-write&options=-c%20lock_timeout%3D1s"
+    location = parse(url)
+    assert isinstance(location, PostgresURL)
+    assert location.dsn == url
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("", "No database URL"),
+        ("holdfast.db", "No database URL"),
+        ("mysql://h/db", "Unknown kind of database 'mysql'"),
+        ("memory://chat", "nothing after it"),
+        ("sqlite://chat.db", "Did you mean sqlite:///chat.db"),
+        ("sqlite:///", "needs a path"),
+        ("sqlite:///:memory:", "memory://"),
+        ("sqlite:///a%00b.db", "NUL"),
+        ("sqlite:///a.db?mode=ro", "Unknown SQLite option 'mode'"),
+        ("sqlite:///a.db?timeout=long", "number of seconds"),
+        ("sqlite:///a.db?synchronous=off", "full or normal"),
+    ],
+)
+def test_a_url_that_means_nothing_is_an_error_that_says_what_was_needed(url: str, says: str) -> None:
+    with pytest.raises(InvalidURL, match=says):
+        open_checkpointer(url)
+
+
+@pytest.mark.parametrize(
+    "login",
+    [f"u:{HIDDEN}@h", f"u:pa#{HIDDEN}@h", f"u:pa?{HIDDEN}@h", f"u:pa/{HIDDEN}@h", f"u:pa@{HIDDEN}@h"],
+)
+def test_a_password_is_not_shown_whatever_is_in_it(login: str) -> None:
+    shown = f"{open_checkpointer(f'postgresql://{login}/db')!r} {parse(f'postgresql://{login}/db')!r}"
+    assert HIDDEN not in shown
+    assert "pa" not in shown.replace("parse", "")
+    assert "postgresql://u:***@h/db" in shown
+
+
+@pytest.mark.parametrize("option", ["password", "sslpassword", "PASSWORD"])
+def test_a_password_that_is_given_as_an_option_is_not_shown(option: str) -> None:
+    saver = open_checkpointer(f"postgresql://h/db?connect_timeout=1&{option}={HIDDEN}&sslmode=disable")
+    assert f"{option}=***&sslmode=disable" in repr(saver)
+
+
+@pytest.mark.parametrize("login", [f"u:pa@{HIDDEN}@127.0.0.1", f"u:pa/{HIDDEN}@127.0.0.1", f"u:{HIDDEN}@127.0.0.1"])
+def test_an_error_of_the_server_does_not_show_the_password(login: str) -> None:
+    with pytest.raises(HoldfastError) as error:
+        open_checkpointer(f"postgresql://{login}:1/db").open()
+    assert HIDDEN not in str(error.value)
+    assert "***" in str(error.value)
