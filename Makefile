@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check format lock clean
+.PHONY: help env demo test bench check format lock clean
 
 help: ## list what there is
 	@echo "Holdfast: conversations and approvals that survive anything"
@@ -28,6 +28,9 @@ demo: $(STAMP) ## the main job: ask, pause for a person, kill -9, approve, go on
 
 test: $(STAMP) ## the fast suite: memory, a SQLite file, a real PostgreSQL
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -q
+
+bench: $(STAMP) ## one long conversation with each checkpointer, side by side
+	@$(BIN)/python -W ignore -m bench
 
 check: $(STAMP) ## format, lint, strict types, import layers
 	@$(BIN)/ruff format --check .
