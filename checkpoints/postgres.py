@@ -250,7 +250,7 @@ class PostgresBackend:
                 transaction = _PostgresTransaction(connection, pipeline, self.on_statement)
                 transaction.send([(begin, {})])
                 yield transaction  # when this raises, the pool rolls back before it takes the connection
-                transaction.run([(Statement("commit", "COMMIT"), {})])
+                transaction.send([(Statement("commit", "COMMIT"), {})])  # the pipeline's end waits for it
         except PoolTimeout as error:
             raise DatabaseUnavailable(
                 f"No connection to {self._url} within {_POOL_TIMEOUT:.0f} s. Either the server cannot be reached, or "
