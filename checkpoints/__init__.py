@@ -24,9 +24,11 @@ from checkpoints.errors import (
     NotOpen,
     NotStorable,
     SchemaTooNew,
+    ThreadBusy,
     ThreadConflict,
     TypeNotAllowed,
 )
+from checkpoints.leases import Lease
 from checkpoints.running import running_saver
 from checkpoints.saver import HoldfastSaver
 from checkpoints.strict import derive_types
@@ -41,9 +43,11 @@ __all__ = [
     "HoldfastSaver",
     "InvalidThread",
     "InvalidURL",
+    "Lease",
     "NotOpen",
     "NotStorable",
     "SchemaTooNew",
+    "ThreadBusy",
     "ThreadConflict",
     "TypeNotAllowed",
     "open_checkpointer",

@@ -76,6 +76,20 @@ class ThreadConflict(HoldfastError):
         )
 
 
+class ThreadBusy(HoldfastError):
+    """Somebody else holds the thread's lease, and went on holding it for as long as one was willing to wait."""
+
+    def __init__(self, thread_id: str, *, owner: str, purpose: str, since: float, waited: float) -> None:
+        self.thread_id = thread_id
+        self.owner = owner
+        self.purpose = purpose
+        self.since = since
+        super().__init__(
+            f"Thread {thread_id!r} is busy: {owner} has held it for {since:.0f} s (purpose: {purpose}). Waited "
+            f"{waited:.0f} s. Try again when that is done; if that process is dead, its lease ends by itself."
+        )
+
+
 class ClockSkew(ThreadConflict):
     """A checkpoint's id, which is a time, is not above the thread's newest one."""
 

@@ -13,7 +13,7 @@ from checkpoints.errors import SchemaTooNew
 from checkpoints.port import Transaction
 from checkpoints.sql import Statement, Statements, migrations
 
-KNOWN_VERSION: Final = 1
+KNOWN_VERSION: Final = 2
 """The newest schema that this code knows."""
 
 _COMMENT = re.compile(r"--.*$", re.MULTILINE)
@@ -52,7 +52,7 @@ def upgrade(transaction: Transaction, sql: Statements, dialect: str) -> None:
         if migration.version in applied:
             continue
         script = [text.strip() for text in _COMMENT.sub("", migration.script).split(";") if text.strip()]
-        record = {"version": migration.version, "name": migration.name, "min_reader": migration.version}
+        record = {"version": migration.version, "name": migration.name, "min_reader": migration.min_reader}
         transaction.send(
             [
                 *((Statement(f"migration_{migration.version}", text), {}) for text in script),

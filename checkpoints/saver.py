@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from typing import Any, Final, Self
 
 from langchain_core.runnables import RunnableConfig
@@ -18,7 +18,7 @@ from langgraph.checkpoint.base import (
     get_serializable_checkpoint_metadata,
 )
 
-from checkpoints import guard, loading
+from checkpoints import guard, leases, loading
 from checkpoints.errors import InvalidThread, NotOpen
 from checkpoints.jsonb import storable
 from checkpoints.offload import Offload
@@ -260,6 +260,23 @@ class HoldfastSaver(BaseCheckpointSaver[str]):
                 ]
             )
         self._store.memory.forget(str(thread_id))
+
+    def lease(
+        self,
+        thread_id: str,
+        *,
+        purpose: str = "run",
+        owner: str | None = None,
+        wait: float = leases.WAIT,
+        ttl: float = leases.TTL,
+    ) -> AbstractContextManager[leases.Lease]:
+        """Hold a thread for as long as a `with` block takes, so that writers take turns; see `leases.lease`.
+
+        Raises:
+            ThreadBusy: somebody else held it for `wait` seconds.
+        """
+        thread = str(_thread({"configurable": {"thread_id": thread_id}}))
+        return leases.lease(self._backend, thread, purpose=purpose, owner=owner, wait=wait, ttl=ttl)
 
     def get_next_version(self, current: str | int | None, channel: None) -> str:
         """The version after `current`, in the form of the stock savers, which may go on with a thread of ours.

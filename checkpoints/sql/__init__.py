@@ -47,16 +47,22 @@ class Statements:
 class Migration(NamedTuple):
     version: int
     name: str
+    min_reader: int
+    """The oldest version of the code that can work with a database after this migration."""
     script: str
 
 
 def migrations(dialect: str) -> list[Migration]:
-    """The migrations of one database, oldest first: `sql/<dialect>/0001_name.sql`."""
-    return sorted(
-        Migration(int(match[1]), match[2], entry.read_text("utf-8"))
-        for entry in files("checkpoints.sql").joinpath(dialect).iterdir()
-        if (match := re.fullmatch(r"(\d{4})_(\w+)\.sql", entry.name))
-    )
+    """The migrations of one database, oldest first: `sql/<dialect>/0001_name.sql`, with `-- min reader: 1` in front."""
+    found = []
+    for entry in files("checkpoints.sql").joinpath(dialect).iterdir():
+        if name := re.fullmatch(r"(\d{4})_(\w+)\.sql", entry.name):
+            script = entry.read_text("utf-8")
+            reader = re.match(r"-- min reader: (\d+)\n", script)
+            if reader is None:
+                raise ValueError(f"{entry.name} does not say which code can work with what it makes")
+            found.append(Migration(int(name[1]), name[2], int(reader[1]), script))
+    return sorted(found)
 
 
 def read(path: str) -> str:

@@ -60,3 +60,37 @@ ORDER BY version;
 -- name: record_migration
 INSERT INTO holdfast_schema (version, name, min_reader, applied_at)
 VALUES (:version, :name, :min_reader, {now});
+
+-- name: take_ticket
+UPDATE holdfast_threads
+SET next_ticket = next_ticket + 1
+WHERE thread_id = :thread_id
+RETURNING next_ticket - 1;
+
+-- name: enter_line
+INSERT INTO holdfast_leases (thread_id, ticket, owner, purpose, asked_at, expires_at)
+VALUES (:thread_id, :ticket, :owner, :purpose, {now}, {now} + :ttl);
+
+-- name: first_in_line
+SELECT ticket, owner, purpose, {now} - coalesce(held_at, asked_at)
+FROM holdfast_leases
+WHERE thread_id = :thread_id AND expires_at > {now}
+ORDER BY ticket
+LIMIT 1;
+
+-- name: hold_lease
+-- Who has expired has lost its place, even if nobody has taken it yet: it may have been refused meanwhile.
+UPDATE holdfast_leases
+SET expires_at = {now} + :ttl, held_at = coalesce(held_at, {now})
+WHERE thread_id = :thread_id AND ticket = :ticket AND expires_at > {now}
+RETURNING ticket;
+
+-- name: stay_in_line
+UPDATE holdfast_leases
+SET expires_at = {now} + :ttl
+WHERE thread_id = :thread_id AND ticket = :ticket AND expires_at > {now}
+RETURNING ticket;
+
+-- name: leave_line
+DELETE FROM holdfast_leases
+WHERE thread_id = :thread_id AND (ticket = :ticket OR expires_at <= {now});

@@ -224,3 +224,9 @@ def boot_and_talk(url: str, number: int, gate: Barrier) -> list[str]:
         for turn in range(2):
             echo_graph(saver).invoke({"messages": [("user", f"{turn}")]}, thread(f"t{number}"))
         return texts(saver, f"t{number}")
+
+
+def die_with_lease(url: str, ttl: float) -> None:
+    """Take the lease of thread `ada-1`, and die with it."""
+    with open_checkpointer(url) as saver, saver.lease("ada-1", ttl=ttl):
+        die()

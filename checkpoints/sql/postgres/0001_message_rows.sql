@@ -1,3 +1,4 @@
+-- min reader: 1
 -- Every message is a row, and a checkpoint is a list of rows.
 CREATE TABLE holdfast_schema (
   version INTEGER PRIMARY KEY,

@@ -1,0 +1,96 @@
+"""Writers of one thread take turns, and a dead one does not hold the thread for ever."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from signal import SIGKILL
+
+import pytest
+
+from checkpoints import HoldfastSaver, InvalidThread, ThreadBusy, open_checkpointer
+from tests.contract import children
+from tests.contract.kit import change, echo_graph, rows, texts, thread
+
+
+def test_a_lease_is_taken_and_given_back(saver: HoldfastSaver) -> None:
+    with saver.lease("ada-1", wait=0) as first:
+        assert not first.lost.is_set()
+    with saver.lease("ada-1", wait=0) as second:
+        assert second.ticket > first.ticket
+    assert rows(saver, "SELECT count(*) FROM holdfast_leases") == [(0,)]
+
+
+def test_who_finds_a_thread_busy_is_told_who_holds_it_and_for_how_long(saver: HoldfastSaver) -> None:
+    with saver.lease("ada-1", owner="Grace's laptop", purpose="approval"):
+        change(saver, "UPDATE holdfast_leases SET held_at = held_at - 61")
+        with (
+            pytest.raises(ThreadBusy, match=r"'ada-1' is busy: Grace's laptop has held it for 61 s .*approval") as busy,
+            saver.lease("ada-1", wait=0),
+        ):
+            raise AssertionError
+    assert (busy.value.owner, busy.value.purpose) == ("Grace's laptop", "approval")
+    with saver.lease("ada-1", wait=0):
+        pass  # who was refused has left the line
+
+
+def test_other_threads_are_not_busy(saver: HoldfastSaver) -> None:
+    with saver.lease("ada-1"), saver.lease("bob-1", wait=0):
+        pass
+
+
+def test_those_who_wait_get_their_turn_one_at_a_time_in_the_order_they_came(saver: HoldfastSaver) -> None:
+    inside, most, order = 0, 0, []
+    lock = threading.Lock()
+
+    def take(_: int) -> None:
+        nonlocal inside, most
+        with saver.lease("ada-1") as lease:
+            with lock:
+                inside, most = inside + 1, max(most, inside + 1)
+                order.append(lease.ticket)
+            with lock:
+                inside -= 1
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(take, range(24)))
+
+    assert most == 1
+    assert order == sorted(order)
+    assert len(order) == 24
+
+
+def test_a_lease_is_kept_for_longer_than_its_time_while_its_owner_lives(saver: HoldfastSaver) -> None:
+    with saver.lease("ada-1", ttl=0.3) as lease:
+        [(first,)] = rows(saver, "SELECT expires_at FROM holdfast_leases")
+        deadline = time.monotonic() + 10
+        while rows(saver, "SELECT expires_at FROM holdfast_leases")[0][0] < first + 0.6:
+            assert time.monotonic() < deadline
+        assert not lease.lost.is_set()
+        with pytest.raises(ThreadBusy), saver.lease("ada-1", wait=0):
+            raise AssertionError
+
+
+def test_who_slept_past_the_end_of_its_lease_is_told_that_it_was_lost(saver: HoldfastSaver) -> None:
+    with saver.lease("ada-1", ttl=0.3) as lease:
+        change(saver, "UPDATE holdfast_leases SET expires_at = 0")
+        assert lease.lost.wait(10)
+        with saver.lease("ada-1", wait=5) as other:
+            assert other.ticket > lease.ticket
+
+
+def test_the_lease_of_a_killed_process_ends_by_itself(shared_url: str) -> None:
+    assert children.run(children.die_with_lease, shared_url, 1.0) == -SIGKILL
+
+    with open_checkpointer(shared_url) as saver:
+        with pytest.raises(ThreadBusy, match="process"), saver.lease("ada-1", wait=0):
+            raise AssertionError
+        with saver.lease("ada-1", wait=10):
+            echo_graph(saver).invoke({"messages": [("user", "on")]}, thread())
+        assert texts(saver) == ["on", "You said: on"]
+
+
+def test_a_lease_needs_a_thread_id_that_can_be_one(saver: HoldfastSaver) -> None:
+    with pytest.raises(InvalidThread):
+        saver.lease("")
