@@ -58,6 +58,7 @@ def lease(
     owner: str | None = None,
     wait: float = WAIT,
     ttl: float = TTL,
+    give_up: threading.Event | None = None,
 ) -> Iterator[Lease]:
     """Hold the lease of a thread for as long as the block takes.
 
@@ -68,6 +69,7 @@ def lease(
         owner: for the one who has to wait: who this is. By default host and process.
         wait: seconds to wait for the lease. 0: take it if it is free.
         ttl: seconds after which the lease of a process that died ends.
+        give_up: when this is set by another thread, waiting ends as if `wait` were over.
 
     Raises:
         ThreadBusy: somebody else held it all the time.
@@ -76,7 +78,7 @@ def lease(
     ticket = line.enter()
     stop = threading.Event()
     try:
-        line.wait_for(ticket, wait)
+        line.wait_for(ticket, wait, give_up or threading.Event())
         held = Lease(thread_id, ticket)
         beat = threading.Thread(target=line.beat, args=(held, stop), name=f"holdfast-lease-{ticket}", daemon=True)
         beat.start()
@@ -112,7 +114,7 @@ class _Line:
             )
         return int(ticket)
 
-    def wait_for(self, ticket: int, wait: float) -> None:
+    def wait_for(self, ticket: int, wait: float, give_up: threading.Event) -> None:
         deadline = time.monotonic() + wait
         pause, next_sign = _FIRST_LOOK, time.monotonic() + self.ttl / _BEATS
         while True:
@@ -120,13 +122,13 @@ class _Line:
             if first == ticket and self._renew("hold_lease", ticket):
                 return
             now = time.monotonic()
-            if now >= deadline:
+            if now >= deadline or give_up.is_set():
                 raise ThreadBusy(self.thread_id, owner=owner, purpose=purpose, since=since, waited=wait)
             if now >= next_sign:
                 if not self._renew("stay_in_line", ticket):  # suspended for so long that the place is lost
                     raise ThreadBusy(self.thread_id, owner=owner, purpose=purpose, since=since, waited=wait)
                 next_sign = now + self.ttl / _BEATS
-            time.sleep(min(pause, max(deadline - now, 0)))
+            give_up.wait(min(pause, max(deadline - now, 0)))
             pause = min(pause * 1.5, _SLOWEST_LOOK)
 
     def beat(self, held: Lease, stop: threading.Event) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
+from threading import Event
 from typing import Any, Final, Self
 
 from langchain_core.runnables import RunnableConfig
@@ -269,6 +270,7 @@ class HoldfastSaver(BaseCheckpointSaver[str]):
         owner: str | None = None,
         wait: float = leases.WAIT,
         ttl: float = leases.TTL,
+        give_up: Event | None = None,
     ) -> AbstractContextManager[leases.Lease]:
         """Hold a thread for as long as a `with` block takes, so that writers take turns; see `leases.lease`.
 
@@ -276,7 +278,7 @@ class HoldfastSaver(BaseCheckpointSaver[str]):
             ThreadBusy: somebody else held it for `wait` seconds.
         """
         thread = str(_thread({"configurable": {"thread_id": thread_id}}))
-        return leases.lease(self._backend, thread, purpose=purpose, owner=owner, wait=wait, ttl=ttl)
+        return leases.lease(self._backend, thread, purpose=purpose, owner=owner, wait=wait, ttl=ttl, give_up=give_up)
 
     def get_next_version(self, current: str | int | None, channel: None) -> str:
         """The version after `current`, in the form of the stock savers, which may go on with a thread of ours.

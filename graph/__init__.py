@@ -2,6 +2,24 @@
 
 from graph.agent import build_graph
 from graph.approval import BadAnswer, ToolApproval, approval_policy, needs_approval
+from graph.conversation import Conversation, NothingWaits
 from graph.state import State
+from graph.turns import Event, Paused, Pending, Reply, Token, ToolAnswered, ToolCalled
 
-__all__ = ["BadAnswer", "State", "ToolApproval", "approval_policy", "build_graph", "needs_approval"]
+__all__ = [
+    "BadAnswer",
+    "Conversation",
+    "Event",
+    "NothingWaits",
+    "Paused",
+    "Pending",
+    "Reply",
+    "State",
+    "Token",
+    "ToolAnswered",
+    "ToolApproval",
+    "ToolCalled",
+    "approval_policy",
+    "build_graph",
+    "needs_approval",
+]

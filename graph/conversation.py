@@ -1,0 +1,296 @@
+"""A conversation with an agent, as an application has it: say something, see what waits, decide about it.
+
+Each turn takes the thread's lease, so that two replicas take turns instead of refusing each other, and is durable step
+by step. Every method has an asynchronous twin, `asend` for `send`; what is decided is written once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from typing import Any
+
+from langchain_core.messages import AnyMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import UnknownInterruptError
+from langgraph.types import Command, StateSnapshot
+
+from checkpoints import HoldfastSaver
+from graph.agent import Agent
+from graph.turns import Event, Paused, Pending, Reply, events, messages_of, pending_of, reply, unfinished
+
+Said = str | list[str | dict[str, Any]] | HumanMessage
+"""What a user says: a text, content blocks, or a whole message."""
+
+# The lease of a thread that somebody else is writing to: seconds to wait before `ThreadBusy`.
+WAIT = 30.0
+
+
+class NothingWaits(LookupError):
+    """No call waits under this id (any more), or it does not say which of several is meant."""
+
+
+class Conversation:
+    """One thread of an agent.
+
+    Args:
+        agent: from `build_graph`, with a checkpointer.
+        thread_id: which thread. A new one begins with the first message.
+        user_id: who talks; stored with every checkpoint.
+        wait: seconds to wait while somebody else writes to the thread.
+
+    Raises, from every method that runs the agent:
+        ThreadBusy: somebody else was writing to the thread all the time. Nothing was saved.
+        whatever the model's client raises: the user's message is in the thread; `retry` goes on.
+    """
+
+    def __init__(self, agent: Agent, thread_id: str, user_id: str | None = None, *, wait: float = WAIT) -> None:
+        if agent.checkpointer is None or isinstance(agent.checkpointer, bool):
+            raise ValueError("A conversation needs an agent with a checkpointer: build_graph(checkpointer=…).")
+        self.thread_id = thread_id
+        self.user_id = user_id
+        self._agent = agent
+        self._wait = wait
+
+    def __repr__(self) -> str:
+        return f"Conversation({self.thread_id!r}, user_id={self.user_id!r})"
+
+    # --- saying something
+
+    def send(self, said: Said) -> Reply:
+        """Say something, and wait until the turn ends or a call waits for a person.
+
+        Calls that were waiting are closed as not run.
+        """
+        return self._run({"messages": [_message(said)]})
+
+    def stream(self, said: Said) -> Iterator[Event]:
+        """As `send`, but tell what happens while it does: the model's text piece by piece, its calls, their answers,
+        and last the calls that wait for a person."""
+        return self._stream({"messages": [_message(said)]})
+
+    def retry(self) -> Reply:
+        """Go on where a run failed or died.
+
+        Raises:
+            NothingWaits: the last turn has ended, or waits for a person.
+        """
+        self._check_unfinished(self._state())
+        return self._run(None)
+
+    # --- deciding
+
+    def pending(self) -> list[Pending]:
+        """The calls that wait for a person."""
+        return pending_of(self._state())
+
+    def approve(self, interrupt_id: str | None = None, *, by: str | None = None) -> Reply:
+        """Let a call run as it is.
+
+        Args:
+            interrupt_id: which; may be left out if only one waits.
+            by: who decides; on the record with the call's answer.
+
+        Raises:
+            NothingWaits: no call waits under this id, or several wait and none is named.
+            BadAnswer: this decision is not open for the tool. The call still waits.
+        """
+        return self._answer(interrupt_id, {"type": "approve"}, by)
+
+    def edit(self, args: dict[str, Any], interrupt_id: str | None = None, *, by: str | None = None) -> Reply:
+        """Let a call run with other arguments. As `approve`; `BadAnswer` also if `args` do not fit the tool."""
+        return self._answer(interrupt_id, {"type": "edit", "edited_action": {"args": args}}, by)
+
+    def reject(self, message: str | None = None, interrupt_id: str | None = None, *, by: str | None = None) -> Reply:
+        """Do not let a call run, and tell the model so, with the reason in `message`. As `approve`."""
+        return self._answer(interrupt_id, {"type": "reject", "message": message}, by)
+
+    def respond(self, message: str, interrupt_id: str | None = None, *, by: str | None = None) -> Reply:
+        """Answer in place of a tool, which is not run. As `approve`."""
+        return self._answer(interrupt_id, {"type": "respond", "message": message}, by)
+
+    # --- looking back
+
+    def history(self) -> list[AnyMessage]:
+        """The messages of the thread, oldest first."""
+        return messages_of(self._state())
+
+    # --- the same on an event loop
+
+    async def asend(self, said: Said) -> Reply:
+        """`send`, without blocking the event loop."""
+        return await self._arun({"messages": [_message(said)]})
+
+    def astream(self, said: Said) -> AsyncIterator[Event]:
+        """`stream`, without blocking the event loop."""
+        return self._astream({"messages": [_message(said)]})
+
+    async def aretry(self) -> Reply:
+        """`retry`, without blocking the event loop."""
+        self._check_unfinished(await self._astate())
+        return await self._arun(None)
+
+    async def apending(self) -> list[Pending]:
+        """`pending`, without blocking the event loop."""
+        return pending_of(await self._astate())
+
+    async def aapprove(self, interrupt_id: str | None = None, *, by: str | None = None) -> Reply:
+        """`approve`, without blocking the event loop."""
+        return await self._aanswer(interrupt_id, {"type": "approve"}, by)
+
+    async def aedit(self, args: dict[str, Any], interrupt_id: str | None = None, *, by: str | None = None) -> Reply:
+        """`edit`, without blocking the event loop."""
+        return await self._aanswer(interrupt_id, {"type": "edit", "edited_action": {"args": args}}, by)
+
+    async def areject(
+        self, message: str | None = None, interrupt_id: str | None = None, *, by: str | None = None
+    ) -> Reply:
+        """`reject`, without blocking the event loop."""
+        return await self._aanswer(interrupt_id, {"type": "reject", "message": message}, by)
+
+    async def arespond(self, message: str, interrupt_id: str | None = None, *, by: str | None = None) -> Reply:
+        """`respond`, without blocking the event loop."""
+        return await self._aanswer(interrupt_id, {"type": "respond", "message": message}, by)
+
+    async def ahistory(self) -> list[AnyMessage]:
+        """`history`, without blocking the event loop."""
+        return messages_of(await self._astate())
+
+    # --- what is decided, once
+
+    @property
+    def _config(self) -> RunnableConfig:
+        configurable = {"thread_id": self.thread_id}
+        return {"configurable": configurable if self.user_id is None else {**configurable, "user_id": self.user_id}}
+
+    def _lease(self, give_up: threading.Event | None = None) -> AbstractContextManager[object]:
+        saver = self._agent.checkpointer
+        if not isinstance(saver, HoldfastSaver):
+            return nullcontext()
+        return saver.lease(self.thread_id, wait=self._wait, give_up=give_up)
+
+    def _resume(self, state: StateSnapshot, interrupt_id: str | None, answer: dict[str, Any], by: str | None) -> Any:
+        waiting = {pending.interrupt_id: pending for pending in pending_of(state)}
+        if interrupt_id is None and len(waiting) == 1:
+            [interrupt_id] = waiting
+        if interrupt_id not in waiting:
+            raise _nothing_waits(interrupt_id, list(waiting.values()))
+        if answer["type"] == "edit":
+            answer["edited_action"]["name"] = waiting[interrupt_id].name
+        given = {key: value for key, value in {**answer, "by": by}.items() if value is not None}
+        return Command(resume={interrupt_id: given})
+
+    def _check_unfinished(self, state: StateSnapshot) -> None:
+        if not unfinished(state):
+            why = "a call waits for a person" if state.interrupts else "the last turn has ended"
+            raise NothingWaits(f"There is nothing to retry in thread {self.thread_id!r}: {why}.")
+
+    # --- running
+
+    def _state(self) -> StateSnapshot:
+        return self._agent.get_state(self._config)
+
+    async def _astate(self) -> StateSnapshot:
+        return await self._agent.aget_state(self._config)
+
+    def _run(self, what: Any) -> Reply:
+        with self._lease():
+            return self._go(what)
+
+    async def _arun(self, what: Any) -> Reply:
+        async with self._alease():
+            return await self._ago(what)
+
+    def _answer(self, interrupt_id: str | None, answer: dict[str, Any], by: str | None) -> Reply:
+        # Inside of the lease: what waited before it may have been answered meanwhile.
+        with self._lease(), _told_apart():
+            return self._go(self._resume(self._state(), interrupt_id, answer, by))
+
+    async def _aanswer(self, interrupt_id: str | None, answer: dict[str, Any], by: str | None) -> Reply:
+        async with self._alease():
+            with _told_apart():
+                return await self._ago(self._resume(await self._astate(), interrupt_id, answer, by))
+
+    def _go(self, what: Any) -> Reply:
+        state, done = None, ""
+        # Two answers that were given at the same moment can leave tasks that nobody runs: go on while some remain.
+        while state is None or (unfinished(state) and _id(state) != done):
+            done = "" if state is None else _id(state)
+            self._agent.invoke(what, self._config, durability="sync")
+            state, what = self._state(), None
+        return reply(state)
+
+    async def _ago(self, what: Any) -> Reply:
+        state, done = None, ""
+        while state is None or (unfinished(state) and _id(state) != done):
+            done = "" if state is None else _id(state)
+            await self._agent.ainvoke(what, self._config, durability="sync")
+            state, what = await self._astate(), None
+        return reply(state)
+
+    def _stream(self, what: Any) -> Iterator[Event]:
+        with self._lease():
+            for mode, chunk in self._agent.stream(
+                what, self._config, stream_mode=["messages", "updates"], durability="sync"
+            ):
+                yield from events(mode, chunk)
+            yield from map(Paused, pending_of(self._state()))
+
+    async def _astream(self, what: Any) -> AsyncIterator[Event]:
+        async with self._alease():
+            async for mode, chunk in self._agent.astream(
+                what, self._config, stream_mode=["messages", "updates"], durability="sync"
+            ):
+                for event in events(mode, chunk):
+                    yield event
+            for pending in pending_of(await self._astate()):
+                yield Paused(pending)
+
+    @asynccontextmanager
+    async def _alease(self) -> AsyncIterator[None]:
+        give_up = threading.Event()
+        lease = self._lease(give_up)
+        # Waiting for a turn blocks, so it is done in a thread, which has to end before a cancelled caller goes on: a
+        # lease that nobody knows of would be held for ever.
+        entering = asyncio.ensure_future(asyncio.to_thread(lease.__enter__))
+        try:
+            await asyncio.shield(entering)
+        except asyncio.CancelledError:
+            give_up.set()
+            if not isinstance((await asyncio.gather(entering, return_exceptions=True))[0], BaseException):
+                lease.__exit__(None, None, None)
+            raise
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(lease.__exit__, None, None, None)
+
+
+def _message(said: Said) -> HumanMessage:
+    if isinstance(said, HumanMessage):
+        return said
+    # With an id from the start: if the same message is sent again, it is not said twice.
+    return HumanMessage(content=said, id=str(uuid.uuid4()))
+
+
+def _id(state: StateSnapshot) -> str:
+    return str(state.config["configurable"].get("checkpoint_id"))
+
+
+@contextmanager
+def _told_apart() -> Iterator[None]:
+    try:
+        yield
+    except UnknownInterruptError as error:
+        raise NothingWaits(f"This was answered or closed a moment ago ({error}).") from error
+
+
+def _nothing_waits(interrupt_id: str | None, waiting: list[Pending]) -> NothingWaits:
+    choices = ", ".join(f"{pending.interrupt_id} ({pending.description})" for pending in waiting)
+    now = f"What waits now: {choices}." if waiting else "Nothing waits now."
+    if interrupt_id is None:
+        return NothingWaits(f"Which call is meant? {now}" if waiting else now)
+    return NothingWaits(f"No call waits under {interrupt_id!r}: it was answered or closed already, or never was. {now}")

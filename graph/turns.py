@@ -1,0 +1,128 @@
+"""What a turn of a conversation is made of, for who shows it: replies, pauses, and events as they come. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, HumanMessage, ToolMessage
+from langgraph.types import Interrupt, StateSnapshot
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A call that waits for a person."""
+
+    interrupt_id: str
+    tool_call_id: str
+    name: str
+    args: dict[str, Any]
+    description: str
+    asked_at: str | None
+    """ISO 8601, UTC."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a turn came to."""
+
+    messages: list[AnyMessage]
+    """What the agent and its tools have said since the user's last message."""
+    pending: list[Pending]
+    """What waits for a person now."""
+
+    @property
+    def text(self) -> str:
+        """The agent's last words of the turn; empty if it has said nothing yet."""
+        return next((m.text for m in reversed(self.messages) if isinstance(m, AIMessage) and m.text), "")
+
+
+@dataclass(frozen=True)
+class Token:
+    """A piece of the agent's text, as the model wrote it."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ToolCalled:
+    """The model has asked for a tool."""
+
+    name: str
+    args: dict[str, Any]
+    tool_call_id: str | None
+
+
+@dataclass(frozen=True)
+class ToolAnswered:
+    """A call has its answer: the tool's result, or why it was not run."""
+
+    name: str | None
+    text: str
+    failed: bool
+    tool_call_id: str
+
+
+@dataclass(frozen=True)
+class Paused:
+    """The turn ends here until a person has answered; comes once for each call that waits."""
+
+    pending: Pending
+
+
+Event: TypeAlias = Token | ToolCalled | ToolAnswered | Paused
+
+
+def pending_of(state: StateSnapshot) -> list[Pending]:
+    """The calls that wait in a state, in the order of the calls."""
+    return [found for pause in state.interrupts if (found := _pending(pause, state.created_at)) is not None]
+
+
+def reply(state: StateSnapshot) -> Reply:
+    """What the last turn of a thread came to."""
+    said = messages_of(state)
+    asked = max((place for place, message in enumerate(said) if isinstance(message, HumanMessage)), default=-1)
+    return Reply(said[asked + 1 :], pending_of(state))
+
+
+def unfinished(state: StateSnapshot) -> bool:
+    """Whether something is still to be done that waits for nobody: a run died, or failed, or another one answered."""
+    return bool(state.next) and not state.interrupts
+
+
+def messages_of(state: StateSnapshot) -> list[AnyMessage]:
+    found: list[AnyMessage] = state.values.get("messages", []) if isinstance(state.values, Mapping) else []
+    return found
+
+
+def events(mode: str, chunk: Any) -> Iterator[Event]:
+    """What one chunk of LangGraph's stream, in the modes "messages" and "updates", says to a person."""
+    if mode == "messages":
+        message, _ = chunk
+        if isinstance(message, AIMessageChunk) and message.text:
+            yield Token(message.text)
+        return
+    for node, update in chunk.items():
+        if node == "settle":
+            continue  # it gives the whole thread back, with what was missing
+        for message in update.get("messages", []) if isinstance(update, Mapping) else []:
+            if isinstance(message, AIMessage):
+                for call in message.tool_calls:
+                    yield ToolCalled(call["name"], call["args"], call["id"])
+            elif isinstance(message, ToolMessage):
+                yield ToolAnswered(message.name, message.text, message.status == "error", message.tool_call_id)
+
+
+def _pending(pause: Interrupt[Any], asked_at: str | None) -> Pending | None:
+    value = pause.value
+    if not isinstance(value, Mapping) or value.get("type") != "tool_approval":
+        return None
+    return Pending(
+        interrupt_id=pause.id,
+        tool_call_id=str(value["tool_call_id"]),
+        name=str(value["name"]),
+        args=dict(value["args"]),
+        description=str(value["description"]),
+        asked_at=asked_at,
+    )

@@ -1,0 +1,226 @@
+"""A conversation as an application has it: say something, see what waits, decide about it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+
+from checkpoints import HoldfastSaver, ThreadBusy, open_checkpointer
+from graph import BadAnswer, Conversation, NothingWaits, Paused, Token, ToolAnswered, ToolCalled, build_graph
+from graph.tools import Shop, shop_tools
+from tests.unit.graph_kit import ScriptedModel
+
+ASKED = "My name is Ada. Please refund order 1001."
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    return tmp_path / "shop.db"
+
+
+@pytest.fixture
+def ada(saver: HoldfastSaver, shop: Path) -> Conversation:
+    return Conversation(build_graph(tools=shop_tools(shop), checkpointer=saver), "ada-1", "ada")
+
+
+def refunds(shop: Path) -> int:
+    return Shop(shop).count("refunds")
+
+
+def test_a_turn_ends_with_an_answer_or_with_a_call_that_waits(ada: Conversation, shop: Path) -> None:
+    first = ada.send(ASKED)
+    assert [(p.name, p.args) for p in first.pending] == [("refund_order", {"order_id": 1001})]
+    assert refunds(shop) == 0
+
+    second = ada.approve(by="Grace")
+    assert second.pending == ada.pending() == []
+    assert "refunded" in second.text
+    assert refunds(shop) == 1
+    [decided] = [m for m in ada.history() if isinstance(m, ToolMessage) and m.name == "refund_order"]
+    assert decided.additional_kwargs["approval"]["by"] == "Grace"
+
+    assert "Ada" in ada.send("What is my name?").text
+
+
+async def test_the_same_on_an_event_loop(ada: Conversation, shop: Path) -> None:
+    first = await ada.asend(ASKED)
+    assert first.pending == await ada.apending()
+    assert "refunded" in (await ada.aapprove(by="Grace")).text
+    assert refunds(shop) == 1
+    assert "Ada" in (await ada.asend("What is my name?")).text
+    assert len(await ada.ahistory()) == len(ada.history())
+
+
+@pytest.mark.parametrize(
+    ("decide", "args", "count"),
+    [("approve", (), 1), ("edit", ({"order_id": 1002},), 1), ("reject", ("Too late.",), 0), ("respond", ("Done.",), 0)],
+)
+async def test_each_decision_does_what_it_says(
+    ada: Conversation, shop: Path, decide: str, args: tuple[Any, ...], count: int
+) -> None:
+    await ada.asend(ASKED)
+    await getattr(ada, f"a{decide}")(*args, by="Grace")
+    assert refunds(shop) == count
+
+    ada.send("Please refund order 1003.")
+    getattr(ada, decide)(*({"order_id": 1004},) if decide == "edit" else args)
+    assert refunds(shop) == 2 * count
+
+
+def test_a_second_answer_finds_nothing_that_waits(ada: Conversation, shop: Path) -> None:
+    [waiting] = ada.send(ASKED).pending
+    ada.approve(waiting.interrupt_id)
+    with pytest.raises(NothingWaits, match="answered or closed already"):
+        ada.approve(waiting.interrupt_id)
+    with pytest.raises(NothingWaits, match="Nothing waits now"):
+        ada.reject()
+    assert refunds(shop) == 1
+
+
+def test_a_double_click_in_two_places_refunds_once(ada: Conversation, shop: Path) -> None:
+    [waiting] = ada.send(ASKED).pending
+    gate = threading.Barrier(2, timeout=20)
+
+    def click(_: int) -> str:
+        gate.wait()
+        try:
+            ada.approve(waiting.interrupt_id)
+        except NothingWaits:
+            return "told"
+        return "done"
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(click, range(2))) == ["done", "told"]
+    assert refunds(shop) == 1
+
+
+def test_an_answer_that_does_not_say_which_call_is_meant_is_refused_with_the_choices(saver: HoldfastSaver) -> None:
+    calls = [{"name": "send_mail", "args": {"to": to, "text": "Hi"}, "id": to} for to in ("ada", "bob")]
+    model = ScriptedModel(lines=[AIMessage("", tool_calls=calls), AIMessage("Both are done.")])
+    talk = Conversation(build_graph(model=model, checkpointer=saver, tools=[mail()]), "t")
+    first, second = talk.send("Write to both.").pending
+    with pytest.raises(NothingWaits, match=f"{first.interrupt_id}.*{second.interrupt_id}"):
+        talk.approve()
+    assert [p.args["to"] for p in talk.approve(second.interrupt_id).pending] == ["ada"]
+    assert talk.approve().text == "Both are done."
+
+
+def mail() -> Any:
+    from langchain_core.tools import tool
+
+    from graph import needs_approval
+
+    @needs_approval(decisions=("approve", "edit"))
+    @tool
+    def send_mail(to: str, text: str) -> str:
+        """Send a mail."""
+        return f"Sent to {to}: {text}"
+
+    return send_mail
+
+
+def test_an_edit_that_does_not_fit_is_an_error_and_the_call_still_waits(ada: Conversation, shop: Path) -> None:
+    ada.send(ASKED)
+    with pytest.raises(BadAnswer, match="order_id"):
+        ada.edit({"order_id": "the blue one"})
+    assert len(ada.pending()) == 1
+    ada.edit({"order_id": 1002})
+    assert refunds(shop) == 1
+
+
+def test_a_stream_tells_pieces_of_text_calls_answers_and_pauses(ada: Conversation) -> None:
+    seen = list(ada.stream(ASKED))
+    assert [type(event) for event in seen if not isinstance(event, Token)][:2] == [ToolCalled, ToolAnswered]
+    assert isinstance(seen[-1], Paused)
+    assert seen[-1].pending == ada.pending()[0]
+    assert "".join(event.text for event in seen if isinstance(event, Token))
+
+
+async def test_a_stream_on_an_event_loop_tells_the_same(ada: Conversation) -> None:
+    seen = [event async for event in ada.astream(ASKED)]
+    assert {type(event) for event in seen} == {Token, ToolCalled, ToolAnswered, Paused}
+
+
+def test_a_stream_that_is_left_early_gives_the_thread_back(ada: Conversation) -> None:
+    stream = ada.stream(ASKED)
+    next(stream)
+    stream.close()
+    assert ada.send("What is my name?").text
+
+
+class Flaky(ScriptedModel):
+    """Fails as often as it is told to, then says its lines."""
+
+    failures: int = 1
+
+    def _generate(self, *args: Any, **kwargs: Any) -> Any:
+        if self.failures:
+            self.failures -= 1
+            raise ConnectionError("the endpoint is away")
+        return super()._generate(*args, **kwargs)
+
+
+async def test_after_a_failure_the_message_is_there_and_retry_goes_on(saver: HoldfastSaver) -> None:
+    model = Flaky(lines=[AIMessage("Here I am."), AIMessage("Still here.")], failures=2)
+    talk = Conversation(build_graph(model=model, tools=[], checkpointer=saver), "t")
+    with pytest.raises(ConnectionError):
+        talk.send("Hello?")
+    assert [m.text for m in talk.history()] == ["Hello?"]
+    with pytest.raises(ConnectionError):
+        await talk.aretry()
+    assert talk.retry().text == "Here I am."
+    with pytest.raises(NothingWaits, match="the last turn has ended"):
+        talk.retry()
+    with pytest.raises(NothingWaits, match="the last turn has ended"):
+        await talk.aretry()
+    assert talk.send("And now?").text == "Still here."
+    assert [m.text for m in talk.history() if isinstance(m, HumanMessage)] == ["Hello?", "And now?"]
+
+
+def test_a_thread_that_somebody_else_holds_is_busy_and_nothing_is_said(saver: HoldfastSaver) -> None:
+    talk = Conversation(build_graph(checkpointer=saver), "t", wait=0)
+    with saver.lease("t", owner="Grace"), pytest.raises(ThreadBusy, match="Grace"):
+        talk.send("Hello")
+    assert talk.history() == []
+
+
+async def test_a_cancelled_wait_for_a_thread_leaves_no_lease_behind(saver: HoldfastSaver) -> None:
+    talk = Conversation(build_graph(checkpointer=saver), "t")
+    with saver.lease("t"):
+        waiting = asyncio.ensure_future(talk.asend("Hello"))
+        while len(_line(saver)) < 2:  # noqa: ASYNC110 - it is another thread that stands in line
+            await asyncio.sleep(0.01)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    assert _line(saver) == []
+    assert (await talk.asend("Hello")).text
+
+
+def _line(saver: HoldfastSaver) -> list[tuple[Any, ...]]:
+    from tests.contract.kit import rows
+
+    return rows(saver, "SELECT ticket FROM holdfast_leases")
+
+
+def test_two_replicas_take_turns_and_lose_nothing(shared_url: str) -> None:
+    def talk(number: int) -> None:
+        with open_checkpointer(shared_url) as saver:
+            Conversation(build_graph(checkpointer=saver), "t").send(f"word {number}")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(talk, range(4)))
+    with open_checkpointer(shared_url) as saver:
+        history = Conversation(build_graph(checkpointer=saver), "t").history()
+    assert sorted(m.text for m in history if isinstance(m, HumanMessage)) == [f"word {n}" for n in range(4)]
+
+
+def test_an_agent_without_a_checkpointer_has_no_conversations() -> None:
+    with pytest.raises(ValueError, match="checkpointer"):
+        Conversation(build_graph(), "t")
