@@ -4,16 +4,52 @@ from langchain_core.language_models import BaseChatModel
 
 from graph.offline import OfflineModel
 
+# What the client of OpenAI does by itself. It waits between attempts, from half a second up, or for as long as the
+# endpoint asks for.
+RETRIES = 2
+# Seconds without a byte. A reasoning model can be silent for a minute before its first word; one that is silent for
+# longer than this has gone.
+TIMEOUT = 120.0
 
-def chat_model(name: str) -> BaseChatModel:
+
+def chat_model(
+    name: str | None = None,
+    *,
+    api_key: str | None = None,
+    base_url: str | None = None,
+    retries: int = RETRIES,
+    timeout: float = TIMEOUT,
+) -> BaseChatModel:
     """The chat model of this name.
 
+    Args:
+        name: `offline` (rule-based, needs no key, and says so in the first answer of a thread) or `openai:NAME`, where
+            NAME is what the endpoint calls the model. Nothing is sent anywhere unless it is named: None is `offline`.
+        api_key: the key of the endpoint; by default the client reads OPENAI_API_KEY.
+        base_url: an endpoint that speaks OpenAI's protocol, up to and with its `/v1`; by default the client reads
+            OPENAI_BASE_URL, and without that it is OpenAI's own.
+        retries: how often a call that was refused for the moment (429, 5xx) or could not connect is made again.
+        timeout: seconds that the endpoint may be silent for, at each attempt.
+
     Raises:
-        ValueError: no model of this name is known.
+        ValueError: no model of this name is known, or it cannot be made of what was given.
+        ImportError: what the model needs is not installed.
     """
-    if name == "offline":
+    kind, _, model = (name or "offline").partition(":")
+    if kind == "openai" and model:
+        try:
+            from graph.endpoint import endpoint_model
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                f"The model {name!r} needs langchain-openai; there is no module {error.name!r} here. "
+                "Install it with: pip install 'holdfast[openai]'"
+            ) from None
+        return endpoint_model(model, api_key=api_key, base_url=base_url, retries=retries, timeout=timeout)
+    if name is None and api_key:
+        raise ValueError("An API key was given and no model; say which, such as 'openai:NAME'.")
+    if (name or "offline") == "offline":
         return OfflineModel()
     raise ValueError(
-        f"There is no chat model {name!r}. Known is 'offline' (rule-based, needs no key); "
-        "any other LangChain chat model can be passed as an object."
+        f"There is no chat model {name!r}. Known are 'offline' (rule-based, needs no key) and 'openai:NAME' (any "
+        "endpoint that speaks OpenAI's protocol); any other LangChain chat model can be passed as an object."
     )
