@@ -180,7 +180,7 @@ def test_two_tools_of_one_name_are_refused(desk: Desk) -> None:
 
 
 def test_an_unknown_model_name_says_what_is_known() -> None:
-    with pytest.raises(ValueError, match=r"There is no chat model 'gpt'\. Known is 'offline'"):
+    with pytest.raises(ValueError, match=r"There is no chat model 'gpt'\. Known are 'offline'"):
         build_graph(model="gpt")
 
 
