@@ -21,6 +21,7 @@ $(STAMP): requirements.lock
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: $(STAMP) ## the main job: ask, pause for a person, kill -9, approve, go on
@@ -42,10 +43,10 @@ format: $(STAMP) ## put the code into its format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-lock: $(STAMP) ## resolve the dependencies anew into requirements.lock
+lock: ## resolve the dependencies anew into requirements.lock
 	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --extra postgres --group dev --output-file requirements.lock pyproject.toml
+	  --no-header --all-extras --group dev --output-file requirements.lock pyproject.toml
 	@rm -rf $(VENV)-lock
 
 clean: ## remove the environment and every cache

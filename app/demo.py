@@ -26,10 +26,11 @@ from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
+from app.settings import absolute
 from checkpoints import HoldfastError, InvalidURL, open_checkpointer, urls
 from graph import build_graph
-from graph.agent import Agent
-from graph.tools import Shop
+from graph.agent import PROMPT, Agent
+from graph.tools import Shop, shop_tools
 
 HOUSE = Path(__file__).resolve().parent.parent
 ASKED = "Hello, my name is Ada. Please refund order 1001."
@@ -63,7 +64,10 @@ def tell(who: str, text: str) -> None:
 @contextmanager
 def agent_at(place: Place) -> Iterator[tuple[Agent, RunnableConfig]]:
     with open_checkpointer(place.database) as checkpointer:
-        yield build_graph(checkpointer=checkpointer), {"configurable": {"thread_id": place.thread_id}}
+        yield (
+            build_graph(tools=shop_tools(place.shop), prompt=PROMPT, checkpointer=checkpointer),
+            {"configurable": {"thread_id": place.thread_id}},
+        )
 
 
 def act_ask(place: Place) -> None:
@@ -139,7 +143,7 @@ def process(place: Place, act: str, title: str) -> Iterator[subprocess.Popen[str
     """An act in a process of its own; never outlives the demo."""
     command = [sys.executable, "-m", "app.demo", "--act", act]
     paths = [str(HOUSE), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "HOLDFAST_SHOP": place.shop}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     child = subprocess.Popen(command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     # Reading the child's lines has no timeout of its own, so a hung child is ended from here.
     watchdog = threading.Timer(PATIENCE, child.kill)
@@ -225,12 +229,13 @@ What to try next, from {house}
 
    Talk on in the same thread{hidden}:
 
-     HOLDFAST_SHOP={shop} {python} - <<'END'
+     {python} - <<'END'
      from checkpoints import open_checkpointer
      from graph import build_graph
+     from graph.tools import shop_tools
 
      with open_checkpointer({database!r}) as checkpointer:
-         agent = build_graph(checkpointer=checkpointer)
+         agent = build_graph(tools=shop_tools({shop_path!r}), checkpointer=checkpointer)
          thread = {{"configurable": {{"thread_id": "{thread_id}"}}}}
          said = agent.invoke({{"messages": [("user", "What did I ask first?")]}}, thread)
          print(said["messages"][-1].text)
@@ -253,26 +258,12 @@ def demo(place: Place) -> None:
     python = Path(sys.executable)
     shown = python.relative_to(HOUSE) if python.is_relative_to(HOUSE) else python
     look = f"from graph.tools import Shop; print(Shop({place.shop!r}).orders_of('Ada'))"
-    words = {"python": str(shown), "shop": place.shop, "house": str(HOUSE), "look": look}
+    words = {"python": str(shown), "house": str(HOUSE), "look": look}
     quoted = {name: shlex.quote(word) for name, word in words.items()}
     hidden = " (with the password in place of ***)" if "***" in database else ""
-    print(NEXT.format(**quoted, database=database, thread_id=place.thread_id, hidden=hidden), end="")
-
-
-def absolute(url: str) -> str:
-    """The URL with its file, if it is one, named in full: the acts and the reader may stand in another folder.
-
-    Raises:
-        InvalidURL: it is not a URL of a database, or of one that ends with its process.
-    """
-    match urls.parse(url):
-        case urls.MemoryURL():
-            raise InvalidURL("memory:// ends with its process, which is just what the demo does not want")
-        case urls.SqliteURL(path=path):
-            options = url.partition("?")[2]
-            return f"sqlite:///{quote(str(path.resolve()))}{'?' if options else ''}{options}"
-        case urls.PostgresURL():
-            return url
+    print(
+        NEXT.format(**quoted, shop_path=place.shop, database=database, thread_id=place.thread_id, hidden=hidden), end=""
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -291,6 +282,8 @@ def main(arguments: list[str] | None = None) -> int:
         shop = folder / "shop.db"
         if shop.exists():
             parser.error(f"{folder} holds an earlier demo, and its order is refunded; name another folder")
+        if options.database and isinstance(urls.parse(options.database), urls.MemoryURL):
+            parser.error("memory:// ends with its process, which is just what the demo does not want")
         database = absolute(options.database or f"sqlite:///{quote(str(folder / 'chat.db'))}")
     except (OSError, InvalidURL) as error:
         parser.error(str(error))

@@ -4,6 +4,8 @@ from langchain_core.language_models import BaseChatModel
 
 from graph.offline import OfflineModel
 
+OFFLINE = "offline"
+
 # What the client of OpenAI does by itself. It waits between attempts, from half a second up, or for as long as the
 # endpoint asks for.
 RETRIES = 2
@@ -35,20 +37,32 @@ def chat_model(
         ValueError: no model of this name is known, or it cannot be made of what was given.
         ImportError: what the model needs is not installed.
     """
-    kind, _, model = (name or "offline").partition(":")
-    if kind == "openai" and model:
-        try:
-            from graph.endpoint import endpoint_model
-        except ModuleNotFoundError as error:
-            raise ImportError(
-                f"The model {name!r} needs langchain-openai; there is no module {error.name!r} here. "
-                "Install it with: pip install 'holdfast[openai]'"
-            ) from None
-        return endpoint_model(model, api_key=api_key, base_url=base_url, retries=retries, timeout=timeout)
     if name is None and api_key:
         raise ValueError("An API key was given and no model; say which, such as 'openai:NAME'.")
-    if (name or "offline") == "offline":
+    model = check_name(name or OFFLINE)
+    if not model:
         return OfflineModel()
+    try:
+        from graph.endpoint import endpoint_model
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"The model {name!r} needs langchain-openai; there is no module {error.name!r} here. "
+            "Install it with: pip install 'holdfast[openai]'"
+        ) from None
+    return endpoint_model(model, api_key=api_key, base_url=base_url, retries=retries, timeout=timeout)
+
+
+def check_name(name: str) -> str:
+    """What the endpoint calls the model of this name; empty for the offline model.
+
+    Raises:
+        ValueError: no model of this name is known.
+    """
+    kind, _, model = name.partition(":")
+    if kind == "openai" and model:
+        return model
+    if name == OFFLINE:
+        return ""
     raise ValueError(
         f"There is no chat model {name!r}. Known are 'offline' (rule-based, needs no key) and 'openai:NAME' (any "
         "endpoint that speaks OpenAI's protocol); any other LangChain chat model can be passed as an object."

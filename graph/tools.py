@@ -1,6 +1,5 @@
 """The example tools: a small shop in a SQLite file, so that what an agent does can be seen and counted."""
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,11 +29,6 @@ _ORDERS = [
     (1004, "Grace", "nanosecond of wire", 100),
     (1005, "Alan", "chained mug", 1800),
 ]
-
-
-def default_shop() -> Path:
-    """Where the shop lies: HOLDFAST_SHOP, or shop.db in the working directory."""
-    return Path(os.environ.get("HOLDFAST_SHOP", "shop.db"))
 
 
 class Shop:
@@ -98,9 +92,9 @@ class Shop:
             shop.close()  # rolls back what was not committed
 
 
-def shop_tools(path: Path | str | None = None) -> list[BaseTool]:
+def shop_tools(path: Path | str = "shop.db") -> list[BaseTool]:
     """The tools of the shop at `path`: two that look things up, and two that change the world and ask first."""
-    shop = Shop(default_shop() if path is None else path)
+    shop = Shop(path)
 
     @tool
     def find_order(order_id: int) -> str:
