@@ -9,12 +9,13 @@ guard refuses it, because somebody else has moved the head.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -90,6 +91,33 @@ def lease(
     finally:
         with suppress(DatabaseUnavailable):  # then it expires
             line.leave(ticket)
+
+
+@asynccontextmanager
+async def on_a_loop(
+    lease_of: Callable[[threading.Event], AbstractContextManager[Lease]],
+) -> AsyncIterator[Lease]:
+    """A lease for code on an event loop, which must not be blocked by waiting.
+
+    Args:
+        lease_of: gives the lease to take; it is passed the event that ends the waiting.
+    """
+    give_up = threading.Event()
+    lease = lease_of(give_up)
+    # Waiting for a turn blocks, so it is done in a thread, which has to end before a cancelled caller goes on: a lease
+    # that nobody knows of would be held for ever.
+    entering = asyncio.ensure_future(asyncio.to_thread(lease.__enter__))
+    try:
+        held = await asyncio.shield(entering)
+    except asyncio.CancelledError:
+        give_up.set()
+        if not isinstance((await asyncio.gather(entering, return_exceptions=True))[0], BaseException):
+            lease.__exit__(None, None, None)
+        raise
+    try:
+        yield held
+    finally:
+        await asyncio.shield(asyncio.to_thread(lease.__exit__, None, None, None))
 
 
 @dataclass(frozen=True)

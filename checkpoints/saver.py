@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
 import random
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing
 from threading import Event
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -34,6 +35,14 @@ _PAGE: Final = 50
 
 # A key of three parts must stay below the 2,704 bytes that PostgreSQL can index.
 _LONGEST_THREAD_ID: Final = 1024
+
+
+class Head(NamedTuple):
+    """A thread, with its first and its newest root checkpoint."""
+
+    thread_id: str
+    first_id: str
+    checkpoint_id: str
 
 
 class HoldfastSaver(BaseCheckpointSaver[str]):
@@ -172,6 +181,19 @@ class HoldfastSaver(BaseCheckpointSaver[str]):
             last = found[-1].stored
             after = Cursor(last.checkpoint_id, last.thread_id, last.ns)
             limit = None if limit is None else limit - page
+
+    def heads(self, limit: int = 1, *, thread_id: str | None = None) -> builtins.list[Head]:
+        """The threads that were written last, newest first.
+
+        Args:
+            limit: how many at the most.
+            thread_id: only this one.
+        """
+        sql = self._backend.sql
+        call = (sql["heads"], {"limit": limit}) if thread_id is None else (sql["head_of"], {"thread_id": thread_id})
+        with self._backend.reading() as transaction:
+            [rows] = transaction.run([call])
+        return [Head(*map(str, row)) for row in rows]
 
     # --- writing
 
@@ -328,6 +350,16 @@ class HoldfastSaver(BaseCheckpointSaver[str]):
     ) -> None:
         """`put_writes`, without blocking the event loop."""
         await self._threads.run(self.put_writes, config, writes, task_id, task_path)
+
+    def alease(
+        self, thread_id: str, *, purpose: str = "run", wait: float = leases.WAIT
+    ) -> AbstractAsyncContextManager[leases.Lease]:
+        """`lease`, without blocking the event loop."""
+
+        def lease_of(give_up: Event) -> AbstractContextManager[leases.Lease]:
+            return self.lease(thread_id, purpose=purpose, wait=wait, give_up=give_up)
+
+        return leases.on_a_loop(lease_of)
 
     async def adelete_thread(self, thread_id: str) -> None:
         """`delete_thread`, without blocking the event loop."""

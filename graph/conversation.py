@@ -6,11 +6,9 @@ by step. Every method has an asynchronous twin, `asend` for `send`; what is deci
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from langchain_core.messages import AnyMessage, HumanMessage
@@ -166,11 +164,13 @@ class Conversation:
         configurable = {"thread_id": self.thread_id}
         return {"configurable": configurable if self.user_id is None else {**configurable, "user_id": self.user_id}}
 
-    def _lease(self, give_up: threading.Event | None = None) -> AbstractContextManager[object]:
+    def _lease(self) -> AbstractContextManager[object]:
         saver = self._agent.checkpointer
-        if not isinstance(saver, HoldfastSaver):
-            return nullcontext()
-        return saver.lease(self.thread_id, wait=self._wait, give_up=give_up)
+        return saver.lease(self.thread_id, wait=self._wait) if isinstance(saver, HoldfastSaver) else nullcontext()
+
+    def _alease(self) -> AbstractAsyncContextManager[object]:
+        saver = self._agent.checkpointer
+        return saver.alease(self.thread_id, wait=self._wait) if isinstance(saver, HoldfastSaver) else nullcontext()
 
     def _resume(self, state: StateSnapshot, interrupt_id: str | None, answer: dict[str, Any], by: str | None) -> Any:
         waiting = {pending.interrupt_id: pending for pending in pending_of(state)}
@@ -248,25 +248,6 @@ class Conversation:
                     yield event
             for pending in pending_of(await self._astate()):
                 yield Paused(pending)
-
-    @asynccontextmanager
-    async def _alease(self) -> AsyncIterator[None]:
-        give_up = threading.Event()
-        lease = self._lease(give_up)
-        # Waiting for a turn blocks, so it is done in a thread, which has to end before a cancelled caller goes on: a
-        # lease that nobody knows of would be held for ever.
-        entering = asyncio.ensure_future(asyncio.to_thread(lease.__enter__))
-        try:
-            await asyncio.shield(entering)
-        except asyncio.CancelledError:
-            give_up.set()
-            if not isinstance((await asyncio.gather(entering, return_exceptions=True))[0], BaseException):
-                lease.__exit__(None, None, None)
-            raise
-        try:
-            yield
-        finally:
-            await asyncio.to_thread(lease.__exit__, None, None, None)
 
 
 def _message(said: Said) -> HumanMessage:

@@ -16,6 +16,21 @@ SELECT generation, next_seq, deleted_at IS NOT NULL
 FROM holdfast_threads
 WHERE thread_id = :thread_id;
 
+-- name: heads
+-- The first and the newest root checkpoint of each thread, from the key alone.
+SELECT thread_id, min(checkpoint_id), max(checkpoint_id) AS head
+FROM checkpoints
+WHERE checkpoint_ns = ''
+GROUP BY thread_id
+ORDER BY head DESC
+LIMIT :limit;
+
+-- name: head_of
+SELECT thread_id, min(checkpoint_id), max(checkpoint_id)
+FROM checkpoints
+WHERE checkpoint_ns = '' AND thread_id = :thread_id
+GROUP BY thread_id;
+
 -- name: touch_thread
 -- A thread that was deleted comes back to life with the first thing that is saved in it.
 UPDATE holdfast_threads

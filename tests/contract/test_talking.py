@@ -140,3 +140,20 @@ def test_a_message_changed_in_place_is_noticed(saver: HoldfastSaver) -> None:
     messages = found.checkpoint["channel_values"]["messages"]
     assert [message.text for message in messages] == ["rewritten", "You said: one", "two", "done"]
     assert messages[1].additional_kwargs == {"seen": True}
+
+
+def test_the_threads_that_were_written_last_come_first(saver: HoldfastSaver) -> None:
+    graph = echo_graph(saver)
+    for thread_id in ["t1", "t2", "t3", "t1"]:
+        graph.invoke(say("hello"), thread(thread_id))
+
+    heads = saver.heads(2)
+
+    assert [head.thread_id for head in heads] == ["t1", "t3"]
+    assert [head.checkpoint_id for head in heads] == [
+        graph.get_state(thread(name)).config["configurable"]["checkpoint_id"] for name in ["t1", "t3"]
+    ]
+    assert len(saver.heads(10)) == 3
+    assert saver.heads(thread_id="t1") == heads[:1]
+    assert heads[0].first_id == min(item.checkpoint["id"] for item in saver.list(thread("t1")))
+    assert saver.heads(thread_id="t9") == []
