@@ -7,14 +7,14 @@ by step. Every method has an asynchronous twin, `asend` for `send`; what is deci
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, contextmanager, nullcontext
+from typing import Any, Final, TypeAlias
 
 from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import UnknownInterruptError
-from langgraph.types import Command, StateSnapshot
+from langgraph.types import Command, StateSnapshot, StreamMode
 
 from checkpoints import HoldfastSaver
 from graph.agent import Agent
@@ -25,6 +25,11 @@ Said = str | list[str | dict[str, Any]] | HumanMessage
 
 # The lease of a thread that somebody else is writing to: seconds to wait before `ThreadBusy`.
 WAIT = 30.0
+
+_MODES: Final[list[StreamMode]] = ["messages", "updates"]  # what `events` reads
+
+Given: TypeAlias = tuple[str | None, Mapping[str, Any], str | None]
+"""An answer: to which pause, what, and by whom."""
 
 
 class NothingWaits(LookupError):
@@ -79,6 +84,11 @@ class Conversation:
         self._check_unfinished(self._state())
         return self._run(None)
 
+    def stream_retry(self) -> Iterator[Event]:
+        """As `retry`, but tell what happens while it does."""
+        self._check_unfinished(self._state())
+        yield from self._stream(None)
+
     # --- deciding
 
     def pending(self) -> list[Pending]:
@@ -110,6 +120,16 @@ class Conversation:
         """Answer in place of a tool, which is not run. As `approve`."""
         return self._answer(interrupt_id, {"type": "respond", "message": message}, by)
 
+    def stream_answer(
+        self, answer: Mapping[str, Any], interrupt_id: str | None = None, *, by: str | None = None
+    ) -> Iterator[Event]:
+        """Any of the four, told while it happens.
+
+        Args:
+            answer: in the form of `graph.approval`; an edit may leave the tool's name out.
+        """
+        return self._stream(None, (interrupt_id, answer, by))
+
     # --- looking back
 
     def history(self) -> list[AnyMessage]:
@@ -122,7 +142,7 @@ class Conversation:
         """`send`, without blocking the event loop."""
         return await self._arun({"messages": [_message(said)]})
 
-    def astream(self, said: Said) -> AsyncIterator[Event]:
+    def astream(self, said: Said) -> AsyncGenerator[Event, None]:
         """`stream`, without blocking the event loop."""
         return self._astream({"messages": [_message(said)]})
 
@@ -130,6 +150,13 @@ class Conversation:
         """`retry`, without blocking the event loop."""
         self._check_unfinished(await self._astate())
         return await self._arun(None)
+
+    async def astream_retry(self) -> AsyncGenerator[Event, None]:
+        """`stream_retry`, without blocking the event loop."""
+        self._check_unfinished(await self._astate())
+        async with aclosing(self._astream(None)) as seen:
+            async for event in seen:
+                yield event
 
     async def apending(self) -> list[Pending]:
         """`pending`, without blocking the event loop."""
@@ -153,6 +180,12 @@ class Conversation:
         """`respond`, without blocking the event loop."""
         return await self._aanswer(interrupt_id, {"type": "respond", "message": message}, by)
 
+    def astream_answer(
+        self, answer: Mapping[str, Any], interrupt_id: str | None = None, *, by: str | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """`stream_answer`, without blocking the event loop."""
+        return self._astream(None, (interrupt_id, answer, by))
+
     async def ahistory(self) -> list[AnyMessage]:
         """`history`, without blocking the event loop."""
         return messages_of(await self._astate())
@@ -172,16 +205,18 @@ class Conversation:
         saver = self._agent.checkpointer
         return saver.alease(self.thread_id, wait=self._wait) if isinstance(saver, HoldfastSaver) else nullcontext()
 
-    def _resume(self, state: StateSnapshot, interrupt_id: str | None, answer: dict[str, Any], by: str | None) -> Any:
+    def _resume(self, state: StateSnapshot, given: Given) -> Any:
+        interrupt_id, answer, by = given
         waiting = {pending.interrupt_id: pending for pending in pending_of(state)}
         if interrupt_id is None and len(waiting) == 1:
             [interrupt_id] = waiting
         if interrupt_id not in waiting:
             raise _nothing_waits(interrupt_id, list(waiting.values()))
-        if answer["type"] == "edit":
-            answer["edited_action"]["name"] = waiting[interrupt_id].name
-        given = {key: value for key, value in {**answer, "by": by}.items() if value is not None}
-        return Command(resume={interrupt_id: given})
+        if answer.get("type") == "edit" and isinstance(answer.get("edited_action"), Mapping):
+            action = {"name": waiting[interrupt_id].name, **answer["edited_action"]}
+            answer = {**answer, "edited_action": action}
+        answer = {key: value for key, value in {"by": by, **answer}.items() if value is not None}
+        return Command(resume={interrupt_id: answer})
 
     def _check_unfinished(self, state: StateSnapshot) -> None:
         if not unfinished(state):
@@ -207,12 +242,12 @@ class Conversation:
     def _answer(self, interrupt_id: str | None, answer: dict[str, Any], by: str | None) -> Reply:
         # Inside of the lease: what waited before it may have been answered meanwhile.
         with self._lease(), _told_apart():
-            return self._go(self._resume(self._state(), interrupt_id, answer, by))
+            return self._go(self._resume(self._state(), (interrupt_id, answer, by)))
 
     async def _aanswer(self, interrupt_id: str | None, answer: dict[str, Any], by: str | None) -> Reply:
         async with self._alease():
             with _told_apart():
-                return await self._ago(self._resume(await self._astate(), interrupt_id, answer, by))
+                return await self._ago(self._resume(await self._astate(), (interrupt_id, answer, by)))
 
     def _go(self, what: Any) -> Reply:
         state, done = None, ""
@@ -231,22 +266,34 @@ class Conversation:
             state, what = await self._astate(), None
         return reply(state)
 
-    def _stream(self, what: Any) -> Iterator[Event]:
-        with self._lease():
-            for mode, chunk in self._agent.stream(
-                what, self._config, stream_mode=["messages", "updates"], durability="sync"
-            ):
-                yield from events(mode, chunk)
-            yield from map(Paused, pending_of(self._state()))
+    def _stream(self, what: Any, answer: Given | None = None) -> Iterator[Event]:
+        with self._lease(), _told_apart():
+            if answer is not None:
+                what = self._resume(self._state(), answer)
+            state, done = None, ""
+            while state is None or (unfinished(state) and _id(state) != done):  # as in `_go`
+                done = "" if state is None else _id(state)
+                for mode, chunk in self._agent.stream(what, self._config, stream_mode=_MODES, durability="sync"):
+                    yield from events(mode, chunk)
+                state, what = self._state(), None
+            yield from map(Paused, pending_of(state))
 
-    async def _astream(self, what: Any) -> AsyncIterator[Event]:
+    async def _astream(self, what: Any, answer: Given | None = None) -> AsyncGenerator[Event, None]:
         async with self._alease():
-            async for mode, chunk in self._agent.astream(
-                what, self._config, stream_mode=["messages", "updates"], durability="sync"
-            ):
-                for event in events(mode, chunk):
-                    yield event
-            for pending in pending_of(await self._astate()):
+            with _told_apart():
+                if answer is not None:
+                    what = self._resume(await self._astate(), answer)
+                state, done = None, ""
+                while state is None or (unfinished(state) and _id(state) != done):
+                    done = "" if state is None else _id(state)
+                    run: Any = self._agent.astream(what, self._config, stream_mode=_MODES, durability="sync")
+                    # Closed here and not by the collector, which would let the run go on when the lease has ended.
+                    async with aclosing(run) as chunks:
+                        async for mode, chunk in chunks:
+                            for event in events(mode, chunk):
+                                yield event
+                    state, what = await self._astate(), None
+            for pending in pending_of(state):
                 yield Paused(pending)
 
 

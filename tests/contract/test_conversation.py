@@ -154,6 +154,45 @@ def test_a_stream_that_is_left_early_gives_the_thread_back(ada: Conversation) ->
     assert ada.send("What is my name?").text
 
 
+@pytest.mark.parametrize(
+    ("answer", "count", "said"),
+    [
+        ({"type": "approve"}, 1, "Order 1001 is refunded"),
+        ({"type": "edit", "edited_action": {"args": {"order_id": 1002}}}, 1, "Order 1002 is refunded"),
+        ({"type": "reject", "message": "Too late."}, 0, "Too late."),
+        ({"type": "respond", "message": "It is done."}, 0, "It is done."),
+    ],
+)
+async def test_what_follows_an_answer_can_be_told_as_it_happens(
+    ada: Conversation, shop: Path, answer: dict[str, Any], count: int, said: str
+) -> None:
+    ada.send(ASKED)
+    seen = list(ada.stream_answer(answer, by="Grace"))
+    assert refunds(shop) == count
+    assert isinstance(seen[0], ToolAnswered)
+    assert said in seen[0].text
+    assert {type(event) for event in seen[1:]} <= {Token, ToolCalled, ToolAnswered}
+
+    ada.send("Please list my orders. Refund order 1003.")
+    [waiting] = ada.pending()
+    seen = [event async for event in ada.astream_answer({"type": "approve"}, waiting.interrupt_id)]
+    assert refunds(shop) == count + 1
+    with pytest.raises(NothingWaits):
+        list(ada.stream_answer({"type": "approve"}, waiting.interrupt_id))
+
+
+@pytest.mark.parametrize("answer", [{}, {"type": "edit"}, {"type": "edit", "edited_action": {"args": {"n": 1}}}])
+async def test_a_bad_answer_that_is_streamed_is_refused_and_the_call_still_waits(
+    ada: Conversation, answer: dict[str, Any]
+) -> None:
+    ada.send(ASKED)
+    with pytest.raises(BadAnswer):
+        list(ada.stream_answer(answer))
+    with pytest.raises(BadAnswer):
+        [event async for event in ada.astream_answer(answer)]
+    assert len(ada.pending()) == 1
+
+
 class Flaky(ScriptedModel):
     """Fails as often as it is told to, then says its lines."""
 
@@ -164,6 +203,18 @@ class Flaky(ScriptedModel):
             self.failures -= 1
             raise ConnectionError("the endpoint is away")
         return super()._generate(*args, **kwargs)
+
+
+async def test_trying_again_can_be_told_as_it_happens(saver: HoldfastSaver) -> None:
+    model = Flaky(lines=[AIMessage("Here I am.")], failures=2)
+    talk = Conversation(build_graph(model=model, tools=[], checkpointer=saver), "t")
+    for attempt in (lambda: list(talk.stream("Hello?")), lambda: list(talk.stream_retry())):
+        with pytest.raises(ConnectionError):
+            attempt()
+    _ = [event async for event in talk.astream_retry()]
+    assert [m.text for m in talk.history()] == ["Hello?", "Here I am."]
+    with pytest.raises(NothingWaits):
+        list(talk.stream_retry())
 
 
 async def test_after_a_failure_the_message_is_there_and_retry_goes_on(saver: HoldfastSaver) -> None:
