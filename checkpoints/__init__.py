@@ -29,8 +29,8 @@ from checkpoints.errors import (
     TypeNotAllowed,
 )
 from checkpoints.leases import Lease
-from checkpoints.running import running_saver
-from checkpoints.saver import HoldfastSaver
+from checkpoints.running import running_saver, saver_of, unwrapped
+from checkpoints.saver import Head, HoldfastSaver
 from checkpoints.strict import derive_types
 from checkpoints.wire import TypeName
 
@@ -39,6 +39,7 @@ __all__ = [
     "DamagedThread",
     "DatabaseUnavailable",
     "DriverMissing",
+    "Head",
     "HoldfastError",
     "HoldfastSaver",
     "InvalidThread",
@@ -52,6 +53,8 @@ __all__ = [
     "TypeNotAllowed",
     "open_checkpointer",
     "running_saver",
+    "saver_of",
+    "unwrapped",
 ]
 
 derive_types()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config
 
 from checkpoints.saver import HoldfastSaver
@@ -12,13 +13,21 @@ from checkpoints.saver import HoldfastSaver
 def running_saver() -> Any:
     """The checkpointer that the present run saves to, for code inside of a node; `None` if there is none.
 
-    Subgraphs inherit it. LangGraph's server puts an adapter around it, which is taken off if a `HoldfastSaver` is in
-    it.
+    Subgraphs inherit it.
     """
     try:
-        saver = get_config().get("configurable", {}).get("__pregel_checkpointer")
+        return saver_of(get_config())
     except RuntimeError:  # not inside a run
         return None
-    # The server's adapter keeps the saver that it adapts under this name; a test asks the real server.
+
+
+def saver_of(config: RunnableConfig) -> Any:
+    """The checkpointer in the config of a run; `None` if there is none."""
+    return unwrapped(config.get("configurable", {}).get("__pregel_checkpointer"))
+
+
+def unwrapped(saver: Any) -> Any:
+    """The `HoldfastSaver` inside of the adapter that LangGraph's server puts around it; anything else as it is."""
+    # The name is the adapter's own and not public; a test asks the real server.
     inner = getattr(saver, "__dict__", {}).get("_inner")
     return inner if isinstance(inner, HoldfastSaver) else saver

@@ -195,6 +195,18 @@ class HoldfastSaver(BaseCheckpointSaver[str]):
             [rows] = transaction.run([call])
         return [Head(*map(str, row)) for row in rows]
 
+    def paused(self, limit: int) -> builtins.list[str]:
+        """The threads where a call may wait for a person, the one that was written last first.
+
+        Among them can be some that were answered a moment ago: what waits, their state says.
+
+        Args:
+            limit: how many at the most.
+        """
+        with self._backend.reading() as transaction:
+            [rows] = transaction.run([(self._backend.sql["paused"], {"limit": limit})])
+        return [str(thread_id) for (thread_id,) in rows]
+
     # --- writing
 
     def put(
@@ -396,7 +408,11 @@ def _thread(config: RunnableConfig) -> str:
             'The config names no thread. Needed: {"configurable": {"thread_id": "…"}}, with one id per conversation.'
         )
     thread = thread_id if isinstance(thread_id, str) else str(thread_id)
-    if not thread or "\0" in thread or len(thread.encode("utf-8", "surrogatepass")) > _LONGEST_THREAD_ID:
+    try:
+        usable = 0 < len(thread.encode()) <= _LONGEST_THREAD_ID and "\0" not in thread
+    except UnicodeEncodeError:  # a lone surrogate: an argument of a command that was not UTF-8
+        usable = False
+    if not usable:
         shown = thread if len(thread) <= 40 else thread[:40] + "…"
         raise InvalidThread(
             f"The thread_id {shown!r} cannot be used. Needed: 1 to {_LONGEST_THREAD_ID} bytes of text without NUL."

@@ -1,0 +1,74 @@
+"""The agent as the server runs it: each run takes the thread's lease, every step is durable before the next, and what
+went wrong is said to the client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from typing import Any, cast
+
+from langchain_core.exceptions import ModelError
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import UnknownInterruptError
+from langgraph.graph.state import CompiledStateGraph
+
+from checkpoints import HoldfastError, HoldfastSaver, saver_of
+from graph.agent import Agent
+from graph.state import State
+
+
+class ServedAgent(CompiledStateGraph[State, None, State, State]):
+    """An agent whose runs are durable step by step.
+
+    The server asks for "async" unless its client says otherwise, and then a process that is killed takes the newest
+    steps with it, although a client has seen them.
+    """
+
+    @classmethod
+    def of(cls, agent: Agent) -> ServedAgent:
+        """The same agent as one of this class."""
+        return cls(**{name: value for name, value in vars(agent).items() if name != "__orig_class__"})
+
+    async def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        if self.checkpointer:
+            kwargs["durability"] = "sync"
+        chunks = cast("AsyncGenerator[Any, None]", super().astream(*args, **kwargs))
+        async with aclosing(chunks):
+            with _passed_on():
+                async for chunk in chunks:
+                    yield chunk
+
+
+@asynccontextmanager
+async def turn(config: RunnableConfig) -> AsyncIterator[None]:
+    """Hold the lease of the thread that a run is about to write to; nothing for a run without a thread.
+
+    Raises:
+        ThreadBusy: somebody else, such as another replica, wrote to the thread all the time.
+    """
+    configurable = config.get("configurable", {})
+    saver, thread_id = saver_of(config), configurable.get("thread_id")
+    async with AsyncExitStack() as stack:
+        if isinstance(saver, HoldfastSaver) and thread_id:
+            with _passed_on():
+                await stack.enter_async_context(saver.alease(str(thread_id), purpose="a run of the server"))
+        yield
+
+
+@contextmanager
+def _passed_on() -> Iterator[None]:
+    # Of most errors the server tells its client no more than "An internal error occurred"; of a RuntimeError it tells
+    # name and text. The texts of these hold no secret and say what to do.
+    try:
+        yield
+    except UnknownInterruptError as error:
+        raise _named(
+            error, f"No call waits under this id: it was answered or closed already, or never was. ({error})"
+        ) from error
+    except (HoldfastError, ModelError) as error:
+        raise _named(error, str(error)) from error
+
+
+def _named(error: Exception, text: str) -> RuntimeError:
+    kind: type[RuntimeError] = type(type(error).__name__, (RuntimeError,), {})
+    return kind(text)
