@@ -1,0 +1,264 @@
+"""The server as its clients see it: what was said and what waits outlive it, and bad input costs nothing."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+from langgraph_sdk.errors import ConflictError, NotFoundError
+
+from app import compose, settings
+from checkpoints import open_checkpointer
+from graph import Conversation
+from graph.tools import Shop
+from tests.e2e.serving import HOUSE, Server, last_words, served
+from tests.stub_openai import KEY, breaks_off, call, calls, hangs, refuses, says, stub_openai
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+REFUND = "My name is Ada. Please refund order 1001."
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("server")
+
+
+@pytest.fixture(scope="module")
+def server(place: Path) -> Iterator[Server]:
+    """One server for the tests that do not stop it, on `sqlite:///holdfast.db` in `place`."""
+    with served(place) as server:
+        yield server
+
+
+def new_thread(server: Server, **metadata: str) -> str:
+    thread_id: str = server.client.threads.create(metadata=metadata)["thread_id"]
+    return thread_id
+
+
+def waiting(server: Server, thread_id: str) -> list[dict[str, Any]]:
+    """The interrupts of a thread, as its state has them."""
+    return [found for task in server.client.threads.get_state(thread_id)["tasks"] for found in task["interrupts"]]
+
+
+def said(server: Server, thread_id: str) -> list[str]:
+    """Who said what."""
+    values: Any = server.client.threads.get_state(thread_id)["values"]
+    return [f"{message['type']}: {message['content']}" for message in values["messages"]]
+
+
+def at_once(function: Callable[[T], U], *arguments: T) -> list[U]:
+    """What `function` gives for each: the server looks for new runs only now and then."""
+    with ThreadPoolExecutor(len(arguments)) as pool:
+        return list(pool.map(function, arguments))
+
+
+# --- stopping and starting
+
+
+def test_threads_pauses_and_owners_outlive_the_server(shared_url: str, tmp_path: Path) -> None:
+    with served(tmp_path, HOLDFAST_DATABASE=shared_url) as server:
+        assert "serves agent on http://127.0.0.1" in server.said
+        thread_id = new_thread(server, owner="ada")
+        state = server.say(thread_id, REFUND, config={"configurable": {"user_id": "ada"}})
+        [pause] = state["__interrupt__"]
+        before = server.client.threads.get(thread_id)
+        assert server.stop() == 0
+
+    with served(tmp_path, HOLDFAST_DATABASE=shared_url) as server:
+        [after] = server.client.threads.search(status="interrupted")
+        assert after["thread_id"] == thread_id
+        assert before["metadata"].items() <= after["metadata"].items()
+        assert after["metadata"]["owner"] == "ada"
+        assert after["interrupts"] == before["interrupts"]
+        assert after["values"] == before["values"]
+        assert after["created_at"] < after["updated_at"]
+
+        approved = server.answer(thread_id, pause["id"], {"type": "approve", "by": "Grace"})
+        assert last_words(approved) == "Order 1001 is refunded: 49.00 EUR go back to Ada."
+        assert last_words(server.say(thread_id, "What is my name?")) == "Your name is Ada."
+        assert server.client.threads.get(thread_id)["status"] == "idle"
+        assert server.stop() == 0
+    assert Shop(tmp_path / "shop.db").count("refunds") == 1
+
+
+def test_it_leaves_nothing_behind_but_the_database(tmp_path: Path) -> None:
+    with served(tmp_path, TMPDIR=str(tmp_path)) as server:
+        server.say(new_thread(server), "Hello")
+        [private] = tmp_path.glob("holdfast-serve-*")
+        assert private.stat().st_mode & 0o077 == 0
+        assert server.stop() == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"holdfast.db"}
+
+
+def test_langgraph_dev_serves_the_same_and_does_not_begin_old_runs_again(sqlite_url: str, tmp_path: Path) -> None:
+    for name in ("app", "graph", "checkpoints"):
+        shutil.copytree(HOUSE / name, tmp_path / name)
+    shutil.copy(HOUSE / "langgraph.json", tmp_path)
+    command = [str(Path(sys.executable).with_name("langgraph")), "dev", "--no-browser", "--no-reload"]
+    environment = {"HOLDFAST_DATABASE": sqlite_url, "LANGGRAPH_NO_VERSION_CHECK": "true", "PYTHONPATH": ""}
+    with served(tmp_path, command, **environment) as server:
+        thread_id = new_thread(server)
+        server.say(thread_id, "Hello")
+        server.stop()
+    [pickled] = tmp_path.glob(".langgraph_api/.langgraph_ops.pckl")
+    # As a kill leaves it: the run that has ended is still on the list of those to do.
+    content = pickled.read_bytes()
+    assert b"success" in content
+    pickled.write_bytes(content.replace(b"\x8c\x07success", b"\x8c\x07pending"))
+
+    with served(tmp_path, command, **environment) as server:
+        before = said(server, thread_id)
+        last_words(server.say(new_thread(server), "Hello"))  # the workers are at work
+        assert said(server, thread_id) == before
+        assert len([line for line in before if line == "human: Hello"]) == 1
+
+
+# --- beside other ways in
+
+
+def test_a_thread_begun_elsewhere_is_known_and_cannot_be_taken_over(server: Server, place: Path) -> None:
+    thread_id = str(uuid.uuid4())
+    with open_checkpointer(f"sqlite:///{place}/holdfast.db") as saver:
+        agent = compose.agent(settings.load(shop=place / "shop.db", model="offline"), saver)
+        Conversation(agent, thread_id, user_id="ada").send("My name is Ada.")
+
+        with pytest.raises(ConflictError):
+            server.client.threads.create(thread_id=thread_id, metadata={"owner": "mallory"})
+        assert said(server, thread_id)[0] == "human: My name is Ada."
+        assert server.client.threads.get(thread_id)["metadata"]["user_id"] == "ada"
+        assert last_words(server.say(thread_id, "What is my name?")) == "Your name is Ada."
+        assert Conversation(agent, thread_id).send("What is my name?").text == "Your name is Ada."
+
+
+def test_a_run_waits_for_who_has_the_thread_and_the_other_threads_go_on(server: Server, place: Path) -> None:
+    held, free = new_thread(server), new_thread(server)
+    with open_checkpointer(f"sqlite:///{place}/holdfast.db") as saver, ThreadPoolExecutor(1) as elsewhere:
+        with saver.lease(held):
+            waits = elsewhere.submit(server.say, held, "My name is Ada.")
+            for _ in range(3):
+                last_words(server.say(free, "Hello"))
+            assert not waits.done()
+        assert last_words(waits.result(10)).endswith("Hello, Ada. What can I do for you?")
+
+
+# --- bad input
+
+
+@pytest.mark.parametrize("thread_id", ["ada-1", "a" * 10_000, "..%2F..%2Fetc", "%00", "'; DROP TABLE checkpoints; --"])
+def test_a_thread_id_that_is_none_is_refused(server: Server, thread_id: str) -> None:
+    answer = httpx.get(f"{server.url}/threads/{thread_id}/state")
+    assert answer.status_code in (404, 422), answer.text
+    created = httpx.post(f"{server.url}/threads", json={"thread_id": thread_id})
+    assert created.status_code == 422, created.text
+
+
+def test_an_unknown_thread_is_not_found(server: Server) -> None:
+    with pytest.raises(NotFoundError):
+        server.client.threads.get_state(str(uuid.uuid4()))
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"thread_id": 1}', b'{"thread_id": null}', b"\xff\xfe"])
+def test_a_request_for_a_thread_that_cannot_be_read_is_left_to_the_server(server: Server, body: bytes) -> None:
+    answer = httpx.post(f"{server.url}/threads", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code in (200, 400, 422), answer.text
+
+
+def test_any_text_is_kept(server: Server) -> None:
+    def talk(text: str) -> list[str]:
+        thread_id = new_thread(server)
+        last_words(server.say(thread_id, text))
+        last_words(server.say(thread_id, "Hello"))
+        return said(server, thread_id)
+
+    texts = ["right \u202eto left\u202c", "'; DROP TABLE checkpoints; --", "x" * 5_000_000, "nul \0 inside"]
+    # The server puts U+FFFD in place of NUL before it passes a text on.
+    kept = [*texts[:-1], "nul \ufffd inside"]
+    for lines, text in zip(at_once(talk, *texts), kept, strict=True):
+        assert (lines[0], lines[2]) == (f"human: {text}", "human: Hello")
+
+
+def test_half_a_character_costs_nothing(server: Server) -> None:
+    thread_id = new_thread(server)
+    body = rb'{"assistant_id": "agent", "input": {"messages": [{"role": "user", "content": "half \ud83d of it"}]}}'
+    answer = httpx.post(
+        f"{server.url}/threads/{thread_id}/runs/wait", content=body, headers={"content-type": "application/json"}
+    )
+    assert answer.status_code in (200, 400, 422), answer.text
+    last_words(server.say(thread_id, "Hello"))
+    assert "human: Hello" in said(server, thread_id)
+
+
+def test_a_bad_answer_is_a_clear_error_and_the_call_still_waits(server: Server) -> None:
+    def refuse(name: str, clear: str, interrupt_id: str | None, answer: Any) -> None:
+        thread_id = new_thread(server)
+        [pause] = server.say(thread_id, "Please refund order 1003.")["__interrupt__"]
+        refused = server.answer(thread_id, interrupt_id or pause["id"], answer)
+        assert refused["__error__"]["error"] == name
+        assert clear in refused["__error__"]["message"]
+        assert [found["id"] for found in waiting(server, thread_id)] == [pause["id"]]
+        last_words(server.answer(thread_id, pause["id"], {"type": "reject"}))
+        late = server.answer(thread_id, pause["id"], {"type": "approve"})
+        assert "No call waits under this id" in late["__error__"]["message"]
+        last_words(server.say(thread_id, "Hello"))
+
+    misfit = {"type": "edit", "edited_action": {"name": "refund_order", "args": {"order_id": "many"}}}
+    at_once(
+        lambda case: refuse(*case),
+        ("BadAnswer", "its \"type\" is 'maybe'", None, {"type": "maybe"}),
+        ("BadAnswer", "order_id", None, misfit),
+        ("BadAnswer", "This answer does not fit", None, "yes"),
+        ("UnknownInterruptError", "No call waits under this id", "0" * 32, {"type": "approve"}),
+    )
+
+
+def test_a_model_that_fails_is_a_clear_error_and_the_message_is_kept(tmp_path: Path) -> None:
+    failing = [refuses(401), refuses(429), refuses(500), hangs(), breaks_off("Hel", rudely=True)]
+    clear = ["(401)", "(429)", "(500)", "did not answer in time", "broke the connection off"]
+    at_last = [says("Hello Ada.") for _ in failing]
+    odd = [calls(call("fly_to_the_moon", "{}"), call("find_order", "{broken")), says("I could not.")]
+    with (
+        stub_openai(*failing, *at_last, *odd) as endpoint,
+        served(
+            tmp_path,
+            OPENAI_API_KEY=KEY,
+            OPENAI_BASE_URL=endpoint.url,
+            HOLDFAST_MODEL="openai:stub",
+            HOLDFAST_MODEL_RETRIES="0",
+            HOLDFAST_MODEL_TIMEOUT="1",
+        ) as server,
+    ):
+        threads = [new_thread(server) for _ in failing]
+        errors = [state["__error__"]["message"] for state in at_once(lambda t: server.say(t, "I am Ada."), *threads)]
+        for words in clear:
+            assert len([error for error in errors if words in error]) == 1, errors
+        assert all(said(server, thread_id) == ["human: I am Ada."] for thread_id in threads)
+
+        again = at_once(lambda thread_id: server.wait_for_run(thread_id, input=None), *threads)
+        assert [last_words(state) for state in again] == ["Hello Ada."] * len(threads)
+        assert last_words(server.say(threads[0], "Fly!")) == "I could not."
+        assert [line.partition(":")[0] for line in said(server, threads[0])].count("tool") == 2
+        assert KEY not in str(errors) + server.said
+
+
+# --- what it does to the world
+
+
+def test_it_opens_no_connection_but_on_this_machine(tmp_path: Path) -> None:
+    log, watch = tmp_path / "log", Path(__file__).parent / "watch"
+    # A key alone, without a word that traces are wanted, sends nothing out.
+    environment = {"PYTHONPATH": f"{watch}:{HOUSE}", "WATCH_LOG": str(log), "LANGSMITH_API_KEY": "not-a-key"}
+    with served(tmp_path, **environment) as server:
+        last_words(server.say(new_thread(server), "Hello"))
+        assert server.stop() == 0  # and what is sent in the background has been sent
+    made = log.read_text().splitlines()
+    assert made  # the port was looked up
+    assert [whom for whom in made if "127.0.0.1" not in whom and "localhost" not in whom] == []
