@@ -44,6 +44,10 @@ class DemoFailedError(Exception):
     """The demo did not do what it claims."""
 
 
+class DemoRefusedError(ValueError):
+    """The demo cannot be put where it was asked for."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where the demo's data lies."""
@@ -227,19 +231,14 @@ def play(place: Place, act: str, title: str) -> list[tuple[str, str]]:
 NEXT = """
 What to try next, from {house}
 
-   Talk on in the same thread{hidden}:
+   Talk on in the same thread{hidden}; ask for a refund of order 1002, and decide later:
 
-     {python} - <<'END'
-     from checkpoints import open_checkpointer
-     from graph import build_graph
-     from graph.tools import shop_tools
+     {holdfast} chat --thread {thread} {options}
 
-     with open_checkpointer({database!r}) as checkpointer:
-         agent = build_graph(tools=shop_tools({shop_path!r}), checkpointer=checkpointer)
-         thread = {{"configurable": {{"thread_id": "{thread_id}"}}}}
-         said = agent.invoke({{"messages": [("user", "What did I ask first?")]}}, thread)
-         print(said["messages"][-1].text)
-     END
+   See from anywhere else what waits, and approve it:
+
+     {holdfast} approvals list {at}
+     {holdfast} approvals approve {options}
 
    Ask the shop what it knows:
 
@@ -255,15 +254,53 @@ def demo(place: Place) -> None:
     shop = Shop(place.shop)
     for act in (ask_and_kill, approve, go_on):
         act(place, shop)
-    python = Path(sys.executable)
-    shown = python.relative_to(HOUSE) if python.is_relative_to(HOUSE) else python
+    python, holdfast = Path(sys.executable), Path(sys.executable).with_name("holdfast")
     look = f"from graph.tools import Shop; print(Shop({place.shop!r}).orders_of('Ada'))"
-    words = {"python": str(shown), "house": str(HOUSE), "look": look}
-    quoted = {name: shlex.quote(word) for name, word in words.items()}
-    hidden = " (with the password in place of ***)" if "***" in database else ""
+    command = [_from_house(holdfast)] if holdfast.exists() else [_from_house(python), "-m", "app.cli"]
+    # Offline as the demo was, whatever keys the environment has.
+    options = ["--database", database, "--shop", place.shop, "--model", "offline"]
     print(
-        NEXT.format(**quoted, shop_path=place.shop, database=database, thread_id=place.thread_id, hidden=hidden), end=""
+        NEXT.format(
+            house=shlex.quote(str(HOUSE)),
+            hidden=" (with the password in place of ***)" if "***" in database else "",
+            holdfast=shlex.join(command),
+            thread=shlex.quote(place.thread_id),
+            at=shlex.join(options[:2]),
+            options=shlex.join(options),
+            python=shlex.quote(_from_house(python)),
+            look=shlex.quote(look),
+        ),
+        end="",
     )
+
+
+def _from_house(program: Path) -> str:
+    return str(program.relative_to(HOUSE) if program.is_relative_to(HOUSE) else program)
+
+
+def play_at(keep: Path | None, database: str | None) -> None:
+    """Play the demo with its data in the folder `keep`, and its conversation in a database of one's own.
+
+    Raises:
+        DemoRefusedError: it cannot be put there.
+        DemoFailedError: it did not do what it claims.
+    """
+    try:
+        folder = (keep or Path(tempfile.mkdtemp(prefix="holdfast-demo-"))).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        shop = folder / "shop.db"
+        if shop.exists():
+            raise DemoRefusedError(f"{folder} holds an earlier demo, and its order is refunded; name another folder")
+        if database and isinstance(urls.parse(database), urls.MemoryURL):
+            raise DemoRefusedError("memory:// ends with its process, which is just what the demo does not want")
+        url = absolute(database or f"sqlite:///{quote(str(folder / 'chat.db'))}")
+    except (OSError, InvalidURL) as error:
+        raise DemoRefusedError(str(error)) from error
+    try:
+        # A thread of its own for each demo, so that one database may serve many.
+        demo(Place(url, str(shop), f"ada-{secrets.token_hex(2)}"))
+    except DemoFailedError as error:
+        raise DemoFailedError(f"The demo failed: {error}. Its data lies in {folder}") from error
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -277,21 +314,11 @@ def main(arguments: list[str] | None = None) -> int:
         return run_act(options.act)
 
     try:
-        folder = (options.keep or Path(tempfile.mkdtemp(prefix="holdfast-demo-"))).resolve()
-        folder.mkdir(parents=True, exist_ok=True)
-        shop = folder / "shop.db"
-        if shop.exists():
-            parser.error(f"{folder} holds an earlier demo, and its order is refunded; name another folder")
-        if options.database and isinstance(urls.parse(options.database), urls.MemoryURL):
-            parser.error("memory:// ends with its process, which is just what the demo does not want")
-        database = absolute(options.database or f"sqlite:///{quote(str(folder / 'chat.db'))}")
-    except (OSError, InvalidURL) as error:
+        play_at(options.keep, options.database)
+    except DemoRefusedError as error:
         parser.error(str(error))
-    try:
-        # A thread of its own for each demo, so that one database may serve many.
-        demo(Place(database, str(shop), f"ada-{secrets.token_hex(2)}"))
     except DemoFailedError as error:
-        print(f"\nThe demo failed: {error}.\nIts data lies in {folder}", file=sys.stderr)
+        print(f"\n{error}", file=sys.stderr)
         return 1
     return 0
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -52,20 +53,41 @@ def test_the_demo_does_what_it_says_and_what_it_recommends_works(tmp_path: Path)
     assert (shop.count("refunds"), shop.count("outbox")) == (1, 0)
     assert {path.name for path in folder.iterdir()} >= {"chat.db", "shop.db"}
 
-    talk_on, look = commands(done.stdout)
-    assert talk_on == f'The first thing you wrote was: "{demo.ASKED}"\n'
-    assert re.match(r"Order 1001: Ada, .*, refunded at 20", look)
-    assert shop.count("refunds") == 1
+    chat, waiting, approve, look = recommended(done.stdout)
+    first, second = pasted(chat, "What did I ask first?\nPlease refund order 1002.\n").split("\n", 1)
+    assert first == f'The first thing you wrote was: "{demo.ASKED}"'
+    assert "I ask for the refund of order 1002." in second
+    assert "Refund order 1002 in full?" in pasted(waiting)
+    assert "Order 1002 is refunded" in pasted(approve)
+    assert pasted(waiting) == "Nothing waits for a person.\n"
+    assert re.match(r"Order 1001: Ada, .*, refunded at 20", pasted(look))
+    assert shop.count("refunds") == 2
 
 
-def commands(story: str) -> tuple[str, str]:
-    """What the two recommended commands print."""
-    _, talk_on, look = re.split(r"\n   Talk on.*:\n|\n   Ask the shop.*:\n", story)
-    shell = [re.sub(r"(?m)^     ", "", text) for text in (talk_on, look)]
-    out = [
-        subprocess.run(["/bin/sh", "-c", text], cwd=HOUSE, text=True, capture_output=True, check=True) for text in shell
-    ]
-    return out[0].stdout, out[1].stdout
+def recommended(story: str) -> list[str]:
+    """The commands that the story ends with."""
+    _, after = story.split("What to try next, from ")
+    assert after.splitlines()[0] == shlex.quote(str(HOUSE))
+    return re.findall(r"(?m)^     (.*)$", after)
+
+
+def pasted(command: str, said: str = "") -> str:
+    """What a command prints, where the story says that it is to be pasted."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=HOUSE, text=True, input=said, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_password_is_not_recommended(tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    for act in ("ask_and_kill", "approve", "go_on"):
+        monkeypatch.setattr(demo, act, lambda *_: None)
+    demo.demo(demo.Place("postgresql://ada:secret@db.example/chat", str(tmp_path / "shop.db"), "ada"))
+    story = capsys.readouterr().out
+    assert "(with the password in place of ***)" in story
+    assert "postgresql://ada:***@db.example/chat" in story
+    assert "secret" not in story
 
 
 def test_a_folder_of_an_earlier_demo_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,141 @@
+"""`holdfast approvals`: what waits for a person, in any conversation, and decisions about it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli.failing import Mistake
+from app.cli.options import By, Database, Debug, Given, Json, Model, Shop, Thread, help_if_bare
+
+if TYPE_CHECKING:
+    from app.cli.inbox import Inbox
+
+app = typer.Typer(
+    help="See what waits for a person, and decide about it.",
+    epilog="Example: holdfast approvals list",
+    rich_markup_mode=None,
+    invoke_without_command=True,
+)
+app.callback()(help_if_bare)
+
+Id = Annotated[
+    str | None,
+    typer.Argument(metavar="[ID]", help="Which call: its id, or the beginning of it. Not needed if only one waits."),
+]
+
+
+def _inbox(context: typer.Context, given: Given, *, as_json: bool, by: str | None = None) -> Inbox:
+    from app.cli.inbox import Inbox
+
+    return Inbox(given, given.settings(context), as_json=as_json, by=by)
+
+
+@app.command("list", epilog="Example: holdfast approvals list --database sqlite:///chat.db")
+def list_(
+    context: typer.Context,
+    thread: Thread = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many conversations at the most.")] = 100,
+    database: Database = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """List what waits, the newest first: in all conversations, or in that of --thread."""
+    _inbox(context, Given(database), as_json=as_json).list(thread, limit)
+
+
+@app.command("show", epilog="Example: holdfast approvals show 3f9a")
+def show(
+    context: typer.Context,
+    id: Id = None,
+    thread: Thread = None,
+    database: Database = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show a call that waits: what is asked, and what was said before it."""
+    _inbox(context, Given(database), as_json=as_json).show(id, thread)
+
+
+@app.command("approve", epilog="Example: holdfast approvals approve 3f9a --by Grace")
+def approve(
+    context: typer.Context,
+    id: Id = None,
+    thread: Thread = None,
+    by: By = None,
+    database: Database = None,
+    model: Model = None,
+    shop: Shop = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Let a call run as it is. The agent goes on, and what it says is printed."""
+    _inbox(context, Given(database, model, shop), as_json=as_json, by=by).answer(id, thread, {"type": "approve"})
+
+
+@app.command("edit", epilog="""Example: holdfast approvals edit 3f9a --args '{"order_id": 1002}'""")
+def edit(
+    context: typer.Context,
+    arguments: Annotated[str, typer.Option("--args", metavar="JSON", help="All its arguments, as a JSON object.")],
+    id: Id = None,
+    thread: Thread = None,
+    by: By = None,
+    database: Database = None,
+    model: Model = None,
+    shop: Shop = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Let a call run with other arguments."""
+    answer = {"type": "edit", "edited_action": {"args": _object(arguments)}}
+    _inbox(context, Given(database, model, shop), as_json=as_json, by=by).answer(id, thread, answer)
+
+
+@app.command("reject", epilog="Example: holdfast approvals reject 3f9a --reason 'It is past its date.'")
+def reject(
+    context: typer.Context,
+    id: Id = None,
+    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; the agent reads it.")] = None,
+    thread: Thread = None,
+    by: By = None,
+    database: Database = None,
+    model: Model = None,
+    shop: Shop = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Do not let a call run, and tell the agent so."""
+    answer = {"type": "reject", "message": reason}
+    _inbox(context, Given(database, model, shop), as_json=as_json, by=by).answer(id, thread, answer)
+
+
+@app.command("respond", epilog="Example: holdfast approvals respond 3f9a --message 'I did it by hand.'")
+def respond(
+    context: typer.Context,
+    message: Annotated[str, typer.Option("--message", metavar="TEXT", help="What the agent reads as the result.")],
+    id: Id = None,
+    thread: Thread = None,
+    by: By = None,
+    database: Database = None,
+    model: Model = None,
+    shop: Shop = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Answer in place of a tool, which is not run."""
+    answer = {"type": "respond", "message": message}
+    _inbox(context, Given(database, model, shop), as_json=as_json, by=by).answer(id, thread, answer)
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise Mistake(
+            f"--args is not JSON: {error}. It takes a JSON object, such as '{{\"order_id\": 1002}}'"
+        ) from None
+    if not isinstance(found, dict):
+        raise Mistake(f"--args takes a JSON object, such as '{{\"order_id\": 1002}}'; found {text}")
+    return found

@@ -1,0 +1,155 @@
+"""What waits for a person, over all threads of a database."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+
+from app.cli.failing import Interrupted, Mistake
+from app.cli.options import Given, config_of, decider, opened
+from app.cli.screen import Screen, Silence, facts, notice
+from app.cli.thread import CurrentThread, user_of
+from app.settings import Settings
+from checkpoints import DamagedThread, HoldfastSaver
+from graph import NothingWaits, Pending
+from graph.agent import Agent
+from graph.turns import messages_of, pending_of, reply
+
+# How many paused threads are searched for a call when no thread is named.
+_SEARCHED = 10_000
+
+# How much of the conversation is shown with a call.
+_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A call that waits, and in which thread."""
+
+    thread_id: str
+    user: str | None
+    pending: Pending
+
+
+class Inbox:
+    """The calls that wait, and what can be done about them."""
+
+    def __init__(self, given: Given, settings: Settings, *, as_json: bool, by: str | None) -> None:
+        self._given = given
+        self._settings = settings
+        self._as_json = as_json
+        self._by = by
+        self._screen = Screen(labelled=False)
+
+    def list(self, thread_id: str | None, limit: int) -> None:
+        """Print what waits."""
+        with opened(self._to_look()) as (saver, agent):
+            found = _all(saver, agent, thread_id, limit)
+        if self._as_json:
+            return _print([_facts(waiting) for waiting in found])
+        for waiting in found:
+            self._entry(waiting)
+        if not found:
+            self._screen.line("Nothing waits for a person.")
+        return None
+
+    def show(self, id: str | None, thread_id: str | None) -> None:
+        """Print one call, with what was said before it."""
+        with opened(self._to_look()) as (saver, agent):
+            waiting = _one(saver, agent, id, thread_id)
+            said = messages_of(agent.get_state(config_of(waiting.thread_id)))
+        if self._as_json:
+            return _print(_facts(waiting) | {"said": [{"type": m.type, "text": m.text} for m in said[-_SHOWN:]]})
+        self._screen.said(said[-_SHOWN:])
+        self._screen.line()
+        self._entry(waiting)
+        for decision in ("approve", "edit --args JSON", "reject --reason TEXT", "respond --message TEXT"):
+            words = ["approvals", decision.partition(" ")[0], waiting.pending.interrupt_id[:8]]
+            self._screen.line(f"  {self._given.again(*words)} {decision.partition(' ')[2]}".rstrip())
+        return None
+
+    def answer(self, id: str | None, thread_id: str | None, answer: dict[str, Any]) -> None:
+        """Decide about a call, and print what the agent says then."""
+        with opened(self._settings) as (saver, agent):
+            waiting = _one(saver, agent, id, thread_id)
+            thread = CurrentThread(
+                agent, waiting.thread_id, waiting.user, decider(self._by), self._given, self._settings
+            )
+            shows = Silence() if self._as_json else self._screen
+            try:
+                with asyncio.Runner() as runner:
+                    thread.answer(waiting.pending, answer, runner, shows)
+            except KeyboardInterrupt as stopped:
+                raise Interrupted.after(stopped, f"This was in thread {waiting.thread_id}.") from None
+            came_to = reply(thread.state)
+        if self._as_json:
+            left = [facts(pending, waiting.thread_id) for pending in came_to.pending]
+            return _print(_facts(waiting) | {"decision": answer["type"], "text": came_to.text, "waiting": left})
+        for pending in came_to.pending:
+            notice(f"Waits for a person: {pending.description}? To approve: {thread.decide_elsewhere(pending)}")
+        return None
+
+    def _to_look(self) -> Settings:
+        # Looking needs no model, so no key either.
+        return self._settings.model_copy(update={"model": "offline"})
+
+    def _entry(self, waiting: Waiting) -> None:
+        self._screen.request(waiting.pending)
+        asked = f", asked {waiting.pending.asked_at[:16].replace('T', ' ')} UTC" if waiting.pending.asked_at else ""
+        user = f", user {waiting.user}" if waiting.user else ""
+        self._screen.line(f"  id {waiting.pending.interrupt_id}, thread {waiting.thread_id}{user}{asked}")
+
+
+def _all(saver: HoldfastSaver, agent: Agent, thread_id: str | None, limit: int) -> list[Waiting]:
+    if thread_id is not None:
+        if saver.get_tuple(config_of(thread_id)) is None:
+            raise Mistake(f"There is no thread {thread_id!r} in this database.")
+        return _in(agent, thread_id)
+    found: list[Waiting] = []
+    for paused in saver.paused(limit):
+        try:
+            found += _in(agent, paused)
+        except DamagedThread as error:
+            # One thread that cannot be read does not hide the others.
+            notice(str(error))
+    return found
+
+
+def _in(agent: Agent, thread_id: str) -> list[Waiting]:
+    state = agent.get_state(config_of(thread_id))
+    user = user_of(state)
+    return [Waiting(thread_id, user, pending) for pending in pending_of(state)]
+
+
+def _one(saver: HoldfastSaver, agent: Agent, id: str | None, thread_id: str | None) -> Waiting:
+    """The call that is meant.
+
+    Raises:
+        NothingWaits: there is none, or more than one.
+    """
+    every = _all(saver, agent, thread_id, _SEARCHED)
+    found = [waiting for waiting in every if waiting.pending.interrupt_id.startswith(id or "")]
+    if len(found) == 1:
+        return found[0]
+    choices = "; ".join(
+        f"{waiting.pending.interrupt_id} in thread {waiting.thread_id} ({waiting.pending.description})"
+        for waiting in (found or every)[:5]
+    )
+    now = f"What waits: {choices}." if every else "Nothing waits now."
+    if found:
+        raise NothingWaits(f"Which call is meant? Give more of its id, or --thread. {now}")
+    raise NothingWaits(
+        f"No call waits under {id!r}: it was answered or closed already, or never was. {now}" if id else now
+    )
+
+
+def _facts(waiting: Waiting) -> dict[str, Any]:
+    return facts(waiting.pending, waiting.thread_id) | {"user_id": waiting.user}
+
+
+def _print(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, default=str))
