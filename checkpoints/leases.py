@@ -15,11 +15,12 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from checkpoints.errors import DatabaseUnavailable, ThreadBusy
+from checkpoints.offload import Offload
 from checkpoints.port import Backend
 
 # A process that died holds a thread for this long at the most; one that lives says so three times in that time.
@@ -104,20 +105,22 @@ async def on_a_loop(
     """
     give_up = threading.Event()
     lease = lease_of(give_up)
-    # Waiting for a turn blocks, so it is done in a thread, which has to end before a cancelled caller goes on: a lease
-    # that nobody knows of would be held for ever.
-    entering = asyncio.ensure_future(asyncio.to_thread(lease.__enter__))
-    try:
-        held = await asyncio.shield(entering)
-    except asyncio.CancelledError:
-        give_up.set()
-        if not isinstance((await asyncio.gather(entering, return_exceptions=True))[0], BaseException):
-            lease.__exit__(None, None, None)
-        raise
-    try:
-        yield held
-    finally:
-        await asyncio.shield(asyncio.to_thread(lease.__exit__, None, None, None))
+    # Waiting blocks, so it is done in a thread; in one of its own, since those who wait would soon fill any pool, and
+    # the work that they wait for would find no thread.
+    with closing(Offload(1, wait_for_it=False)) as offload:
+        entering = asyncio.ensure_future(offload.run(lease.__enter__))
+        try:
+            held = await asyncio.shield(entering)
+        except asyncio.CancelledError:
+            # The thread has to end before the caller goes on: a lease that nobody knows of would be held for ever.
+            give_up.set()
+            if not isinstance((await asyncio.gather(entering, return_exceptions=True))[0], BaseException):
+                await offload.run(lease.__exit__, None, None, None)
+            raise
+        try:
+            yield held
+        finally:
+            await offload.run(lease.__exit__, None, None, None)
 
 
 @dataclass(frozen=True)

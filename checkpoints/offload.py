@@ -19,9 +19,10 @@ T = TypeVar("T")
 class Offload:
     """A bounded set of threads of its own, for any number of event loops."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, *, wait_for_it: bool = True) -> None:
         # Bounded, and not the loop's default executor: a busy database must not starve the rest of the program.
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="holdfast")
+        self._wait_for_it = wait_for_it
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `function` in a thread and wait for it.
@@ -46,4 +47,5 @@ class Offload:
             raise
 
     def close(self) -> None:
-        self._executor.shutdown()
+        """End the threads: wait until they are idle, unless that was not wanted."""
+        self._executor.shutdown(wait=self._wait_for_it)

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from langchain_core.messages import AIMessage, AnyMessage, InvalidToolCall, ToolCall, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, InvalidToolCall, ToolCall, ToolMessage
 
 Call = ToolCall | InvalidToolCall
 
@@ -93,6 +93,16 @@ def read(messages: Sequence[AnyMessage]) -> list[AnyMessage | Asked]:
         behind = None
         out.append(message)
     return out
+
+
+def answered(messages: Sequence[AnyMessage]) -> bool:
+    """Whether the agent has had the last word, or nobody a first one."""
+    return not messages or isinstance(messages[-1], AIMessage)
+
+
+def unanswered_before(messages: Sequence[AnyMessage]) -> bool:
+    """Whether something was left without the agent's answer when the newest message came."""
+    return len(messages) > 1 and isinstance(messages[-2], HumanMessage | ToolMessage)
 
 
 def unsettled(messages: Sequence[AnyMessage]) -> list[Asked]:

@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from graph.approval import Answer, Approve, Edit, Policy, Reject, Respond, approval_policy, ask
 from graph.arguments import arguments_problem
-from graph.calls import Call, unsettled, with_unique_ids
+from graph.calls import Call, unanswered_before, unsettled, with_unique_ids
 from graph.state import State
 
 # Where a ToolMessage says who decided about its call: additional_kwargs["approval"] =
@@ -38,10 +38,11 @@ class ToolTask(TypedDict):
 
 
 def before_model(state: State) -> Literal["settle", "model", "__end__"]:
-    """A run starts with the model, unless calls in the history still lack an answer, or nothing was said at all."""
-    if not state["messages"]:
+    """A run starts with the model, unless the history may have a gap, or nothing was said at all."""
+    messages = state["messages"]
+    if not messages:
         return "__end__"
-    return "settle" if unsettled(state["messages"]) else "model"
+    return "settle" if unsettled(messages) or unanswered_before(messages) else "model"
 
 
 def after_model(state: State) -> list[Send] | Literal["settle", "__end__"]:

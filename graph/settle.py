@@ -1,16 +1,17 @@
-"""The step that makes a thread whole before the model sees it: no call without its answer.
+"""The step that makes a thread whole before the model sees it: no call without its answer, and nothing said forgotten.
 
-When a new message arrives while calls are pending, LangGraph drops the unfinished step. Results of calls that did
-finish then exist only as pending writes of the checkpoint on which the run had paused. This step finds them there,
-closes the other calls with the truth about them, and puts each answer directly behind the message that asked.
+When a new message arrives before a step is through, LangGraph drops that step: calls that were pending, and answers
+whose process died before the checkpoint was made. What did finish then exists only as pending writes of the checkpoint
+before. This step finds it there, closes the other calls with the truth about them, and puts each result directly behind
+the message that asked, and each lost answer behind what it answers.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
-from langchain_core.messages import AIMessage, AnyMessage, RemoveMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, RemoveMessage, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
@@ -19,19 +20,21 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Interrupt, Send
 
 from graph.approval import approval_policy
-from graph.calls import Call, settled, unsettled
+from graph.calls import Call, answered, settled, unsettled
 from graph.nodes import Update, error_message
 from graph.state import State
 
 # Older checkpoints are not looked at: nobody waits for a thread that has dangled for so long, and each is a query.
 _FURTHEST = 50
 
+M = TypeVar("M", bound=BaseMessage)
+
 # Asks for checkpoints by yielding their config; whoever drives it does the I/O, with or without `await`.
 Search: TypeAlias = Generator[RunnableConfig, CheckpointTuple | None, "Found"]
 
 WAITING = (
-    "Not run: this call was waiting for a person's approval when the conversation went on without an answer. "
-    "The request is closed."
+    "Closed: this call was waiting for a person's approval when the conversation went on, and neither a result nor a "
+    "refusal is on record. Take it as not done, and look before making it again."
 )
 NEVER_MADE = "Not run: the conversation went on before this call was made."
 IN_DOUBT = (
@@ -42,12 +45,14 @@ IN_DOUBT = (
 
 @dataclass
 class Found:
-    """What the checkpoints before this run say about calls, by (id of the message that asked, id of the call)."""
+    """What the checkpoints before this run say; about calls by (id of the message that asked, id of the call)."""
 
     results: dict[tuple[str, str], ToolMessage] = field(default_factory=dict)
     waiting: set[tuple[str, str]] = field(default_factory=set)
     # Ids of the messages whose calls were handed out to tool tasks.
     started: set[str] = field(default_factory=set)
+    # What the agent said in steps that were dropped, each under the id of the message that it follows.
+    lost: dict[str, list[AIMessage]] = field(default_factory=dict)
 
 
 def settle_node(
@@ -55,14 +60,17 @@ def settle_node(
     saver_of_run: Callable[[], BaseCheckpointSaver[Any] | None],
     clock: Callable[[], datetime],
 ) -> Runnable[State, Update]:
-    """Answer every open call of the thread, with one checkpoint."""
+    """Answer every open call of the thread, and bring back what was lost, with one checkpoint."""
 
     def whole(messages: Sequence[AnyMessage], found: Found) -> Update:
+        closed = _whole(messages, found, tools, clock)
+        if closed == list(messages):
+            return {}
         # Ids and order stay, so this is the same thread with the gaps closed. Only a new list can fill a gap.
-        return {"messages": [RemoveMessage(id=REMOVE_ALL_MESSAGES), *_whole(messages, found, tools, clock)]}
+        return {"messages": [RemoveMessage(id=REMOVE_ALL_MESSAGES), *closed]}
 
     def step(state: State, config: RunnableConfig) -> Update:
-        saver, search = saver_of_run(), find_results(state["messages"], config)
+        saver, search = saver_of_run(), find(state["messages"], config)
         try:
             wanted = next(search)
             while True:
@@ -71,7 +79,7 @@ def settle_node(
             return whole(state["messages"], end.value)
 
     async def astep(state: State, config: RunnableConfig) -> Update:
-        saver, search = saver_of_run(), find_results(state["messages"], config)
+        saver, search = saver_of_run(), find(state["messages"], config)
         try:
             wanted = next(search)
             while True:
@@ -99,27 +107,36 @@ def _whole(
         # A call that needs an approval and has no pause on record was cut off before it could ask.
         return message.id in found.started and tool is not None and approval_policy(tool) is None
 
-    return settled(messages, answer)
+    return settled([item for message in messages for item in (message, *found.lost.get(message.id or "", []))], answer)
 
 
-def find_results(messages: Sequence[AnyMessage], config: RunnableConfig) -> Search:
-    """Walk back from this run's first checkpoint to those on which the open calls were handed out.
+def find(messages: Sequence[AnyMessage], config: RunnableConfig) -> Search:
+    """Walk back from this run's first checkpoint to those on which the open calls were handed out, and to the last one
+    that the agent had answered.
 
     That is two steps (the input, and its merge into the state), and more if an earlier run died before this node was
     through. Yields the config of each checkpoint that it needs, and is sent the checkpoint, or None if there is none.
     """
     found = Found()
     wanted = {asked.message.id or "" for asked in unsettled(messages) if asked.open}
+    known = {message.id for message in messages}
     tuple_ = yield from _before_this_run(config)
+    # A run that was sent to an old checkpoint has dropped nothing there: what followed it is another branch.
+    addressed = config.get("metadata", {}).get("checkpoint_id")
+    dropped = True
     for _ in range(_FURTHEST):
-        if tuple_ is None or not wanted:
+        if tuple_ is None:
             break
         then: list[AnyMessage] = tuple_.checkpoint["channel_values"].get("messages", [])
-        if wanted.isdisjoint(message.id for message in then):
-            break
+        if dropped and then and tuple_.checkpoint["id"] != addressed:
+            said = [message for message in _written(tuple_, AIMessage) if message.id not in known]
+            found.lost.setdefault(then[-1].id or "", []).extend(said)
         for message_id in _handed_out(tuple_) & wanted:
             _read_writes(found, message_id, tuple_)
             wanted.discard(message_id)
+        if wanted.isdisjoint(message.id for message in then) and answered(then):
+            break
+        dropped = tuple_.metadata.get("source") == "input"  # else its step followed from its parent's, and is kept
         tuple_ = (yield tuple_.parent_config) if tuple_.parent_config else None
     return found
 
@@ -159,12 +176,21 @@ def _handed_out(tuple_: CheckpointTuple) -> set[str]:
 
 def _read_writes(found: Found, message_id: str, tuple_: CheckpointTuple) -> None:
     found.started.add(message_id)
+    for message in _written(tuple_, ToolMessage):
+        found.results[message_id, message.tool_call_id] = message
     for _, channel, value in tuple_.pending_writes or []:
-        if channel == "messages":
-            for message in value if isinstance(value, list) else [value]:
-                if isinstance(message, ToolMessage):
-                    found.results[message_id, message.tool_call_id] = message
-        elif channel == INTERRUPT:
+        if channel == INTERRUPT:
             for pause in value if isinstance(value, Sequence) else [value]:
                 if isinstance(pause, Interrupt) and isinstance(pause.value, dict):
                     found.waiting.add((message_id, str(pause.value.get("tool_call_id"))))
+
+
+def _written(tuple_: CheckpointTuple, kind: type[M]) -> list[M]:
+    """The messages of a kind that tasks of this checkpoint have added to the thread."""
+    found: list[M] = []
+    for _, channel, value in tuple_.pending_writes or []:
+        written = value if isinstance(value, list) else [value]
+        # What this node wrote is the thread as it was, with what it found; it will be found again.
+        if channel == "messages" and not any(isinstance(message, RemoveMessage) for message in written):
+            found.extend(message for message in written if isinstance(message, kind))
+    return found

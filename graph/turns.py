@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langgraph.types import Interrupt, StateSnapshot
 
 
@@ -88,7 +88,8 @@ def reply(state: StateSnapshot) -> Reply:
 
 def unfinished(state: StateSnapshot) -> bool:
     """Whether something is still to be done that waits for nobody: a run died, or failed, or another one answered."""
-    return bool(state.next) and not state.interrupts
+    # Not `next`, which leaves out a task whose writes are saved: the step is not made yet.
+    return bool(state.tasks) and not state.interrupts
 
 
 def messages_of(state: StateSnapshot) -> list[AnyMessage]:
@@ -99,8 +100,9 @@ def messages_of(state: StateSnapshot) -> list[AnyMessage]:
 def events(mode: str, chunk: Any) -> Iterator[Event]:
     """What one chunk of LangGraph's stream, in the modes "messages" and "updates", says to a person."""
     if mode == "messages":
-        message, _ = chunk
-        if isinstance(message, AIMessageChunk) and message.text:
+        message, metadata = chunk
+        # Only what the agent says: a tool may ask a model too. A model that does not stream gives a whole message.
+        if metadata.get("langgraph_node") == "model" and isinstance(message, AIMessage) and message.text:
             yield Token(message.text)
         return
     for node, update in chunk.items():

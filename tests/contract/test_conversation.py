@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from checkpoints import HoldfastSaver, ThreadBusy, open_checkpointer
 from graph import BadAnswer, Conversation, NothingWaits, Paused, Token, ToolAnswered, ToolCalled, build_graph
 from graph.tools import Shop, shop_tools
-from tests.unit.graph_kit import ScriptedModel
+from tests.unit.graph_kit import ScriptedModel, calls
 
 ASKED = "My name is Ada. Please refund order 1001."
 
@@ -275,3 +276,54 @@ def test_two_replicas_take_turns_and_lose_nothing(shared_url: str) -> None:
 def test_an_agent_without_a_checkpointer_has_no_conversations() -> None:
     with pytest.raises(ValueError, match="checkpointer"):
         Conversation(build_graph(), "t")
+
+
+async def test_a_step_whose_checkpoint_was_not_made_can_be_retried(saver: HoldfastSaver) -> None:
+    def look(order_id: int) -> str:
+        """Look an order up."""
+        return f"order {order_id} exists"
+
+    model = ScriptedModel(lines=[calls(("look", {"order_id": 1})), AIMessage("It exists.")])
+    ada = Conversation(build_graph(model=model, tools=[look], checkpointer=saver), "ada-1")
+    put = saver.put
+
+    def die_after_the_tool(config: Any, checkpoint: Any, metadata: Any, versions: Any) -> Any:
+        if metadata["step"] == 2:
+            raise OSError("the disk is gone")
+        return put(config, checkpoint, metadata, versions)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saver, "put", die_after_the_tool)
+        with pytest.raises(OSError, match="the disk is gone"):
+            ada.send("Is there an order 1?")
+
+    assert ada.retry().text == "It exists."
+    assert len(ada.history()) == 4
+    with pytest.raises(NothingWaits, match="the last turn has ended"):
+        ada.retry()
+
+
+def test_a_stream_tells_what_the_agent_says_and_not_what_a_model_in_a_tool_says(saver: HoldfastSaver) -> None:
+    inner = ScriptedModel(lines=[AIMessage("secret thoughts")])
+
+    def think() -> str:
+        """Think."""
+        return f"thought of {len(inner.invoke('think').text)} letters"
+
+    model = ScriptedModel(lines=[calls(("think", {})), AIMessage("Done.")])
+    ada = Conversation(build_graph(model=model, tools=[think], checkpointer=saver), "ada-1")
+    said = list(ada.stream("Think!"))
+    assert [event.text for event in said if isinstance(event, Token)] == ["Done."], "also of a model that never streams"
+    assert [event.text for event in said if isinstance(event, ToolAnswered)] == ["thought of 15 letters"]
+
+
+async def test_many_who_wait_for_one_thread_hold_up_nobody_else(saver: HoldfastSaver) -> None:
+    ada, alan = (Conversation(build_graph(checkpointer=saver), name) for name in ("ada-1", "alan-1"))
+    crowd = (os.cpu_count() or 1) + 6  # more than an event loop has threads
+    with saver.lease("ada-1"):
+        waiting = [asyncio.ensure_future(ada.asend(f"message {number}")) for number in range(crowd)]
+        await asyncio.sleep(0.1)
+        await asyncio.wait_for(alan.asend("Hello"), 10)
+        assert not any(turn.done() for turn in waiting)
+    await asyncio.wait_for(asyncio.gather(*waiting), 50)
+    assert len([m for m in await ada.ahistory() if isinstance(m, HumanMessage)]) == crowd

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
-from langchain_core.messages import HumanMessage, ToolMessage
+from langchain_core.messages import HumanMessage, RemoveMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.errors import UnknownInterruptError
 from langgraph.graph import START, StateGraph
@@ -244,3 +244,72 @@ def test_inside_another_graph_it_pauses_resumes_and_settles(desk: Desk, own_thre
         graph.invoke(Command(resume={pending()[order]: {"type": "approve"}}), thread)
     assert desk.refunded == [1, 2, 1]
     assert graph.get_state(thread).values["messages"][-1].content == "done"
+
+
+class DiedError(Exception):
+    """Stands for kill -9."""
+
+
+def dies_before_step(desk: Desk, step: int, patch: pytest.MonkeyPatch) -> None:
+    """The checkpoint of this step is never made, though what its tasks wrote is saved."""
+    put = desk.saver.put
+
+    def until(config: Any, checkpoint: Any, metadata: Any, versions: Any) -> Any:
+        if metadata["step"] == step:
+            raise DiedError
+        return put(config, checkpoint, metadata, versions)
+
+    patch.setattr(desk.saver, "put", until)
+
+
+def died(talk: Talk, desk: Desk, *, at: int, text: str = "hello") -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        dies_before_step(desk, at, patch)
+        with pytest.raises(DiedError):
+            talk.say(text, durability="sync")
+
+
+def test_an_answer_that_was_saved_before_the_run_died_is_kept_when_the_conversation_goes_on(desk: Desk) -> None:
+    talk = Talk(desk.saver, says("first"), says("second"), says("third"), tools=desk.tools())
+    died(talk, desk, at=1)
+    assert [m.content for m in talk.messages] == ["hello", "first"], "it was there to be seen"
+    ids = [m.id for m in talk.messages]
+
+    died(talk, desk, at=3, text="and?")  # now the run that was to bring it back dies too
+    talk.say("once more")
+
+    assert [m.content for m in talk.messages] == ["hello", "first", "and?", "once more", "second"]
+    assert [m.id for m in talk.messages][:2] == ids
+    assert [m.content for m in talk.model.seen[1]] == ["hello", "first", "and?", "once more"]
+    talk.say("thanks")
+    assert talk.kinds == "hahhaha"
+
+
+def test_calls_of_an_answer_that_is_brought_back_are_closed(desk: Desk) -> None:
+    talk = Talk(desk.saver, calls(("look", {"order_id": 1})), says("yes"), tools=desk.tools())
+    died(talk, desk, at=1)
+    talk.say("never mind")
+    assert talk.kinds == "hatha"
+    assert [m.content for m in talk.answers] == [NEVER_MADE]
+    assert desk.looked_up == []
+
+
+def test_results_without_the_models_word_on_them_are_kept(desk: Desk) -> None:
+    talk = Talk(desk.saver, calls(("look", {"order_id": 1})), says("it exists"), says("yes"), tools=desk.tools())
+    died(talk, desk, at=3)
+    talk.say("and?")
+    assert [m.content for m in talk.messages] == ["hello", "", "order 1 exists", "it exists", "and?", "yes"]
+    assert desk.looked_up == [1]
+
+
+def test_what_was_removed_on_purpose_or_said_on_another_branch_is_not_brought_back(desk: Desk) -> None:
+    talk = Talk(desk.saver, says("first"), says("second"), says("third"), tools=desk.tools())
+    talk.say("hello")
+    asked = next(s for s in talk.agent.get_state_history(talk.thread) if s.next == ("model",))
+
+    talk.agent.update_state(talk.thread, {"messages": [RemoveMessage(id=talk.messages[-1].id)]})
+    talk.say("again")
+    assert [m.content for m in talk.messages] == ["hello", "again", "second"]
+
+    talk.agent.invoke({"messages": [("user", "elsewhere")]}, asked.config)
+    assert [m.content for m in talk.messages] == ["hello", "elsewhere", "third"]
