@@ -20,13 +20,28 @@ class Mistake(Exception):
     """What the user asked for cannot be done as they asked it."""
 
 
+class _Remark(str):
+    """A note of ours on an error; LangGraph leaves notes too, for developers."""
+
+    __slots__ = ()
+
+
+def remark(error: BaseException, text: str) -> None:
+    """Add to an error what else people are to know."""
+    error.add_note(_Remark(text))
+
+
+def remarks(error: BaseException) -> list[str]:
+    return [note for note in getattr(error, "__notes__", ()) if isinstance(note, _Remark)]
+
+
 class Interrupted(Exception):
     """Ctrl-C, with what to say of it."""
 
     @classmethod
     def after(cls, stopped: KeyboardInterrupt, text: str) -> Interrupted:
         """With what those added through whom Ctrl-C came."""
-        return cls(" ".join([*getattr(stopped, "__notes__", ()), text]))
+        return cls(" ".join([*remarks(stopped), text]))
 
 
 class Failure(NamedTuple):
@@ -39,7 +54,7 @@ class Failure(NamedTuple):
 
 
 def explain(error: BaseException) -> Failure:
-    """What to say of an error. Notes that were added to it on its way belong to what is said."""
+    """What to say of an error. Remarks that were added to it on its way belong to what is said."""
     if isinstance(error, Interrupted):
         return Failure(_said(error), INTERRUPTED, known=True)
     if isinstance(error, TyperException):
@@ -112,4 +127,4 @@ def _said(error: BaseException, what: str | None = None) -> str:
     # A LookupError shows the repr of its message.
     if isinstance(error, LookupError) and error.args:
         text = str(error.args[0])
-    return one_line(" ".join([text if what is None else what, *getattr(error, "__notes__", ())]))
+    return one_line(" ".join([text if what is None else what, *remarks(error)]))

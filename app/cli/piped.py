@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Iterator
 
-from app.cli.failing import Interrupted, Mistake
+from app.cli.failing import Interrupted, Mistake, remark
 from app.cli.screen import Lines, Screen, notice
 from app.cli.thread import CurrentThread
 from graph.turns import messages_of, reply, unfinished
@@ -42,7 +42,7 @@ class Piped:
             raise Interrupted.after(stopped, f"The conversation is kept. To go on: {self._thread.back()}") from None
         except Exception as error:
             if number > 1:
-                error.add_note(f"This was line {number}; what comes after it was not said.")
+                remark(error, f"This was line {number}; what comes after it was not said.")
             raise
         self._end()
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 from langchain_core.messages import HumanMessage
 from langgraph.types import StateSnapshot
 
+from app.cli.failing import remark
 from app.cli.options import Given, config_of
 from app.cli.screen import Shows, notice
 from app.cli.turning import play
@@ -70,7 +71,7 @@ class CurrentThread:
             self._play(self.talk.astream(message), runner, shows)
         except (Exception, KeyboardInterrupt) as error:
             with suppress(Exception):  # that it cannot be asked is no news
-                error.add_note(self._kept(message, to_retry=isinstance(error, Exception)))
+                remark(error, self._kept(message, to_retry=isinstance(error, Exception)))
             raise
 
     def retry(self, runner: asyncio.Runner, shows: Shows) -> None:
@@ -84,7 +85,7 @@ class CurrentThread:
         except (Exception, KeyboardInterrupt) as error:
             with suppress(Exception):
                 if not _is_refusal(error) and pending not in self.talk.pending():
-                    error.add_note(f"The decision is kept. To go on: {self.back('--retry')}")
+                    remark(error, f"The decision is kept. To go on: {self.back('--retry')}")
             raise
 
     def _play(self, turn: AsyncGenerator[Event, None], runner: asyncio.Runner, shows: Shows) -> None:

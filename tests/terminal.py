@@ -1,0 +1,111 @@
+"""A command on a pseudo-terminal, driven as a person does: wait until something is there, then type."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+HOUSE = Path(__file__).resolve().parent.parent
+
+# Longer than anything takes on a busy machine.
+_DEADLINE = 20.0
+
+CTRL_C, CTRL_D, CTRL_U = "\x03", "\x04", "\x15"
+
+
+def environment(**more: str) -> dict[str, str]:
+    """A clean environment: nothing of what a developer has set."""
+    keep = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI", "HOLDFAST", "LANG"))}
+    return {**keep, "PYTHONPATH": str(HOUSE), "TERM": "dumb", "LC_ALL": "C.UTF-8", **more}
+
+
+class Terminal:
+    """One process on a terminal of its own."""
+
+    def __init__(self, arguments: list[str], cwd: Path, env: Mapping[str, str]) -> None:
+        self._master, slave = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "app.cli", *arguments],
+            cwd=cwd,
+            env=dict(env),
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            # A session of its own, with the terminal in charge of it: Ctrl-C becomes a signal, as it does for people.
+            start_new_session=True,
+            preexec_fn=_take_terminal,  # noqa: PLW1509 - one call into the kernel, which takes no lock
+        )
+        os.close(slave)
+        self.seen = ""
+        self._read = 0
+
+    def expect(self, pattern: str) -> re.Match[str]:
+        """Wait until this is there, after what was found before."""
+        until = time.monotonic() + _DEADLINE
+        while True:
+            if found := re.compile(pattern).search(self.seen, self._read):
+                self._read = found.end()
+                return found
+            if not self._more(until - time.monotonic()):
+                raise AssertionError(f"never saw {pattern!r} in:\n{self.seen[self._read :]}\n--- before:\n{self.seen}")
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def says(self, line: str, *, after: str = r"you    ") -> None:
+        """Wait for the prompt, and type a line."""
+        self.expect(after)
+        self.type(line + "\r")
+
+    def ends(self) -> int:
+        """Wait for the end. Gives the exit code."""
+        until = time.monotonic() + _DEADLINE
+        while self._more(until - time.monotonic()):
+            pass
+        return self.process.wait(_DEADLINE)
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.ends()
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._master)
+
+    def _more(self, seconds: float) -> bool:
+        ready, _, _ = select.select([self._master], [], [], max(0.0, seconds))
+        if not ready:
+            return False
+        try:
+            data = os.read(self._master, 65536)
+        except OSError:  # how Linux says that nobody is at the other end
+            return False
+        self.seen += data.decode(errors="replace").replace("\r\n", "\n")
+        return bool(data)
+
+
+@contextmanager
+def terminal(*arguments: str, cwd: Path, **more: str) -> Iterator[Terminal]:
+    """`holdfast` with these arguments on a terminal; ended when the block ends."""
+    found = Terminal(list(arguments), cwd, environment(**more))
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def _take_terminal() -> None:
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
