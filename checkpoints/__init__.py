@@ -75,7 +75,10 @@ def open_checkpointer(
     Raises:
         InvalidURL: the URL is not one of those.
         DriverMissing: the database's driver is not installed.
+        ValueError: `pool_size` is below 1.
     """
+    if pool_size < 1:
+        raise ValueError(f"pool_size is how many connections there may be, at least 1; found {pool_size}.")
     match urls.parse(url):
         case urls.PostgresURL() as location:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,13 +11,15 @@ from checkpoints.messages import sql_text
 
 
 def storable(value: Any) -> Any:
-    """`value` without what JSONB refuses: NUL and lone surrogates in texts and keys."""
+    """`value` without what JSONB refuses: NUL and lone surrogates in texts and keys, and numbers that are none."""
     if isinstance(value, str):
         return sql_text(value)
     if isinstance(value, Mapping):
         return {sql_text(str(key)): storable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [storable(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     return value
 
 

@@ -6,6 +6,7 @@ The saver decides; a backend talks to its database. Statements of our own tables
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 
+from checkpoints.errors import NotOpen
 from checkpoints.sql import Statement, Statements
 
 Row = tuple[Any, ...]
@@ -21,6 +23,19 @@ Call = tuple[Statement, Mapping[str, Any]]
 
 OnStatement = Callable[[str], None]
 """Called with the name of each statement before it runs: where tests kill a process, and what a profiler counts."""
+
+
+def check_process(opened_by: int) -> None:
+    """Connections belong to the process that opened them; a forked child that used them would garble what they say.
+
+    Raises:
+        NotOpen: this process is another one.
+    """
+    if os.getpid() != opened_by:
+        raise NotOpen(
+            f"This checkpointer was opened by process {opened_by}, and this is process {os.getpid()}, forked from it. "
+            "Open a checkpointer in each process, after the fork."
+        )
 
 
 class Transaction(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from checkpoints import migrate
-from checkpoints.errors import DatabaseUnavailable, NotOpen
+from checkpoints.errors import DatabaseUnavailable, HoldfastError, NotOpen, NotStorable
 from checkpoints.messages import is_sql_text
 from checkpoints.port import (
     Call,
@@ -30,6 +31,7 @@ from checkpoints.port import (
     StoredWrite,
     Transaction,
     Wanted,
+    check_process,
 )
 from checkpoints.sql import Statement, Statements
 from checkpoints.urls import PostgresURL
@@ -99,6 +101,7 @@ class PostgresBackend:
         self.workers = pool_size
         self.sql = Statements("shared.sql", "postgres/statements.sql", now=_NOW)
         self._pool: ConnectionPool[psycopg.Connection[Row]] | None = None
+        self._opened_by = 0
 
     def __str__(self) -> str:
         return str(self._url)
@@ -123,7 +126,7 @@ class PostgresBackend:
             pool.open()
         except psycopg.Error as error:
             raise self._unavailable(error) from None  # the driver's own error may hold the password
-        self._pool = pool
+        self._pool, self._opened_by = pool, os.getpid()
 
     def close(self) -> None:
         pool, self._pool = self._pool, None
@@ -245,22 +248,15 @@ class PostgresBackend:
             raise NotOpen(
                 "This checkpointer is not open. Use it inside `with open_checkpointer(url) as checkpointer:`."
             )
+        check_process(self._opened_by)
         try:
             with self._connection(self._pool) as connection, connection.pipeline() as pipeline:
                 transaction = _PostgresTransaction(connection, pipeline, self.on_statement)
                 transaction.send([(begin, {})])
                 yield transaction  # when this raises, the pool rolls back before it takes the connection
                 transaction.send([(Statement("commit", "COMMIT"), {})])  # the pipeline's end waits for it
-        except PoolTimeout as error:
-            raise DatabaseUnavailable(
-                f"No connection to {self._url} within {_POOL_TIMEOUT:.0f} s. Either the server cannot be reached, or "
-                f"all {self.workers} connections are in use: raise pool_size, or run less at once."
-            ) from error
-        except psycopg.OperationalError as error:
-            raise DatabaseUnavailable(
-                f"The connection to {self._url} failed: {self._url.hide(str(error))}. A step that was being saved was "
-                "saved as a whole or not at all. The next one gets a new connection."
-            ) from None  # the driver's own error may hold the password
+        except psycopg.Error as error:
+            raise self._failed(error) from None  # the driver's own error may hold the password, or what was said
 
     @contextmanager
     def _connection(self, pool: ConnectionPool[psycopg.Connection[Row]]) -> Iterator[psycopg.Connection[Row]]:
@@ -306,6 +302,31 @@ class PostgresBackend:
                 _upgrade_langgraph(connection)
                 migrate.upgrade(transaction, self.sql, "postgres")
             return bool(mine)
+
+    def _failed(self, error: psycopg.Error) -> HoldfastError:
+        """What went wrong in a transaction, for people."""
+        said = self._url.hide(error.diag.message_primary or str(error))
+        match error:
+            case PoolTimeout():
+                return DatabaseUnavailable(
+                    f"No connection to {self._url} within {_POOL_TIMEOUT:.0f} s. Either the server cannot be reached, "
+                    f"or all {self.workers} connections are in use: raise pool_size, or run less at once."
+                )
+            case psycopg.DataError():  # whose words quote the value
+                return NotStorable(
+                    f"PostgreSQL cannot hold a value of this step ({type(error).__name__}), such as an id with a NUL "
+                    "character in it. Nothing of this step was saved."
+                )
+            case psycopg.OperationalError():
+                return DatabaseUnavailable(
+                    f"The connection to {self._url} failed: {said}. A step that was being saved was saved as a whole "
+                    "or not at all. The next one gets a new connection."
+                )
+            case _:
+                return DatabaseUnavailable(
+                    f"{self._url} refused a statement: {said}. Nothing of this step was saved. Needed: a server that "
+                    "takes writes, which a standby does not, and the tables as this program made them."
+                )
 
     def _unavailable(self, error: Exception) -> DatabaseUnavailable:
         return DatabaseUnavailable(

@@ -7,10 +7,12 @@ times faster than 32 writers that each poll for the file. Readers have connectio
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from queue import Empty, Full, LifoQueue
 from threading import Lock
 from typing import Any, Final
@@ -32,6 +34,7 @@ from checkpoints.port import (
     StoredWrite,
     Transaction,
     Wanted,
+    check_process,
 )
 from checkpoints.sql import Statement, Statements
 from checkpoints.urls import MemoryURL, SqliteURL
@@ -79,6 +82,7 @@ class SqliteBackend:
         self.on_statement = on_statement
         self.sql = Statements("shared.sql", "sqlite/statements.sql", now=_NOW)
         self._writer: sqlite3.Connection | None = None
+        self._opened_by = 0
         self._lock = Lock()
         self._readers: LifoQueue[sqlite3.Connection] = LifoQueue(maxsize=self.workers)
 
@@ -86,6 +90,10 @@ class SqliteBackend:
         return str(self._url)
 
     def open(self) -> None:
+        path = Path(self._path)
+        if path.is_file() and not os.access(path, os.W_OK):
+            # SQLite would open it, refuse the first save, and leave files beside it that nobody can write either.
+            raise self._unavailable(PermissionError("the file is read-only"))
         try:
             connection = self._connect()
         except (sqlite3.Error, OSError) as error:
@@ -97,7 +105,7 @@ class SqliteBackend:
             if isinstance(error, sqlite3.Error):
                 raise self._unavailable(error) from error
             raise
-        self._writer = connection
+        self._writer, self._opened_by = connection, os.getpid()
 
     def close(self) -> None:
         with self._lock:
@@ -235,10 +243,23 @@ class SqliteBackend:
             if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
                 raise DatabaseUnavailable(
                     f"The SQLite database {self._url} could not be used: {error}. Nothing of this step was saved. "
-                    f"Look for another process that holds it for longer than {self._timeout:.0f} s, and for space on "
-                    "its disk."
+                    f"{self._advice(error)}"
                 ) from error
             raise
+
+    def _advice(self, error: sqlite3.Error) -> str:
+        # The first byte of SQLite's code is the kind: https://www.sqlite.org/rescode.html
+        match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:
+            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+                return f"Look for another process that holds it for longer than {self._timeout:.0f} s."
+            case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
+                return "Look for space on its disk, and for the state of that disk."
+            case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+                return f"This process must be allowed to write {self._path}, {self._path}-wal and {self._path}-shm."
+            case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+                return "The file is damaged: restore it from a backup."
+            case _:
+                return "Somebody has changed its tables: restore it from a backup, or open another file."
 
     def _close_readers(self) -> None:
         with suppress(Empty):
@@ -250,6 +271,7 @@ class SqliteBackend:
             raise NotOpen(
                 "This checkpointer is not open. Use it inside `with open_checkpointer(url) as checkpointer:`."
             )
+        check_process(self._opened_by)
         return self._writer
 
     def _connect(self) -> sqlite3.Connection:

@@ -6,6 +6,7 @@ is passed to libpq as it is, so every option of libpq works; it is never shown w
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from checkpoints.errors import InvalidURL
 DEFAULT_URL = "sqlite:///holdfast.db"
 
 _FORMS = "memory://, sqlite:///relative.db, sqlite:////absolute/path.db or postgresql://user:password@host/database"
+_TIMEOUT = "timeout is a number of seconds, as in sqlite:///holdfast.db?timeout=10."
 _SECRET_OPTION = re.compile(r"(?i)([?&](?:password|sslpassword|oauth_client_secret)=)([^&]+)")
 
 
@@ -47,19 +49,25 @@ class PostgresURL:
 
     dsn: str = field(repr=False)
     shown: str
-    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    written: frozenset[str] = field(default=frozenset(), repr=False)
+    """The secrets as they stand in the URL."""
 
     def __str__(self) -> str:
         return self.shown
 
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The secrets in every form in which they may be shown."""
+        return self.written | {unquote(secret) for secret in self.written}
+
     def hide(self, text: str) -> str:
         """`text`, such as what libpq says of an error, without any part of the password."""
-        if any(set(secret) & set("@/?#") for secret in self.secrets):
+        if any(set(secret) & set("@/?#") for secret in self.written):
             # libpq may split such a password differently, and then quotes the rest of it as a host.
             return (
                 "(libpq's words are left out, since the password holds @, /, ? or #; write these as %40, %2F, %3F, %23)"
             )
-        for secret in self.secrets:
+        for secret in sorted(self.secrets, key=len, reverse=True):
             text = text.replace(secret, "***")
         return text.strip()
 
@@ -73,6 +81,8 @@ def parse(url: str | None = None) -> Location:
     Raises:
         InvalidURL: the scheme is unknown, or a part is missing, or an option is unknown.
     """
+    if not isinstance(url, str | None):
+        raise InvalidURL(f"A database URL is text, such as {DEFAULT_URL!r}; found {type(url).__name__}.")
     url = DEFAULT_URL if url is None else url.strip()
     scheme, separator, rest = url.partition("://")
     if not separator:
@@ -109,7 +119,9 @@ def _sqlite(rest: str) -> SqliteURL:
     try:
         timeout = float(options.pop("timeout", 30.0))
     except ValueError as error:
-        raise InvalidURL("timeout is a number of seconds, as in sqlite:///holdfast.db?timeout=10.") from error
+        raise InvalidURL(_TIMEOUT) from error
+    if not 0 <= timeout < math.inf:
+        raise InvalidURL(_TIMEOUT)
     if options:
         raise InvalidURL(f"Unknown SQLite option {min(options)!r}; known are synchronous and timeout.")
     return SqliteURL(Path(name), synchronous, timeout)
@@ -125,7 +137,7 @@ def _postgres(url: str) -> PostgresURL:
     return PostgresURL(
         dsn=url,
         shown=f"{scheme}://" + _SECRET_OPTION.sub(r"\1***", shown),
-        secrets=frozenset(secrets) | frozenset(map(unquote, secrets)),
+        written=frozenset(secrets),
     )
 
 

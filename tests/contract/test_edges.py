@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import os
+import warnings
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
-from checkpoints import HoldfastSaver, NotStorable, TypeNotAllowed
-from tests.contract.kit import checkpoint, put, thread
+from checkpoints import DatabaseUnavailable, HoldfastSaver, NotStorable, TypeNotAllowed, open_checkpointer
+from tests.contract.kit import change, checkpoint, put, thread
 from tests.shapes import Parcel, exact
 
 
@@ -147,3 +151,64 @@ def test_a_tuple_inside_of_a_model_in_an_artifact_stays_a_tuple(saver: HoldfastS
     saver.with_allowlist([Box])
     message = ToolMessage("done", tool_call_id="1", artifact=Box(inside=(1, 2)))
     assert exact(through(saver, [message])) == exact([message])
+
+
+def test_a_number_that_is_none_in_the_metadata_is_kept_as_text(saver: HoldfastSaver) -> None:
+    config = put(saver, thread(), checkpoint([]), score=float("nan"), scores={"a": [float("-inf"), 1.5]})
+    found = saver.get_tuple(config)
+    assert found is not None
+    metadata: Any = found.metadata
+    assert (metadata["score"], metadata["scores"]) == ("nan", {"a": ["-inf", 1.5]})
+
+
+def test_an_id_that_a_database_cannot_hold_is_an_error_of_ours(postgres_url: str) -> None:
+    with open_checkpointer(postgres_url) as saver:
+        with pytest.raises(NotStorable, match="cannot hold a value"):
+            put(saver, thread(), checkpoint([HumanMessage("secret words")], id="a\0b"))
+        assert saver.get_tuple(thread()) is None
+
+
+def test_a_statement_that_the_server_refuses_is_an_error_of_ours(postgres_url: str) -> None:
+    with open_checkpointer(postgres_url) as saver:
+        put(saver, thread(), checkpoint([HumanMessage("hello")]))
+        change(saver, "ALTER TABLE holdfast_threads RENAME TO elsewhere")
+        with pytest.raises(DatabaseUnavailable, match=r"refused a statement: .*Nothing of this step was saved"):
+            put(saver, thread(), checkpoint([HumanMessage("again")]))
+
+
+def in_a_forked_child(act: Callable[[], object]) -> str:
+    """What `act` raises in a child process that has not begun anew, as servers with workers make them."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads is what is tested
+        child = os.fork()
+    if not child:
+        try:
+            act()
+        except BaseException as error:  # noqa: BLE001 - it is told to the parent
+            os.write(writing, f"{type(error).__name__}: {error}".encode())
+        os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with os.fdopen(reading) as told:
+        return told.read()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_is_told_to_open_its_own(saver: HoldfastSaver) -> None:
+    put(saver, thread(), checkpoint([HumanMessage("hello")]))
+    for act in (lambda: saver.get_tuple(thread()), lambda: put(saver, thread(), checkpoint([]))):
+        assert "NotOpen: This checkpointer was opened by process" in in_a_forked_child(act)
+    assert saver.get_tuple(thread()) is not None
+
+
+def test_a_file_that_may_not_be_written_is_refused_before_anything_is_made_beside_it(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_checkpointer(sqlite_url):
+        pass
+    before = set(tmp_path.iterdir())
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everything
+    with pytest.raises(DatabaseUnavailable, match="the file is read-only"), open_checkpointer(sqlite_url):
+        pass
+    assert set(tmp_path.iterdir()) == before

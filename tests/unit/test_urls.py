@@ -79,3 +79,20 @@ def test_an_error_of_the_server_does_not_show_the_password(login: str) -> None:
         open_checkpointer(f"postgresql://{login}:1/db").open()
     assert HIDDEN not in str(error.value)
     assert "***" in str(error.value)
+
+
+def test_an_encoded_password_hides_no_more_than_itself() -> None:
+    location = parse("postgresql://ada:p%40ss@host/db")
+    assert isinstance(location, PostgresURL)
+    assert location.hide("no route for p@ss (p%40ss) to host") == "no route for *** (***) to host"
+
+
+@pytest.mark.parametrize("seconds", ["-1", "nan", "inf", "soon"])
+def test_a_timeout_is_a_number_of_seconds(seconds: str) -> None:
+    with pytest.raises(InvalidURL, match="timeout is a number of seconds"):
+        parse(f"sqlite:///a.db?timeout={seconds}")
+
+
+def test_a_path_is_not_a_url() -> None:
+    with pytest.raises(InvalidURL, match="A database URL is text"):
+        parse(Path("a.db"))  # type: ignore[arg-type]
