@@ -48,9 +48,9 @@ class Terminal:
         self.seen = ""
         self._read = 0
 
-    def expect(self, pattern: str) -> re.Match[str]:
+    def expect(self, pattern: str, deadline: float = _DEADLINE) -> re.Match[str]:
         """Wait until this is there, after what was found before."""
-        until = time.monotonic() + _DEADLINE
+        until = time.monotonic() + deadline
         while True:
             if found := re.compile(pattern).search(self.seen, self._read):
                 self._read = found.end()
@@ -65,6 +65,19 @@ class Terminal:
         """Wait for the prompt, and type a line."""
         self.expect(after)
         self.type(line + "\r")
+
+    def interrupt(self, pattern: str) -> None:
+        """Press Ctrl-C until there is an answer to it.
+
+        Python's readline has a moment between its prompt and its wait for a key, in which a signal is only noticed
+        with the next key. A person is not that fast; a test is.
+        """
+        self.type(CTRL_C)
+        try:
+            self.expect(pattern, 2.0)
+        except AssertionError:
+            self.type(CTRL_C)
+            self.expect(pattern)
 
     def ends(self) -> int:
         """Wait for the end. Gives the exit code."""

@@ -75,10 +75,12 @@ def explain(error: BaseException) -> Failure:
 def report(error: BaseException, *, debug: bool, secrets: Collection[str]) -> int:
     """Say on standard error what happened. Gives the exit code."""
     failure = explain(error)
-    text = "".join(traceback.format_exception(error)) if debug else ""
+    text, line = "".join(traceback.format_exception(error)) if debug else "", failure.line
     for secret in filter(None, secrets):
         text = text.replace(secret, "***")
-    sys.stderr.write(f"{text}{failure.line}\n")
+        # Lines are written without secrets; this is the second belt. A password of one letter would spoil every word.
+        line = line.replace(secret, "***") if len(secret) > 3 else line
+    sys.stderr.write(f"{text}{line}\n")
     return failure.code
 
 

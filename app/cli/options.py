@@ -92,8 +92,8 @@ class Given:
         options = [word for name, value in shown.items() if value for word in (name, value)]
         return shlex.join(["holdfast", *words, *options])
 
-    def settings(self, context: typer.Context) -> Settings:
-        """The settings with these options in them.
+    def settings(self, context: typer.Context, **more: Any) -> Settings:
+        """The settings with these options, and `more` of them, in them.
 
         Raises:
             InvalidSettings: one of them cannot be used.
@@ -104,7 +104,7 @@ class Given:
             raise Mistake(f"The command line needs {error.name!r}. Install it: pip install 'holdfast[cli]'") from None
         from checkpoints import urls
 
-        settings = load(database=self.database, model=self.model, shop=self.shop)
+        settings = load(database=self.database, model=self.model, shop=self.shop, **more)
         if (run := context.find_object(Run)) is not None:
             location = urls.parse(settings.database)
             run.secrets |= set(location.secrets if isinstance(location, urls.PostgresURL) else ())
