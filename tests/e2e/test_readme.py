@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.terminal import environment
 
 HOUSE = Path(__file__).parents[2]
 
@@ -43,3 +46,34 @@ def test_the_commands_of_the_readme_are_there() -> None:
     readme, makefile = (HOUSE / "README.md").read_text("utf-8"), (HOUSE / "Makefile").read_text("utf-8")
     for command in set(re.findall(r"`?\bmake (\w+)\b", readme)):
         assert re.search(rf"^{command}:", makefile, re.MULTILINE), command
+
+
+def test_what_the_readme_types_into_a_shell_works(tmp_path: Path) -> None:
+    section = (HOUSE / "README.md").read_text("utf-8").split("## On the command line")[1].split("\n## ")[0]
+    commands = re.findall(r"(?m)^\$ (.*)$", section)
+    assert len(commands) == 5
+    (tmp_path / "bin").mkdir()
+    holdfast = tmp_path / "bin" / "holdfast"
+    holdfast.write_text(f'#!/bin/sh\nexec {sys.executable} -m app.cli "$@"\n')
+    holdfast.chmod(0o755)
+    path = f"{holdfast.parent}{os.pathsep}{os.environ['PATH']}"
+    printed = []
+    for command in commands:
+        done = subprocess.run(
+            ["/bin/sh", "-c", command],
+            cwd=tmp_path,
+            env=environment(PATH=path),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout)
+    nothing, asked, waiting, approved, last = printed
+    assert nothing == ""
+    assert "I ask for the refund of order 1001." in asked
+    assert "Refund order 1001 in full?" in waiting
+    assert "Order 1001 is refunded" in approved
+    assert json.loads(last.splitlines()[-1])["text"] == "Your name is Ada."

@@ -1,0 +1,178 @@
+"""Settings: from the environment, from `.env`, from options; what is wrong is named, and never quoted."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from app.settings import OPENAI_DEFAULT, InvalidSettings, Settings, absolute, load
+
+HOUSE = Path(__file__).resolve().parents[2]
+NAMES = [str(field.validation_alias) for field in Settings.model_fields.values()]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to stand in, and an environment without settings."""
+    monkeypatch.chdir(tmp_path)
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def table() -> str:
+    """The settings as the README shows them."""
+    rows = []
+    for field in Settings.model_fields.values():
+        default = "" if field.default is None else f"`{field.default:g}`" if isinstance(field.default, float) else None
+        rows.append(
+            f"| `{field.validation_alias}` | {f'`{field.default}`' if default is None else default} "
+            f"| {field.description} |"
+        )
+    return "\n".join(["| variable | default | |", "|---|---|---|", *rows])
+
+
+def test_the_table_in_the_readme_is_that_of_the_fields() -> None:
+    assert table() in (HOUSE / "README.md").read_text("utf-8"), f"put this into the README:\n{table()}"
+
+
+def test_nothing_set_is_a_file_here_and_no_model_that_costs() -> None:
+    found = load()
+    assert (found.database, found.model_name, found.shop) == ("sqlite:///holdfast.db", "offline", Path("shop.db"))
+
+
+def test_an_option_goes_before_the_environment_and_that_before_the_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / ".env").write_text("HOLDFAST_PORT=1\nHOLDFAST_WORKERS=1\nHOLDFAST_HOST=from-file\nOTHER=ignored\n")
+    monkeypatch.setenv("HOLDFAST_PORT", "2")
+    monkeypatch.setenv("HOLDFAST_WORKERS", "2")
+    found = load(port=3, workers=None)
+    assert (found.port, found.workers, found.host) == (3, 2, "from-file")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_empty_one_counts_as_not_set(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "")
+    assert load() == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("HOLDFAST_DATABASE", "sk-secret://ada:sk-secret@host", "Unknown kind of database|No database URL"),
+        ("HOLDFAST_DATABASE", "ada:sk-secret@host/db", "No database URL"),
+        ("HOLDFAST_MODEL_RETRIES", "sk-secret", "it should be a valid integer.*how often a call to the model"),
+        ("HOLDFAST_MODEL_RETRIES", "-1", "it should be greater than or equal to 0"),
+        ("HOLDFAST_MODEL_TIMEOUT", "0", "it should be greater than 0.*seconds that"),
+        ("HOLDFAST_MODEL_TIMEOUT", "inf", "finite"),
+        ("HOLDFAST_PORT", "70000", "it should be less than or equal to 65535.*the port that `serve` listens on"),
+        ("HOLDFAST_WORKERS", "0", "greater than or equal to 1"),
+        ("HOLDFAST_MODEL", "gpt-5", "There is no chat model 'gpt-5'"),
+    ],
+)
+def test_what_is_wrong_is_named_with_what_is_needed(
+    name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidSettings, match=f"{name} cannot be used: .*({said})") as raised:
+        load()
+    assert "sk-secret" not in str(raised.value)
+
+
+def test_an_option_that_is_wrong_is_named_as_an_option() -> None:
+    with pytest.raises(InvalidSettings, match="--port cannot be used"):
+        load(port=0)
+
+
+def test_all_that_is_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOLDFAST_PORT", "x")
+    monkeypatch.setenv("HOLDFAST_WORKERS", "x")
+    with pytest.raises(InvalidSettings, match=r"(?s)HOLDFAST_PORT.*HOLDFAST_WORKERS"):
+        load()
+
+
+def test_a_file_that_is_not_text_is_said(folder: Path) -> None:
+    (folder / ".env").write_bytes(b"HOLDFAST_MODEL=\xff")
+    with pytest.raises(InvalidSettings, match=r"\.env is not text in UTF-8"):
+        load()
+
+
+def test_no_secret_shows_in_a_repr() -> None:
+    found = load(
+        database="postgresql://ada:sk-secret@host/db", openai_api_key="sk-secret", openai_base_url="http://sk-secret"
+    )
+    assert "sk-secret" not in repr(found) + str(found)
+
+
+@pytest.mark.parametrize(
+    ("key", "url", "model", "meant"),
+    [
+        (None, None, None, "offline"),
+        ("sk", None, None, OPENAI_DEFAULT),
+        ("sk", None, "offline", "offline"),
+        ("sk", "http://localhost/v1", "openai:llama", "openai:llama"),
+        (None, "http://localhost/v1", None, "offline"),
+    ],
+)
+def test_which_model_is_meant(key: str | None, url: str | None, model: str | None, meant: str) -> None:
+    assert load(openai_api_key=key, openai_base_url=url, model=model).model_name == meant
+
+
+def test_which_model_an_endpoint_of_ones_own_has_is_not_guessed() -> None:
+    found = load(openai_api_key="sk", openai_base_url="http://localhost/v1")
+    with pytest.raises(InvalidSettings, match="HOLDFAST_MODEL=openai:NAME"):
+        _ = found.model_name
+
+
+@pytest.mark.parametrize("url", ["memory://", "postgresql://ada:pw@host/db?sslmode=disable"])
+def test_what_is_no_file_has_no_other_name_in_full(url: str) -> None:
+    assert absolute(url) == url
+
+
+def test_paths_are_named_in_full_for_a_process_elsewhere(folder: Path) -> None:
+    found = load(database="sqlite:///a%20b.db?timeout=3", shop=Path("shop.db")).in_full()
+    assert found.database == f"sqlite:///{folder}/a%20b.db?timeout=3"
+    assert found.shop == folder / "shop.db"
+    assert load(shop="~/shop.db").shop == Path.home() / "shop.db"
+
+
+def test_another_process_has_the_same_settings(folder: Path) -> None:
+    mine = load(
+        database="sqlite:///chat.db?timeout=3",
+        model="openai:gpt",
+        openai_api_key="sk-secret",
+        openai_base_url="http://localhost/v1",
+        model_retries=0,
+        model_timeout=1.5,
+        port=1,
+        workers=3,
+    ).in_full()
+    assert isinstance(mine.openai_api_key, SecretStr)
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / ".env").write_text("HOLDFAST_MODEL=offline\n")
+    code = "from app.settings import load; import json; print(json.dumps(load().environment()))"
+    environment = {**os.environ, "PYTHONPATH": str(HOUSE), **mine.environment()}
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=elsewhere, env=environment, capture_output=True, text=True, check=True
+    )
+    assert json.loads(told.stdout) == mine.environment()
+
+
+def test_no_other_module_reads_the_environment() -> None:
+    # The demo hands its own on to its processes, and the server's is prepared before it starts.
+    readers = {
+        str(path.relative_to(HOUSE))
+        for floor in ("checkpoints", "graph", "app")
+        for path in (HOUSE / floor).rglob("*.py")
+        if re.search(r"os\.(environ|getenv)", path.read_text("utf-8"))
+    }
+    assert not [name for name in readers if name.startswith(("graph/", "app/cli/"))], readers
