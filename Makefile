@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test bench check format lock clean
+.PHONY: help env demo serve test bench check format lock clean
 
 help: ## list what there is
 	@echo "Holdfast: conversations and approvals that survive anything"
@@ -26,6 +26,9 @@ $(STAMP): requirements.lock
 
 demo: $(STAMP) ## the main job: ask, pause for a person, kill -9, approve, go on
 	@$(BIN)/python -m app.demo
+
+serve: $(STAMP) ## LangGraph's server with the agent, on http://127.0.0.1:2024 and sqlite:///holdfast.db
+	@$(BIN)/holdfast serve
 
 test: $(STAMP) ## the fast suite: memory, a SQLite file, a real PostgreSQL
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -q

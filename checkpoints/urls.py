@@ -68,7 +68,9 @@ class PostgresURL:
                 "(libpq's words are left out, since the password holds @, /, ? or #; write these as %40, %2F, %3F, %23)"
             )
         for secret in sorted(self.secrets, key=len, reverse=True):
-            text = text.replace(secret, "***")
+            # A password of a letter or two is in every other word.
+            part = re.escape(secret) if len(secret) > 3 else rf"(?<!\w){re.escape(secret)}(?!\w)"
+            text = re.sub(part, "***", text)
         return text.strip()
 
 

@@ -88,14 +88,7 @@ def served(folder: Path, command: list[str] | None = None, **environment: str) -
     """
     port = free_port()
     started = [
-        *(
-            command
-            or [
-                sys.executable,
-                "-c",
-                "import sys; from app import settings, serving; serving.serve(settings.load(port=int(sys.argv[-1])))",
-            ]
-        ),
+        *(command or [sys.executable, "-m", "app.cli", "serve"]),
         "--port",
         str(port),
     ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,7 +20,7 @@ from app import compose, settings
 from checkpoints import open_checkpointer
 from graph import Conversation
 from graph.tools import Shop
-from tests.e2e.serving import HOUSE, Server, last_words, served
+from tests.e2e.serving import HOUSE, Server, clean_environment, free_port, last_words, served
 from tests.stub_openai import KEY, breaks_off, call, calls, hangs, refuses, says, stub_openai
 
 T = TypeVar("T")
@@ -120,6 +122,46 @@ def test_langgraph_dev_serves_the_same_and_does_not_begin_old_runs_again(sqlite_
         last_words(server.say(new_thread(server), "Hello"))  # the workers are at work
         assert said(server, thread_id) == before
         assert len([line for line in before if line == "human: Hello"]) == 1
+
+
+def start(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """`holdfast serve` where it cannot: it has to end by itself."""
+    command = [sys.executable, "-m", "app.cli", "serve", *options]
+    return subprocess.run(
+        command, cwd=folder, env=clean_environment(), text=True, capture_output=True, timeout=20, check=False
+    )
+
+
+def test_a_port_that_is_taken_is_refused(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = start(tmp_path, "--port", str(port))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert f"Cannot listen on 127.0.0.1, port {port}: Address already in use." in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_that_does_not_answer_is_one_line_before_anything_is_served(tmp_path: Path) -> None:
+    url = "postgresql://ada:xk2SECRET@127.0.0.1:1/none"
+    refused = start(tmp_path, "--port", str(free_port()), "--database", url)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    [line] = refused.stderr.splitlines()
+    assert "Cannot open the PostgreSQL database postgresql://ada:***@127.0.0.1:1/none" in line
+    assert "xk2SECRET" not in line
+
+
+def test_what_cannot_be_served_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "empty.json").write_text("{}")
+    for options, words in [
+        (["--config", "missing.json"], "Cannot read missing.json"),
+        (["--config", "empty.json"], "names no graph"),
+        (["--model", "openai:gpt-stub"], "needs an API key"),
+        (["--workers", "none"], "Invalid value for '--workers'"),
+    ]:
+        refused = start(tmp_path, "--port", str(free_port()), *options)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        [line] = refused.stderr.splitlines()
+        assert words in line
 
 
 # --- beside other ways in

@@ -96,3 +96,9 @@ def test_a_timeout_is_a_number_of_seconds(seconds: str) -> None:
 def test_a_path_is_not_a_url() -> None:
     with pytest.raises(InvalidURL, match="A database URL is text"):
         parse(Path("a.db"))  # type: ignore[arg-type]
+
+
+def test_a_password_of_one_letter_spoils_no_words() -> None:
+    location = parse("postgresql://ada:p@host/db")
+    assert isinstance(location, PostgresURL)
+    assert location.hide("the password p is not accepted") == "the password *** is not accepted"
