@@ -67,7 +67,7 @@ def test_an_empty_one_counts_as_not_set(name: str, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("HOLDFAST_DATABASE", "sk-secret://ada:sk-secret@host", "Unknown kind of database|No database URL"),
+        ("HOLDFAST_DATABASE", "mysql://ada:sk-secret@host/db", "Unknown kind of database 'mysql'"),
         ("HOLDFAST_DATABASE", "ada:sk-secret@host/db", "No database URL"),
         ("HOLDFAST_MODEL_RETRIES", "sk-secret", "it should be a valid integer.*how often a call to the model"),
         ("HOLDFAST_MODEL_RETRIES", "-1", "it should be greater than or equal to 0"),
