@@ -57,7 +57,9 @@ class Sends:
 
 @dataclass(frozen=True)
 class Hangs:
-    """Nothing, until `Stub.let_go`."""
+    """Some words, if it is a stream, and then nothing, until `Stub.let_go`."""
+
+    after: str = ""
 
 
 Reply: TypeAlias = Says | Sends | Hangs
@@ -84,8 +86,8 @@ def refuses(status: int, **headers: str) -> Sends:
     return Sends(status, json.dumps(body), {"Content-Type": "application/json", **headers})
 
 
-def hangs() -> Hangs:
-    return Hangs()
+def hangs(after: str = "") -> Hangs:
+    return Hangs(after)
 
 
 def no_choices() -> Sends:
@@ -209,7 +211,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != "/v1/chat/completions":
             return self._send(refuses(404))
         match self.server.reply_to(request, self.headers.get("Authorization", "")):
-            case Hangs():
+            case Hangs(after):
+                if after:
+                    begun = Says(after, broken_off=True, rudely=True)
+                    self._stream(begun, list(_chunks(begun, wants_usage=False)))
                 self.server.let_go.wait()
                 self.close_connection = True
             case Sends(200, body, {"Content-Type": "application/json"}) if request.get("stream"):

@@ -57,4 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = typer.main.get_command(app).main(words, prog_name="holdfast", standalone_mode=False, obj=run)
     except Exception as error:  # noqa: BLE001 - the one place where failures become lines
         return failing.report(error, debug=run.debug, secrets=run.secrets)
+    if code == failing.INTERRUPTED:
+        sys.stderr.write("Stopped.\n")
     return code if isinstance(code, int) else 0

@@ -40,10 +40,9 @@ def chat(
         from app.cli.talking import Talking
         from app.cli.thread import CurrentThread, user_of
 
-        state = agent.get_state(config_of(thread_id))
-        # A thread goes on under the name that it has.
-        user = user or user_of(state)
-        current = CurrentThread(agent, thread_id, user, decider(by, user), given, settings)
+        # A thread goes on under the name that it has. That of its owner is not that of who decides here.
+        owner = user or user_of(agent.get_state(config_of(thread_id)))
+        current = CurrentThread(agent, thread_id, owner, decider(by, user), given, settings)
         if as_json or not sys.stdin.isatty():
             Piped(current, as_json=as_json).run(retry=retry)
         else:

@@ -41,7 +41,9 @@ User = Annotated[
 ]
 By = Annotated[
     str | None,
-    typer.Option("--by", metavar="NAME", help="Who decides; kept with the decision. By default, your login name."),
+    typer.Option(
+        "--by", metavar="NAME", help="Who decides; kept with the decision. By default, your name.", show_default=False
+    ),
 ]
 Database = Annotated[
     str | None,
@@ -130,7 +132,7 @@ def opened(settings: Settings) -> Iterator[tuple[HoldfastSaver, Agent]]:
 
 
 def decider(by: str | None, user: str | None = None) -> str | None:
-    """Who decides: as given, else who is logged in."""
+    """Who decides: as given, else who says that they talk, else who is logged in."""
     if by or user:
         return by or user
     import getpass

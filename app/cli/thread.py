@@ -67,6 +67,8 @@ class CurrentThread:
     def say(self, text: str, runner: asyncio.Runner, shows: Shows) -> None:
         """Say something; if that fails, the error tells also whether it was kept."""
         message = HumanMessage(text, id=str(uuid.uuid4()))
+        for pending in self.talk.pending():
+            notice(f"Nobody decided, so it is closed as not run: {pending.description}")
         try:
             self._play(self.talk.astream(message), runner, shows)
         except (Exception, KeyboardInterrupt) as error:
@@ -84,7 +86,8 @@ class CurrentThread:
             self._play(self.talk.astream_answer(answer, pending.interrupt_id, by=self.by), runner, shows)
         except (Exception, KeyboardInterrupt) as error:
             with suppress(Exception):
-                if not _is_refusal(error) and pending not in self.talk.pending():
+                left = {waiting.interrupt_id for waiting in self.talk.pending()}
+                if not _is_refusal(error) and pending.interrupt_id not in left:
                     remark(error, f"The decision is kept. To go on: {self.back('--retry')}")
             raise
 

@@ -228,11 +228,14 @@ def at(endpoint: Stub, **more: str) -> dict[str, str]:
     }
 
 
-def test_ctrl_c_while_the_model_hangs_leaves_at_once_and_the_message_is_kept(place: Place) -> None:
-    with stub.stub_openai(stub.hangs(), says("Here I am.")) as endpoint:
+@pytest.mark.parametrize(("after", "seen"), [("", "Still waiting"), ("one two ", "agent  one two ")])
+def test_ctrl_c_while_the_model_hangs_leaves_at_once_and_the_message_is_kept(
+    place: Place, after: str, seen: str
+) -> None:
+    with stub.stub_openai(stub.hangs(after), says("Here I am.")) as endpoint:
         with chat(place, **at(endpoint)) as talk:
             talk.says("Hello?")
-            talk.expect("Still waiting")
+            talk.expect(seen)
             talk.type(CTRL_C)
             talk.expect(r"Your message is kept\. The conversation is kept in thread ada-1")
             assert talk.ends() == 130

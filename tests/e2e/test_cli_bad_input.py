@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from app.cli import main
-from checkpoints import HoldfastSaver
+from checkpoints import HoldfastSaver, open_checkpointer
 from graph.tools import Shop
 from tests.e2e.test_cli import run
-from tests.stub_openai import KEY, refuses, says, stub_openai
+from tests.stub_openai import KEY, Reply, breaks_off, hangs, refuses, says, stub_openai
 from tests.terminal import environment
 
 ASKED = "Please refund order 1001."
@@ -51,7 +51,9 @@ class Cli:
         return line
 
     def works(self, thread_id: str = "ada-1") -> None:
-        code, out, _ = self("chat", f"--thread={thread_id}", said=b"My name is Ada.\nWhat is my name?\n")
+        code, out, _ = self(
+            "chat", f"--thread={thread_id}", "--model=offline", said=b"My name is Ada.\nWhat is my name?\n"
+        )
         assert (code, out.splitlines()[-1]) == (0, "Your name is Ada.")
 
 
@@ -263,6 +265,56 @@ def test_a_decision_is_kept_when_the_model_fails_after_it(cli: Cli, monkeypatch:
     assert Shop(cli.folder / "shop.db").count("refunds") == 1
 
 
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (refuses(401), "does not accept the API key (401)"),
+        (refuses(429), "takes no more requests for now (429)"),
+        (refuses(500), "failed (500)"),
+        (hangs("one two "), "did not answer in time"),
+        (breaks_off("one two ", rudely=True), "broke the connection off"),
+        (breaks_off("one two ", rudely=False), "gave an answer that cannot be used"),
+    ],
+)
+def test_a_model_that_fails_is_one_line_and_the_message_is_kept(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, reply: Reply, said: str
+) -> None:
+    with stub_openai(reply, says("Here I am.")) as endpoint:
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
+        monkeypatch.setenv("HOLDFAST_MODEL_RETRIES", "0")
+        monkeypatch.setenv("HOLDFAST_MODEL_TIMEOUT", "0.3")
+        line = cli.refused("chat", "--thread=ada-1", "--model=openai:stub", said=b"Hello?", code=1)
+        assert said in line
+        assert KEY not in line
+        retry = "Your message is kept. To try again: holdfast chat --thread ada-1 --retry --model openai:stub"
+        assert line.endswith(retry)
+        code, out, _ = cli("chat", "--thread=ada-1", "--model=openai:stub", "--retry")
+        assert (code, out) == (0, "Here I am.\n")
+        assert [message["role"] for message in endpoint.requests[-1]["messages"]] == ["system", "user"]
+    cli.works()
+
+
+def test_a_line_from_a_pipe_closes_what_waited_and_says_so(cli: Cli) -> None:
+    cli("chat", "--thread=ada-1", said=ASKED.encode())
+    code, _, err = cli("chat", "--thread=ada-1", said=b"What is my name?")
+    assert code == 0
+    assert err.splitlines()[-1] == "Nobody decided, so it is closed as not run: Refund order 1001 in full"
+    assert cli("approvals", "list")[1] == "Nothing waits for a person.\n"
+
+
+def test_who_decides_is_not_whose_conversation_it_is(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: "grace")
+    cli("chat", "--thread=ada-1", "--user=ada", said=ASKED.encode())
+    cli("approvals", "approve")
+    with open_checkpointer("sqlite:///holdfast.db") as saver:
+        found = saver.get_tuple({"configurable": {"thread_id": "ada-1"}})
+    assert found is not None
+    assert found.metadata.get("user_id") == "ada"
+    [decided] = [m for m in found.checkpoint["channel_values"]["messages"] if getattr(m, "name", "") == "refund_order"]
+    assert decided.additional_kwargs["approval"]["by"] == "grace"
+
+
 def test_one_damaged_thread_does_not_hide_the_others(cli: Cli) -> None:
     for thread_id in ("a", "b"):
         cli("chat", f"--thread={thread_id}", said=ASKED.encode())
@@ -286,8 +338,6 @@ def test_a_shop_that_cannot_be_opened_costs_no_message(cli: Cli) -> None:
 
 
 def test_a_busy_thread_is_said_with_who_holds_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from checkpoints import open_checkpointer
-
     monkeypatch.setattr("graph.conversation.Conversation.__init__.__kwdefaults__", {"wait": 0.0})
     with open_checkpointer("sqlite:///holdfast.db") as saver, saver.lease("ada-1", owner="Grace"):
         line = cli.refused("chat", "--thread=ada-1", said=b"Hello", code=1)
