@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +18,13 @@ from checkpoints import open_checkpointer
 from graph import Conversation, build_graph
 from graph.tools import Shop, shop_tools
 from tests import stub_openai as stub
+from tests.e2e.cli_kit import run
 from tests.stub_openai import KEY, Stub, breaks_off, refuses, says
 from tests.terminal import CTRL_C, CTRL_D, CTRL_U, HOUSE, Terminal, environment, terminal
 
 ASKED = "My name is Ada. Please refund order 1001."
 QUESTION = r"\[l\]ater\? "
 ASKS = r"Refund order 1001 in full\?"
-
-
-def run(*arguments: str, cwd: Path, said: str | bytes = "", **more: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "app.cli", *arguments],
-        cwd=cwd,
-        env=environment(**more),
-        input=said.encode() if isinstance(said, str) else said,
-        capture_output=True,
-        timeout=50,
-        check=False,
-    )
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 class Place:
@@ -59,16 +49,11 @@ class Place:
         with self._talk(thread_id) as talk:
             return "".join(pending.interrupt_id for pending in talk.send(text).pending)
 
-    def _talk(self, thread_id: str) -> Any:
-        from contextlib import contextmanager
-
-        @contextmanager
-        def opened() -> Any:
-            with open_checkpointer(self.url) as saver:
-                tools = shop_tools(self.folder / "shop.db")
-                yield Conversation(build_graph(tools=tools, checkpointer=saver), thread_id)
-
-        return opened()
+    @contextmanager
+    def _talk(self, thread_id: str) -> Iterator[Conversation]:
+        with open_checkpointer(self.url) as saver:
+            tools = shop_tools(self.folder / "shop.db")
+            yield Conversation(build_graph(tools=tools, checkpointer=saver), thread_id)
 
 
 @pytest.fixture
@@ -345,6 +330,15 @@ def test_help_answers_before_anything_slow_is_imported(tmp_path: Path) -> None:
     )
     assert done.stdout.splitlines()[-1] == "[]"
     assert len(done.stderr.splitlines()) == 2
+
+
+def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    from app.cli import main
+
+    decisions = ("list", "show", "approve", "edit", "reject", "respond")
+    for words in [[], ["chat"], ["demo"], ["serve"], ["approvals"], *(["approvals", word] for word in decisions)]:
+        assert main([*words, "--help"]) == 0
+        assert f"Example: holdfast {' '.join(words)}".rstrip() in capsys.readouterr().out
 
 
 def test_the_command_is_installed() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -10,59 +9,16 @@ import sqlite3
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from app.cli import main
 from checkpoints import HoldfastSaver, open_checkpointer
-from graph.tools import Shop
-from tests.e2e.test_cli import run
+from tests.e2e.cli_kit import Cli, run
 from tests.stub_openai import KEY, Reply, breaks_off, hangs, refuses, says, stub_openai
 from tests.terminal import environment
 
 ASKED = "Please refund order 1001."
-
-
-class Cli:
-    """`holdfast` in this process, in an empty folder and a clean environment."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self.folder = folder
-        self._monkeypatch = monkeypatch
-        self._capsys = capsys
-
-    def __call__(self, *arguments: str, said: bytes = b"") -> tuple[int, str, str]:
-        stdin = SimpleNamespace(buffer=io.BytesIO(said), isatty=lambda: False)
-        self._monkeypatch.setattr(sys, "stdin", stdin)
-        code = main(arguments)
-        out, err = self._capsys.readouterr()
-        return code, out, err
-
-    def refused(self, *arguments: str, said: bytes = b"", code: int = 2) -> str:
-        """The one line with which something is refused."""
-        found, out, err = self(*arguments, said=said)
-        *before, line = err.splitlines()
-        assert found == code, (found, err)
-        assert all(text.startswith(("Thread ", "Model: ")) for text in before), err
-        assert "Traceback" not in out + err
-        assert "defect" not in line
-        return line
-
-    def works(self, thread_id: str = "ada-1") -> None:
-        code, out, _ = self(
-            "chat", f"--thread={thread_id}", "--model=offline", said=b"My name is Ada.\nWhat is my name?\n"
-        )
-        assert (code, out.splitlines()[-1]) == (0, "Your name is Ada.")
-
-
-@pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    monkeypatch.chdir(tmp_path)
-    for name in set(os.environ) - set(environment()):
-        monkeypatch.delenv(name)
-    return Cli(tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize(
@@ -206,63 +162,7 @@ def test_a_bad_setting_is_named_and_its_value_is_not(cli: Cli, monkeypatch: pyte
     assert "sesame" not in line
 
 
-# --- approvals
-
-
-def test_an_id_may_be_shortened_while_it_is_clear_which_call_is_meant(cli: Cli) -> None:
-    for thread_id, text in [("a", "Refund order 1001. Refund order 1002."), ("b", "Refund order 1003.")]:
-        assert cli("chat", f"--thread={thread_id}", said=text.encode())[0] == 0
-    _, out, _ = cli("approvals", "list", "--json")
-    ids = {item["args"]["order_id"]: item["interrupt_id"] for item in json.loads(out)}
-    assert list(ids) == [1003, 1001, 1002]
-    assert "Which call is meant? Give more of its id, or --thread" in cli.refused("approvals", "approve")
-    assert "Which call is meant?" in cli.refused("approvals", "approve", "--thread=a")
-    assert "No call waits under 'nonsense'" in cli.refused("approvals", "approve", "nonsense")
-    assert "No call waits under" in cli.refused("approvals", "approve", ids[1003], "--thread=a")
-
-    code, out, err = cli("approvals", "show", ids[1003][:10])
-    assert (code, err) == (0, "")
-    assert "you    Refund order 1003." in out
-    assert f"holdfast approvals approve {ids[1003][:8]}" in out
-
-    code, _, err = cli("approvals", "reject", ids[1001][:10], "--reason=Too late")
-    assert code == 0
-    assert "Waits for a person: Refund order 1002 in full?" in err
-    assert "order_id" in cli.refused("approvals", "edit", ids[1002], '--args={"order_id": "blue"}')
-    code, out, _ = cli("approvals", "edit", "--thread=a", '--args={"order_id": 1004}', "--json")
-    assert (code, json.loads(out)["decision"], json.loads(out)["waiting"]) == (0, "edit", [])
-    assert "answered or closed already" in cli.refused("approvals", "approve", ids[1002])
-    code, out, _ = cli("approvals", "respond", "--message=Done by hand.")
-    assert (code, "Done by hand." in out) == (0, True)
-    assert Shop(cli.folder / "shop.db").count("refunds") == 1
-    assert cli("approvals", "list")[1] == "Nothing waits for a person.\n"
-
-
-def test_looking_needs_no_key(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    cli("chat", said=ASKED.encode())
-    monkeypatch.setenv("HOLDFAST_MODEL", "openai:gpt-5")
-    assert cli("approvals", "list")[0] == cli("approvals", "show")[0] == 0
-    assert "OPENAI_API_KEY" in cli.refused("approvals", "approve")
-    monkeypatch.delenv("HOLDFAST_MODEL")
-    assert cli("approvals", "approve")[0] == 0
-
-
-def test_a_decision_is_kept_when_the_model_fails_after_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    cli("chat", "--thread=ada-1", said=ASKED.encode())
-    with stub_openai(refuses(429), says("It is refunded.")) as endpoint:
-        monkeypatch.setenv("OPENAI_API_KEY", KEY)
-        monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
-        monkeypatch.setenv("HOLDFAST_MODEL_RETRIES", "0")
-        line = cli.refused("approvals", "approve", "--model=openai:gpt-stub", code=1)
-        assert "takes no more requests for now (429)" in line
-        assert line.endswith(
-            "The decision is kept. To go on: holdfast chat --thread ada-1 --retry --model openai:gpt-stub"
-        )
-        assert KEY not in line
-        assert "Nothing waits now" in cli.refused("approvals", "approve", "--model=offline")
-        code, out, _ = cli("chat", "--thread=ada-1", "--retry", "--model=openai:gpt-stub")
-        assert (code, out) == (0, "It is refunded.\n")
-    assert Shop(cli.folder / "shop.db").count("refunds") == 1
+# --- models
 
 
 @pytest.mark.parametrize(
@@ -293,38 +193,6 @@ def test_a_model_that_fails_is_one_line_and_the_message_is_kept(
         assert (code, out) == (0, "Here I am.\n")
         assert [message["role"] for message in endpoint.requests[-1]["messages"]] == ["system", "user"]
     cli.works()
-
-
-def test_a_line_from_a_pipe_closes_what_waited_and_says_so(cli: Cli) -> None:
-    cli("chat", "--thread=ada-1", said=ASKED.encode())
-    code, _, err = cli("chat", "--thread=ada-1", said=b"What is my name?")
-    assert code == 0
-    assert err.splitlines()[-1] == "Nobody decided, so it is closed as not run: Refund order 1001 in full"
-    assert cli("approvals", "list")[1] == "Nothing waits for a person.\n"
-
-
-def test_who_decides_is_not_whose_conversation_it_is(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("getpass.getuser", lambda: "grace")
-    cli("chat", "--thread=ada-1", "--user=ada", said=ASKED.encode())
-    cli("approvals", "approve")
-    with open_checkpointer("sqlite:///holdfast.db") as saver:
-        found = saver.get_tuple({"configurable": {"thread_id": "ada-1"}})
-    assert found is not None
-    assert found.metadata.get("user_id") == "ada"
-    [decided] = [m for m in found.checkpoint["channel_values"]["messages"] if getattr(m, "name", "") == "refund_order"]
-    assert decided.additional_kwargs["approval"]["by"] == "grace"
-
-
-def test_one_damaged_thread_does_not_hide_the_others(cli: Cli) -> None:
-    for thread_id in ("a", "b"):
-        cli("chat", f"--thread={thread_id}", said=ASKED.encode())
-    with sqlite3.connect(cli.folder / "holdfast.db") as database:
-        database.execute("DELETE FROM holdfast_messages WHERE thread_id = 'b' AND seq = 1")
-    database.close()
-    code, out, err = cli("approvals", "list")
-    assert (code, "thread a" in out) == (0, True)
-    assert "Thread 'b' is damaged" in err
-    assert "Thread 'b' is damaged" in cli.refused("chat", "--thread=b", said=b"Hello", code=1)
 
 
 # --- what is broken, and defects

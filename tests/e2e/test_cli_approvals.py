@@ -1,0 +1,119 @@
+"""`holdfast approvals`: what waits, over all conversations, and what becomes of it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+import pytest
+
+from checkpoints import open_checkpointer
+from graph.tools import Shop
+from tests.e2e.cli_kit import Cli
+from tests.stub_openai import KEY, refuses, says, stub_openai
+
+ASKED = "Please refund order 1001."
+
+
+def test_every_decision_is_taken_wherever_conversations_live(cli: Cli, shared_url: str) -> None:
+    at = f"--database={shared_url}"
+    requests = "Refund order 1001. Refund order 1002. Refund order 1003. Refund order 1004."
+    assert cli("chat", "--thread=ada-1", at, said=requests.encode())[0] == 0
+    _, out, _ = cli("approvals", "list", at, "--json")
+    approve, edit, reject, respond = (item["interrupt_id"] for item in json.loads(out))
+    assert cli("approvals", "approve", approve, at)[0] == 0
+    assert cli("approvals", "edit", edit, '--args={"order_id": 1005}', at)[0] == 0
+    assert cli("approvals", "reject", reject, at)[0] == 0
+    code, out, _ = cli("approvals", "respond", respond, "--message=Done by hand.", at, "--json")
+    assert (code, json.loads(out)["waiting"]) == (0, [])
+    assert Shop(cli.folder / "shop.db").count("refunds") == 2
+    with open_checkpointer(shared_url) as saver:
+        assert saver.paused(10) == []
+
+
+def test_an_id_may_be_shortened_while_it_is_clear_which_call_is_meant(cli: Cli) -> None:
+    for thread_id, text in [("a", "Refund order 1001. Refund order 1002."), ("b", "Refund order 1003.")]:
+        assert cli("chat", f"--thread={thread_id}", said=text.encode())[0] == 0
+    _, out, _ = cli("approvals", "list", "--json")
+    ids = {item["args"]["order_id"]: item["interrupt_id"] for item in json.loads(out)}
+    assert list(ids) == [1003, 1001, 1002]
+    assert "Which call is meant? Give more of its id, or --thread" in cli.refused("approvals", "approve")
+    assert "Which call is meant?" in cli.refused("approvals", "approve", "--thread=a")
+    assert "No call waits under 'nonsense'" in cli.refused("approvals", "approve", "nonsense")
+    assert "No call waits under" in cli.refused("approvals", "approve", ids[1003], "--thread=a")
+
+    code, out, err = cli("approvals", "show", ids[1003][:10])
+    assert (code, err) == (0, "")
+    assert "you    Refund order 1003." in out
+    assert f"holdfast approvals approve {ids[1003][:8]}" in out
+
+    code, _, err = cli("approvals", "reject", ids[1001][:10], "--reason=Too late")
+    assert code == 0
+    assert "Waits for a person: Refund order 1002 in full?" in err
+    assert "order_id" in cli.refused("approvals", "edit", ids[1002], '--args={"order_id": "blue"}')
+    code, out, _ = cli("approvals", "edit", "--thread=a", '--args={"order_id": 1004}', "--json")
+    assert (code, json.loads(out)["decision"], json.loads(out)["waiting"]) == (0, "edit", [])
+    assert "answered or closed already" in cli.refused("approvals", "approve", ids[1002])
+    code, out, _ = cli("approvals", "respond", "--message=Done by hand.")
+    assert (code, "Done by hand." in out) == (0, True)
+    assert Shop(cli.folder / "shop.db").count("refunds") == 1
+    assert cli("approvals", "list")[1] == "Nothing waits for a person.\n"
+
+
+def test_looking_needs_no_key(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli("chat", said=ASKED.encode())
+    monkeypatch.setenv("HOLDFAST_MODEL", "openai:gpt-5")
+    assert cli("approvals", "list")[0] == cli("approvals", "show")[0] == 0
+    assert "OPENAI_API_KEY" in cli.refused("approvals", "approve")
+    monkeypatch.delenv("HOLDFAST_MODEL")
+    assert cli("approvals", "approve")[0] == 0
+
+
+def test_a_decision_is_kept_when_the_model_fails_after_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli("chat", "--thread=ada-1", said=ASKED.encode())
+    with stub_openai(refuses(429), says("It is refunded.")) as endpoint:
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
+        monkeypatch.setenv("HOLDFAST_MODEL_RETRIES", "0")
+        line = cli.refused("approvals", "approve", "--model=openai:gpt-stub", code=1)
+        assert "takes no more requests for now (429)" in line
+        assert line.endswith(
+            "The decision is kept. To go on: holdfast chat --thread ada-1 --retry --model openai:gpt-stub"
+        )
+        assert KEY not in line
+        assert "Nothing waits now" in cli.refused("approvals", "approve", "--model=offline")
+        code, out, _ = cli("chat", "--thread=ada-1", "--retry", "--model=openai:gpt-stub")
+        assert (code, out) == (0, "It is refunded.\n")
+    assert Shop(cli.folder / "shop.db").count("refunds") == 1
+
+
+def test_a_line_from_a_pipe_closes_what_waited_and_says_so(cli: Cli) -> None:
+    cli("chat", "--thread=ada-1", said=ASKED.encode())
+    code, _, err = cli("chat", "--thread=ada-1", said=b"What is my name?")
+    assert code == 0
+    assert err.splitlines()[-1] == "Nobody decided, so it is closed as not run: Refund order 1001 in full"
+    assert cli("approvals", "list")[1] == "Nothing waits for a person.\n"
+
+
+def test_who_decides_is_not_whose_conversation_it_is(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: "grace")
+    cli("chat", "--thread=ada-1", "--user=ada", said=ASKED.encode())
+    cli("approvals", "approve")
+    with open_checkpointer("sqlite:///holdfast.db") as saver:
+        found = saver.get_tuple({"configurable": {"thread_id": "ada-1"}})
+    assert found is not None
+    assert found.metadata.get("user_id") == "ada"
+    [decided] = [m for m in found.checkpoint["channel_values"]["messages"] if getattr(m, "name", "") == "refund_order"]
+    assert decided.additional_kwargs["approval"]["by"] == "grace"
+
+
+def test_one_damaged_thread_does_not_hide_the_others(cli: Cli) -> None:
+    for thread_id in ("a", "b"):
+        cli("chat", f"--thread={thread_id}", said=ASKED.encode())
+    with sqlite3.connect(cli.folder / "holdfast.db") as database:
+        database.execute("DELETE FROM holdfast_messages WHERE thread_id = 'b' AND seq = 1")
+    database.close()
+    code, out, err = cli("approvals", "list")
+    assert (code, "thread a" in out) == (0, True)
+    assert "Thread 'b' is damaged" in err
+    assert "Thread 'b' is damaged" in cli.refused("chat", "--thread=b", said=b"Hello", code=1)
