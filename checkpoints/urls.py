@@ -144,5 +144,6 @@ def _postgres(url: str) -> PostgresURL:
 
 
 def _shorten(url: str) -> str:
-    """Enough of `url` to recognise it, and too little to hold a password."""
-    return url if len(url) <= 12 else url[:8] + "…"
+    """Enough of `url` to recognise it, and too little to hold a password, which stands behind a colon."""
+    shown = url.partition(":")[0][:12]
+    return shown if shown == url else shown[:8] + "…"

@@ -102,3 +102,10 @@ def test_a_password_of_one_letter_spoils_no_words() -> None:
     location = parse("postgresql://ada:p@host/db")
     assert isinstance(location, PostgresURL)
     assert location.hide("the password p is not accepted") == "the password *** is not accepted"
+
+
+@pytest.mark.parametrize("url", ["ada:hunter2@db/chat", "a:hunter2", "postgresql:ada:hunter2@db"])
+def test_no_letter_of_a_password_is_shown_of_what_is_no_url(url: str) -> None:
+    with pytest.raises(InvalidURL) as raised:
+        parse(url)
+    assert "hu" not in str(raised.value)
