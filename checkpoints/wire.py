@@ -160,13 +160,14 @@ class Packing:
 
     def _pack(self, value: Any) -> bytes:
         options = _OPTIONS | (ormsgpack.OPT_PASSTHROUGH_TUPLE if self._keep_tuples else 0)
+        escaped = self._escape  # now: a part of the value may turn it on while the whole is packed
         try:
-            return ormsgpack.packb(_escaped(value) if self._escape else value, default=self._default, option=options)
+            return ormsgpack.packb(_escaped(value) if escaped else value, default=self._default, option=options)
         except TypeError as error:
             # ormsgpack drops the exception of a hook; ours is the one that says what is wrong.
             if self._error is not None:
                 raise self._error from None
-            if "surrogates" not in str(error) or self._escape:
+            if "surrogates" not in str(error) or escaped:
                 raise NotStorable(f"A value cannot be saved: {error}.") from error
         self._escape = True
         return self._pack(value)

@@ -21,7 +21,7 @@ def programs() -> list[str]:
 def test_the_programs_of_the_readme_run_as_they_stand(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(HOUSE)}
     printed = []
-    for number, program in enumerate(programs()):
+    for number, program in enumerate([*programs(), *programs()]):  # and again, as people do
         script = tmp_path / f"program_{number}.py"
         script.write_text(program, "utf-8")
         done = subprocess.run(
@@ -36,10 +36,16 @@ def test_the_programs_of_the_readme_run_as_they_stand(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         printed.append(done.stdout.splitlines())
 
-    assert printed[0] == ["4"]
-    assert printed[1][0] == "refund_order {'order_id': 1001}"
-    assert "refunded" in printed[1][1]
-    assert printed[2] == []
+    one_line, agent, own, *again = printed
+    assert (one_line, again[0]) == (["4"], ["8"])
+    assert agent == [
+        "I ask for the refund of order 1001.",
+        "Refund order 1001 in full refund_order {'order_id': 1001}",
+        "Order 1001 is refunded: 49.00 EUR go back to Ada.",
+        "Your name is Ada.",
+    ]
+    assert again[1][-1] == agent[-1]
+    assert own == again[2] == []
 
 
 def test_the_commands_of_the_readme_are_there() -> None:

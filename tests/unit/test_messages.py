@@ -256,3 +256,8 @@ def test_the_texts_of_blocks_can_be_searched() -> None:
     content: list[Any] = ["one ", {"type": "image", "url": "u"}, {"type": "text", "text": "two"}]
     assert row_of(HumanMessage(content)).content == "one two"
     assert row_of(HumanMessage([{"type": "image", "url": "u"}])).content is None
+
+
+def test_half_characters_inside_and_outside_of_a_tuple_are_kept() -> None:
+    message = ToolMessage("\ud800", tool_call_id="call_0", artifact=("\ud800", {"a": ["\udfff"]}))
+    assert exact(again(message)) == exact(message)

@@ -1,0 +1,85 @@
+"""A full disk, by way of Python, the command line and the server: a clear error, and what was acknowledged stays.
+
+A limit on the size of files stands for the full disk: SQLite's writes fail in the same place, and no rights are needed.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from checkpoints import open_checkpointer
+from graph import Conversation, build_graph
+from tests.contract.kit import change
+from tests.e2e.serving import clean_environment, last_words, served
+
+LIMIT = "ulimit -f 4000"  # in units of 512 bytes or of 1,024, as the shell has it
+LONG = "x" * 40_000
+
+TALK = """
+from checkpoints import HoldfastError, open_checkpointer
+from graph import Conversation, build_graph
+
+with open_checkpointer("sqlite:///holdfast.db") as saver:
+    ada = Conversation(build_graph(checkpointer=saver), "ada-1")
+    for number in range(100):
+        try:
+            ada.send(f"{number} " + "x" * 40_000)
+        except HoldfastError as error:
+            print(type(error).__name__, error)
+            break
+        print(number)
+"""
+
+
+def on_a_full_disk(folder: Path, *command: str, said: str = "") -> subprocess.CompletedProcess[str]:
+    shell = ["/bin/sh", "-c", f'{LIMIT}; exec "$@"', "sh", *command]
+    return subprocess.run(
+        shell, cwd=folder, env=clean_environment(), input=said, text=True, capture_output=True, timeout=50, check=False
+    )
+
+
+def goes_on(folder: Path, thread_id: str, kept: list[str]) -> None:
+    """With room on the disk again the thread has what was acknowledged, and goes on."""
+    with open_checkpointer(f"sqlite:///{folder}/holdfast.db") as saver:
+        # The lease could not be given back without room on the disk; this is what 15 seconds do.
+        change(saver, "DELETE FROM holdfast_leases")
+        ada = Conversation(build_graph(checkpointer=saver), thread_id)
+        said = [message.text.split()[0] for message in ada.history() if message.type == "human"]
+        assert said[: len(kept)] == kept
+        ada.send("Hello")
+        assert ada.history()[-1].type == "ai"
+
+
+def test_from_python(tmp_path: Path) -> None:
+    done = on_a_full_disk(tmp_path, sys.executable, "-c", TALK)
+    assert (done.returncode, done.stderr) == (0, "")
+    *acknowledged, error = done.stdout.splitlines()
+    assert acknowledged, "the limit is below an empty database"
+    assert "DatabaseUnavailable The SQLite database" in error
+    assert "Nothing of this step was saved. Look for space on its disk" in error
+    goes_on(tmp_path, "ada-1", acknowledged)
+
+
+def test_on_the_command_line(tmp_path: Path) -> None:
+    lines = "".join(f"{number} {LONG}\n" for number in range(100))
+    chat = [sys.executable, "-m", "app.cli", "chat", "--thread", "ada-1"]
+    done = on_a_full_disk(tmp_path, *chat, said=lines)
+    assert done.returncode == 1
+    assert "Look for space on its disk" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    goes_on(tmp_path, "ada-1", ["0"])
+
+
+def test_on_the_server(tmp_path: Path) -> None:
+    limited = ["/bin/sh", "-c", f'{LIMIT}; exec "$@"', "sh", sys.executable, "-m", "app.cli", "serve"]
+    with served(tmp_path, limited) as server:
+        thread_id = server.client.threads.create()["thread_id"]
+        acknowledged: list[str] = []
+        while "__error__" not in (state := server.say(thread_id, f"{len(acknowledged)} {LONG * 4}")):
+            last_words(state)
+            acknowledged.append(str(len(acknowledged)))
+        assert state["__error__"]["error"] == "DatabaseUnavailable"
+        assert "Look for space on its disk" in state["__error__"]["message"]
+    goes_on(tmp_path, thread_id, acknowledged)
