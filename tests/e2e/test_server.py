@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
-import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ import httpx
 import pytest
 from langgraph_sdk.errors import ConflictError, NotFoundError
 
-from app import compose, settings
+from app import cli, compose, settings
 from checkpoints import open_checkpointer
 from graph import Conversation
 from graph.tools import Shop
@@ -67,15 +67,28 @@ def at_once(function: Callable[[T], U], *arguments: T) -> list[U]:
 
 
 def test_threads_pauses_and_owners_outlive_the_server(shared_url: str, tmp_path: Path) -> None:
-    with served(tmp_path, HOLDFAST_DATABASE=shared_url) as server:
+    # And it connects to nobody outside: a key alone, without a word that traces are wanted, sends nothing out.
+    log, watch, scratch = tmp_path / "log", Path(__file__).parent / "watch", tmp_path / "scratch"
+    scratch.mkdir()
+    environment = {
+        "HOLDFAST_DATABASE": shared_url,
+        "PYTHONPATH": f"{watch}:{HOUSE}",
+        "WATCH_LOG": str(log),
+        "LANGSMITH_API_KEY": "not-a-key",
+        "TMPDIR": str(scratch),
+    }
+    with served(tmp_path, **environment) as server:
         assert "serves agent on http://127.0.0.1" in server.said
         thread_id = new_thread(server, owner="ada")
         state = server.say(thread_id, REFUND, config={"configurable": {"user_id": "ada"}})
         [pause] = state["__interrupt__"]
         before = server.client.threads.get(thread_id)
+        [private] = scratch.glob("holdfast-serve-*")
+        assert private.stat().st_mode & 0o077 == 0
         assert server.stop() == 0
+    assert list(scratch.iterdir()) == []
 
-    with served(tmp_path, HOLDFAST_DATABASE=shared_url) as server:
+    with served(tmp_path, **environment) as server:
         [after] = server.client.threads.search(status="interrupted")
         assert after["thread_id"] == thread_id
         assert before["metadata"].items() <= after["metadata"].items()
@@ -89,16 +102,17 @@ def test_threads_pauses_and_owners_outlive_the_server(shared_url: str, tmp_path:
         assert last_words(server.say(thread_id, "What is my name?")) == "Your name is Ada."
         assert server.client.threads.get(thread_id)["status"] == "idle"
         assert server.stop() == 0
+
     assert Shop(tmp_path / "shop.db").count("refunds") == 1
-
-
-def test_it_leaves_nothing_behind_but_the_database(tmp_path: Path) -> None:
-    with served(tmp_path, TMPDIR=str(tmp_path)) as server:
-        server.say(new_thread(server), "Hello")
-        [private] = tmp_path.glob("holdfast-serve-*")
-        assert private.stat().st_mode & 0o077 == 0
-        assert server.stop() == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"holdfast.db"}
+    # Nothing is left but what was asked for.
+    assert {path.name.partition(".db")[0] for path in tmp_path.iterdir()} <= {"holdfast", "shop", "log", "scratch"}
+    called = log.read_text().splitlines()
+    assert called  # the port was looked up
+    assert [
+        whom
+        for whom in called
+        if not any(here in whom for here in ("127.0.0.1", "localhost", str(shared_url).partition("host=")[2] or "?"))
+    ] == []
 
 
 def test_langgraph_dev_serves_the_same_and_does_not_begin_old_runs_again(sqlite_url: str, tmp_path: Path) -> None:
@@ -124,44 +138,58 @@ def test_langgraph_dev_serves_the_same_and_does_not_begin_old_runs_again(sqlite_
         assert len([line for line in before if line == "human: Hello"]) == 1
 
 
-def start(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """`holdfast serve` where it cannot: it has to end by itself."""
-    command = [sys.executable, "-m", "app.cli", "serve", *options]
-    return subprocess.run(
-        command, cwd=folder, env=clean_environment(), text=True, capture_output=True, timeout=20, check=False
-    )
+@pytest.fixture
+def start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """`holdfast serve` in an empty folder, where it cannot: gives its exit code and the one line that it says."""
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ.keys() - clean_environment().keys():
+        monkeypatch.delenv(name)
+
+    def started(*options: str) -> tuple[int, str]:
+        code = cli.main(["serve", *options])
+        out, err = capsys.readouterr()
+        [line] = err.splitlines()
+        assert (out, list(tmp_path.glob("*.db"))) == ("", [])
+        return code, line
+
+    return started
 
 
-def test_a_port_that_is_taken_is_refused(tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_refused(start: Callable[..., tuple[int, str]]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        refused = start(tmp_path, "--port", str(port))
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert f"Cannot listen on 127.0.0.1, port {port}: Address already in use." in refused.stderr
-    assert list(tmp_path.iterdir()) == []
+        code, line = start("--port", str(port))
+    assert (code, f"Cannot listen on 127.0.0.1, port {port}: Address already in use." in line) == (2, True), line
 
 
-def test_a_database_that_does_not_answer_is_one_line_before_anything_is_served(tmp_path: Path) -> None:
+def test_a_database_that_does_not_answer_is_one_line_before_anything_is_served(
+    start: Callable[..., tuple[int, str]],
+) -> None:
     url = "postgresql://ada:xk2SECRET@127.0.0.1:1/none"
-    refused = start(tmp_path, "--port", str(free_port()), "--database", url)
-    assert (refused.returncode, refused.stdout) == (1, "")
-    [line] = refused.stderr.splitlines()
+    code, line = start("--port", str(free_port()), "--database", url)
+    assert code == 1
     assert "Cannot open the PostgreSQL database postgresql://ada:***@127.0.0.1:1/none" in line
     assert "xk2SECRET" not in line
 
 
-def test_what_cannot_be_served_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "empty.json").write_text("{}")
-    for options, words in [
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
         (["--config", "missing.json"], "Cannot read missing.json"),
         (["--config", "empty.json"], "names no graph"),
-        (["--model", "openai:gpt-stub"], "needs an API key"),
+        (["--model", "openai:gpt-stub", "--database", "memory://"], "needs an API key"),
         (["--workers", "none"], "Invalid value for '--workers'"),
-    ]:
-        refused = start(tmp_path, "--port", str(free_port()), *options)
-        assert (refused.returncode, refused.stdout) == (2, "")
-        [line] = refused.stderr.splitlines()
-        assert words in line
+    ],
+)
+def test_what_cannot_be_served_is_one_line(
+    start: Callable[..., tuple[int, str]], tmp_path: Path, options: list[str], words: str
+) -> None:
+    (tmp_path / "empty.json").write_text("{}")
+    code, line = start("--port", str(free_port()), *options)
+    assert code == 2
+    assert words in line
 
 
 # --- beside other ways in
@@ -289,18 +317,3 @@ def test_a_model_that_fails_is_a_clear_error_and_the_message_is_kept(tmp_path: P
         assert last_words(server.say(threads[0], "Fly!")) == "I could not."
         assert [line.partition(":")[0] for line in said(server, threads[0])].count("tool") == 2
         assert KEY not in str(errors) + server.said
-
-
-# --- what it does to the world
-
-
-def test_it_opens_no_connection_but_on_this_machine(tmp_path: Path) -> None:
-    log, watch = tmp_path / "log", Path(__file__).parent / "watch"
-    # A key alone, without a word that traces are wanted, sends nothing out.
-    environment = {"PYTHONPATH": f"{watch}:{HOUSE}", "WATCH_LOG": str(log), "LANGSMITH_API_KEY": "not-a-key"}
-    with served(tmp_path, **environment) as server:
-        last_words(server.say(new_thread(server), "Hello"))
-        assert server.stop() == 0  # and what is sent in the background has been sent
-    made = log.read_text().splitlines()
-    assert made  # the port was looked up
-    assert [whom for whom in made if "127.0.0.1" not in whom and "localhost" not in whom] == []
