@@ -31,7 +31,7 @@ serve: $(STAMP) ## LangGraph's server with the agent, on http://127.0.0.1:2024 a
 	@$(BIN)/holdfast serve
 
 test: $(STAMP) ## the fast suite: memory, a SQLite file, a real PostgreSQL
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -q
+	@$(BIN)/python -m pytest -n 3 --dist worksteal -q # three on two cores: some wait for what they have started
 
 bench: $(STAMP) ## one long conversation with each checkpointer, side by side
 	@$(BIN)/python -W ignore -m bench

@@ -10,6 +10,9 @@ from langchain_core.tools import ToolException
 from graph import approval_policy
 from graph.tools import Shop, shop_tools
 
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["graph.tools"])
+
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
@@ -21,7 +24,7 @@ def orders_in(path: Path) -> int:
 
 
 def test_many_processes_may_open_a_new_shop_at_once(shop: Shop) -> None:
-    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(4, mp_context=_CONTEXT) as pool:
         assert list(pool.map(orders_in, [shop.path] * 8)) == [5] * 8
 
 
