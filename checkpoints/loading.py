@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -11,9 +11,9 @@ from langgraph.checkpoint.base import Checkpoint, PendingWrite, writes_sort_key
 
 from checkpoints import ranges
 from checkpoints.errors import DamagedThread, NotStorable, TypeNotAllowed
-from checkpoints.memory import Known, fingerprint
+from checkpoints.memory import Known, Template, fingerprint
 from checkpoints.messages import MessageRow, decode, digest
-from checkpoints.placing import is_settled
+from checkpoints.placing import UNSETTLED, rank
 from checkpoints.port import (
     Backend,
     CheckpointKey,
@@ -25,7 +25,7 @@ from checkpoints.port import (
     write_place,
 )
 from checkpoints.store import Store
-from checkpoints.values import Attachable
+from checkpoints.values import Attachable, Make
 from checkpoints.wire import Types
 
 
@@ -46,6 +46,7 @@ def find(transaction: Transaction, store: Store, wanted: Wanted) -> list[Opened]
     """
     opened: list[tuple[StoredCheckpoint, list[Attachable], list[Attachable]]] = []
     needed: dict[str, set[int]] = {}
+    templates: dict[str, Mapping[int, Template]] = {}
     for found in store.backend.find(transaction, wanted):
         writes = sorted(found.writes, key=lambda write: writes_sort_key(write.task_path, write.task_id, write.idx))
         stored = found._replace(writes=writes)
@@ -64,12 +65,16 @@ def find(transaction: Transaction, store: Store, wanted: Wanted) -> list[Opened]
             for write in writes
         ]
         opened.append((stored, values, pending))
+        if (known := templates.get(stored.thread_id)) is None:
+            known = templates[stored.thread_id] = store.memory.templates(stored.thread_id, stored.generation)
         seqs = needed.setdefault(stored.thread_id, set())
         for part in (*values, *pending):
             for refs in part.lists:
-                seqs.update(map(abs, refs))
+                seqs.update(abs(ref) for ref in refs if ref not in known)
     rows = {
-        thread_id: MessageRows(thread_id, _load_rows(transaction, store.backend, thread_id, seqs), store)
+        thread_id: MessageRows(
+            thread_id, _load_rows(transaction, store.backend, thread_id, seqs), templates[thread_id], store
+        )
         for thread_id, seqs in needed.items()
     }
     return [Opened(stored, values, pending, rows[stored.thread_id]) for stored, values, pending in opened]
@@ -78,21 +83,58 @@ def find(transaction: Transaction, store: Store, wanted: Wanted) -> list[Opened]
 class MessageRows:
     """The message rows of a thread, from which any number of fresh message objects can be made."""
 
-    def __init__(self, thread_id: str, rows: Mapping[int, Row], store: Store) -> None:
+    def __init__(
+        self, thread_id: str, rows: Mapping[int, Row], templates: Mapping[int, Template], store: Store
+    ) -> None:
+        self.learned: dict[int, Template] = {}
+        """What was made of rows and can be made again without them, by reference."""
         self._thread_id = thread_id
         self._stored = rows
         self._opened: dict[int, MessageRow] = {}
+        self._templates = templates
         self._types = store.types
         self._sealer = store.sealer
         self._key = store.sealer.digest_key(thread_id)
 
-    def make(self, ref: int) -> BaseMessage:
-        """A new message object for a reference (see `ranges`).
+    def make(self, refs: Iterable[int]) -> list[BaseMessage]:
+        """A new message object for each reference (see `ranges`).
 
         Raises:
-            DamagedThread: the row is missing, or is not what was saved.
-            NotStorable: a type within the message is not allowed or is gone.
+            DamagedThread: a row is missing, or is not what was saved.
+            NotStorable: a type within a message is not allowed or is gone.
         """
+        return [
+            template.make() if (template := self._templates.get(ref)) is not None else self._decoded(ref)
+            for ref in refs
+        ]
+
+    def make_known(self, refs: Iterable[int], ns: str) -> tuple[list[BaseMessage], list[Known]]:
+        """As `make`, with what to remember of the messages, before anyone else has seen them."""
+        messages: list[BaseMessage] = []
+        known: list[Known] = []
+        lowest = rank(ns, "")
+        for ref in refs:
+            template = self._templates.get(ref) or self.learned.get(ref)
+            message = self._decoded(ref) if template is None else template.make()
+            messages.append(message)
+            if template is None:
+                template = self._learn(ref, message)
+            if template is not None:
+                known.append(Known(message, template.fingerprint, ref, template.rank <= lowest))
+        return messages, known
+
+    def _learn(self, ref: int, message: BaseMessage) -> Template | None:
+        """What can be known of a message that was made of its row."""
+        mark = fingerprint(message)
+        if mark is None:
+            return None
+        row_ns, channel, committed, redacted, *_ = self._stored[abs(ref)]
+        template = Template(type(message), mark, rank(row_ns, channel) if committed else UNSETTLED)
+        if committed and not redacted:
+            self.learned[ref] = template
+        return template
+
+    def _decoded(self, ref: int) -> BaseMessage:
         row = self._row(abs(ref))
         try:
             return decode(row, self._types, with_id=ref > 0)
@@ -100,14 +142,6 @@ class MessageRows:
             raise
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise DamagedThread(self._thread_id, f"message row {abs(ref)} cannot be read ({error})") from error
-
-    def known(self, ref: int, message: BaseMessage, ns: str) -> Known | None:
-        """What to remember of a message that `make` made, before anyone else has seen it."""
-        mark = fingerprint(message)
-        if mark is None:
-            return None
-        row_ns, channel, committed, *_ = self._stored[abs(ref)]
-        return Known(message, mark, abs(ref), ref > 0, is_settled(ns, row_ns, channel, committed=bool(committed)))
 
     def _row(self, seq: int) -> MessageRow:
         """The row as it was saved, opened and checked when it is first needed."""
@@ -143,11 +177,10 @@ def attach(opened: Opened, store: Store, *, with_known: bool = False) -> Attache
     stored, parts, pending, rows = opened
     known: list[Known] = []
 
-    def make_known(ref: int) -> BaseMessage:
-        message = rows.make(ref)
-        if (entry := rows.known(ref, message, stored.ns)) is not None:
-            known.append(entry)
-        return message
+    def make_known(refs: Iterable[int]) -> list[BaseMessage]:
+        messages, entries = rows.make_known(refs, stored.ns)
+        known.extend(entries)
+        return messages
 
     make = make_known if with_known else rows.make
     values = {part.channel: _attach(stored, part, make, store.types) for part in parts if not part.is_empty}
@@ -166,7 +199,7 @@ def _open(store: Store, stored: StoredCheckpoint, place: str, value: StoredValue
         )
 
 
-def _attach(stored: StoredCheckpoint, part: Attachable, make: Callable[[int], BaseMessage], types: Types) -> Any:
+def _attach(stored: StoredCheckpoint, part: Attachable, make: Make, types: Types) -> Any:
     with _explained(stored, part.channel):
         return part.attach(make, types)
 

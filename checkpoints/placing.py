@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from checkpoints.memory import Known
+from checkpoints.memory import Known, Template
 from checkpoints.messages import MessageRow
 from checkpoints.port import Row
 from checkpoints.values import Draft, MessageList
@@ -49,6 +49,8 @@ class Placement:
     new_rows: list[NewRow] = field(default_factory=list)
     settled_rows: list[dict[str, Any]] = field(default_factory=list)
     """Parameters of `settle_row`."""
+    settled_known: list[Known] = field(default_factory=list)
+    """Those of them that were known, as they are afterwards."""
 
 
 def place(lists: Iterable[MessageList], found: Mapping[bytes, Sequence[Row]], next_seq: int, home: Home) -> Placement:
@@ -73,35 +75,44 @@ def place(lists: Iterable[MessageList], found: Mapping[bytes, Sequence[Row]], ne
     candidates: defaultdict[bytes, list[Found]] = defaultdict(list)
     for digest, rows in found.items():
         candidates[digest] = [Found(seq, id_, ns, channel, bool(done)) for seq, id_, ns, channel, done in sorted(rows)]
-    for channel, drafts in lists:
-        taken: set[int] = set()
-        for draft in drafts:
-            if draft.row is None:
-                _settle_known(draft, channel, home, placement)
-            elif not draft.seq:
-                _place_one(draft, channel, candidates[draft.row.digest], taken, home, placement)
-            taken.add(draft.seq)
+    settled: set[int] = set()
+    for channel, messages in lists:
+        taken: set[int] | None = None
+        for message in messages:
+            if isinstance(message, Known):
+                if not message.settled and home.checkpoint_id is not None and message.ref not in settled:
+                    _settle_known(message, channel, home, placement)
+                    settled.add(message.ref)
+            elif not message.ref:
+                if taken is None:
+                    taken = {abs(other.ref) for other in messages}
+                _place_one(message, channel, candidates[message.row.digest], taken, home, placement)
+                taken.add(abs(message.ref))
     return placement
 
 
-def learned(drafts: Iterable[Draft]) -> list[Known]:
+def learned(drafts: Iterable[Draft], placement: Placement, ns: str) -> tuple[list[Known], dict[int, Template]]:
     """What to remember after the save is committed."""
-    return [
-        Known(draft.message, draft.fingerprint, draft.seq, draft.has_id, draft.settled)
-        for draft in drafts
-        if draft.fingerprint is not None and draft.seq
-    ]
+    known = list(placement.settled_known)
+    templates: dict[int, Template] = {}
+    for draft in drafts:
+        if draft.fingerprint is None or not draft.ref:
+            continue
+        known.append(Known(draft.message, draft.fingerprint, draft.ref, draft.settled))
+        if draft.settled:
+            # The rank is not above this; where it is below, somebody may look at the row once more than needed.
+            templates[draft.ref] = Template(type(draft.message), draft.fingerprint, rank(ns, ""))
+    return known, templates
 
 
 def is_settled(ns: str, row_ns: str, row_channel: str, *, committed: bool) -> bool:
     """Whether a row need not be touched when a checkpoint of namespace `ns` has it."""
-    return committed and _rank(row_ns, row_channel) <= _rank(ns, "")
+    return committed and rank(row_ns, row_channel) <= rank(ns, "")
 
 
 def _place_one(
     draft: Draft, channel: str, candidates: list[Found], taken: set[int], home: Home, placement: Placement
 ) -> None:
-    assert draft.row is not None  # noqa: S101 - the caller has looked
     match = _choose(candidates, draft.row.message_id, taken, said=home.checkpoint_id is not None)
     if match is None:
         match = Found(
@@ -111,7 +122,7 @@ def _place_one(
         candidates.append(match)
         placement.new_rows.append(NewRow(match.seq, channel, draft.row))
     elif _changes(match, draft.row.message_id, channel, home):
-        if _rank(home.ns, channel) < _rank(match.ns, match.channel):
+        if rank(home.ns, channel) < rank(match.ns, match.channel):
             match.ns, match.channel = home.ns, channel
         match.message_id = match.message_id or draft.row.message_id
         match.committed = match.committed or home.checkpoint_id is not None
@@ -124,15 +135,15 @@ def _place_one(
                 "channel": match.channel,
             }
         )
-    draft.seq = match.seq
+    draft.ref = match.seq if draft.row.message_id is not None else -match.seq
     draft.settled = is_settled(home.ns, match.ns, match.channel, committed=match.committed)
 
 
-def _settle_known(draft: Draft, channel: str, home: Home, placement: Placement) -> None:
-    if draft.settled or home.checkpoint_id is None:
-        return
-    placement.settled_rows.append({"seq": draft.seq, **home._asdict(), "message_id": None, "channel": channel})
-    draft.settled = is_settled(home.ns, home.ns, channel, committed=True)
+def _settle_known(known: Known, channel: str, home: Home, placement: Placement) -> None:
+    place = {"seq": abs(known.ref), **home._asdict(), "message_id": None, "channel": channel}
+    placement.settled_rows.append(place)
+    if is_settled(home.ns, home.ns, channel, committed=True):
+        placement.settled_known.append(known._replace(settled=True))
 
 
 def _choose(candidates: list[Found], message_id: str | None, taken: set[int], *, said: bool) -> Found | None:
@@ -152,10 +163,14 @@ def _changes(row: Found, message_id: str | None, channel: str, home: Home) -> bo
     return (
         (message_id is not None and row.message_id is None)
         or (home.checkpoint_id is not None and not row.committed)
-        or _rank(home.ns, channel) < _rank(row.ns, row.channel)
+        or rank(home.ns, channel) < rank(row.ns, row.channel)
     )
 
 
-def _rank(ns: str, channel: str) -> tuple[bool, bool]:
+UNSETTLED: Final = (True, True)
+"""Of a row that is not part of a checkpoint: above all others."""
+
+
+def rank(ns: str, channel: str) -> tuple[bool, bool]:
     """The lower, the more a row belongs there: the root before subgraphs, the state before LangGraph's own channels."""
     return ns != "", channel.startswith("__")

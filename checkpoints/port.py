@@ -77,6 +77,8 @@ class StoredCheckpoint(NamedTuple):
     values: list[StoredValue]
     metadata: dict[str, Any]
     writes: list[StoredWrite]
+    generation: int | None
+    """Of the thread; `None` if no message of it has a row yet."""
 
 
 class CheckpointKey(NamedTuple):

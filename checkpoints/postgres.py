@@ -204,8 +204,9 @@ class PostgresBackend:
                 [StoredValue(*value) for value in zip(*(column or [] for column in columns[:3]), strict=True)],
                 metadata,
                 [StoredWrite(*write) for write in zip(*(column or [] for column in columns[3:]), strict=True)],
+                generation,
             )
-            for thread_id, ns, checkpoint_id, parent_id, document, metadata, *columns in found
+            for thread_id, ns, checkpoint_id, parent_id, document, metadata, generation, *columns in found
         ]
 
     def save_checkpoint(

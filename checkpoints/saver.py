@@ -121,15 +121,16 @@ class HoldfastSaver(BaseCheckpointSaver[str]):
         loads_head = not checkpoint_id and ns == ""
         with self._backend.reading() as transaction:
             found = loading.find(transaction, self._store, wanted)
-            generation = None
-            if not checkpoint_id:
+            if not found and loads_head:
+                # Deleted, perhaps: then the row that is left says which generation it was.
                 [rows] = transaction.run([(self._backend.sql["thread"], {"thread_id": str(thread)})])
                 generation = rows[0][0] if rows else None
-        if not found:
-            if loads_head:
                 config["configurable"]["thread_id"] = guard.LoadedThread(str(thread), None, generation)
+        if not found:
             return None
         [opened] = found
+        # Of an older checkpoint nothing is remembered: a run that is sent there is rare.
+        generation = None if checkpoint_id else opened.stored.generation
         attached = loading.attach(opened, self._store, with_known=generation is not None)
         guard.move_clock_past(opened.stored.checkpoint_id)
         if loads_head:
@@ -137,7 +138,7 @@ class HoldfastSaver(BaseCheckpointSaver[str]):
         elif checkpoint_id:
             thread = str(thread)
         if generation is not None:  # else it is a conversation of the stock saver, and has no rows yet
-            self._store.memory.learn(str(thread), ns, generation, attached.known, replace=True)
+            self._store.memory.loaded(str(thread), ns, generation, attached.known, opened.rows.learned)
         return self._tuple(opened, attached, thread)
 
     def list(

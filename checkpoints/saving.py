@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from checkpoints import guard
-from checkpoints.placing import Home, NewRow, learned, place
+from checkpoints.placing import Home, NewRow, Placement, learned, place
 from checkpoints.port import Call, Row, StoredValue, Transaction
 from checkpoints.store import Store
 from checkpoints.values import Detached, Detacher
@@ -58,18 +58,15 @@ class Save:
         key = self.store.sealer.digest_key(self.home.thread_id)
         detacher = Detacher(self.store.types, known, key=key)
         detached = [detacher.detach(value.channel, value.value) for value in self.values]
-        digests = {draft.row.digest for draft in detacher.drafts.values() if draft.row is not None}
+        digests = {draft.row.digest for draft in detacher.drafts.values()}
         with self.store.backend.writing() as transaction:
             current, next_seq, found = self._lock(transaction, generation, digests)
             if known and current != generation:
                 raise _Outdated
-            transaction.send(self._calls(detached, found, next_seq))
-        self.store.memory.learn(
-            self.home.thread_id,
-            self.home.ns,
-            current,
-            learned(detacher.drafts.values()),
-        )
+            placement = place([list_ for value in detached for list_ in value.lists], found, next_seq, self.home)
+            transaction.send(self._calls(detached, placement))
+        known, templates = learned(detacher.drafts.values(), placement, self.home.ns)
+        self.store.memory.saved(self.home.thread_id, self.home.ns, current, known, templates)
 
     def _lock(
         self, transaction: Transaction, generation: int | None, digests: set[bytes]
@@ -103,9 +100,8 @@ class Save:
             found.setdefault(digest, []).append(tuple(row))
         return current, next_seq, found
 
-    def _calls(self, detached: Sequence[Detached], found: dict[bytes, list[Row]], next_seq: int) -> list[Call]:
+    def _calls(self, detached: Sequence[Detached], placement: Placement) -> list[Call]:
         sql = self.store.backend.sql
-        placement = place([list_ for value in detached for list_ in value.lists], found, next_seq, self.home)
         touch = {"thread_id": self.home.thread_id, "next_seq": placement.next_seq}
         seal = self.store.sealer.seal_value
         stored = [

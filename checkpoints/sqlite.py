@@ -194,8 +194,9 @@ class SqliteBackend:
                 [StoredValue("", type_, blob)],
                 json.loads(metadata) if metadata is not None else {},
                 [StoredWrite(*row) for row in rows],
+                generation,
             )
-            for (thread_id, ns, checkpoint_id, parent_id, type_, blob, metadata), rows in zip(
+            for (thread_id, ns, checkpoint_id, parent_id, type_, blob, metadata, generation), rows in zip(
                 found, writes, strict=True
             )
         ]

@@ -11,9 +11,9 @@ Bytes without messages are plain msgpack, which the stock savers read; with mess
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 from zlib import crc32
 
 import ormsgpack
@@ -22,7 +22,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from checkpoints import ranges
 from checkpoints.errors import NotStorable
-from checkpoints.memory import Fingerprint, Known, fingerprint
+from checkpoints.memory import Fingerprint, Known, fingerprint, unchanged
 from checkpoints.messages import MessageRow, encode, is_row_class, snapshot
 from checkpoints.wire import FIRST_FREE_CODE, NOT_MINE, Packing, Types, Unpacking
 
@@ -36,33 +36,30 @@ _SPOKEN: Final = FIRST_FREE_CODE + 2  # a message that is not written as an obje
 # well, one by one.
 _DEPTH: Final = 4
 
+Make: TypeAlias = Callable[[Sequence[int]], list[BaseMessage]]
+
 _NUMBER: Final = 4  # bytes of the checksum, and of the length of the ranges
 
 
 @dataclass(slots=True, eq=False)
 class Draft:
-    """A message on its way into the database."""
+    """A message on its way into the database, whose row is not known yet."""
 
     message: BaseMessage
-    has_id: bool
     fingerprint: Fingerprint | None
-    row: MessageRow | None
-    """What to look for and to store; `None` if the row is known."""
-    seq: int = 0
-    """The row, once it is known."""
+    row: MessageRow
+    """What to look for, and to store if it is not there."""
+    ref: int = 0
+    """The row, once it is known (see `ranges`)."""
     settled: bool = False
     """The row already says where it belongs."""
-
-    @property
-    def ref(self) -> int:
-        return self.seq if self.has_id else -self.seq
 
 
 class MessageList(NamedTuple):
     """Messages that stand together in a value."""
 
     channel: str
-    drafts: list[Draft]
+    messages: list[Draft | Known]
 
 
 @dataclass
@@ -78,7 +75,7 @@ class Detached:
         """The type and the bytes to store, when every draft has its row."""
         if self.type != TYPE:
             return self.type, self.body
-        header = ormsgpack.packb([ranges.compress(draft.ref for draft in found.drafts) for found in self.lists])
+        header = ormsgpack.packb([ranges.compress([message.ref for message in found.messages]) for found in self.lists])
         rest = len(header).to_bytes(_NUMBER, "big") + header + self.body
         return TYPE, crc32(rest).to_bytes(_NUMBER, "big") + rest
 
@@ -90,7 +87,8 @@ class ChannelValues(NamedTuple):
 
 
 class Detacher:
-    """Takes the messages out of the values of one save; a message object in several of them is one draft."""
+    """Takes the messages out of the values of one save; a message object in several of them is one draft, and those
+    whose row is known are none."""
 
     def __init__(self, types: Types, known: Mapping[int, Known], *, key: bytes = b"") -> None:
         self.drafts: dict[int, Draft] = {}
@@ -128,22 +126,22 @@ class Detacher:
 
     def _add(self, messages: list[BaseMessage]) -> int:
         """The number that stands for these messages."""
-        drafts = self.drafts
-        self._lists.append(
-            MessageList(self._channel, [drafts.get(id(message)) or self._draft(message) for message in messages])
-        )
+        known, drafts = self._known, self.drafts
+        found: list[Draft | Known] = []
+        for message in messages:
+            entry = known.get(id(message))
+            if entry is None or not unchanged(message, entry.fingerprint):
+                found.append(drafts.get(id(message)) or self._draft(message))
+            else:
+                found.append(entry)
+        self._lists.append(MessageList(self._channel, found))
         return len(self._lists) - 1
 
     def _draft(self, message: BaseMessage) -> Draft:
         mark = fingerprint(message)
-        known = self._known.get(id(message))
-        if known is not None and mark is not None and known.fingerprint == mark:
-            draft = Draft(message, known.has_id, mark, None, known.seq, known.settled)
-        else:
-            row = encode(snapshot(message), self._types, key=self._key)
-            # The fingerprint must be of what is stored: an id that was set in between makes it worthless.
-            mark = mark if mark == fingerprint(message) else None
-            draft = Draft(message, row.message_id is not None, mark, row)
+        row = encode(snapshot(message), self._types, key=self._key)
+        # The fingerprint must be of what is stored: an id that was set in between makes it worthless.
+        draft = Draft(message, mark if mark is not None and unchanged(message, mark) else None, row)
         self.drafts[id(message)] = draft
         return draft
 
@@ -174,11 +172,11 @@ class Attachable:
         """Whether this stands for a channel without a value (the stock PostgresSaver stores such)."""
         return self._type == "empty"
 
-    def attach(self, make: Callable[[int], BaseMessage], types: Types) -> Any:
+    def attach(self, make: Make, types: Types) -> Any:
         """The value.
 
         Args:
-            make: makes a new message object for a reference.
+            make: makes a new message object for each reference.
             types: which types may be loaded.
 
         Raises:
@@ -189,12 +187,12 @@ class Attachable:
         def revive(code: int, data: bytes) -> Any:
             stored = unpacking.unpack(data)
             if code == _LIST:
-                return [make(ref) for ref in self.lists[stored]]
+                return make(self.lists[stored])
             if code == _ONE:
-                return make(self.lists[stored][0])
+                return make(self.lists[stored][:1])[0]
             if code == _SPOKEN:
                 number, shell = stored
-                text = make(self.lists[number][0]).content
+                text = make(self.lists[number][:1])[0].content
                 return {**shell, "content": text} if isinstance(shell, dict) else [*shell, text]
             raise NotStorable(f"Stored data has the extension code {code}, which this version does not know.")
 
@@ -264,7 +262,7 @@ def _mark(value: Any, depth: int = _DEPTH) -> Any:
     if (kind is list or kind is tuple) and value:
         first = type(value[0])
         if is_row_class(first):
-            return _Marked(list(value)) if all(is_row_class(type(item)) for item in value) else value
+            return _Marked(list(value)) if all(map(is_row_class, set(map(type, value)))) else value
         if depth and first in {dict, list, tuple}:
             return [(type(item) in {dict, tuple} and _spoken(item)) or _mark(item, depth - 1) for item in value]
     elif kind is dict and depth:

@@ -65,6 +65,14 @@ def rows(saver: HoldfastSaver, sql: str, **params: Any) -> list[tuple[Any, ...]]
 
 
 def change(saver: HoldfastSaver, sql: str, **params: Any) -> None:
-    """Change the saver's database behind its back."""
+    """Change the saver's database, and let it read it anew, as another process would."""
     with saver._backend.writing() as transaction:
         transaction.run([(Statement("test", sql), params)])
+    forget(saver)
+
+
+def forget(saver: HoldfastSaver) -> None:
+    """Let a checkpointer know no more than one that was just opened."""
+    memory = saver._store.memory
+    for thread_id in list(memory._threads):
+        memory.forget(thread_id)

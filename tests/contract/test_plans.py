@@ -14,7 +14,7 @@ from checkpoints import HoldfastSaver, open_checkpointer
 from checkpoints.port import Call
 from checkpoints.sql import Statement
 from tests.contract.children import put_after
-from tests.contract.kit import change, echo_graph, rows, thread
+from tests.contract.kit import change, echo_graph, forget, rows, thread
 
 MESSAGES = 300
 
@@ -122,6 +122,7 @@ def turn(saver: HoldfastSaver) -> None:
 
 
 def test_no_statement_of_a_turn_walks_through_a_table(full: HoldfastSaver, record: Record) -> None:
+    forget(full)
     calls = record(lambda: turn(full))
 
     names = {statement.name for statement, _ in calls}
@@ -156,6 +157,7 @@ def test_rows_are_found_by_their_digest_and_not_by_their_thread(full: HoldfastSa
 
 
 def test_rows_are_loaded_by_thread_and_seq(full: HoldfastSaver, record: Record) -> None:
+    forget(full)
     calls = [call for call in record(lambda: full.get_tuple(thread())) if call[0].name == "load_rows"]
 
     assert len(calls) == 1, "a conversation is one range"
@@ -175,3 +177,10 @@ def test_the_head_is_the_end_of_an_index_and_nothing_is_sorted(full: HoldfastSav
 
     assert "TEMP B-TREE" not in whole
     assert re.search(r"sqlite_autoindex_checkpoints_1|Index Scan Backward using checkpoints_pkey", whole)
+
+
+def test_what_was_read_once_is_not_read_again(full: HoldfastSaver, record: Record) -> None:
+    turn(full)
+    turn(full)
+    names = [statement.name for statement, _ in record(lambda: full.get_tuple(thread()))]
+    assert [name for name in names if not name.startswith("find_")] == []

@@ -25,7 +25,7 @@ from langgraph.types import Command, Interrupt, Overwrite, Send
 from pydantic import BaseModel, SecretStr
 
 from checkpoints import NotStorable, TypeNotAllowed
-from checkpoints.values import Attachable, Detacher
+from checkpoints.values import Attachable, Detacher, Draft
 from checkpoints.wire import Packing, Types, Unpacking
 from tests.shapes import ALLOWED, Colour, Parcel, Receipt, exact, patient, plain, rich
 
@@ -127,8 +127,9 @@ def test_what_the_stock_serializer_would_lose_is_refused_by_it(value: Any) -> No
 
 def test_bytes_with_messages_are_refused_by_the_stock_serializer() -> None:
     detached = Detacher(TYPES, {}).detach("channel", [HumanMessage("x")])
-    [[draft]] = [found.drafts for found in detached.lists]
-    draft.seq = 1
+    [[draft]] = [found.messages for found in detached.lists]
+    assert isinstance(draft, Draft)
+    draft.ref = 1
     with pytest.raises(NotImplementedError):
         STOCK.loads_typed(detached.finish())
 

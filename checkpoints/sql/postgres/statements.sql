@@ -14,6 +14,7 @@ WHERE thread_id = :thread_id AND checkpoint_ns = '';
 -- name: find_checkpoints
 -- All that belongs to a checkpoint comes in one row, so that loading one costs one round trip.
 SELECT c.thread_id, c.checkpoint_ns, c.checkpoint_id, c.parent_checkpoint_id, c.checkpoint, c.metadata,
+       (SELECT generation FROM holdfast_threads WHERE holdfast_threads.thread_id = c.thread_id),
        b.channels, b.types, b.blobs,
        w.task_ids, w.task_paths, w.idxs, w.channels, w.types, w.blobs
 FROM (

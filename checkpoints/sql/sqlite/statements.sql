@@ -12,7 +12,8 @@ FROM checkpoints
 WHERE thread_id = :thread_id AND checkpoint_ns = '';
 
 -- name: find_checkpoints
-SELECT thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata
+SELECT thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata,
+       (SELECT generation FROM holdfast_threads WHERE holdfast_threads.thread_id = checkpoints.thread_id)
 FROM checkpoints
 WHERE {where}
 ORDER BY checkpoint_id DESC, thread_id DESC, checkpoint_ns DESC
