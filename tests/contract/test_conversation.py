@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -262,14 +263,12 @@ def _line(saver: HoldfastSaver) -> list[tuple[Any, ...]]:
 
 
 def test_two_replicas_take_turns_and_lose_nothing(shared_url: str) -> None:
-    def talk(number: int) -> None:
-        with open_checkpointer(shared_url) as saver:
-            Conversation(build_graph(checkpointer=saver), "t").send(f"word {number}")
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(talk, range(4)))
-    with open_checkpointer(shared_url) as saver:
-        history = Conversation(build_graph(checkpointer=saver), "t").history()
+    with ExitStack() as stack:
+        savers = [stack.enter_context(open_checkpointer(shared_url)) for _ in range(4)]
+        replicas = [Conversation(build_graph(checkpointer=saver), "t") for saver in savers]
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda number: replicas[number].send(f"word {number}"), range(4)))
+        history = replicas[0].history()
     assert sorted(m.text for m in history if isinstance(m, HumanMessage)) == [f"word {n}" for n in range(4)]
 
 
