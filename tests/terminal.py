@@ -6,15 +6,14 @@ import os
 import pty
 import re
 import select
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-HOUSE = Path(__file__).resolve().parent.parent
+from tests import forked
+from tests.forked import environment
 
 # Longer than anything takes on a busy machine.
 _DEADLINE = 20.0
@@ -22,28 +21,12 @@ _DEADLINE = 20.0
 CTRL_C, CTRL_D, CTRL_U = "\x03", "\x04", "\x15"
 
 
-def environment(**more: str) -> dict[str, str]:
-    """A clean environment: nothing of what a developer has set."""
-    keep = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI", "HOLDFAST", "LANG"))}
-    return {**keep, "PYTHONPATH": str(HOUSE), "TERM": "dumb", "LC_ALL": "C.UTF-8", **more}
-
-
 class Terminal:
     """One process on a terminal of its own."""
 
-    def __init__(self, arguments: list[str], cwd: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, words: list[str], cwd: Path, env: Mapping[str, str], **how: Any) -> None:
         self._master, slave = pty.openpty()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli", *arguments],
-            cwd=cwd,
-            env=dict(env),
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            # A session of its own, with the terminal in charge of it: Ctrl-C becomes a signal, as it does for people.
-            start_new_session=True,
-            preexec_fn=_take_terminal,  # noqa: PLW1509 - one call into the kernel, which takes no lock
-        )
+        self.process = forked.start(words, cwd=cwd, env=env, streams=(slave, slave, slave), terminal=True, **how)
         os.close(slave)
         self.seen = ""
         self._read = 0
@@ -84,15 +67,16 @@ class Terminal:
         until = time.monotonic() + _DEADLINE
         while self._more(until - time.monotonic()):
             pass
-        return self.process.wait(_DEADLINE)
+        return forked.wait(self.process, _DEADLINE)
 
     def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
+        self.process.kill()
         self.ends()
 
     def close(self) -> None:
         self.process.kill()
-        self.process.wait()
+        self.process.join()
+        self.process.close()
         os.close(self._master)
 
     def _more(self, seconds: float) -> bool:
@@ -108,17 +92,13 @@ class Terminal:
 
 
 @contextmanager
-def terminal(*arguments: str, cwd: Path, **more: str) -> Iterator[Terminal]:
-    """`holdfast` with these arguments on a terminal; ended when the block ends."""
-    found = Terminal(list(arguments), cwd, environment(**more))
+def terminal(
+    *arguments: str, cwd: Path, anew: bool = False, changed: Mapping[str, Any] | None = None, **more: str
+) -> Iterator[Terminal]:
+    """`holdfast` with these arguments on a terminal; ended when the block ends. See `forked.start`."""
+    words = ["-m", "app.cli", *arguments]
+    found = Terminal(words, cwd, environment(**more), anew=anew, changed=changed)
     try:
         yield found
     finally:
         found.close()
-
-
-def _take_terminal() -> None:
-    import fcntl
-    import termios
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

@@ -1,11 +1,10 @@
 """What the tests run in other processes: real ones, that can be killed.
 
-A server process has imported everything once, and forks a child in a few milliseconds.
+They are forked from the server of `tests.forked`, in a few milliseconds.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import traceback
@@ -22,20 +21,15 @@ from langgraph.types import Command, interrupt
 
 from checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer
 from tests.contract.kit import checkpoint, echo_graph, put, texts, thread
-
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["checkpoints.postgres", "checkpoints.sqlite", "tests.contract.children"])
-
-PATIENCE = 50.0
-"""Seconds after which a child that does not end is a failure."""
+from tests.forked import PATIENCE, context
 
 
 class Child:
     """A program in a process of its own."""
 
     def __init__(self, program: Callable[..., Any], *args: Any) -> None:
-        self._answer, answer = _CONTEXT.Pipe(duplex=False)
-        self._process = _CONTEXT.Process(target=_main, args=(answer, program, *args), daemon=True)
+        self._answer, answer = context().Pipe(duplex=False)
+        self._process = context().Process(target=_main, args=(answer, program, *args), daemon=True)
         self._process.start()
         answer.close()
 
@@ -58,7 +52,7 @@ class Child:
 
 def barrier(parties: int) -> Barrier:
     """A barrier for children."""
-    return _CONTEXT.Barrier(parties, timeout=PATIENCE)
+    return context().Barrier(parties, timeout=PATIENCE)
 
 
 def run(program: Callable[..., Any], *args: Any) -> Any:

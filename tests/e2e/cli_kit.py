@@ -11,20 +11,16 @@ from types import SimpleNamespace
 import pytest
 
 from app.cli import main
-from tests.terminal import environment
+from tests import forked
+from tests.forked import environment
 
 
-def run(*arguments: str, cwd: Path, said: str | bytes = "", **more: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "app.cli", *arguments],
-        cwd=cwd,
-        env=environment(**more),
-        input=said.encode() if isinstance(said, str) else said,
-        capture_output=True,
-        timeout=50,
-        check=False,
-    )
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+def run(
+    *arguments: str, cwd: Path, said: str | bytes = "", anew: bool = False, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """`holdfast` with these arguments and with pipes. See `forked.start`."""
+    data = said.encode() if isinstance(said, str) else said
+    return forked.run("-m", "app.cli", *arguments, cwd=cwd, env=environment(**more), said=data, anew=anew)
 
 
 class Cli:

@@ -19,8 +19,9 @@ from graph import Conversation, build_graph
 from graph.tools import Shop, shop_tools
 from tests import stub_openai as stub
 from tests.e2e.cli_kit import run
+from tests.forked import HOUSE, environment
 from tests.stub_openai import KEY, Stub, breaks_off, refuses, says
-from tests.terminal import CTRL_C, CTRL_D, CTRL_U, HOUSE, Terminal, environment, terminal
+from tests.terminal import CTRL_C, CTRL_D, CTRL_U, Terminal, terminal
 
 ASKED = "My name is Ada. Please refund order 1001."
 QUESTION = r"\[l\]ater\? "
@@ -61,7 +62,7 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-def chat(place: Place, *arguments: str, **more: str) -> Any:
+def chat(place: Place, *arguments: str, **more: Any) -> Any:
     return terminal("chat", "--thread", "ada-1", *arguments, cwd=place.folder, **more)
 
 
@@ -77,7 +78,7 @@ def leave(talk: Terminal) -> None:
 
 
 def test_talk_approve_in_place_and_come_back(place: Place) -> None:
-    with chat(place, "--by", "Grace") as talk:
+    with chat(place, "--by", "Grace", anew=True) as talk:
         talk.expect(r"Thread ada-1 in sqlite:///holdfast.db\n.*Model: offline, simple rules")
         talk.says(ASKED)
         talk.expect(r"agent  \(Offline stand-in.*I look up order 1001\.")
@@ -218,7 +219,7 @@ def test_ctrl_c_while_the_model_hangs_leaves_at_once_and_the_message_is_kept(
     place: Place, after: str, seen: str
 ) -> None:
     with stub.stub_openai(stub.hangs(after), says("Here I am.")) as endpoint:
-        with chat(place, **at(endpoint)) as talk:
+        with chat(place, changed={"app.cli.turning._PATIENCE": 0.3}, **at(endpoint)) as talk:
             talk.says("Hello?")
             talk.expect(seen)
             talk.type(CTRL_C)
@@ -275,7 +276,7 @@ def test_piped_lines_are_turns_and_only_the_conversation_is_on_standard_output(p
 
 
 def test_json_for_scripts_is_an_object_a_line(place: Place) -> None:
-    done = run("chat", "--thread", "ada-1", "--json", cwd=place.folder, said=ASKED)
+    done = run("chat", "--thread", "ada-1", "--json", cwd=place.folder, said=ASKED, anew=True)
     events = [json.loads(line) for line in done.stdout.splitlines()]
     called = [(event["name"], event["args"]) for event in events if event["event"] == "tool_called"]
     assert called == [("find_order", {"order_id": 1001}), ("refund_order", {"order_id": 1001})]

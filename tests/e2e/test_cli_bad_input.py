@@ -15,8 +15,8 @@ import pytest
 
 from checkpoints import HoldfastSaver, open_checkpointer
 from tests.e2e.cli_kit import Cli, run
+from tests.forked import environment
 from tests.stub_openai import KEY, Reply, breaks_off, hangs, refuses, says, stub_openai
-from tests.terminal import environment
 
 ASKED = "Please refund order 1001."
 
@@ -249,5 +249,5 @@ def test_a_missing_extra_is_said(tmp_path: Path) -> None:
 
 
 def test_a_real_process_ends_with_the_same_codes(tmp_path: Path) -> None:
-    refused = run("chat", "--database", "nonsense", cwd=tmp_path)
+    refused = run("chat", "--database", "nonsense", cwd=tmp_path, anew=True)
     assert (refused.returncode, refused.stdout, len(refused.stderr.splitlines())) == (2, "", 1)

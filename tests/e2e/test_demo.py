@@ -4,7 +4,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,13 @@ import pytest
 
 from app import demo
 from graph.tools import Shop
+from tests import forked
 
 HOUSE = Path(demo.__file__).parent.parent
 
 
 def run(*arguments: str, cwd: Path = HOUSE) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "app.demo", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(HOUSE)}
-    return subprocess.run(command, cwd=cwd, env=environment, text=True, capture_output=True, timeout=60, check=False)
+    return forked.run("-m", "app.demo", *arguments, cwd=cwd, env={**os.environ, "PYTHONPATH": str(HOUSE)})
 
 
 def test_the_demo_does_what_it_says_and_what_it_recommends_works(tmp_path: Path) -> None:
@@ -58,9 +56,9 @@ def test_the_demo_does_what_it_says_and_what_it_recommends_works(tmp_path: Path)
     first, second = pasted(chat, "What did I ask first?\nPlease refund order 1002.\n").split("\n", 1)
     assert first == f'The first thing you wrote was: "{demo.ASKED}"'
     assert "I ask for the refund of order 1002." in second
-    assert "Refund order 1002 in full?" in pasted(waiting)
-    assert "Order 1002 is refunded" in pasted(approve)
-    assert pasted(waiting) == "Nothing waits for a person.\n"
+    assert "Refund order 1002 in full?" in typed(waiting)
+    assert "Order 1002 is refunded" in typed(approve)
+    assert typed(waiting) == "Nothing waits for a person.\n"
     assert re.match(r"Order 1001: Ada, .*, refunded at 20", pasted(look))
     assert shop.count("refunds") == 2
 
@@ -77,6 +75,15 @@ def pasted(command: str, said: str = "") -> str:
     done = subprocess.run(
         ["/bin/sh", "-c", command], cwd=HOUSE, text=True, input=said, capture_output=True, check=False
     )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def typed(command: str) -> str:
+    """The same without a shell, which was seen to take its quotes as `shlex` does, and sooner."""
+    program, *words = shlex.split(command)
+    script = [] if Path(program).name.startswith("python") else [program]
+    done = forked.run(*script, *words, cwd=HOUSE, env=os.environ)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -9,9 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.terminal import environment
-
-HOUSE = Path(__file__).parents[2]
+from tests import forked
+from tests.forked import HOUSE, environment
 
 
 def programs() -> list[str]:
@@ -19,20 +18,12 @@ def programs() -> list[str]:
 
 
 def test_the_programs_of_the_readme_run_as_they_stand(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(HOUSE)}
     printed = []
-    for number, program in enumerate([*programs(), *programs()[:2]]):  # and again, as people do
+    first = programs()
+    for number, program in enumerate([*first, *first[:2]]):  # and again, as people do
         script = tmp_path / f"program_{number}.py"
         script.write_text(program, "utf-8")
-        done = subprocess.run(
-            [sys.executable, script],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=50,
-            check=False,
-        )
+        done = forked.run(str(script), cwd=tmp_path, env=environment(), anew=number < len(first))
         assert done.returncode == 0, done.stderr
         printed.append(done.stdout.splitlines())
 

@@ -1,6 +1,5 @@
 """The example shop: effects that can be counted."""
 
-import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,9 +8,7 @@ from langchain_core.tools import ToolException
 
 from graph import approval_policy
 from graph.tools import Shop, shop_tools
-
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["graph.tools"])
+from tests.forked import context
 
 
 @pytest.fixture
@@ -24,7 +21,7 @@ def orders_in(path: Path) -> int:
 
 
 def test_many_processes_may_open_a_new_shop_at_once(shop: Shop) -> None:
-    with ProcessPoolExecutor(4, mp_context=_CONTEXT) as pool:
+    with ProcessPoolExecutor(4, mp_context=context()) as pool:
         assert list(pool.map(orders_in, [shop.path] * 8)) == [5] * 8
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from app.settings import OPENAI_DEFAULT, InvalidSettings, Settings, absolute, load
+from tests import forked
+from tests.forked import HOUSE, environment
 
-HOUSE = Path(__file__).resolve().parents[2]
 NAMES = [str(field.validation_alias) for field in Settings.model_fields.values()]
 
 
@@ -160,10 +158,7 @@ def test_another_process_has_the_same_settings(folder: Path) -> None:
     elsewhere.mkdir()
     (elsewhere / ".env").write_text("HOLDFAST_MODEL=offline\n")
     code = "from app.settings import load; import json; print(json.dumps(load().environment()))"
-    environment = {**os.environ, "PYTHONPATH": str(HOUSE), **mine.environment()}
-    told = subprocess.run(
-        [sys.executable, "-c", code], cwd=elsewhere, env=environment, capture_output=True, text=True, check=True
-    )
+    told = forked.run("-c", code, cwd=elsewhere, env=environment(**mine.environment()))
     assert json.loads(told.stdout) == mine.environment()
 
 
