@@ -11,10 +11,15 @@ from pathlib import Path
 
 from checkpoints import open_checkpointer
 from graph import Conversation, build_graph
+from tests import forked
 from tests.contract.kit import change
 from tests.e2e.serving import clean_environment, last_words, served
 
-LIMIT = "ulimit -f 4000"  # in units of 512 bytes or of 1,024, as the shell has it
+LIMIT = 2_000_000  # bytes; twice that where a shell counts in units of 1,024
+LIMITED = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, ({LIMIT}, {LIMIT}))
+"""
 LONG = "x" * 40_000
 
 TALK = """
@@ -33,11 +38,8 @@ with open_checkpointer("sqlite:///holdfast.db") as saver:
 """
 
 
-def on_a_full_disk(folder: Path, *command: str, said: str = "") -> subprocess.CompletedProcess[str]:
-    shell = ["/bin/sh", "-c", f'{LIMIT}; exec "$@"', "sh", *command]
-    return subprocess.run(
-        shell, cwd=folder, env=clean_environment(), input=said, text=True, capture_output=True, timeout=50, check=False
-    )
+def on_a_full_disk(folder: Path, program: str, *arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
+    return forked.run("-c", LIMITED + program, *arguments, cwd=folder, env=clean_environment(), said=said.encode())
 
 
 def goes_on(folder: Path, thread_id: str, kept: list[str]) -> None:
@@ -53,7 +55,7 @@ def goes_on(folder: Path, thread_id: str, kept: list[str]) -> None:
 
 
 def test_from_python(tmp_path: Path) -> None:
-    done = on_a_full_disk(tmp_path, sys.executable, "-c", TALK)
+    done = on_a_full_disk(tmp_path, TALK)
     assert (done.returncode, done.stderr) == (0, "")
     *acknowledged, error = done.stdout.splitlines()
     assert acknowledged, "the limit is below an empty database"
@@ -64,8 +66,8 @@ def test_from_python(tmp_path: Path) -> None:
 
 def test_on_the_command_line(tmp_path: Path) -> None:
     lines = "".join(f"{number} {LONG}\n" for number in range(100))
-    chat = [sys.executable, "-m", "app.cli", "chat", "--thread", "ada-1"]
-    done = on_a_full_disk(tmp_path, *chat, said=lines)
+    command = "import sys; from app.cli import main; sys.exit(main())"
+    done = on_a_full_disk(tmp_path, command, "chat", "--thread", "ada-1", said=lines)
     assert done.returncode == 1
     assert "Look for space on its disk" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
@@ -73,7 +75,7 @@ def test_on_the_command_line(tmp_path: Path) -> None:
 
 
 def test_on_the_server(tmp_path: Path) -> None:
-    limited = ["/bin/sh", "-c", f'{LIMIT}; exec "$@"', "sh", sys.executable, "-m", "app.cli", "serve"]
+    limited = ["/bin/sh", "-c", f'ulimit -f {LIMIT // 512}; exec "$@"', "sh", sys.executable, "-m", "app.cli", "serve"]
     with served(tmp_path, limited) as server:
         thread_id = server.client.threads.create()["thread_id"]
         acknowledged: list[str] = []
