@@ -38,7 +38,7 @@ from checkpoints.port import (
 )
 from checkpoints.sql import Statement, Statements
 from checkpoints.urls import MemoryURL, SqliteURL
-from checkpoints.values import ChannelValues
+from checkpoints.values import ChannelValues, Version, holds_messages
 
 # Julian day 2440587.5 is 1970-01-01; `unixepoch('subsec')` is NULL before SQLite 3.42.
 _NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
@@ -142,7 +142,13 @@ class SqliteBackend:
             yield transaction
 
     def split(self, checkpoint: Checkpoint, new_versions: ChannelVersions) -> Split:
-        return Split(None, {"": {**checkpoint, "channel_values": ChannelValues(checkpoint["channel_values"])}})
+        values = checkpoint["channel_values"]
+        whole: dict[str, Any] = {**checkpoint, "channel_values": ChannelValues(values)}
+        if holds_messages(values):
+            seen = checkpoint["versions_seen"]
+            whole["channel_versions"] = Version.compact(checkpoint["channel_versions"])
+            whole["versions_seen"] = {node: Version.compact(versions) for node, versions in seen.items()}
+        return Split(None, {"": whole})
 
     def join(self, document: Any, values: Mapping[str, Any]) -> Checkpoint:
         checkpoint: Checkpoint = values[""]

@@ -11,6 +11,7 @@ Bytes without messages are plain msgpack, which the stock savers read; with mess
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -31,10 +32,14 @@ TYPE: Final = "holdfast-1"
 _LIST: Final = FIRST_FREE_CODE  # stands for a list of messages
 _ONE: Final = FIRST_FREE_CODE + 1  # stands for a single message
 _SPOKEN: Final = FIRST_FREE_CODE + 2  # a message that is not written as an object: its text is that of a row
+_VERSION: Final = FIRST_FREE_CODE + 3  # a channel's version
 
 # How deep lists of messages are looked for in dicts and lists, to be stored as ranges. Deeper messages are found as
 # well, one by one.
 _DEPTH: Final = 4
+
+_VERSION_FORM: Final = re.compile("0{14}[0-9]{18}\\.[0-9a-f]{12}")
+_BRANCH: Final = 6  # bytes of a version that keep branches apart
 
 Make: TypeAlias = Callable[[Sequence[int]], list[BaseMessage]]
 
@@ -86,6 +91,28 @@ class ChannelValues(NamedTuple):
     values: Mapping[str, Any]
 
 
+class Version(NamedTuple):
+    """A channel's version as `HoldfastSaver.get_next_version` makes it: 32 digits of a number, a point, and 12 hexadecimal
+    digits that keep branches apart. A checkpoint has five or more of them, and most of each is zeros."""
+
+    number: int
+    branch: bytes
+
+    @classmethod
+    def compact(cls, versions: Mapping[str, Any]) -> dict[str, Any]:
+        """Channel versions with each that has this form as a `Version`; others, of the stock savers, stay."""
+        return {channel: cls._of(version) for channel, version in versions.items()}
+
+    @classmethod
+    def _of(cls, version: Any) -> Any:
+        if type(version) is not str or not _VERSION_FORM.fullmatch(version):
+            return version
+        return cls(int(version[:32]), bytes.fromhex(version[33:]))
+
+    def __str__(self) -> str:
+        return f"{self.number:032}.{self.branch.hex()}"
+
+
 class Detacher:
     """Takes the messages out of the values of one save; a message object in several of them is one draft, and those
     whose row is known are none."""
@@ -119,6 +146,8 @@ class Detacher:
             return packing.ext(_ONE, ormsgpack.packb(self._add([value])))
         if type(value) is _Spoken:
             return packing.ext(_SPOKEN, packing.pack([self._add([value.message]), value.shell]))
+        if type(value) is Version:
+            return packing.ext(_VERSION, ormsgpack.packb(value.number) + value.branch)
         if type(value) is _Channel:
             self._channel = value.name
             return value.value
@@ -185,6 +214,8 @@ class Attachable:
         """
 
         def revive(code: int, data: bytes) -> Any:
+            if code == _VERSION:
+                return str(Version(ormsgpack.unpackb(data[:-_BRANCH]), data[-_BRANCH:]))
             stored = unpacking.unpack(data)
             if code == _LIST:
                 return make(self.lists[stored])
@@ -268,3 +299,8 @@ def _mark(value: Any, depth: int = _DEPTH) -> Any:
     elif kind is dict and depth:
         return {key: _mark(item, depth - 1) for key, item in value.items()}
     return value
+
+
+def holds_messages(values: Mapping[str, Any]) -> bool:
+    """Whether one of these is a list of messages, so that the stock savers cannot read them anyway."""
+    return any(type(value) is list and value and is_row_class(type(value[0])) for value in values.values())

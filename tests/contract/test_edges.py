@@ -212,3 +212,19 @@ def test_a_file_that_may_not_be_written_is_refused_before_anything_is_made_besid
     with pytest.raises(DatabaseUnavailable, match="the file is read-only"), open_checkpointer(sqlite_url):
         pass
     assert set(tmp_path.iterdir()) == before
+
+
+def test_versions_of_any_form_come_back_as_they_were(saver: HoldfastSaver) -> None:
+    ours = [saver.get_next_version(None, None)]
+    ours.append(saver.get_next_version(ours[0], None))
+    number = "0" * 14 + "9" * 18
+    stock = ["00000000000000000000000000000002.0.4567", f"{2:032}.0123456789ABC", f"{2:032}.01234567890g", "7", ""]
+    extreme = [f"{number}.ffffffffffff", "9" * 32 + ".000000000000", f"{0:032}.000000000000"]
+    versions = {f"channel {place}": version for place, version in enumerate([*ours, *stock, *extreme])}
+    saved = checkpoint([HumanMessage("hello")])
+    saved["channel_versions"] |= versions
+    saved["versions_seen"] = {"node": dict(versions), "other": {}}
+    found = saver.get_tuple(put(saver, thread(), saved))
+    assert found is not None
+    assert found.checkpoint["channel_versions"] == saved["channel_versions"]
+    assert found.checkpoint["versions_seen"] == saved["versions_seen"]
