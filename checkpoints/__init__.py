@@ -26,6 +26,7 @@ from checkpoints.errors import (
     SchemaTooNew,
     ThreadBusy,
     ThreadConflict,
+    ThreadNotEmpty,
     TypeNotAllowed,
 )
 from checkpoints.leases import Lease
@@ -50,6 +51,7 @@ __all__ = [
     "SchemaTooNew",
     "ThreadBusy",
     "ThreadConflict",
+    "ThreadNotEmpty",
     "TypeNotAllowed",
     "open_checkpointer",
     "running_saver",

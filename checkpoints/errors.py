@@ -76,6 +76,17 @@ class ThreadConflict(HoldfastError):
         )
 
 
+class ThreadNotEmpty(HoldfastError, ValueError):
+    """A thread was to be copied into one that has something in it."""
+
+    def __init__(self, thread_id: str) -> None:
+        self.thread_id = thread_id
+        super().__init__(
+            f"Thread {thread_id!r} is not empty, and nothing was copied into it. Copy into an id that is not in use, "
+            "or delete that thread first."
+        )
+
+
 class ThreadBusy(HoldfastError):
     """Somebody else holds the thread's lease, and went on holding it for as long as one was willing to wait."""
 

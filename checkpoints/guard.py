@@ -8,13 +8,15 @@ free.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
 from langgraph.checkpoint.base import id as lg_id
 
 from checkpoints.errors import ClockSkew, ThreadConflict
+from checkpoints.port import BASE, Row
 
 
 class LoadedThread(str):
@@ -44,17 +46,18 @@ class LoadedThread(str):
 
 
 def check_generation(thread_id: str, generation: int) -> None:
-    """A run that began before the thread was deleted may not write to it any more, even if the id is in use again.
+    """A run that began before the thread was deleted, or before a run in it was taken back, may not write to it any
+    more, even if the id is in use again.
 
     Args:
         thread_id: as it stands in the run's config.
         generation: the thread's present one.
 
     Raises:
-        ThreadConflict: the thread was deleted since it was loaded.
+        ThreadConflict: the thread was deleted, or a run taken back, since it was loaded.
     """
     if isinstance(thread_id, LoadedThread) and thread_id.generation != generation:
-        raise ThreadConflict(str(thread_id), "the thread was deleted meanwhile")
+        raise ThreadConflict(str(thread_id), "the thread, or a run in it, was deleted meanwhile")
 
 
 def check_head(thread_id: str, parent: str | None, new: str, head: str | None) -> None:
@@ -80,6 +83,23 @@ def check_head(thread_id: str, parent: str | None, new: str, head: str | None) -
         )
     if head is not None and new <= head:
         raise ClockSkew(str(thread_id), _seconds_between(new, head))
+
+
+def check_parent(thread_id: str, parent_id: str | None, found: Sequence[Row], *, leans: bool) -> None:
+    """Whether the checkpoint that a new one follows is still there, if the new one is nothing without it.
+
+    Args:
+        thread_id: as it stands in the run's config.
+        parent_id: the checkpoint that the new one follows.
+        found: its metadata in a row, if it is there.
+        leans: whether some of the new one's values are stored with it.
+
+    Raises:
+        ThreadConflict: it was pruned or deleted.
+    """
+    is_base = any(json.loads(metadata or "{}") == BASE for (metadata,) in found)
+    if is_base or (leans and not found):
+        raise ThreadConflict(str(thread_id), f"checkpoint {parent_id}, which this one follows, was deleted")
 
 
 def move_clock_past(checkpoint_id: str) -> None:

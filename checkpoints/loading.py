@@ -188,34 +188,39 @@ def attach(opened: Opened, store: Store, *, with_known: bool = False) -> Attache
         (write.task_id, write.channel, _attach(stored, part, rows.make, store.types))
         for write, part in zip(stored.writes, pending, strict=True)
     ]
-    with _explained(stored, ""):
+    with explained(stored.thread_id, stored.checkpoint_id, ""):
         return Attached(store.backend.join(stored.document, values), writes, known)
 
 
 def _open(store: Store, stored: StoredCheckpoint, place: str, value: StoredValue) -> Attachable:
-    with _explained(stored, value.channel):
+    with explained(stored.thread_id, stored.checkpoint_id, value.channel):
         return Attachable(
             value.channel, *store.sealer.open_value(stored.thread_id, place, value.type, value.blob or b"")
         )
 
 
 def _attach(stored: StoredCheckpoint, part: Attachable, make: Make, types: Types) -> Any:
-    with _explained(stored, part.channel):
+    with explained(stored.thread_id, stored.checkpoint_id, part.channel):
         return part.attach(make, types)
 
 
 @contextmanager
-def _explained(stored: StoredCheckpoint, channel: str) -> Iterator[None]:
+def explained(thread_id: str, checkpoint_id: str, channel: str) -> Iterator[None]:
     """Errors say in which thread, checkpoint and channel they are. Bytes that were altered fail in many ways."""
-    where = f"{f'channel {channel!r} of ' if channel else ''}checkpoint {stored.checkpoint_id}"
+    where = f"{f'channel {channel!r} of ' if channel else ''}checkpoint {checkpoint_id}"
     try:
         yield
     except TypeNotAllowed as error:
-        raise TypeNotAllowed(*error.type_name, thread_id=stored.thread_id) from error
+        raise TypeNotAllowed(*error.type_name, thread_id=thread_id) from error
     except NotStorable as error:
-        raise NotStorable(f"In thread {stored.thread_id!r}, {where}: {error}") from error
+        raise NotStorable(f"In thread {thread_id!r}, {where}: {error}") from error
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise DamagedThread(stored.thread_id, f"{where} cannot be read ({error})") from error
+        raise DamagedThread(thread_id, f"{where} cannot be read ({error})") from error
+
+
+def rows_of(transaction: Transaction, store: Store, thread_id: str, seqs: Iterable[int]) -> MessageRows:
+    """Some message rows of a thread."""
+    return MessageRows(thread_id, _load_rows(transaction, store.backend, thread_id, seqs), {}, store)
 
 
 def _load_rows(transaction: Transaction, backend: Backend, thread_id: str, seqs: Iterable[int]) -> dict[int, Row]:

@@ -13,7 +13,7 @@ from checkpoints.errors import SchemaTooNew
 from checkpoints.port import Transaction
 from checkpoints.sql import Statement, Statements, migrations
 
-KNOWN_VERSION: Final = 2
+KNOWN_VERSION: Final = 3
 """The newest schema that this code knows."""
 
 _COMMENT = re.compile(r"--.*$", re.MULTILINE)

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 
@@ -81,10 +81,33 @@ class StoredCheckpoint(NamedTuple):
     """Of the thread; `None` if no message of it has a row yet."""
 
 
+class Link(NamedTuple):
+    """A checkpoint in a chain of ancestors, as far as some of its channels need it."""
+
+    checkpoint_id: str
+    parent_id: str | None
+    document: Any
+    """What the database keeps in a form of its own; of a `whole` checkpoint nothing."""
+    values: list[StoredValue]
+    """Of a `whole` checkpoint itself; else a value, without its bytes, for each of the channels that has a row."""
+
+
+BASE: Final[dict[str, Any]] = {"holdfast": "base"}
+"""The metadata of a base: what is left of deleted checkpoints that others are built on, and no state of its own."""
+
+
 class CheckpointKey(NamedTuple):
     thread_id: str
     ns: str
     checkpoint_id: str
+
+
+def by_checkpoint(rows: Sequence[Row]) -> dict[str, list[StoredWrite]]:
+    """Rows of writes behind the id of their checkpoint, by that id."""
+    found: dict[str, list[StoredWrite]] = {}
+    for checkpoint_id, *write in rows:
+        found.setdefault(checkpoint_id, []).append(StoredWrite(*write))
+    return found
 
 
 def write_place(key: CheckpointKey, task_id: str, idx: int) -> str:
@@ -113,6 +136,8 @@ class Wanted:
     metadata: Mapping[str, Any] | None = None
     """Only checkpoints whose metadata contain this, as PostgreSQL's `@>` has it."""
     after: Cursor | None = None
+    with_bases: bool = True
+    """Whether to find bases as well (see `BASE`), which are no part of a history."""
 
 
 class Split(NamedTuple):
@@ -132,6 +157,9 @@ class Backend(Protocol):
     workers: int
     """How many threads can usefully work on it at once."""
     on_statement: OnStatement | None
+    whole: bool
+    """Whether a checkpoint is one value with all its channels, under the channel `""`; else each channel's value lies
+    in a row of its own, which many checkpoints may refer to."""
 
     def open(self) -> None:
         """Connect, and make or migrate the tables. Eight processes may do so at once on an empty database."""
@@ -185,6 +213,34 @@ class Backend(Protocol):
 
     def save_writes(self, key: CheckpointKey, writes: Sequence[StoredWrite], *, replace: bool) -> list[Call]:
         """The calls that save writes. Of a write that is there already the first stays, or with `replace` the last."""
+        ...
+
+    def array(self, texts: Collection[str]) -> Any:
+        """Any number of texts as one parameter."""
+        ...
+
+    def leans(self, split: Split) -> bool:
+        """Whether a checkpoint has values that are stored with the one before it, and not with it."""
+        ...
+
+    def chain(self, transaction: Transaction, key: CheckpointKey, channels: Collection[str], limit: int) -> list[Link]:
+        """A checkpoint and those that it follows from, newest first, at most `limit`; nothing if it is not there."""
+        ...
+
+    def writes_to(
+        self, transaction: Transaction, key: CheckpointKey, checkpoint_ids: Collection[str], channels: Collection[str]
+    ) -> dict[str, list[StoredWrite]]:
+        """What was written to these channels on some checkpoints of a namespace, by checkpoint, in no order."""
+        ...
+
+    def values_of(
+        self, transaction: Transaction, key: CheckpointKey, link: Link, channels: Collection[str]
+    ) -> list[StoredValue]:
+        """The values of a link of a chain, with their bytes."""
+        ...
+
+    def base_document(self, checkpoint_id: str, seeds: Mapping[str, Link]) -> Any:
+        """The document of a base that has the value of each channel as one of its former ancestors had it."""
         ...
 
     def delete_calls(self, thread_id: str) -> list[Call]:

@@ -21,8 +21,10 @@ from checkpoints import migrate
 from checkpoints.errors import DatabaseUnavailable, HoldfastError, NotOpen, NotStorable
 from checkpoints.messages import is_sql_text
 from checkpoints.port import (
+    BASE,
     Call,
     CheckpointKey,
+    Link,
     OnStatement,
     Row,
     Split,
@@ -31,6 +33,7 @@ from checkpoints.port import (
     StoredWrite,
     Transaction,
     Wanted,
+    by_checkpoint,
     check_process,
 )
 from checkpoints.sql import Statement, Statements
@@ -95,11 +98,15 @@ class _PostgresTransaction:
 class PostgresBackend:
     """A PostgreSQL database."""
 
+    whole = False
+
     def __init__(self, url: PostgresURL, *, pool_size: int = 10, on_statement: OnStatement | None = None) -> None:
         self._url = url
         self.on_statement = on_statement
         self.workers = pool_size
-        self.sql = Statements("shared.sql", "postgres/statements.sql", now=_NOW)
+        self.sql = Statements(
+            "shared.sql", "retention.sql", "postgres/statements.sql", "postgres/retention.sql", now=_NOW
+        )
         self._pool: ConnectionPool[psycopg.Connection[Row]] | None = None
         self._opened_by = 0
 
@@ -180,6 +187,7 @@ class PostgresBackend:
                 (wanted.before, "checkpoint_id < :before"),
                 (wanted.metadata, "metadata @> :metadata"),
                 (wanted.after, "(checkpoint_id, thread_id, checkpoint_ns) < (:after_id, :after_thread, :after_ns)"),
+                (None if wanted.with_bases else BASE, "metadata <> :base"),
             )
             if value is not None
         ]
@@ -190,6 +198,7 @@ class PostgresBackend:
             "checkpoint_id": wanted.checkpoint_id,
             "before": wanted.before,
             "metadata": None if wanted.metadata is None else Jsonb(wanted.metadata),
+            "base": Jsonb(BASE),
         }
         if wanted.after is not None:
             params |= zip(("after_id", "after_thread", "after_ns"), wanted.after, strict=True)
@@ -238,6 +247,67 @@ class PostgresBackend:
     def save_writes(self, key: CheckpointKey, writes: Sequence[StoredWrite], *, replace: bool) -> list[Call]:
         statement = self.sql["replace_write" if replace else "add_write"]
         return [(statement, {**key._asdict(), **write._asdict()}) for write in writes]
+
+    def array(self, texts: Collection[str]) -> list[str]:
+        return list(texts)
+
+    def leans(self, split: Split) -> bool:
+        return not set(split.document[_STORED]) <= split.values.keys()
+
+    def chain(self, transaction: Transaction, key: CheckpointKey, channels: Collection[str], limit: int) -> list[Link]:
+        params = {**key._asdict(), "channels": self.array(channels), "limit": limit}
+        [found] = transaction.run([(self.sql["chain"], params)])
+        return [
+            Link(id_, parent_id, document, [StoredValue(channel, "", None) for channel in stored])
+            for id_, parent_id, document, stored in found
+        ]
+
+    def writes_to(
+        self, transaction: Transaction, key: CheckpointKey, checkpoint_ids: Collection[str], channels: Collection[str]
+    ) -> dict[str, list[StoredWrite]]:
+        params = {
+            "thread_id": key.thread_id,
+            "ns": key.ns,
+            "checkpoint_ids": self.array(checkpoint_ids),
+            "channels": self.array(channels),
+        }
+        [found] = transaction.run([(self.sql["writes_to"], params)])
+        return by_checkpoint(found)
+
+    def values_of(
+        self, transaction: Transaction, key: CheckpointKey, link: Link, channels: Collection[str]
+    ) -> list[StoredValue]:
+        stored = {value.channel for value in link.values}.intersection(channels)
+        versions = link.document["channel_versions"]
+        calls = [
+            (
+                self.sql["find_blob"],
+                {"thread_id": key.thread_id, "ns": key.ns, "channel": channel, "version": str(versions[channel])},
+            )
+            for channel in sorted(stored)
+        ]
+        return [StoredValue(*row) for rows in transaction.run(calls) for row in rows]
+
+    def base_document(self, checkpoint_id: str, seeds: Mapping[str, Link]) -> Any:
+        inline: dict[str, Any] = {}
+        stored = []
+        for channel, link in seeds.items():
+            if channel in link.document["channel_values"]:
+                inline[channel] = link.document["channel_values"][channel]
+            if any(value.channel == channel for value in link.values):
+                stored.append(channel)
+        return {
+            "v": 4,
+            "id": checkpoint_id,
+            "ts": "",
+            "channel_values": inline,
+            # The values stay where they are, under the versions that they have.
+            "channel_versions": {
+                channel: link.document["channel_versions"][channel] for channel, link in seeds.items()
+            },
+            "versions_seen": {},
+            _STORED: stored,
+        }
 
     def delete_calls(self, thread_id: str) -> list[Call]:
         names = ("delete_checkpoints", "delete_blobs", "delete_writes")

@@ -12,7 +12,6 @@ from typing import Any, Final, NamedTuple, Self
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,
-    BaseCheckpointSaver,
     ChannelVersions,
     Checkpoint,
     CheckpointMetadata,
@@ -20,21 +19,21 @@ from langgraph.checkpoint.base import (
     get_serializable_checkpoint_metadata,
 )
 
-from checkpoints import guard, leases, loading
-from checkpoints.errors import InvalidThread, NotOpen
+from checkpoints import guard, leases, loading, retention
+from checkpoints.configs import ns_of, run_of, thread_of
+from checkpoints.errors import NotOpen
 from checkpoints.jsonb import storable
+from checkpoints.keeping import leans
 from checkpoints.offload import Offload
 from checkpoints.placing import Home
 from checkpoints.port import Backend, Call, CheckpointKey, Cursor, StoredValue, StoredWrite, Wanted, write_place
+from checkpoints.retaining import RetainingSaver
 from checkpoints.saving import Save, Value
 from checkpoints.store import Store
 from checkpoints.wire import TypeName, Types
 
 # Checkpoints that `list` reads in one transaction. They share their message rows, so a page costs little more than one.
 _PAGE: Final = 50
-
-# A key of three parts must stay below the 2,704 bytes that PostgreSQL can index.
-_LONGEST_THREAD_ID: Final = 1024
 
 
 class Head(NamedTuple):
@@ -45,7 +44,7 @@ class Head(NamedTuple):
     checkpoint_id: str
 
 
-class HoldfastSaver(BaseCheckpointSaver[str]):
+class HoldfastSaver(RetainingSaver):
     """A LangGraph checkpointer that keeps every message once, as a row.
 
     Made by `open_checkpointer`. The same object serves `invoke` and `ainvoke`, from any number of threads and event
@@ -115,7 +114,7 @@ class HoldfastSaver(BaseCheckpointSaver[str]):
             DamagedThread: what is stored is incomplete or altered.
             NotStorable: a type in it is not allowed or is gone.
         """
-        thread, ns = _thread(config), _ns(config)
+        thread, ns = thread_of(config), ns_of(config)
         checkpoint_id = config["configurable"].get("checkpoint_id")
         wanted = Wanted(limit=1, thread_id=str(thread), ns=ns, checkpoint_id=checkpoint_id)
         loads_head = not checkpoint_id and ns == ""
@@ -166,12 +165,13 @@ class HoldfastSaver(BaseCheckpointSaver[str]):
             page = _PAGE if limit is None else min(limit, _PAGE)
             wanted = Wanted(
                 limit=page,
-                thread_id=str(_thread(config)) if config is not None else None,
+                thread_id=str(thread_of(config)) if config is not None else None,
                 ns=configurable.get("checkpoint_ns"),
                 checkpoint_id=configurable.get("checkpoint_id"),
                 before=before["configurable"].get("checkpoint_id") if before is not None else None,
                 metadata=storable(filter) if filter else None,
                 after=after,
+                with_bases=False,
             )
             with self._backend.reading() as transaction:
                 found = loading.find(transaction, self._store, wanted)
@@ -227,12 +227,13 @@ class HoldfastSaver(BaseCheckpointSaver[str]):
             ClockSkew: the checkpoint's id is not above the thread's newest.
             NotStorable: a value cannot be saved, or not be loaded again.
         """
-        thread, ns = _thread(config), _ns(config)
+        thread, ns = thread_of(config), ns_of(config)
         key = CheckpointKey(str(thread), ns, checkpoint["id"])
         parent_id = config["configurable"].get("checkpoint_id")
         stored_metadata = storable(get_serializable_checkpoint_metadata(config, metadata))
         home = Home(*key, stored_metadata.get("run_id"), stored_metadata.get("step"))
-        document, values = self._backend.split(checkpoint, new_versions)
+        split = self._backend.split(checkpoint, new_versions)
+        document, values = split
 
         def calls(stored: Sequence[StoredValue]) -> Sequence[Call]:
             return self._backend.save_checkpoint(key, parent_id, document, stored, new_versions, stored_metadata)
@@ -241,7 +242,8 @@ class HoldfastSaver(BaseCheckpointSaver[str]):
             Value(channel, self._backend.value_place(key, channel, document), value)
             for channel, value in values.items()
         ]
-        Save(self._store, thread, home, placed, calls, parent_id).run()
+        is_part = leans(stored_metadata) or self._backend.leans(split)
+        Save(self._store, thread, home, placed, calls, parent_id, is_part).run()
         return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}}
 
     def put_writes(
@@ -258,21 +260,19 @@ class HoldfastSaver(BaseCheckpointSaver[str]):
             ThreadConflict: the thread was deleted since this run loaded it.
             NotStorable: a value cannot be saved, or not be loaded again.
         """
-        thread, ns = _thread(config), _ns(config)
+        thread, ns = thread_of(config), ns_of(config)
         key = CheckpointKey(str(thread), ns, config["configurable"]["checkpoint_id"])
         home = Home(str(thread), ns, None, None, None)
         replace = all(channel in WRITES_IDX_MAP for channel, _ in writes)
         indexes = [WRITES_IDX_MAP.get(channel, place) for place, (channel, _) in enumerate(writes)]
+        noted = retention.note_writes(self._store, key, run_of(config), task_id, indexes, replace=replace)
 
         def calls(stored: Sequence[StoredValue]) -> Sequence[Call]:
-            return self._backend.save_writes(
-                key,
-                [
-                    StoredWrite(task_id, task_path, idx, channel, type_, blob)
-                    for idx, (channel, type_, blob) in zip(indexes, stored, strict=True)
-                ],
-                replace=replace,
-            )
+            new = [
+                StoredWrite(task_id, task_path, idx, channel, type_, blob)
+                for idx, (channel, type_, blob) in zip(indexes, stored, strict=True)
+            ]
+            return [*noted, *self._backend.save_writes(key, new, replace=replace)]
 
         placed = [
             Value(channel, write_place(key, task_id, idx), value)
@@ -292,6 +292,7 @@ class HoldfastSaver(BaseCheckpointSaver[str]):
                 [
                     *self._backend.delete_calls(str(thread_id)),
                     (sql["delete_rows"], params),
+                    (sql["delete_run_writes"], params),
                     (sql["bury_thread"], params),
                 ]
             )
@@ -312,7 +313,7 @@ class HoldfastSaver(BaseCheckpointSaver[str]):
         Raises:
             ThreadBusy: somebody else held it for `wait` seconds.
         """
-        thread = str(_thread({"configurable": {"thread_id": thread_id}}))
+        thread = thread_of({"configurable": {"thread_id": thread_id}})
         return leases.lease(self._backend, thread, purpose=purpose, owner=owner, wait=wait, ttl=ttl, give_up=give_up)
 
     def get_next_version(self, current: str | int | None, channel: None) -> str:
@@ -380,14 +381,6 @@ class HoldfastSaver(BaseCheckpointSaver[str]):
 
     # --- inside
 
-    @property
-    def _threads(self) -> Offload:
-        if self._offload is None:
-            raise NotOpen(
-                "This checkpointer is not open. Use it inside `with open_checkpointer(url) as checkpointer:`."
-            )
-        return self._offload
-
     def _tuple(self, opened: loading.Opened, attached: loading.Attached, thread: str) -> CheckpointTuple:
         stored = opened.stored
         place: dict[str, Any] = {"thread_id": thread, "checkpoint_ns": stored.ns}
@@ -399,28 +392,3 @@ class HoldfastSaver(BaseCheckpointSaver[str]):
             parent_config={"configurable": parent} if stored.parent_id else None,
             pending_writes=attached.writes,
         )
-
-
-def _thread(config: RunnableConfig) -> str:
-    """The `thread_id` as it stands in the config: it may say what was loaded."""
-    thread_id = config.get("configurable", {}).get("thread_id")
-    if thread_id is None:
-        raise InvalidThread(
-            'The config names no thread. Needed: {"configurable": {"thread_id": "…"}}, with one id per conversation.'
-        )
-    thread = thread_id if isinstance(thread_id, str) else str(thread_id)
-    try:
-        usable = 0 < len(thread.encode()) <= _LONGEST_THREAD_ID and "\0" not in thread
-    except UnicodeEncodeError:  # a lone surrogate: an argument of a command that was not UTF-8
-        usable = False
-    if not usable:
-        shown = thread if len(thread) <= 40 else thread[:40] + "…"
-        raise InvalidThread(
-            f"The thread_id {shown!r} cannot be used. Needed: 1 to {_LONGEST_THREAD_ID} bytes of text without NUL."
-        )
-    return thread
-
-
-def _ns(config: RunnableConfig) -> str:
-    ns: str = config["configurable"].get("checkpoint_ns") or ""
-    return ns

@@ -40,6 +40,8 @@ class Save:
     """From the values as bytes to the statements that save them."""
     parent_id: str | None = None
     """Of a checkpoint, the one that it follows."""
+    leans: bool = False
+    """Whether it is incomplete without that one."""
 
     def run(self) -> None:
         """
@@ -84,6 +86,7 @@ class Save:
             *before,
             (sql["lock_thread"], thread),
             *([(sql["head"], thread)] if guarded else []),
+            *self._find_parent(),
             *self.store.backend.rows_with_digests(self.home.thread_id, digests),
         ]
         [locked, *rest] = transaction.run(calls)[len(before) :]
@@ -95,10 +98,21 @@ class Save:
             assert self.home.checkpoint_id is not None  # noqa: S101 - this is what `guarded` says
             [[(head,)], *rest] = rest
             guard.check_head(self.thread, self.parent_id, self.home.checkpoint_id, head)
+        if self._find_parent():
+            [parent, *rest] = rest
+            guard.check_parent(self.thread, self.parent_id, parent, leans=self.leans)
         found: dict[bytes, list[Row]] = {}
         for digest, *row in (row for rows in rest for row in rows):
             found.setdefault(digest, []).append(tuple(row))
         return current, next_seq, found
+
+    def _find_parent(self) -> list[Call]:
+        if self.home.checkpoint_id is None or not self.parent_id:
+            return []
+        if self.home.ns == "" and isinstance(self.thread, guard.LoadedThread):
+            return []  # it is the head
+        params = {"thread_id": self.home.thread_id, "ns": self.home.ns, "checkpoint_id": self.parent_id}
+        return [(self.store.backend.sql["parent"], params)]
 
     def _calls(self, detached: Sequence[Detached], placement: Placement) -> list[Call]:
         sql = self.store.backend.sql

@@ -24,8 +24,10 @@ from checkpoints import migrate
 from checkpoints.errors import DatabaseUnavailable, NotOpen
 from checkpoints.jsonb import text_contains
 from checkpoints.port import (
+    BASE,
     Call,
     CheckpointKey,
+    Link,
     OnStatement,
     Row,
     Split,
@@ -34,6 +36,7 @@ from checkpoints.port import (
     StoredWrite,
     Transaction,
     Wanted,
+    by_checkpoint,
     check_process,
 )
 from checkpoints.sql import Statement, Statements
@@ -45,6 +48,9 @@ _NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
 
 # Message rows of a few KB with little lost at the page's end: 2.04 bytes a byte of text, against 2.93 with 4 KB pages.
 _PAGE_SIZE: Final = 16384
+
+# The metadata of a base, as they are stored.
+_BASE: Final = json.dumps(BASE)
 
 _BEGIN = Statement("begin", "BEGIN IMMEDIATE")  # a deferred one fails when it turns into a writer too late
 _BEGIN_READING = Statement("begin", "BEGIN")
@@ -71,6 +77,7 @@ class _SqliteTransaction:
 class SqliteBackend:
     """A SQLite database."""
 
+    whole = True
     workers = 4  # reads in parallel; writes wait in line anyway
 
     def __init__(self, url: SqliteURL | MemoryURL, on_statement: OnStatement | None = None) -> None:
@@ -80,7 +87,7 @@ class SqliteBackend:
         self._timeout = 0.0 if isinstance(url, MemoryURL) else url.timeout
         self._synchronous = "OFF" if isinstance(url, MemoryURL) else url.synchronous
         self.on_statement = on_statement
-        self.sql = Statements("shared.sql", "sqlite/statements.sql", now=_NOW)
+        self.sql = Statements("shared.sql", "retention.sql", "sqlite/statements.sql", "sqlite/retention.sql", now=_NOW)
         self._writer: sqlite3.Connection | None = None
         self._opened_by = 0
         self._lock = Lock()
@@ -170,6 +177,7 @@ class SqliteBackend:
                     wanted.after,
                     "(checkpoint_id, thread_id, checkpoint_ns) < (:after_id, :after_thread, :after_ns)",
                 ),
+                (None if wanted.with_bases else _BASE, "CAST(metadata AS TEXT) IS NOT :base"),
             )
             if value is not None
         ]
@@ -180,6 +188,7 @@ class SqliteBackend:
             "checkpoint_id": wanted.checkpoint_id,
             "before": wanted.before,
             "metadata": None if wanted.metadata is None else json.dumps(wanted.metadata),
+            "base": _BASE,
         }
         if wanted.after is not None:
             params |= zip(("after_id", "after_thread", "after_ns"), wanted.after, strict=True)
@@ -233,6 +242,36 @@ class SqliteBackend:
     def save_writes(self, key: CheckpointKey, writes: Sequence[StoredWrite], *, replace: bool) -> list[Call]:
         statement = self.sql["replace_write" if replace else "add_write"]
         return [(statement, {**key._asdict(), **write._asdict()}) for write in writes]
+
+    def array(self, texts: Collection[str]) -> str:
+        return json.dumps(list(texts))
+
+    def leans(self, split: Split) -> bool:
+        return False
+
+    def chain(self, transaction: Transaction, key: CheckpointKey, channels: Collection[str], limit: int) -> list[Link]:
+        [found] = transaction.run([(self.sql["chain"], {**key._asdict(), "limit": limit})])
+        return [Link(id_, parent_id, None, [StoredValue("", type_, blob)]) for id_, parent_id, type_, blob in found]
+
+    def writes_to(
+        self, transaction: Transaction, key: CheckpointKey, checkpoint_ids: Collection[str], channels: Collection[str]
+    ) -> dict[str, list[StoredWrite]]:
+        params = {
+            "thread_id": key.thread_id,
+            "ns": key.ns,
+            "checkpoint_ids": self.array(checkpoint_ids),
+            "channels": self.array(channels),
+        }
+        [found] = transaction.run([(self.sql["writes_to"], params)])
+        return by_checkpoint(found)
+
+    def values_of(
+        self, transaction: Transaction, key: CheckpointKey, link: Link, channels: Collection[str]
+    ) -> list[StoredValue]:
+        return link.values
+
+    def base_document(self, checkpoint_id: str, seeds: Mapping[str, Link]) -> Any:
+        return None
 
     def delete_calls(self, thread_id: str) -> list[Call]:
         return [(self.sql[name], {"thread_id": thread_id}) for name in ("delete_checkpoints", "delete_writes")]

@@ -29,9 +29,9 @@ from checkpoints.wire import FIRST_FREE_CODE, NOT_MINE, Packing, Types, Unpackin
 
 TYPE: Final = "holdfast-1"
 
-_LIST: Final = FIRST_FREE_CODE  # stands for a list of messages
-_ONE: Final = FIRST_FREE_CODE + 1  # stands for a single message
-_SPOKEN: Final = FIRST_FREE_CODE + 2  # a message that is not written as an object: its text is that of a row
+LIST: Final = FIRST_FREE_CODE  # stands for a list of messages
+ONE: Final = FIRST_FREE_CODE + 1  # stands for a single message
+SPOKEN: Final = FIRST_FREE_CODE + 2  # a message that is not written as an object: its text is that of a row
 _VERSION: Final = FIRST_FREE_CODE + 3  # a channel's version
 
 # How deep lists of messages are looked for in dicts and lists, to be stored as ranges. Deeper messages are found as
@@ -80,9 +80,14 @@ class Detached:
         """The type and the bytes to store, when every draft has its row."""
         if self.type != TYPE:
             return self.type, self.body
-        header = ormsgpack.packb([ranges.compress([message.ref for message in found.messages]) for found in self.lists])
-        rest = len(header).to_bytes(_NUMBER, "big") + header + self.body
-        return TYPE, crc32(rest).to_bytes(_NUMBER, "big") + rest
+        return TYPE, with_references([[message.ref for message in found.messages] for found in self.lists], self.body)
+
+
+def with_references(lists: Sequence[Sequence[int]], body: bytes) -> bytes:
+    """A packed body, with the references of its lists of messages and a checksum in front."""
+    header = ormsgpack.packb([ranges.compress(refs) for refs in lists])
+    rest = len(header).to_bytes(_NUMBER, "big") + header + body
+    return crc32(rest).to_bytes(_NUMBER, "big") + rest
 
 
 class ChannelValues(NamedTuple):
@@ -141,11 +146,11 @@ class Detacher:
 
     def _special(self, packing: Packing, value: Any) -> Any:
         if type(value) is _Marked:
-            return packing.ext(_LIST, ormsgpack.packb(self._add(value.messages)))
+            return packing.ext(LIST, ormsgpack.packb(self._add(value.messages)))
         if is_row_class(type(value)):
-            return packing.ext(_ONE, ormsgpack.packb(self._add([value])))
+            return packing.ext(ONE, ormsgpack.packb(self._add([value])))
         if type(value) is _Spoken:
-            return packing.ext(_SPOKEN, packing.pack([self._add([value.message]), value.shell]))
+            return packing.ext(SPOKEN, packing.pack([self._add([value.message]), value.shell]))
         if type(value) is Version:
             return packing.ext(_VERSION, ormsgpack.packb(value.number) + value.branch)
         if type(value) is _Channel:
@@ -186,20 +191,20 @@ class Attachable:
         self.channel = channel
         self.lists: list[list[int]] = []
         """The references of each list of messages in it."""
-        self._type = type_
-        self._body = blob
+        self.type = type_
+        self.body = blob
         if type_ == TYPE:
             checksum, rest = blob[:_NUMBER], blob[_NUMBER:]
             if crc32(rest) != int.from_bytes(checksum, "big"):
                 raise ValueError("its checksum differs")
             end = _NUMBER + int.from_bytes(rest[:_NUMBER], "big")
             self.lists = [ranges.expand(pairs) for pairs in ormsgpack.unpackb(rest[_NUMBER:end])]
-            self._body = rest[end:]
+            self.body = rest[end:]
 
     @property
     def is_empty(self) -> bool:
         """Whether this stands for a channel without a value (the stock PostgresSaver stores such)."""
-        return self._type == "empty"
+        return self.type == "empty"
 
     def attach(self, make: Make, types: Types) -> Any:
         """The value.
@@ -217,28 +222,28 @@ class Attachable:
             if code == _VERSION:
                 return str(Version(ormsgpack.unpackb(data[:-_BRANCH]), data[-_BRANCH:]))
             stored = unpacking.unpack(data)
-            if code == _LIST:
+            if code == LIST:
                 return make(self.lists[stored])
-            if code == _ONE:
+            if code == ONE:
                 return make(self.lists[stored][:1])[0]
-            if code == _SPOKEN:
+            if code == SPOKEN:
                 number, shell = stored
                 text = make(self.lists[number][:1])[0].content
                 return {**shell, "content": text} if isinstance(shell, dict) else [*shell, text]
             raise NotStorable(f"Stored data has the extension code {code}, which this version does not know.")
 
         unpacking = Unpacking(types, revive)
-        match self._type:
+        match self.type:
             case "msgpack" | "holdfast-1":
-                return unpacking.unpack(self._body)
+                return unpacking.unpack(self.body)
             case "null":
                 return None
             case "bytes":
-                return self._body
+                return self.body
             case "bytearray":
-                return bytearray(self._body)
+                return bytearray(self.body)
             case "json":  # what LangGraph stored before it used msgpack
-                return JsonPlusSerializer().loads_typed(("json", self._body))
+                return JsonPlusSerializer().loads_typed(("json", self.body))
             case other:
                 raise NotStorable(f"Stored data has the form {other!r}, which this version does not read.")
 

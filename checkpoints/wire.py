@@ -371,3 +371,6 @@ _CONSTRUCTORS = frozenset(
         jsonplus.EXT_PYDANTIC_V2,
     }
 )
+
+NESTING: Final = _CONSTRUCTORS | {jsonplus.EXT_DELTA_SNAPSHOT, TUPLE}
+"""The codes whose bytes are msgpack again."""

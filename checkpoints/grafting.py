@@ -1,0 +1,93 @@
+"""Parts of stored checkpoints put into a new one, as bytes: nothing is imported, rebuilt or given a new row. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import ormsgpack
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+from checkpoints.errors import NotStorable
+from checkpoints.values import LIST, ONE, SPOKEN, TYPE, Attachable, with_references
+from checkpoints.wire import NESTING
+
+_OPTIONS = ormsgpack.OPT_NON_STR_KEYS
+
+
+def channels_with_value(whole: Attachable) -> set[str]:
+    """The channels that have a value in a checkpoint that is one value.
+
+    Raises:
+        ValueError: the bytes are damaged.
+    """
+    document = JsonPlusSerializer().loads_typed(("json", whole.body)) if whole.type == "json" else _top(whole)
+    return set(document["channel_values"])
+
+
+def graft(checkpoint_id: str, seeds: Mapping[str, Attachable]) -> tuple[str, bytes]:
+    """A checkpoint that has each channel as one of other checkpoints has it.
+
+    Args:
+        checkpoint_id: of the new checkpoint.
+        seeds: for each channel, the checkpoint that it is taken from.
+
+    Returns:
+        The type and the bytes to store.
+
+    Raises:
+        NotStorable: one of them was stored by a version of LangGraph that did not use msgpack yet.
+        ValueError: the bytes are damaged.
+    """
+    lists: list[list[int]] = []
+    values: dict[str, Any] = {}
+    versions: dict[str, Any] = {}
+    for channel, whole in seeds.items():
+        if whole.type not in {"msgpack", TYPE}:
+            raise NotStorable(f"A checkpoint in the form {whole.type!r} cannot be squashed.")
+        top = _top(whole)
+        values[channel] = _renumbered(ormsgpack.packb(top["channel_values"][channel], option=_OPTIONS), whole, lists)
+        versions[channel] = top["channel_versions"].get(channel)
+    body = ormsgpack.packb(
+        {
+            "v": 4,
+            "id": checkpoint_id,
+            "ts": "",
+            "channel_values": values,
+            "channel_versions": versions,
+            "versions_seen": {},
+            "updated_channels": None,
+        },
+        option=_OPTIONS,
+    )
+    if all(whole.type == "msgpack" for whole in seeds.values()):
+        return "msgpack", body
+    return TYPE, with_references(lists, body)
+
+
+def _top(whole: Attachable) -> dict[str, Any]:
+    """A checkpoint with everything that msgpack has no form for left as it is."""
+    document: dict[str, Any] = ormsgpack.unpackb(whole.body, ext_hook=ormsgpack.Ext, option=_OPTIONS)
+    return document
+
+
+def _renumbered(packed: bytes, whole: Attachable, lists: list[list[int]]) -> Any:
+    """A packed value, with its lists of messages added to `lists` and renumbered to their places there."""
+    if not whole.lists:
+        return ormsgpack.unpackb(packed, ext_hook=ormsgpack.Ext, option=_OPTIONS)
+
+    def moved(number: int) -> int:
+        lists.append(whole.lists[number])
+        return len(lists) - 1
+
+    def renumber(code: int, data: bytes) -> ormsgpack.Ext:
+        if code in {LIST, ONE}:
+            data = ormsgpack.packb(moved(ormsgpack.unpackb(data)))
+        elif code == SPOKEN:
+            number, shell = ormsgpack.unpackb(data, ext_hook=renumber, option=_OPTIONS)
+            data = ormsgpack.packb([moved(number), shell], option=_OPTIONS)
+        elif code in NESTING:
+            data = ormsgpack.packb(ormsgpack.unpackb(data, ext_hook=renumber, option=_OPTIONS), option=_OPTIONS)
+        return ormsgpack.Ext(code, data)
+
+    return ormsgpack.unpackb(packed, ext_hook=renumber, option=_OPTIONS)

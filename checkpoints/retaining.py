@@ -1,0 +1,126 @@
+"""The part of LangGraph's contract that is about what is kept: pruning, copying, taking back runs, delta channels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver, DeltaChannelHistory
+
+from checkpoints import delta, retention
+from checkpoints.configs import ns_of, thread_of
+from checkpoints.errors import NotOpen
+from checkpoints.offload import Offload
+from checkpoints.port import CheckpointKey
+from checkpoints.store import Store
+
+
+class RetainingSaver(BaseCheckpointSaver[str]):
+    """See `HoldfastSaver`, of which this is a part."""
+
+    _store: Store
+    _offload: Offload | None
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Delete what is not needed to go on with some threads.
+
+        `keep_latest` keeps the newest checkpoint with its pending writes, of each call of a subgraph that is going on
+        the same, and the newest one of each subgraph with a memory of its own. All message rows stay: they are the
+        transcript. What a `DeltaChannel` needs of deleted checkpoints is kept in one that is not part of the history.
+        A run that is going on from the newest checkpoint goes on; one that was sent to a checkpoint that is deleted
+        here is refused when it saves. `delete` (or `delete_all`) is `delete_thread` for each.
+
+        Each thread is pruned as a whole or not at all, one after the other: an error leaves those before it pruned.
+
+        Args:
+            thread_ids: the threads; those that are not there are passed over.
+            strategy: `keep_latest` or `delete`.
+
+        Raises:
+            TypeError: `thread_ids` is a single text.
+            ValueError: there is no such strategy.
+            DamagedThread: a thread cannot be read as far as it must be; it is as before.
+        """
+        chosen = retention.strategy_of(strategy)
+        for thread_id in retention.ids(thread_ids, "thread_ids"):
+            if chosen == "delete":
+                self.delete_thread(thread_id)
+            else:
+                retention.keep_latest(self._store, thread_id)
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy all that is stored for a thread, under the same checkpoint ids, into another one that is empty.
+
+        A source without checkpoints leaves the target as it is.
+
+        Raises:
+            ThreadNotEmpty: the target has something in it; it is as before.
+            InvalidThread: the target's id cannot be used.
+        """
+        target = thread_of({"configurable": {"thread_id": target_thread_id}})
+        retention.copy_thread(self._store, str(source_thread_id), target)
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete what some runs have saved, in all threads, as if they had never been.
+
+        That is each checkpoint whose metadata name the run, with its writes; what the run wrote onto checkpoints that
+        stay, such as the answer to a pause, which is then open again; and messages that only the run has said. A
+        checkpoint whose parent is deleted follows the nearest ancestor that is left, and keeps its state. Who has
+        loaded one of these threads before is refused when saving.
+
+        Each thread is changed as a whole or not at all, one after the other.
+
+        Args:
+            run_ids: the runs; those that have saved nothing are passed over.
+
+        Raises:
+            TypeError: `run_ids` is a single text.
+            DamagedThread: a thread cannot be read as far as it must be; it is as before.
+        """
+        runs = retention.ids(run_ids, "run_ids")
+        for thread_id in retention.threads_of_runs(self._store, runs) if runs else []:
+            retention.take_back(self._store, thread_id, runs)
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """What some channels are made of at the checkpoint that `config` names, or at the newest.
+
+        The same as LangGraph finds by loading each ancestor, in a few statements, and nothing else is decoded.
+
+        Raises:
+            DamagedThread, NotStorable: as `get_tuple`.
+        """
+        if not channels:
+            return {}
+        key = CheckpointKey(str(thread_of(config)), ns_of(config), config["configurable"].get("checkpoint_id") or "")
+        with self._store.backend.reading() as transaction:
+            return delta.history(transaction, self._store, key, list(dict.fromkeys(channels)))
+
+    # --- the same for event loops
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """`prune`, without blocking the event loop."""
+        await self._threads.run(self.prune, thread_ids, strategy=strategy)
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """`copy_thread`, without blocking the event loop."""
+        await self._threads.run(self.copy_thread, source_thread_id, target_thread_id)
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """`delete_for_runs`, without blocking the event loop."""
+        await self._threads.run(self.delete_for_runs, run_ids)
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """`get_delta_channel_history`, without blocking the event loop."""
+        return await self._threads.run(self.get_delta_channel_history, config=config, channels=channels)
+
+    @property
+    def _threads(self) -> Offload:
+        if self._offload is None:
+            raise NotOpen(
+                "This checkpointer is not open. Use it inside `with open_checkpointer(url) as checkpointer:`."
+            )
+        return self._offload
