@@ -36,4 +36,5 @@ async def checkpointer() -> AsyncIterator[HoldfastSaver]:
     """The checkpointer, for as long as the server runs."""
     async with compose.checkpointer(_settings) as saver:
         registry.forget()
+        registry.delete_one_by_one()
         yield saver

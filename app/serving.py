@@ -25,6 +25,13 @@ from checkpoints import urls
 
 HOUSE = Path(__file__).resolve().parent.parent
 
+# As in `langgraph.json`, which is not there where Holdfast was installed as a package.
+OURS: dict[str, Any] = {
+    "graphs": {"agent": "app.served:agent"},
+    "checkpointer": {"path": f"{HOUSE}/app/served.py:checkpointer"},
+    "http": {"app": "app.web.app:app", "disable_mcp": True, "disable_a2a": True},
+}
+
 # No connection but those that the user's agent makes.
 _QUIET = {"LANGGRAPH_NO_VERSION_CHECK": "true", "LANGGRAPH_CLI_NO_ANALYTICS": "1"}
 _TRACING = ("LANGSMITH_TRACING", "LANGSMITH_TRACING_V2", "LANGCHAIN_TRACING", "LANGCHAIN_TRACING_V2")
@@ -53,7 +60,7 @@ def serve(settings: Settings, config: Path | None = None, *, say: Callable[[str]
             f"The server is not installed ({error}). Install it: pip install 'holdfast[server]'"
         ) from None
     settings = settings.in_full()
-    wanted = _read(config or HOUSE / "langgraph.json")
+    wanted = _with_ours({} if config is None else _of_ones_own(config))
     _check_port(settings.host, settings.port)
     with compose.checkpointer(settings):
         pass  # a database that cannot be opened is one clear error here, and a page of them from inside the server
@@ -72,6 +79,25 @@ def serve(settings: Settings, config: Path | None = None, *, say: Callable[[str]
         )
 
 
+def _of_ones_own(config: Path) -> dict[str, Any]:
+    """What somebody's own `langgraph.json` says.
+
+    Raises:
+        CannotServe: it says where threads are kept, and that is what `holdfast serve` is for.
+    """
+    found = _read(config)
+    if "checkpointer" in found or "app" in found.get("http", {}):
+        raise CannotServe(
+            f"{config} names a checkpointer or an HTTP app of its own. `holdfast serve` keeps threads where "
+            "HOLDFAST_DATABASE says, and brings both: leave them out, or serve it with `langgraph dev`."
+        )
+    return found
+
+
+def _with_ours(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {**OURS, **found, "http": {**found.get("http", {}), **OURS["http"]}}
+
+
 def _read(config: Path) -> dict[str, Any]:
     """What the server is told of a `langgraph.json`, with every path in full."""
     try:
@@ -84,7 +110,7 @@ def _read(config: Path) -> dict[str, Any]:
     for dependency in found.get("dependencies", []):
         if (place := folder / dependency).is_dir() and str(place) not in sys.path:
             sys.path.append(str(place))
-    taken = {key: found[key] for key in ("graphs", "checkpointer", "http", "auth", "store") if key in found}
+    taken = {key: found[key] for key in ("graphs", "checkpointer", "http", "auth", "store") if found.get(key)}
     full: dict[str, Any] = _in_full(taken, folder)
     return full
 
@@ -106,7 +132,7 @@ def _check_port(host: str, port: int) -> None:
             listener.bind(address)
     except OSError as error:
         raise CannotServe(
-            f"Cannot listen on {host}, port {port}: {error.strerror or error}. Choose another: holdfast serve --port …"
+            f"Cannot listen on {host}, port {port}: {error.strerror or error}. Name another by --port or HOLDFAST_PORT."
         ) from None
 
 
@@ -116,13 +142,14 @@ def _introduction(settings: Settings, graphs: Mapping[str, Any]) -> Iterator[str
     yield f"   conversations   {where}"
     yield f"   model           {settings.model_name}"
     yield f"   at once         {settings.workers} runs"
-    if isinstance(where, urls.MemoryURL):
-        yield "   memory:// is gone when the server stops; sqlite:///holdfast.db keeps it"
     if not _only_here(settings.host):
         yield "   Nobody is asked who they are: who reaches this address can read every thread and approve every call"
     if _traces():
         yield "   Tracing is on: LangSmith is sent the texts of the conversations"
-    yield "Ctrl-C stops it; threads and pauses stay in the database."
+    if isinstance(where, urls.MemoryURL):
+        yield "Ctrl-C stops it, and all is gone: memory:// is kept nowhere. sqlite:///holdfast.db is."
+    else:
+        yield "Ctrl-C stops it; threads and pauses stay in the database."
 
 
 def _only_here(host: str) -> bool:

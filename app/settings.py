@@ -33,6 +33,13 @@ def _model(name: str) -> str:
     return name
 
 
+def _path(value: str | Path) -> Path:
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:  # there is nobody of the name behind ~
+        raise ValueError(str(error)) from None
+
+
 class Settings(BaseSettings):
     """The settings, each under the name of its environment variable."""
 
@@ -71,7 +78,7 @@ class Settings(BaseSettings):
         validation_alias="HOLDFAST_MODEL_TIMEOUT",
         description="seconds that the model's endpoint may be silent for",
     )
-    shop: Annotated[Path, BeforeValidator(lambda value: Path(value).expanduser())] = Field(
+    shop: Annotated[Path, BeforeValidator(_path)] = Field(
         Path("shop.db"), validation_alias="HOLDFAST_SHOP", description="the SQLite file of the example shop"
     )
     host: str = Field("127.0.0.1", validation_alias="HOLDFAST_HOST", description="the address that `serve` listens on")

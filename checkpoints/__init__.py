@@ -28,6 +28,7 @@ from checkpoints.errors import (
     ThreadConflict,
     ThreadNotEmpty,
     TypeNotAllowed,
+    UnknownCheckpoint,
 )
 from checkpoints.leases import Lease
 from checkpoints.running import running_saver, saver_of, unwrapped
@@ -53,6 +54,7 @@ __all__ = [
     "ThreadConflict",
     "ThreadNotEmpty",
     "TypeNotAllowed",
+    "UnknownCheckpoint",
     "open_checkpointer",
     "running_saver",
     "saver_of",

@@ -76,6 +76,18 @@ class ThreadConflict(HoldfastError):
         )
 
 
+class UnknownCheckpoint(ThreadConflict):
+    """A run was sent to a checkpoint that its thread does not have. Saved, it would be a thread without a past."""
+
+    def __init__(self, thread_id: str, checkpoint_id: str) -> None:
+        HoldfastError.__init__(
+            self,
+            f"Thread {thread_id!r} has no checkpoint {checkpoint_id!r}, or has it no longer, so nothing was saved. "
+            "Name one of its history, or none to go on from the newest.",
+        )
+        self.thread_id = thread_id
+
+
 class ThreadNotEmpty(HoldfastError, ValueError):
     """A thread was to be copied into one that has something in it."""
 

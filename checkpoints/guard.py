@@ -15,7 +15,7 @@ from uuid import UUID
 
 from langgraph.checkpoint.base import id as lg_id
 
-from checkpoints.errors import ClockSkew, ThreadConflict
+from checkpoints.errors import ClockSkew, ThreadConflict, UnknownCheckpoint
 from checkpoints.port import BASE, Row
 
 
@@ -60,7 +60,7 @@ def check_generation(thread_id: str, generation: int) -> None:
         raise ThreadConflict(str(thread_id), "the thread, or a run in it, was deleted meanwhile")
 
 
-def check_head(thread_id: str, parent: str | None, new: str, head: str | None) -> None:
+def check_head(thread_id: str, parent: str | None, new: str, head: str | None, *, has_parent: bool) -> None:
     """Whether a checkpoint of the root namespace may be saved.
 
     Args:
@@ -68,12 +68,18 @@ def check_head(thread_id: str, parent: str | None, new: str, head: str | None) -
         parent: the checkpoint that the new one follows.
         new: the new checkpoint's id.
         head: the thread's newest checkpoint now.
+        has_parent: whether the thread has the checkpoint `parent`.
 
     Raises:
         ThreadConflict: another run has saved a checkpoint since.
         ClockSkew: the new checkpoint would not become the newest.
+        UnknownCheckpoint: the run was sent to a checkpoint that is not there.
     """
-    if not isinstance(thread_id, LoadedThread) or new == head:
+    if new == head:
+        return
+    if not isinstance(thread_id, LoadedThread):
+        if parent is not None and head is not None and not has_parent:
+            raise UnknownCheckpoint(thread_id, parent)
         return
     if parent is None and thread_id.head is not None:
         return  # a run that had a head always names it: this is a new root, made on purpose (`update_state` can)

@@ -85,7 +85,7 @@ class Save:
         calls = [
             *before,
             (sql["lock_thread"], thread),
-            *([(sql["head"], thread)] if guarded else []),
+            *([(sql["head"], {**thread, "parent_id": self.parent_id})] if guarded else []),
             *self._find_parent(),
             *self.store.backend.rows_with_digests(self.home.thread_id, digests),
         ]
@@ -96,8 +96,8 @@ class Save:
         guard.check_generation(self.thread, current)
         if guarded:
             assert self.home.checkpoint_id is not None  # noqa: S101 - this is what `guarded` says
-            [[(head,)], *rest] = rest
-            guard.check_head(self.thread, self.parent_id, self.home.checkpoint_id, head)
+            [[(head, has_parent)], *rest] = rest
+            guard.check_head(self.thread, self.parent_id, self.home.checkpoint_id, head, has_parent=bool(has_parent))
         if self._find_parent():
             [parent, *rest] = rest
             guard.check_parent(self.thread, self.parent_id, parent, leans=self.leans)

@@ -97,8 +97,8 @@ class ChannelValues(NamedTuple):
 
 
 class Version(NamedTuple):
-    """A channel's version as `HoldfastSaver.get_next_version` makes it: 32 digits of a number, a point, and 12 hexadecimal
-    digits that keep branches apart. A checkpoint has five or more of them, and most of each is zeros."""
+    """A channel's version as `HoldfastSaver.get_next_version` makes it: a number in 32 digits, a point, and twelve more
+    that keep branches apart. A checkpoint has five or more of them, and most of each is zeros."""
 
     number: int
     branch: bytes

@@ -40,7 +40,7 @@ def build_graph(
         model: a chat model, or the name of one; the offline model by default.
         tools: what the model may call; the example shop by default. `needs_approval` marks those that ask a person.
         prompt: what the model is told before every conversation; it is not kept in the thread.
-        checkpointer: where threads live. Pauses need one; `langgraph dev` brings its own.
+        checkpointer: where threads live. Pauses need one; LangGraph's server brings it.
 
     Returns:
         A compiled graph over `State`, for `invoke`, `ainvoke` and the streams. A pause is answered with
@@ -80,7 +80,3 @@ def _by_name(tools: Sequence[BaseTool | Callable[..., Any]]) -> dict[str, BaseTo
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-# For langgraph.json: the server brings the checkpointer.
-graph = build_graph()

@@ -227,7 +227,8 @@ def approval_request(policy: Policy, call: ToolCall) -> ToolApproval:
 
 
 def ask(tool: BaseTool, policy: Policy, call: ToolCall) -> Answer:
-    """Pause until a person has answered, then give their answer. At most once a task: see decision 6 in the design.
+    """Pause until a person has answered, then give their answer. At most once a task: the id of a task's first pause
+    would also answer a second one, which nobody has seen.
 
     Raises:
         GraphInterrupt: nobody has answered yet; LangGraph keeps the pause.

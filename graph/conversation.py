@@ -18,7 +18,8 @@ from langgraph.types import Command, StateSnapshot, StreamMode
 
 from checkpoints import HoldfastSaver
 from graph.agent import Agent
-from graph.turns import Event, Paused, Pending, Reply, events, messages_of, pending_of, reply, unfinished
+from graph.approval import BadAnswer
+from graph.turns import Event, Paused, Pending, Reply, Turn, messages_of, pending_of, reply, unfinished
 
 Said = str | list[str | dict[str, Any]] | HumanMessage
 """What a user says: a text, content blocks, or a whole message."""
@@ -207,6 +208,8 @@ class Conversation:
 
     def _resume(self, state: StateSnapshot, given: Given) -> Any:
         interrupt_id, answer, by = given
+        if not isinstance(answer, Mapping):
+            raise BadAnswer(f'An answer is a dict with a "type", such as {{"type": "approve"}}; found {answer!r}.')
         waiting = {pending.interrupt_id: pending for pending in pending_of(state)}
         if interrupt_id is None and len(waiting) == 1:
             [interrupt_id] = waiting
@@ -250,51 +253,51 @@ class Conversation:
                 return await self._ago(self._resume(await self._astate(), (interrupt_id, answer, by)))
 
     def _go(self, what: Any) -> Reply:
-        state, done = None, ""
-        # Two answers that were given at the same moment can leave tasks that nobody runs: go on while some remain.
-        while state is None or (unfinished(state) and _id(state) != done):
-            done = "" if state is None else _id(state)
+        turn = Turn()
+        while turn.goes_on():
             self._agent.invoke(what, self._config, durability="sync")
-            state, what = self._state(), None
-        return reply(state)
+            turn.state, what = self._state(), None
+        return reply(turn.end)
 
     async def _ago(self, what: Any) -> Reply:
-        state, done = None, ""
-        while state is None or (unfinished(state) and _id(state) != done):
-            done = "" if state is None else _id(state)
+        turn = Turn()
+        while turn.goes_on():
             await self._agent.ainvoke(what, self._config, durability="sync")
-            state, what = await self._astate(), None
-        return reply(state)
+            turn.state, what = await self._astate(), None
+        return reply(turn.end)
 
     def _stream(self, what: Any, answer: Given | None = None) -> Iterator[Event]:
+        turn = Turn()
         with self._lease(), _told_apart():
-            if answer is not None:
-                what = self._resume(self._state(), answer)
-            state, done = None, ""
-            while state is None or (unfinished(state) and _id(state) != done):  # as in `_go`
-                done = "" if state is None else _id(state)
+            if what is None:
+                what = self._from(self._state(), answer, turn)
+            while turn.goes_on():
                 for mode, chunk in self._agent.stream(what, self._config, stream_mode=_MODES, durability="sync"):
-                    yield from events(mode, chunk)
-                state, what = self._state(), None
-            yield from map(Paused, pending_of(state))
+                    yield from turn.events(mode, chunk)
+                turn.state, what = self._state(), None
+            yield from map(Paused, pending_of(turn.end))
 
     async def _astream(self, what: Any, answer: Given | None = None) -> AsyncGenerator[Event, None]:
+        turn = Turn()
         async with self._alease():
             with _told_apart():
-                if answer is not None:
-                    what = self._resume(await self._astate(), answer)
-                state, done = None, ""
-                while state is None or (unfinished(state) and _id(state) != done):
-                    done = "" if state is None else _id(state)
+                if what is None:
+                    what = self._from(await self._astate(), answer, turn)
+                while turn.goes_on():
                     run: Any = self._agent.astream(what, self._config, stream_mode=_MODES, durability="sync")
                     # Closed here and not by the collector, which would let the run go on when the lease has ended.
                     async with aclosing(run) as chunks:
                         async for mode, chunk in chunks:
-                            for event in events(mode, chunk):
+                            for event in turn.events(mode, chunk):
                                 yield event
-                    state, what = await self._astate(), None
-            for pending in pending_of(state):
+                    turn.state, what = await self._astate(), None
+            for pending in pending_of(turn.end):
                 yield Paused(pending)
+
+    def _from(self, state: StateSnapshot, answer: Given | None, turn: Turn) -> Any:
+        """What to run to go on from a state: with an answer, or with what was left undone."""
+        turn.resumes(state)
+        return None if answer is None else self._resume(state, answer)
 
 
 def _message(said: Said) -> HumanMessage:
@@ -302,10 +305,6 @@ def _message(said: Said) -> HumanMessage:
         return said
     # With an id from the start: if the same message is sent again, it is not said twice.
     return HumanMessage(content=said, id=str(uuid.uuid4()))
-
-
-def _id(state: StateSnapshot) -> str:
-    return str(state.config["configurable"].get("checkpoint_id"))
 
 
 @contextmanager

@@ -126,7 +126,7 @@ def endpoint_model(
     if base_url:
         _check(base_url)
     try:
-        return EndpointModel(
+        model = EndpointModel(
             model=name,
             api_key=SecretStr(api_key) if api_key else None,
             base_url=base_url or None,
@@ -138,6 +138,17 @@ def endpoint_model(
             f"The model 'openai:{name}' needs an API key and there is none. Set OPENAI_API_KEY; an endpoint that needs "
             "no key takes any word. Or use the model 'offline'."
         ) from None
+    key = model.openai_api_key
+    secret = key.get_secret_value() if isinstance(key, SecretStr) else ""
+    if stripped := secret.strip() if secret != secret.strip() else "":
+        # A key that was read from a file often ends with the end of its line.
+        return endpoint_model(name, api_key=stripped, base_url=base_url, retries=retries, timeout=timeout)
+    if not (secret.isascii() and secret.isprintable()):
+        # The client could not send it, and would quote it in its error.
+        raise ValueError(
+            "The API key holds what cannot be sent, such as a line break or a letter beyond ASCII. See OPENAI_API_KEY."
+        )
+    return model
 
 
 def failure(error: Exception, url: str, model: str, secret: str) -> ModelError:
@@ -152,7 +163,9 @@ def failure(error: Exception, url: str, model: str, secret: str) -> ModelError:
 
 def _detail(error: Exception, secret: str) -> str:
     # Before it is shortened, which could leave half a key.
-    text = _text(error).replace(secret, "***") if secret else _text(error)
+    text = _text(error)
+    for form in filter(None, (secret, repr(secret)[1:-1])):  # some clients quote what they could not send
+        text = text.replace(form, "***")
     shown = " ".join(text.split())
     return shown if len(shown) <= _LONGEST_DETAIL else f"{shown[:_LONGEST_DETAIL]} ..."
 
@@ -167,8 +180,13 @@ def _text(error: BaseException) -> str:
 
 
 def _check(base_url: str) -> None:
-    address = urlsplit(base_url)
-    if address.scheme not in ("http", "https") or not address.hostname or address.username or address.password:
+    try:
+        address = urlsplit(base_url)
+        usable = address.scheme in ("http", "https") and address.hostname and address.port != 0
+        usable = usable and not (address.username or address.password)
+    except ValueError:  # of its port, or of an address in brackets
+        usable = False
+    if not usable:
         # Without what was found: it may hold a password.
         raise ValueError(
             "The base URL of a model endpoint is http:// or https://, a host, and most often /v1, without a user or a "

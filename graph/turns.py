@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
@@ -97,13 +97,49 @@ def messages_of(state: StateSnapshot) -> list[AnyMessage]:
     return found
 
 
-def events(mode: str, chunk: Any) -> Iterator[Event]:
-    """What one chunk of LangGraph's stream, in the modes "messages" and "updates", says to a person."""
+@dataclass
+class Turn:
+    """A turn on its way: whether it goes on, and what was told of it."""
+
+    state: StateSnapshot | None = None
+    """After the last run; `None` before the first."""
+    _done: str = ""
+    _told: set[str | None] = field(default_factory=set)
+
+    def goes_on(self) -> bool:
+        """Whether a run is to be made. Two answers that were given at the same moment can leave tasks that nobody runs,
+        so a turn goes on while some remain, and while that leads somewhere."""
+        if self.state is None:
+            return True
+        done, self._done = self._done, str(self.state.config["configurable"].get("checkpoint_id"))
+        return unfinished(self.state) and self._done != done
+
+    @property
+    def end(self) -> StateSnapshot:
+        """Where the last run has left the thread."""
+        if self.state is None:
+            raise RuntimeError("No run was made yet.")
+        return self.state
+
+    def resumes(self, state: StateSnapshot) -> None:
+        """The turn goes on from here: LangGraph's stream tells the results that this step already has once more."""
+        self._told.update(message.id for message in messages_of(state))
+
+    def events(self, mode: str, chunk: Any) -> Iterator[Event]:
+        """What one chunk of LangGraph's stream, in the modes "messages" and "updates", says to a person."""
+        for event, message_id in _events(mode, chunk):
+            if message_id is None or message_id not in self._told:
+                yield event
+            self._told.add(message_id)
+
+
+def _events(mode: str, chunk: Any) -> Iterator[tuple[Event, str | None]]:
+    """Each with the id of the message, where that is told as a whole."""
     if mode == "messages":
         message, metadata = chunk
         # Only what the agent says: a tool may ask a model too. A model that does not stream gives a whole message.
         if metadata.get("langgraph_node") == "model" and isinstance(message, AIMessage) and message.text:
-            yield Token(message.text)
+            yield Token(message.text), None
         return
     for node, update in chunk.items():
         if node == "settle":
@@ -111,9 +147,10 @@ def events(mode: str, chunk: Any) -> Iterator[Event]:
         for message in update.get("messages", []) if isinstance(update, Mapping) else []:
             if isinstance(message, AIMessage):
                 for call in message.tool_calls:
-                    yield ToolCalled(call["name"], call["args"], call["id"])
+                    yield ToolCalled(call["name"], call["args"], call["id"]), None
             elif isinstance(message, ToolMessage):
-                yield ToolAnswered(message.name, message.text, message.status == "error", message.tool_call_id)
+                answered = ToolAnswered(message.name, message.text, message.status == "error", message.tool_call_id)
+                yield answered, message.id
 
 
 def _pending(pause: Interrupt[Any], asked_at: str | None) -> Pending | None:

@@ -62,9 +62,9 @@ def _passed_on() -> Iterator[None]:
     try:
         yield
     except UnknownInterruptError as error:
-        raise _named(
-            error, f"No call waits under this id: it was answered or closed already, or never was. ({error})"
-        ) from error
+        late = "No call waits under this id: it was answered or closed already, or never was."
+        which = 'Several calls wait: say which, as in {"resume": {interrupt_id: answer}}.'
+        raise _named(error, f"{which if 'multiple' in str(error) else late} ({error})") from error
     except (HoldfastError, ModelError) as error:
         raise _named(error, str(error)) from error
 

@@ -11,6 +11,7 @@ pinned, and a test starts the real server.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -34,6 +35,9 @@ _OF_THE_RUN: Final = {
 # A checkpoint's id is a time in units of 100 ns since the Gregorian calendar began.
 _UUID_EPOCH: Final = datetime(1582, 10, 15, tzinfo=UTC)
 
+# Whoever takes a thread out of the list holds this; all of it happens on the server's one event loop.
+_deleting = asyncio.Lock()
+
 _log = logging.getLogger(__name__)
 
 
@@ -49,6 +53,24 @@ def forget() -> None:
         GLOBAL_STORE[kind] = []
 
 
+def delete_one_by_one() -> None:
+    """Let the runtime delete one thread at a time.
+
+    It looks up a thread's place in its list, waits for the checkpointer, and then takes out what is at that place. Of
+    two at once, one would take out somebody else's thread.
+    """
+    from langgraph_runtime_inmem.ops import Threads
+
+    delete = Threads.delete
+
+    @functools.wraps(delete)
+    async def one_by_one(*args: Any, **kwargs: Any) -> Any:
+        async with _deleting:
+            return await delete(*args, **kwargs)
+
+    Threads.delete = staticmethod(one_by_one)
+
+
 async def restore_newest() -> None:
     """Enter the threads that were written last. One that cannot be read is entered as failed."""
     saver = await _saver()
@@ -57,67 +79,87 @@ async def restore_newest() -> None:
 
 
 async def restore(thread_id: str) -> None:
-    """Enter a thread, if the registry does not know it and the database does."""
+    """Bring what the registry has of a thread up to date: enter one that only the database knows, and see to one that
+    another process has written to or deleted."""
     wanted = _id(thread_id)
-    if wanted is None or _known(wanted):
-        return
+    entry = None if wanted is None else _find(wanted)
+    if wanted is None or (entry is not None and entry["status"] == "busy"):
+        return  # a run of this server brings it up to date when it ends
     saver = await _saver()
-    for head in await asyncio.to_thread(lambda: saver.heads(thread_id=str(wanted))):
-        await _enter(saver, head)
+    heads = await asyncio.to_thread(lambda: saver.heads(thread_id=str(wanted)))
+    for head in heads:
+        if entry is None:
+            await _enter(saver, head)
+        elif _time(head.checkpoint_id) > entry["state_updated_at"]:
+            await _refresh(entry, head, await _read(saver, head))
+    if entry is not None and entry["values"] and not heads:
+        await _forget(wanted)
 
 
 async def _enter(saver: HoldfastSaver, head: Head) -> None:
-    from langgraph_runtime_inmem.database import connect
-    from langgraph_runtime_inmem.ops import Threads
-
     thread_id = _id(head.thread_id)
     if thread_id is None:
         return  # the server only takes UUIDs; from Python and on the command line such a thread goes on
-    config: RunnableConfig = {"configurable": {"thread_id": head.thread_id, "checkpoint_ns": ""}}
-    metadata: dict[str, Any] = {}
-    checkpoint: dict[str, Any] | None = None
-    failed: Exception | None = None
+    read = await _read(saver, head)
+    if _find(thread_id) is not None:  # somebody else has asked for it meanwhile
+        return
+    entry = _entry(thread_id, head, {} if isinstance(read, Exception) else read)
+    _threads().append(entry)
+    await _refresh(entry, head, read)
+
+
+async def _read(saver: HoldfastSaver, head: Head) -> Mapping[str, Any] | Exception:
+    """The metadata of a thread's newest checkpoint, or why that cannot be read."""
     try:
-        found = await saver.aget_tuple(config)
-        metadata = dict(found.metadata) if found else {}
+        found = await saver.aget_tuple(_config(head))
     except HoldfastError as error:
-        failed = error
-    entry = _entry(thread_id, head, metadata)
+        return error
+    return found.metadata if found else {}
+
+
+async def _refresh(entry: dict[str, Any], head: Head, read: Mapping[str, Any] | Exception) -> None:
+    """Status, values and pauses, as the newest checkpoint has them."""
+    from langgraph_runtime_inmem.database import connect
+    from langgraph_runtime_inmem.ops import Threads
+
+    checkpoint: dict[str, Any] | None = None
+    failed = read if isinstance(read, Exception) else None
     async with connect() as connection:
-        if _known(thread_id):  # somebody else has asked for it meanwhile
-            return
-        connection.store["threads"].append(entry)
         try:
-            checkpoint = await _payload(connection, config) if failed is None else None
+            if failed is None:
+                # In the form in which the runtime derives a thread's status from it.
+                state = await Threads.State.get(connection, _config(head))
+                tasks = [{"id": task.id, "interrupts": task.interrupts} for task in state.tasks]
+                checkpoint = {"values": state.values, "next": state.next, "tasks": tasks}
         except Exception as error:  # noqa: BLE001 - whatever a graph does with it, this thread must not stop the server
             failed = error
         if failed is not None:
             _log.warning("Thread %s cannot be read: %s", head.thread_id, failed)
-        await Threads.set_status(connection, thread_id, checkpoint, failed)
-        entry["updated_at"] = entry["state_updated_at"] = _time(head.checkpoint_id)
+        await Threads.set_status(connection, entry["thread_id"], checkpoint, failed)
+    entry["updated_at"] = entry["state_updated_at"] = _time(head.checkpoint_id)
 
 
-async def _payload(connection: Any, config: RunnableConfig) -> dict[str, Any]:
-    """The newest checkpoint, in the form in which the runtime derives a thread's status from it."""
-    from langgraph_runtime_inmem.ops import Threads
+async def _forget(thread_id: UUID) -> None:
+    async with _deleting:
+        _threads()[:] = [entry for entry in _threads() if entry["thread_id"] != thread_id]
 
-    state = await Threads.State.get(connection, config)
-    tasks = [{"id": task.id, "interrupts": task.interrupts} for task in state.tasks]
-    return {"values": state.values, "next": state.next, "tasks": tasks}
+
+def _config(head: Head) -> RunnableConfig:
+    return {"configurable": {"thread_id": head.thread_id, "checkpoint_ns": ""}}
 
 
 def _entry(thread_id: UUID, head: Head, metadata: Mapping[str, Any]) -> dict[str, Any]:
     from langgraph_api.graph import GRAPHS
 
-    own = {key: value for key, value in metadata.items() if key not in _OF_THE_RUN}
-    user_id = metadata.get("user_id")
+    user_id = metadata.get("user_id")  # the server writes "" where nobody was named
+    own = {key: value for key, value in metadata.items() if key not in {*_OF_THE_RUN, "user_id"}}
     return {
         "thread_id": thread_id,
         "created_at": _time(head.first_id),
         "updated_at": _time(head.checkpoint_id),
         "state_updated_at": _time(head.checkpoint_id),
         # Without a graph the server shows an empty state; a thread begun elsewhere is the first graph's.
-        "metadata": {"graph_id": next(iter(GRAPHS)), **own},
+        "metadata": {"graph_id": next(iter(GRAPHS)), **own, **({"user_id": user_id} if user_id else {})},
         "status": "idle",
         "config": {"configurable": {"user_id": user_id}} if user_id else {},
         "values": None,
@@ -133,10 +175,15 @@ async def _saver() -> HoldfastSaver:
     return saver
 
 
-def _known(thread_id: UUID) -> bool:
+def _threads() -> list[dict[str, Any]]:
     from langgraph_runtime_inmem.database import GLOBAL_STORE
 
-    return any(thread["thread_id"] == thread_id for thread in GLOBAL_STORE["threads"])
+    found: list[dict[str, Any]] = GLOBAL_STORE["threads"]
+    return found
+
+
+def _find(thread_id: UUID) -> dict[str, Any] | None:
+    return next((entry for entry in _threads() if entry["thread_id"] == thread_id), None)
 
 
 def _id(text: str) -> UUID | None:

@@ -12,9 +12,20 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.tools import tool
 
 from checkpoints import HoldfastSaver, ThreadBusy, open_checkpointer
-from graph import BadAnswer, Conversation, NothingWaits, Paused, Token, ToolAnswered, ToolCalled, build_graph
+from graph import (
+    BadAnswer,
+    Conversation,
+    NothingWaits,
+    Paused,
+    Token,
+    ToolAnswered,
+    ToolCalled,
+    build_graph,
+    needs_approval,
+)
 from graph.tools import Shop, shop_tools
 from tests.unit.graph_kit import ScriptedModel, calls
 
@@ -326,3 +337,30 @@ async def test_many_who_wait_for_one_thread_hold_up_nobody_else(saver: HoldfastS
         assert not any(turn.done() for turn in waiting)
     await asyncio.wait_for(asyncio.gather(*waiting), 50)
     assert len([m for m in await ada.ahistory() if isinstance(m, HumanMessage)]) == crowd
+
+
+async def test_each_result_is_told_once_however_the_calls_are_answered(saver: HoldfastSaver) -> None:
+    @needs_approval()
+    @tool
+    def act(number: int) -> str:
+        """Act."""
+        return f"acted on {number}"
+
+    wanted = calls(*(("act", {"number": number}) for number in range(3)))
+    model = ScriptedModel(lines=[wanted, AIMessage("Done.")])
+    ada = Conversation(build_graph(model=model, tools=[act], checkpointer=saver), "ada-1")
+    ada.send("Act!")
+    told = []
+    for call in reversed(ada.pending()):
+        answer = {"type": "approve"}
+        seen = [event async for event in ada.astream_answer(answer, call.interrupt_id)]
+        told.append([event.text for event in seen if isinstance(event, ToolAnswered)])
+    assert told == [["acted on 2"], ["acted on 1"], ["acted on 0"]]
+
+
+async def test_an_answer_that_is_no_answer_is_a_bad_one(ada: Conversation) -> None:
+    ada.send(ASKED)
+    for answer in (None, "yes", ["approve"], {}):
+        with pytest.raises(BadAnswer):
+            list(ada.stream_answer(answer))  # type: ignore[arg-type]
+    assert len(ada.pending()) == 1

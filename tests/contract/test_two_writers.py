@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Send
 
-from checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer
+from checkpoints import HoldfastSaver, ThreadConflict, UnknownCheckpoint, open_checkpointer
 from tests.contract.children import Child, barrier, send_all, send_until_it_is_taken
 from tests.contract.kit import checkpoint, echo_graph, put, rows, texts, thread
 
@@ -262,3 +262,12 @@ def test_a_write_remembered_of_a_deleted_thread_is_saved_anew(saver: HoldfastSav
     found = other.get_tuple(thread())
     assert found is not None
     assert [[m.text for m in value] for _, _, value in found.pending_writes or []] == [["mine"]]
+
+
+def test_a_run_that_is_sent_to_a_checkpoint_that_is_not_there_is_refused(saver: HoldfastSaver) -> None:
+    graph = echo_graph(saver)
+    graph.invoke({"messages": [("user", "one")]}, thread())
+    before = texts(saver)
+    with pytest.raises(UnknownCheckpoint, match=r"Thread 'ada-1' has no checkpoint '1f000000-"):
+        graph.invoke({"messages": [("user", "two")]}, thread(checkpoint_id="1f000000-0000-6000-8000-000000000000"))
+    assert texts(saver) == before

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from langgraph_sdk.errors import ConflictError, NotFoundError
 
-from app import cli, compose, settings
+from app import cli, compose, serving, settings
 from checkpoints import open_checkpointer
 from graph import Conversation
 from graph.tools import Shop
@@ -157,6 +157,10 @@ def start(
     return started
 
 
+def test_what_is_served_is_what_langgraph_json_says() -> None:
+    assert serving._read(HOUSE / "langgraph.json") == serving.OURS
+
+
 def test_a_port_that_is_taken_is_refused(start: Callable[..., tuple[int, str]]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -179,6 +183,7 @@ def test_a_database_that_does_not_answer_is_one_line_before_anything_is_served(
     [
         (["--config", "missing.json"], "Cannot read missing.json"),
         (["--config", "empty.json"], "names no graph"),
+        (["--config", "own.json"], "names a checkpointer or an HTTP app of its own"),
         (["--model", "openai:gpt-stub", "--database", "memory://"], "needs an API key"),
         (["--workers", "none"], "Invalid value for '--workers'"),
     ],
@@ -187,6 +192,7 @@ def test_what_cannot_be_served_is_one_line(
     start: Callable[..., tuple[int, str]], tmp_path: Path, options: list[str], words: str
 ) -> None:
     (tmp_path / "empty.json").write_text("{}")
+    (tmp_path / "own.json").write_text('{"graphs": {"a": "b:c"}, "checkpointer": {"path": "./d.py:e"}}')
     code, line = start("--port", str(free_port()), *options)
     assert code == 2
     assert words in line
@@ -218,6 +224,41 @@ def test_a_run_waits_for_who_has_the_thread_and_the_other_threads_go_on(server: 
                 last_words(server.say(free, "Hello"))
             assert not waits.done()
         assert last_words(waits.result(10)).endswith("Hello, Ada. What can I do for you?")
+
+
+def test_what_another_process_did_to_a_thread_is_seen_when_the_thread_is_asked_for(server: Server, place: Path) -> None:
+    thread_id, gone = new_thread(server, owner="ada"), new_thread(server)
+    for known in (thread_id, gone):
+        last_words(server.say(known, "My name is Ada."))
+    with open_checkpointer(f"sqlite:///{place}/holdfast.db") as saver:
+        agent = compose.agent(settings.load(shop=place / "shop.db", model="offline"), saver)
+        [call] = Conversation(agent, thread_id).send("Please refund order 1005.").pending
+        saver.delete_thread(gone)
+
+    entry = server.client.threads.get(thread_id)
+    assert (entry["status"], entry["metadata"]["owner"]) == ("interrupted", "ada")
+    assert [found["id"] for found in next(iter(entry["interrupts"].values()))] == [call.interrupt_id]
+    assert len(entry["values"]["messages"]) > 3  # type: ignore[call-overload]
+    with pytest.raises(NotFoundError):
+        server.client.threads.get(gone)
+    last_words(server.answer(thread_id, call.interrupt_id, {"type": "reject"}))
+
+
+def test_threads_that_are_deleted_at_once_are_those_that_were_meant(server: Server) -> None:
+    threads = [new_thread(server, batch="deleted at once") for _ in range(6)]
+    at_once(lambda thread_id: server.say(thread_id, "Hello"), *threads)
+    at_once(server.client.threads.delete, *threads[1:5])
+    left = server.client.threads.search(metadata={"batch": "deleted at once"})
+    assert {entry["thread_id"] for entry in left} == {threads[0], threads[5]}
+
+
+def test_an_answer_that_does_not_say_which_of_several_calls_it_is_for_is_told_so(server: Server) -> None:
+    thread_id = new_thread(server)
+    paused = server.say(thread_id, "Please refund order 1001. Please refund order 1002.")
+    if len(paused["__interrupt__"]) < 2:
+        pytest.fail(f"the offline model asked for {len(paused['__interrupt__'])} call")
+    refused = server.wait_for_run(thread_id, command={"resume": {"type": "approve"}})
+    assert "Several calls wait: say which" in refused["__error__"]["message"]
 
 
 # --- bad input

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from graph import build_graph
+from graph.endpoint import failure
 from graph.models import chat_model
 from graph.offline import WHAT_I_AM
 from tests.stub_openai import KEY
@@ -64,3 +65,28 @@ def test_a_key_without_a_name_sends_nothing_anywhere() -> None:
 def test_a_key_shows_in_no_repr() -> None:
     model = chat_model("openai:gpt-stub", api_key=KEY)
     assert KEY not in f"{model!r} {model} {model.model_dump()}"
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_key_may_end_with_the_end_of_its_line(monkeypatch: pytest.MonkeyPatch, given: bool) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-from-a-file\n")
+    model = chat_model("openai:gpt-stub", api_key=" sk-from-a-file\r\n" if given else None)
+    assert model.openai_api_key.get_secret_value() == "sk-from-a-file"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("key", ["sk-\nsecret", "sk-s\u00e9cret", "sk-\0secret"])
+def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(ValueError, match="The API key holds what cannot be sent") as refused:
+        chat_model("openai:gpt-stub", api_key=key)
+    assert "cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["http://localhost:99999/v1", "http://[::1/v1", "http://localhost:x/v1"])
+def test_an_address_that_cannot_be_read_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="The base URL of a model endpoint is"):
+        chat_model("openai:gpt-stub", api_key="sk-key", base_url=url)
+
+
+def test_a_client_that_quotes_the_key_as_python_writes_it_does_not_show_it() -> None:
+    error = failure(ValueError("Illegal header value b'Bearer sk-\\nkey'"), "http://localhost/v1", "stub", "sk-\nkey")
+    assert "sk-" not in str(error)

@@ -7,7 +7,9 @@ WHERE thread_id = :thread_id
 FOR UPDATE;
 
 -- name: head
-SELECT max(checkpoint_id)
+SELECT max(checkpoint_id), EXISTS (
+  SELECT 1 FROM checkpoints WHERE thread_id = :thread_id AND checkpoint_ns = '' AND checkpoint_id = :parent_id
+)
 FROM checkpoints
 WHERE thread_id = :thread_id AND checkpoint_ns = '';
 
