@@ -43,7 +43,7 @@ def chat(
         # A thread goes on under the name that it has. That of its owner is not that of who decides here.
         owner = user or user_of(agent.get_state(config_of(thread_id)))
         current = CurrentThread(agent, thread_id, owner, decider(by, user), given, settings)
-        if as_json or not sys.stdin.isatty():
+        if as_json or sys.stdin is None or not sys.stdin.isatty():
             Piped(current, as_json=as_json).run(retry=retry)
         else:
             Talking(current).run(retry=retry)

@@ -60,7 +60,7 @@ def explain(error: BaseException) -> Failure:
     if isinstance(error, TyperException):
         command = getattr(getattr(error, "ctx", None), "command_path", "holdfast")
         said = error.format_message().rstrip(".")
-        return Failure(one_line(f"{said}. See: {command} --help"), MISTAKE, known=True)
+        return Failure(one_line(f"{_sentence(said)} See: {command} --help"), MISTAKE, known=True)
     if isinstance(error, Mistake):  # before what is slow to import
         return Failure(_said(error), MISTAKE, known=True)
     mistakes, breakages = _known()
@@ -129,4 +129,9 @@ def _said(error: BaseException, what: str | None = None) -> str:
     # A LookupError shows the repr of its message.
     if isinstance(error, LookupError) and error.args:
         text = str(error.args[0])
-    return one_line(" ".join([text if what is None else what, *remarks(error)]))
+    said, notes = text if what is None else what, remarks(error)
+    return one_line(" ".join([_sentence(said), *notes] if notes else [said]))
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!", "…")) else f"{text}."

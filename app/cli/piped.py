@@ -74,7 +74,7 @@ class Piped:
 
 def _lines() -> Iterator[tuple[int, str]]:
     # Bytes, so that what is not text is noticed and not guessed at.
-    for number, line in enumerate(sys.stdin.buffer, 1):
+    for number, line in enumerate(() if sys.stdin is None else sys.stdin.buffer, 1):
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError:
