@@ -80,13 +80,20 @@ def walk(transaction: Transaction, store: Store, start: CheckpointKey, channels:
 def present(store: Store, key: CheckpointKey, link: Link, channels: Collection[str]) -> set[str]:
     """Those of the channels that have a value in this checkpoint."""
     if store.backend.whole:
-        [whole] = link.values
-        with explained(key.thread_id, link.checkpoint_id, ""):
-            return channels_with_value(_open(store, key, link, whole)).intersection(channels)
+        return named(store, key, link).intersection(channels)
     stored = {value.channel for value in link.values}
     if lost := set(link.document["stored"]).intersection(channels) - stored:
         raise DamagedThread(key.thread_id, f"checkpoint {link.checkpoint_id} lost its value of channel {min(lost)!r}")
     return (stored | set(link.document["channel_values"] or ())).intersection(channels)
+
+
+def named(store: Store, key: CheckpointKey, link: Link) -> set[str]:
+    """The channels that a checkpoint has a value of, by its own account."""
+    if store.backend.whole:
+        [whole] = link.values
+        with explained(key.thread_id, link.checkpoint_id, ""):
+            return channels_with_value(_open(store, key, link, whole))
+    return {*link.document["stored"], *(link.document["channel_values"] or ())}
 
 
 def missing(transaction: Transaction, store: Store, key: CheckpointKey, channels: Collection[str]) -> set[str]:
@@ -229,9 +236,10 @@ def _moved(
 ) -> StoredWrite:
     """A write on a base: its number is its place in the order."""
     place = write_place(start._replace(checkpoint_id=at), write.task_id, write.idx)
-    type_, blob = store.sealer.open_value(key.thread_id, place, write.type, write.blob or b"")
-    new = write_place(key, write.task_id, number)
-    type_, blob = store.sealer.seal_value(key.thread_id, new, type_, blob)
+    with explained(key.thread_id, at, write.channel):
+        opened = store.sealer.open_value(key.thread_id, place, write.type, write.blob or b"")
+        Attachable(write.channel, *opened)  # what is damaged is not moved
+    type_, blob = store.sealer.seal_value(key.thread_id, write_place(key, write.task_id, number), *opened)
     return write._replace(task_path=f"{number:012d}", idx=number, type=type_, blob=blob)
 
 

@@ -7,7 +7,7 @@ own (`checkpointer=True`), which outlives each call.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from checkpoints.port import BASE, Row
@@ -50,7 +50,7 @@ def outlines(checkpoints: Iterable[Row], written: Iterable[Row]) -> dict[str, di
     return found
 
 
-def latest(thread: Mapping[str, Namespace]) -> dict[str, set[str]]:
+def latest(thread: Mapping[str, Namespace], is_unfinished: Callable[[Outline], bool]) -> dict[str, set[str]]:
     """Which checkpoints are still needed to go on with a thread, by namespace; one without any can go.
 
     - Of the graph itself its newest checkpoint. If a run has begun on it and no step of that is through, then also what
@@ -58,8 +58,12 @@ def latest(thread: Mapping[str, Namespace]) -> dict[str, set[str]]:
     - Of a call of a subgraph its newest checkpoint, as long as that of the graph from which it was made is needed. One
       that is not there yet is newer: a call may be saved before the checkpoint from which it was made.
     - Of a subgraph with a memory of its own the newest one; and where several calls at once share it, the last of each.
+
+    Args:
+        thread: the thread's checkpoints.
+        is_unfinished: whether a checkpoint has tasks that are still to be done.
     """
-    root = _with_what_was_cut_off(thread.get("", {}))
+    root = _with_what_was_cut_off(thread.get("", {}), is_unfinished)
     newest_root = max(root, default="")
     kept = {"": root} if root else {}
     for ns, there in thread.items():
@@ -78,16 +82,16 @@ def latest(thread: Mapping[str, Namespace]) -> dict[str, set[str]]:
     return kept
 
 
-def _with_what_was_cut_off(root: Namespace) -> set[str]:
+def _with_what_was_cut_off(root: Namespace, is_unfinished: Callable[[Outline], bool]) -> set[str]:
     newest = max((id_ for id_, outline in root.items() if not outline.is_base), default=None)
     kept: set[str] = set()
     while newest is not None:
         kept.add(newest)
         head, newest = root[newest], None
         parent = root.get(head.parent_id or "")
-        given = head if _is_input(head) else parent if parent and _is_input(parent) and not head.is_written else None
+        given = head if _is_input(head) else parent if parent and _has_only_taken(head, parent) else None
         before = root.get(given.parent_id or "") if given else None
-        if given and before and not before.is_base:
+        if given and before and not before.is_base and (given is head or is_unfinished(head)):
             kept.add(given.checkpoint_id)
             newest = before.checkpoint_id
     return kept
@@ -95,6 +99,11 @@ def _with_what_was_cut_off(root: Namespace) -> set[str]:
 
 def _is_input(outline: Outline) -> bool:
     return outline.metadata.get("source") == "input"
+
+
+def _has_only_taken(head: Outline, parent: Outline) -> bool:
+    """Whether a run has taken its input and done nothing with it yet."""
+    return _is_input(parent) and head.metadata.get("source") == "loop" and not head.is_written
 
 
 def _made_from(outline: Outline) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Literal
 
+from langgraph.checkpoint.serde.types import TASKS
+
 from checkpoints import delta
 from checkpoints.errors import NotStorable, ThreadNotEmpty
 from checkpoints.keeping import Namespace, Outline, delta_channels, latest, outlines, surviving_ancestor
@@ -15,6 +17,9 @@ from checkpoints.store import Store
 from checkpoints.values import Attachable
 
 Strategy = Literal["keep_latest", "delete"]
+
+# LangGraph tells a node that it is next by a value in a channel of this name and its own.
+_NEXT: Final = "branch:to:"
 
 # LangGraph's server says `delete_all` where its savers say `delete`.
 _STRATEGIES: Final[Mapping[str, Strategy]] = {
@@ -56,7 +61,7 @@ def keep_latest(store: Store, thread_id: str) -> None:
     """
     with store.backend.writing() as transaction:
         thread = _lock(transaction, store, thread_id)
-        kept = latest(thread)
+        kept = latest(thread, lambda outline: _is_unfinished(transaction, store, thread_id, outline))
         for ns, there in thread.items():
             gone = set(there) - kept.get(ns, set())
             survivors = [there[id_] for id_ in kept.get(ns, ())]
@@ -67,6 +72,13 @@ def keep_latest(store: Store, thread_id: str) -> None:
                 if o.parent_id in there and there[o.parent_id].is_base
             }
             _remove(transaction, store, CheckpointKey(thread_id, ns, ""), there, gone, survivors, relink=False)
+
+
+def _is_unfinished(transaction: Transaction, store: Store, thread_id: str, outline: Outline) -> bool:
+    """Whether the checkpoint has tasks that are still to be done: LangGraph marks them in channels."""
+    key = CheckpointKey(thread_id, outline.ns, outline.checkpoint_id)
+    [link] = store.backend.chain(transaction, key, (), 1)
+    return any(channel == TASKS or channel.startswith(_NEXT) for channel in delta.named(store, key, link))
 
 
 def _lock(transaction: Transaction, store: Store, thread_id: str) -> dict[str, dict[str, Outline]]:

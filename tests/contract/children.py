@@ -164,6 +164,28 @@ def die_in_save(url: str, kind: Literal["put", "put_writes"], last: int) -> list
         return seen
 
 
+def die_in_work(url: str, work: Callable[[HoldfastSaver], object], last: int) -> list[str]:
+    """Do something, and die before statement number `last` of it, counted from 0; the same one again does not count.
+
+    Returns:
+        The names of the statements, if there were not that many.
+    """
+    with open_checkpointer(url) as saver:
+        seen: list[str] = []
+
+        def count(name: str) -> None:
+            if seen[-1:] == [name]:
+                return
+            if len(seen) == last:
+                die()
+            seen.append(name)
+
+        saver._backend.on_statement = count
+        work(saver)
+        saver._backend.on_statement = None
+        return seen
+
+
 def die_in_turn(url: str, word: str, commit: int) -> list[str]:
     """Have a turn on thread `ada-1`, and die before commit number `commit` of it, counted from 0.
 
