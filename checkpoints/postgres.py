@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from selectors import EVENT_READ, DefaultSelector
 from typing import Any, Final, cast
 
 import psycopg
@@ -338,6 +339,8 @@ class PostgresBackend:
         """
         connection = pool.getconn()
         for _ in range(self.workers):
+            if _is_quiet(connection):
+                break
             try:
                 pool.check_connection(connection)
             except psycopg.OperationalError:
@@ -404,6 +407,14 @@ class PostgresBackend:
             f"Cannot open the PostgreSQL database {self._url}: {self._url.hide(str(error))}. Needed: a server that "
             "answers there, and a user who may log in and make tables."
         )
+
+
+def _is_quiet(connection: psycopg.Connection[Row]) -> bool:
+    """Whether the server has said nothing since the last transaction. A server that closes a connection says so, and
+    looking whether there is something to read costs no round trip."""
+    with DefaultSelector() as selector:
+        selector.register(connection.fileno(), EVENT_READ)
+        return not selector.select(0)
 
 
 @cache

@@ -189,6 +189,9 @@ def terminate(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as admin:
         others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
         assert admin.execute(others, [urlsplit(url).path[1:]]).fetchall()
+        deadline = time.monotonic() + 5
+        while len(admin.execute("SELECT 1 FROM pg_stat_activity WHERE datname = current_database()").fetchall()) > 1:
+            assert time.monotonic() < deadline, "they have not ended"
 
 
 def test_the_pool_heals_when_the_server_has_closed_its_connection(postgres_url: str) -> None:
