@@ -229,8 +229,12 @@ def take_back(store: Store, thread_id: str, run_ids: Collection[str]) -> None:
             )
         transaction.send(_undo(store, thread_id, noted, run_ids, doomed))
         transaction.send([(sql["forget_run"], {**params, "run_id": run_id}) for run_id in run_ids])
-        unused = _unused_rows(transaction, store, thread_id, run_ids, doomed)
+        unused, inherited = _rows_of(transaction, store, thread_id, run_ids, doomed)
+        heir = _heir(thread, doomed)
         transaction.send([(sql["delete_row"], {**params, "seq": seq}) for seq in unused])
+        if heir is not None:
+            new = {**params, "checkpoint_id": heir.checkpoint_id, "run_id": heir.run_id}
+            transaction.send([(sql["inherit_row"], {**new, "seq": seq}) for seq in inherited])
         transaction.send([(sql["next_generation"], params)])
     store.memory.forget(thread_id)
 
@@ -277,24 +281,36 @@ def _write_params(thread_id: str, place: Sequence[Any], replaced: Sequence[Any])
     return dict(zip(names, (thread_id, *place, *replaced), strict=True))
 
 
-def _unused_rows(
+def _heir(thread: Mapping[str, Namespace], doomed: Mapping[str, Collection[str]]) -> Outline | None:
+    """The oldest checkpoint that is left of those that followed one that goes; those of the graph itself come first."""
+    heirs = [
+        outline
+        for ns, there in thread.items()
+        for id_, outline in there.items()
+        if id_ not in doomed[ns] and outline.parent_id in doomed[ns]
+    ]
+    return min(heirs, key=lambda outline: (outline.ns != "", outline.checkpoint_id), default=None)
+
+
+def _rows_of(
     transaction: Transaction,
     store: Store,
     thread_id: str,
     run_ids: Collection[str],
     doomed: Mapping[str, Collection[str]],
-) -> list[int]:
-    """The message rows that only these runs have said. Rows that other runs said stay, although nothing may refer to
-    them: they are the transcript."""
+) -> tuple[list[int], list[int]]:
+    """The message rows that these runs said first: those that nothing refers to any more, and those that something
+    does.
+
+    Rows that other runs said stay, although nothing may refer to them: they are the transcript.
+    """
     sql, params = store.backend.sql, {"thread_id": thread_id}
     gone = {id_ for ids_ in doomed.values() for id_ in ids_}
     references, rows = transaction.run([(sql["references"], params), (sql["rows_of_runs"], params)])
     used = {seq for reference in references for seq in _refers_to(store, thread_id, reference)}
-    return [
-        seq
-        for seq, run_id, checkpoint_id in rows
-        if seq not in used and (run_id in run_ids or checkpoint_id is None or checkpoint_id in gone)
-    ]
+    said = [seq for seq, run_id, checkpoint_id in rows if run_id in run_ids or checkpoint_id in gone]
+    unsaid = [seq for seq, _, checkpoint_id in rows if checkpoint_id is None]
+    return [seq for seq in said + unsaid if seq not in used], [seq for seq in said if seq in used]
 
 
 def _refers_to(store: Store, thread_id: str, reference: Row) -> set[int]:

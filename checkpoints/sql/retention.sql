@@ -65,6 +65,12 @@ WHERE thread_id = :thread_id;
 DELETE FROM holdfast_messages
 WHERE thread_id = :thread_id AND seq = :seq;
 
+-- name: inherit_row
+-- Who said a message first is gone, and another checkpoint has it still: from now on that one said it first.
+UPDATE holdfast_messages
+SET checkpoint_id = :checkpoint_id, run_id = :run_id
+WHERE thread_id = :thread_id AND seq = :seq;
+
 -- name: next_generation
 -- Who has loaded the thread before may not write to it any more.
 UPDATE holdfast_threads

@@ -130,7 +130,7 @@ def without_ids(state: Any) -> Any:
     return {**state, "tasks": tasks}
 
 
-@pytest.mark.parametrize("frequency", [1, 3, 1000])
+@pytest.mark.parametrize("frequency", [2, 1000])
 def test_a_delta_thread_that_is_pruned_at_every_point_goes_on_as_if_it_were_not(
     saver: HoldfastSaver, frequency: int
 ) -> None:
@@ -149,10 +149,8 @@ def test_a_delta_thread_that_is_pruned_at_every_point_goes_on_as_if_it_were_not(
         assert len(rows(saver, "SELECT 1 FROM checkpoints WHERE thread_id = 'pruned'")) <= 2
 
 
-@pytest.mark.parametrize("number", range(len(STEPS)))
+@pytest.mark.parametrize("number", range(0, len(STEPS) - 1, 3))
 def test_a_delta_thread_that_is_pruned_once_goes_on_as_if_it_were_not(saver: HoldfastSaver, number: int) -> None:
-    if number % 3:  # the other points on one backend are enough
-        pytest.skip() if "memory" not in str(saver._backend) else None
     graph = agent(saver, 4)
     for step in STEPS[: number + 1]:
         step(graph, thread("plain"))
@@ -178,7 +176,7 @@ def histories(saver: Any, graph: Any, at: Any) -> list[tuple[Any, Any]]:
     return found
 
 
-@pytest.mark.parametrize("frequency", [1, 3, 1000])
+@pytest.mark.parametrize("frequency", [2, 1000])
 async def test_the_fast_history_says_what_langgraphs_own_walk_says(saver: HoldfastSaver, frequency: int) -> None:
     graph = agent(saver, frequency)
     for step in STEPS:

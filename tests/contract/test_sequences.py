@@ -85,6 +85,7 @@ class Saved:
     """Messages whose id is LangGraph's choice have none until they are first read back; then it may not change."""
     next: tuple[str, ...]
     parent: str | None
+    run: str | None = None
 
 
 texts = st.sampled_from(["yes", "no", "", "a longer text that says more", "👩‍👩‍👧\0"])
@@ -107,6 +108,7 @@ class Conversation(RuleBasedStateMachine):
         self.saver, self.graph = open_graph(self.url)
         self.saver.delete_thread("ada-1")  # of the example before
         self.model: dict[str, Saved] = {}  # by checkpoint id, oldest first
+        self.runs = 0
         self.waits = False
 
     # --- what can happen
@@ -128,8 +130,8 @@ class Conversation(RuleBasedStateMachine):
     @rule(text=texts, durability=durabilities)
     def resume(self, text: str, durability: Any) -> None:
         before = self.head()
-        self.graph.invoke(Command(resume=text), thread(), durability=durability)
-        self.saw([Saved("loop", added(self.said(before), [AIMessage(text)]), (), before)])
+        self.graph.invoke(Command(resume=text), self.of_a_run(thread()), durability=durability)
+        self.saw([Saved("loop", added(self.said(before), [AIMessage(text)]), (), before)], self.run_id)
 
     @rule(message=new_messages)
     def update(self, message: BaseMessage) -> None:
@@ -160,6 +162,39 @@ class Conversation(RuleBasedStateMachine):
 
     @precondition(lambda self: self.model)
     @rule()
+    def prune(self) -> None:
+        self.saver.prune(["ada-1"])
+        head = self.head()
+        assert head is not None
+        self.model = {head: self.model[head]}
+        self.model[head].parent = None
+
+    @precondition(lambda self: self.model)
+    @rule()
+    def move_to_a_copy(self) -> None:
+        self.saver.copy_thread("ada-1", "copy")
+        self.saver.delete_thread("ada-1")
+        self.saver.copy_thread("copy", "ada-1")
+        self.saver.delete_thread("copy")
+
+    @precondition(lambda self: any(saved.run for saved in self.model.values()))
+    @rule(data=st.data())
+    def take_back(self, data: st.DataObject) -> None:
+        run = data.draw(st.sampled_from(sorted({saved.run for saved in self.model.values() if saved.run})))
+        self.saver.delete_for_runs([run])
+        left = {id_: saved for id_, saved in self.model.items() if saved.run != run}
+        for saved in left.values():
+            while saved.parent is not None and saved.parent not in left:
+                saved.parent = self.model[saved.parent].parent
+        self.model = left
+        # Who is asked is asked again once the answer is taken back. An update or a fork has done what was asked for.
+        head = self.head()
+        self.waits = (
+            head is not None and left[head].next == ("work",) and bool(self.graph.get_state(thread()).interrupts)
+        )
+
+    @precondition(lambda self: self.model)
+    @rule()
     def delete(self) -> None:
         self.saver.delete_thread("ada-1")
         self.model, self.waits = {}, False
@@ -183,7 +218,8 @@ class Conversation(RuleBasedStateMachine):
     def run(self, at: str | None, said: Said, task: Task, durability: str, **where: Any) -> None:
         before = self.said(at)
         after = added(before, copy.deepcopy(said))
-        result = self.graph.invoke({"messages": said, "task": task}, thread(**where), durability=durability)
+        config = self.of_a_run(thread(**where))
+        result = self.graph.invoke({"messages": said, "task": task}, config, durability=durability)
         new = [Saved("input", before, ("__start__",), at), Saved("loop", after, ("work",), None)]
         if task["what"] == "answer":
             new.append(Saved("loop", added(after, [AIMessage(task["text"])]), (), None))
@@ -191,7 +227,7 @@ class Conversation(RuleBasedStateMachine):
             edited = copy.deepcopy(after)
             edit_in_place(edited, task["text"])
             new.append(Saved("loop", edited, (), None))
-        self.saw(new)
+        self.saw(new, self.run_id)
         self.waits = task["what"] == "ask"
         assert ("__interrupt__" in result) == self.waits
 
@@ -200,13 +236,23 @@ class Conversation(RuleBasedStateMachine):
         self.graph.update_state(config, {"messages": said}, as_node="work")
         self.saw([Saved("update", after, (), at)])
 
-    def saw(self, new: list[Saved]) -> None:
+    @property
+    def run_id(self) -> str:
+        return f"run-{self.runs:04}"
+
+    def of_a_run(self, config: RunnableConfig) -> RunnableConfig:
+        """The config of a new run."""
+        self.runs += 1
+        return {**config, "metadata": {"run_id": self.run_id}}
+
+    def saw(self, new: list[Saved], run: str | None = None) -> None:
         """Take over the ids of new checkpoints and messages; `matches` then says whether all the rest is right."""
         found = [item for item in self.history() if item.config["configurable"]["checkpoint_id"] not in self.model]
         assert len(found) == len(new)
         parent = new[0].parent
         for item, saved in zip(reversed(found), new, strict=True):
             saved.parent, parent = parent, item.config["configurable"]["checkpoint_id"]
+            saved.run = run
             self.model[parent] = saved
             for message, was_read in zip(saved.said, item.values.get("messages", []), strict=True):
                 message.id = message.id if message.id is not None else was_read.id
