@@ -189,9 +189,7 @@ class Conversation(RuleBasedStateMachine):
         self.model = left
         # Who is asked is asked again once the answer is taken back. An update or a fork has done what was asked for.
         head = self.head()
-        self.waits = (
-            head is not None and left[head].next == ("work",) and bool(self.graph.get_state(thread()).interrupts)
-        )
+        self.waits = head is not None and left[head].next == ("work",)
 
     @precondition(lambda self: self.model)
     @rule()
