@@ -33,8 +33,8 @@ serve: $(STAMP) ## LangGraph's server with the agent, on http://127.0.0.1:2024 a
 test: $(STAMP) ## the fast suite: memory, a SQLite file, a real PostgreSQL
 	@$(BIN)/python -m pytest -n 3 --dist worksteal -q # three on two cores: some wait for what they have started
 
-bench: $(STAMP) ## one long conversation with each checkpointer, side by side
-	@$(BIN)/python -W ignore -m bench
+bench: $(STAMP) ## what a conversation costs with each checkpointer, side by side, into bench/results
+	@$(BIN)/python -W ignore -m bench --out bench/results
 
 check: $(STAMP) ## format, lint, strict types, import layers
 	@$(BIN)/ruff format --check .

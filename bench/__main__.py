@@ -1,54 +1,83 @@
-"""`python -m bench`: one long conversation with each checkpointer, side by side."""
+"""`python -m bench`: what a conversation costs with each checkpointer, all of them in one run.
+
+Prints a Markdown table; `--out DIR` also writes `results.json` and the plots. `--url URL` measures Holdfast on a
+database of your own alone.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from langgraph.checkpoint.postgres import PostgresSaver
-from langgraph.checkpoint.sqlite import SqliteSaver
+from bench import measures, report
+from bench.peers import Peer, peer_at, peers, postgres_server
 
-from bench.conversation import Talk, converse
-from bench.databases import new_database, postgres_bytes, postgres_server, sqlite_bytes
-from checkpoints import open_checkpointer
+LONG, GROWTH, TOOLS, AT_ONCE, MEMORY = "long", "growth", "tools", "at-once", "memory"
+ALL = [LONG, GROWTH, TOOLS, AT_ONCE, MEMORY]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--turns", type=int, default=400, help="how long the conversation is (default: 400)")
-    parser.add_argument("--no-stock", action="store_true", help="leave out the stock savers, which take long")
-    arguments = parser.parse_args()
-    print(f"{arguments.turns} turns of two messages of 2,000 characters, every checkpoint kept\n", flush=True)
-    print(f"{'':22}{'bytes on disk ÷ text':>22}{'turns 1 to 10':>18}{'last 20 turns':>18}", flush=True)
-    for name, talk, stored in measure(arguments.turns, stock=not arguments.no_stock):
-        ratio = stored / talk.text_bytes
-        print(f"{name:22}{ratio:22.2f}{talk.first_turns_ms:15.1f} ms{talk.last_turns_ms:15.1f} ms", flush=True)
+    parser.add_argument("measures", nargs="*", choices=[*ALL, []], help=f"which, of {', '.join(ALL)}; all by default")
+    parser.add_argument("--turns", type=int, default=400, help="how long the long conversation is (default: 400)")
+    parser.add_argument("--url", help="measure Holdfast on this empty database alone")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write results.json and the plots there")
+    options = parser.parse_args()
+    chosen = options.measures or ALL
+    with places(options.url) as (folder, server, who):
+        found = dict(measured(chosen, who, options.turns, folder, server))
+    print(report.table(found))
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "results.json").write_text(json.dumps(found, indent=1) + "\n")
+        report.plots(found, options.out)
 
 
-def measure(turns: int, *, stock: bool) -> Iterator[tuple[str, Talk, int]]:
-    """Each checkpointer's name, its conversation, and the bytes on disk after it was closed."""
-    with tempfile.TemporaryDirectory() as folder, postgres_server() as server:
-        path = Path(folder) / "ours.db"
-        with open_checkpointer(f"sqlite:///{path}") as ours:
-            talk = converse(ours, turns)
-        yield "SQLite, Holdfast", talk, sqlite_bytes(path)
-        if stock:
-            path = Path(folder) / "stock.db"
-            with SqliteSaver.from_conn_string(str(path)) as sqlite:
-                talk = converse(sqlite, turns)
-            yield "SQLite, stock", talk, sqlite_bytes(path)
-        url = new_database(server)
-        with open_checkpointer(url) as ours:
-            talk = converse(ours, turns)
-        yield "PostgreSQL, Holdfast", talk, postgres_bytes(url)
-        if stock:
-            url = new_database(server)
-            with PostgresSaver.from_conn_string(url) as postgres:
-                postgres.setup()
-                talk = converse(postgres, turns)
-            yield "PostgreSQL, stock", talk, postgres_bytes(url)
+@contextmanager
+def places(url: str | None) -> Iterator[tuple[Path, str, list[Peer]]]:
+    """A folder, a PostgreSQL server, and who is measured."""
+    with tempfile.TemporaryDirectory() as name:
+        if url:
+            yield Path(name), "", [peer_at(url)]
+            return
+        with postgres_server() as server:
+            yield Path(name), server, peers(Path(name), server)
+
+
+def measured(
+    chosen: list[str], who: list[Peer], turns: int, folder: Path, server: str
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The figures of each measure."""
+    stored = [peer for peer in who if peer.database != "memory" and not peer.delta]
+    ours = [peer for peer in who if peer.ours]
+    if LONG in chosen:
+        yield LONG, [asdict(told(peer, measures.long_conversation, turns)) for peer in who]
+    if GROWTH in chosen:
+        yield GROWTH, [{"name": peer.label, "ratio": told(peer, measures.growth)} for peer in ours]
+    if TOOLS in chosen:
+        yield TOOLS, [named(peer) | {"bytes": told(peer, measures.with_tools)} for peer in stored]
+    if AT_ONCE in chosen and server:
+        print("many at once ...", file=sys.stderr, flush=True)
+        yield AT_ONCE, [asdict(found) for found in measures.at_once(folder, server)]
+    if MEMORY in chosen:
+        yield MEMORY, [{"name": peer.label, "ratio": told(peer, measures.memory_held)} for peer in ours[:1]]
+
+
+def named(peer: Peer) -> dict[str, Any]:
+    return {"name": peer.label, "database": peer.database, "ours": peer.ours}
+
+
+def told(peer: Peer, measure: Callable[..., Any], *arguments: Any) -> Any:
+    """Measure, and say so: some take minutes."""
+    print(f"{measure.__name__.replace('_', ' ')}: {peer.label} ...", file=sys.stderr, flush=True)
+    return measure(peer, *arguments)
 
 
 if __name__ == "__main__":

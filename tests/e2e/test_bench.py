@@ -1,0 +1,54 @@
+"""The bench measures what it says, on short conversations."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from bench import __main__ as bench
+from bench import measures, report
+from bench.peers import Peer, peer_at, peers
+from checkpoints import open_checkpointer
+
+
+@pytest.mark.filterwarnings("ignore:create_react_agent has been moved")
+def test_a_database_of_ones_own_is_measured(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "sys.argv", ["bench", "long", "tools", "--turns", "20", "--url", sqlite_url, "--out", f"{tmp_path / 'out'}"]
+    )
+    bench.main()
+
+    printed = capsys.readouterr().out
+    assert re.search(r"\| SQLite, Holdfast \| \d+\.\d\d \| \d+\.\d\d \| \d+\.\d ms \| \d+\.\d ms \|", printed)
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    [long] = found["long"]
+    assert len(long["times_ms"]) == 20
+    assert [turn for turn, _ in long["curve"]] == [20]
+    assert 1 < long["pruned_per_text"] < long["bytes_per_text"]
+    for name in ("bytes", "time"):
+        assert "<svg" in (tmp_path / "out" / f"{name}.svg").read_text()
+
+
+def test_ours_is_set_against_the_stock_saver_of_the_same_run(tmp_path: Path) -> None:
+    both: list[Peer] = [peer for peer in peers(tmp_path, "") if peer.database == "SQLite" and not peer.delta]
+    found = dict(bench.measured(["long"], both, 20, tmp_path, ""))
+    printed = report.table(found)
+    assert "SQLite: time of a turn at the end, ours ÷ stock" in printed
+    ours, stock = (row["bytes_per_text"] for row in found["long"])
+    assert ours < stock / 4
+    assert f"SQLite: bytes ÷ bytes of text | {ours:.2f} | ≤ 2.2" in printed
+
+
+def test_a_conversation_that_lost_something_is_no_measurement(sqlite_url: str) -> None:
+    with open_checkpointer(sqlite_url) as saver:
+        talk = measures.Talk(saver)
+        talk.turn()
+        talk.times.append(1.0)
+        with pytest.raises(AssertionError, match="2 messages in the state after 2 turns"):
+            talk.check()
+    assert peer_at(sqlite_url).label == "SQLite, Holdfast"
