@@ -14,12 +14,13 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, StateGraph, add_messages
 from langgraph.types import Command, Send, interrupt
 
-from checkpoints import DamagedThread, HoldfastSaver, ThreadConflict, ThreadNotEmpty, open_checkpointer
+from checkpoints import DamagedThread, HoldfastSaver, NotStorable, ThreadConflict, ThreadNotEmpty, open_checkpointer
 from tests.contract import children
 from tests.contract.foreign import SCENARIOS, say, talker
 from tests.contract.kit import change, checkpoint, echo_graph, put, rows, texts, thread
 from tests.contract.records import seen, steps_back
 from tests.contract.test_delta import agent
+from tests.contract.test_sealing import mirrored
 from tests.contract.test_stock import begin
 from tests.shapes import exact
 
@@ -241,6 +242,33 @@ def test_a_run_that_was_sent_to_a_checkpoint_is_refused_once_that_is_pruned(save
     graph.invoke(say("three"), thread())
 
 
+def test_nothing_is_saved_on_what_is_left_of_pruned_checkpoints(saver: HoldfastSaver) -> None:
+    graph = agent(saver, 1000)
+    graph.invoke({"messages": [("user", "one")], "notes": ["one"]}, thread())
+    before = [state.parent_config for state in graph.get_state_history(thread())]
+    saver.prune(["ada-1"])
+    [state] = graph.get_state_history(thread())
+    assert state.parent_config is not None
+    assert state.parent_config not in before
+    assert list(saver.list(state.parent_config)) == []
+    with pytest.raises(ThreadConflict, match="which this one follows, was deleted"):
+        graph.update_state(state.parent_config, {"notes": ["two"]}, as_node="work")
+    assert graph.get_state(thread()).config == state.config
+
+
+def test_a_checkpoint_of_a_subgraph_is_refused_when_what_it_is_built_on_was_deleted(saver: HoldfastSaver) -> None:
+    graph = with_memory(saver)
+    graph.invoke({"messages": [HumanMessage("go", id="h-1")], "notes": []}, thread())
+    inner = saver.get_tuple(thread(checkpoint_ns="child"))
+    assert inner is not None
+    gone = {"configurable": {**inner.config["configurable"], "checkpoint_id": "gone"}}
+    new = {**inner.checkpoint, "id": inner.checkpoint["id"][:-1] + "x"}
+    leaning: Any = {"source": "loop", "step": 1, "counters_since_delta_snapshot": {"notes": [1, 1]}}
+    with pytest.raises(ThreadConflict, match="gone, which this one follows, was deleted"):
+        saver.put(gone, new, leaning, {})
+    saver.put(inner.config, new, leaning, {})
+
+
 def test_what_a_begun_run_has_cut_off_stays_until_the_run_has_made_a_step(saver: HoldfastSaver) -> None:
     graph = talker(saver)
     graph.invoke(say("one"), thread())
@@ -267,6 +295,24 @@ def test_a_conversation_that_a_stock_saver_began_is_pruned_and_goes_on(shared_ur
         assert count(saver, "ada-1") == 1
         graph.invoke(Command(resume="yes"), thread())
         assert texts(saver) == ["May I?", "The person said yes."]
+
+
+def test_a_sealed_thread_is_pruned_and_a_run_in_it_taken_back(url: str) -> None:
+    saver, _ = mirrored(url)
+    with saver:
+        graph = agent(saver, 1000)
+        for number, text in enumerate(("one", "ask two")):
+            config: Any = {**thread(), "metadata": {"run_id": f"run-{number}"}}
+            graph.invoke({"messages": [("user", text)], "notes": [text]}, config)
+        paused = state_of(graph, thread())
+        saver.prune(["ada-1"])
+        assert state_of(graph, thread()) == paused
+        graph.invoke(Command(resume="yes"), {**thread(), "metadata": {"run_id": "run-2"}})
+        assert graph.get_state(thread()).next == ()
+        saver.delete_for_runs(["run-2"])
+        assert state_of(graph, thread()) == paused
+        with pytest.raises(NotStorable, match="'ada-1' is encrypted"):
+            saver.copy_thread("ada-1", "copy")
 
 
 def test_bad_arguments_are_clear_errors_and_nothing_is_pruned(saver: HoldfastSaver) -> None:
