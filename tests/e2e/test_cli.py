@@ -122,6 +122,7 @@ def test_edit_in_place_until_it_fits(place: Place) -> None:
         talk.expect(r'go back\)> {"order_id": 1001')
         talk.type(f"{CTRL_U}[1002]\r")
         talk.expect("a JSON object")
+        talk.expect(r"go back\)> \[1002\]")  # what is typed before that is not for the line editor
         talk.type(f'{CTRL_U}{{"order_id": "the blue one"}}\r')
         talk.expect("does not fit the waiting call of refund_order: .*order_id")
         talk.expect(ASKS)
