@@ -99,6 +99,10 @@ class ThreadNotEmpty(HoldfastError, ValueError):
         )
 
 
+class NotConverted(HoldfastError):
+    """A thread cannot be taken into another form and be loaded as before; it stays as it is."""
+
+
 class ThreadBusy(HoldfastError):
     """Somebody else holds the thread's lease, and went on holding it for as long as one was willing to wait."""
 

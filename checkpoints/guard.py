@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from langgraph.checkpoint.base import id as lg_id
 
 from checkpoints.errors import ClockSkew, ThreadConflict, UnknownCheckpoint
 from checkpoints.port import BASE, Row
+
+# 1970 in units of 100 ns since the beginning of the Gregorian calendar, from which ids count:
+# https://www.rfc-editor.org/rfc/rfc9562#section-5.1
+_EPOCH: Final = 0x01B21DD213814000
 
 
 class LoadedThread(str):
@@ -128,6 +132,12 @@ def _time_of(checkpoint_id: str) -> int | None:
     except ValueError:
         return None
     return lg_id.UUID(hex=uuid.hex).time if uuid.version == 6 else None
+
+
+def moment_of(checkpoint_id: str) -> float | None:
+    """When a checkpoint was made, in epoch seconds, or None for an id that does not say so."""
+    time = _time_of(checkpoint_id)
+    return None if time is None else (time - _EPOCH) / 1e7
 
 
 def _seconds_between(earlier: str, later: str) -> float:

@@ -61,6 +61,11 @@ class HoldfastSaver(RetainingSaver):
         self._store = Store(backend, Types(allow))
         self._offload: Offload | None = None
 
+    @property
+    def store(self) -> Store:
+        """What the functions work on that are about a database as a whole (`converting`, `stats`)."""
+        return self._store
+
     # --- opening and closing
 
     def open(self) -> Self:

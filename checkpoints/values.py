@@ -32,7 +32,7 @@ TYPE: Final = "holdfast-1"
 LIST: Final = FIRST_FREE_CODE  # stands for a list of messages
 ONE: Final = FIRST_FREE_CODE + 1  # stands for a single message
 SPOKEN: Final = FIRST_FREE_CODE + 2  # a message that is not written as an object: its text is that of a row
-_VERSION: Final = FIRST_FREE_CODE + 3  # a channel's version
+VERSION: Final = FIRST_FREE_CODE + 3  # a channel's version
 
 # How deep lists of messages are looked for in dicts and lists, to be stored as ranges. Deeper messages are found as
 # well, one by one.
@@ -118,6 +118,11 @@ class Version(NamedTuple):
         return f"{self.number:032}.{self.branch.hex()}"
 
 
+def version_text(data: bytes) -> str:
+    """A version as it was, from what is stored of it."""
+    return str(Version(ormsgpack.unpackb(data[:-_BRANCH]), data[-_BRANCH:]))
+
+
 class Detacher:
     """Takes the messages out of the values of one save; a message object in several of them is one draft, and those
     whose row is known are none."""
@@ -152,7 +157,7 @@ class Detacher:
         if type(value) is _Spoken:
             return packing.ext(SPOKEN, packing.pack([self._add([value.message]), value.shell]))
         if type(value) is Version:
-            return packing.ext(_VERSION, ormsgpack.packb(value.number) + value.branch)
+            return packing.ext(VERSION, ormsgpack.packb(value.number) + value.branch)
         if type(value) is _Channel:
             self._channel = value.name
             return value.value
@@ -219,8 +224,8 @@ class Attachable:
         """
 
         def revive(code: int, data: bytes) -> Any:
-            if code == _VERSION:
-                return str(Version(ormsgpack.unpackb(data[:-_BRANCH]), data[-_BRANCH:]))
+            if code == VERSION:
+                return version_text(data)
             stored = unpacking.unpack(data)
             if code == LIST:
                 return make(self.lists[stored])

@@ -1,0 +1,225 @@
+"""Stored values from the form of the stock savers into ours, and back. No I/O.
+
+As bytes: only messages are rebuilt, and whatever else is there passes through as it is, so nobody's types are imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+
+import ormsgpack
+from langchain_core.messages import BaseMessage
+from langgraph.checkpoint.serde import jsonplus
+
+from checkpoints.comparing import StandIns, fingerprint
+from checkpoints.errors import NotStorable
+from checkpoints.memory import Known
+from checkpoints.messages import is_row_class
+from checkpoints.values import LIST, ONE, SPOKEN, VERSION, Attachable, Detacher, version_text
+from checkpoints.wire import BIG_INT, FIRST_FREE_CODE, NESTING, SURROGATES, TUPLE, Packing, Types, Unpacking
+
+STOCK: Final = "msgpack"
+"""The form of the stock savers that is rewritten; what they stored before that stays as it is."""
+
+_OPTIONS = ormsgpack.OPT_NON_STR_KEYS
+
+# Message objects that are remembered while a thread is rewritten, by their bytes: each is in hundreds of checkpoints.
+_MOST_REMEMBERED: Final = 20_000
+
+# ("user", "…") as an input has it; the stock savers keep no tuples. See `values._Spoken`.
+_SPEAKERS: Final = frozenset({"user", "human", "ai", "assistant", "system"})
+_DEPTH: Final = 4
+
+
+class NotExpressible(Exception):
+    """The stock savers have no form for a value."""
+
+
+class _Nested(NamedTuple):
+    """Msgpack within msgpack that holds messages."""
+
+    code: int
+    tree: Any
+
+
+class Recall:
+    """The messages of a thread that were rebuilt, by their bytes."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, dict[int, Known]] = {}
+        """By namespace and `id()`: those whose row is known."""
+        self._messages: dict[bytes, BaseMessage] = {}
+
+    def get(self, data: bytes) -> BaseMessage | None:
+        return self._messages.get(blake2b(data, digest_size=16).digest())
+
+    def add(self, data: bytes, message: BaseMessage) -> None:
+        if message.id is None:
+            return  # said twice without an id it is two messages
+        if len(self._messages) >= _MOST_REMEMBERED:
+            self._messages, self.known = {}, {}
+        self._messages[blake2b(data, digest_size=16).digest()] = message
+
+
+class Compacting(Detacher):
+    """Takes the messages out of stock values."""
+
+    def __init__(self, types: Types, recall: Recall, ns: str, *, key: bytes) -> None:
+        super().__init__(types, recall.known.get(ns, {}), key=key)
+        self._recall = recall
+        self._seen = 0
+
+    def opened(self, body: bytes) -> Any:
+        """A stock value with its messages rebuilt, and everything else that msgpack has no form for left as it is.
+
+        Raises:
+            ValueError: the bytes are damaged.
+        """
+        return _as_spoken(ormsgpack.unpackb(body, ext_hook=self._hook, option=_OPTIONS), _DEPTH)
+
+    def has_messages(self, body: bytes) -> bool:
+        """Whether there is something to take out."""
+        return bool(self.detach("", self.opened(body)).lists)
+
+    def _hook(self, code: int, data: bytes) -> Any:
+        if code == jsonplus.EXT_PYDANTIC_V2 and (message := self._message(data)) is not None:
+            self._seen += 1
+            return message
+        if code in NESTING:
+            seen = self._seen
+            tree = ormsgpack.unpackb(data, ext_hook=self._hook, option=_OPTIONS)
+            if self._seen > seen:
+                return _Nested(code, tree)
+        return ormsgpack.Ext(code, data)
+
+    def _message(self, data: bytes) -> BaseMessage | None:
+        if (message := self._recall.get(data)) is not None:
+            return message
+        try:
+            module, name, fields, *_ = Unpacking(self._types).unpack(data)
+            kind = self._types.load(module, name)
+            if not (isinstance(kind, type) and is_row_class(kind)):
+                return None
+            made: BaseMessage = kind(**fields)
+            self._draft(made)
+        except Exception:  # noqa: BLE001 - whatever it is, it stays as it is
+            return None
+        self.drafts.pop(id(made), None)
+        self._recall.add(data, made)
+        return made
+
+    def _special(self, packing: Packing, value: Any) -> Any:
+        if type(value) is _Nested:
+            return ormsgpack.Ext(value.code, packing.pack(value.tree))
+        return super()._special(packing, value)
+
+
+def _as_spoken(value: Any, depth: int) -> Any:
+    """With each ["user", "…"] in a list as a tuple, which packs to the same bytes but can be a row."""
+    if not depth:
+        return value
+    if type(value) is dict:
+        return {key: _as_spoken(item, depth - 1) for key, item in value.items()}
+    if type(value) is list:
+        return [
+            tuple(item)
+            if type(item) is list and len(item) == 2 and type(item[0]) is str and item[0] in _SPEAKERS
+            else _as_spoken(item, depth - 1)
+            for item in value
+        ]
+    return value
+
+
+class Expanding:
+    """Puts the messages of one thread back into its values, in the form of the stock savers."""
+
+    def __init__(self, types: Types, make: Callable[[Sequence[int]], list[BaseMessage]]) -> None:
+        """
+        Args:
+            types: what may be loaded.
+            make: makes a message for each reference.
+        """
+        self._types = StandIns(types)
+        self._make = make
+        self._stock: dict[int, ormsgpack.Ext] = {}
+        self._error: Exception | None = None
+
+    def expanded(self, part: Attachable) -> bytes:
+        """The bytes of a value as the stock savers have it.
+
+        Raises:
+            NotExpressible: they have no form for it.
+            ValueError: the bytes are damaged.
+        """
+        try:
+            tree = ormsgpack.unpackb(part.body, ext_hook=lambda *ext: self._hook(part, *ext), option=_OPTIONS)
+        except ValueError:
+            error, self._error = self._error, None
+            if error is not None:  # ormsgpack drops the exception of a hook
+                raise error from None
+            raise
+        with _refused("a value"):
+            return ormsgpack.packb(tree, option=_OPTIONS)
+
+    def _hook(self, part: Attachable, code: int, data: bytes) -> Any:
+        try:
+            return self._of(part, code, data)
+        except Exception as error:
+            self._error = self._error or error
+            raise
+
+    def _of(self, part: Attachable, code: int, data: bytes) -> Any:
+        if code == VERSION:
+            return version_text(data)
+        if code in _NO_FORM:
+            raise NotExpressible(f"it holds {_NO_FORM[code]}")
+        if code < FIRST_FREE_CODE and code not in NESTING:
+            return ormsgpack.Ext(code, data)
+        inner = ormsgpack.unpackb(data, ext_hook=lambda *ext: self._hook(part, *ext), option=_OPTIONS)
+        if code in NESTING:
+            return ormsgpack.Ext(code, ormsgpack.packb(inner, option=_OPTIONS))
+        if code == LIST:
+            return [self._message(ref) for ref in part.lists[inner]]
+        if code == ONE:
+            return self._message(part.lists[inner][0])
+        if code == SPOKEN:
+            number, shell = inner
+            text = self._make(part.lists[number][:1])[0].content
+            return {**shell, "content": text} if isinstance(shell, dict) else [*shell, text]
+        raise NotStorable(f"Stored data has the extension code {code}, which this version does not know.")
+
+    def _message(self, ref: int) -> ormsgpack.Ext:
+        if (found := self._stock.get(ref)) is None:
+            [message] = self._make([ref])
+            found = self._stock[ref] = self._checked(message, abs(ref))
+        return found
+
+    def _checked(self, message: BaseMessage, seq: int) -> ormsgpack.Ext:
+        """The message as the stock savers store it, if they load the same from that."""
+        with _refused(f"message {seq}"):
+            _, data = _STOCK_SERIALIZER.dumps_typed(message)
+            again = Unpacking(self._types).unpack(data)
+            if fingerprint(again, as_stock=True) != fingerprint(message, as_stock=True):
+                raise NotExpressible(f"message {seq} would not be loaded as it is")
+            stored: ormsgpack.Ext = ormsgpack.unpackb(data, ext_hook=ormsgpack.Ext, option=_OPTIONS)
+            return stored
+
+
+@contextmanager
+def _refused(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise NotExpressible(f"{what} cannot be stored there ({error})") from error
+
+
+_NO_FORM: Final[Mapping[int, str]] = {
+    SURROGATES: "a text with half a character",
+    BIG_INT: "a number of more than 64 bits",
+    TUPLE: "a tuple within a set",
+}
+
+_STOCK_SERIALIZER: Final = jsonplus.JsonPlusSerializer()

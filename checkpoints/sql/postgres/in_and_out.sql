@@ -1,0 +1,153 @@
+-- Databases of the stock savers, in and out, and what takes the space: in the tables of langgraph-checkpoint-postgres.
+
+-- name: threads_after
+SELECT DISTINCT thread_id
+FROM checkpoints
+WHERE thread_id > :after
+ORDER BY thread_id
+LIMIT :limit;
+
+-- name: count_threads
+SELECT count(*)
+FROM (SELECT DISTINCT thread_id FROM checkpoints) AS threads;
+
+-- name: is_ours
+-- Whether the stock saver cannot read something of a thread, or it has a mark of ours.
+SELECT EXISTS (SELECT 1 FROM checkpoint_blobs WHERE thread_id = :thread_id AND type = :type)
+  OR EXISTS (SELECT 1 FROM checkpoint_writes WHERE thread_id = :thread_id AND type = :type)
+  OR EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = :thread_id AND checkpoint ? 'stored');
+
+-- name: values_of_type
+-- The values of a checkpoint that are stored in one form. Locked: a stock saver does not lock the thread.
+SELECT blobs.channel, blobs.version, blobs.blob
+FROM checkpoints
+CROSS JOIN LATERAL jsonb_each_text(checkpoints.checkpoint -> 'channel_versions') AS versions
+JOIN checkpoint_blobs AS blobs
+  ON blobs.thread_id = checkpoints.thread_id AND blobs.checkpoint_ns = checkpoints.checkpoint_ns
+  AND blobs.channel = versions.key AND blobs.version = versions.value
+WHERE checkpoints.thread_id = :thread_id AND checkpoints.checkpoint_ns = :ns
+  AND checkpoints.checkpoint_id = :checkpoint_id AND blobs.type = :type
+ORDER BY blobs.channel
+FOR UPDATE OF blobs;
+
+-- name: writes_of_type
+SELECT task_id, idx, channel, blob
+FROM checkpoint_writes
+WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id AND type = :type
+ORDER BY task_path, task_id, idx
+FOR UPDATE;
+
+-- name: set_value
+UPDATE checkpoint_blobs
+SET type = :type, blob = :blob
+WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND channel = :channel AND version = :version;
+
+-- name: set_write
+UPDATE checkpoint_writes
+SET type = :type, blob = :blob
+WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id
+  AND task_id = :task_id AND idx = :idx;
+
+-- name: plain_documents
+-- The stock saver's documents do not say which values lie in rows of their own.
+UPDATE checkpoints
+SET checkpoint = checkpoint - 'stored'
+WHERE thread_id = :thread_id AND checkpoint ? 'stored';
+
+-- name: add_old_row
+-- As `add_row`, for what was said before.
+INSERT INTO holdfast_messages (thread_id, seq, message_id, digest, codec, key_no, role, name, content, body,
+                               ns, channel, checkpoint_id, run_id, step, created_at)
+VALUES (:thread_id, :seq, :message_id, :digest, :codec, :key_no, :role, :name, :content, :body,
+        :ns, :channel, :checkpoint_id, :run_id, :step, coalesce(CAST(:said_at AS DOUBLE PRECISION), {now}));
+
+-- name: set_next_seq
+UPDATE holdfast_threads
+SET next_seq = :next_seq
+WHERE thread_id = :thread_id;
+
+-- name: thread_bytes
+-- As they are stored, compressed.
+SELECT CAST(coalesce(sum(bytes), 0) AS BIGINT)
+FROM (
+  SELECT pg_column_size(checkpoint) + pg_column_size(metadata) AS bytes FROM checkpoints WHERE thread_id = :thread_id
+  UNION ALL
+  SELECT coalesce(pg_column_size(blob), 0) FROM checkpoint_blobs WHERE thread_id = :thread_id
+  UNION ALL
+  SELECT coalesce(pg_column_size(blob), 0) FROM checkpoint_writes WHERE thread_id = :thread_id
+  UNION ALL
+  SELECT pg_column_size(body) + coalesce(pg_column_size(content), 0) FROM holdfast_messages
+  WHERE thread_id = :thread_id
+) AS parts;
+
+-- name: still_ours
+SELECT thread_id FROM checkpoint_blobs WHERE type LIKE 'holdfast%'
+UNION
+SELECT thread_id FROM checkpoint_writes WHERE type LIKE 'holdfast%'
+UNION
+SELECT thread_id FROM checkpoints WHERE checkpoint ? 'stored'
+ORDER BY thread_id
+LIMIT 1;
+
+-- name: our_objects
+SELECT CASE relkind WHEN 'r' THEN 'table' ELSE 'index' END, relname
+FROM pg_class
+LEFT JOIN pg_index ON indexrelid = pg_class.oid
+WHERE relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('checkpoints'))
+  AND starts_with(relname, 'holdfast_')
+  AND (relkind = 'r' OR (relkind = 'i' AND indrelid = to_regclass('checkpoints')));
+
+-- name: can_measure
+SELECT TRUE;
+
+-- name: sizes
+SELECT kind, name, of_table, bytes
+FROM (
+  SELECT 'table' AS kind, relname AS name, relname AS of_table, pg_table_size(pg_class.oid) AS bytes
+  FROM pg_class
+  WHERE relkind = 'r'
+    AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('checkpoints'))
+    AND (starts_with(relname, 'holdfast_') OR starts_with(relname, 'checkpoint'))
+  UNION ALL
+  SELECT 'index', indexes.relname, tables.relname, pg_relation_size(indexes.oid)
+  FROM pg_index
+  JOIN pg_class AS indexes ON indexes.oid = indexrelid
+  JOIN pg_class AS tables ON tables.oid = indrelid
+  WHERE tables.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('checkpoints'))
+    AND (starts_with(tables.relname, 'holdfast_') OR starts_with(tables.relname, 'checkpoint'))
+) AS parts
+ORDER BY bytes DESC, name;
+
+-- name: whole_size
+-- What is free inside of the tables, only VACUUM knows.
+SELECT CAST(sum(pg_total_relation_size(oid)) AS BIGINT), CAST(NULL AS BIGINT)
+FROM pg_class
+WHERE relkind = 'r'
+  AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('checkpoints'))
+  AND (starts_with(relname, 'holdfast_') OR starts_with(relname, 'checkpoint'));
+
+-- name: counts
+SELECT (SELECT count(*) FROM (SELECT DISTINCT thread_id FROM checkpoints) AS threads),
+       (SELECT count(*) FROM checkpoints),
+       (SELECT count(*) FROM checkpoint_writes),
+       count(*),
+       CAST(coalesce(sum(octet_length(content)), 0) AS BIGINT)
+FROM holdfast_messages;
+
+-- name: largest
+SELECT thread_id, CAST(sum(checkpoints) AS BIGINT), CAST(sum(messages) AS BIGINT), CAST(sum(bytes) AS BIGINT) AS size
+FROM (
+  SELECT thread_id, count(*) AS checkpoints, 0 AS messages,
+         sum(pg_column_size(checkpoint) + pg_column_size(metadata)) AS bytes
+  FROM checkpoints GROUP BY thread_id
+  UNION ALL
+  SELECT thread_id, 0, 0, sum(coalesce(pg_column_size(blob), 0)) FROM checkpoint_blobs GROUP BY thread_id
+  UNION ALL
+  SELECT thread_id, 0, 0, sum(coalesce(pg_column_size(blob), 0)) FROM checkpoint_writes GROUP BY thread_id
+  UNION ALL
+  SELECT thread_id, 0, count(*), sum(pg_column_size(body) + coalesce(pg_column_size(content), 0))
+  FROM holdfast_messages GROUP BY thread_id
+) AS parts
+GROUP BY thread_id
+ORDER BY size DESC, thread_id
+LIMIT :limit;
