@@ -14,12 +14,11 @@ from bench.peers import Peer, peer_at, peers
 from checkpoints import open_checkpointer
 
 
-@pytest.mark.filterwarnings("ignore:create_react_agent has been moved")
 def test_a_database_of_ones_own_is_measured(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
-        "sys.argv", ["bench", "long", "tools", "--turns", "20", "--url", sqlite_url, "--out", f"{tmp_path / 'out'}"]
+        "sys.argv", ["bench", "long", "--turns", "20", "--url", sqlite_url, "--out", f"{tmp_path / 'out'}"]
     )
     bench.main()
 
