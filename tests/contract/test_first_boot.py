@@ -21,6 +21,7 @@ from langgraph.checkpoint.postgres.base import BasePostgresSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from checkpoints import DatabaseUnavailable, HoldfastSaver, open_checkpointer
+from checkpoints.postgres import _is_quiet
 from tests.contract.children import Child, barrier, boot_and_talk
 from tests.contract.kit import change, checkpoint, echo_graph, put, rows, texts, thread
 
@@ -194,10 +195,18 @@ def terminate(url: str) -> None:
             assert time.monotonic() < deadline, "they have not ended"
 
 
+def noticed(saver: HoldfastSaver) -> None:
+    """Wait until the news has come to this end of the pool's connections."""
+    deadline = time.monotonic() + 5
+    while any(map(_is_quiet, saver._backend._pool._pool)):  # type: ignore[attr-defined]
+        assert time.monotonic() < deadline, "the connections are not closed"
+
+
 def test_the_pool_heals_when_the_server_has_closed_its_connection(postgres_url: str) -> None:
     with open_checkpointer(postgres_url) as saver:
         put(saver, thread(), checkpoint([HumanMessage("one")]))
         terminate(postgres_url)
+        noticed(saver)
 
         put(saver, thread(), checkpoint([HumanMessage("two")]))
         assert texts(saver) == ["two"]
@@ -213,6 +222,7 @@ def test_the_pool_heals_when_all_of_it_was_closed(postgres_url: str) -> None:
     with open_checkpointer(postgres_url) as saver, ThreadPoolExecutor(10) as pool:
         list(pool.map(read, [saver] * 10))
         terminate(postgres_url)
+        noticed(saver)
         started = time.monotonic()
         assert texts(saver) == []
         assert time.monotonic() - started < 5, "the pool waited for its own back-off"
