@@ -7,10 +7,11 @@ find them.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from checkpoints.errors import SchemaTooNew
-from checkpoints.port import Transaction
+from checkpoints.port import Row, Transaction
 from checkpoints.sql import Statement, Statements, migrations
 
 KNOWN_VERSION: Final = 3
@@ -29,13 +30,24 @@ def is_current(transaction: Transaction, sql: Statements) -> bool:
     if not has_schema:
         return False
     [rows] = transaction.run([(sql["schema_versions"], {})])
+    refuse_newer(rows)
+    return len(rows) >= KNOWN_VERSION
+
+
+def refuse_newer(rows: Sequence[Row]) -> None:
+    """
+    Args:
+        rows: the migrations that a database has seen: version, name, and the oldest code that can read it since.
+
+    Raises:
+        SchemaTooNew: that is newer than this code.
+    """
     if rows and (needed := max(min_reader for _, _, min_reader in rows)) > KNOWN_VERSION:
         newest = max(version for version, _, _ in rows)
         raise SchemaTooNew(
             f"This database has schema version {newest}, which only code that knows version {needed} or newer can "
             f"read; this code knows version {KNOWN_VERSION}. Upgrade Holdfast. Nothing was changed."
         )
-    return len(rows) >= KNOWN_VERSION
 
 
 def upgrade(transaction: Transaction, sql: Statements, dialect: str) -> None:

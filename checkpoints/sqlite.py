@@ -47,7 +47,7 @@ from checkpoints.values import ChannelValues, Version, holds_messages
 _NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
 
 # Message rows of a few KB with little lost at the page's end: 2.04 bytes a byte of text, against 2.93 with 4 KB pages.
-_PAGE_SIZE: Final = 16384
+PAGE_SIZE: Final = 16384
 
 # The metadata of a base, as they are stored.
 _BASE: Final = json.dumps(BASE)
@@ -334,11 +334,11 @@ class SqliteBackend:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         # Has an effect only before the first table.
-        connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
+        connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
         # With a write-ahead log readers do not wait for the writer.
         self._insist(lambda: connection.execute("PRAGMA journal_mode = WAL"))
         # The log is moved into the file when it has 4 MB, as with SQLite's own page size.
-        connection.execute(f"PRAGMA wal_autocheckpoint = {4 * 2**20 // _PAGE_SIZE}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {4 * 2**20 // PAGE_SIZE}")
         self._insist(SqliteSaver(connection).setup)
         with self._transaction(connection, _BEGIN) as transaction:
             migrate.upgrade(transaction, self.sql, "sqlite")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from checkpoints.converting import statements
+from checkpoints.port import Call
 from checkpoints.store import Store
 
 
@@ -55,7 +56,7 @@ def stats(store: Store, *, largest: int = 10) -> Stats:
         largest: how many of the largest threads.
     """
     sql = statements(store)
-    calls = [(sql[name], {}) for name in ("can_measure", "whole_size", "counts")]
+    calls: list[Call] = [(sql[name], {}) for name in ("can_measure", "whole_size", "counts")]
     with store.backend.reading() as transaction:
         [[(can_measure,)], [(size, free)], [counts], large] = transaction.run(
             [*calls, (sql["largest"], {"limit": largest})]

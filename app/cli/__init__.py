@@ -15,7 +15,7 @@ except ModuleNotFoundError as missing:
     sys.stderr.write(f"The command line needs {missing.name!r}. Install it: pip install 'holdfast[cli]'\n")
     raise SystemExit(2) from None
 
-from app.cli import approvals, chat, demo, failing, serve
+from app.cli import approvals, chat, db, demo, failing, serve
 from app.cli.options import Debug, Run, help_if_bare
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.command("chat", epilog=chat.EXAMPLE)(chat.chat)
 app.add_typer(approvals.app, name="approvals")
+app.add_typer(db.app, name="db")
 app.command("serve", epilog=serve.EXAMPLE)(serve.serve)
 app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
 

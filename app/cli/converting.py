@@ -1,0 +1,149 @@
+"""Going through the conversations of a database: how far it is, and what it came to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from app.cli.failing import Interrupted, Mistake
+from app.cli.screen import notice
+from app.cli.texts import one_line
+from checkpoints import HoldfastSaver
+from checkpoints import converting as work
+
+if TYPE_CHECKING:
+    from checkpoints.converting import Outcome
+    from checkpoints.stats import Stats
+    from checkpoints.store import Store
+
+Convert = Callable[["Store", str], "Outcome"]
+
+_UNITS = ("bytes", "KB", "MB", "GB", "TB")
+
+
+@dataclass
+class Done:
+    """What it came to."""
+
+    threads: int = 0
+    changed: int = 0
+    rewritten: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+    problems: dict[str, str] = field(default_factory=dict)
+    """By thread."""
+
+    def add(self, outcome: Outcome) -> None:
+        self.threads += 1
+        self.changed += bool(outcome.rewritten)
+        self.rewritten += outcome.rewritten
+        self.bytes_before += outcome.bytes_before
+        self.bytes_after += outcome.bytes_after
+        if outcome.problem is not None:
+            self.problems[outcome.thread_id] = outcome.problem
+
+    def facts(self) -> dict[str, Any]:
+        return {**self.__dict__, "saved": self.bytes_before - self.bytes_after}
+
+    def lines(self, verb: str) -> list[str]:
+        if not self.rewritten:
+            done = "Nothing was to be done" if not self.problems else "Nothing was changed"
+            return [f"{done}: {_count(self.threads, 'conversation')}."]
+        saved = self.bytes_before - self.bytes_after
+        change = f"{sized(saved)} saved" if saved >= 0 else f"{sized(-saved)} more"
+        return [
+            f"{_count(self.changed, 'conversation')} of {self.threads} {verb}ed, {_count(self.rewritten, 'value')}: "
+            f"{sized(self.bytes_before)} before, {sized(self.bytes_after)} now, {change}."
+        ]
+
+
+def convert(saver: HoldfastSaver, convert_one: Convert, thread: str | None, *, as_json: bool) -> Done:
+    """Convert every thread, or one; what is to be said of some goes to standard error."""
+    done = Done()
+    verb = "Compacting" if convert_one is work.compact else "Expanding"
+    try:
+        for thread_id in chosen(saver, thread, verb, silent=as_json):
+            outcome = convert_one(saver.store, thread_id)
+            done.add(outcome)
+            if outcome.problem is not None:
+                notice(outcome.problem)
+            if outcome.rewritten and not as_json and not sys.stderr.isatty():
+                sizes = f"{sized(outcome.bytes_before)} to {sized(outcome.bytes_after)}"
+                typer.echo(f"{one_line(thread_id)}: {_count(outcome.rewritten, 'value')}, {sizes}")
+    except KeyboardInterrupt as stopped:
+        text = f"Stopped. {_count(done.threads, 'conversation')} are done and stay so; the same command goes on."
+        raise Interrupted.after(stopped, text) from None
+    return done
+
+
+def chosen(saver: HoldfastSaver, thread: str | None, verb: str, *, silent: bool = False) -> Iterator[str]:
+    """The threads to go through, with a bar that shows how far it is where somebody looks at a terminal.
+
+    Raises:
+        Mistake: there is no such thread.
+    """
+    if thread is not None:
+        if not saver.heads(thread_id=thread):
+            raise Mistake(f"There is no conversation {thread!r} in this database.")
+        yield thread
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=silent or not sys.stderr.isatty()) as progress:
+        going = progress.add_task(verb, total=work.count(saver.store))
+        for thread_id in work.threads(saver.store):
+            yield thread_id
+            progress.advance(going)
+
+
+def stats_lines(found: Stats) -> list[str]:
+    """What takes the space, for people."""
+    free = f", of which {sized(found.free)} are free" if found.free else ""
+    lines = [
+        f"{sized(found.bytes)}{free}",
+        f"{_count(found.threads, 'conversation')}, {_count(found.checkpoints, 'checkpoint')}, "
+        f"{_count(found.writes, 'write')}, {_count(found.messages, 'message row')}",
+    ]
+    if found.ratio is not None:
+        lines.append(f"{sized(found.text)} of text in message rows: {found.ratio:.2f} bytes stored a byte of text")
+    if found.parts:
+        lines += ["", *_table([(sized(part.bytes), part.kind, part.name) for part in found.parts])]
+    if found.largest:
+        rows = [
+            (sized(size.bytes), _count(size.checkpoints, "checkpoint"), _count(size.messages, "row"), size.thread_id)
+            for size in found.largest
+        ]
+        lines += ["", *_table([tuple(map(one_line, row)) for row in rows])]
+    return lines
+
+
+def sized(count: int) -> str:
+    """A number of bytes, for people."""
+    size = float(count)
+    for unit in _UNITS:
+        if size < 1000 or unit == _UNITS[-1]:
+            break
+        size /= 1000
+    return f"{count} {unit}" if unit == _UNITS[0] else f"{size:.1f} {unit}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    """Columns, the first to the right and the others to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
