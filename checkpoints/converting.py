@@ -297,16 +297,15 @@ class _Compaction(_Work):
     ) -> dict[bytes, list[tuple[Any, ...]]]:
         """The rows that are there already, by digest.
 
-        A thread that was expanded has its rows still. A message without an id in the checkpoint that said it first is
-        the row that has got the id since; else every input would be there twice.
+        A message that has no id in this checkpoint is a row that got its id later, if the thread has been continued
+        or was compacted before; else every input would be there twice.
         """
         with_id = {message.digest for message in messages if message.message_id is not None}
         found: dict[bytes, list[tuple[Any, ...]]] = {}
         calls = self.store.backend.rows_with_digests(self.thread_id, {message.digest for message in messages})
         for digest, seq, message_id, *place_ in (row for rows in transaction.run(calls) for row in rows):
-            is_its_own = digest not in with_id and (
-                home.checkpoint_id is not None and self._said_by.get(seq) == home.checkpoint_id
-            )
+            said_later = home.checkpoint_id is not None and (self._said_by.get(seq) or "") >= home.checkpoint_id
+            is_its_own = said_later and digest not in with_id
             found.setdefault(digest, []).append((seq, None if is_its_own else message_id, *place_))
         return found
 

@@ -4,18 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from hashlib import sha256
+from pathlib import Path
+from signal import SIGKILL
 from typing import Any
 
 import pytest
+from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.types import Command, Send
 
-from checkpoints import HoldfastSaver, converting, open_checkpointer
+from checkpoints import (
+    HoldfastSaver,
+    NotConverted,
+    SchemaTooNew,
+    converting,
+    migrate,
+    open_checkpointer,
+    rewriting,
+    stats,
+    upkeep,
+    urls,
+)
 from checkpoints.converting import Outcome
+from checkpoints.sql import migrations
+from tests.contract import children
 from tests.contract.foreign import SCENARIOS, Basket, Wish
-from tests.contract.kit import rows
+from tests.contract.kit import change, checkpoint, echo_graph, put, rows, texts, thread
+from tests.contract.test_killed import database
 from tests.shapes import exact
+
+__all__ = ["database"]  # a fixture
 
 CHEAP = [
     "functional",
@@ -26,6 +47,7 @@ CHEAP = [
     "map-reduce, exit",
 ]
 TYPES = [Basket, Wish]
+PENDING = [f"{m.version:04}_{m.name}" for m in migrations("sqlite")]
 
 
 def stock_saver(url: str) -> AbstractContextManager[Any]:
@@ -84,3 +106,252 @@ def test_what_a_graph_left_with_a_stock_saver_goes_in_and_comes_out_as_it_was(sh
         assert "holdfast-1" not in forms(saver)
         assert listed(saver) == before
     assert in_stock(shared_url, listed) == before
+
+
+def test_a_conversation_goes_on_at_every_point_of_the_way_in_and_out(shared_url: str) -> None:
+    said = [text for turn in ("one", "two", "three", "four", "five") for text in (turn, f"You said: {turn}")]
+
+    def turn(saver: Any, text: str) -> None:
+        echo_graph(saver).invoke({"messages": [("user", text)]}, thread())
+
+    in_stock(shared_url, lambda stock: turn(stock, "one"))
+    with holdfast(shared_url) as saver:
+        turn(saver, "two")
+        converting.compact(saver.store, "ada-1")
+        turn(saver, "three")
+        converting.expand(saver.store, "ada-1")
+        assert texts(saver) == said[:6]
+    in_stock(shared_url, lambda stock: turn(stock, "four"))
+    with holdfast(shared_url) as saver:
+        assert texts(saver) == said[:8]
+        turn(saver, "five")
+        converting.compact(saver.store, "ada-1")
+        assert texts(saver) == said
+        kept = rows(saver, "SELECT content FROM holdfast_messages ORDER BY seq")
+        assert sorted(text for (text,) in kept) == sorted(said), "each once, although some were compacted twice"
+        assert [len(item.checkpoint["channel_values"].get("messages", [])) for item in saver.list(thread())][::-3] == [
+            *range(0, 10, 2)
+        ], "the history is whole"
+
+
+@pytest.mark.parametrize("asked_by", ["stock", "holdfast"])
+def test_a_pause_can_be_answered_by_the_stock_saver_and_by_ours(shared_url: str, asked_by: str) -> None:
+    def ask(saver: Any) -> None:
+        children.approval_graph(saver).invoke({"messages": [("user", "May I?")]}, thread())
+
+    def answer(saver: Any) -> list[str]:
+        graph = children.approval_graph(saver)
+        [pending] = graph.get_state(thread()).interrupts
+        return [m.text for m in graph.invoke(Command(resume={pending.id: "yes"}), thread())["messages"]]
+
+    if asked_by == "stock":
+        in_stock(shared_url, ask)
+    with holdfast(shared_url) as saver:
+        if asked_by == "holdfast":
+            ask(saver)
+        else:
+            assert done(converting.compact(saver.store, "ada-1")) > 0
+        saver.copy_thread("ada-1", "ada-2")
+        assert done(converting.expand(saver.store, "ada-1")) > 0
+    assert in_stock(shared_url, answer) == ["May I?", "The person said yes."]
+    with holdfast(shared_url) as saver:
+        assert texts(saver) == ["May I?", "The person said yes."]
+        assert texts(saver, "ada-2") == ["May I?"]
+
+
+def test_rows_say_when_and_where_a_message_was_said_first(shared_url: str) -> None:
+    in_stock(shared_url, SCENARIOS["time travel"])
+    with holdfast(shared_url) as saver:
+        ids = [item.config["configurable"]["checkpoint_id"] for item in saver.list(thread())]
+        [(first,), *_] = rows(saver, "SELECT min(checkpoint_id) FROM checkpoints")
+        before = rows(saver, "SELECT updated_at FROM holdfast_threads")
+        converting.compact(saver.store, "ada-1")
+        found = rows(saver, "SELECT checkpoint_id, step, ns, channel, created_at FROM holdfast_messages ORDER BY seq")
+        assert {checkpoint_id for checkpoint_id, *_ in found} <= set(ids)
+        assert {(ns, channel) for _, _, ns, channel, _ in found} == {("", "messages")}
+        assert [at for *_, at in found] == sorted(at for *_, at in found)
+        assert found[0][0] == first
+        assert before == []
+
+
+class Loud(HumanMessage):
+    """A message class that nobody allowed."""
+
+    volume: int = 3
+
+
+def test_a_message_of_a_class_that_is_not_allowed_stays_as_it_is(shared_url: str) -> None:
+    said = [HumanMessage("a", id="1"), Loud("b", id="2", volume=9)]
+
+    def write(stock: Any) -> None:
+        put(stock, thread(), checkpoint(said))
+
+    in_stock(shared_url, write)
+    with open_checkpointer(shared_url) as saver:
+        assert done(converting.compact(saver.store, "ada-1")) == 1
+        assert rows(saver, "SELECT content FROM holdfast_messages") == [("a",)]
+        assert done(converting.compact(saver.store, "ada-1")) == 0
+    with open_checkpointer(shared_url, allow=[Loud]) as saver:
+        found = saver.get_tuple(thread())
+        assert found is not None
+        assert exact(found.checkpoint["channel_values"]["messages"]) == exact(said)
+
+
+def test_what_was_stored_in_other_forms_stays_as_it_is(shared_url: str) -> None:
+    """Encrypted values, those from before LangGraph used msgpack, and checkpoints from before version 4."""
+
+    def write(stock: Any) -> Any:
+        config = put(stock, thread(), {**checkpoint([HumanMessage("a", id="1")]), "v": 3})
+        stock.put_writes(config, [("__pregel_tasks", Send("node", {"messages": [HumanMessage("b", id="2")]}))], "task")
+        config["configurable"]["checkpoint_ns"] = ""
+        put(stock, config, {**checkpoint([HumanMessage("c", id="3")]), "v": 3})
+        return listed(stock)
+
+    before = in_stock(shared_url, write)
+    with holdfast(shared_url) as saver:
+        whole = saver.store.backend.whole
+        old = "UPDATE checkpoints SET type = 'json'" if whole else "UPDATE checkpoint_blobs SET type = 'msgpack+aes'"
+        assert done(converting.compact(saver.store, "ada-1")) == 3
+        assert done(converting.expand(saver.store, "ada-1")) == 3
+        assert in_stock(shared_url, listed) == before
+        change(saver, old)
+        damaged = converting.compact(saver.store, "ada-1")
+        assert (damaged.rewritten, damaged.problem is None) == (0, False)
+        assert "holdfast-1" not in forms(saver)
+
+
+def test_a_mistake_is_noticed_before_it_is_committed(shared_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_stock(shared_url, SCENARIOS["time travel"])
+    with holdfast(shared_url) as saver:
+        before = listed(saver)
+        real = rewriting.Compacting.opened
+
+        def forgetful(self: Any, body: bytes) -> Any:
+            value = real(self, body)
+            said = value.get("channel_values", {}).get("messages", []) if isinstance(value, dict) else value
+            if isinstance(said, list) and len(said) > 3:
+                said.reverse()
+            return value
+
+        with monkeypatch.context() as patch:
+            patch.setattr(rewriting.Compacting, "opened", forgetful)
+            outcome = converting.compact(saver.store, "ada-1")
+        assert outcome.rewritten == 0
+        assert "would not be loaded as it was" in str(outcome.problem)
+        assert "holdfast-1" not in forms(saver)
+        assert rows(saver, "SELECT count(*) FROM holdfast_messages") == [(0,)]
+        assert listed(saver) == before
+
+        converting.compact(saver.store, "ada-1")
+        with monkeypatch.context() as patch:
+            patch.setattr(rewriting, "version_text", lambda data: "1")
+            patch.setattr(rewriting.Expanding, "_message", lambda self, ref: f"message {ref}")
+            outcome = converting.expand(saver.store, "ada-1")
+        assert (outcome.rewritten, "would not be loaded as it was" in str(outcome.problem)) == (0, True)
+        assert listed(saver) == before
+
+
+def test_what_the_stock_savers_have_no_form_for_is_named_and_stays(shared_url: str) -> None:
+    with holdfast(shared_url) as saver:
+        put(saver, thread("odd"), checkpoint([HumanMessage("half \ud800", id="1")]))
+        put(saver, thread("even"), checkpoint([HumanMessage("a", id="1", additional_kwargs={"t": (1, 2)})]))
+        found = [converting.expand(saver.store, id_) for id_ in converting.threads(saver.store)]
+        assert [(o.thread_id, o.rewritten, o.left) for o in found] == [("even", 1, 0), ("odd", 0, 1)]
+        assert "the stock savers have no form for 1 of its values" in str(found[1].problem)
+        assert "message 1" in str(found[1].problem)
+        assert texts(saver, "odd") == ["half \ud800"]
+        with pytest.raises(NotConverted, match="'odd' still refers to message rows"):
+            converting.drop(saver.store)
+        assert texts(saver, "odd") == ["half \ud800"]
+        saver.delete_thread("odd")
+        converting.drop(saver.store)
+    with stock_saver(shared_url) as stock:
+        [message] = stock.get_tuple(thread("even")).checkpoint["channel_values"]["messages"]
+        assert message.additional_kwargs == {"t": [1, 2]}, "as the stock savers store a tuple"
+
+
+def test_without_its_tables_holdfast_opens_the_database_as_at_the_first_time(shared_url: str) -> None:
+    with holdfast(shared_url) as saver:
+        for text in ("one", "two"):
+            echo_graph(saver).invoke({"messages": [("user", text)]}, thread())
+        before = listed(saver)
+        converting.expand(saver.store, "ada-1")
+        converting.drop(saver.store)
+    location = urls.parse(shared_url)
+    assert upkeep.schema(location) == (True, 0, migrate.KNOWN_VERSION, PENDING)
+    assert in_stock(shared_url, listed) == before
+    upkeep.vacuum(location)
+    with holdfast(shared_url) as saver:
+        assert listed(saver) == before
+        assert done(converting.compact(saver.store, "ada-1")) > 0
+        assert listed(saver) == before
+        assert upkeep.schema(location) == (True, migrate.KNOWN_VERSION, migrate.KNOWN_VERSION, [])
+
+
+def compact_all(saver: HoldfastSaver) -> None:
+    for thread_id in converting.threads(saver.store):
+        done(converting.compact(saver.store, thread_id))
+
+
+def expand_all(saver: HoldfastSaver) -> None:
+    for thread_id in converting.threads(saver.store):
+        done(converting.expand(saver.store, thread_id))
+
+
+def test_a_conversion_that_is_killed_leaves_each_thread_as_it_was_or_done(database: str) -> None:
+    def talk(stock: Any) -> None:
+        for thread_id in ("a", "b"):
+            echo_graph(stock).invoke({"messages": [("user", f"one {thread_id}")]}, thread(thread_id))
+
+    in_stock(database, talk)
+    with holdfast(database) as saver:
+        before = listed(saver)
+    for work, midway, end in ((compact_all, "a", "ab"), (expand_all, "b", "")):
+        seen = set()
+        for last in range(4, 1000, 23):
+            names = children.run(children.die_in_work, database, work, last)
+            with holdfast(database) as saver:
+                assert listed(saver) == before, f"killed before statement {last}"
+                seen.add(frozenset(converted(saver)))
+            if names != -SIGKILL:
+                break
+        assert {"begin", "set_value", "set_write", "commit"} <= set(names)
+        assert {frozenset(midway), frozenset(end)} <= seen
+    assert in_stock(database, listed) == before
+
+
+def converted(saver: HoldfastSaver) -> set[str]:
+    """The threads that refer to message rows."""
+    table = "checkpoints" if saver.store.backend.whole else "checkpoint_blobs"
+    return {thread_id for (thread_id,) in rows(saver, f"SELECT thread_id FROM {table} WHERE type = 'holdfast-1'")}
+
+
+def test_statistics_say_what_takes_the_space(shared_url: str) -> None:
+    def talk(stock: Any) -> None:
+        for thread_id, turns in (("small", 1), ("large", 12)):
+            for turn in range(turns):
+                text = f"{turn} {sha256(str(turn).encode()).hexdigest() * 31}"
+                echo_graph(stock).invoke({"messages": [("user", text)]}, thread(thread_id))
+
+    in_stock(shared_url, talk)
+    with holdfast(shared_url) as saver:
+        before = stats.stats(saver.store, largest=1)
+        compact_all(saver)
+        after = stats.stats(saver.store)
+    assert (before.threads, before.checkpoints, before.messages, before.ratio) == (2, 39, 0, None)
+    assert [size.thread_id for size in before.largest] == ["large"]
+    assert (after.threads, after.checkpoints, after.messages) == (2, 39, 26)
+    assert after.text == 13 * (2 * 64 * 31 + len("You said: ")) + 2 * sum(len(f"{turn} ") for turn in (0, *range(12)))
+    assert after.largest[0].bytes < before.largest[0].bytes / 2
+    assert {"checkpoints", "holdfast_messages"} <= {part.name for part in after.parts}
+    assert sum(part.bytes for part in after.parts) + (after.free or 0) == pytest.approx(after.bytes, rel=0.1)
+
+
+def test_looking_at_a_schema_changes_nothing(shared_url: str, tmp_path: Path) -> None:
+    location = urls.parse(shared_url)
+    assert upkeep.schema(location) == (False, 0, migrate.KNOWN_VERSION, PENDING)
+    assert list(tmp_path.glob("*.db")) == []
+    with holdfast(shared_url) as saver:
+        change(saver, "INSERT INTO holdfast_schema VALUES (99, 'later', 98, 0)")
+    with pytest.raises(SchemaTooNew, match=r"schema version 99.* knows version 98 or newer"):
+        upkeep.schema(location)
