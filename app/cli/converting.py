@@ -54,11 +54,11 @@ class Done:
     def lines(self, verb: str) -> list[str]:
         if not self.rewritten:
             done = "Nothing was to be done" if not self.problems else "Nothing was changed"
-            return [f"{done}: {_count(self.threads, 'conversation')}."]
+            return [f"{done}: {counted(self.threads, 'conversation')}."]
         saved = self.bytes_before - self.bytes_after
         change = f"{sized(saved)} saved" if saved >= 0 else f"{sized(-saved)} more"
         return [
-            f"{_count(self.changed, 'conversation')} of {self.threads} {verb}ed, {_count(self.rewritten, 'value')}: "
+            f"{counted(self.changed, 'conversation')} of {self.threads} {verb}ed, {counted(self.rewritten, 'value')}: "
             f"{sized(self.bytes_before)} before, {sized(self.bytes_after)} now, {change}."
         ]
 
@@ -75,9 +75,10 @@ def convert(saver: HoldfastSaver, convert_one: Convert, thread: str | None, *, a
                 notice(outcome.problem)
             if outcome.rewritten and not as_json and not sys.stderr.isatty():
                 sizes = f"{sized(outcome.bytes_before)} to {sized(outcome.bytes_after)}"
-                typer.echo(f"{one_line(thread_id)}: {_count(outcome.rewritten, 'value')}, {sizes}")
+                typer.echo(f"{one_line(thread_id)}: {counted(outcome.rewritten, 'value')}, {sizes}")
     except KeyboardInterrupt as stopped:
-        text = f"Stopped. {_count(done.threads, 'conversation')} are done and stay so; the same command goes on."
+        are = "is done and stays" if done.threads == 1 else "are done and stay"
+        text = f"Stopped. {counted(done.threads, 'conversation')} {are} so; the same command goes on."
         raise Interrupted.after(stopped, text) from None
     return done
 
@@ -107,8 +108,8 @@ def stats_lines(found: Stats) -> list[str]:
     free = f", of which {sized(found.free)} are free" if found.free else ""
     lines = [
         f"{sized(found.bytes)}{free}",
-        f"{_count(found.threads, 'conversation')}, {_count(found.checkpoints, 'checkpoint')}, "
-        f"{_count(found.writes, 'write')}, {_count(found.messages, 'message row')}",
+        f"{counted(found.threads, 'conversation')}, {counted(found.checkpoints, 'checkpoint')}, "
+        f"{counted(found.writes, 'write')}, {counted(found.messages, 'message row')}",
     ]
     if found.ratio is not None:
         lines.append(f"{sized(found.text)} of text in message rows: {found.ratio:.2f} bytes stored a byte of text")
@@ -116,7 +117,7 @@ def stats_lines(found: Stats) -> list[str]:
         lines += ["", *_table([(sized(part.bytes), part.kind, part.name) for part in found.parts])]
     if found.largest:
         rows = [
-            (sized(size.bytes), _count(size.checkpoints, "checkpoint"), _count(size.messages, "row"), size.thread_id)
+            (sized(size.bytes), counted(size.checkpoints, "checkpoint"), counted(size.messages, "row"), size.thread_id)
             for size in found.largest
         ]
         lines += ["", *_table([tuple(map(one_line, row)) for row in rows])]
@@ -133,7 +134,8 @@ def sized(count: int) -> str:
     return f"{count} {unit}" if unit == _UNITS[0] else f"{size:.1f} {unit}"
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """How many there are of something."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 

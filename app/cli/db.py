@@ -215,7 +215,11 @@ def check(
     elif deep or thread is not None:
         for why in damaged.values():
             typer.echo(why)
-        typer.echo("Everything can be loaded." if not damaged else f"Damaged: {len(damaged)} conversations.")
+        typer.echo(
+            "Everything can be loaded."
+            if not damaged
+            else f"Damaged: {converting.counted(len(damaged), 'conversation')}."
+        )
     if damaged:
         raise typer.Exit(BROKEN)
 

@@ -308,7 +308,7 @@ def test_a_conversion_that_is_killed_leaves_each_thread_as_it_was_or_done(databa
         before = listed(saver)
     for work, midway, end in ((compact_all, "a", "ab"), (expand_all, "b", "")):
         seen = set()
-        for last in range(4, 1000, 23):
+        for last in range(4, 1000, 31):
             names = children.run(children.die_in_work, database, work, last)
             with holdfast(database) as saver:
                 assert listed(saver) == before, f"killed before statement {last}"
