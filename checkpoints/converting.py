@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from checkpoints import loading
 from checkpoints.comparing import StandIns, fingerprint
-from checkpoints.errors import DatabaseUnavailable, HoldfastError, NotConverted, NotOpen
+from checkpoints.errors import DatabaseUnavailable, HoldfastError, NotConverted, NotOpen, TypeNotAllowed
 from checkpoints.guard import moment_of
 from checkpoints.keeping import Outline, outlines
 from checkpoints.messages import MessageRow
@@ -137,8 +137,19 @@ def damage(store: Store, thread_id: str) -> str | None:
     except (DatabaseUnavailable, NotOpen):
         raise
     except HoldfastError as error:
-        return str(error)
+        return _why(error, thread_id)
     return None
+
+
+def _why(error: HoldfastError, thread_id: str) -> str:
+    """What is to be said of a thread that could not be loaded."""
+    if isinstance(error, TypeNotAllowed):
+        module, name = error.type_name
+        return (
+            f"Thread {thread_id!r} has messages of the class {module}.{name}, which is not here, so it was left alone. "
+            f"Allow it: --allow {module}:{name}"
+        )
+    return str(error)
 
 
 class _Work:
@@ -361,7 +372,7 @@ def _converted(store: Store, thread_id: str, kind: Callable[[Store, str], _Work]
     except (DatabaseUnavailable, NotOpen):
         raise
     except HoldfastError as error:
-        return Outcome(thread_id, 0, 0, 0, 0, str(error))
+        return Outcome(thread_id, 0, 0, 0, 0, _why(error, thread_id))
     if outcome.rewritten:
         store.memory.forget(thread_id)
     return outcome

@@ -31,7 +31,7 @@ from checkpoints import (
 from checkpoints.converting import Outcome
 from checkpoints.sql import migrations
 from tests.contract import children
-from tests.contract.foreign import SCENARIOS, Basket, Wish
+from tests.contract.foreign import SCENARIOS, Basket, DeltaState, Wish, say, talker
 from tests.contract.kit import change, checkpoint, echo_graph, put, rows, texts, thread
 from tests.contract.test_killed import database
 from tests.shapes import exact
@@ -162,16 +162,18 @@ def test_a_pause_can_be_answered_by_the_stock_saver_and_by_ours(shared_url: str,
 def test_rows_say_when_and_where_a_message_was_said_first(shared_url: str) -> None:
     in_stock(shared_url, SCENARIOS["time travel"])
     with holdfast(shared_url) as saver:
+        saver.delete_thread("ada-1")
+    in_stock(shared_url, SCENARIOS["time travel"])
+    with holdfast(shared_url) as saver:
         ids = [item.config["configurable"]["checkpoint_id"] for item in saver.list(thread())]
         [(first,), *_] = rows(saver, "SELECT min(checkpoint_id) FROM checkpoints")
-        before = rows(saver, "SELECT updated_at FROM holdfast_threads")
         converting.compact(saver.store, "ada-1")
         found = rows(saver, "SELECT checkpoint_id, step, ns, channel, created_at FROM holdfast_messages ORDER BY seq")
         assert {checkpoint_id for checkpoint_id, *_ in found} <= set(ids)
         assert {(ns, channel) for _, _, ns, channel, _ in found} == {("", "messages")}
         assert [at for *_, at in found] == sorted(at for *_, at in found)
         assert found[0][0] == first
-        assert before == []
+        assert rows(saver, "SELECT deleted_at FROM holdfast_threads") == [(None,)], "it was deleted before it began"
 
 
 class Loud(HumanMessage):
@@ -195,6 +197,17 @@ def test_a_message_of_a_class_that_is_not_allowed_stays_as_it_is(shared_url: str
         found = saver.get_tuple(thread())
         assert found is not None
         assert exact(found.checkpoint["channel_values"]["messages"]) == exact(said)
+
+
+def test_a_thread_with_messages_of_a_class_that_is_gone_is_left_alone_and_the_class_is_named(shared_url: str) -> None:
+    gone: Any = type("Gone", (HumanMessage,), {"__module__": "nowhere"})
+    with open_checkpointer(shared_url) as saver:
+        put(saver, thread(), checkpoint([gone("a", id="1")]))
+    with open_checkpointer(shared_url) as saver:
+        for why in (converting.damage(saver.store, "ada-1"), converting.expand(saver.store, "ada-1").problem):
+            assert "the class nowhere.Gone" in str(why)
+            assert str(why).endswith("--allow nowhere:Gone")
+        assert "holdfast-1" in forms(saver)
 
 
 def test_what_was_stored_in_other_forms_stays_as_it_is(shared_url: str) -> None:
@@ -355,3 +368,20 @@ def test_looking_at_a_schema_changes_nothing(shared_url: str, tmp_path: Path) ->
         change(saver, "INSERT INTO holdfast_schema VALUES (99, 'later', 98, 0)")
     with pytest.raises(SchemaTooNew, match=r"schema version 99.* knows version 98 or newer"):
         upkeep.schema(location)
+
+
+def test_what_is_left_of_a_pruned_thread_with_a_delta_channel_comes_out_too(shared_url: str) -> None:
+    with holdfast(shared_url) as saver:
+        graph = talker(saver, DeltaState)
+        for turn in range(4):
+            graph.invoke(say(f"turn {turn}"), thread())
+        saver.prune(["ada-1"])
+        state = exact(graph.get_state(thread()).values)
+        assert done(converting.expand(saver.store, "ada-1")) > 0
+        assert exact(graph.get_state(thread()).values) == state
+    assert in_stock(shared_url, lambda stock: exact(talker(stock, DeltaState).get_state(thread()).values)) == state
+    said = in_stock(shared_url, lambda stock: talker(stock, DeltaState).invoke(say("on"), thread())["messages"])
+    assert [m.text for m in said][-2:] == ["on", "answer to on"]
+    with holdfast(shared_url) as saver:
+        assert done(converting.compact(saver.store, "ada-1")) > 0
+        assert exact(talker(saver, DeltaState).get_state(thread()).values["messages"]) == exact(said)

@@ -52,8 +52,9 @@ VALUES (:thread_id, :seq, :message_id, :digest, :codec, :key_no, :role, :name, :
         :ns, :channel, :checkpoint_id, :run_id, :step, coalesce(:said_at, {now}));
 
 -- name: set_next_seq
+-- A thread that was deleted here, and begun again by a stock saver, lives.
 UPDATE holdfast_threads
-SET next_seq = :next_seq
+SET next_seq = :next_seq, deleted_at = NULL
 WHERE thread_id = :thread_id;
 
 -- name: thread_bytes
