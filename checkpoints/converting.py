@@ -265,7 +265,11 @@ class _Compaction(_Work):
         for checkpoint in checkpoints:
             values, writes = self.values(transaction, checkpoint)
             for where, body in (*values, *writes):
-                if where.text not in self._done and looking.has_messages(body):
+                if where.text in self._done:
+                    continue
+                with loading.explained(self.thread_id, checkpoint.checkpoint_id, where.channel):
+                    found = looking.has_messages(body)
+                if found:
                     self._done.clear()
                     return True
                 self._done.add(where.text)

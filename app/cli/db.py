@@ -58,8 +58,7 @@ def location_of(context: typer.Context, given: Given, *, must_be_there: bool = T
 
 @contextmanager
 def opened(context: typer.Context, given: Given, allow: list[str] | None = None) -> Iterator[HoldfastSaver]:
-    """The database, which must be there."""
-    location_of(context, given)
+    """The database."""
     from checkpoints import open_checkpointer
 
     names = [tuple(name.rpartition(":")[::2]) for name in allow or ()]
@@ -83,7 +82,8 @@ def compact(
 
     A database of theirs opens as it is and goes on compactly; this gives the messages of what was there before rows as
     well. Thread by thread, and each is compared with what it was before it is committed. It may be stopped at any time;
-    the same command goes on. What is not understood stays as it is.
+    the same command goes on. What is not understood stays as it is, and checkpoints of LangGraph's older formats keep
+    their format.
     """
     given = Given(database)
     _convert(context, given, "compact", thread, allow, as_json=as_json, vacuum=vacuum)
@@ -128,11 +128,12 @@ def stats(
     debug: Debug = False,
 ) -> None:
     """Say what takes the space: tables, indexes, the largest conversations; and how that compares to what was said."""
+    given = Given(database)
+    location_of(context, given)
     from app.cli import converting
+    from checkpoints import stats as measuring
 
-    with opened(context, Given(database)) as saver:
-        from checkpoints import stats as measuring
-
+    with opened(context, given) as saver:
         found = measuring.stats(saver.store, largest=largest)
     if as_json:
         parts = [part._asdict() for part in found.parts]

@@ -264,6 +264,21 @@ def test_a_mistake_is_noticed_before_it_is_committed(shared_url: str, monkeypatc
         assert listed(saver) == before
 
 
+def test_a_damaged_thread_is_named_and_the_others_go_in(shared_url: str) -> None:
+    def write(stock: Any) -> None:
+        for thread_id in ("a", "b"):
+            put(stock, thread(thread_id), checkpoint([HumanMessage("one", id="1")]))
+
+    in_stock(shared_url, write)
+    with holdfast(shared_url) as saver:
+        table, column = ("checkpoints", "checkpoint") if saver.store.backend.whole else ("checkpoint_blobs", "blob")
+        change(saver, f"UPDATE {table} SET {column} = :bad WHERE thread_id = 'a'", bad=b"\xc1")
+        found = [converting.compact(saver.store, id_) for id_ in converting.threads(saver.store)]
+        assert [(o.thread_id, o.rewritten) for o in found] == [("a", 0), ("b", 1)]
+        assert "Thread 'a' is damaged" in str(found[0].problem)
+        assert converting.damage(saver.store, "a") == found[0].problem
+
+
 def test_what_the_stock_savers_have_no_form_for_is_named_and_stays(shared_url: str) -> None:
     with holdfast(shared_url) as saver:
         put(saver, thread("odd"), checkpoint([HumanMessage("half \ud800", id="1")]))
