@@ -5,38 +5,26 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from selectors import EVENT_READ, DefaultSelector
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import psycopg
-from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 from langgraph.checkpoint.postgres.base import BasePostgresSaver
-from langgraph.checkpoint.serde.types import _DeltaSnapshot
-from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from checkpoints import migrate
 from checkpoints.errors import DatabaseUnavailable, HoldfastError, NotOpen, NotStorable
-from checkpoints.messages import is_sql_text
 from checkpoints.port import (
-    BASE,
     Call,
-    CheckpointKey,
-    Link,
     OnStatement,
     Row,
-    Split,
-    StoredCheckpoint,
-    StoredValue,
-    StoredWrite,
     Transaction,
-    Wanted,
-    by_checkpoint,
     check_process,
 )
+from checkpoints.postgres_tables import PostgresTables
 from checkpoints.sql import Statement, Statements
 from checkpoints.urls import PostgresURL
 
@@ -53,16 +41,6 @@ _MIGRATION_LOCK: Final = 0x486F6C6466617374
 
 # Several processes that start at once wait in turn for the one that makes the tables.
 _MIGRATION_PATIENCE: Final = 60.0
-
-# A text of at most this many characters is kept inside the checkpoint's document, as the stock saver keeps texts of any
-# length. A longer one has a row of its own, so that it is not written again at every step.
-_LONGEST_INLINE: Final = 256
-
-# JSON numbers beyond this are not exact everywhere.
-_LARGEST_INLINE: Final = 2**53
-
-# In a checkpoint's document: the channels whose values lie in rows of their own.
-_STORED: Final = "stored"
 
 _PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
 
@@ -96,18 +74,14 @@ class _PostgresTransaction:
         return cursors
 
 
-class PostgresBackend:
+class PostgresBackend(PostgresTables):
     """A PostgreSQL database."""
-
-    whole = False
 
     def __init__(self, url: PostgresURL, *, pool_size: int = 10, on_statement: OnStatement | None = None) -> None:
         self._url = url
         self.on_statement = on_statement
         self.workers = pool_size
-        self.sql = Statements(
-            "shared.sql", "retention.sql", "postgres/statements.sql", "postgres/retention.sql", now=_NOW
-        )
+        self.sql = Statements("postgres", now=_NOW)
         self._pool: ConnectionPool[psycopg.Connection[Row]] | None = None
         self._opened_by = 0
 
@@ -152,167 +126,6 @@ class PostgresBackend:
         # Each statement after the thread's lock must see what was committed before the lock was got.
         with self._transaction(Statement("begin", "BEGIN ISOLATION LEVEL READ COMMITTED")) as transaction:
             yield transaction
-
-    def split(self, checkpoint: Checkpoint, new_versions: ChannelVersions) -> Split:
-        inline: dict[str, Any] = {}
-        values: dict[str, Any] = {}
-        for channel, value in checkpoint["channel_values"].items():
-            if _is_inline(value):
-                inline[channel] = value
-                continue
-            if isinstance(value, _DeltaSnapshot):
-                inline[channel] = True  # by this mark the stock saver knows a snapshot
-            if channel in new_versions:  # else it is stored with the version that it has
-                values[channel] = value
-        stored = [channel for channel, value in checkpoint["channel_values"].items() if not _is_inline(value)]
-        return Split({**checkpoint, "channel_values": inline, _STORED: stored}, values)
-
-    def join(self, document: Any, values: Mapping[str, Any]) -> Checkpoint:
-        checkpoint: dict[str, Any] = dict(document)
-        # The stock saver takes a lost blob for a channel without a value. It ignores this list, and writes none.
-        if lost := set(checkpoint.pop(_STORED, ())) - set(values):
-            raise ValueError(f"the value of channel {min(lost)!r} is missing")
-        checkpoint["channel_values"] = {**(document.get("channel_values") or {}), **values}
-        return cast("Checkpoint", checkpoint)
-
-    def value_place(self, key: CheckpointKey, channel: str, document: Any) -> str:
-        return "\0".join(("checkpoint_blobs", key.ns, channel, str(document["channel_versions"][channel])))
-
-    def find(self, transaction: Transaction, wanted: Wanted) -> list[StoredCheckpoint]:
-        conditions = [
-            condition
-            for value, condition in (
-                (wanted.thread_id, "thread_id = :thread_id"),
-                (wanted.ns, "checkpoint_ns = :ns"),
-                (wanted.checkpoint_id, "checkpoint_id = :checkpoint_id"),
-                (wanted.before, "checkpoint_id < :before"),
-                (wanted.metadata, "metadata @> :metadata"),
-                (wanted.after, "(checkpoint_id, thread_id, checkpoint_ns) < (:after_id, :after_thread, :after_ns)"),
-                (None if wanted.with_bases else BASE, "metadata <> :base"),
-            )
-            if value is not None
-        ]
-        params: dict[str, Any] = {
-            "limit": wanted.limit,
-            "thread_id": wanted.thread_id,
-            "ns": wanted.ns,
-            "checkpoint_id": wanted.checkpoint_id,
-            "before": wanted.before,
-            "metadata": None if wanted.metadata is None else Jsonb(wanted.metadata),
-            "base": Jsonb(BASE),
-        }
-        if wanted.after is not None:
-            params |= zip(("after_id", "after_thread", "after_ns"), wanted.after, strict=True)
-        [found] = transaction.run([(self.sql["find_checkpoints"].where(*conditions), params)])
-        return [
-            StoredCheckpoint(
-                thread_id,
-                ns,
-                checkpoint_id,
-                parent_id,
-                document,
-                [StoredValue(*value) for value in zip(*(column or [] for column in columns[:3]), strict=True)],
-                metadata,
-                [StoredWrite(*write) for write in zip(*(column or [] for column in columns[3:]), strict=True)],
-                generation,
-            )
-            for thread_id, ns, checkpoint_id, parent_id, document, metadata, generation, *columns in found
-        ]
-
-    def save_checkpoint(
-        self,
-        key: CheckpointKey,
-        parent_id: str | None,
-        document: Any,
-        values: Sequence[StoredValue],
-        versions: ChannelVersions,
-        metadata: Mapping[str, Any],
-    ) -> list[Call]:
-        place = key._asdict()
-        return [
-            *(
-                (self.sql["save_blob"], {**place, **value._asdict(), "version": str(versions[value.channel])})
-                for value in values
-            ),
-            (
-                self.sql["save_checkpoint"],
-                {**place, "parent_id": parent_id, "document": Jsonb(document), "metadata": Jsonb(metadata)},
-            ),
-        ]
-
-    def rows_with_digests(self, thread_id: str, digests: Collection[bytes]) -> list[Call]:
-        if not digests:
-            return []
-        return [(self.sql["rows_with_digests"], {"thread_id": thread_id, "digests": list(digests)})]
-
-    def save_writes(self, key: CheckpointKey, writes: Sequence[StoredWrite], *, replace: bool) -> list[Call]:
-        statement = self.sql["replace_write" if replace else "add_write"]
-        return [(statement, {**key._asdict(), **write._asdict()}) for write in writes]
-
-    def array(self, texts: Collection[str]) -> list[str]:
-        return list(texts)
-
-    def leans(self, split: Split) -> bool:
-        return not set(split.document[_STORED]) <= split.values.keys()
-
-    def chain(self, transaction: Transaction, key: CheckpointKey, channels: Collection[str], limit: int) -> list[Link]:
-        params = {**key._asdict(), "channels": self.array(channels), "limit": limit}
-        [found] = transaction.run([(self.sql["chain"], params)])
-        return [
-            Link(id_, parent_id, document, [StoredValue(channel, "", None) for channel in stored])
-            for id_, parent_id, document, stored in found
-        ]
-
-    def writes_to(
-        self, transaction: Transaction, key: CheckpointKey, checkpoint_ids: Collection[str], channels: Collection[str]
-    ) -> dict[str, list[StoredWrite]]:
-        params = {
-            "thread_id": key.thread_id,
-            "ns": key.ns,
-            "checkpoint_ids": self.array(checkpoint_ids),
-            "channels": self.array(channels),
-        }
-        [found] = transaction.run([(self.sql["writes_to"], params)])
-        return by_checkpoint(found)
-
-    def values_of(
-        self, transaction: Transaction, key: CheckpointKey, link: Link, channels: Collection[str]
-    ) -> list[StoredValue]:
-        stored = {value.channel for value in link.values}.intersection(channels)
-        versions = link.document["channel_versions"]
-        calls = [
-            (
-                self.sql["find_blob"],
-                {"thread_id": key.thread_id, "ns": key.ns, "channel": channel, "version": str(versions[channel])},
-            )
-            for channel in sorted(stored)
-        ]
-        return [StoredValue(*row) for rows in transaction.run(calls) for row in rows]
-
-    def base_document(self, checkpoint_id: str, seeds: Mapping[str, Link]) -> Any:
-        inline: dict[str, Any] = {}
-        stored = []
-        for channel, link in seeds.items():
-            if channel in link.document["channel_values"]:
-                inline[channel] = link.document["channel_values"][channel]
-            if any(value.channel == channel for value in link.values):
-                stored.append(channel)
-        return {
-            "v": 4,
-            "id": checkpoint_id,
-            "ts": "",
-            "channel_values": inline,
-            # The values stay where they are, under the versions that they have.
-            "channel_versions": {
-                channel: link.document["channel_versions"][channel] for channel, link in seeds.items()
-            },
-            "versions_seen": {},
-            _STORED: stored,
-        }
-
-    def delete_calls(self, thread_id: str) -> list[Call]:
-        names = ("delete_checkpoints", "delete_blobs", "delete_writes")
-        return [(self.sql[name], {"thread_id": thread_id}) for name in names]
 
     @contextmanager
     def _transaction(self, begin: Statement) -> Iterator[Transaction]:
@@ -421,15 +234,6 @@ def _is_quiet(connection: psycopg.Connection[Row]) -> bool:
 def _dialect(text: str) -> str:
     """Named parameters as psycopg writes them."""
     return _PARAMETER.sub(r"%(\1)s", text.replace("%", "%%"))
-
-
-def _is_inline(value: Any) -> bool:
-    """Whether JSONB gives this value back exactly. (It makes 1e22 an int, and refuses NaN, NUL and lone surrogates.)"""
-    if value is None or type(value) is bool:
-        return True
-    if type(value) is int:
-        return abs(value) <= _LARGEST_INLINE
-    return type(value) is str and len(value) <= _LONGEST_INLINE and is_sql_text(value)
 
 
 def _upgrade_langgraph(connection: psycopg.Connection[Row]) -> None:

@@ -6,51 +6,37 @@ times faster than 32 writers that each poll for the file. Readers have connectio
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, Full, LifoQueue
 from threading import Lock
-from typing import Any, Final
+from typing import Final
 
-from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from checkpoints import migrate
 from checkpoints.errors import DatabaseUnavailable, NotOpen
 from checkpoints.jsonb import text_contains
 from checkpoints.port import (
-    BASE,
     Call,
-    CheckpointKey,
-    Link,
     OnStatement,
     Row,
-    Split,
-    StoredCheckpoint,
-    StoredValue,
-    StoredWrite,
     Transaction,
-    Wanted,
-    by_checkpoint,
     check_process,
 )
 from checkpoints.sql import Statement, Statements
+from checkpoints.sqlite_tables import SqliteTables
 from checkpoints.urls import MemoryURL, SqliteURL
-from checkpoints.values import ChannelValues, Version, holds_messages
 
 # Julian day 2440587.5 is 1970-01-01; `unixepoch('subsec')` is NULL before SQLite 3.42.
 _NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
 
 # Message rows of a few KB with little lost at the page's end: 2.04 bytes a byte of text, against 2.93 with 4 KB pages.
 PAGE_SIZE: Final = 16384
-
-# The metadata of a base, as they are stored.
-_BASE: Final = json.dumps(BASE)
 
 _BEGIN = Statement("begin", "BEGIN IMMEDIATE")  # a deferred one fails when it turns into a writer too late
 _BEGIN_READING = Statement("begin", "BEGIN")
@@ -74,10 +60,9 @@ class _SqliteTransaction:
         self.run(calls)
 
 
-class SqliteBackend:
+class SqliteBackend(SqliteTables):
     """A SQLite database."""
 
-    whole = True
     workers = 4  # reads in parallel; writes wait in line anyway
 
     def __init__(self, url: SqliteURL | MemoryURL, on_statement: OnStatement | None = None) -> None:
@@ -87,7 +72,7 @@ class SqliteBackend:
         self._timeout = 0.0 if isinstance(url, MemoryURL) else url.timeout
         self._synchronous = "OFF" if isinstance(url, MemoryURL) else url.synchronous
         self.on_statement = on_statement
-        self.sql = Statements("shared.sql", "retention.sql", "sqlite/statements.sql", "sqlite/retention.sql", now=_NOW)
+        self.sql = Statements("sqlite", now=_NOW)
         self._writer: sqlite3.Connection | None = None
         self._opened_by = 0
         self._lock = Lock()
@@ -147,134 +132,6 @@ class SqliteBackend:
     def writing(self) -> Iterator[Transaction]:
         with self._lock, self._transaction(self._open_writer(), _BEGIN) as transaction:
             yield transaction
-
-    def split(self, checkpoint: Checkpoint, new_versions: ChannelVersions) -> Split:
-        values = checkpoint["channel_values"]
-        whole: dict[str, Any] = {**checkpoint, "channel_values": ChannelValues(values)}
-        if holds_messages(values):
-            seen = checkpoint["versions_seen"]
-            whole["channel_versions"] = Version.compact(checkpoint["channel_versions"])
-            whole["versions_seen"] = {node: Version.compact(versions) for node, versions in seen.items()}
-        return Split(None, {"": whole})
-
-    def join(self, document: Any, values: Mapping[str, Any]) -> Checkpoint:
-        checkpoint: Checkpoint = values[""]
-        return checkpoint
-
-    def value_place(self, key: CheckpointKey, channel: str, document: Any) -> str:
-        return "\0".join(("checkpoints", key.ns, key.checkpoint_id))
-
-    def find(self, transaction: Transaction, wanted: Wanted) -> list[StoredCheckpoint]:
-        conditions = [
-            condition
-            for value, condition in (
-                (wanted.thread_id, "thread_id = :thread_id"),
-                (wanted.ns, "checkpoint_ns = :ns"),
-                (wanted.checkpoint_id, "checkpoint_id = :checkpoint_id"),
-                (wanted.before, "checkpoint_id < :before"),
-                (wanted.metadata, "holdfast_contains(metadata, :metadata)"),
-                (
-                    wanted.after,
-                    "(checkpoint_id, thread_id, checkpoint_ns) < (:after_id, :after_thread, :after_ns)",
-                ),
-                (None if wanted.with_bases else _BASE, "CAST(metadata AS TEXT) IS NOT :base"),
-            )
-            if value is not None
-        ]
-        params: dict[str, Any] = {
-            "limit": wanted.limit,
-            "thread_id": wanted.thread_id,
-            "ns": wanted.ns,
-            "checkpoint_id": wanted.checkpoint_id,
-            "before": wanted.before,
-            "metadata": None if wanted.metadata is None else json.dumps(wanted.metadata),
-            "base": _BASE,
-        }
-        if wanted.after is not None:
-            params |= zip(("after_id", "after_thread", "after_ns"), wanted.after, strict=True)
-        [found] = transaction.run([(self.sql["find_checkpoints"].where(*conditions), params)])
-        writes = transaction.run(
-            [
-                (self.sql["find_writes"], {"thread_id": thread_id, "ns": ns, "checkpoint_id": checkpoint_id})
-                for thread_id, ns, checkpoint_id, *_ in found
-            ]
-        )
-        return [
-            StoredCheckpoint(
-                thread_id,
-                ns,
-                checkpoint_id,
-                parent_id,
-                None,
-                [StoredValue("", type_, blob)],
-                json.loads(metadata) if metadata is not None else {},
-                [StoredWrite(*row) for row in rows],
-                generation,
-            )
-            for (thread_id, ns, checkpoint_id, parent_id, type_, blob, metadata, generation), rows in zip(
-                found, writes, strict=True
-            )
-        ]
-
-    def save_checkpoint(
-        self,
-        key: CheckpointKey,
-        parent_id: str | None,
-        document: Any,
-        values: Sequence[StoredValue],
-        versions: ChannelVersions,
-        metadata: Mapping[str, Any],
-    ) -> list[Call]:
-        [whole] = values
-        params = {
-            **key._asdict(),
-            "parent_id": parent_id,
-            "type": whole.type,
-            "blob": whole.blob,
-            "metadata": json.dumps(metadata, ensure_ascii=False).encode(),
-        }
-        return [(self.sql["save_checkpoint"], params)]
-
-    def rows_with_digests(self, thread_id: str, digests: Collection[bytes]) -> list[Call]:
-        # SQLite has no round trips to save.
-        return [(self.sql["rows_with_digest"], {"thread_id": thread_id, "digest": digest}) for digest in digests]
-
-    def save_writes(self, key: CheckpointKey, writes: Sequence[StoredWrite], *, replace: bool) -> list[Call]:
-        statement = self.sql["replace_write" if replace else "add_write"]
-        return [(statement, {**key._asdict(), **write._asdict()}) for write in writes]
-
-    def array(self, texts: Collection[str]) -> str:
-        return json.dumps(list(texts))
-
-    def leans(self, split: Split) -> bool:
-        return False
-
-    def chain(self, transaction: Transaction, key: CheckpointKey, channels: Collection[str], limit: int) -> list[Link]:
-        [found] = transaction.run([(self.sql["chain"], {**key._asdict(), "limit": limit})])
-        return [Link(id_, parent_id, None, [StoredValue("", type_, blob)]) for id_, parent_id, type_, blob in found]
-
-    def writes_to(
-        self, transaction: Transaction, key: CheckpointKey, checkpoint_ids: Collection[str], channels: Collection[str]
-    ) -> dict[str, list[StoredWrite]]:
-        params = {
-            "thread_id": key.thread_id,
-            "ns": key.ns,
-            "checkpoint_ids": self.array(checkpoint_ids),
-            "channels": self.array(channels),
-        }
-        [found] = transaction.run([(self.sql["writes_to"], params)])
-        return by_checkpoint(found)
-
-    def values_of(
-        self, transaction: Transaction, key: CheckpointKey, link: Link, channels: Collection[str]
-    ) -> list[StoredValue]:
-        return link.values
-
-    def base_document(self, checkpoint_id: str, seeds: Mapping[str, Link]) -> Any:
-        return None
-
-    def delete_calls(self, thread_id: str) -> list[Call]:
-        return [(self.sql[name], {"thread_id": thread_id}) for name in ("delete_checkpoints", "delete_writes")]
 
     @contextmanager
     def _transaction(self, connection: sqlite3.Connection, begin: Statement) -> Iterator[Transaction]:

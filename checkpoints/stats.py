@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from checkpoints.converting import statements
 from checkpoints.port import Call
 from checkpoints.store import Store
 
@@ -55,7 +54,7 @@ def stats(store: Store, *, largest: int = 10) -> Stats:
         store: the open database.
         largest: how many of the largest threads.
     """
-    sql = statements(store)
+    sql = store.backend.sql
     calls: list[Call] = [(sql[name], {}) for name in ("can_measure", "whole_size", "counts")]
     with store.backend.reading() as transaction:
         [[(can_measure,)], [(size, free)], [counts], large] = transaction.run(

@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 _BLOCK = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 
+_SHARED = ("shared.sql", "retention.sql")
+_OF_EACH = ("statements.sql", "retention.sql", "in_and_out.sql")
+
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 
 
@@ -25,11 +28,11 @@ class Statement(NamedTuple):
 
 
 class Statements:
-    """The statements of some files, by name."""
+    """The statements of one database, by name."""
 
-    def __init__(self, *paths: str, now: str) -> None:
+    def __init__(self, dialect: str, *, now: str) -> None:
         self._by_name: dict[str, Statement] = {}
-        for path in paths:
+        for path in (*_SHARED, *(f"{dialect}/{subject}" for subject in _OF_EACH)):
             parts = _BLOCK.split(read(path))[1:]
             for name, text in zip(parts[::2], parts[1::2], strict=True):
                 if name in self._by_name:

@@ -1,0 +1,107 @@
+"""A thread's stock checkpoints and writes, with rows for their messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from checkpoints import loading
+from checkpoints.conversion import Conversion, Place
+from checkpoints.guard import moment_of
+from checkpoints.keeping import Outline
+from checkpoints.messages import MessageRow
+from checkpoints.placing import Home, learned, place
+from checkpoints.port import Transaction
+from checkpoints.rewriting import STOCK, Compacting, Recall
+from checkpoints.values import Detached
+
+
+class Compaction(Conversion):
+    form = STOCK
+
+    def begin(self, transaction: Transaction, next_seq: int) -> None:
+        self._next_seq = next_seq
+        self._recall = Recall()
+        # Values on PostgreSQL belong to many checkpoints, and those without messages stay in their form.
+        self._done: set[str] = set()
+        [rows] = transaction.run([(self._sql["rows_of_runs"], {"thread_id": self.thread_id})])
+        self._said_by = {seq: checkpoint_id for seq, _, checkpoint_id in rows}
+
+    def _compacting(self, ns: str, recall: Recall | None = None) -> Compacting:
+        key = self.store.sealer.digest_key(self.thread_id)
+        return Compacting(self.store.types, recall or self._recall, ns, key=key)
+
+    def has_work(self, transaction: Transaction, checkpoints: Sequence[Outline]) -> bool:
+        looking = self._compacting("", Recall())
+        for checkpoint in checkpoints:
+            values, writes = self.values(transaction, checkpoint)
+            for where, body in (*values, *writes):
+                if where.text in self._done:
+                    continue
+                with loading.explained(self.thread_id, checkpoint.checkpoint_id, where.channel):
+                    found = looking.has_messages(body)
+                if found:
+                    self._done.clear()
+                    return True
+                self._done.add(where.text)
+        return False
+
+    def rewrite(self, transaction: Transaction, checkpoint: Outline) -> None:
+        values, writes = self.values(transaction, checkpoint)
+        run_id, step = checkpoint.run_id, checkpoint.metadata.get("step")
+        said = Home(self.thread_id, checkpoint.ns, checkpoint.checkpoint_id, run_id, step)
+        written = Home(self.thread_id, checkpoint.ns, None, None, None)
+        for home, found in ((said, values), (written, writes)):
+            new = [(where, body) for where, body in found if where.text not in self._done]
+            self._done.update(where.text for where, _ in new)
+            self._save(transaction, home, checkpoint, new)
+
+    def _save(
+        self, transaction: Transaction, home: Home, checkpoint: Outline, values: Sequence[tuple[Place, bytes]]
+    ) -> None:
+        detacher = self._compacting(home.ns)
+        ready = [(where, self._detached(detacher, where, body)) for where, body in values]
+        ready = [(where, detached) for where, detached in ready if detached.lists]
+        if not ready:
+            return
+        found = self._found(transaction, home, [draft.row for draft in detacher.drafts.values()])
+        placement = place([list_ for _, value in ready for list_ in value.lists], found, self._next_seq, home)
+        self._next_seq = placement.next_seq
+        said_at = moment_of(checkpoint.checkpoint_id)
+        for new in placement.new_rows:
+            key_no, row = self.store.sealer.seal_row(self.thread_id, new.seq, new.row)
+            params = {"seq": new.seq, "channel": new.channel, "key_no": key_no, **home._asdict(), **row._asdict()}
+            transaction.send([(self._sql["add_old_row"], {**params, "said_at": said_at})])
+        transaction.send([(self._sql["settle_row"], row) for row in placement.settled_rows])
+        for where, value in ready:
+            self.set(transaction, where, *value.finish())
+        known, _ = learned(detacher.drafts.values(), placement, home.ns)
+        self._recall.known.setdefault(home.ns, {}).update((id(entry.message), entry) for entry in known)
+
+    def _found(
+        self, transaction: Transaction, home: Home, messages: Sequence[MessageRow]
+    ) -> dict[bytes, list[tuple[Any, ...]]]:
+        """The rows that are there already, by digest.
+
+        A message that has no id in this checkpoint is a row that got its id later, if the thread has been continued
+        or was compacted before; else every input would be there twice.
+        """
+        with_id = {message.digest for message in messages if message.message_id is not None}
+        found: dict[bytes, list[tuple[Any, ...]]] = {}
+        calls = self.store.backend.rows_with_digests(self.thread_id, {message.digest for message in messages})
+        for digest, seq, message_id, *place_ in (row for rows in transaction.run(calls) for row in rows):
+            said_later = home.checkpoint_id is not None and (self._said_by.get(seq) or "") >= home.checkpoint_id
+            is_its_own = said_later and digest not in with_id
+            found.setdefault(digest, []).append((seq, None if is_its_own else message_id, *place_))
+        return found
+
+    def _detached(self, detacher: Compacting, where: Place, body: bytes) -> Detached:
+        with loading.explained(self.thread_id, where.key.checkpoint_id, where.channel):
+            value = detacher.opened(body)
+            if where.statement == "set_value" and self.store.backend.whole:
+                [value] = self.store.backend.split(value, {}).values.values()
+            return detacher.detach(where.channel, value)
+
+    def end(self, transaction: Transaction) -> None:
+        params = {"thread_id": self.thread_id, "next_seq": self._next_seq}
+        transaction.send([(self._sql["set_next_seq"], params)])

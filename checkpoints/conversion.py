@@ -1,0 +1,119 @@
+"""One thread whose values are rewritten within a transaction, and what it is compared by before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from checkpoints import loading
+from checkpoints.comparing import StandIns, fingerprint
+from checkpoints.keeping import Outline, outlines
+from checkpoints.port import CheckpointKey, Transaction, Wanted, write_place
+from checkpoints.store import Store
+
+_PAGE: Final = 10  # checkpoints that are compared at once
+
+
+class Place(NamedTuple):
+    """Where a value lies: a channel of a checkpoint, or a write on it."""
+
+    key: CheckpointKey
+    channel: str
+    text: str
+    """See `Sealer`."""
+    statement: str
+    params: dict[str, Any]
+    """Of the statement that stores it anew."""
+
+
+class Conversion:
+    """One thread that is rewritten within a transaction."""
+
+    form: str
+    """The form of what is to be rewritten."""
+    as_stock = False
+
+    def __init__(self, store: Store, thread_id: str) -> None:
+        self.store = store
+        self.thread_id = thread_id
+        self._sql = store.backend.sql
+        self.rewritten = 0
+        self.problems: list[str] = []
+        # What is compared is loaded without anything that this process remembers, or that is not here.
+        self._comparing = Store(store.backend, StandIns(store.types), store.sealer)
+
+    def lock(self, transaction: Transaction) -> int:
+        """Lock the thread, and give its next seq."""
+        sql, params = self.store.backend.sql, {"thread_id": self.thread_id}
+        [_, [(_, next_seq, _)]] = transaction.run([(sql["adopt_thread"], params), (sql["lock_thread"], params)])
+        return int(next_seq)
+
+    def outline(self, transaction: Transaction) -> list[Outline]:
+        """The checkpoints, in the order in which they were made."""
+        [found] = transaction.run([(self._sql["outline"], {"thread_id": self.thread_id})])
+        there = outlines(found, ())
+        return sorted((o for ns in there.values() for o in ns.values()), key=lambda o: (o.checkpoint_id, o.ns))
+
+    def size(self, transaction: Transaction) -> int:
+        [[(size,)]] = transaction.run([(self._sql["thread_bytes"], {"thread_id": self.thread_id})])
+        return int(size)
+
+    def begin(self, transaction: Transaction, next_seq: int) -> None:
+        """The thread is locked."""
+
+    def has_work(self, transaction: Transaction, checkpoints: Sequence[Outline]) -> bool:
+        raise NotImplementedError
+
+    def rewrite(self, transaction: Transaction, checkpoint: Outline) -> None:
+        raise NotImplementedError
+
+    def end(self, transaction: Transaction) -> None:
+        """All checkpoints are rewritten."""
+
+    def prints(self, transaction: Transaction, checkpoints: Sequence[Outline]) -> dict[tuple[str, str], bytes]:
+        """A fingerprint of each checkpoint with all that belongs to it, as it is loaded now."""
+        found: dict[tuple[str, str], bytes] = {}
+        for ns in sorted({outline.ns for outline in checkpoints}):
+            before: str | None = None
+            while True:
+                wanted = Wanted(_PAGE, self.thread_id, ns, before=before)
+                page = loading.find(transaction, self._comparing, wanted)
+                for opened in page:
+                    found[ns, opened.stored.checkpoint_id] = self._print(opened)
+                if len(page) < _PAGE:
+                    break
+                before = page[-1].stored.checkpoint_id
+        return found
+
+    def _print(self, opened: loading.Opened) -> bytes:
+        checkpoint, writes, _ = loading.attach(opened, self._comparing)
+        values = sorted(checkpoint["channel_values"].items())  # PostgreSQL gives them in no order
+        whole = {**checkpoint, "channel_values": dict(values)}
+        said = [whole, writes, opened.stored.metadata, opened.stored.parent_id]
+        return fingerprint(said, as_stock=self.as_stock)
+
+    def values(self, transaction: Transaction, checkpoint: Outline) -> tuple[list[tuple[Place, bytes]], list[Any]]:
+        """What is to be rewritten of a checkpoint, and of the writes on it."""
+        key = CheckpointKey(self.thread_id, checkpoint.ns, checkpoint.checkpoint_id)
+        params = {**key._asdict(), "type": self.form}
+        values, writes = transaction.run([(self._sql["values_of_type"], params), (self._sql["writes_of_type"], params)])
+        return (
+            [self._opened(self._value(key, channel, version), blob) for channel, version, blob in values],
+            [self._opened(self._write(key, *write), blob) for *write, blob in writes],
+        )
+
+    def _opened(self, where: Place, blob: bytes) -> tuple[Place, bytes]:
+        return where, self.store.sealer.open_value(self.thread_id, where.text, self.form, bytes(blob))[1]
+
+    def _value(self, key: CheckpointKey, channel: str, version: str) -> Place:
+        text = self.store.backend.value_place(key, channel, {"channel_versions": {channel: version}})
+        return Place(key, channel, text, "set_value", {**key._asdict(), "channel": channel, "version": version})
+
+    def _write(self, key: CheckpointKey, task_id: str, idx: int, channel: str) -> Place:
+        params = {**key._asdict(), "task_id": task_id, "idx": idx}
+        return Place(key, channel, write_place(key, task_id, idx), "set_write", params)
+
+    def set(self, transaction: Transaction, where: Place, type_: str, blob: bytes) -> None:
+        type_, blob = self.store.sealer.seal_value(self.thread_id, where.text, type_, blob)
+        transaction.send([(self._sql[where.statement], {**where.params, "type": type_, "blob": blob})])
+        self.rewritten += 1

@@ -1,0 +1,45 @@
+"""A thread's checkpoints and writes as the stock savers have them, with their messages in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from checkpoints import loading
+from checkpoints.conversion import Conversion
+from checkpoints.keeping import Outline
+from checkpoints.port import Transaction
+from checkpoints.rewriting import STOCK, Expanding, NotExpressible
+from checkpoints.values import TYPE, Attachable
+
+
+class Expansion(Conversion):
+    form = TYPE
+    as_stock = True
+
+    def begin(self, transaction: Transaction, next_seq: int) -> None:
+        def make(refs: Sequence[int]) -> list[Any]:
+            rows = loading.rows_of(transaction, self.store, self.thread_id, {abs(ref) for ref in refs})
+            return rows.make(refs)
+
+        self._expanding = Expanding(self.store.types, make)
+
+    def has_work(self, transaction: Transaction, checkpoints: Sequence[Outline]) -> bool:
+        params = {"thread_id": self.thread_id, "type": self.form}
+        [[(ours,)]] = transaction.run([(self._sql["is_ours"], params)])
+        return bool(ours)
+
+    def rewrite(self, transaction: Transaction, checkpoint: Outline) -> None:
+        values, writes = self.values(transaction, checkpoint)
+        for where, blob in (*values, *writes):
+            with loading.explained(self.thread_id, checkpoint.checkpoint_id, where.channel):
+                try:
+                    body = self._expanding.expanded(Attachable(where.channel, TYPE, blob))
+                except NotExpressible as error:
+                    self.problems.append(f"checkpoint {checkpoint.checkpoint_id}: {error}")
+                    continue
+            self.set(transaction, where, STOCK, body)
+
+    def end(self, transaction: Transaction) -> None:
+        if not self.problems:
+            transaction.run([(self._sql["plain_documents"], {"thread_id": self.thread_id})])

@@ -1,0 +1,175 @@
+"""How checkpoints lie in LangGraph's tables on PostgreSQL: a JSON document, and a row for each larger value."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar, Final, cast
+
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint
+from langgraph.checkpoint.serde.types import _DeltaSnapshot
+from psycopg.types.json import Jsonb
+
+from checkpoints.messages import is_sql_text
+from checkpoints.port import (
+    Call,
+    CheckpointKey,
+    Link,
+    Split,
+    StoredCheckpoint,
+    StoredValue,
+    StoredWrite,
+    Transaction,
+    Wanted,
+)
+from checkpoints.tables import Tables
+
+# A text of at most this many characters is kept inside the checkpoint's document, as the stock saver keeps texts of any
+# length. A longer one has a row of its own, so that it is not written again at every step.
+_LONGEST_INLINE: Final = 256
+
+# JSON numbers beyond this are not exact everywhere.
+_LARGEST_INLINE: Final = 2**53
+
+# In a checkpoint's document: the channels whose values lie in rows of their own.
+_STORED: Final = "stored"
+
+
+class PostgresTables(Tables):
+    """A checkpoint in `checkpoints`, its values in `checkpoint_blobs`, where those that did not change are shared."""
+
+    whole = False
+    _contains: ClassVar[str] = "metadata @> :metadata"
+    _no_base: ClassVar[str] = "metadata <> :base"
+
+    def json(self, value: Mapping[str, Any]) -> Jsonb:
+        return Jsonb(value)
+
+    def split(self, checkpoint: Checkpoint, new_versions: ChannelVersions) -> Split:
+        inline: dict[str, Any] = {}
+        values: dict[str, Any] = {}
+        for channel, value in checkpoint["channel_values"].items():
+            if _is_inline(value):
+                inline[channel] = value
+                continue
+            if isinstance(value, _DeltaSnapshot):
+                inline[channel] = True  # by this mark the stock saver knows a snapshot
+            if channel in new_versions:  # else it is stored with the version that it has
+                values[channel] = value
+        stored = [channel for channel, value in checkpoint["channel_values"].items() if not _is_inline(value)]
+        return Split({**checkpoint, "channel_values": inline, _STORED: stored}, values)
+
+    def join(self, document: Any, values: Mapping[str, Any]) -> Checkpoint:
+        checkpoint: dict[str, Any] = dict(document)
+        # The stock saver takes a lost blob for a channel without a value. It ignores this list, and writes none.
+        if lost := set(checkpoint.pop(_STORED, ())) - set(values):
+            raise ValueError(f"the value of channel {min(lost)!r} is missing")
+        checkpoint["channel_values"] = {**(document.get("channel_values") or {}), **values}
+        return cast("Checkpoint", checkpoint)
+
+    def value_place(self, key: CheckpointKey, channel: str, document: Any) -> str:
+        return "\0".join(("checkpoint_blobs", key.ns, channel, str(document["channel_versions"][channel])))
+
+    def find(self, transaction: Transaction, wanted: Wanted) -> list[StoredCheckpoint]:
+        [found] = transaction.run([self.wanted_checkpoints(wanted)])
+        return [
+            StoredCheckpoint(
+                thread_id,
+                ns,
+                checkpoint_id,
+                parent_id,
+                document,
+                [StoredValue(*value) for value in zip(*(column or [] for column in columns[:3]), strict=True)],
+                metadata,
+                [StoredWrite(*write) for write in zip(*(column or [] for column in columns[3:]), strict=True)],
+                generation,
+            )
+            for thread_id, ns, checkpoint_id, parent_id, document, metadata, generation, *columns in found
+        ]
+
+    def save_checkpoint(
+        self,
+        key: CheckpointKey,
+        parent_id: str | None,
+        document: Any,
+        values: Sequence[StoredValue],
+        versions: ChannelVersions,
+        metadata: Mapping[str, Any],
+    ) -> list[Call]:
+        place = key._asdict()
+        return [
+            *(
+                (self.sql["save_blob"], {**place, **value._asdict(), "version": str(versions[value.channel])})
+                for value in values
+            ),
+            (
+                self.sql["save_checkpoint"],
+                {**place, "parent_id": parent_id, "document": self.json(document), "metadata": self.json(metadata)},
+            ),
+        ]
+
+    def rows_with_digests(self, thread_id: str, digests: Collection[bytes]) -> list[Call]:
+        if not digests:
+            return []
+        return [(self.sql["rows_with_digests"], {"thread_id": thread_id, "digests": list(digests)})]
+
+    def array(self, texts: Collection[str]) -> list[str]:
+        return list(texts)
+
+    def leans(self, split: Split) -> bool:
+        return not set(split.document[_STORED]) <= split.values.keys()
+
+    def chain(self, transaction: Transaction, key: CheckpointKey, channels: Collection[str], limit: int) -> list[Link]:
+        params = {**key._asdict(), "channels": self.array(channels), "limit": limit}
+        [found] = transaction.run([(self.sql["chain"], params)])
+        return [
+            Link(id_, parent_id, document, [StoredValue(channel, "", None) for channel in stored])
+            for id_, parent_id, document, stored in found
+        ]
+
+    def values_of(
+        self, transaction: Transaction, key: CheckpointKey, link: Link, channels: Collection[str]
+    ) -> list[StoredValue]:
+        stored = {value.channel for value in link.values}.intersection(channels)
+        versions = link.document["channel_versions"]
+        calls = [
+            (
+                self.sql["find_blob"],
+                {"thread_id": key.thread_id, "ns": key.ns, "channel": channel, "version": str(versions[channel])},
+            )
+            for channel in sorted(stored)
+        ]
+        return [StoredValue(*row) for rows in transaction.run(calls) for row in rows]
+
+    def base_document(self, checkpoint_id: str, seeds: Mapping[str, Link]) -> Any:
+        inline: dict[str, Any] = {}
+        stored = []
+        for channel, link in seeds.items():
+            if channel in link.document["channel_values"]:
+                inline[channel] = link.document["channel_values"][channel]
+            if any(value.channel == channel for value in link.values):
+                stored.append(channel)
+        return {
+            "v": 4,
+            "id": checkpoint_id,
+            "ts": "",
+            "channel_values": inline,
+            # The values stay where they are, under the versions that they have.
+            "channel_versions": {
+                channel: link.document["channel_versions"][channel] for channel, link in seeds.items()
+            },
+            "versions_seen": {},
+            _STORED: stored,
+        }
+
+    def delete_calls(self, thread_id: str) -> list[Call]:
+        names = ("delete_checkpoints", "delete_blobs", "delete_writes")
+        return [(self.sql[name], {"thread_id": thread_id}) for name in names]
+
+
+def _is_inline(value: Any) -> bool:
+    """Whether JSONB gives this value back exactly. (It makes 1e22 an int, and refuses NaN, NUL and lone surrogates.)"""
+    if value is None or type(value) is bool:
+        return True
+    if type(value) is int:
+        return abs(value) <= _LARGEST_INLINE
+    return type(value) is str and len(value) <= _LONGEST_INLINE and is_sql_text(value)

@@ -1,0 +1,119 @@
+"""How checkpoints lie in LangGraph's tables on SQLite: each whole, with all its values, in one row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar
+
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint
+
+from checkpoints.port import (
+    Call,
+    CheckpointKey,
+    Link,
+    Split,
+    StoredCheckpoint,
+    StoredValue,
+    StoredWrite,
+    Transaction,
+    Wanted,
+)
+from checkpoints.tables import Tables
+from checkpoints.values import ChannelValues, Version, holds_messages
+
+
+class SqliteTables(Tables):
+    """A checkpoint in `checkpoints`, with the values of all its channels."""
+
+    whole = True
+    _contains: ClassVar[str] = "holdfast_contains(metadata, :metadata)"
+    _no_base: ClassVar[str] = "CAST(metadata AS TEXT) IS NOT :base"
+
+    def json(self, value: Mapping[str, Any]) -> str:
+        return json.dumps(value)
+
+    def split(self, checkpoint: Checkpoint, new_versions: ChannelVersions) -> Split:
+        values = checkpoint["channel_values"]
+        whole: dict[str, Any] = {**checkpoint, "channel_values": ChannelValues(values)}
+        if holds_messages(values):
+            seen = checkpoint["versions_seen"]
+            whole["channel_versions"] = Version.compact(checkpoint["channel_versions"])
+            whole["versions_seen"] = {node: Version.compact(versions) for node, versions in seen.items()}
+        return Split(None, {"": whole})
+
+    def join(self, document: Any, values: Mapping[str, Any]) -> Checkpoint:
+        checkpoint: Checkpoint = values[""]
+        return checkpoint
+
+    def value_place(self, key: CheckpointKey, channel: str, document: Any) -> str:
+        return "\0".join(("checkpoints", key.ns, key.checkpoint_id))
+
+    def find(self, transaction: Transaction, wanted: Wanted) -> list[StoredCheckpoint]:
+        [found] = transaction.run([self.wanted_checkpoints(wanted)])
+        writes = transaction.run(
+            [
+                (self.sql["find_writes"], {"thread_id": thread_id, "ns": ns, "checkpoint_id": checkpoint_id})
+                for thread_id, ns, checkpoint_id, *_ in found
+            ]
+        )
+        return [
+            StoredCheckpoint(
+                thread_id,
+                ns,
+                checkpoint_id,
+                parent_id,
+                None,
+                [StoredValue("", type_, blob)],
+                json.loads(metadata) if metadata is not None else {},
+                [StoredWrite(*row) for row in rows],
+                generation,
+            )
+            for (thread_id, ns, checkpoint_id, parent_id, type_, blob, metadata, generation), rows in zip(
+                found, writes, strict=True
+            )
+        ]
+
+    def save_checkpoint(
+        self,
+        key: CheckpointKey,
+        parent_id: str | None,
+        document: Any,
+        values: Sequence[StoredValue],
+        versions: ChannelVersions,
+        metadata: Mapping[str, Any],
+    ) -> list[Call]:
+        [whole] = values
+        params = {
+            **key._asdict(),
+            "parent_id": parent_id,
+            "type": whole.type,
+            "blob": whole.blob,
+            "metadata": json.dumps(metadata, ensure_ascii=False).encode(),
+        }
+        return [(self.sql["save_checkpoint"], params)]
+
+    def rows_with_digests(self, thread_id: str, digests: Collection[bytes]) -> list[Call]:
+        # SQLite has no round trips to save.
+        return [(self.sql["rows_with_digest"], {"thread_id": thread_id, "digest": digest}) for digest in digests]
+
+    def array(self, texts: Collection[str]) -> str:
+        return json.dumps(list(texts))
+
+    def leans(self, split: Split) -> bool:
+        return False
+
+    def chain(self, transaction: Transaction, key: CheckpointKey, channels: Collection[str], limit: int) -> list[Link]:
+        [found] = transaction.run([(self.sql["chain"], {**key._asdict(), "limit": limit})])
+        return [Link(id_, parent_id, None, [StoredValue("", type_, blob)]) for id_, parent_id, type_, blob in found]
+
+    def values_of(
+        self, transaction: Transaction, key: CheckpointKey, link: Link, channels: Collection[str]
+    ) -> list[StoredValue]:
+        return link.values
+
+    def base_document(self, checkpoint_id: str, seeds: Mapping[str, Link]) -> Any:
+        return None
+
+    def delete_calls(self, thread_id: str) -> list[Call]:
+        return [(self.sql[name], {"thread_id": thread_id}) for name in ("delete_checkpoints", "delete_writes")]

@@ -1,0 +1,73 @@
+"""How checkpoints lie in LangGraph's own tables: what both databases have in common.
+
+The tables differ between them, and so do the statements; a statement of the same name does the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar
+
+from checkpoints.port import (
+    BASE,
+    Call,
+    CheckpointKey,
+    StoredWrite,
+    Transaction,
+    Wanted,
+    by_checkpoint,
+)
+from checkpoints.sql import Statements
+
+
+class Tables:
+    """The part of a backend that knows LangGraph's tables."""
+
+    sql: Statements
+    _contains: ClassVar[str]
+    """The condition that the metadata contain `:metadata`."""
+    _no_base: ClassVar[str]
+    """The condition that the metadata are not `:base`."""
+
+    def json(self, value: Mapping[str, Any]) -> Any:
+        """A JSON object as a parameter."""
+        raise NotImplementedError
+
+    def array(self, texts: Collection[str]) -> Any:
+        """Any number of texts as one parameter."""
+        raise NotImplementedError
+
+    def wanted_checkpoints(self, wanted: Wanted) -> Call:
+        """The call that finds them."""
+        after = wanted.after
+        given = {
+            "thread_id": (wanted.thread_id, "thread_id = :thread_id"),
+            "ns": (wanted.ns, "checkpoint_ns = :ns"),
+            "checkpoint_id": (wanted.checkpoint_id, "checkpoint_id = :checkpoint_id"),
+            "before": (wanted.before, "checkpoint_id < :before"),
+            "metadata": (None if wanted.metadata is None else self.json(wanted.metadata), self._contains),
+            "base": (None if wanted.with_bases else self.json(BASE), self._no_base),
+        }
+        asked = {name: found for name, found in given.items() if found[0] is not None}
+        params: dict[str, Any] = {"limit": wanted.limit, **{name: value for name, (value, _) in asked.items()}}
+        conditions = [condition for _, condition in asked.values()]
+        if after is not None:
+            conditions.append("(checkpoint_id, thread_id, checkpoint_ns) < (:after_id, :after_thread, :after_ns)")
+            params |= {"after_id": after.checkpoint_id, "after_thread": after.thread_id, "after_ns": after.ns}
+        return self.sql["find_checkpoints"].where(*conditions), params
+
+    def save_writes(self, key: CheckpointKey, writes: Sequence[StoredWrite], *, replace: bool) -> list[Call]:
+        statement = self.sql["replace_write" if replace else "add_write"]
+        return [(statement, {**key._asdict(), **write._asdict()}) for write in writes]
+
+    def writes_to(
+        self, transaction: Transaction, key: CheckpointKey, checkpoint_ids: Collection[str], channels: Collection[str]
+    ) -> dict[str, list[StoredWrite]]:
+        params = {
+            "thread_id": key.thread_id,
+            "ns": key.ns,
+            "checkpoint_ids": self.array(checkpoint_ids),
+            "channels": self.array(channels),
+        }
+        [found] = transaction.run([(self.sql["writes_to"], params)])
+        return by_checkpoint(found)
