@@ -1,7 +1,8 @@
 """SQLite: a file, or `memory://`, which is SQLite in memory.
 
-One writer at a time in the process, by a lock, and across processes by SQLite's own lock: waiting in line is several
-times faster than 32 writers that each poll for the file. Readers have connections of their own and do not wait.
+One writer at a time in the process, in a line, and across processes by SQLite's own lock: waiting in line is several
+times faster than 32 writers that each poll for the file, and those in line share a commit. Readers have connections of
+their own and do not wait.
 """
 
 from __future__ import annotations
@@ -9,11 +10,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, Full, LifoQueue
-from threading import Lock
 from typing import Final
 
 from langgraph.checkpoint.sqlite import SqliteSaver
@@ -21,15 +21,10 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from checkpoints import migrate
 from checkpoints.errors import DatabaseUnavailable, NotOpen
 from checkpoints.jsonb import text_contains
-from checkpoints.port import (
-    Call,
-    OnStatement,
-    Row,
-    Transaction,
-    check_process,
-)
-from checkpoints.sql import Statement, Statements
+from checkpoints.port import OnStatement, Transaction, check_process
+from checkpoints.sql import Statements
 from checkpoints.sqlite_tables import SqliteTables
+from checkpoints.sqlite_transactions import Line, SqliteTransaction
 from checkpoints.urls import MemoryURL, SqliteURL
 
 # Julian day 2440587.5 is 1970-01-01; `unixepoch('subsec')` is NULL before SQLite 3.42.
@@ -38,32 +33,11 @@ _NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
 # Message rows of a few KB with little lost at the page's end: 2.04 bytes a byte of text, against 2.93 with 4 KB pages.
 PAGE_SIZE: Final = 16384
 
-_BEGIN = Statement("begin", "BEGIN IMMEDIATE")  # a deferred one fails when it turns into a writer too late
-_BEGIN_READING = Statement("begin", "BEGIN")
-_COMMIT = Statement("commit", "COMMIT")
-
-
-class _SqliteTransaction:
-    def __init__(self, connection: sqlite3.Connection, on_statement: OnStatement | None) -> None:
-        self._connection = connection
-        self._on_statement = on_statement
-
-    def run(self, calls: Sequence[Call]) -> list[list[Row]]:
-        rows = []
-        for statement, params in calls:
-            if self._on_statement is not None:
-                self._on_statement(statement.name)
-            rows.append(self._connection.execute(statement.text, params).fetchall())
-        return rows
-
-    def send(self, calls: Sequence[Call]) -> None:
-        self.run(calls)
-
 
 class SqliteBackend(SqliteTables):
     """A SQLite database."""
 
-    workers = 4  # reads in parallel; writes wait in line anyway
+    workers = 12  # writes wait in line, and the longer the line the fewer the commits
 
     def __init__(self, url: SqliteURL | MemoryURL, on_statement: OnStatement | None = None) -> None:
         self._url = url
@@ -75,7 +49,7 @@ class SqliteBackend(SqliteTables):
         self.sql = Statements("sqlite", now=_NOW)
         self._writer: sqlite3.Connection | None = None
         self._opened_by = 0
-        self._lock = Lock()
+        self._line = Line(most=1) if self._memory else Line()  # there is no disk to wait for
         self._readers: LifoQueue[sqlite3.Connection] = LifoQueue(maxsize=self.workers)
 
     def __str__(self) -> str:
@@ -100,7 +74,7 @@ class SqliteBackend(SqliteTables):
         self._writer, self._opened_by = connection, os.getpid()
 
     def close(self) -> None:
-        with self._lock:
+        with self._line.alone():
             writer, self._writer = self._writer, None
             self._close_readers()
             if writer is not None:
@@ -109,8 +83,8 @@ class SqliteBackend(SqliteTables):
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         if self._memory:  # one connection, so readers wait in line as well
-            with self._lock:
-                yield _SqliteTransaction(self._open_writer(), self.on_statement)
+            with self._line.alone():
+                yield self._on(self._open_writer())
             return
         self._open_writer()
         try:
@@ -118,7 +92,8 @@ class SqliteBackend(SqliteTables):
         except Empty:
             connection = self._connect()
         try:
-            with self._transaction(connection, _BEGIN_READING) as transaction:
+            transaction = self._on(connection)
+            with self._explained(), transaction.reading():
                 yield transaction
         finally:
             try:
@@ -130,19 +105,17 @@ class SqliteBackend(SqliteTables):
 
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
-        with self._lock, self._transaction(self._open_writer(), _BEGIN) as transaction:
+        with self._explained(), self._line.turn(lambda: self._on(self._open_writer())) as transaction:
             yield transaction
 
+    def _on(self, connection: sqlite3.Connection) -> SqliteTransaction:
+        return SqliteTransaction(connection, self.on_statement)
+
     @contextmanager
-    def _transaction(self, connection: sqlite3.Connection, begin: Statement) -> Iterator[Transaction]:
-        transaction = _SqliteTransaction(connection, self.on_statement)
+    def _explained(self) -> Iterator[None]:
         try:
-            transaction.send([(begin, {})])
-            yield transaction
-            transaction.send([(_COMMIT, {})])
-        except BaseException as error:
-            with suppress(sqlite3.Error):  # it may not have begun, or SQLite has rolled back by itself
-                connection.execute("ROLLBACK")
+            yield
+        except sqlite3.Error as error:
             if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
                 raise DatabaseUnavailable(
                     f"The SQLite database {self._url} could not be used: {error}. Nothing of this step was saved. "
@@ -161,6 +134,8 @@ class SqliteBackend(SqliteTables):
                 return f"This process must be allowed to write {self._path}, {self._path}-wal and {self._path}-shm."
             case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
                 return "The file is damaged: restore it from a backup."
+            case sqlite3.SQLITE_ABORT:
+                return "Try again."
             case _:
                 return "Somebody has changed its tables: restore it from a backup, or open another file."
 
@@ -197,7 +172,7 @@ class SqliteBackend(SqliteTables):
         # The log is moved into the file when it has 4 MB, as with SQLite's own page size.
         connection.execute(f"PRAGMA wal_autocheckpoint = {4 * 2**20 // PAGE_SIZE}")
         self._insist(SqliteSaver(connection).setup)
-        with self._transaction(connection, _BEGIN) as transaction:
+        with self._explained(), Line().turn(lambda: self._on(connection)) as transaction:
             migrate.upgrade(transaction, self.sql, "sqlite")
 
     def _insist(self, action: Callable[[], object]) -> None:

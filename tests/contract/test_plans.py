@@ -76,7 +76,7 @@ def record(backend: str, monkeypatch: pytest.MonkeyPatch) -> Record:
     import checkpoints.sqlite
 
     seen: list[Call] = []
-    of: Any = checkpoints.sqlite._SqliteTransaction
+    of: Any = checkpoints.sqlite.SqliteTransaction
     name = "run"
     if backend == "postgres":
         of, name = checkpoints.postgres._PostgresTransaction, "_execute"
