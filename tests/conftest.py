@@ -40,10 +40,16 @@ def postgres_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def postgres_database(postgres_server: str) -> str:
-    """The URL of a database that the tests use one after the other."""
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE tests")
-    return postgres_server.replace("/postgres?", "/tests?")
+    """The URL of a database that the tests use one after the other, and that has no tables in between."""
+    return _new_database(postgres_server, "bare")
+
+
+@pytest.fixture(scope="session")
+def postgres_database_with_tables(postgres_server: str) -> str:
+    """The URL of a database that the tests use one after the other, and that has tables without rows in between."""
+    url = _new_database(postgres_server, "made")
+    with open_checkpointer(url):
+        return url
 
 
 @pytest.fixture
@@ -57,6 +63,26 @@ def postgres_url(postgres_database: str) -> Iterator[str]:
         connection.execute("CREATE SCHEMA public")
 
 
+@pytest.fixture
+def postgres_url_with_tables(postgres_database_with_tables: str) -> Iterator[str]:
+    """As `postgres_url`, of a database whose tables are there: to make them is most of what a short test costs."""
+    yield postgres_database_with_tables
+    with psycopg.connect(postgres_database_with_tables, autocommit=True) as connection:
+        _wait_until_alone(connection)
+        names = {name for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")}
+        tables = sorted(names - {"checkpoint_migrations", "holdfast_schema"})
+        assert len(tables) == 7, "a test that changes tables needs `postgres_url`"
+        for table in tables:
+            connection.execute(f"DELETE FROM {table}")
+        connection.execute(f"VACUUM {', '.join(tables)}")  # what was deleted is not to slow down the tests that follow
+
+
+def _new_database(server: str, name: str) -> str:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return server.replace("/postgres?", f"/{name}?")
+
+
 def _wait_until_alone(connection: psycopg.Connection[Any]) -> None:
     """A session ends a moment after its client is gone."""
     deadline = time.monotonic() + 5
@@ -65,7 +91,7 @@ def _wait_until_alone(connection: psycopg.Connection[Any]) -> None:
         " AND backend_type = 'client backend'"
     ).fetchall():
         assert time.monotonic() < deadline, f"Somebody is still connected: {others}"
-        time.sleep(0.005)
+        time.sleep(0.005)  # nothing tells when a session has ended, and asking on end would keep it from ending
 
 
 @pytest.fixture
@@ -75,14 +101,18 @@ def sqlite_url(tmp_path: Path) -> str:
 
 @pytest.fixture(params=BACKENDS)
 def url(request: pytest.FixtureRequest) -> str:
-    """The URL of an empty database, once for each backend."""
-    return _url(request)
+    """The URL of a database without a row in it, once for each backend."""
+    if request.param == "memory":
+        return "memory://"
+    found: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url_with_tables")
+    return found
 
 
 @pytest.fixture(params=SHARED_BACKENDS)
 def shared_url(request: pytest.FixtureRequest) -> str:
     """The URL of an empty database that several processes can open."""
-    return _url(request)
+    found: str = request.getfixturevalue(f"{request.param}_url")
+    return found
 
 
 @pytest.fixture
@@ -90,10 +120,3 @@ def saver(url: str) -> Iterator[HoldfastSaver]:
     """An open checkpointer on an empty database, once for each backend."""
     with open_checkpointer(url) as saver:
         yield saver
-
-
-def _url(request: pytest.FixtureRequest) -> str:
-    if request.param == "memory":
-        return "memory://"
-    found: str = request.getfixturevalue(f"{request.param}_url")
-    return found
