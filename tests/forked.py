@@ -39,6 +39,7 @@ _PRELOADED = [
     "checkpoints.sqlite",
     "graph.endpoint",
     "tests.contract.children",
+    "tests.settled",  # the last
 ]
 
 PATIENCE = 50.0
