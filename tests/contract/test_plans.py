@@ -73,10 +73,10 @@ def full(backend: str, request: pytest.FixtureRequest) -> Iterator[HoldfastSaver
 def record(backend: str, monkeypatch: pytest.MonkeyPatch) -> Record:
     """Calls something, and returns the statements that it sent with their parameters."""
     import checkpoints.postgres
-    import checkpoints.sqlite
+    import checkpoints.sqlite_transactions
 
     seen: list[Call] = []
-    of: Any = checkpoints.sqlite.SqliteTransaction
+    of: Any = checkpoints.sqlite_transactions.SqliteTransaction
     name = "run"
     if backend == "postgres":
         of, name = checkpoints.postgres._PostgresTransaction, "_execute"
