@@ -117,10 +117,13 @@ def sqlite_url(tmp_path: Path) -> str:
 @pytest.fixture(params=BACKENDS)
 def url(request: pytest.FixtureRequest) -> str:
     """The URL of a database without a row in it, once for each backend."""
-    if request.param == "memory":
-        return "memory://"
-    found: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url_with_tables")
-    return found
+    return "memory://" if request.param == "memory" else _url(request)
+
+
+@pytest.fixture(params=SHARED_BACKENDS)
+def stored_url(request: pytest.FixtureRequest) -> str:
+    """`url` without memory, which is SQLite: for what does the same there and says nothing new."""
+    return _url(request)
 
 
 @pytest.fixture(params=SHARED_BACKENDS)
@@ -135,3 +138,8 @@ def saver(url: str) -> Iterator[HoldfastSaver]:
     """An open checkpointer on an empty database, once for each backend."""
     with open_checkpointer(url) as saver:
         yield saver
+
+
+def _url(request: pytest.FixtureRequest) -> str:
+    found: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url_with_tables")
+    return found

@@ -16,11 +16,11 @@ from typing import Any, Literal
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
-from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.graph import MessagesState
 from langgraph.types import Command, interrupt
 
 from checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer
-from tests.contract.kit import checkpoint, echo_graph, put, texts, thread
+from tests.contract.kit import checkpoint, echo_graph, one_node, put, texts, thread
 from tests.forked import PATIENCE, context
 
 
@@ -208,10 +208,7 @@ def approval_graph(saver: HoldfastSaver) -> Any:
         answer = interrupt({"question": f"Answer {state['messages'][-1].text!r}?"})
         return {"messages": [AIMessage(f"The person said {answer}.")]}
 
-    builder = StateGraph(MessagesState)
-    builder.add_node("ask", ask)
-    builder.add_edge(START, "ask")
-    return builder.compile(checkpointer=saver)
+    return one_node(saver, ask)
 
 
 def pause_and_die(url: str) -> None:

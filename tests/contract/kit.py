@@ -23,9 +23,18 @@ def thread(thread_id: str = "ada-1", **configurable: Any) -> RunnableConfig:
 
 def echo_graph(saver: Any, reply: Callable[[AnyMessage], str] = lambda message: f"You said: {message.text}") -> Any:
     """A graph of one node that answers what it is told."""
+
+    def model(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [AIMessage(reply(state["messages"][-1]))]}
+
+    return one_node(saver, model)
+
+
+def one_node(saver: Any, node: Callable[[MessagesState], dict[str, Any]]) -> Any:
+    """A graph of one node, under the name of the function."""
     builder = StateGraph(MessagesState)
-    builder.add_node("model", lambda state: {"messages": [AIMessage(reply(state["messages"][-1]))]})
-    builder.add_edge(START, "model")
+    builder.add_node(node)
+    builder.add_edge(START, node.__name__)
     graph: CompiledStateGraph[Any] = builder.compile(checkpointer=saver)
     return graph
 

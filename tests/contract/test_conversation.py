@@ -273,9 +273,9 @@ def _line(saver: HoldfastSaver) -> list[tuple[Any, ...]]:
     return rows(saver, "SELECT ticket FROM holdfast_leases")
 
 
-def test_two_replicas_take_turns_and_lose_nothing(shared_url: str) -> None:
+def test_two_replicas_take_turns_and_lose_nothing(stored_url: str) -> None:
     with ExitStack() as stack:
-        savers = [stack.enter_context(open_checkpointer(shared_url)) for _ in range(4)]
+        savers = [stack.enter_context(open_checkpointer(stored_url)) for _ in range(4)]
         replicas = [Conversation(build_graph(checkpointer=saver), "t") for saver in savers]
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda number: replicas[number].send(f"word {number}"), range(4)))

@@ -20,6 +20,12 @@ from tests.contract.records import seen
 from tests.shapes import exact
 
 
+@pytest.fixture
+def url(stored_url: str) -> str:
+    """Memory is SQLite, and runs the same code here."""
+    return stored_url
+
+
 def merged(files: dict[str, Any], updates: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """As deepagents keeps files: an update replaces, and None deletes."""
     for update in updates:

@@ -2,92 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from hashlib import sha256
 from pathlib import Path
 from signal import SIGKILL
 from typing import Any
 
 import pytest
-from langchain_core.messages import HumanMessage
-from langgraph.checkpoint.postgres import PostgresSaver
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from langgraph.checkpoint.sqlite import SqliteSaver
-from langgraph.types import Command, Send
+from langgraph.types import Command
 
 from checkpoints import (
-    HoldfastSaver,
-    NotConverted,
     SchemaTooNew,
     converting,
     migrate,
     open_checkpointer,
-    rewriting,
     stats,
     upkeep,
     urls,
 )
-from checkpoints.converting import Outcome
-from checkpoints.sql import migrations
 from tests.contract import children
-from tests.contract.foreign import SCENARIOS, Basket, DeltaState, Wish, say, talker
-from tests.contract.kit import change, checkpoint, echo_graph, put, rows, texts, thread
+from tests.contract.foreign import SCENARIOS, DeltaState, say, talker
+from tests.contract.kit import change, echo_graph, rows, texts, thread
+from tests.contract.stock_kit import (
+    CHEAP,
+    PENDING,
+    compact_all,
+    converted,
+    done,
+    expand_all,
+    forms,
+    holdfast,
+    in_stock,
+    listed,
+)
 from tests.contract.test_killed import database
 from tests.shapes import exact
 
 __all__ = ["database"]  # a fixture
-
-CHEAP = [
-    "functional",
-    "DeltaChannel",
-    "time travel",
-    "subgraphs with their own memory",
-    "pydantic state",
-    "map-reduce, exit",
-]
-TYPES = [Basket, Wish]
-PENDING = [f"{m.version:04}_{m.name}" for m in migrations("sqlite")]
-
-
-def stock_saver(url: str) -> AbstractContextManager[Any]:
-    """The stock saver of the database."""
-    if url.startswith("sqlite"):
-        return SqliteSaver.from_conn_string(url.removeprefix("sqlite:///"))
-    return PostgresSaver.from_conn_string(url)
-
-
-def in_stock(url: str, work: Callable[[Any], Any]) -> Any:
-    with stock_saver(url) as stock:
-        stock.serde = JsonPlusSerializer(allowed_msgpack_modules=[(t.__module__, t.__name__) for t in TYPES])
-        stock.setup()
-        return work(stock)
-
-
-def listed(saver: Any) -> list[Any]:
-    """Every checkpoint of every thread with its pending writes, whichever saver reads it."""
-    found = []
-    for item in saver.list(None):
-        values = sorted(item.checkpoint["channel_values"].items())
-        known = {name: item.checkpoint[name] for name in ("v", "id", "ts", "channel_versions", "versions_seen")}
-        found.append(exact([item.config, values, sorted(known.items()), sorted(item.metadata.items())]))
-        found.append(exact([item.parent_config, item.pending_writes]))
-    return found
-
-
-def holdfast(url: str) -> HoldfastSaver:
-    return open_checkpointer(url, allow=TYPES)
-
-
-def forms(saver: HoldfastSaver) -> set[str]:
-    """How values are stored."""
-    tables = ("checkpoints", "writes") if saver.store.backend.whole else ("checkpoint_blobs", "checkpoint_writes")
-    return {type_ for table in tables for (type_,) in rows(saver, f"SELECT DISTINCT type FROM {table}")}
-
-
-def done(outcome: Outcome) -> int:
-    assert (outcome.left, outcome.problem) == (0, None)
-    return outcome.rewritten
 
 
 @pytest.mark.parametrize("scenario", CHEAP)
@@ -176,126 +126,21 @@ def test_rows_say_when_and_where_a_message_was_said_first(shared_url: str) -> No
         assert rows(saver, "SELECT deleted_at FROM holdfast_threads") == [(None,)], "it was deleted before it began"
 
 
-class Loud(HumanMessage):
-    """A message class that nobody allowed."""
-
-    volume: int = 3
-
-
-def test_a_message_of_a_class_that_is_not_allowed_stays_as_it_is(shared_url: str) -> None:
-    said = [HumanMessage("a", id="1"), Loud("b", id="2", volume=9)]
-
-    def write(stock: Any) -> None:
-        put(stock, thread(), checkpoint(said))
-
-    in_stock(shared_url, write)
-    with open_checkpointer(shared_url) as saver:
-        assert done(converting.compact(saver.store, "ada-1")) == 1
-        assert rows(saver, "SELECT content FROM holdfast_messages") == [("a",)]
-        assert done(converting.compact(saver.store, "ada-1")) == 0
-    with open_checkpointer(shared_url, allow=[Loud]) as saver:
-        found = saver.get_tuple(thread())
-        assert found is not None
-        assert exact(found.checkpoint["channel_values"]["messages"]) == exact(said)
-
-
-def test_a_thread_with_messages_of_a_class_that_is_gone_is_left_alone_and_the_class_is_named(shared_url: str) -> None:
-    gone: Any = type("Gone", (HumanMessage,), {"__module__": "nowhere"})
-    with open_checkpointer(shared_url) as saver:
-        put(saver, thread(), checkpoint([gone("a", id="1")]))
-    with open_checkpointer(shared_url) as saver:
-        for why in (converting.damage(saver.store, "ada-1"), converting.expand(saver.store, "ada-1").problem):
-            assert "the class nowhere.Gone" in str(why)
-            assert str(why).endswith("--allow nowhere:Gone")
-        assert "holdfast-1" in forms(saver)
-
-
-def test_what_was_stored_in_other_forms_stays_as_it_is(shared_url: str) -> None:
-    """Encrypted values, those from before LangGraph used msgpack, and checkpoints from before version 4."""
-
-    def write(stock: Any) -> Any:
-        config = put(stock, thread(), {**checkpoint([HumanMessage("a", id="1")]), "v": 3})
-        stock.put_writes(config, [("__pregel_tasks", Send("node", {"messages": [HumanMessage("b", id="2")]}))], "task")
-        config["configurable"]["checkpoint_ns"] = ""
-        put(stock, config, {**checkpoint([HumanMessage("c", id="3")]), "v": 3})
-        return listed(stock)
-
-    before = in_stock(shared_url, write)
+def test_what_is_left_of_a_pruned_thread_with_a_delta_channel_comes_out_too(shared_url: str) -> None:
     with holdfast(shared_url) as saver:
-        whole = saver.store.backend.whole
-        old = "UPDATE checkpoints SET type = 'json'" if whole else "UPDATE checkpoint_blobs SET type = 'msgpack+aes'"
-        assert done(converting.compact(saver.store, "ada-1")) == 3
-        assert done(converting.expand(saver.store, "ada-1")) == 3
-        assert in_stock(shared_url, listed) == before
-        change(saver, old)
-        damaged = converting.compact(saver.store, "ada-1")
-        assert (damaged.rewritten, damaged.problem is None) == (0, False)
-        assert "holdfast-1" not in forms(saver)
-
-
-def test_a_mistake_is_noticed_before_it_is_committed(shared_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_stock(shared_url, SCENARIOS["time travel"])
+        graph = talker(saver, DeltaState)
+        for turn in range(4):
+            graph.invoke(say(f"turn {turn}"), thread())
+        saver.prune(["ada-1"])
+        state = exact(graph.get_state(thread()).values)
+        assert done(converting.expand(saver.store, "ada-1")) > 0
+        assert exact(graph.get_state(thread()).values) == state
+    assert in_stock(shared_url, lambda stock: exact(talker(stock, DeltaState).get_state(thread()).values)) == state
+    said = in_stock(shared_url, lambda stock: talker(stock, DeltaState).invoke(say("on"), thread())["messages"])
+    assert [m.text for m in said][-2:] == ["on", "answer to on"]
     with holdfast(shared_url) as saver:
-        before = listed(saver)
-        real = rewriting.Compacting.opened
-
-        def forgetful(self: Any, body: bytes) -> Any:
-            value = real(self, body)
-            said = value.get("channel_values", {}).get("messages", []) if isinstance(value, dict) else value
-            if isinstance(said, list) and len(said) > 3:
-                said.reverse()
-            return value
-
-        with monkeypatch.context() as patch:
-            patch.setattr(rewriting.Compacting, "opened", forgetful)
-            outcome = converting.compact(saver.store, "ada-1")
-        assert outcome.rewritten == 0
-        assert "would not be loaded as it was" in str(outcome.problem)
-        assert "holdfast-1" not in forms(saver)
-        assert rows(saver, "SELECT count(*) FROM holdfast_messages") == [(0,)]
-        assert listed(saver) == before
-
-        converting.compact(saver.store, "ada-1")
-        with monkeypatch.context() as patch:
-            patch.setattr(rewriting, "version_text", lambda data: "1")
-            patch.setattr(rewriting.Expanding, "_message", lambda self, ref: f"message {ref}")
-            outcome = converting.expand(saver.store, "ada-1")
-        assert (outcome.rewritten, "would not be loaded as it was" in str(outcome.problem)) == (0, True)
-        assert listed(saver) == before
-
-
-def test_a_damaged_thread_is_named_and_the_others_go_in(shared_url: str) -> None:
-    def write(stock: Any) -> None:
-        for thread_id in ("a", "b"):
-            put(stock, thread(thread_id), checkpoint([HumanMessage("one", id="1")]))
-
-    in_stock(shared_url, write)
-    with holdfast(shared_url) as saver:
-        table, column = ("checkpoints", "checkpoint") if saver.store.backend.whole else ("checkpoint_blobs", "blob")
-        change(saver, f"UPDATE {table} SET {column} = :bad WHERE thread_id = 'a'", bad=b"\xc1")
-        found = [converting.compact(saver.store, id_) for id_ in converting.threads(saver.store)]
-        assert [(o.thread_id, o.rewritten) for o in found] == [("a", 0), ("b", 1)]
-        assert "Thread 'a' is damaged" in str(found[0].problem)
-        assert converting.damage(saver.store, "a") == found[0].problem
-
-
-def test_what_the_stock_savers_have_no_form_for_is_named_and_stays(shared_url: str) -> None:
-    with holdfast(shared_url) as saver:
-        put(saver, thread("odd"), checkpoint([HumanMessage("half \ud800", id="1")]))
-        put(saver, thread("even"), checkpoint([HumanMessage("a", id="1", additional_kwargs={"t": (1, 2)})]))
-        found = [converting.expand(saver.store, id_) for id_ in converting.threads(saver.store)]
-        assert [(o.thread_id, o.rewritten, o.left) for o in found] == [("even", 1, 0), ("odd", 0, 1)]
-        assert "the stock savers have no form for 1 of its values" in str(found[1].problem)
-        assert "message 1" in str(found[1].problem)
-        assert texts(saver, "odd") == ["half \ud800"]
-        with pytest.raises(NotConverted, match="'odd' still refers to message rows"):
-            converting.drop(saver.store)
-        assert texts(saver, "odd") == ["half \ud800"]
-        saver.delete_thread("odd")
-        converting.drop(saver.store)
-    with stock_saver(shared_url) as stock:
-        [message] = stock.get_tuple(thread("even")).checkpoint["channel_values"]["messages"]
-        assert message.additional_kwargs == {"t": [1, 2]}, "as the stock savers store a tuple"
+        assert done(converting.compact(saver.store, "ada-1")) > 0
+        assert exact(talker(saver, DeltaState).get_state(thread()).values["messages"]) == exact(said)
 
 
 def test_without_its_tables_holdfast_opens_the_database_as_at_the_first_time(shared_url: str) -> None:
@@ -314,16 +159,6 @@ def test_without_its_tables_holdfast_opens_the_database_as_at_the_first_time(sha
         assert done(converting.compact(saver.store, "ada-1")) > 0
         assert listed(saver) == before
         assert upkeep.schema(location) == (True, migrate.KNOWN_VERSION, migrate.KNOWN_VERSION, [])
-
-
-def compact_all(saver: HoldfastSaver) -> None:
-    for thread_id in converting.threads(saver.store):
-        done(converting.compact(saver.store, thread_id))
-
-
-def expand_all(saver: HoldfastSaver) -> None:
-    for thread_id in converting.threads(saver.store):
-        done(converting.expand(saver.store, thread_id))
 
 
 def test_a_conversion_that_is_killed_leaves_each_thread_as_it_was_or_done(database: str) -> None:
@@ -348,10 +183,7 @@ def test_a_conversion_that_is_killed_leaves_each_thread_as_it_was_or_done(databa
     assert in_stock(database, listed) == before
 
 
-def converted(saver: HoldfastSaver) -> set[str]:
-    """The threads that refer to message rows."""
-    table = "checkpoints" if saver.store.backend.whole else "checkpoint_blobs"
-    return {thread_id for (thread_id,) in rows(saver, f"SELECT thread_id FROM {table} WHERE type = 'holdfast-1'")}
+# --- looking at it
 
 
 def test_statistics_say_what_takes_the_space(shared_url: str) -> None:
@@ -383,20 +215,3 @@ def test_looking_at_a_schema_changes_nothing(shared_url: str, tmp_path: Path) ->
         change(saver, "INSERT INTO holdfast_schema VALUES (99, 'later', 98, 0)")
     with pytest.raises(SchemaTooNew, match=r"schema version 99.* knows version 98 or newer"):
         upkeep.schema(location)
-
-
-def test_what_is_left_of_a_pruned_thread_with_a_delta_channel_comes_out_too(shared_url: str) -> None:
-    with holdfast(shared_url) as saver:
-        graph = talker(saver, DeltaState)
-        for turn in range(4):
-            graph.invoke(say(f"turn {turn}"), thread())
-        saver.prune(["ada-1"])
-        state = exact(graph.get_state(thread()).values)
-        assert done(converting.expand(saver.store, "ada-1")) > 0
-        assert exact(graph.get_state(thread()).values) == state
-    assert in_stock(shared_url, lambda stock: exact(talker(stock, DeltaState).get_state(thread()).values)) == state
-    said = in_stock(shared_url, lambda stock: talker(stock, DeltaState).invoke(say("on"), thread())["messages"])
-    assert [m.text for m in said][-2:] == ["on", "answer to on"]
-    with holdfast(shared_url) as saver:
-        assert done(converting.compact(saver.store, "ada-1")) > 0
-        assert exact(talker(saver, DeltaState).get_state(thread()).values["messages"]) == exact(said)

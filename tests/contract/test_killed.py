@@ -21,13 +21,13 @@ TABLES = {
 
 
 @pytest.fixture
-def database(shared_url: str) -> Iterator[str]:
-    """The URL of an empty database; at the end nobody who was killed may still be connected."""
-    yield shared_url
-    if shared_url.startswith("postgres"):
+def database(stored_url: str) -> Iterator[str]:
+    """The URL of a database without a row in it; at the end nobody who was killed may still be connected."""
+    yield stored_url
+    if stored_url.startswith("postgres"):
         deadline = time.monotonic() + 20
         others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        with psycopg.connect(shared_url, autocommit=True) as connection:
+        with psycopg.connect(stored_url, autocommit=True) as connection:
             while connection.execute(others).fetchone() != (0,):
                 assert time.monotonic() < deadline, "somebody who was killed is still connected"
 

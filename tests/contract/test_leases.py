@@ -80,10 +80,10 @@ def test_who_slept_past_the_end_of_its_lease_is_told_that_it_was_lost(saver: Hol
             assert other.ticket > lease.ticket
 
 
-def test_the_lease_of_a_killed_process_ends_by_itself(shared_url: str) -> None:
-    assert children.run(children.die_with_lease, shared_url, 1.0) == -SIGKILL
+def test_the_lease_of_a_killed_process_ends_by_itself(stored_url: str) -> None:
+    assert children.run(children.die_with_lease, stored_url, 1.0) == -SIGKILL
 
-    with open_checkpointer(shared_url) as saver:
+    with open_checkpointer(stored_url) as saver:
         with pytest.raises(ThreadBusy, match="process"), saver.lease("ada-1", wait=0):
             raise AssertionError
         with saver.lease("ada-1", wait=10):

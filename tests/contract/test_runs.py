@@ -6,16 +6,22 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
-from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.graph import MessagesState
 from langgraph.types import Command, interrupt
 
 from checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer, retention
+from tests.contract.asking import state_of, team, waiting
 from tests.contract.children import approval_graph, put_after
 from tests.contract.foreign import say, talker
-from tests.contract.kit import echo_graph, rows, texts, thread
+from tests.contract.kit import echo_graph, one_node, rows, texts, thread
 from tests.contract.test_delta import agent
-from tests.contract.test_retention import state_of, team, waiting
 from tests.shapes import exact
+
+
+@pytest.fixture
+def url(stored_url: str) -> str:
+    """Memory is SQLite, and runs the same code here."""
+    return stored_url
 
 
 def run(number: int, thread_id: str = "ada-1", **configurable: Any) -> Any:
@@ -38,10 +44,7 @@ def two_questions(saver: Any) -> Any:
     def ask(state: MessagesState) -> dict[str, Any]:
         return {"messages": [AIMessage(f"{interrupt('first?')}, {interrupt('second?')}")]}
 
-    builder = StateGraph(MessagesState)
-    builder.add_node("ask", ask)
-    builder.add_edge(START, "ask")
-    return builder.compile(checkpointer=saver)
+    return one_node(saver, ask)
 
 
 def test_a_turn_that_is_taken_back_leaves_what_was_before_it(saver: HoldfastSaver) -> None:

@@ -71,12 +71,12 @@ def test_twenty_writers_in_threads_lose_nothing_that_was_acknowledged(saver: Hol
 
 
 @pytest.mark.parametrize("thread_is", ["new", "old"])
-def test_twenty_writers_in_processes_lose_nothing_that_was_acknowledged(shared_url: str, thread_is: str) -> None:
-    with open_checkpointer(shared_url) as saver:
+def test_twenty_writers_in_processes_lose_nothing_that_was_acknowledged(stored_url: str, thread_is: str) -> None:
+    with open_checkpointer(stored_url) as saver:
         begin(saver, thread_is)
 
         gate = barrier(20)
-        children = [Child(send_all, shared_url, f"word-{n}", gate) for n in range(20)]
+        children = [Child(send_all, stored_url, f"word-{n}", gate) for n in range(20)]
         answers = [child.result() for child in children]
 
         assert_nothing_is_lost(saver, answers, thread_is)

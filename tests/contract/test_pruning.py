@@ -1,23 +1,21 @@
-"""Pruning and copying a thread: what is needed stays, exactly, and the rest goes."""
+"""Pruning a thread: what is needed stays, exactly, and the rest goes."""
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from signal import SIGKILL
-from typing import Annotated, Any, TypedDict
+from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.graph import START, StateGraph, add_messages
-from langgraph.types import Command, Send, interrupt
+from langgraph.graph import START, StateGraph
+from langgraph.types import Command, interrupt
 
-from checkpoints import DamagedThread, HoldfastSaver, NotStorable, ThreadConflict, ThreadNotEmpty, open_checkpointer
+from checkpoints import DamagedThread, HoldfastSaver, NotStorable, ThreadConflict, open_checkpointer
 from tests.contract import children
+from tests.contract.asking import Notes, after, count, state_of, team, waiting
 from tests.contract.foreign import SCENARIOS, say, talker
-from tests.contract.kit import change, checkpoint, echo_graph, put, rows, texts, thread
+from tests.contract.kit import change, checkpoint, echo_graph, rows, texts, thread
 from tests.contract.records import seen, steps_back
 from tests.contract.test_delta import agent
 from tests.contract.test_sealing import mirrored
@@ -25,68 +23,10 @@ from tests.contract.test_stock import begin
 from tests.shapes import exact
 
 
-class Notes(TypedDict):
-    messages: Annotated[list[AnyMessage], add_messages]
-    notes: Annotated[list[Any], operator.add]
-
-
-def team(saver: Any) -> Any:
-    """A graph that asks three people at once, each by a subgraph."""
-
-    def think(state: Any) -> dict[str, Any]:
-        return {"notes": [f"{state['name']} thinks of {len(state.get('notes', []))}"]}
-
-    def ask(state: Any) -> dict[str, Any]:
-        said = interrupt({"to": state["name"]})
-        return {"messages": [AIMessage(f"{state['name']}: {said}", id=f"{state['name']}-{said}")], "notes": [said]}
-
-    class Person(Notes):
-        name: str
-
-    inner = StateGraph(Person)
-    inner.add_node("think", think)
-    inner.add_node("ask", ask)
-    inner.add_edge(START, "think")
-    inner.add_edge("think", "ask")
-    person = inner.compile()
-    builder = StateGraph(Notes)
-    builder.add_node("plan", lambda state: {"notes": [f"plan {len(state['messages'])}"]})
-    builder.add_node("person", person)
-    builder.add_edge(START, "plan")
-    builder.add_conditional_edges(
-        "plan", lambda _: [Send("person", {"name": name, "messages": [], "notes": []}) for name in "abc"], ["person"]
-    )
-    return builder.compile(checkpointer=saver)
-
-
-def waiting(graph: Any, at: Any) -> dict[str, str]:
-    """Who is asked, by interrupt."""
-    return {pause.value["to"]: pause.id for pause in graph.get_state(at).interrupts}
-
-
-def state_of(graph: Any, at: Any) -> Any:
-    """All that a state says, with those of subgraphs, but not what was before."""
-
-    def alone(found: Any) -> Any:
-        if not isinstance(found, dict) or "parent" not in found:
-            return found
-        return {**found, "parent": None, "tasks": [(*task, alone(inner)) for *task, inner in found["tasks"]]}
-
-    return alone(seen(graph.get_state(at, subgraphs=True)))
-
-
-def after(graph: Any, at: Any) -> Any:
-    """A state as two threads have it that were the same some steps ago."""
-    found = graph.get_state(at)
-    return exact(found.values), found.next, sorted(str(pause.value) for pause in found.interrupts)
-
-
-def count(saver: HoldfastSaver, thread_id: str, ns: str = "%", table: str = "checkpoints") -> int:
-    where = "thread_id = :thread_id AND checkpoint_ns LIKE :ns"
-    return int(rows(saver, f"SELECT count(*) FROM {table} WHERE {where}", thread_id=thread_id, ns=ns)[0][0])
-
-
-# --- pruning
+@pytest.fixture
+def url(stored_url: str) -> str:
+    """Memory is SQLite, and runs the same code here."""
+    return stored_url
 
 
 @pytest.mark.filterwarnings("ignore:create_react_agent has been moved")
@@ -358,163 +298,3 @@ def test_a_thread_that_cannot_be_read_stays_as_it_is_and_those_before_it_are_pru
     assert {name: count(saver, name) for name in ("bob-1", "carol-1")} == {
         name: before[name] for name in ("bob-1", "carol-1")
     }
-
-
-def test_a_writer_loses_nothing_while_another_prunes(shared_url: str) -> None:
-    with open_checkpointer(shared_url) as writer, open_checkpointer(shared_url) as pruner:
-        graph = agent(writer, 1000)
-        done: list[bool] = []
-
-        def prune() -> int:
-            rounds = 0
-            while not done:
-                pruner.prune(["ada-1", "bob-1"])
-                rounds += 1
-            return rounds
-
-        with ThreadPoolExecutor(1) as pool:
-            pruning = pool.submit(prune)
-            try:
-                for turn in range(6):
-                    said = {"messages": [HumanMessage(f"{turn}", id=f"h-{turn}")], "notes": [turn]}
-                    graph.invoke(said, thread(), durability="async" if turn % 2 else "sync")
-                    echo_graph(writer).invoke({"messages": [("user", f"{turn}")]}, thread("bob-1"))
-            finally:
-                done.append(True)
-            assert pruning.result() > 1
-        assert [m.text for m in graph.get_state(thread()).values["messages"] if isinstance(m, HumanMessage)] == [
-            f"{turn}" for turn in range(6)
-        ]
-        assert [n for n in graph.get_state(thread()).values["notes"] if isinstance(n, int)] == [*range(6)]
-        assert texts(writer, "bob-1")[::2] == [f"{turn}" for turn in range(6)]
-
-
-# --- copying
-
-
-def listed(saver: HoldfastSaver, thread_id: str) -> list[Any]:
-    """Everything that can be read of a thread, but for its name."""
-    found = []
-    for item in saver.list(thread(thread_id)):
-        places = [{**c["configurable"], "thread_id": None} for c in (item.config, item.parent_config) if c]
-        found.append((exact(item.checkpoint), item.metadata, places, exact(item.pending_writes)))
-    return found
-
-
-def test_a_copy_has_everything_and_goes_its_own_way(saver: HoldfastSaver) -> None:
-    graph = team(saver)
-    graph.invoke({"messages": [HumanMessage("go", id="h-1")]}, thread())
-    graph.invoke(Command(resume={waiting(graph, thread())["b"]: "yes"}), thread())
-    original = listed(saver, "ada-1")
-
-    saver.copy_thread("ada-1", "copy")
-
-    assert listed(saver, "copy") == original
-    assert state_of(graph, thread("copy")) == state_of(graph, thread())
-    assert waiting(graph, thread("copy")) == waiting(graph, thread())
-    assert rows(saver, "SELECT DISTINCT origin_thread_id FROM holdfast_messages WHERE thread_id = 'copy'") == [
-        ("ada-1",)
-    ]
-    assert (
-        rows(saver, "SELECT seq, content FROM holdfast_messages WHERE thread_id = 'copy' AND seq <> origin_seq") == []
-    )
-    for name in "ac":
-        graph.invoke(Command(resume={waiting(graph, thread("copy"))[name]: "no"}), thread("copy"))
-    assert listed(saver, "ada-1") == original
-    saver.delete_thread("ada-1")
-    graph.invoke({"messages": [HumanMessage("alone", id="h-2")]}, thread("copy"))
-    assert sorted(waiting(graph, thread("copy"))) == ["a", "b", "c"]
-
-
-def test_a_copy_into_a_thread_that_is_not_empty_is_refused(saver: HoldfastSaver) -> None:
-    for thread_id in ("ada-1", "bob-1"):
-        echo_graph(saver).invoke({"messages": [("user", thread_id)]}, thread(thread_id))
-    before = listed(saver, "bob-1")
-    for target in ("bob-1", "ada-1"):
-        with pytest.raises(ThreadNotEmpty, match=f"'{target}' is not empty.*not in use"):
-            saver.copy_thread("ada-1", target)
-    assert listed(saver, "bob-1") == before
-    saver.copy_thread("nobody", "bob-1")
-    saver.copy_thread("nobody", "new")
-    assert listed(saver, "bob-1") == before
-    assert rows(saver, "SELECT 1 FROM holdfast_threads WHERE thread_id IN ('new', 'nobody')") == []
-
-
-def test_a_deleted_id_can_be_copied_into_and_those_who_knew_it_are_refused(saver: HoldfastSaver) -> None:
-    for thread_id in ("ada-1", "bob-1"):
-        echo_graph(saver).invoke({"messages": [("user", thread_id)]}, thread(thread_id))
-    late = saver.get_tuple(thread("bob-1"))
-    empty = thread("new", checkpoint_ns="")
-    saver.get_tuple(empty)
-    assert late is not None
-    saver.delete_thread("bob-1")
-    for target in ("bob-1", "new"):
-        saver.copy_thread("ada-1", target)
-    for config in (late.config, empty):
-        with pytest.raises(ThreadConflict):
-            put(saver, config, checkpoint([HumanMessage("late")]))
-    for target in ("bob-1", "new"):
-        echo_graph(saver).invoke({"messages": [("user", "on")]}, thread(target))
-        assert texts(saver, target) == ["ada-1", "You said: ada-1", "on", "You said: on"]
-
-
-def test_copies_in_opposite_directions_do_not_wait_for_each_other(postgres_url: str) -> None:
-    with open_checkpointer(postgres_url) as saver, ThreadPoolExecutor(8) as pool:
-        for thread_id in ("ada-1", "bob-1"):
-            echo_graph(saver).invoke({"messages": [("user", thread_id)]}, thread(thread_id))
-
-        def copy(pair: tuple[str, str]) -> None:
-            with pytest.raises(ThreadNotEmpty):
-                saver.copy_thread(*pair)
-
-        list(pool.map(copy, [("ada-1", "bob-1"), ("bob-1", "ada-1")] * 20))
-
-
-# --- killed
-
-
-def prune_it(saver: HoldfastSaver) -> None:
-    saver.prune(["ada-1"])
-
-
-def copy_it(saver: HoldfastSaver) -> None:
-    saver.copy_thread("ada-1", "copy")
-
-
-def take_it_back(saver: HoldfastSaver) -> None:
-    saver.delete_for_runs(["run-2"])
-
-
-@pytest.mark.parametrize("work", [prune_it, copy_it, take_it_back])
-def test_work_that_is_killed_between_any_two_statements_leaves_all_as_it_was(
-    shared_url: str, work: Callable[[HoldfastSaver], None]
-) -> None:
-    # Of a killed process nothing waits for the disk.
-    database = f"{shared_url}?synchronous=normal" if shared_url.startswith("sqlite") else shared_url
-    with open_checkpointer(database) as saver:
-        graph = agent(saver, 1000)
-        config: Any = {**thread(), "metadata": {"run_id": "run-1"}}
-        graph.invoke({"messages": [("user", "ask one")], "notes": ["one"]}, config)
-        graph.invoke(Command(resume="yes"), {**config, "metadata": {"run_id": "run-2"}})
-        graph.update_state(thread(), {"notes": ["two"]}, as_node="work")
-        graph.update_state(thread(), {"notes": ["three"]}, as_node="work")
-        state = exact(graph.get_state(thread()).values)
-        before = everything(saver)
-        names: Any = None
-        # What was not committed is gone for one and the same reason, so every point of one is enough.
-        for last in range(0, 100, 1 if work is prune_it and database.startswith("postgres") else 4):
-            names = children.run(children.die_in_work, database, work, last)
-            if names != -SIGKILL:
-                break
-            assert everything(saver) == before, f"killed before statement {last}"
-        assert {"begin", "commit"} <= set(names)
-        assert len(names) > 8
-        assert everything(saver) != before
-        assert exact(graph.get_state(thread()).values) == state
-
-
-def everything(saver: HoldfastSaver) -> dict[str, list[Any]]:
-    """All rows of all tables."""
-    names = ["checkpoints", "holdfast_messages", "holdfast_threads", "holdfast_run_writes"]
-    names += ["checkpoint_blobs", "checkpoint_writes"] if "postgres" in str(saver._backend) else ["writes"]
-    return {name: sorted(map(repr, rows(saver, f"SELECT * FROM {name}"))) for name in names}
