@@ -194,7 +194,6 @@ def in_a_forked_child(act: Callable[[], object]) -> str:
         return told.read()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_child_is_told_to_open_its_own(saver: HoldfastSaver) -> None:
     put(saver, thread(), checkpoint([HumanMessage("hello")]))
     for act in (lambda: saver.get_tuple(thread()), lambda: put(saver, thread(), checkpoint([]))):

@@ -90,9 +90,14 @@ def test_it_ends_as_a_new_interpreter_would(
 
 
 def test_ctrl_c_reaches_it(tmp_path: Path, anew: bool) -> None:
-    program = (
-        "import time\ntry:\n    print('here')\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    raise SystemExit(130)"
-    )
+    program = """
+import signal
+try:
+    print('here')
+    signal.pause()
+except KeyboardInterrupt:
+    raise SystemExit(130)
+"""
     talk = Terminal(["-c", program], tmp_path, environment(), anew=anew)
     talk.expect("here")
     talk.type(CTRL_C)
