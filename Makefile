@@ -31,7 +31,9 @@ serve: $(STAMP) ## LangGraph's server with the agent, on http://127.0.0.1:2024 a
 	@$(BIN)/holdfast serve
 
 test: $(STAMP) ## the fast suite: memory, a SQLite file, a real PostgreSQL
-	@$(BIN)/python -m pytest -n 3 --dist worksteal -q # three on two cores: some wait for what they have started
+	@# Three on two cores: some wait for what they have started. Compiled modules are kept, even where the environment says
+	@# no: the tests start some forty interpreters.
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist worksteal -q
 
 bench: $(STAMP) ## what a conversation costs with each checkpointer, side by side, into bench/results
 	@$(BIN)/python -W ignore -m bench --out bench/results
