@@ -140,6 +140,16 @@ def saver(url: str) -> Iterator[HoldfastSaver]:
         yield saver
 
 
+@pytest.fixture
+def other(saver: HoldfastSaver, url: str) -> Iterator[HoldfastSaver]:
+    """The same database, as another process has it (memory has only one)."""
+    if url == "memory://":
+        yield saver
+        return
+    with open_checkpointer(url) as other:
+        yield other
+
+
 def _url(request: pytest.FixtureRequest) -> str:
     found: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url_with_tables")
     return found

@@ -12,7 +12,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import id as lg_id
 
-from checkpoints import ClockSkew, HoldfastSaver, ThreadConflict, open_checkpointer
+from checkpoints import ClockSkew, HoldfastSaver, ThreadConflict
 from tests.contract.kit import checkpoint, echo_graph, put, texts, thread
 
 Host = Callable[[float], AbstractContextManager[None]]
@@ -34,16 +34,6 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
 
     yield on
     lg_id._last_v6_timestamp = kept
-
-
-@pytest.fixture
-def other(saver: HoldfastSaver, url: str) -> Iterator[HoldfastSaver]:
-    """The same database, as another host has it (memory has only one)."""
-    if url == "memory://":
-        yield saver
-        return
-    with open_checkpointer(url) as other:
-        yield other
 
 
 def say(text: str) -> dict[str, Any]:

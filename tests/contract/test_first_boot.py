@@ -25,6 +25,7 @@ from checkpoints.migrate import KNOWN_VERSION
 from checkpoints.postgres import _is_quiet
 from tests.contract.children import Child, barrier, boot_and_talk
 from tests.contract.kit import change, checkpoint, echo_graph, put, rows, texts, thread
+from tests.contract.stock_kit import stock_saver
 
 Stock = Callable[[], AbstractContextManager[Any]]
 
@@ -32,9 +33,7 @@ Stock = Callable[[], AbstractContextManager[Any]]
 @pytest.fixture
 def stock(shared_url: str) -> Stock:
     """Opens the stock saver of the same database."""
-    if shared_url.startswith("sqlite"):
-        return lambda: SqliteSaver.from_conn_string(shared_url.removeprefix("sqlite:///"))
-    return lambda: PostgresSaver.from_conn_string(shared_url)
+    return lambda: stock_saver(shared_url)
 
 
 def say(text: str) -> dict[str, Any]:

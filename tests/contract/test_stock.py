@@ -6,23 +6,17 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage
-from langgraph.checkpoint.postgres import PostgresSaver
-from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import Command
 
 from checkpoints import ThreadConflict, open_checkpointer
 from tests.contract.children import approval_graph
 from tests.contract.kit import checkpoint, echo_graph, put, rows, texts, thread
+from tests.contract.stock_kit import stock_saver
 
 
 def begin(url: str, text: str, graph_of: Any = echo_graph) -> None:
     """Say something with the stock saver of the database."""
-    opening: Any = (
-        SqliteSaver.from_conn_string(url.removeprefix("sqlite:///"))
-        if url.startswith("sqlite")
-        else PostgresSaver.from_conn_string(url)
-    )
-    with opening as stock:
+    with stock_saver(url) as stock:
         stock.setup()
         graph_of(stock).invoke({"messages": [("user", text)]}, thread())
 

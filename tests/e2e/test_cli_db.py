@@ -5,29 +5,16 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from langgraph.checkpoint.postgres import PostgresSaver
-from langgraph.checkpoint.sqlite import SqliteSaver
 
 from app.cli.converting import sized
 from checkpoints import converting, migrate, open_checkpointer
 from tests.contract.kit import change, checkpoint, echo_graph, put, texts, thread
+from tests.contract.stock_kit import in_stock
 from tests.contract.test_migrations import EARLIER, empty, open_as_version
 from tests.e2e.cli_kit import Cli
-
-
-def in_stock(url: str, work: Callable[[Any], Any]) -> Any:
-    opening: Any = (
-        SqliteSaver.from_conn_string(url.removeprefix("sqlite:///"))
-        if url.startswith("sqlite")
-        else PostgresSaver.from_conn_string(url)
-    )
-    with opening as stock:
-        stock.setup()
-        return work(stock)
 
 
 def talk(saver: Any) -> None:
