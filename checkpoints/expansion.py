@@ -42,4 +42,4 @@ class Expansion(Conversion):
 
     def end(self, transaction: Transaction) -> None:
         if not self.problems:
-            transaction.run([(self._sql["plain_documents"], {"thread_id": self.thread_id})])
+            self.store.backend.plain_documents(transaction, self.thread_id)

@@ -243,6 +243,10 @@ class Backend(Protocol):
         """The document of a base that has the value of each channel as one of its former ancestors had it."""
         ...
 
+    def plain_documents(self, transaction: Transaction, thread_id: str) -> None:
+        """Give what is kept of a thread's checkpoints beside their values the form of the stock saver."""
+        ...
+
     def delete_calls(self, thread_id: str) -> list[Call]:
         """The calls that delete all that LangGraph's tables hold of a thread."""
         ...

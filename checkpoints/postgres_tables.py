@@ -9,6 +9,8 @@ from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from psycopg.types.json import Jsonb
 
+from checkpoints.documents import STORED, packed, stored_in, unpacked
+from checkpoints.errors import DamagedThread
 from checkpoints.messages import is_sql_text
 from checkpoints.port import (
     Call,
@@ -29,9 +31,6 @@ _LONGEST_INLINE: Final = 256
 
 # JSON numbers beyond this are not exact everywhere.
 _LARGEST_INLINE: Final = 2**53
-
-# In a checkpoint's document: the channels whose values lie in rows of their own.
-_STORED: Final = "stored"
 
 
 class PostgresTables(Tables):
@@ -56,12 +55,13 @@ class PostgresTables(Tables):
             if channel in new_versions:  # else it is stored with the version that it has
                 values[channel] = value
         stored = [channel for channel, value in checkpoint["channel_values"].items() if not _is_inline(value)]
-        return Split({**checkpoint, "channel_values": inline, _STORED: stored}, values)
+        document = {**checkpoint, "channel_values": inline, STORED: stored}
+        return Split(packed(document, checkpoint["channel_values"]), values)
 
     def join(self, document: Any, values: Mapping[str, Any]) -> Checkpoint:
         checkpoint: dict[str, Any] = dict(document)
         # The stock saver takes a lost blob for a channel without a value. It ignores this list, and writes none.
-        if lost := set(checkpoint.pop(_STORED, ())) - set(values):
+        if lost := set(checkpoint.pop(STORED, ())) - set(values):
             raise ValueError(f"the value of channel {min(lost)!r} is missing")
         checkpoint["channel_values"] = {**(document.get("channel_values") or {}), **values}
         return cast("Checkpoint", checkpoint)
@@ -77,7 +77,7 @@ class PostgresTables(Tables):
                 ns,
                 checkpoint_id,
                 parent_id,
-                document,
+                self._document(thread_id, checkpoint_id, document),
                 [StoredValue(*value) for value in zip(*(column or [] for column in columns[:3]), strict=True)],
                 metadata,
                 [StoredWrite(*write) for write in zip(*(column or [] for column in columns[3:]), strict=True)],
@@ -85,6 +85,17 @@ class PostgresTables(Tables):
             )
             for thread_id, ns, checkpoint_id, parent_id, document, metadata, generation, *columns in found
         ]
+
+    def _document(self, thread_id: str, checkpoint_id: str, document: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A document that was read.
+
+        Raises:
+            DamagedThread: it cannot be unpacked.
+        """
+        try:
+            return unpacked(document, checkpoint_id)
+        except ValueError as error:
+            raise DamagedThread(thread_id, f"checkpoint {checkpoint_id} cannot be read ({error})") from error
 
     def save_checkpoint(
         self,
@@ -116,13 +127,18 @@ class PostgresTables(Tables):
         return list(texts)
 
     def leans(self, split: Split) -> bool:
-        return not set(split.document[_STORED]) <= split.values.keys()
+        return not stored_in(split.document) <= split.values.keys()
 
     def chain(self, transaction: Transaction, key: CheckpointKey, channels: Collection[str], limit: int) -> list[Link]:
         params = {**key._asdict(), "channels": self.array(channels), "limit": limit}
         [found] = transaction.run([(self.sql["chain"], params)])
         return [
-            Link(id_, parent_id, document, [StoredValue(channel, "", None) for channel in stored])
+            Link(
+                id_,
+                parent_id,
+                self._document(key.thread_id, id_, document),
+                [StoredValue(channel, "", None) for channel in stored],
+            )
             for id_, parent_id, document, stored in found
         ]
 
@@ -158,8 +174,16 @@ class PostgresTables(Tables):
                 channel: link.document["channel_versions"][channel] for channel, link in seeds.items()
             },
             "versions_seen": {},
-            _STORED: stored,
+            STORED: stored,
         }
+
+    def plain_documents(self, transaction: Transaction, thread_id: str) -> None:
+        [found] = transaction.run([(self.sql["packed_documents"], {"thread_id": thread_id})])
+        for ns, checkpoint_id, document in found:
+            plain = self._document(thread_id, checkpoint_id, document)
+            params = {**CheckpointKey(thread_id, ns, checkpoint_id)._asdict(), "document": self.json(plain)}
+            transaction.send([(self.sql["set_document"], params)])
+        super().plain_documents(transaction, thread_id)
 
     def delete_calls(self, thread_id: str) -> list[Call]:
         names = ("delete_checkpoints", "delete_blobs", "delete_writes")

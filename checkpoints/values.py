@@ -117,6 +117,10 @@ class Version(NamedTuple):
     def __str__(self) -> str:
         return f"{self.number:032}.{self.branch.hex()}"
 
+    def data(self) -> bytes:
+        """See `version_text`."""
+        return ormsgpack.packb(self.number) + self.branch
+
 
 def version_text(data: bytes) -> str:
     """A version as it was, from what is stored of it."""
@@ -157,7 +161,7 @@ class Detacher:
         if type(value) is _Spoken:
             return packing.ext(SPOKEN, packing.pack([self._add([value.message]), value.shell]))
         if type(value) is Version:
-            return packing.ext(VERSION, ormsgpack.packb(value.number) + value.branch)
+            return packing.ext(VERSION, value.data())
         if type(value) is _Channel:
             self._channel = value.name
             return value.value

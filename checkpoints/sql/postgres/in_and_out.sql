@@ -15,7 +15,7 @@ FROM (SELECT DISTINCT thread_id FROM checkpoints) AS threads;
 -- Whether the stock saver cannot read something of a thread, or it has a mark of ours.
 SELECT EXISTS (SELECT 1 FROM checkpoint_blobs WHERE thread_id = :thread_id AND type = :type)
   OR EXISTS (SELECT 1 FROM checkpoint_writes WHERE thread_id = :thread_id AND type = :type)
-  OR EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = :thread_id AND checkpoint ? 'stored');
+  OR EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = :thread_id AND checkpoint ?| ARRAY['stored', 'packed']);
 
 -- name: values_of_type
 -- The values of a checkpoint that are stored in one form. Locked: a stock saver does not lock the thread.
@@ -47,6 +47,16 @@ UPDATE checkpoint_writes
 SET type = :type, blob = :blob
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id
   AND task_id = :task_id AND idx = :idx;
+
+-- name: packed_documents
+SELECT checkpoint_ns, checkpoint_id, checkpoint
+FROM checkpoints
+WHERE thread_id = :thread_id AND checkpoint ? 'packed';
+
+-- name: set_document
+UPDATE checkpoints
+SET checkpoint = :document
+WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id;
 
 -- name: plain_documents
 -- The stock saver's documents do not say which values lie in rows of their own.
@@ -86,7 +96,7 @@ SELECT thread_id FROM checkpoint_blobs WHERE type LIKE 'holdfast%'
 UNION
 SELECT thread_id FROM checkpoint_writes WHERE type LIKE 'holdfast%'
 UNION
-SELECT thread_id FROM checkpoints WHERE checkpoint ? 'stored'
+SELECT thread_id FROM checkpoints WHERE checkpoint ?| ARRAY['stored', 'packed']
 ORDER BY thread_id
 LIMIT 1;
 

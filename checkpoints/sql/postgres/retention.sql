@@ -31,9 +31,11 @@ WITH RECURSIVE chain (depth, checkpoint_id, parent_checkpoint_id, checkpoint) AS
   WHERE chain.depth < :limit
 )
 SELECT chain.checkpoint_id, chain.parent_checkpoint_id,
-       jsonb_build_object('channel_values', chain.checkpoint -> 'channel_values',
+       jsonb_build_object('v', chain.checkpoint -> 'v',
+                          'channel_values', chain.checkpoint -> 'channel_values',
                           'channel_versions', chain.checkpoint -> 'channel_versions',
-                          'stored', coalesce(chain.checkpoint -> 'stored', '[]'::jsonb)),
+                          'stored', coalesce(chain.checkpoint -> 'stored', '[]'::jsonb),
+                          'packed', chain.checkpoint -> 'packed'),
        ARRAY(
          SELECT blobs.channel
          FROM unnest(CAST(:channels AS TEXT[])) AS wanted (channel)
