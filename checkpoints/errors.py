@@ -129,3 +129,33 @@ class ClockSkew(ThreadConflict):
         )
         self.thread_id = thread_id
         self.seconds = seconds
+
+
+class EffectNotCommitted(HoldfastError):
+    """A tool that changes the world was to run for a call that is in no committed checkpoint."""
+
+    def __init__(self, thread_id: str, tool: str) -> None:
+        self.thread_id = thread_id
+        super().__init__(
+            f"{tool} was not run: the call is in no checkpoint of thread {thread_id!r}, so after a crash nobody would "
+            'know of it. With durability="exit" nothing is saved before a run ends: run with "sync" or "async".'
+        )
+
+
+class EffectNotApproved(HoldfastError):
+    """A tool that changes the world was to run under an answer that is not on record."""
+
+    def __init__(self, thread_id: str, tool: str) -> None:
+        self.thread_id = thread_id
+        super().__init__(
+            f"{tool} was not run: in thread {thread_id!r} no answer of a person is on record under which it may. "
+            "Resume the thread, and the call is asked about again."
+        )
+
+
+class EffectTaken(HoldfastError):
+    """The outcome of a tool call is for somebody else to say, or nobody waits for it."""
+
+    def __init__(self, thread_id: str, tool: str, why: str) -> None:
+        self.thread_id = thread_id
+        super().__init__(f"What {tool} has done in thread {thread_id!r} was not recorded here: {why}.")

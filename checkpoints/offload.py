@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from contextvars import copy_context
+from threading import Event
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -49,3 +51,21 @@ class Offload:
     def close(self) -> None:
         """End the threads: wait until they are idle, unless that was not wanted."""
         self._executor.shutdown(wait=self._wait_for_it)
+
+
+async def apart(function: Callable[[Event], T]) -> T:
+    """Call a function that may wait for long, in a thread of its own: those who wait would soon fill any pool, and the
+    work that they wait for would find no thread.
+
+    Args:
+        function: is passed the event that is set when its caller is cancelled, and ends soon then.
+    """
+    give_up = Event()
+    with closing(Offload(1, wait_for_it=False)) as offload:
+        task = asyncio.ensure_future(offload.run(function, give_up))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            give_up.set()
+            await asyncio.gather(task, return_exceptions=True)
+            raise

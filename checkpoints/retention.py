@@ -170,7 +170,7 @@ def copy_thread(store: Store, source: str, target: str) -> None:
         found = transaction.run([(sql["has_checkpoints"], to), (sql["has_rows"], to)])
         if any(there for [(there,)] in found):
             raise ThreadNotEmpty(target)
-        names = ["copy_rows", "copy_checkpoints", "copy_writes", "copy_run_writes", "copy_thread"]
+        names = ["copy_rows", "copy_checkpoints", "copy_writes", "copy_run_writes", "copy_thread", "join_lineage"]
         if not store.backend.whole:
             names.insert(1, "copy_blobs")
         transaction.send([(sql[name], {"thread_id": source, "target": target}) for name in names])

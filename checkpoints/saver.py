@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import random
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing
 from threading import Event
 from typing import Any, Final, NamedTuple, Self
@@ -21,10 +21,11 @@ from langgraph.checkpoint.base import (
 
 from checkpoints import guard, leases, loading, retention
 from checkpoints.configs import ns_of, run_of, thread_of
+from checkpoints.effects import Effects
 from checkpoints.errors import NotOpen
 from checkpoints.jsonb import storable
 from checkpoints.keeping import leans
-from checkpoints.offload import Offload
+from checkpoints.offload import Offload, P, T
 from checkpoints.placing import Home
 from checkpoints.port import Backend, Call, CheckpointKey, Cursor, StoredValue, StoredWrite, Wanted, write_place
 from checkpoints.retaining import RetainingSaver
@@ -60,6 +61,12 @@ class HoldfastSaver(RetainingSaver):
         self._backend = backend
         self._store = Store(backend, Types(allow))
         self._offload: Offload | None = None
+        self._effects = Effects(self._store)
+
+    @property
+    def effects(self) -> Effects:
+        """The ledger of the tool calls that change the world."""
+        return self._effects
 
     @property
     def store(self) -> Store:
@@ -87,6 +94,7 @@ class HoldfastSaver(RetainingSaver):
         offload, self._offload = self._offload, None
         if offload is not None:
             offload.close()
+            self._effects.close()
         self._backend.close()
 
     def __enter__(self) -> Self:
@@ -298,6 +306,7 @@ class HoldfastSaver(RetainingSaver):
                     *self._backend.delete_calls(str(thread_id)),
                     (sql["delete_rows"], params),
                     (sql["delete_run_writes"], params),
+                    *((sql[name], params) for name in ("forget_effects", "empty_effects", "leave_lineage")),
                     (sql["bury_thread"], params),
                 ]
             )
@@ -383,6 +392,11 @@ class HoldfastSaver(RetainingSaver):
     async def adelete_thread(self, thread_id: str) -> None:
         """`delete_thread`, without blocking the event loop."""
         await self._threads.run(self.delete_thread, thread_id)
+
+    async def offload(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function that talks to the database in a thread of this checkpointer, without blocking the event loop.
+        A cancelled caller still waits for it."""
+        return await self._threads.run(function, *args, **kwargs)
 
     # --- inside
 

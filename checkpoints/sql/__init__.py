@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 _BLOCK = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 
-_SHARED = ("shared.sql", "retention.sql")
+_SHARED = ("shared.sql", "retention.sql", "effects.sql")
 _OF_EACH = ("statements.sql", "retention.sql", "in_and_out.sql")
 
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)

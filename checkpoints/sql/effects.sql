@@ -1,0 +1,126 @@
+-- The ledger. Each statement that changes a row says which state and attempt it has seen; no row back: somebody was first.
+
+-- name: claim_effect
+-- Only of a call that is in a committed checkpoint, and, where a person was asked, under the very answer they gave.
+INSERT INTO holdfast_effects (lineage, effect_key, thread_id, tool, args_digest, state, attempt, owner, alive_until,
+                              interrupt_id, run_id, started_at)
+SELECT coalesce(threads.lineage, threads.thread_id), :effect_key, threads.thread_id, :tool, :args_digest, 'started', 1,
+       :owner, {now} + :ttl, CAST(:interrupt_id AS TEXT), CAST(:run_id AS TEXT), {now}
+FROM holdfast_threads AS threads
+WHERE threads.thread_id = :thread_id AND threads.deleted_at IS NULL
+  AND EXISTS (
+    SELECT 1
+    FROM checkpoints
+    WHERE checkpoints.thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id
+  )
+  AND (
+    CAST(:interrupt_id AS TEXT) IS NULL
+    OR EXISTS (
+      SELECT 1
+      FROM holdfast_interrupts AS asked
+      WHERE asked.thread_id = :thread_id AND asked.interrupt_id = :interrupt_id AND asked.answered_at IS NOT NULL
+        AND asked.answer_digest = :answer_digest
+    )
+  )
+ON CONFLICT (lineage, effect_key) DO NOTHING
+RETURNING lineage, effect_key, attempt;
+
+-- name: effect
+SELECT lineage, effect_key, thread_id, tool, args_digest, state, attempt, alive_until, alive_until <= {now}, why,
+       interrupt_id, started_at, result_type, result
+FROM holdfast_effects
+WHERE lineage = (SELECT coalesce(lineage, thread_id) FROM holdfast_threads WHERE thread_id = :thread_id)
+  AND effect_key = :effect_key;
+
+-- name: effects_in_doubt
+-- Those whose owner is gone are in doubt as well, although nobody has said so yet.
+SELECT lineage, effect_key, thread_id, tool, args_digest, 'in_doubt', attempt, alive_until, TRUE,
+       coalesce(why, 'owner'), interrupt_id, started_at, result_type, result
+FROM holdfast_effects
+WHERE state = 'in_doubt' OR (state = 'started' AND alive_until <= {now})
+ORDER BY started_at, lineage, effect_key
+LIMIT :limit;
+
+-- name: is_committed
+SELECT EXISTS (
+  SELECT 1
+  FROM checkpoints
+  WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id
+);
+
+-- name: beat_effect
+UPDATE holdfast_effects
+SET alive_until = {now} + :ttl
+WHERE lineage = :lineage AND effect_key = :effect_key AND attempt = :attempt AND owner = :owner AND state = 'started'
+RETURNING attempt;
+
+-- name: finish_effect
+-- Also when it was in doubt meanwhile: who ran it knows better, until a person has decided.
+UPDATE holdfast_effects
+SET state = :state, result_type = :type, result = :result, finished_at = {now}
+WHERE lineage = :lineage AND effect_key = :effect_key AND attempt = :attempt AND owner = :owner
+  AND state IN ('started', 'in_doubt')
+RETURNING attempt;
+
+-- name: release_effect
+-- Of a tool that paused before it did anything: it will be claimed again.
+DELETE FROM holdfast_effects
+WHERE lineage = :lineage AND effect_key = :effect_key AND attempt = :attempt AND owner = :owner AND state = 'started'
+RETURNING attempt;
+
+-- name: doubt_effect
+UPDATE holdfast_effects
+SET state = 'in_doubt', why = :why
+WHERE lineage = :lineage AND effect_key = :effect_key AND attempt = :attempt AND owner = :owner AND state = 'started'
+RETURNING attempt;
+
+-- name: orphan_effect
+UPDATE holdfast_effects
+SET state = 'in_doubt', why = 'owner'
+WHERE lineage = :lineage AND effect_key = :effect_key AND attempt = :attempt AND alive_until = :alive_until
+  AND state = 'started' AND alive_until <= {now}
+RETURNING attempt;
+
+-- name: rerun_effect
+UPDATE holdfast_effects
+SET state = 'started', attempt = attempt + 1, owner = :owner, alive_until = {now} + :ttl, thread_id = :thread_id,
+    args_digest = :args_digest, interrupt_id = CAST(:interrupt_id AS TEXT), run_id = CAST(:run_id AS TEXT), why = NULL,
+    decision = 'run_again', decided_by = CAST(:by AS TEXT), decided_at = {now}, started_at = {now}, finished_at = NULL,
+    result_type = NULL, result = NULL
+WHERE lineage = :lineage AND effect_key = :effect_key AND attempt = :attempt AND state = :state AND state <> 'started'
+RETURNING lineage, effect_key, attempt;
+
+-- name: settle_effect
+UPDATE holdfast_effects
+SET state = :new_state, result_type = :type, result = :result, finished_at = {now},
+    decision = :decision, decided_by = CAST(:by AS TEXT), decided_at = {now}
+WHERE lineage = :lineage AND effect_key = :effect_key AND attempt = :attempt AND state = 'in_doubt'
+RETURNING attempt;
+
+-- name: join_lineage
+UPDATE holdfast_threads
+SET lineage = (SELECT coalesce(source.lineage, source.thread_id) FROM holdfast_threads AS source
+               WHERE source.thread_id = :thread_id)
+WHERE thread_id = :target;
+
+-- name: forget_effects
+-- Of a thread that is deleted. As long as a copy lives, what has run stays on record, so that it does not run again.
+DELETE FROM holdfast_effects
+WHERE lineage = (SELECT coalesce(lineage, thread_id) FROM holdfast_threads WHERE thread_id = :thread_id)
+  AND NOT EXISTS (
+    SELECT 1
+    FROM holdfast_threads AS others
+    WHERE others.deleted_at IS NULL AND others.thread_id <> :thread_id
+      AND (others.lineage = holdfast_effects.lineage OR others.thread_id = holdfast_effects.lineage)
+  );
+
+-- name: empty_effects
+-- What is left of them then says that something ran, and no word of the conversation.
+UPDATE holdfast_effects
+SET result_type = NULL, result = NULL, decided_by = NULL
+WHERE thread_id = :thread_id;
+
+-- name: leave_lineage
+UPDATE holdfast_threads
+SET lineage = NULL
+WHERE thread_id = :thread_id;
