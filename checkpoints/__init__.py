@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from checkpoints import urls
+from checkpoints.configs import run_of
 from checkpoints.errors import (
     ClockSkew,
     DamagedThread,
@@ -35,6 +36,7 @@ from checkpoints.errors import (
     UnknownCheckpoint,
 )
 from checkpoints.leases import Lease
+from checkpoints.offload import apart
 from checkpoints.running import running_saver, saver_of, unwrapped
 from checkpoints.saver import Head, HoldfastSaver
 from checkpoints.strict import derive_types
@@ -63,7 +65,9 @@ __all__ = [
     "ThreadNotEmpty",
     "TypeNotAllowed",
     "UnknownCheckpoint",
+    "apart",
     "open_checkpointer",
+    "run_of",
     "running_saver",
     "saver_of",
     "unwrapped",

@@ -16,9 +16,9 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from threading import Event
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from checkpoints import heartbeat
 from checkpoints.errors import DatabaseUnavailable, EffectNotApproved, EffectNotCommitted, EffectTaken, NotStorable
@@ -34,6 +34,9 @@ _COMMITTING: Final = 10.0
 # Nothing tells when somebody else is done, so who waits looks again, at first often.
 _FIRST_LOOK: Final = 0.01
 _SLOWEST_LOOK: Final = 0.25
+
+
+_Seen: TypeAlias = Started | Running | Ended | InDoubt | None
 
 
 def effect_key(message_id: str, tool_call_id: str) -> str:
@@ -78,22 +81,26 @@ class Effects:
             EffectNotApproved: the answer under which it is to run is not on record. Nothing ran.
             EffectTaken: `give_up` was set.
         """
-        give_up = give_up or Event()
-        pause, since = _FIRST_LOOK, time.monotonic()
-        missed: dict[float, float] = {}  # when this process first saw that a beat was missing
-        while True:
-            verdict = self._claim(effect)
-            if isinstance(verdict, Running):
-                verdict = self._bury(verdict, missed)
+        since = time.monotonic()
+        for verdict in self._looks(lambda: self._claim(effect), effect, give_up):
             if isinstance(verdict, Started):
                 self.heart.add(verdict)
             if isinstance(verdict, Started | Ended | InDoubt):
                 return verdict
             if verdict is None and time.monotonic() - since > _COMMITTING:
-                raise EffectNotCommitted(effect.thread_id, effect.tool)
-            if give_up.wait(pause):
-                raise EffectTaken(effect.thread_id, effect.tool, "nobody waits for it any more")
-            pause = min(pause * 1.5, _SLOWEST_LOOK)
+                break
+        raise EffectNotCommitted(effect.thread_id, effect.tool)
+
+    def outcome(self, effect: Effect, give_up: Event | None = None) -> Ended | InDoubt | None:
+        """What came of an effect; waits while somebody runs it. `None` if it never began.
+
+        Raises:
+            EffectTaken: `give_up` was set.
+        """
+        for verdict in self._looks(lambda: self.look(effect), effect, give_up):
+            if not isinstance(verdict, Running | Started):
+                return verdict
+        return None
 
     def finish(self, started: Started, value: Any, *, failed: bool = False) -> Any:
         """Put on record how an effect ended.
@@ -203,7 +210,19 @@ class Effects:
     def _sql(self) -> Any:
         return self._store.backend.sql
 
-    def _claim(self, effect: Effect) -> Started | Running | Ended | InDoubt | None:
+    def _looks(self, look: Callable[[], _Seen], effect: Effect, give_up: Event | None) -> Iterator[_Seen]:
+        """What is seen at each look, for as long as the caller wants to look again."""
+        give_up = give_up or Event()
+        pause = _FIRST_LOOK
+        missed: dict[float, float] = {}  # when this process first saw that a beat was missing
+        while True:
+            verdict = look()
+            yield self._bury(verdict, missed) if isinstance(verdict, Running) else verdict
+            if give_up.wait(pause):
+                raise EffectTaken(effect.thread_id, effect.tool, "nobody waits for it any more")
+            pause = min(pause * 1.5, _SLOWEST_LOOK)
+
+    def _claim(self, effect: Effect) -> _Seen:
         """`None`: there is no checkpoint with the call, yet."""
         params = self._claim_params(effect)
         with self._store.backend.writing() as transaction:

@@ -3,6 +3,7 @@
 from graph.agent import build_graph
 from graph.approval import BadAnswer, ToolApproval, approval_policy, needs_approval
 from graph.conversation import Conversation, NothingWaits
+from graph.once import IdempotencyKey, once, repeatable
 from graph.state import State
 from graph.turns import Event, Paused, Pending, Reply, Token, ToolAnswered, ToolCalled
 
@@ -10,6 +11,7 @@ __all__ = [
     "BadAnswer",
     "Conversation",
     "Event",
+    "IdempotencyKey",
     "NothingWaits",
     "Paused",
     "Pending",
@@ -22,4 +24,6 @@ __all__ = [
     "approval_policy",
     "build_graph",
     "needs_approval",
+    "once",
+    "repeatable",
 ]

@@ -13,6 +13,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from checkpoints import running_saver
+from graph.doubts import doubt_node
 from graph.models import chat_model
 from graph.nodes import after_model, before_model, model_node, tool_node
 from graph.settle import settle_node
@@ -58,11 +59,12 @@ def build_graph(
     builder = StateGraph(State)
     builder.add_node("model", model_node(bound, prompt))
     builder.add_node("tool", tool_node(named, _now))
-    builder.add_node("settle", settle_node(named, running_saver, _now))
+    builder.add_node("doubt", doubt_node(named, _now))
+    builder.add_node("settle", settle_node(named, running_saver, _now), destinations=("model", "doubt"))
     builder.add_conditional_edges(START, before_model)
-    builder.add_edge("settle", "model")
-    builder.add_conditional_edges("model", after_model, ["tool", "settle", END])
+    builder.add_conditional_edges("model", after_model, ["tool", "doubt", "settle", END])
     builder.add_edge("tool", "model")
+    builder.add_edge("doubt", "model")
     # A late answer to a pause that is gone is an error; without this LangGraph takes it silently.
     strict: RunnableConfig = {"configurable": {"__pregel_strict_resume": True}}
     return builder.compile(checkpointer=checkpointer, name="holdfast").with_config(strict)

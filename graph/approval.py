@@ -130,7 +130,9 @@ def _utc(text: str) -> str:
     return moment.astimezone(UTC).isoformat()
 
 
-class _Answer(BaseModel):
+class Person(BaseModel):
+    """What every answer of a person can say."""
+
     # A misspelt key is an error: `{"type": "approve", "args": {...}}` is somebody who believes that they edited.
     model_config = ConfigDict(extra="forbid")
 
@@ -140,20 +142,20 @@ class _Answer(BaseModel):
     )
 
 
-class Approve(_Answer):
+class Approve(Person):
     """Run the call as it is."""
 
     type: Literal["approve"]
 
 
-class Reject(_Answer):
+class Reject(Person):
     """Do not run the call, and tell the model so."""
 
     type: Literal["reject"]
     message: str | None = Field(None, description="why, for the model")
 
 
-class Respond(_Answer):
+class Respond(Person):
     """Do not run the call; the message takes the place of its result."""
 
     type: Literal["respond"]
@@ -169,7 +171,7 @@ class Action(BaseModel):
     args: dict[str, Any]
 
 
-class Edit(_Answer):
+class Edit(Person):
     """Run the call with other arguments."""
 
     type: Literal["edit"]
@@ -177,6 +179,15 @@ class Edit(_Answer):
 
 
 Answer: TypeAlias = Approve | Edit | Reject | Respond
+
+
+@dataclass(frozen=True)
+class Given:
+    """An answer, and where it is on record; nowhere, if the run has no checkpointer of ours."""
+
+    answer: Answer
+    interrupt_id: str | None = None
+    digest: bytes | None = None
 
 
 def answer_schema(tool: BaseTool, policy: Policy) -> Any:
@@ -226,37 +237,46 @@ def approval_request(policy: Policy, call: ToolCall) -> ToolApproval:
     )
 
 
-def ask(tool: BaseTool, policy: Policy, call: ToolCall) -> Answer:
-    """Pause until a person has answered, then give their answer. At most once a task: the id of a task's first pause
-    would also answer a second one, which nobody has seen.
+def ask(tool: BaseTool, policy: Policy, call: ToolCall) -> Given:
+    """Pause until a person has answered about a call, then give their answer; see `ask_about`."""
+    return ask_about(approval_request(policy, call), answer_schema(tool, policy), policy.decisions)
+
+
+def ask_about(question: ToolApproval | Any, schema: Any, decisions: Sequence[str]) -> Given:
+    """Pause with a question about a call until a person has answered it, then give their answer. At most once a task:
+    the id of a task's first pause would also answer a second one, which nobody has seen.
+
+    Args:
+        question: what the person is shown.
+        schema: the type that an answer must have.
+        decisions: the answers there are, by their `type`.
 
     Raises:
         GraphInterrupt: nobody has answered yet; LangGraph keeps the pause.
         BadAnswer: the answer does not fit; the pause stays.
     """
     try:
-        answer: Answer = interrupt(approval_request(policy, call), response_schema=answer_schema(tool, policy))
+        return Given(interrupt(question, response_schema=schema))
     except ValidationError as error:
         if not is_invalid_resume(error):
             raise
-        _refuse(call, policy, error)
-    return answer
+        _refuse(question["name"], decisions, error)
 
 
-def _refuse(call: ToolCall, policy: Policy, error: ValidationError) -> NoReturn:
-    problems = "; ".join(_complaint(detail) for detail in error.errors())
+def _refuse(name: str, decisions: Sequence[str], error: ValidationError) -> NoReturn:
+    problems = "; ".join(_complaint(detail, decisions) for detail in error.errors())
     refusal = BadAnswer(
-        f"This answer does not fit the waiting call of {call['name']}: {problems}. "
-        f"It can be answered with {_either(policy.decisions)}. Nothing was saved, and the call still waits."
+        f"This answer does not fit the waiting call of {name}: {problems}. "
+        f"It can be answered with {_either(decisions)}. Nothing was saved, and the call still waits."
     )
     # LangGraph marks the error of a bad answer with an attribute: the mark goes over to the error that people read.
     vars(refusal).update(vars(error))
     raise refusal from None
 
 
-def _complaint(detail: ErrorDetails) -> str:
+def _complaint(detail: ErrorDetails, decisions: Sequence[str]) -> str:
     # Behind a union's tag, which comes first in the place of an error, stands where in the answer it is.
-    loc = detail["loc"][1:] if detail["loc"][:1] and detail["loc"][0] in DECISIONS else detail["loc"]
+    loc = detail["loc"][1:] if detail["loc"][:1] and detail["loc"][0] in decisions else detail["loc"]
     where, found = ".".join(map(str, loc)), detail["input"]
     if detail["type"] == "union_tag_invalid":
         where, found = "type", found["type"]
@@ -273,5 +293,5 @@ def _complaint(detail: ErrorDetails) -> str:
     return said.get(detail["type"], f'"{where}": {message}' if where else message)
 
 
-def _either(decisions: Sequence[Decision]) -> str:
+def _either(decisions: Sequence[str]) -> str:
     return " or ".join(f'{{"type": "{decision}"}}' for decision in decisions)

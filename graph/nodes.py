@@ -1,30 +1,23 @@
 """The model's step and one tool call's step. What is decided is written once; only the I/O has an async twin."""
 
-import json
-import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, SystemMessage, ToolCall, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
-from langchain_core.tools import BaseTool, ToolException
-from langgraph.errors import GraphBubbleUp, GraphInterrupt, is_invalid_resume
-from langgraph.types import Command, Send
+from langchain_core.tools import BaseTool
+from langgraph.types import Send
 from typing_extensions import TypedDict
 
 from graph.approval import Answer, Approve, Edit, Policy, Reject, Respond, approval_policy, ask
 from graph.arguments import arguments_problem
 from graph.calls import Call, unanswered_before, unsettled, with_unique_ids
+from graph.doubts import open_doubts
+from graph.outcomes import APPROVAL, Ready, Update, error_message, update_of
+from graph.performing import aperform, perform
 from graph.state import State
-
-# Where a ToolMessage says who decided about its call: additional_kwargs["approval"] =
-# {"decision", "by", "at"} and, where the call was edited, "args": what ran in place of what the model wrote.
-APPROVAL = "approval"
-
-Update = dict[str, Any] | Command[Any]
 
 
 class ToolTask(TypedDict):
@@ -48,6 +41,8 @@ def before_model(state: State) -> Literal["settle", "model", "__end__"]:
 def after_model(state: State) -> list[Send] | Literal["settle", "__end__"]:
     """One task for each call of the message that the model has just written; the turn ends where there is none."""
     messages = state["messages"]
+    if doubts := open_doubts(messages):
+        return [Send("doubt", task) for task in doubts]
     match unsettled(messages):
         case []:
             return "__end__"
@@ -66,13 +61,18 @@ def model_node(model: Runnable[LanguageModelInput, AIMessage], prompt: str | Non
     """Ask the model, with the prompt in front of the thread; the prompt itself is not kept in the thread."""
     system = [SystemMessage(prompt)] if prompt else []
 
+    def waits(state: State) -> bool:
+        # No provider takes a call without its answer, and what a person is asked about has none yet; `after_model`
+        # knows where to go instead.
+        return bool(unsettled(state["messages"]) or open_doubts(state["messages"]))
+
     def step(state: State, config: RunnableConfig) -> Update:
-        if unsettled(state["messages"]):
-            return {}  # no provider takes a call without its answer; `after_model` knows where to go instead
+        if waits(state):
+            return {}
         return _written(model.invoke([*system, *state["messages"]], config))
 
     async def astep(state: State, config: RunnableConfig) -> Update:
-        if unsettled(state["messages"]):
+        if waits(state):
             return {}
         return _written(await model.ainvoke([*system, *state["messages"]], config))
 
@@ -86,42 +86,23 @@ def _written(message: AIMessage) -> Update:
 # --- one tool call ---
 
 
-@dataclass(frozen=True)
-class _Ready:
-    """A call that may run, and what a person decided about it."""
-
-    tool: BaseTool
-    call: ToolCall
-    approval: dict[str, Any] | None = None
-
-
 def tool_node(tools: Mapping[str, BaseTool], clock: Callable[[], datetime]) -> Runnable[ToolTask, Update]:
     """Answer one call: check it, ask a person if the tool wants that, run it. Ends in an answer or a pause."""
 
     def step(task: ToolTask, config: RunnableConfig) -> Update:
-        ready = _prepare(task["call"], tools, clock)
-        if isinstance(ready, ToolMessage):
-            return _update(ready)
-        try:
-            result = ready.tool.invoke(ready.call, config)
-        except Exception as error:  # noqa: BLE001 - whatever a tool raises, its call gets an answer
-            result = _failure(ready, error)
-        return _result(ready, result)
+        ready = prepare(task["call"], tools, clock)
+        return update_of(ready) if isinstance(ready, ToolMessage) else perform(ready, task["message_id"], config)
 
     async def astep(task: ToolTask, config: RunnableConfig) -> Update:
-        ready = _prepare(task["call"], tools, clock)
+        ready = prepare(task["call"], tools, clock)
         if isinstance(ready, ToolMessage):
-            return _update(ready)
-        try:
-            result = await ready.tool.ainvoke(ready.call, config)
-        except Exception as error:  # noqa: BLE001 - whatever a tool raises, its call gets an answer
-            result = _failure(ready, error)
-        return _result(ready, result)
+            return update_of(ready)
+        return await aperform(ready, task["message_id"], config)
 
     return RunnableLambda(step, astep, name="tool")
 
 
-def _prepare(call: Call, tools: Mapping[str, BaseTool], clock: Callable[[], datetime]) -> _Ready | ToolMessage:
+def prepare(call: Call, tools: Mapping[str, BaseTool], clock: Callable[[], datetime]) -> Ready | ToolMessage:
     """The call as it may run, or the answer to one that may not."""
     if call["type"] == "invalid_tool_call":
         reason = f" ({call['error'].strip()})" if call["error"] else ""
@@ -134,18 +115,19 @@ def _prepare(call: Call, tools: Mapping[str, BaseTool], clock: Callable[[], date
     if problem := arguments_problem(tool, call["args"]):
         return error_message(call, f"Not run: the arguments do not fit {tool.name}: {problem}.")
     policy = approval_policy(tool)
-    return _Ready(tool, call) if policy is None else _decide(tool, policy, call, clock)
+    return Ready(tool, call) if policy is None else _decide(tool, policy, call, clock)
 
 
-def _decide(tool: BaseTool, policy: Policy, call: ToolCall, clock: Callable[[], datetime]) -> _Ready | ToolMessage:
-    answer = ask(tool, policy, call)
+def _decide(tool: BaseTool, policy: Policy, call: ToolCall, clock: Callable[[], datetime]) -> Ready | ToolMessage:
+    given = ask(tool, policy, call)
+    answer = given.answer
     approval = _record(answer, clock)
     match answer:
         case Approve():
-            return _Ready(tool, call, approval)
+            return Ready(tool, call, approval, given)
         case Edit():
             args = answer.edited_action.args
-            return _Ready(tool, ToolCall(**{**call, "args": args}), {**approval, "args": args})
+            return Ready(tool, ToolCall(**{**call, "args": args}), {**approval, "args": args}, given)
         case Reject():
             reason = f"The reason given: {answer.message}" if answer.message else "No reason was given."
             text = f"Not run: a person refused this call. {reason} Do not make it again unless the user asks for it."
@@ -159,63 +141,3 @@ def _decide(tool: BaseTool, policy: Policy, call: ToolCall, clock: Callable[[], 
 def _record(answer: Answer, clock: Callable[[], datetime]) -> dict[str, Any]:
     at = answer.at or clock().astimezone(UTC).isoformat(timespec="seconds")
     return {"decision": answer.type, "by": answer.by, "at": at}
-
-
-def _failure(ready: _Ready, error: Exception) -> ToolMessage:
-    """The answer to a call whose tool raised. What LangGraph itself raises goes on its way."""
-    if isinstance(error, GraphInterrupt) and ready.approval is not None:
-        # One pause a task: a late second click on the approval would answer this other question unseen.
-        text = f"{ready.tool.name} asked a question of its own after it was approved, and stopped there. A tool that "
-        return error_message(ready.call, text + "needs approval cannot pause a second time.")
-    if isinstance(error, GraphBubbleUp) or is_invalid_resume(error):
-        raise error
-    text = str(error) if isinstance(error, ToolException) else f"{type(error).__name__}: {error}"
-    return error_message(ready.call, f"{ready.tool.name} failed. {text}")
-
-
-def _result(ready: _Ready, result: Any) -> Update:
-    if isinstance(result, Command):
-        return _command_result(ready, result)
-    if not isinstance(result, ToolMessage):
-        result = ToolMessage(str(result), name=ready.tool.name, tool_call_id=ready.call["id"])
-    return _update(_signed(ready, result))
-
-
-def _command_result(ready: _Ready, command: Command[Any]) -> Update:
-    """A tool may answer with a Command if its messages contain the answer to its call."""
-    update = command.update if isinstance(command.update, dict) else {}
-    messages = update.get("messages", [])
-    if not any(isinstance(m, ToolMessage) and m.tool_call_id == ready.call["id"] for m in messages):
-        text = f"{ready.tool.name} changed the state without answering its call; nothing of that was kept."
-        return _update(_signed(ready, error_message(ready.call, text)))
-    signed = [_signed(ready, m) if isinstance(m, ToolMessage) else m for m in messages]
-    return Command(graph=command.graph, goto=command.goto, resume=command.resume, update={**update, "messages": signed})
-
-
-def _signed(ready: _Ready, message: ToolMessage) -> ToolMessage:
-    """The tool's message with what a person decided; of an edited call, the model is told what ran."""
-    if ready.approval is None:
-        return message
-    content = message.content
-    if "args" in ready.approval:
-        note = f"A person changed this call; it ran with the arguments {json.dumps(ready.approval['args'])}. Result:"
-        content = f"{note}\n{content}" if isinstance(content, str) else [{"type": "text", "text": note}, *content]
-    kwargs = {**message.additional_kwargs, APPROVAL: ready.approval}
-    return message.model_copy(update={"content": content, "additional_kwargs": kwargs})
-
-
-def _update(answer: ToolMessage) -> Update:
-    # With an id from the start: LangGraph gives one only when the step is through, and until then each reader of the
-    # pending result would see another.
-    return {"messages": [answer.model_copy(update={"id": answer.id or str(uuid.uuid4())})]}
-
-
-def error_message(call: Call, text: str, approval: dict[str, Any] | None = None) -> ToolMessage:
-    """An answer to a call that says what went wrong."""
-    return ToolMessage(
-        text,
-        name=call["name"],
-        tool_call_id=call["id"],
-        status="error",
-        additional_kwargs={} if approval is None else {APPROVAL: approval},
-    )

@@ -9,6 +9,7 @@ the message that asked, and each lost answer behind what it answers.
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from threading import Event
 from typing import Any, TypeAlias, TypeVar
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, RemoveMessage, ToolMessage
@@ -17,11 +18,16 @@ from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.serde.types import INTERRUPT, TASKS
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
-from langgraph.types import Interrupt, Send
+from langgraph.types import Command, Interrupt, Send
 
+from checkpoints import HoldfastSaver, apart
+from checkpoints.judging import Ended, InDoubt
 from graph.approval import approval_policy
-from graph.calls import Call, answered, settled, unsettled
-from graph.nodes import Update, error_message
+from graph.calls import Asked, Call, answered, read, settled, unsettled
+from graph.doubts import DoubtTask, doubts_among
+from graph.once import running_of
+from graph.outcomes import Ready, Update, answer_in, doubt_message, error_message
+from graph.performing import answer_id, effect_of
 from graph.state import State
 
 # Older checkpoints are not looked at: nobody waits for a thread that has dangled for so long, and each is a query.
@@ -35,6 +41,9 @@ Search: TypeAlias = Generator[RunnableConfig, CheckpointTuple | None, "Found"]
 WAITING = (
     "Closed: this call was waiting for a person's approval when the conversation went on, and neither a result nor a "
     "refusal is on record. Take it as not done, and look before making it again."
+)
+NEVER_APPROVED = (
+    "Not run: this call was waiting for a person's approval when the conversation went on, and nobody had given it."
 )
 NEVER_MADE = "Not run: the conversation went on before this call was made."
 IN_DOUBT = (
@@ -51,6 +60,9 @@ class Found:
     waiting: set[tuple[str, str]] = field(default_factory=set)
     # Ids of the messages whose calls were handed out to tool tasks.
     started: set[str] = field(default_factory=set)
+    # Calls of which the ledger says that nobody knows, or that they never began.
+    doubts: set[tuple[str, str]] = field(default_factory=set)
+    never_begun: set[tuple[str, str]] = field(default_factory=set)
     # What the agent said in steps that were dropped, each under the id of the message that it follows.
     lost: dict[str, list[AIMessage]] = field(default_factory=dict)
 
@@ -64,10 +76,12 @@ def settle_node(
 
     def whole(messages: Sequence[AnyMessage], found: Found) -> Update:
         closed = _whole(messages, found, tools, clock)
-        if closed == list(messages):
-            return {}
+        doubts = [
+            Send("doubt", task) for item in read(closed) if isinstance(item, Asked) for task in _new_doubts(item, found)
+        ]
         # Ids and order stay, so this is the same thread with the gaps closed. Only a new list can fill a gap.
-        return {"messages": [RemoveMessage(id=REMOVE_ALL_MESSAGES), *closed]}
+        update = {"messages": [RemoveMessage(id=REMOVE_ALL_MESSAGES), *closed]}
+        return Command(update={} if closed == list(messages) else update, goto=doubts or "model")
 
     def step(state: State, config: RunnableConfig) -> Update:
         saver, search = saver_of_run(), find(state["messages"], config)
@@ -76,7 +90,10 @@ def settle_node(
             while True:
                 wanted = search.send(saver.get_tuple(wanted) if saver is not None else None)
         except StopIteration as end:
-            return whole(state["messages"], end.value)
+            found: Found = end.value
+        if isinstance(saver, HoldfastSaver):
+            _consult(saver, state["messages"], found, tools, config)
+        return whole(state["messages"], found)
 
     async def astep(state: State, config: RunnableConfig) -> Update:
         saver, search = saver_of_run(), find(state["messages"], config)
@@ -85,9 +102,46 @@ def settle_node(
             while True:
                 wanted = search.send(await saver.aget_tuple(wanted) if saver is not None else None)
         except StopIteration as end:
-            return whole(state["messages"], end.value)
+            found: Found = end.value
+        if isinstance(saver, HoldfastSaver):
+            ours, messages = saver, state["messages"]
+            await apart(lambda give_up: _consult(ours, messages, found, tools, config, give_up))
+        return whole(state["messages"], found)
 
     return RunnableLambda(step, astep, name="settle")
+
+
+def _consult(
+    saver: HoldfastSaver,
+    messages: Sequence[AnyMessage],
+    found: Found,
+    tools: Mapping[str, BaseTool],
+    config: RunnableConfig,
+    give_up: Event | None = None,
+) -> None:
+    """Ask the ledger about the open calls whose results are not in a checkpoint; waits for what is running."""
+    for asked in unsettled(messages):
+        for call in (asked.calls[position] for position in asked.open):
+            key = (asked.message.id or "", call["id"] or "")
+            tool = tools.get(call["name"] or "")
+            if key in found.results or tool is None or not running_of(tool).once or call["type"] != "tool_call":
+                continue
+            ready = Ready(tool, call)
+            effect = effect_of(ready, key[0], config)
+            match saver.effects.outcome(effect, give_up):
+                case Ended(value=value) if (answer := answer_in(value, call)) is not None:
+                    found.results[key] = answer
+                case InDoubt(why=why):
+                    found.results[key] = doubt_message(ready, why, answer_id(effect))
+                    found.doubts.add(key)
+                case _:
+                    found.never_begun.add(key)
+
+
+def _new_doubts(asked: Asked, found: Found) -> list[DoubtTask]:
+    """What a person is asked about a message's calls: those that were found to be in doubt just now."""
+    tasks = doubts_among(asked.message, list(asked.answers.values()))
+    return [task for task in tasks if (task["message_id"], task["call"]["id"] or "") in found.doubts]
 
 
 def _whole(
@@ -99,13 +153,16 @@ def _whole(
             return found.results[key]
         if key in found.waiting:
             at = clock().astimezone(UTC).isoformat(timespec="seconds")
-            return error_message(call, WAITING, {"decision": "closed", "by": None, "at": at})
+            text = NEVER_APPROVED if key in found.never_begun else WAITING
+            return error_message(call, text, {"decision": "closed", "by": None, "at": at})
         return error_message(call, IN_DOUBT if may_have_run(message, call) else NEVER_MADE)
 
     def may_have_run(message: AIMessage, call: Call) -> bool:
         tool = tools.get(call["name"] or "")
+        if tool is None or (message.id or "", call["id"] or "") in found.never_begun:
+            return False
         # A call that needs an approval and has no pause on record was cut off before it could ask.
-        return message.id in found.started and tool is not None and approval_policy(tool) is None
+        return message.id in found.started and approval_policy(tool) is None
 
     return settled([item for message in messages for item in (message, *found.lost.get(message.id or "", []))], answer)
 

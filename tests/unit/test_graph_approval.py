@@ -10,6 +10,7 @@ from langchain_core.tools import tool
 from langgraph.errors import UnknownInterruptError, is_invalid_resume
 from langgraph.types import Command, interrupt
 
+from checkpoints import HoldfastSaver
 from graph import BadAnswer, approval_policy, needs_approval
 from tests.unit.graph_kit import SAVERS, Desk, Talk, calls, opened, says
 
@@ -225,8 +226,11 @@ def test_a_tool_that_needs_approval_cannot_pause_again(desk: Desk) -> None:
     talk = Talk(desk.saver, calls(("doubtful", {"order_id": 1})), says("done"), tools=[doubtful])
     talk.say("go")
     talk.answer(talk.pending["doubtful 1"], type="approve")
-    assert talk.pending == {}
     assert "cannot pause a second time" in talk.answers[0].content
+    if isinstance(desk.saver, HoldfastSaver):  # it may have done something before that: a person is asked
+        assert list(talk.pending) == ["doubtful 1"]
+        assert talk.answer(talk.pending["doubtful 1"], type="skip")["messages"][-1].content == "done"
+    assert talk.pending == {}
 
 
 async def test_approvals_work_the_same_from_async_code(desk: Desk) -> None:
