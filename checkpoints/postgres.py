@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import psycopg
 from langgraph.checkpoint.postgres.base import BasePostgresSaver
+from psycopg.generators import send
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from checkpoints import migrate
@@ -58,6 +59,9 @@ class _PostgresTransaction:
     def run(self, calls: Sequence[Call]) -> list[list[Row]]:
         cursors = self._execute(calls)
         if self._pipeline is not None:
+            # psycopg 3.3 goes over to waiting for rows although the end of a large statement is not sent yet, and then
+            # both sides wait for ever.
+            self._connection.wait(send(self._connection.pgconn))
             self._pipeline.sync()
         return [cursor.fetchall() if cursor.description is not None else [] for cursor in cursors]
 

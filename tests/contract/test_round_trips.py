@@ -16,6 +16,7 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.types import Overwrite, Send
 
 from checkpoints import HoldfastSaver, open_checkpointer
+from checkpoints.sql import Statement
 from tests.contract.kit import checkpoint, put, rows, thread
 from tests.shapes import ALLOWED, HARD_TEXTS, Parcel, exact, messages, patient, plain, sound_texts
 
@@ -253,3 +254,12 @@ def test_instructions_to_remove_are_kept_and_are_no_rows(saver: HoldfastSaver) -
 
     assert rows(saver, "SELECT role FROM holdfast_messages") == [("human",)]
     assert [exact(value) for *_, value in found(saver, config).pending_writes or []] == [exact(said), exact(said[0])]
+
+
+def test_a_large_statement_whose_rows_are_asked_for_is_sent_to_its_end(saver: HoldfastSaver) -> None:
+    """With psycopg alone both sides wait for ever, most times."""
+    statement = Statement("test", "SELECT length(:text) AS length")
+    for _ in range(10):
+        with saver._backend.writing() as transaction:
+            [[(length,)]] = transaction.run([(statement, {"text": "x" * 5_000_000})])
+        assert length == 5_000_000
