@@ -81,8 +81,18 @@ class Effects:
             EffectNotApproved: the answer under which it is to run is not on record. Nothing ran.
             EffectTaken: `give_up` was set.
         """
-        since = time.monotonic()
-        for verdict in self._looks(lambda: self._claim(effect), effect, give_up):
+        since, committed = time.monotonic(), False
+
+        def claim() -> _Seen:
+            nonlocal committed
+            verdict = self._claim(effect)
+            if verdict is None and committed:
+                raise EffectNotApproved(effect.thread_id, effect.tool)
+            # The checkpoint may have come in the very moment.
+            committed = verdict is None and self._is_committed(effect)
+            return verdict
+
+        for verdict in self._looks(claim, effect, give_up):
             if isinstance(verdict, Started):
                 self.heart.add(verdict)
             if isinstance(verdict, Started | Ended | InDoubt):
@@ -223,19 +233,21 @@ class Effects:
             pause = min(pause * 1.5, _SLOWEST_LOOK)
 
     def _claim(self, effect: Effect) -> _Seen:
-        """`None`: there is no checkpoint with the call, yet."""
+        """`None`: there is no checkpoint with the call, yet, or no answer under which it may run."""
         params = self._claim_params(effect)
         with self._store.backend.writing() as transaction:
             claimed, found = transaction.run(
                 [(self._sql["claim_effect"], params), self._entry(effect.thread_id, effect.key)]
             )
-            if not claimed and not found:
-                place = {name: params[name] for name in ("thread_id", "ns", "checkpoint_id")}
-                [[(committed,)]] = transaction.run([(self._sql["is_committed"], place)])
-                if committed:
-                    raise EffectNotApproved(effect.thread_id, effect.tool)
-                return None
-        return Started(*claimed[0]) if claimed else self._with_value(judge(Entry(*found[0]), effect))
+        if claimed:
+            return Started(*claimed[0])
+        return self._with_value(judge(Entry(*found[0]), effect)) if found else None
+
+    def _is_committed(self, effect: Effect) -> bool:
+        place = {"thread_id": effect.thread_id, "ns": effect.ns, "checkpoint_id": effect.checkpoint_id}
+        with self._store.backend.reading() as transaction:
+            [[(committed,)]] = transaction.run([(self._sql["is_committed"], place)])
+        return bool(committed)
 
     def _bury(self, running: Running, missed: dict[float, float]) -> Running | InDoubt:
         """Declare in doubt what its owner has not signed for long enough.

@@ -73,7 +73,7 @@ def _command_update(ready: Ready, command: Command[Any], answer_id: str | None) 
     said = [
         _with_id(signed(ready, _cut(message)), answer_id if _answers(message, ready.call) else None)
         if isinstance(message, ToolMessage)
-        else message
+        else message.model_copy(update={"id": message.id or str(uuid.uuid4())})
         for message in messages
     ]
     return Command(graph=command.graph, goto=command.goto, resume=command.resume, update={**update, "messages": said})

@@ -9,6 +9,7 @@ from pathlib import Path
 from langchain_core.tools import BaseTool, ToolException, tool
 
 from graph.approval import needs_approval
+from graph.once import IdempotencyKey
 
 _SCHEMA = """
 CREATE TABLE orders (
@@ -16,10 +17,11 @@ CREATE TABLE orders (
 );
 CREATE TABLE refunds (
   refund_id INTEGER PRIMARY KEY, order_id INTEGER NOT NULL UNIQUE REFERENCES orders, cents INTEGER NOT NULL,
-  reason TEXT NOT NULL, refunded_at TEXT NOT NULL
+  reason TEXT NOT NULL, refunded_at TEXT NOT NULL, idempotency_key TEXT UNIQUE
 );
 CREATE TABLE outbox (
-  mail_id INTEGER PRIMARY KEY, recipient TEXT NOT NULL, subject TEXT NOT NULL, body TEXT NOT NULL, sent_at TEXT NOT NULL
+  mail_id INTEGER PRIMARY KEY, recipient TEXT NOT NULL, subject TEXT NOT NULL, body TEXT NOT NULL,
+  sent_at TEXT NOT NULL, idempotency_key TEXT UNIQUE
 );
 """
 _ORDERS = [
@@ -53,21 +55,31 @@ class Shop:
             ).fetchall()
         return "\n".join(map(_line, rows)) or f"No customer named {customer} has ordered anything."
 
-    def refund(self, order_id: int, reason: str) -> str:
-        """Refund an order in full. Raises ToolException if it is unknown or was refunded before."""
+    def refund(self, order_id: int, reason: str, key: str | None = None) -> str:
+        """Refund an order in full. Raises ToolException if it is unknown or was refunded before.
+
+        With a key it is as with a payment service: asked a second time with the same key, it does nothing and says the
+        same again.
+        """
         with self._open() as shop:
             order = _order(shop, order_id)
-            if order["refunded_at"]:
-                raise ToolException(f"Order {order_id} was already refunded at {order['refunded_at']}.")
-            row = (order_id, order["cents"], reason, _now())
-            shop.execute("INSERT INTO refunds (order_id, cents, reason, refunded_at) VALUES (?, ?, ?, ?)", row)
+            if not _is_done(shop, "refunds", key):
+                if order["refunded_at"]:
+                    raise ToolException(f"Order {order_id} was already refunded at {order['refunded_at']}.")
+                columns = "order_id, cents, reason, refunded_at, idempotency_key"
+                row = (order_id, order["cents"], reason, _now(), key)
+                shop.execute(f"INSERT INTO refunds ({columns}) VALUES (?, ?, ?, ?, ?)", row)  # noqa: S608 - ours
         return f"Order {order_id} is refunded: {_money(order['cents'])} go back to {order['customer']}."
 
-    def mail(self, to: str, subject: str, body: str) -> str:
-        """Put a mail in the outbox."""
+    def mail(self, to: str, subject: str, body: str, key: str | None = None) -> str:
+        """Put a mail in the outbox; with the same key, once."""
         with self._open() as shop:
-            row = (to, subject, body, _now())
-            shop.execute("INSERT INTO outbox (recipient, subject, body, sent_at) VALUES (?, ?, ?, ?)", row)
+            if not _is_done(shop, "outbox", key):
+                row = (to, subject, body, _now(), key)
+                shop.execute(
+                    "INSERT INTO outbox (recipient, subject, body, sent_at, idempotency_key) VALUES (?, ?, ?, ?, ?)",
+                    row,
+                )
         return f"The mail to {to} is sent: {subject}"
 
     def count(self, table: str) -> int:
@@ -108,15 +120,15 @@ def shop_tools(path: Path | str = "shop.db") -> list[BaseTool]:
 
     @needs_approval(description="Refund order {order_id} in full")
     @tool
-    def refund_order(order_id: int, reason: str = "") -> str:
+    def refund_order(order_id: int, key: IdempotencyKey, reason: str = "") -> str:
         """Refund an order in full. An order can be refunded once."""
-        return shop.refund(order_id, reason)
+        return shop.refund(order_id, reason, key)
 
     @needs_approval(description="Send a mail to {to}: {subject}")
     @tool
-    def send_mail(to: str, subject: str, body: str) -> str:
+    def send_mail(to: str, subject: str, body: str, key: IdempotencyKey) -> str:
         """Send a mail to a customer."""
-        return shop.mail(to, subject, body)
+        return shop.mail(to, subject, body, key)
 
     return [find_order, list_orders, refund_order, send_mail]
 
@@ -130,10 +142,21 @@ _SELECT = (
 def _make(shop: sqlite3.Connection) -> None:
     # Inside the write transaction: of several processes that come first, one makes the tables and the others see them.
     if shop.execute("SELECT 1 FROM sqlite_master WHERE name = 'orders'").fetchone():
+        for table in ("refunds", "outbox"):
+            # A shop that was made before it took keys.
+            if "idempotency_key" not in [column["name"] for column in shop.execute(f"PRAGMA table_info({table})")]:
+                shop.execute(f"ALTER TABLE {table} ADD COLUMN idempotency_key TEXT")
+                shop.execute(f"CREATE UNIQUE INDEX {table}_key ON {table} (idempotency_key)")
         return
     for statement in _SCHEMA.split(";"):
         shop.execute(statement)
     shop.executemany("INSERT INTO orders (order_id, customer, item, cents) VALUES (?, ?, ?, ?)", _ORDERS)
+
+
+def _is_done(shop: sqlite3.Connection, table: str, key: str | None) -> bool:
+    """Whether the shop was asked for this before, under the same key."""
+    found = shop.execute(f"SELECT 1 FROM {table} WHERE idempotency_key = ?", [key])  # noqa: S608 - one of two
+    return key is not None and found.fetchone() is not None
 
 
 def _order(shop: sqlite3.Connection, order_id: int) -> sqlite3.Row:

@@ -1,5 +1,6 @@
 """The example shop: effects that can be counted."""
 
+import sqlite3
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -50,6 +51,35 @@ def test_every_mail_is_in_the_outbox(shop: Shop) -> None:
     for _ in range(2):
         shop.mail("ada@example.org", "Hello", "Hello Ada")
     assert shop.count("outbox") == 2
+
+
+def test_what_is_asked_for_again_under_the_same_key_is_done_once(shop: Shop) -> None:
+    for _ in range(2):
+        assert shop.refund(1001, "broken", "key 1").startswith("Order 1001 is refunded")
+        shop.mail("ada@example.org", "Hello", "Hello Ada", "key 2")
+    assert (shop.count("refunds"), shop.count("outbox")) == (1, 1)
+    with pytest.raises(ToolException, match="already refunded"):
+        shop.refund(1001, "broken", "key 3")
+
+
+def test_a_shop_from_before_it_took_keys_takes_them(shop: Shop) -> None:
+    shop.count("orders")
+    with sqlite3.connect(shop.path) as file:
+        for table in ("refunds", "outbox"):
+            file.execute(f"DROP TABLE {table}")
+        file.execute(
+            "CREATE TABLE refunds (refund_id INTEGER PRIMARY KEY, order_id INTEGER NOT NULL UNIQUE REFERENCES orders,"
+            " cents INTEGER NOT NULL, reason TEXT NOT NULL, refunded_at TEXT NOT NULL)"
+        )
+        file.execute(
+            "CREATE TABLE outbox (mail_id INTEGER PRIMARY KEY, recipient TEXT NOT NULL, subject TEXT NOT NULL,"
+            " body TEXT NOT NULL, sent_at TEXT NOT NULL)"
+        )
+        file.execute("INSERT INTO refunds VALUES (1, 1002, 1250, '', '2026-01-01T00:00:00+00:00')")
+    file.close()
+    for _ in range(2):
+        shop.refund(1001, "broken", "key 1")
+    assert shop.count("refunds") == 2
 
 
 def test_orders_are_found_by_number_and_by_customer(shop: Shop) -> None:
