@@ -100,7 +100,7 @@ def bare(ready: Ready, update: Update) -> Update:
 
 def failure_message(ready: Ready, error: BaseException) -> ToolMessage:
     """The answer to a call whose tool raised."""
-    return error_message(ready.call, f"{ready.tool.name} failed. {said_by(error)}")
+    return signed(ready, error_message(ready.call, f"{ready.tool.name} failed. {said_by(error)}"))
 
 
 def said_by(error: BaseException) -> str:
@@ -137,7 +137,7 @@ def signed(ready: Ready, message: ToolMessage) -> ToolMessage:
     if ready.approval is None:
         return message
     content = message.content
-    if "args" in ready.approval and message.status != "error":
+    if "args" in ready.approval:
         note = f"A person changed this call; it ran with the arguments {json.dumps(ready.approval['args'])}. Result:"
         content = f"{note}\n{content}" if isinstance(content, str) else [{"type": "text", "text": note}, *content]
     kwargs = {**message.additional_kwargs, APPROVAL: ready.approval}

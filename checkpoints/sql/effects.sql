@@ -109,9 +109,15 @@ DELETE FROM holdfast_effects
 WHERE lineage = (SELECT coalesce(lineage, thread_id) FROM holdfast_threads WHERE thread_id = :thread_id)
   AND NOT EXISTS (
     SELECT 1
-    FROM holdfast_threads AS others
-    WHERE others.deleted_at IS NULL AND others.thread_id <> :thread_id
-      AND (others.lineage = holdfast_effects.lineage OR others.thread_id = holdfast_effects.lineage)
+    FROM holdfast_threads AS copies
+    WHERE copies.lineage = (SELECT coalesce(lineage, thread_id) FROM holdfast_threads WHERE thread_id = :thread_id)
+      AND copies.deleted_at IS NULL AND copies.thread_id <> :thread_id
+  )
+  AND NOT EXISTS (
+    SELECT 1
+    FROM holdfast_threads AS first
+    WHERE first.thread_id = (SELECT lineage FROM holdfast_threads WHERE thread_id = :thread_id)
+      AND first.deleted_at IS NULL
   );
 
 -- name: empty_effects

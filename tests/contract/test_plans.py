@@ -34,7 +34,11 @@ OURS = {
     "holdfast_messages": "seq, message_id, digest, codec, role, content, body, ns, channel, checkpoint_id, created_at",
     "holdfast_threads": "generation, next_seq, created_at, updated_at",
     "holdfast_run_writes": f"run_id, {THREAD}, task_id, idx, written_at",
+    "holdfast_effects": "lineage, effect_key, tool, args_digest, state, attempt, owner, alive_until, started_at",
 }
+
+LINEAGE = "'bob-' || n"
+"""The others are no copies of ada-1."""
 
 Record = Callable[[Callable[[], object]], list[Call]]
 
@@ -56,13 +60,20 @@ def full(backend: str, request: pytest.FixtureRequest) -> Iterator[HoldfastSaver
         found = saver.get_tuple(thread())
         assert found is not None
         saver.put_writes({**found.config, "metadata": {"run_id": "run-1"}}, [("note", "n")], "task-1")
+        change(
+            saver,
+            "INSERT INTO holdfast_effects (thread_id, lineage, effect_key, tool, args_digest, state, attempt, owner,"
+            " alive_until, started_at) VALUES ('ada-1', 'ada-1', 'key', 'pay', :digest, 'done', 1, 'me', 0, 0)",
+            digest=b"args",
+        )
         for table, columns in {**COLUMNS[backend], **OURS}.items():
             times = 2000 // len(rows(saver, f"SELECT 1 FROM {table}")) + 7
             change(
                 saver,
                 f"INSERT INTO {table} (thread_id, {columns}) "
                 f"WITH RECURSIVE copies (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM copies WHERE n < {times}) "
-                f"SELECT 'bob-' || n, {columns} FROM {table}, copies WHERE thread_id = 'ada-1'",
+                f"SELECT 'bob-' || n, {columns.replace('lineage', LINEAGE)} FROM {table}, copies"
+                " WHERE thread_id = 'ada-1'",
             )
         if backend == "postgres":  # it counts by itself, now and then; SQLite never does, so it must do without
             change(saver, "ANALYZE")
