@@ -14,6 +14,7 @@ from collections.abc import Collection
 
 from checkpoints import urls
 from checkpoints.errors import (
+    AlreadyAnswered,
     ClockSkew,
     DamagedThread,
     DatabaseUnavailable,
@@ -21,16 +22,20 @@ from checkpoints.errors import (
     HoldfastError,
     InvalidThread,
     InvalidURL,
+    NotAnswered,
     NotConverted,
     NotOpen,
     NotStorable,
+    QuestionClosed,
     SchemaTooNew,
     ThreadBusy,
     ThreadConflict,
     ThreadNotEmpty,
     TypeNotAllowed,
     UnknownCheckpoint,
+    UnknownInterrupt,
 )
+from checkpoints.interrupts import Answered, Interrupts, Waiting
 from checkpoints.leases import Lease
 from checkpoints.running import running_saver, saver_of, unwrapped
 from checkpoints.saver import Head, HoldfastSaver
@@ -38,6 +43,8 @@ from checkpoints.strict import derive_types
 from checkpoints.wire import TypeName
 
 __all__ = [
+    "AlreadyAnswered",
+    "Answered",
     "ClockSkew",
     "DamagedThread",
     "DatabaseUnavailable",
@@ -45,18 +52,23 @@ __all__ = [
     "Head",
     "HoldfastError",
     "HoldfastSaver",
+    "Interrupts",
     "InvalidThread",
     "InvalidURL",
     "Lease",
+    "NotAnswered",
     "NotConverted",
     "NotOpen",
     "NotStorable",
+    "QuestionClosed",
     "SchemaTooNew",
     "ThreadBusy",
     "ThreadConflict",
     "ThreadNotEmpty",
     "TypeNotAllowed",
     "UnknownCheckpoint",
+    "UnknownInterrupt",
+    "Waiting",
     "open_checkpointer",
     "running_saver",
     "saver_of",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
-from langgraph.types import Interrupt, StateSnapshot
+from langgraph.types import StateSnapshot
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,28 @@ Event: TypeAlias = Token | ToolCalled | ToolAnswered | Paused
 
 def pending_of(state: StateSnapshot) -> list[Pending]:
     """The calls that wait in a state, in the order of the calls."""
-    return [found for pause in state.interrupts if (found := _pending(pause, state.created_at)) is not None]
+    found = [call_that_waits(pause.id, pause.value, state.created_at) for pause in state.interrupts]
+    return [call for call in found if call is not None]
+
+
+def call_that_waits(interrupt_id: str, value: Any, asked_at: str | None) -> Pending | None:
+    """The call that a pause is about; `None` if it is about something else.
+
+    Args:
+        interrupt_id: of the pause.
+        value: what a person is shown.
+        asked_at: ISO 8601, UTC.
+    """
+    if not isinstance(value, Mapping) or value.get("type") != "tool_approval":
+        return None
+    return Pending(
+        interrupt_id=interrupt_id,
+        tool_call_id=str(value["tool_call_id"]),
+        name=str(value["name"]),
+        args=dict(value["args"]),
+        description=str(value["description"]),
+        asked_at=asked_at,
+    )
 
 
 def reply(state: StateSnapshot) -> Reply:
@@ -151,17 +172,3 @@ def _events(mode: str, chunk: Any) -> Iterator[tuple[Event, str | None]]:
             elif isinstance(message, ToolMessage):
                 answered = ToolAnswered(message.name, message.text, message.status == "error", message.tool_call_id)
                 yield answered, message.id
-
-
-def _pending(pause: Interrupt[Any], asked_at: str | None) -> Pending | None:
-    value = pause.value
-    if not isinstance(value, Mapping) or value.get("type") != "tool_approval":
-        return None
-    return Pending(
-        interrupt_id=pause.id,
-        tool_call_id=str(value["tool_call_id"]),
-        name=str(value["name"]),
-        args=dict(value["args"]),
-        description=str(value["description"]),
-        asked_at=asked_at,
-    )

@@ -37,9 +37,7 @@ def _inbox(context: typer.Context, given: Given, *, as_json: bool, by: str | Non
 def list_(
     context: typer.Context,
     thread: Thread = None,
-    limit: Annotated[
-        int, typer.Option("--limit", min=1, max=1_000_000, help="How many conversations at the most.")
-    ] = 100,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="How many calls at the most.")] = 100,
     database: Database = None,
     as_json: Json = False,
     debug: Debug = False,

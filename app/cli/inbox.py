@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import typer
@@ -12,14 +13,13 @@ import typer
 from app.cli.failing import Interrupted, Mistake
 from app.cli.options import Given, config_of, decider, opened
 from app.cli.screen import Screen, Silence, facts, notice
-from app.cli.thread import CurrentThread, user_of
+from app.cli.thread import CurrentThread
 from app.settings import Settings
-from checkpoints import DamagedThread, HoldfastSaver
+from checkpoints import HoldfastSaver
 from graph import NothingWaits, Pending
-from graph.agent import Agent
-from graph.turns import messages_of, pending_of, reply
+from graph.turns import call_that_waits, messages_of, reply
 
-# How many paused threads are searched for a call when no thread is named.
+# Among how many calls one is searched for when no thread is named.
 _SEARCHED = 10_000
 
 # How much of the conversation is shown with a call.
@@ -47,8 +47,8 @@ class Inbox:
 
     def list(self, thread_id: str | None, limit: int) -> None:
         """Print what waits."""
-        with opened(self._to_look()) as (saver, agent):
-            found = _all(saver, agent, thread_id, limit)
+        with opened(self._to_look()) as (saver, _):
+            found = _all(saver, thread_id, limit)
         if self._as_json:
             return _print([_facts(waiting) for waiting in found])
         for waiting in found:
@@ -60,7 +60,7 @@ class Inbox:
     def show(self, id: str | None, thread_id: str | None) -> None:
         """Print one call, with what was said before it."""
         with opened(self._to_look()) as (saver, agent):
-            waiting = _one(saver, agent, id, thread_id)
+            waiting = _one(saver, id, thread_id)
             said = messages_of(agent.get_state(config_of(waiting.thread_id)))
         if self._as_json:
             return _print(_facts(waiting) | {"said": [{"type": m.type, "text": m.text} for m in said[-_SHOWN:]]})
@@ -75,7 +75,7 @@ class Inbox:
     def answer(self, id: str | None, thread_id: str | None, answer: dict[str, Any]) -> None:
         """Decide about a call, and print what the agent says then."""
         with opened(self._settings) as (saver, agent):
-            waiting = _one(saver, agent, id, thread_id)
+            waiting = _one(saver, id, thread_id)
             thread = CurrentThread(
                 agent, waiting.thread_id, waiting.user, decider(self._by), self._given, self._settings
             )
@@ -104,34 +104,27 @@ class Inbox:
         self._screen.line(f"  id {waiting.pending.interrupt_id}, thread {waiting.thread_id}{user}{asked}")
 
 
-def _all(saver: HoldfastSaver, agent: Agent, thread_id: str | None, limit: int) -> list[Waiting]:
-    if thread_id is not None:
-        if saver.get_tuple(config_of(thread_id)) is None:
-            raise Mistake(f"There is no thread {thread_id!r} in this database.")
-        return _in(agent, thread_id)
+def _all(saver: HoldfastSaver, thread_id: str | None, limit: int) -> list[Waiting]:
+    if thread_id is not None and not saver.heads(thread_id=thread_id):
+        raise Mistake(f"There is no thread {thread_id!r} in this database.")
     found: list[Waiting] = []
-    for paused in saver.paused(limit):
-        try:
-            found += _in(agent, paused)
-        except DamagedThread as error:
-            # One thread that cannot be read does not hide the others.
-            notice(str(error))
+    for asked in saver.interrupts.waiting(limit, thread_id):
+        if asked.problem is not None:
+            # One call that cannot be read does not hide the others.
+            notice(str(asked.problem))
+        at = datetime.fromtimestamp(asked.asked_at, UTC).isoformat()
+        if (call := call_that_waits(asked.interrupt_id, asked.value, at)) is not None:
+            found.append(Waiting(asked.thread_id, asked.user_id, call))
     return found
 
 
-def _in(agent: Agent, thread_id: str) -> list[Waiting]:
-    state = agent.get_state(config_of(thread_id))
-    user = user_of(state)
-    return [Waiting(thread_id, user, pending) for pending in pending_of(state)]
-
-
-def _one(saver: HoldfastSaver, agent: Agent, id: str | None, thread_id: str | None) -> Waiting:
+def _one(saver: HoldfastSaver, id: str | None, thread_id: str | None) -> Waiting:
     """The call that is meant.
 
     Raises:
         NothingWaits: there is none, or more than one.
     """
-    every = _all(saver, agent, thread_id, _SEARCHED)
+    every = _all(saver, thread_id, _SEARCHED)
     found = [waiting for waiting in every if waiting.pending.interrupt_id.startswith(id or "")]
     if len(found) == 1:
         return found[0]

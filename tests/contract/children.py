@@ -19,7 +19,7 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 
-from checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer
+from checkpoints import AlreadyAnswered, HoldfastSaver, ThreadConflict, open_checkpointer
 from tests.contract.kit import checkpoint, echo_graph, put, texts, thread
 from tests.forked import PATIENCE, context
 
@@ -246,3 +246,13 @@ def die_with_lease(url: str, ttl: float) -> None:
     """Take the lease of thread `ada-1`, and die with it."""
     with open_checkpointer(url) as saver, saver.lease("ada-1", ttl=ttl):
         die()
+
+
+def answer_at_once(url: str, interrupt_id: str, name: str, gate: Barrier) -> tuple[bool, str | None]:
+    """Answer a question of thread `ada-1` at the same moment as others. Gives whether it was taken, and whose was."""
+    with open_checkpointer(url) as saver:
+        gate.wait()
+        try:
+            return True, saver.interrupts.answer("ada-1", interrupt_id, {"type": "approve"}, by=name).by
+        except AlreadyAnswered as refused:
+            return False, refused.by

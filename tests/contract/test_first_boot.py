@@ -53,7 +53,9 @@ def test_eight_processes_open_the_same_empty_database_at_once(shared_url: str) -
 
     with open_checkpointer(shared_url) as saver:
         assert sorted(texts(saver)) == [f"word-{number}" for number in range(8)]
-        assert rows(saver, "SELECT version FROM holdfast_schema ORDER BY version") == [(version,) for version in range(1, KNOWN_VERSION + 1)]
+        assert rows(saver, "SELECT version FROM holdfast_schema ORDER BY version") == [
+            (version,) for version in range(1, KNOWN_VERSION + 1)
+        ]
         if shared_url.startswith("sqlite"):
             assert rows(saver, "PRAGMA page_size") == [(16384,)]
             assert rows(saver, "PRAGMA journal_mode") == [("wal",)]

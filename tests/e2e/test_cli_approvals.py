@@ -28,7 +28,7 @@ def test_every_decision_is_taken_wherever_conversations_live(cli: Cli, shared_ur
     assert (code, json.loads(out)["waiting"]) == (0, [])
     assert Shop(cli.folder / "shop.db").count("refunds") == 2
     with open_checkpointer(shared_url) as saver:
-        assert saver.paused(10) == []
+        assert saver.interrupts.waiting() == saver.interrupts.todo() == []
 
 
 def test_an_id_may_be_shortened_while_it_is_clear_which_call_is_meant(cli: Cli) -> None:
@@ -107,11 +107,11 @@ def test_who_decides_is_not_whose_conversation_it_is(cli: Cli, monkeypatch: pyte
     assert decided.additional_kwargs["approval"]["by"] == "grace"
 
 
-def test_one_damaged_thread_does_not_hide_the_others(cli: Cli) -> None:
+def test_one_question_that_cannot_be_read_does_not_hide_the_others(cli: Cli) -> None:
     for thread_id in ("a", "b"):
         cli("chat", f"--thread={thread_id}", said=ASKED.encode())
     with sqlite3.connect(cli.folder / "holdfast.db") as database:
-        database.execute("DELETE FROM holdfast_messages WHERE thread_id = 'b' AND seq = 1")
+        database.execute("UPDATE writes SET value = x'c1' WHERE thread_id = 'b' AND channel = '__interrupt__'")
     database.close()
     code, out, err = cli("approvals", "list")
     assert (code, "thread a" in out) == (0, True)
