@@ -15,7 +15,20 @@ from langgraph.errors import GraphBubbleUp, GraphInterrupt, is_invalid_resume
 from langgraph.types import Command, Send
 from typing_extensions import TypedDict
 
-from graph.approval import Answer, Approve, Edit, Policy, Reject, Respond, approval_policy, ask
+from graph.approval import (
+    NOBODY,
+    Answer,
+    Approve,
+    Edit,
+    Given,
+    Policy,
+    Reject,
+    Respond,
+    ToolStep,
+    aask,
+    approval_policy,
+    ask,
+)
 from graph.arguments import arguments_problem
 from graph.calls import Call, unanswered_before, unsettled, with_unique_ids
 from graph.state import State
@@ -93,13 +106,25 @@ class _Ready:
     tool: BaseTool
     call: ToolCall
     approval: dict[str, Any] | None = None
+    given: Given | None = None
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A call that a person is to be asked about."""
+
+    tool: BaseTool
+    policy: Policy
+    call: ToolCall
 
 
 def tool_node(tools: Mapping[str, BaseTool], clock: Callable[[], datetime]) -> Runnable[ToolTask, Update]:
     """Answer one call: check it, ask a person if the tool wants that, run it. Ends in an answer or a pause."""
 
     def step(task: ToolTask, config: RunnableConfig) -> Update:
-        ready = _prepare(task["call"], tools, clock)
+        ready = _prepare(task["call"], tools)
+        if isinstance(ready, _Question):
+            ready = _decide(ready, ask(ready.tool, ready.policy, ready.call), clock)
         if isinstance(ready, ToolMessage):
             return _update(ready)
         try:
@@ -109,7 +134,9 @@ def tool_node(tools: Mapping[str, BaseTool], clock: Callable[[], datetime]) -> R
         return _result(ready, result)
 
     async def astep(task: ToolTask, config: RunnableConfig) -> Update:
-        ready = _prepare(task["call"], tools, clock)
+        ready = _prepare(task["call"], tools)
+        if isinstance(ready, _Question):
+            ready = _decide(ready, await aask(ready.tool, ready.policy, ready.call), clock)
         if isinstance(ready, ToolMessage):
             return _update(ready)
         try:
@@ -118,11 +145,11 @@ def tool_node(tools: Mapping[str, BaseTool], clock: Callable[[], datetime]) -> R
             result = _failure(ready, error)
         return _result(ready, result)
 
-    return RunnableLambda(step, astep, name="tool")
+    return ToolStep(tools, step, astep)
 
 
-def _prepare(call: Call, tools: Mapping[str, BaseTool], clock: Callable[[], datetime]) -> _Ready | ToolMessage:
-    """The call as it may run, or the answer to one that may not."""
+def _prepare(call: Call, tools: Mapping[str, BaseTool]) -> _Ready | _Question | ToolMessage:
+    """The call as it may run, or as a person is to be asked about it, or the answer to one that may not run."""
     if call["type"] == "invalid_tool_call":
         reason = f" ({call['error'].strip()})" if call["error"] else ""
         return error_message(call, f"Not run: the arguments are not valid JSON{reason}. Write the call again.")
@@ -134,18 +161,21 @@ def _prepare(call: Call, tools: Mapping[str, BaseTool], clock: Callable[[], date
     if problem := arguments_problem(tool, call["args"]):
         return error_message(call, f"Not run: the arguments do not fit {tool.name}: {problem}.")
     policy = approval_policy(tool)
-    return _Ready(tool, call) if policy is None else _decide(tool, policy, call, clock)
+    return _Ready(tool, call) if policy is None else _Question(tool, policy, call)
 
 
-def _decide(tool: BaseTool, policy: Policy, call: ToolCall, clock: Callable[[], datetime]) -> _Ready | ToolMessage:
-    answer = ask(tool, policy, call)
+def _decide(question: _Question, given: Given, clock: Callable[[], datetime]) -> _Ready | ToolMessage:
+    tool, call, answer = question.tool, question.call, given.answer
     approval = _record(answer, clock)
     match answer:
         case Approve():
-            return _Ready(tool, call, approval)
+            return _Ready(tool, call, approval, given)
         case Edit():
             args = answer.edited_action.args
-            return _Ready(tool, ToolCall(**{**call, "args": args}), {**approval, "args": args})
+            return _Ready(tool, ToolCall(**{**call, "args": args}), {**approval, "args": args}, given)
+        case Reject(by=by) if by == NOBODY:
+            text = f"Not run: {answer.message}. Do not make this call again unless the user asks for it."
+            return error_message(call, text, {**approval, "decision": "expired", "by": None})
         case Reject():
             reason = f"The reason given: {answer.message}" if answer.message else "No reason was given."
             text = f"Not run: a person refused this call. {reason} Do not make it again unless the user asks for it."
