@@ -73,6 +73,12 @@ class Answered(NamedTuple):
     allowed: float | None
     """How many seconds there were for an answer; `None`: any number."""
 
+    def told(self) -> AlreadyAnswered:
+        """What somebody is told who answers it too."""
+        kind = self.answer.get("type") if isinstance(self.answer, Mapping) else None
+        decision = kind if isinstance(kind, str) else None
+        return AlreadyAnswered(self.thread_id, self.interrupt_id, decision=decision, by=self.by, at=self.at)
+
 
 @dataclass
 class Interrupts:
@@ -116,7 +122,7 @@ class Interrupts:
         """
         mine, found = self._record(thread_id, interrupt_id, answer, by)
         if not mine:
-            raise AlreadyAnswered(thread_id, interrupt_id, decision=_kind(found.answer), by=found.by, at=found.at)
+            raise found.told()
         return found
 
     def settle(
@@ -140,6 +146,14 @@ class Interrupts:
         with self._store.backend.reading() as transaction:
             [rows] = transaction.run([(self._store.backend.sql["interrupt"], params)])
         return next((self._answered(thread_id, row) for row in rows if row[1] is not None), None)
+
+    def answered(self, beginning: str, thread_id: str | None = None) -> Answered | None:
+        """The last answer to a question whose id begins like this, in any thread or in this one."""
+        statement, params = self._of_thread("answered", "i", thread_id)
+        bounds = {"first": beginning, "last": beginning + "g"}  # an id is hexadecimal
+        with self._store.backend.reading() as transaction:
+            [rows] = transaction.run([(statement, {**params, **bounds})])
+        return next((self._answered(thread, row) for thread, *row in rows), None)
 
     def todo(self, limit: int = LIMIT, thread_id: str | None = None) -> list[Answered]:
         """What was answered and is not carried out yet, the first answer first. Some of it is being carried out now.
@@ -356,8 +370,3 @@ def _expires_in(value: Any) -> float | None:
 
 def _answer_place(interrupt_id: str) -> str:
     return f"interrupts\0{interrupt_id}\0answer"
-
-
-def _kind(answer: Any) -> str | None:
-    kind = answer.get("type") if isinstance(answer, Mapping) else None
-    return kind if isinstance(kind, str) else None

@@ -15,7 +15,7 @@ from langgraph.errors import UnknownInterruptError
 from langgraph.types import Command, StateSnapshot
 from pydantic import ValidationError
 
-from checkpoints import AlreadyAnswered, HoldfastSaver, Interrupts, NotAnswered
+from checkpoints import HoldfastSaver, Interrupts, NotAnswered
 from graph.agent import Agent
 from graph.answers import Answer, BadAnswer, answer_schema, fitting, refuse
 from graph.approval import DECISIONS, ToolStep, approval_policy
@@ -116,9 +116,7 @@ class Answering:
             return NothingWaits(
                 f"No call waits under {interrupt_id!r}: it was answered or closed already, or never was. {now}"
             )
-        decision = found.answer.get("type") if isinstance(found.answer, Mapping) else None
-        first = AlreadyAnswered(self.thread_id, interrupt_id, decision=decision, by=found.by, at=found.at)
-        return NothingWaits(f"{first} {now}")
+        return NothingWaits(f"{found.told()} {now}")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from langgraph.types import Interrupt, interrupt
 from pydantic import ValidationError
 from typing_extensions import TypedDict
 
-from checkpoints import AlreadyAnswered, Answered, HoldfastSaver, NotAnswered, saver_of
+from checkpoints import Answered, HoldfastSaver, NotAnswered, saver_of
 from checkpoints.configs import run_of
 from checkpoints.interrupts import digest_of
 from graph.answers import (
@@ -329,8 +329,7 @@ class _Record:
         except NotAnswered as closed:
             raise AnsweredBefore(closed) from closed
         if digest_of(found.answer) != digest_of(answer):
-            what = found.answer.get("type") if isinstance(found.answer, Mapping) else None
-            first = AlreadyAnswered(*place, decision=what, by=found.by, at=found.at)
+            first = found.told()
             raise AnsweredBefore(first) from first
         return found
 

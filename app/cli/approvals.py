@@ -129,6 +129,32 @@ def respond(
     _inbox(context, Given(database, model, shop), as_json=as_json, by=by).answer(id, thread, answer)
 
 
+@app.command("resume", epilog="Example: holdfast approvals resume")
+def resume(
+    context: typer.Context,
+    database: Database = None,
+    model: Model = None,
+    shop: Shop = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Carry out what was decided and is not carried out, because a process died in between."""
+    _inbox(context, Given(database, model, shop), as_json=as_json).resume()
+
+
+@app.command("expire", epilog="Example, every minute: holdfast approvals expire")
+def expire(
+    context: typer.Context,
+    database: Database = None,
+    model: Model = None,
+    shop: Shop = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Close what nobody has decided about in time: it is not run, and the agent goes on."""
+    _inbox(context, Given(database, model, shop), as_json=as_json).expire()
+
+
 def _object(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)

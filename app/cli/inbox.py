@@ -10,13 +10,15 @@ from typing import Any
 
 import typer
 
-from app.cli.failing import Interrupted, Mistake
+from app.cli.failing import BROKEN, Interrupted, Mistake, explain
 from app.cli.options import Given, config_of, decider, opened
 from app.cli.screen import Screen, Silence, facts, notice
-from app.cli.thread import CurrentThread
+from app.cli.texts import one_line
+from app.cli.thread import CurrentThread, user_of
 from app.settings import Settings
-from checkpoints import HoldfastSaver
-from graph import NothingWaits, Pending
+from checkpoints import AlreadyAnswered, HoldfastSaver
+from graph import Conversation, NothingWaits, Pending
+from graph.agent import Agent
 from graph.turns import call_that_waits, messages_of, reply
 
 # Among how many calls one is searched for when no thread is named.
@@ -93,6 +95,44 @@ class Inbox:
             notice(f"Waits for a person: {pending.description}? To approve: {thread.decide_elsewhere(pending)}")
         return None
 
+    def resume(self) -> None:
+        """Carry out what was decided and is not carried out, because whoever was to do it died."""
+        with opened(self._settings) as (saver, agent):
+            self._carry_out(saver, agent, "Nothing is left to be carried out.")
+
+    def expire(self) -> None:
+        """Close what nobody has decided about in time, and let the agent go on."""
+        with opened(self._settings) as (saver, agent):
+            saver.interrupts.expire()
+            self._carry_out(saver, agent, "Nothing has expired.")
+
+    def _carry_out(self, saver: HoldfastSaver, agent: Agent, nothing: str) -> None:
+        done: list[dict[str, Any]] = []
+        failed = False
+        threads = list(dict.fromkeys(found.thread_id for found in saver.interrupts.todo(_SEARCHED)))
+        for thread_id in threads:
+            try:
+                came_to = Conversation(agent, thread_id, user_of(agent.get_state(config_of(thread_id)))).retry()
+            except Exception as error:
+                # One thread that cannot go on does not keep the others from it.
+                failure = explain(error)
+                if not failure.known:
+                    raise
+                notice(f"Thread {thread_id}: {failure.line}")
+                failed = True
+                continue
+            left = [facts(pending, thread_id) for pending in came_to.pending]
+            done.append({"thread_id": thread_id, "text": came_to.text, "waiting": left})
+            if not self._as_json:
+                waits = f" ({len(left)} more calls wait)" if left else ""
+                self._screen.line(f"thread {thread_id}: {one_line(came_to.text)}{waits}")
+        if self._as_json:
+            _print(done)
+        elif not threads:
+            self._screen.line(nothing)
+        if failed:
+            raise typer.Exit(BROKEN)
+
     def _to_look(self) -> Settings:
         # Looking needs no model, so no key either.
         return self._settings.model_copy(update={"model": "offline"})
@@ -135,9 +175,19 @@ def _one(saver: HoldfastSaver, id: str | None, thread_id: str | None) -> Waiting
     now = f"What waits: {choices}." if every else "Nothing waits now."
     if found:
         raise NothingWaits(f"Which call is meant? Give more of its id, or --thread. {now}")
+    if id and (first := _first(saver, id, thread_id)):
+        raise NothingWaits(f"{first} {now}")
     raise NothingWaits(
         f"No call waits under {id!r}: it was answered or closed already, or never was. {now}" if id else now
     )
+
+
+def _first(saver: HoldfastSaver, id: str, thread_id: str | None) -> AlreadyAnswered | None:
+    """Who has answered a call already, and when."""
+    found = saver.interrupts.answered(id, thread_id)
+    if found is None or found.expired:
+        return None
+    return found.told()
 
 
 def _facts(waiting: Waiting) -> dict[str, Any]:

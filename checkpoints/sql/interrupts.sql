@@ -75,6 +75,15 @@ WHERE {where} AND i.answered_at IS NOT NULL AND i.closed_at IS NULL AND NOT ({ov
 ORDER BY i.answered_at
 LIMIT :limit;
 
+-- name: answered
+-- By the beginning of an id, as people write it.
+SELECT i.thread_id, i.interrupt_id, i.answered_at, i.answered_by, i.answer_type, i.answer, i.answer_digest,
+       coalesce(i.closed_why = 'expired', FALSE), i.asked_at, i.expires_at
+FROM holdfast_interrupts AS i
+WHERE {where} AND i.interrupt_id >= :first AND i.interrupt_id < :last AND i.answered_at IS NOT NULL
+ORDER BY i.answered_at DESC
+LIMIT 1;
+
 -- name: delete_interrupts
 DELETE FROM holdfast_interrupts
 WHERE thread_id = :thread_id;

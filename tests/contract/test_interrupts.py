@@ -160,6 +160,8 @@ def test_the_first_answer_is_taken_and_the_second_is_told_who_was_first(saver: H
         assert isinstance(refused.value, NotAnswered)
         assert isinstance(refused.value, LookupError)
     assert saver.interrupts.recorded("ada-1", first) == taken
+    assert saver.interrupts.answered(first[:8]) == saver.interrupts.answered(first, "ada-1") == taken
+    assert saver.interrupts.answered(first, "other") is None
     assert saver.interrupts.todo() == saver.interrupts.todo(thread_id="ada-1") == [taken]
     assert asked(saver.interrupts.waiting()) == [("ada-1", "b")]
 

@@ -236,6 +236,7 @@ def test_what_waits_is_found_by_what_waits_and_not_by_all_that_was_ever_asked(
             inbox.todo(100),
             inbox.todo(100, "bob-7"),
             inbox.recorded("bob-7", "i1"),
+            inbox.answered("i1"),
             inbox.answer("ada-1", "i1", "yes"),
             inbox.expire(100),
             inbox.reopen(inbox.todo(1)[0]),
