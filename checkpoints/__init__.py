@@ -15,6 +15,7 @@ from collections.abc import Collection
 from checkpoints import urls
 from checkpoints.configs import run_of
 from checkpoints.errors import (
+    AlreadyAnswered,
     ClockSkew,
     DamagedThread,
     DatabaseUnavailable,
@@ -25,16 +26,20 @@ from checkpoints.errors import (
     HoldfastError,
     InvalidThread,
     InvalidURL,
+    NotAnswered,
     NotConverted,
     NotOpen,
     NotStorable,
+    QuestionClosed,
     SchemaTooNew,
     ThreadBusy,
     ThreadConflict,
     ThreadNotEmpty,
     TypeNotAllowed,
     UnknownCheckpoint,
+    UnknownInterrupt,
 )
+from checkpoints.interrupts import Answered, Interrupts, Waiting
 from checkpoints.leases import Lease
 from checkpoints.offload import apart
 from checkpoints.running import running_saver, saver_of, unwrapped
@@ -43,6 +48,8 @@ from checkpoints.strict import derive_types
 from checkpoints.wire import TypeName
 
 __all__ = [
+    "AlreadyAnswered",
+    "Answered",
     "ClockSkew",
     "DamagedThread",
     "DatabaseUnavailable",
@@ -53,18 +60,23 @@ __all__ = [
     "Head",
     "HoldfastError",
     "HoldfastSaver",
+    "Interrupts",
     "InvalidThread",
     "InvalidURL",
     "Lease",
+    "NotAnswered",
     "NotConverted",
     "NotOpen",
     "NotStorable",
+    "QuestionClosed",
     "SchemaTooNew",
     "ThreadBusy",
     "ThreadConflict",
     "ThreadNotEmpty",
     "TypeNotAllowed",
     "UnknownCheckpoint",
+    "UnknownInterrupt",
+    "Waiting",
     "apart",
     "open_checkpointer",
     "run_of",

@@ -6,6 +6,8 @@ conversation.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 
 class HoldfastError(Exception):
     """The root of all errors of this package."""
@@ -115,6 +117,48 @@ class ThreadBusy(HoldfastError):
             f"Thread {thread_id!r} is busy: {owner} has held it for {since:.0f} s (purpose: {purpose}). Waited "
             f"{waited:.0f} s. Try again when that is done; if that process is dead, its lease ends by itself."
         )
+
+
+class NotAnswered(HoldfastError, LookupError):
+    """An answer was not taken; what is on record is as it was."""
+
+    def __init__(self, thread_id: str, interrupt_id: str, why: str) -> None:
+        self.thread_id = thread_id
+        self.interrupt_id = interrupt_id
+        super().__init__(f"{why} Your answer was not taken.")
+
+
+class AlreadyAnswered(NotAnswered):
+    """Somebody was first."""
+
+    def __init__(self, thread_id: str, interrupt_id: str, *, decision: str | None, by: str | None, at: float) -> None:
+        self.decision = decision
+        self.by = by
+        self.at = at
+        what = f" with {decision!r}" if decision else ""
+        super().__init__(
+            thread_id, interrupt_id, f"{by or 'Somebody'} has answered this already{what}, at {_moment(at)}."
+        )
+
+
+class QuestionClosed(NotAnswered):
+    """It waits no more: the thread went on without an answer, or nobody answered in time."""
+
+    def __init__(self, thread_id: str, interrupt_id: str, *, expired_at: float | None) -> None:
+        self.expired_at = expired_at
+        why = "the conversation went on" if expired_at is None else f"nobody had answered by {_moment(expired_at)}"
+        super().__init__(thread_id, interrupt_id, f"This is closed: {why}.")
+
+
+class UnknownInterrupt(NotAnswered):
+    """Nothing was asked under this id."""
+
+    def __init__(self, thread_id: str, interrupt_id: str) -> None:
+        super().__init__(thread_id, interrupt_id, f"Nothing was asked in thread {thread_id!r} under {interrupt_id!r}.")
+
+
+def _moment(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 class ClockSkew(ThreadConflict):

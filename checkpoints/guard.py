@@ -31,9 +31,12 @@ class LoadedThread(str):
 
     head: str | None
     generation: int
+    asked: bool
+    """Whether something waited for a person, or had."""
 
-    def __new__(cls, thread_id: str, head: str | None, generation: int | None) -> LoadedThread:
+    def __new__(cls, thread_id: str, head: str | None, generation: int | None, *, asked: bool = False) -> LoadedThread:
         self = super().__new__(cls, thread_id)
+        self.asked = asked
         self.head = head
         # A thread that has no row yet gets its first generation.
         self.generation = 1 if generation is None else generation

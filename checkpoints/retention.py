@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from langgraph.checkpoint.serde.types import TASKS
 
-from checkpoints import delta
+from checkpoints import delta, interrupts
 from checkpoints.errors import NotStorable, ThreadNotEmpty
 from checkpoints.keeping import Namespace, Outline, delta_channels, latest, outlines, surviving_ancestor
 from checkpoints.loading import explained
@@ -170,7 +170,8 @@ def copy_thread(store: Store, source: str, target: str) -> None:
         found = transaction.run([(sql["has_checkpoints"], to), (sql["has_rows"], to)])
         if any(there for [(there,)] in found):
             raise ThreadNotEmpty(target)
-        names = ["copy_rows", "copy_checkpoints", "copy_writes", "copy_run_writes", "copy_thread", "join_lineage"]
+        names = ["copy_rows", "copy_checkpoints", "copy_writes", "copy_run_writes", "copy_interrupts", "copy_thread"]
+        names.append("join_lineage")
         if not store.backend.whole:
             names.insert(1, "copy_blobs")
         transaction.send([(sql[name], {"thread_id": source, "target": target}) for name in names])
@@ -229,6 +230,7 @@ def take_back(store: Store, thread_id: str, run_ids: Collection[str]) -> None:
             )
         transaction.send(_undo(store, thread_id, noted, run_ids, doomed))
         transaction.send([(sql["forget_run"], {**params, "run_id": run_id}) for run_id in run_ids])
+        transaction.send(interrupts.taken_back(store, thread_id, run_ids))
         unused, inherited = _rows_of(transaction, store, thread_id, run_ids, doomed)
         heir = _heir(thread, doomed)
         transaction.send([(sql["delete_row"], {**params, "seq": seq}) for seq in unused])

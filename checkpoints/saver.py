@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing
 from threading import Event
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, ParamSpec, Self, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -18,20 +18,24 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
     get_serializable_checkpoint_metadata,
 )
+from langgraph.checkpoint.serde.types import INTERRUPT
 
-from checkpoints import guard, leases, loading, retention
+from checkpoints import guard, interrupts, leases, loading, retention
 from checkpoints.configs import ns_of, run_of, thread_of
 from checkpoints.effects import Effects
 from checkpoints.errors import NotOpen
 from checkpoints.jsonb import storable
 from checkpoints.keeping import leans
-from checkpoints.offload import Offload, P, T
+from checkpoints.offload import Offload
 from checkpoints.placing import Home
 from checkpoints.port import Backend, Call, CheckpointKey, Cursor, StoredValue, StoredWrite, Wanted, write_place
 from checkpoints.retaining import RetainingSaver
 from checkpoints.saving import Save, Value
 from checkpoints.store import Store
 from checkpoints.wire import TypeName, Types
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # Checkpoints that `list` reads in one transaction. They share their message rows, so a page costs little more than one.
 _PAGE: Final = 50
@@ -60,6 +64,7 @@ class HoldfastSaver(RetainingSaver):
         super().__init__()
         self._backend = backend
         self._store = Store(backend, Types(allow))
+        self._interrupts = interrupts.Interrupts(self._store)
         self._offload: Offload | None = None
         self._effects = Effects(self._store)
 
@@ -72,6 +77,11 @@ class HoldfastSaver(RetainingSaver):
     def store(self) -> Store:
         """What the functions work on that are about a database as a whole (`converting`, `stats`)."""
         return self._store
+
+    @property
+    def interrupts(self) -> interrupts.Interrupts:
+        """What waits for a person in any thread, and who answered."""
+        return self._interrupts
 
     # --- opening and closing
 
@@ -146,7 +156,8 @@ class HoldfastSaver(RetainingSaver):
         attached = loading.attach(opened, self._store, with_known=generation is not None)
         guard.move_clock_past(opened.stored.checkpoint_id)
         if loads_head:
-            thread = guard.LoadedThread(str(thread), opened.stored.checkpoint_id, generation)
+            asked = any(write.channel == INTERRUPT for write in opened.stored.writes)
+            thread = guard.LoadedThread(str(thread), opened.stored.checkpoint_id, generation, asked=asked)
         elif checkpoint_id:
             thread = str(thread)
         if generation is not None:  # else it is a conversation of the stock saver, and has no rows yet
@@ -209,18 +220,6 @@ class HoldfastSaver(RetainingSaver):
             [rows] = transaction.run([call])
         return [Head(*map(str, row)) for row in rows]
 
-    def paused(self, limit: int) -> builtins.list[str]:
-        """The threads where a call may wait for a person, the one that was written last first.
-
-        Among them can be some that were answered a moment ago: what waits, their state says.
-
-        Args:
-            limit: how many at the most.
-        """
-        with self._backend.reading() as transaction:
-            [rows] = transaction.run([(self._backend.sql["paused"], {"limit": limit})])
-        return [str(thread_id) for (thread_id,) in rows]
-
     # --- writing
 
     def put(
@@ -249,7 +248,8 @@ class HoldfastSaver(RetainingSaver):
         document, values = split
 
         def calls(stored: Sequence[StoredValue]) -> Sequence[Call]:
-            return self._backend.save_checkpoint(key, parent_id, document, stored, new_versions, stored_metadata)
+            saved = self._backend.save_checkpoint(key, parent_id, document, stored, new_versions, stored_metadata)
+            return [*saved, *interrupts.moved_on(self._store, key, thread)]
 
         placed = [
             Value(channel, self._backend.value_place(key, channel, document), value)
@@ -279,13 +279,14 @@ class HoldfastSaver(RetainingSaver):
         replace = all(channel in WRITES_IDX_MAP for channel, _ in writes)
         indexes = [WRITES_IDX_MAP.get(channel, place) for place, (channel, _) in enumerate(writes)]
         noted = retention.note_writes(self._store, key, run_of(config), task_id, indexes, replace=replace)
+        asked = interrupts.noted(self._store, key, task_id, writes)
 
         def calls(stored: Sequence[StoredValue]) -> Sequence[Call]:
             new = [
                 StoredWrite(task_id, task_path, idx, channel, type_, blob)
                 for idx, (channel, type_, blob) in zip(indexes, stored, strict=True)
             ]
-            return [*noted, *self._backend.save_writes(key, new, replace=replace)]
+            return [*noted, *self._backend.save_writes(key, new, replace=replace), *asked]
 
         placed = [
             Value(channel, write_place(key, task_id, idx), value)
@@ -307,6 +308,7 @@ class HoldfastSaver(RetainingSaver):
                     (sql["delete_rows"], params),
                     (sql["delete_run_writes"], params),
                     *((sql[name], params) for name in ("forget_effects", "empty_effects", "leave_lineage")),
+                    (sql["delete_interrupts"], params),
                     (sql["bury_thread"], params),
                 ]
             )
@@ -345,6 +347,11 @@ class HoldfastSaver(RetainingSaver):
         return self
 
     # --- the same for event loops
+
+    async def offload(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call what blocks, such as a method of `interrupts`, in a thread of the checkpointer. A cancelled caller still
+        waits until it is done: it is never left half-way."""
+        return await self._threads.run(function, *args, **kwargs)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """`get_tuple`, without blocking the event loop."""
@@ -392,11 +399,6 @@ class HoldfastSaver(RetainingSaver):
     async def adelete_thread(self, thread_id: str) -> None:
         """`delete_thread`, without blocking the event loop."""
         await self._threads.run(self.delete_thread, thread_id)
-
-    async def offload(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a function that talks to the database in a thread of this checkpointer, without blocking the event loop.
-        A cancelled caller still waits for it."""
-        return await self._threads.run(function, *args, **kwargs)
 
     # --- inside
 

@@ -1,44 +1,69 @@
-"""Approvals: which tools need one, what a person is shown, and what they can answer.
+"""Approvals: which tools need one, what a person is shown, and how their answer comes to the call.
 
-The wire form is LangChain's `tool_approval`: one pause a tool call, answered under its interrupt id with one of
-
-    {"type": "approve"}
-    {"type": "edit", "edited_action": {"name": ..., "args": {...}}}
-    {"type": "reject", "message": "why, for the model"}            # the message may be left out
-    {"type": "respond", "message": "what the model is told instead of the tool's result"}
-
-each with, if wanted, "by" (who answered) and "at" (when, ISO 8601 with its offset from UTC).
+What can be answered is in `graph.answers`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, NoReturn, TypeAlias, get_args, overload
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Literal, NoReturn, NotRequired, TypeAlias, overload
 
 from langchain_core.messages import ToolCall
+from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.tools import BaseTool
-from langgraph.errors import GraphBubbleUp, is_invalid_resume
-from langgraph.types import interrupt
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    ValidationError,
-    WithJsonSchema,
-    create_model,
-)
-from pydantic_core import ErrorDetails
+from langgraph.config import get_config
+from langgraph.errors import GraphBubbleUp, GraphInterrupt, is_invalid_resume
+from langgraph.types import Interrupt, interrupt
+from pydantic import ValidationError
 from typing_extensions import TypedDict
 
-from graph.arguments import arguments_problem, arguments_schema
+from checkpoints import Answered, HoldfastSaver, NotAnswered, saver_of
+from checkpoints.configs import run_of
+from checkpoints.interrupts import digest_of
+from graph.answers import (
+    DECISIONS,
+    Answer,
+    Approve,
+    BadAnswer,
+    Decision,
+    Edit,
+    Reject,
+    Respond,
+    answer_schema,
+    fitting,
+    refuse,
+)
 
-Decision: TypeAlias = Literal["approve", "edit", "reject", "respond"]
-DECISIONS: tuple[Decision, ...] = get_args(Decision)
+__all__ = [
+    "DECISIONS",
+    "Answer",
+    "AnsweredBefore",
+    "Approve",
+    "BadAnswer",
+    "Decision",
+    "Edit",
+    "Given",
+    "Policy",
+    "Question",
+    "Reject",
+    "Respond",
+    "ToolApproval",
+    "ToolStep",
+    "aask",
+    "answer_schema",
+    "approval_policy",
+    "approval_question",
+    "approval_request",
+    "ask",
+    "needs_approval",
+]
 
 # The key of a tool's metadata under which its policy is declared.
 _POLICY = "needs_approval"
+
+# Who is said to have decided where nobody did in time.
+NOBODY = "nobody (it expired)"
 
 
 class ToolApproval(TypedDict):
@@ -49,14 +74,20 @@ class ToolApproval(TypedDict):
     name: str
     args: dict[str, Any]
     description: str
+    expires_in: NotRequired[float]
+    """For how many seconds it waits; else for ever."""
 
 
-class BadAnswer(GraphBubbleUp, ValueError):
-    """An answer that does not fit the pending call. Nothing was saved, and the call still waits.
+class AnsweredBefore(GraphBubbleUp, NotAnswered):
+    """An answer that a run was given is not the one on record. Nothing was saved, and nothing runs.
 
-    It bubbles up like a pause does, because LangGraph saves every other exception on the checkpoint as the failure of
-    its task, and a slip of the hand is not a failure of the thread. `langgraph.errors.is_invalid_resume` is true of it.
+    It bubbles up as `BadAnswer` does, and its text is that of the `NotAnswered` that it comes from.
     """
+
+    def __init__(self, why: NotAnswered) -> None:
+        self.thread_id = why.thread_id
+        self.interrupt_id = why.interrupt_id
+        Exception.__init__(self, str(why))
 
 
 # --- what is declared beside the tool ---
@@ -68,19 +99,22 @@ class Policy:
 
     decisions: tuple[Decision, ...] = DECISIONS
     description: str | None = None
+    expires_in: float | None = None
+    """For how many seconds a call waits."""
 
 
 @overload
 def needs_approval(tool: BaseTool) -> BaseTool: ...
 @overload
 def needs_approval(
-    *, decisions: Sequence[Decision] = ..., description: str | None = ...
+    *, decisions: Sequence[Decision] = ..., description: str | None = ..., expires_in: timedelta | None = ...
 ) -> Callable[[BaseTool], BaseTool]: ...
 def needs_approval(
     tool: BaseTool | None = None,
     *,
     decisions: Sequence[Decision] = DECISIONS,
     description: str | None = None,
+    expires_in: timedelta | None = None,
 ) -> BaseTool | Callable[[BaseTool], BaseTool]:
     """Declare that every call of a tool waits for a person. Goes above `@tool`, and gives a copy.
 
@@ -92,16 +126,21 @@ def needs_approval(
         tool: the tool, where the decorator is used without arguments.
         decisions: what a person may decide; all four by default.
         description: what a person reads. `{name}` stands for the argument of that name.
+        expires_in: how long a call waits. One that nobody has decided about by then is not run, and the model is told
+            so. For ever by default. Without a `HoldfastSaver` nobody looks at the clock.
 
     Raises:
         TypeError: what is decorated is not a tool yet.
-        ValueError: a decision that does not exist, or none at all.
+        ValueError: a decision that does not exist, or none at all; no time to decide.
     """
     if not decisions or (unknown := [d for d in decisions if d not in DECISIONS]):
         found = ", ".join(unknown) if decisions else "no decision"
         raise ValueError(f"needs_approval: found {found}; a tool needs at least one of {', '.join(DECISIONS)}")
+    if expires_in is not None and expires_in <= timedelta():
+        raise ValueError(f"needs_approval: found expires_in={expires_in}; a person needs some time to decide")
     # JSON types only: LangChain hands a tool's metadata to callbacks and tracers.
-    policy = {"decisions": list(dict.fromkeys(decisions)), "description": description}
+    policy: dict[str, Any] = {"decisions": list(dict.fromkeys(decisions)), "description": description}
+    policy["expires_in"] = None if expires_in is None else expires_in.total_seconds()
 
     def declare(tool: BaseTool) -> BaseTool:
         if not isinstance(tool, BaseTool):
@@ -114,111 +153,10 @@ def needs_approval(
 def approval_policy(tool: BaseTool) -> Policy | None:
     """What was declared beside the tool; None where its calls run unasked."""
     declared = (tool.metadata or {}).get(_POLICY)
-    return None if declared is None else Policy(tuple(declared["decisions"]), declared["description"])
+    return None if declared is None else Policy(**{**declared, "decisions": tuple(declared["decisions"])})
 
 
-# --- what a person sees and answers ---
-
-
-def _utc(text: str) -> str:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = datetime.min  # without an offset, so it meets the same refusal
-    if moment.tzinfo is None:
-        raise ValueError(f"{text!r} is not a time in ISO 8601 with its offset, such as 2026-11-20T09:30:00+00:00")
-    return moment.astimezone(UTC).isoformat()
-
-
-class Person(BaseModel):
-    """What every answer of a person can say."""
-
-    # A misspelt key is an error: `{"type": "approve", "args": {...}}` is somebody who believes that they edited.
-    model_config = ConfigDict(extra="forbid")
-
-    by: str | None = Field(None, description="who answered")
-    at: Annotated[str, AfterValidator(_utc), WithJsonSchema({"type": "string", "format": "date-time"})] | None = Field(
-        None, description="when they answered"
-    )
-
-
-class Approve(Person):
-    """Run the call as it is."""
-
-    type: Literal["approve"]
-
-
-class Reject(Person):
-    """Do not run the call, and tell the model so."""
-
-    type: Literal["reject"]
-    message: str | None = Field(None, description="why, for the model")
-
-
-class Respond(Person):
-    """Do not run the call; the message takes the place of its result."""
-
-    type: Literal["respond"]
-    message: str = Field(description="what the model reads as the result")
-
-
-class Action(BaseModel):
-    """A call as a person wants it."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: str
-    args: dict[str, Any]
-
-
-class Edit(Person):
-    """Run the call with other arguments."""
-
-    type: Literal["edit"]
-    edited_action: Action
-
-
-Answer: TypeAlias = Approve | Edit | Reject | Respond
-
-
-@dataclass(frozen=True)
-class Given:
-    """An answer, and where it is on record; nowhere, if the run has no checkpointer of ours."""
-
-    answer: Answer
-    interrupt_id: str | None = None
-    digest: bytes | None = None
-
-
-def answer_schema(tool: BaseTool, policy: Policy) -> Any:
-    """The type that an answer for this tool must have: the decisions allowed, and an edit that fits the tool."""
-    kinds: dict[Decision, type[BaseModel]] = {
-        "approve": Approve,
-        "edit": _edit_of(tool),
-        "reject": Reject,
-        "respond": Respond,
-    }
-    allowed = [kinds[decision] for decision in policy.decisions]
-    if len(allowed) == 1:
-        return allowed[0]
-    union: Any = allowed[0]
-    for kind in allowed[1:]:
-        union = union | kind
-    # By its `type`, so that a bad answer gets the one complaint that concerns it and not one for each decision.
-    return Annotated[union, Discriminator("type")]
-
-
-def _edit_of(tool: BaseTool) -> type[Edit]:
-    def fits(args: dict[str, Any]) -> dict[str, Any]:
-        if problem := arguments_problem(tool, args):
-            raise ValueError(problem)
-        return args  # as sent: the tool reads them itself, once
-
-    args_type = Annotated[dict[str, Any], AfterValidator(fits), WithJsonSchema(arguments_schema(tool))]
-    # The name is pinned: an edit changes arguments, not the tool that a person was asked about.
-    name_type: Any = Literal[tool.name]
-    action = create_model("Action", __base__=Action, name=(name_type, ...), args=(args_type, ...))
-    return create_model("Edit", __base__=Edit, edited_action=(action, ...))
+# --- what a person sees, and how their answer comes ---
 
 
 def approval_request(policy: Policy, call: ToolCall) -> ToolApproval:
@@ -228,70 +166,200 @@ def approval_request(policy: Policy, call: ToolCall) -> ToolApproval:
         description = plain if policy.description is None else policy.description.format_map(call["args"])
     except (LookupError, ValueError, AttributeError, TypeError):
         description = plain
-    return ToolApproval(
+    request = ToolApproval(
         type="tool_approval",
         tool_call_id=call["id"] or "",
         name=call["name"],
         args=call["args"],
         description=description,
     )
+    if policy.expires_in is not None:
+        request["expires_in"] = policy.expires_in
+    return request
 
 
-def ask(tool: BaseTool, policy: Policy, call: ToolCall) -> Given:
-    """Pause until a person has answered about a call, then give their answer; see `ask_about`."""
-    return ask_about(approval_request(policy, call), answer_schema(tool, policy), policy.decisions)
+@dataclass(frozen=True)
+class Given:
+    """An answer, and where it is on record."""
+
+    answer: Any
+    """In the form of `graph.answers`, or of whoever asked."""
+    interrupt_id: str | None
+    digest: bytes | None
+    """Of the decision, as the inbox has it; both are `None` where the run has no inbox."""
 
 
-def ask_about(question: ToolApproval | Any, schema: Any, decisions: Sequence[str]) -> Given:
-    """Pause with a question about a call until a person has answered it, then give their answer. At most once a task:
-    the id of a task's first pause would also answer a second one, which nobody has seen.
+class ToolStep(RunnableLambda[Any, Any]):
+    """The step of a tool call. It says which tools there are: an answer is checked before it is recorded."""
 
-    Args:
-        question: what the person is shown.
-        schema: the type that an answer must have.
-        decisions: the answers there are, by their `type`.
+    def __init__(self, tools: Mapping[str, BaseTool], step: Callable[..., Any], astep: Callable[..., Any]) -> None:
+        super().__init__(step, astep, name="tool")
+        self.tools = tools
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a person is asked about a call."""
+
+    shown: Mapping[str, Any]
+    """What they see; the value of the interrupt."""
+    schema: Any
+    """The type that an answer must have."""
+    tool: str
+    decisions: Sequence[str]
+    """The answers there are, by their `type`."""
+
+    def refuse(self, error: ValidationError) -> NoReturn:
+        """
+        Raises:
+            BadAnswer: always.
+        """
+        refuse(self.tool, self.decisions, error)
+
+
+def approval_question(tool: BaseTool, policy: Policy, call: ToolCall) -> Question:
+    """Whether a call may run."""
+    schema = answer_schema(tool, policy.decisions)
+    return Question(approval_request(policy, call), schema, call["name"], policy.decisions)
+
+
+def ask(question: Question) -> Given:
+    """Pause until a person has answered, then give their answer, which is on record then. At most once a task: the id
+    of a task's first pause would also answer a second one, which nobody has seen.
+
+    With a `HoldfastSaver` the answer may have been recorded beforehand; then any run finds it. One that comes with the
+    run is recorded here, before anything is done with it.
 
     Raises:
         GraphInterrupt: nobody has answered yet; LangGraph keeps the pause.
         BadAnswer: the answer does not fit; the pause stays.
+        AnsweredBefore: another answer is on record, or the question is closed.
     """
+    asking = _asking(question, get_config())
     try:
-        return Given(interrupt(question, response_schema=schema))
+        work = next(asking)
+        while True:
+            work = asking.send(work())
+    except StopIteration as end:
+        given: Given = end.value
+        return given
+
+
+async def aask(question: Question) -> Given:
+    """`ask`, without blocking the event loop."""
+    config = get_config()
+    asking = _asking(question, config)
+    try:
+        work = next(asking)
+        while True:
+            work = asking.send(await saver_of(config).offload(work))
+    except StopIteration as end:
+        given: Given = end.value
+        return given
+
+
+# Yields what blocks, and is sent what came of it; whoever drives it calls that, in this thread or in another.
+_Asking: TypeAlias = Generator[Callable[[], Any], Any, Given]
+
+
+def _asking(question: Question, config: RunnableConfig) -> _Asking:
+    record = _Record.of_run(config)
+    answer: Any = None
+    try:
+        answer = interrupt(question.shown, response_schema=question.schema)
     except ValidationError as error:
         if not is_invalid_resume(error):
             raise
-        _refuse(question["name"], decisions, error)
+        if record is None or record.brought:
+            question.refuse(error)
+        why: Exception = error
+    except GraphInterrupt as pause:
+        if record is None:
+            raise
+        why = pause
+    if record is None:
+        assert answer is not None  # noqa: S101 - else it has raised
+        return Given(answer, None, None)
+    # An answer that was saved for the task some time ago is not the last word; one that this run was given has to be.
+    found: Answered | None = None if record.brought else (yield record.look)
+    if found is None and answer is not None:
+        found = yield partial(record.take, answer.model_dump())
+    if found is None:
+        if isinstance(why, ValidationError):
+            question.refuse(why)
+        raise why
+    try:
+        return Given(_on_record(found, question.schema), found.interrupt_id, found.digest)
+    except ValidationError as error:  # the tool has changed since: it waits again
+        yield partial(record.reopen, found)
+        question.refuse(error)
 
 
-def _refuse(name: str, decisions: Sequence[str], error: ValidationError) -> NoReturn:
-    problems = "; ".join(_complaint(detail, decisions) for detail in error.errors())
-    refusal = BadAnswer(
-        f"This answer does not fit the waiting call of {name}: {problems}. "
-        f"It can be answered with {_either(decisions)}. Nothing was saved, and the call still waits."
-    )
-    # LangGraph marks the error of a bad answer with an attribute: the mark goes over to the error that people read.
-    vars(refusal).update(vars(error))
-    raise refusal from None
+def _on_record(found: Answered, schema: Any) -> Any:
+    at = datetime.fromtimestamp(found.at, UTC).isoformat(timespec="seconds")
+    if found.expired:
+        # Also of a tool that cannot be refused: nobody has said yes.
+        return Reject(type="reject", message=f"nobody decided within {_span(found.allowed or 0)}", by=NOBODY, at=at)
+    if not isinstance(found.answer, Mapping):
+        return fitting(schema, found.answer)
+    said = {key: value for key, value in found.answer.items() if value is not None}
+    return fitting(schema, {"by": found.by, "at": at, **said})
 
 
-def _complaint(detail: ErrorDetails, decisions: Sequence[str]) -> str:
-    # Behind a union's tag, which comes first in the place of an error, stands where in the answer it is.
-    loc = detail["loc"][1:] if detail["loc"][:1] and detail["loc"][0] in decisions else detail["loc"]
-    where, found = ".".join(map(str, loc)), detail["input"]
-    if detail["type"] == "union_tag_invalid":
-        where, found = "type", found["type"]
-    message = detail["msg"].removeprefix("Value error, ")
-    said = {
-        "union_tag_not_found": 'it has no "type"',
-        "missing": f'it has no "{where}"',
-        "extra_forbidden": f'it has a "{where}", which means nothing there',
-        "literal_error": f'its "{where}" is {found!r}',
-        "union_tag_invalid": f'its "{where}" is {found!r}',
-        "model_type": f'"{where}" is {found!r}, not an object' if where else f"it is {found!r}, not an object",
-        "model_attributes_type": f"it is {found!r}, not an object",
-    }
-    return said.get(detail["type"], f'"{where}": {message}' if where else message)
+def _span(seconds: float) -> str:
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size and round(seconds) % size == 0:
+            return f"{round(seconds) // size} {unit}"
+    return f"{seconds:.0f} s"
 
 
-def _either(decisions: Sequence[str]) -> str:
-    return " or ".join(f'{{"type": "{decision}"}}' for decision in decisions)
+@dataclass(frozen=True)
+class _Record:
+    """What is on record about the question of one task. All of it blocks."""
+
+    saver: HoldfastSaver
+    thread_id: str
+    interrupt_id: str
+    brought: bool
+    """Whether the run was given an answer to this question."""
+    run_id: str | None
+    anywhere: bool
+    """Whether the run was sent to an older checkpoint on purpose."""
+
+    @classmethod
+    def of_run(cls, config: RunnableConfig) -> "_Record | None":
+        saver, configurable = saver_of(config), config["configurable"]
+        if not isinstance(saver, HoldfastSaver):
+            return None
+        # A task's first pause is named after its place, so it can be known before it is made.
+        id_ = Interrupt.from_ns(None, configurable["checkpoint_ns"]).id
+        run_id = run_of(config)
+        return cls(
+            saver,
+            str(configurable["thread_id"]),
+            id_,
+            id_ in (configurable.get("__pregel_resume_map") or {}),
+            run_id if isinstance(run_id, str) else None,
+            bool(config.get("metadata", {}).get("checkpoint_id")),
+        )
+
+    def look(self) -> Answered | None:
+        return self.saver.interrupts.recorded(self.thread_id, self.interrupt_id)
+
+    def take(self, answer: dict[str, Any]) -> Answered:
+        """
+        Raises:
+            AnsweredBefore: it is not this answer that is on record now.
+        """
+        place = (self.thread_id, self.interrupt_id)
+        try:
+            found = self.saver.interrupts.settle(*place, answer, run_id=self.run_id, anywhere=self.anywhere)
+        except NotAnswered as closed:
+            raise AnsweredBefore(closed) from closed
+        if digest_of(found.answer) != digest_of(answer):
+            first = found.told()
+            raise AnsweredBefore(first) from first
+        return found
+
+    def reopen(self, found: Answered) -> bool:
+        return self.saver.interrupts.reopen(found)

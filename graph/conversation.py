@@ -7,34 +7,29 @@ by step. Every method has an asynchronous twin, `asend` for `send`; what is deci
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, contextmanager, nullcontext
-from typing import Any, Final, TypeAlias
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, nullcontext
+from typing import Any, Final, Literal
 
 from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.errors import UnknownInterruptError
 from langgraph.types import Command, StateSnapshot, StreamMode
 
 from checkpoints import HoldfastSaver
 from graph.agent import Agent
-from graph.approval import BadAnswer
-from graph.turns import Event, Paused, Pending, Reply, Turn, messages_of, pending_of, reply, unfinished
+from graph.answering import NOTHING, Answering, Choice, NothingWaits, told_apart
+from graph.turns import Event, Paused, Pending, Reply, Turn, messages_of, pending_of, unfinished
 
 Said = str | list[str | dict[str, Any]] | HumanMessage
 """What a user says: a text, content blocks, or a whole message."""
+
+Verdict = Literal["run_again", "happened", "skip"]
+"""What a person says about a call that is in doubt."""
 
 # The lease of a thread that somebody else is writing to: seconds to wait before `ThreadBusy`.
 WAIT = 30.0
 
 _MODES: Final[list[StreamMode]] = ["messages", "updates"]  # what `events` reads
-
-Given: TypeAlias = tuple[str | None, Mapping[str, Any], str | None]
-"""An answer: to which pause, what, and by whom."""
-
-
-class NothingWaits(LookupError):
-    """No call waits under this id (any more), or it does not say which of several is meant."""
 
 
 class Conversation:
@@ -57,6 +52,7 @@ class Conversation:
         self.thread_id = thread_id
         self.user_id = user_id
         self._agent = agent
+        self._answers = Answering(agent, thread_id)
         self._wait = wait
 
     def __repr__(self) -> str:
@@ -67,7 +63,7 @@ class Conversation:
     def send(self, said: Said) -> Reply:
         """Say something, and wait until the turn ends or a call waits for a person.
 
-        Calls that were waiting are closed as not run.
+        What was decided and is not carried out yet comes first; calls that still wait are closed as not run.
         """
         return self._run({"messages": [_message(said)]})
 
@@ -77,24 +73,24 @@ class Conversation:
         return self._stream({"messages": [_message(said)]})
 
     def retry(self) -> Reply:
-        """Go on where a run failed or died.
+        """Go on where a run failed or died, also one that was to carry out a decision.
 
         Raises:
             NothingWaits: the last turn has ended, or waits for a person.
         """
-        self._check_unfinished(self._state())
+        self._check_unfinished(*self._look())
         return self._run(None)
 
     def stream_retry(self) -> Iterator[Event]:
         """As `retry`, but tell what happens while it does."""
-        self._check_unfinished(self._state())
+        self._check_unfinished(*self._look())
         yield from self._stream(None)
 
     # --- deciding
 
     def pending(self) -> list[Pending]:
         """The calls that wait for a person."""
-        return pending_of(self._state())
+        return pending_of(*self._look())
 
     def approve(self, interrupt_id: str | None = None, *, by: str | None = None) -> Reply:
         """Let a call run as it is.
@@ -104,7 +100,8 @@ class Conversation:
             by: who decides; on the record with the call's answer.
 
         Raises:
-            NothingWaits: no call waits under this id, or several wait and none is named.
+            NothingWaits: no call waits under this id, or several wait and none is named. Of one that was answered it
+                says by whom, and when.
             BadAnswer: this decision is not open for the tool. The call still waits.
         """
         return self._answer(interrupt_id, {"type": "approve"}, by)
@@ -121,10 +118,32 @@ class Conversation:
         """Answer in place of a tool, which is not run. As `approve`."""
         return self._answer(interrupt_id, {"type": "respond", "message": message}, by)
 
+    def settle(
+        self,
+        verdict: Verdict,
+        interrupt_id: str | None = None,
+        *,
+        result: str | None = None,
+        by: str | None = None,
+    ) -> Reply:
+        """Say what is to become of a call of which nobody knows whether it took effect (a `pending` of kind "doubt").
+
+        Args:
+            verdict: "run_again": it did not happen, or the service knows the call by its key. "happened": it took
+                effect, and `result` is what came of it. "skip": it is not to be run, whatever happened.
+            interrupt_id: which; may be left out if only one waits.
+            result: what the model reads as the result.
+            by: who decides.
+
+        Raises:
+            NothingWaits, BadAnswer: as `approve`.
+        """
+        return self._answer(interrupt_id, {"type": verdict, "result": result}, by)
+
     def stream_answer(
         self, answer: Mapping[str, Any], interrupt_id: str | None = None, *, by: str | None = None
     ) -> Iterator[Event]:
-        """Any of the four, told while it happens.
+        """Any of these, told while it happens.
 
         Args:
             answer: in the form of `graph.approval`; an edit may leave the tool's name out.
@@ -149,19 +168,19 @@ class Conversation:
 
     async def aretry(self) -> Reply:
         """`retry`, without blocking the event loop."""
-        self._check_unfinished(await self._astate())
+        self._check_unfinished(*await self._alook())
         return await self._arun(None)
 
     async def astream_retry(self) -> AsyncGenerator[Event, None]:
         """`stream_retry`, without blocking the event loop."""
-        self._check_unfinished(await self._astate())
+        self._check_unfinished(*await self._alook())
         async with aclosing(self._astream(None)) as seen:
             async for event in seen:
                 yield event
 
     async def apending(self) -> list[Pending]:
         """`pending`, without blocking the event loop."""
-        return pending_of(await self._astate())
+        return pending_of(*await self._alook())
 
     async def aapprove(self, interrupt_id: str | None = None, *, by: str | None = None) -> Reply:
         """`approve`, without blocking the event loop."""
@@ -180,6 +199,17 @@ class Conversation:
     async def arespond(self, message: str, interrupt_id: str | None = None, *, by: str | None = None) -> Reply:
         """`respond`, without blocking the event loop."""
         return await self._aanswer(interrupt_id, {"type": "respond", "message": message}, by)
+
+    async def asettle(
+        self,
+        verdict: Verdict,
+        interrupt_id: str | None = None,
+        *,
+        result: str | None = None,
+        by: str | None = None,
+    ) -> Reply:
+        """`settle`, without blocking the event loop."""
+        return await self._aanswer(interrupt_id, {"type": verdict, "result": result}, by)
 
     def astream_answer(
         self, answer: Mapping[str, Any], interrupt_id: str | None = None, *, by: str | None = None
@@ -206,23 +236,8 @@ class Conversation:
         saver = self._agent.checkpointer
         return saver.alease(self.thread_id, wait=self._wait) if isinstance(saver, HoldfastSaver) else nullcontext()
 
-    def _resume(self, state: StateSnapshot, given: Given) -> Any:
-        interrupt_id, answer, by = given
-        if not isinstance(answer, Mapping):
-            raise BadAnswer(f'An answer is a dict with a "type", such as {{"type": "approve"}}; found {answer!r}.')
-        waiting = {pending.interrupt_id: pending for pending in pending_of(state)}
-        if interrupt_id is None and len(waiting) == 1:
-            [interrupt_id] = waiting
-        if interrupt_id not in waiting:
-            raise _nothing_waits(interrupt_id, list(waiting.values()))
-        if answer.get("type") == "edit" and isinstance(answer.get("edited_action"), Mapping):
-            action = {"name": waiting[interrupt_id].name, **answer["edited_action"]}
-            answer = {**answer, "edited_action": action}
-        answer = {key: value for key, value in {"by": by, **answer}.items() if value is not None}
-        return Command(resume={interrupt_id: answer})
-
-    def _check_unfinished(self, state: StateSnapshot) -> None:
-        if not unfinished(state):
+    def _check_unfinished(self, state: StateSnapshot, answered: Collection[str]) -> None:
+        if not unfinished(state, answered):
             why = "a call waits for a person" if state.interrupts else "the last turn has ended"
             raise NothingWaits(f"There is nothing to retry in thread {self.thread_id!r}: {why}.")
 
@@ -234,70 +249,112 @@ class Conversation:
     async def _astate(self) -> StateSnapshot:
         return await self._agent.aget_state(self._config)
 
+    def _look(self) -> tuple[StateSnapshot, frozenset[str]]:
+        """The thread's state, and the pauses in it whose answers are on record."""
+        state = self._state()
+        return state, self._answers.open() if state.interrupts else NOTHING
+
+    async def _alook(self) -> tuple[StateSnapshot, frozenset[str]]:
+        state = await self._astate()
+        return state, await self._aopen() if state.interrupts else NOTHING
+
+    async def _aopen(self) -> frozenset[str]:
+        return await self._answers.off(self._answers.open)
+
     def _run(self, what: Any) -> Reply:
         with self._lease():
+            if what is not None and self._answers.open():
+                self._go(None)  # what was decided is not dropped for what is said now
             return self._go(what)
 
     async def _arun(self, what: Any) -> Reply:
         async with self._alease():
+            if what is not None and await self._aopen():
+                await self._ago(None)
             return await self._ago(what)
 
     def _answer(self, interrupt_id: str | None, answer: dict[str, Any], by: str | None) -> Reply:
-        # Inside of the lease: what waited before it may have been answered meanwhile.
-        with self._lease(), _told_apart():
-            return self._go(self._resume(self._state(), (interrupt_id, answer, by)))
+        what = self._answers.give(self._state(), (interrupt_id, answer, by))
+        with self._lease(), told_apart():
+            return self._go(what)
 
     async def _aanswer(self, interrupt_id: str | None, answer: dict[str, Any], by: str | None) -> Reply:
+        what = await self._answers.off(self._answers.give, await self._astate(), (interrupt_id, answer, by))
         async with self._alease():
-            with _told_apart():
-                return await self._ago(self._resume(await self._astate(), (interrupt_id, answer, by)))
+            with told_apart():
+                return await self._ago(what)
 
     def _go(self, what: Any) -> Reply:
+        """Run what there is to run, or with `None` what is left to do, if something is: somebody else may have done it
+        while one waited for the lease."""
         turn = Turn()
+        if what is None:
+            turn.state, turn.answered = self._look()
         while turn.goes_on():
             self._agent.invoke(what, self._config, durability="sync")
-            turn.state, what = self._state(), None
-        return reply(turn.end)
+            (turn.state, turn.answered), what = self._look(), None
+        return turn.reply
 
     async def _ago(self, what: Any) -> Reply:
         turn = Turn()
+        if what is None:
+            turn.state, turn.answered = await self._alook()
         while turn.goes_on():
             await self._agent.ainvoke(what, self._config, durability="sync")
-            turn.state, what = await self._astate(), None
-        return reply(turn.end)
+            (turn.state, turn.answered), what = await self._alook(), None
+        return turn.reply
 
-    def _stream(self, what: Any, answer: Given | None = None) -> Iterator[Event]:
-        turn = Turn()
-        with self._lease(), _told_apart():
+    def _stream(self, what: Any, choice: Choice | None = None) -> Iterator[Event]:
+        if choice is not None:
+            what = self._answers.give(self._state(), choice)
+        with self._lease(), told_apart():
+            if choice is None and what is not None and self._answers.open():
+                yield from self._events(None, Turn())
+            turn = Turn()
+            yield from self._events(what, turn)
+            yield from map(Paused, turn.reply.pending)
+
+    def _events(self, what: Any, turn: Turn) -> Iterator[Event]:
+        if what is None or isinstance(what, Command):
+            state, answered = self._look()
+            turn.resumes(state)
             if what is None:
-                what = self._from(self._state(), answer, turn)
-            while turn.goes_on():
-                for mode, chunk in self._agent.stream(what, self._config, stream_mode=_MODES, durability="sync"):
-                    yield from turn.events(mode, chunk)
-                turn.state, what = self._state(), None
-            yield from map(Paused, pending_of(turn.end))
+                turn.state, turn.answered = state, answered
+        while turn.goes_on():
+            for mode, chunk in self._agent.stream(what, self._config, stream_mode=_MODES, durability="sync"):
+                yield from turn.events(mode, chunk)
+            (turn.state, turn.answered), what = self._look(), None
 
-    async def _astream(self, what: Any, answer: Given | None = None) -> AsyncGenerator[Event, None]:
-        turn = Turn()
+    async def _astream(self, what: Any, choice: Choice | None = None) -> AsyncGenerator[Event, None]:
+        if choice is not None:
+            what = await self._answers.off(self._answers.give, await self._astate(), choice)
         async with self._alease():
-            with _told_apart():
-                if what is None:
-                    what = self._from(await self._astate(), answer, turn)
-                while turn.goes_on():
-                    run: Any = self._agent.astream(what, self._config, stream_mode=_MODES, durability="sync")
-                    # Closed here and not by the collector, which would let the run go on when the lease has ended.
-                    async with aclosing(run) as chunks:
-                        async for mode, chunk in chunks:
-                            for event in turn.events(mode, chunk):
-                                yield event
-                    turn.state, what = await self._astate(), None
-            for pending in pending_of(turn.end):
+            with told_apart():
+                turn = Turn()
+                runs = [(what, turn)]
+                if choice is None and what is not None and await self._aopen():
+                    runs.insert(0, (None, Turn()))
+                for run in runs:
+                    async with aclosing(self._aevents(*run)) as seen:
+                        async for event in seen:
+                            yield event
+            for pending in turn.reply.pending:
                 yield Paused(pending)
 
-    def _from(self, state: StateSnapshot, answer: Given | None, turn: Turn) -> Any:
-        """What to run to go on from a state: with an answer, or with what was left undone."""
-        turn.resumes(state)
-        return None if answer is None else self._resume(state, answer)
+    async def _aevents(self, what: Any, turn: Turn) -> AsyncGenerator[Event, None]:
+        if what is None or isinstance(what, Command):
+            state, answered = await self._alook()
+            turn.resumes(state)
+            if what is None:
+                turn.state, turn.answered = state, answered
+        while turn.goes_on():
+            run: Any = self._agent.astream(what, self._config, stream_mode=_MODES, durability="sync")
+            # Closed here and not by the collector, which would let the run go on when the lease has ended.
+            async with aclosing(run) as chunks:
+                async for mode, chunk in chunks:
+                    for event in turn.events(mode, chunk):
+                        yield event
+            (turn.state, turn.answered), what = await self._alook(), None
 
 
 def _message(said: Said) -> HumanMessage:
@@ -305,19 +362,3 @@ def _message(said: Said) -> HumanMessage:
         return said
     # With an id from the start: if the same message is sent again, it is not said twice.
     return HumanMessage(content=said, id=str(uuid.uuid4()))
-
-
-@contextmanager
-def _told_apart() -> Iterator[None]:
-    try:
-        yield
-    except UnknownInterruptError as error:
-        raise NothingWaits(f"This was answered or closed a moment ago ({error}).") from error
-
-
-def _nothing_waits(interrupt_id: str | None, waiting: list[Pending]) -> NothingWaits:
-    choices = ", ".join(f"{pending.interrupt_id} ({pending.description})" for pending in waiting)
-    now = f"What waits now: {choices}." if waiting else "Nothing waits now."
-    if interrupt_id is None:
-        return NothingWaits(f"Which call is meant? {now}" if waiting else now)
-    return NothingWaits(f"No call waits under {interrupt_id!r}: it was answered or closed already, or never was. {now}")

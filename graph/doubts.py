@@ -20,8 +20,9 @@ from pydantic import Discriminator, Field
 from typing_extensions import TypedDict
 
 from checkpoints import HoldfastSaver, apart, running_saver
-from checkpoints.judging import Effect, Ended, InDoubt
-from graph.approval import Given, Person, ask_about
+from checkpoints.judging import Effect, Ended, Entry, InDoubt
+from graph.answers import Person
+from graph.approval import Given, Question, aask, ask
 from graph.calls import calls_of
 from graph.outcomes import (
     APPROVAL,
@@ -81,6 +82,7 @@ class Skip(Person):
 
 
 VERDICTS: Final = ("run_again", "happened", "skip")
+VERDICT: Final = Annotated[RunAgain | Happened | Skip, Discriminator("type")]
 
 
 def open_doubts(messages: Sequence[AnyMessage]) -> list[DoubtTask]:
@@ -110,6 +112,21 @@ def doubts_among(message: AIMessage, answers: Sequence[ToolMessage]) -> list[Dou
     return tasks
 
 
+def as_approved(saver: HoldfastSaver, ready: Ready, entry: Entry) -> Ready:
+    """A call as it was run: with the arguments that a person gave it, and their approval."""
+    found = None if entry.interrupt_id is None else saver.interrupts.recorded(entry.thread_id, entry.interrupt_id)
+    if found is None or not isinstance(found.answer, Mapping):
+        return ready
+    at = datetime.fromtimestamp(found.at, UTC).isoformat(timespec="seconds")
+    approval = {"decision": found.answer.get("type"), "by": found.by, "at": at}
+    match found.answer:
+        case {"type": "edit", "edited_action": {"args": args}}:
+            return replace(ready, call=ToolCall(**{**ready.call, "args": args}), approval={**approval, "args": args})
+        case {"type": "approve"}:
+            return replace(ready, approval=approval)
+    return ready  # it ran again because a person had decided so
+
+
 def doubt_node(tools: Mapping[str, BaseTool], clock: Callable[[], datetime]) -> Runnable[DoubtTask, Update]:
     """Ask a person about a call that is in doubt, and do what they say."""
 
@@ -118,7 +135,7 @@ def doubt_node(tools: Mapping[str, BaseTool], clock: Callable[[], datetime]) -> 
         found = case.look()
         if not isinstance(found, InDoubt):
             return found
-        decided = case.decided(found, case.ask(found))
+        decided = case.decided(found, ask(case.question(found)))
         return decided.run() if isinstance(decided, Performance) else decided
 
     async def astep(task: DoubtTask, config: RunnableConfig) -> Update:
@@ -126,7 +143,7 @@ def doubt_node(tools: Mapping[str, BaseTool], clock: Callable[[], datetime]) -> 
         found = await apart(case.look)
         if not isinstance(found, InDoubt):
             return found
-        decided = await case.saver.offload(case.decided, found, case.ask(found))
+        decided = await case.saver.offload(case.decided, found, await aask(case.question(found)))
         return await decided.arun(case.saver.offload) if isinstance(decided, Performance) else decided
 
     return RunnableLambda(step, astep, name="doubt")
@@ -161,14 +178,14 @@ class _Case:
         return answer_id(self.effect)
 
     @property
-    def _question(self) -> str:
+    def _asked(self) -> str:
         """The id of the question that this task asks."""
         return Interrupt.from_ns(None, self.config["configurable"]["checkpoint_ns"]).id
 
     def look(self, give_up: Event | None = None) -> InDoubt | Update:
         """What is known by now: if it has ended after all, its answer, and nobody is asked."""
         match self.saver.effects.outcome(self.effect, give_up):
-            case InDoubt(entry=entry) if entry.interrupt_id == self._question:
+            case InDoubt(entry=entry) if entry.interrupt_id == self._asked:
                 return self._still_open()  # it was decided under this question, and is in doubt once more
             case InDoubt() as doubt:
                 return doubt
@@ -177,13 +194,8 @@ class _Case:
         text = f"Nothing is on record of this call of {self.ready.call['name']}. Look before making it again."
         return update_of(error_message(self.ready.call, text), self.id)
 
-    def ask(self, doubt: InDoubt) -> Given:
-        """Pause until a person has decided.
-
-        Raises:
-            GraphInterrupt: nobody has yet.
-            BadAnswer: the answer does not fit; it still waits.
-        """
+    def question(self, doubt: InDoubt) -> Question:
+        """What a person is asked."""
         result = answer_in(doubt.value, self.ready.call)
         plain = f"{self.ready.call['name']}({', '.join(f'{k}={v!r}' for k, v in self.ready.call['args'].items())})"
         shown = EffectInDoubt(
@@ -196,7 +208,7 @@ class _Case:
             since=datetime.fromtimestamp(doubt.entry.started_at, UTC).isoformat(timespec="seconds"),
             result=None if result is None else result.text,
         )
-        return ask_about(shown, Annotated[RunAgain | Happened | Skip, Discriminator("type")], VERDICTS)
+        return Question(shown, VERDICT, shown["name"], VERDICTS)
 
     def decided(self, doubt: InDoubt, given: Given) -> Update | Performance:
         """What a person's decision comes to: the answer to the call, or one more run of it."""

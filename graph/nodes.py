@@ -1,6 +1,7 @@
 """The model's step and one tool call's step. What is decided is written once; only the I/O has an async twin."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -11,7 +12,22 @@ from langchain_core.tools import BaseTool
 from langgraph.types import Send
 from typing_extensions import TypedDict
 
-from graph.approval import Answer, Approve, Edit, Policy, Reject, Respond, approval_policy, ask
+from graph.approval import (
+    NOBODY,
+    Answer,
+    Approve,
+    Edit,
+    Given,
+    Policy,
+    Question,
+    Reject,
+    Respond,
+    ToolStep,
+    aask,
+    approval_policy,
+    approval_question,
+    ask,
+)
 from graph.arguments import arguments_problem
 from graph.calls import Call, unanswered_before, unsettled, with_unique_ids
 from graph.doubts import open_doubts
@@ -86,24 +102,41 @@ def _written(message: AIMessage) -> Update:
 # --- one tool call ---
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A call that a person is to be asked about."""
+
+    tool: BaseTool
+    policy: Policy
+    call: ToolCall
+
+    @property
+    def question(self) -> Question:
+        return approval_question(self.tool, self.policy, self.call)
+
+
 def tool_node(tools: Mapping[str, BaseTool], clock: Callable[[], datetime]) -> Runnable[ToolTask, Update]:
     """Answer one call: check it, ask a person if the tool wants that, run it. Ends in an answer or a pause."""
 
     def step(task: ToolTask, config: RunnableConfig) -> Update:
-        ready = prepare(task["call"], tools, clock)
+        ready = _prepare(task["call"], tools)
+        if isinstance(ready, _Asked):
+            ready = _decide(ready, ask(ready.question), clock)
         return update_of(ready) if isinstance(ready, ToolMessage) else perform(ready, task["message_id"], config)
 
     async def astep(task: ToolTask, config: RunnableConfig) -> Update:
-        ready = prepare(task["call"], tools, clock)
+        ready = _prepare(task["call"], tools)
+        if isinstance(ready, _Asked):
+            ready = _decide(ready, await aask(ready.question), clock)
         if isinstance(ready, ToolMessage):
             return update_of(ready)
         return await aperform(ready, task["message_id"], config)
 
-    return RunnableLambda(step, astep, name="tool")
+    return ToolStep(tools, step, astep)
 
 
-def prepare(call: Call, tools: Mapping[str, BaseTool], clock: Callable[[], datetime]) -> Ready | ToolMessage:
-    """The call as it may run, or the answer to one that may not."""
+def _prepare(call: Call, tools: Mapping[str, BaseTool]) -> Ready | _Asked | ToolMessage:
+    """The call as it may run, or as a person is to be asked about it, or the answer to one that may not run."""
     if call["type"] == "invalid_tool_call":
         reason = f" ({call['error'].strip()})" if call["error"] else ""
         return error_message(call, f"Not run: the arguments are not valid JSON{reason}. Write the call again.")
@@ -115,12 +148,12 @@ def prepare(call: Call, tools: Mapping[str, BaseTool], clock: Callable[[], datet
     if problem := arguments_problem(tool, call["args"]):
         return error_message(call, f"Not run: the arguments do not fit {tool.name}: {problem}.")
     policy = approval_policy(tool)
-    return Ready(tool, call) if policy is None else _decide(tool, policy, call, clock)
+    return Ready(tool, call) if policy is None else _Asked(tool, policy, call)
 
 
-def _decide(tool: BaseTool, policy: Policy, call: ToolCall, clock: Callable[[], datetime]) -> Ready | ToolMessage:
-    given = ask(tool, policy, call)
-    answer = given.answer
+def _decide(asked: _Asked, given: Given, clock: Callable[[], datetime]) -> Ready | ToolMessage:
+    tool, call = asked.tool, asked.call
+    answer: Answer = given.answer
     approval = _record(answer, clock)
     match answer:
         case Approve():
@@ -128,6 +161,9 @@ def _decide(tool: BaseTool, policy: Policy, call: ToolCall, clock: Callable[[], 
         case Edit():
             args = answer.edited_action.args
             return Ready(tool, ToolCall(**{**call, "args": args}), {**approval, "args": args}, given)
+        case Reject(by=by) if by == NOBODY:
+            text = f"Not run: {answer.message}. Do not make this call again unless the user asks for it."
+            return error_message(call, text, {**approval, "decision": "expired", "by": None})
         case Reject():
             reason = f"The reason given: {answer.message}" if answer.message else "No reason was given."
             text = f"Not run: a person refused this call. {reason} Do not make it again unless the user asks for it."

@@ -21,10 +21,11 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command, Interrupt, Send
 
 from checkpoints import HoldfastSaver, apart
+from checkpoints.effects import effect_key
 from checkpoints.judging import Ended, InDoubt
 from graph.approval import approval_policy
 from graph.calls import Asked, Call, answered, read, settled, unsettled
-from graph.doubts import DoubtTask, doubts_among
+from graph.doubts import DoubtTask, as_approved, doubts_among
 from graph.once import running_of
 from graph.outcomes import Ready, Update, answer_in, doubt_message, error_message
 from graph.performing import answer_id, effect_of
@@ -127,6 +128,9 @@ def _consult(
             if key in found.results or tool is None or not running_of(tool).once or call["type"] != "tool_call":
                 continue
             ready = Ready(tool, call)
+            entry = saver.effects.entry(str(config["configurable"]["thread_id"]), effect_key(*key))
+            if entry is not None:
+                ready = as_approved(saver, ready, entry)
             effect = effect_of(ready, key[0], config)
             match saver.effects.outcome(effect, give_up):
                 case Ended(value=value) if (answer := answer_in(value, call)) is not None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
-from langgraph.types import Interrupt, StateSnapshot
+from langgraph.types import StateSnapshot
 
 
 @dataclass(frozen=True)
 class Pending:
-    """A call that waits for a person."""
+    """A call that waits for a person: for their approval, or, with `kind` "doubt", for what they know about it."""
 
     interrupt_id: str
     tool_call_id: str
@@ -21,6 +21,7 @@ class Pending:
     description: str
     asked_at: str | None
     """ISO 8601, UTC."""
+    kind: Literal["approval", "doubt"] = "approval"
 
 
 @dataclass(frozen=True)
@@ -71,25 +72,60 @@ class Paused:
     pending: Pending
 
 
+_KINDS: Final[Mapping[str, Literal["approval", "doubt"]]] = {"tool_approval": "approval", "effect_in_doubt": "doubt"}
+
 Event: TypeAlias = Token | ToolCalled | ToolAnswered | Paused
 
 
-def pending_of(state: StateSnapshot) -> list[Pending]:
-    """The calls that wait in a state, in the order of the calls."""
-    return [found for pause in state.interrupts if (found := _pending(pause, state.created_at)) is not None]
+def pending_of(state: StateSnapshot, answered: Collection[str] = ()) -> list[Pending]:
+    """The calls that wait in a state, in the order of the calls.
+
+    Args:
+        state: of the thread.
+        answered: the ids of the pauses whose answers are on record, but not carried out yet.
+    """
+    found = [
+        call_that_waits(pause.id, pause.value, state.created_at)
+        for pause in state.interrupts
+        if pause.id not in answered
+    ]
+    return [call for call in found if call is not None]
 
 
-def reply(state: StateSnapshot) -> Reply:
-    """What the last turn of a thread came to."""
+def call_that_waits(interrupt_id: str, value: Any, asked_at: str | None) -> Pending | None:
+    """The call that a pause is about; `None` if it is about something else.
+
+    Args:
+        interrupt_id: of the pause.
+        value: what a person is shown.
+        asked_at: ISO 8601, UTC.
+    """
+    if not isinstance(value, Mapping) or value.get("type") not in _KINDS:
+        return None
+    return Pending(
+        interrupt_id=interrupt_id,
+        tool_call_id=str(value["tool_call_id"]),
+        name=str(value["name"]),
+        args=dict(value["args"]),
+        description=str(value["description"]),
+        asked_at=asked_at,
+        kind=_KINDS[value["type"]],
+    )
+
+
+def reply(state: StateSnapshot, answered: Collection[str] = ()) -> Reply:
+    """What the last turn of a thread came to. `answered`: see `pending_of`."""
     said = messages_of(state)
     asked = max((place for place, message in enumerate(said) if isinstance(message, HumanMessage)), default=-1)
-    return Reply(said[asked + 1 :], pending_of(state))
+    return Reply(said[asked + 1 :], pending_of(state, answered))
 
 
-def unfinished(state: StateSnapshot) -> bool:
-    """Whether something is still to be done that waits for nobody: a run died, or failed, or another one answered."""
+def unfinished(state: StateSnapshot, answered: Collection[str] = ()) -> bool:
+    """Whether something is still to be done that waits for nobody: a run died, or failed, or another one answered, or
+    an answer is not carried out. `answered`: see `pending_of`."""
     # Not `next`, which leaves out a task whose writes are saved: the step is not made yet.
-    return bool(state.tasks) and not state.interrupts
+    asked = {pause.id for pause in state.interrupts}
+    return bool(state.tasks) and (not asked or not asked.isdisjoint(answered))
 
 
 def messages_of(state: StateSnapshot) -> list[AnyMessage]:
@@ -103,7 +139,9 @@ class Turn:
 
     state: StateSnapshot | None = None
     """After the last run; `None` before the first."""
-    _done: str = ""
+    answered: Collection[str] = ()
+    """See `pending_of`."""
+    _mark: object = None
     _told: set[str | None] = field(default_factory=set)
 
     def goes_on(self) -> bool:
@@ -111,8 +149,14 @@ class Turn:
         so a turn goes on while some remain, and while that leads somewhere."""
         if self.state is None:
             return True
-        done, self._done = self._done, str(self.state.config["configurable"].get("checkpoint_id"))
-        return unfinished(self.state) and self._done != done
+        left = frozenset(pause.id for pause in self.state.interrupts)
+        before, self._mark = self._mark, (self.state.config["configurable"].get("checkpoint_id"), left, self.answered)
+        return unfinished(self.state, self.answered) and self._mark != before
+
+    @property
+    def reply(self) -> Reply:
+        """What it came to."""
+        return reply(self.end, self.answered)
 
     @property
     def end(self) -> StateSnapshot:
@@ -151,17 +195,3 @@ def _events(mode: str, chunk: Any) -> Iterator[tuple[Event, str | None]]:
             elif isinstance(message, ToolMessage):
                 answered = ToolAnswered(message.name, message.text, message.status == "error", message.tool_call_id)
                 yield answered, message.id
-
-
-def _pending(pause: Interrupt[Any], asked_at: str | None) -> Pending | None:
-    value = pause.value
-    if not isinstance(value, Mapping) or value.get("type") != "tool_approval":
-        return None
-    return Pending(
-        interrupt_id=pause.id,
-        tool_call_id=str(value["tool_call_id"]),
-        name=str(value["name"]),
-        args=dict(value["args"]),
-        description=str(value["description"]),
-        asked_at=asked_at,
-    )

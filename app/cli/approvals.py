@@ -37,9 +37,7 @@ def _inbox(context: typer.Context, given: Given, *, as_json: bool, by: str | Non
 def list_(
     context: typer.Context,
     thread: Thread = None,
-    limit: Annotated[
-        int, typer.Option("--limit", min=1, max=1_000_000, help="How many conversations at the most.")
-    ] = 100,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="How many calls at the most.")] = 100,
     database: Database = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -129,6 +127,32 @@ def respond(
     """Answer in place of a tool, which is not run."""
     answer = {"type": "respond", "message": message}
     _inbox(context, Given(database, model, shop), as_json=as_json, by=by).answer(id, thread, answer)
+
+
+@app.command("resume", epilog="Example: holdfast approvals resume")
+def resume(
+    context: typer.Context,
+    database: Database = None,
+    model: Model = None,
+    shop: Shop = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Carry out what was decided and is not carried out, because a process died in between."""
+    _inbox(context, Given(database, model, shop), as_json=as_json).resume()
+
+
+@app.command("expire", epilog="Example, every minute: holdfast approvals expire")
+def expire(
+    context: typer.Context,
+    database: Database = None,
+    model: Model = None,
+    shop: Shop = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Close what nobody has decided about in time: it is not run, and the agent goes on."""
+    _inbox(context, Given(database, model, shop), as_json=as_json).expire()
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import typer
 
-from app.cli.failing import Interrupted, Mistake
+from app.cli.failing import BROKEN, Interrupted, Mistake, explain
 from app.cli.options import Given, config_of, decider, opened
 from app.cli.screen import Screen, Silence, facts, notice
+from app.cli.texts import one_line
 from app.cli.thread import CurrentThread, user_of
 from app.settings import Settings
-from checkpoints import DamagedThread, HoldfastSaver
-from graph import NothingWaits, Pending
+from checkpoints import AlreadyAnswered, HoldfastSaver
+from graph import Conversation, NothingWaits, Pending
 from graph.agent import Agent
-from graph.turns import messages_of, pending_of, reply
+from graph.turns import call_that_waits, messages_of, reply
 
-# How many paused threads are searched for a call when no thread is named.
+# Among how many calls one is searched for when no thread is named.
 _SEARCHED = 10_000
 
 # How much of the conversation is shown with a call.
@@ -47,8 +49,8 @@ class Inbox:
 
     def list(self, thread_id: str | None, limit: int) -> None:
         """Print what waits."""
-        with opened(self._to_look()) as (saver, agent):
-            found = _all(saver, agent, thread_id, limit)
+        with opened(self._to_look()) as (saver, _):
+            found = _all(saver, thread_id, limit)
         if self._as_json:
             return _print([_facts(waiting) for waiting in found])
         for waiting in found:
@@ -60,7 +62,7 @@ class Inbox:
     def show(self, id: str | None, thread_id: str | None) -> None:
         """Print one call, with what was said before it."""
         with opened(self._to_look()) as (saver, agent):
-            waiting = _one(saver, agent, id, thread_id)
+            waiting = _one(saver, id, thread_id)
             said = messages_of(agent.get_state(config_of(waiting.thread_id)))
         if self._as_json:
             return _print(_facts(waiting) | {"said": [{"type": m.type, "text": m.text} for m in said[-_SHOWN:]]})
@@ -75,7 +77,7 @@ class Inbox:
     def answer(self, id: str | None, thread_id: str | None, answer: dict[str, Any]) -> None:
         """Decide about a call, and print what the agent says then."""
         with opened(self._settings) as (saver, agent):
-            waiting = _one(saver, agent, id, thread_id)
+            waiting = _one(saver, id, thread_id)
             thread = CurrentThread(
                 agent, waiting.thread_id, waiting.user, decider(self._by), self._given, self._settings
             )
@@ -93,6 +95,44 @@ class Inbox:
             notice(f"Waits for a person: {pending.description}? To approve: {thread.decide_elsewhere(pending)}")
         return None
 
+    def resume(self) -> None:
+        """Carry out what was decided and is not carried out, because whoever was to do it died."""
+        with opened(self._settings) as (saver, agent):
+            self._carry_out(saver, agent, "Nothing is left to be carried out.")
+
+    def expire(self) -> None:
+        """Close what nobody has decided about in time, and let the agent go on."""
+        with opened(self._settings) as (saver, agent):
+            saver.interrupts.expire()
+            self._carry_out(saver, agent, "Nothing has expired.")
+
+    def _carry_out(self, saver: HoldfastSaver, agent: Agent, nothing: str) -> None:
+        done: list[dict[str, Any]] = []
+        failed = False
+        threads = list(dict.fromkeys(found.thread_id for found in saver.interrupts.todo(_SEARCHED)))
+        for thread_id in threads:
+            try:
+                came_to = Conversation(agent, thread_id, user_of(agent.get_state(config_of(thread_id)))).retry()
+            except Exception as error:
+                # One thread that cannot go on does not keep the others from it.
+                failure = explain(error)
+                if not failure.known:
+                    raise
+                notice(f"Thread {thread_id}: {failure.line}")
+                failed = True
+                continue
+            left = [facts(pending, thread_id) for pending in came_to.pending]
+            done.append({"thread_id": thread_id, "text": came_to.text, "waiting": left})
+            if not self._as_json:
+                waits = f" ({len(left)} more calls wait)" if left else ""
+                self._screen.line(f"thread {thread_id}: {one_line(came_to.text)}{waits}")
+        if self._as_json:
+            _print(done)
+        elif not threads:
+            self._screen.line(nothing)
+        if failed:
+            raise typer.Exit(BROKEN)
+
     def _to_look(self) -> Settings:
         # Looking needs no model, so no key either.
         return self._settings.model_copy(update={"model": "offline"})
@@ -104,34 +144,27 @@ class Inbox:
         self._screen.line(f"  id {waiting.pending.interrupt_id}, thread {waiting.thread_id}{user}{asked}")
 
 
-def _all(saver: HoldfastSaver, agent: Agent, thread_id: str | None, limit: int) -> list[Waiting]:
-    if thread_id is not None:
-        if saver.get_tuple(config_of(thread_id)) is None:
-            raise Mistake(f"There is no thread {thread_id!r} in this database.")
-        return _in(agent, thread_id)
+def _all(saver: HoldfastSaver, thread_id: str | None, limit: int) -> list[Waiting]:
+    if thread_id is not None and not saver.heads(thread_id=thread_id):
+        raise Mistake(f"There is no thread {thread_id!r} in this database.")
     found: list[Waiting] = []
-    for paused in saver.paused(limit):
-        try:
-            found += _in(agent, paused)
-        except DamagedThread as error:
-            # One thread that cannot be read does not hide the others.
-            notice(str(error))
+    for asked in saver.interrupts.waiting(limit, thread_id):
+        if asked.problem is not None:
+            # One call that cannot be read does not hide the others.
+            notice(str(asked.problem))
+        at = datetime.fromtimestamp(asked.asked_at, UTC).isoformat()
+        if (call := call_that_waits(asked.interrupt_id, asked.value, at)) is not None:
+            found.append(Waiting(asked.thread_id, asked.user_id, call))
     return found
 
 
-def _in(agent: Agent, thread_id: str) -> list[Waiting]:
-    state = agent.get_state(config_of(thread_id))
-    user = user_of(state)
-    return [Waiting(thread_id, user, pending) for pending in pending_of(state)]
-
-
-def _one(saver: HoldfastSaver, agent: Agent, id: str | None, thread_id: str | None) -> Waiting:
+def _one(saver: HoldfastSaver, id: str | None, thread_id: str | None) -> Waiting:
     """The call that is meant.
 
     Raises:
         NothingWaits: there is none, or more than one.
     """
-    every = _all(saver, agent, thread_id, _SEARCHED)
+    every = _all(saver, thread_id, _SEARCHED)
     found = [waiting for waiting in every if waiting.pending.interrupt_id.startswith(id or "")]
     if len(found) == 1:
         return found[0]
@@ -142,9 +175,19 @@ def _one(saver: HoldfastSaver, agent: Agent, id: str | None, thread_id: str | No
     now = f"What waits: {choices}." if every else "Nothing waits now."
     if found:
         raise NothingWaits(f"Which call is meant? Give more of its id, or --thread. {now}")
+    if id and (first := _first(saver, id, thread_id)):
+        raise NothingWaits(f"{first} {now}")
     raise NothingWaits(
         f"No call waits under {id!r}: it was answered or closed already, or never was. {now}" if id else now
     )
+
+
+def _first(saver: HoldfastSaver, id: str, thread_id: str | None) -> AlreadyAnswered | None:
+    """Who has answered a call already, and when."""
+    found = saver.interrupts.answered(id, thread_id)
+    if found is None or found.expired:
+        return None
+    return found.told()
 
 
 def _facts(waiting: Waiting) -> dict[str, Any]:

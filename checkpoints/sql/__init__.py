@@ -1,6 +1,7 @@
 """SQL as named, commented blocks, one file a subject: `-- name: load_rows`, then the statement.
 
-Parameters are named, `:thread_id`. `{now}` stands for the database's own clock in epoch seconds.
+Parameters are named, `:thread_id`. `{now}` stands for the database's own clock in epoch seconds, `{writes}` for
+LangGraph's table of what tasks wrote, and `{over}` for the condition that a question, `i`, waits no more.
 """
 
 from __future__ import annotations
@@ -12,8 +13,20 @@ from typing import NamedTuple
 
 _BLOCK = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 
-_SHARED = ("shared.sql", "retention.sql", "effects.sql")
-_OF_EACH = ("statements.sql", "retention.sql", "in_and_out.sql")
+_SHARED = ("shared.sql", "retention.sql", "interrupts.sql", "effects.sql")
+_OF_EACH = ("statements.sql", "retention.sql", "in_and_out.sql", "interrupts.sql")
+
+_WRITES = {"sqlite": "writes", "postgres": "checkpoint_writes"}
+
+# The thread has gone on, or the task has ended: what a task ends with stands at places from 0 up.
+_OVER = """EXISTS (
+    SELECT 1 FROM checkpoints AS newer
+    WHERE newer.thread_id = i.thread_id AND newer.checkpoint_ns = '' AND newer.checkpoint_id > i.checkpoint_id
+  ) OR EXISTS (
+    SELECT 1 FROM {writes} AS ended
+    WHERE ended.thread_id = i.thread_id AND ended.checkpoint_ns = i.checkpoint_ns
+      AND ended.checkpoint_id = i.checkpoint_id AND ended.task_id = i.task_id AND ended.idx >= 0
+  )"""
 
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 
@@ -38,7 +51,9 @@ class Statements:
                 if name in self._by_name:
                     raise ValueError(f"{path}: the name {name} is taken")
                 bare = _COMMENT.sub("", text).strip().removesuffix(";")
-                self._by_name[name] = Statement(name, bare.replace("{now}", now))
+                for short, long in (("{over}", _OVER), ("{writes}", _WRITES[dialect]), ("{now}", now)):
+                    bare = bare.replace(short, long)
+                self._by_name[name] = Statement(name, bare)
 
     def __getitem__(self, name: str) -> Statement:
         return self._by_name[name]

@@ -8,18 +8,20 @@ from __future__ import annotations
 import os
 import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
+from pathlib import Path
 from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import tool
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.graph import MessagesState
 from langgraph.types import Command, interrupt
 
-from checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer
+from checkpoints import AlreadyAnswered, HoldfastSaver, ThreadConflict, open_checkpointer
 from tests.contract.kit import checkpoint, echo_graph, one_node, put, texts, thread
 from tests.forked import PATIENCE, context
 
@@ -73,16 +75,25 @@ def die() -> None:
 
 
 class DieBeforeCommit:
-    """To be called before each statement: dies before commit number `commit`, counted from 0."""
+    """To be called before each statement: dies before commit number `commit`, counted from 0.
 
-    def __init__(self, commit: int) -> None:
+    Args:
+        commit: which.
+        reads: statements that only read. Of a transaction without others the commit does not count.
+    """
+
+    def __init__(self, commit: int, reads: Collection[str] = ()) -> None:
         self._left = commit
+        self._reads = {"begin", "commit", *reads} if reads else ()
+        self._counts = not reads
 
     def __call__(self, name: str) -> None:
-        if name == "commit":
+        self._counts |= name not in self._reads
+        if name == "commit" and self._counts:
             if not self._left:
                 die()
             self._left -= 1
+            self._counts = not self._reads
 
 
 # --- programs
@@ -243,3 +254,51 @@ def die_with_lease(url: str, ttl: float) -> None:
     """Take the lease of thread `ada-1`, and die with it."""
     with open_checkpointer(url) as saver, saver.lease("ada-1", ttl=ttl):
         die()
+
+
+def answer_at_once(url: str, interrupt_id: str, name: str, gate: Barrier) -> tuple[bool, str | None]:
+    """Answer a question of thread `ada-1` at the same moment as others. Gives whether it was taken, and whose was."""
+    with open_checkpointer(url) as saver:
+        gate.wait()
+        try:
+            return True, saver.interrupts.answer("ada-1", interrupt_id, {"type": "approve"}, by=name).by
+        except AlreadyAnswered as refused:
+            return False, refused.by
+
+
+def refunds(saver: HoldfastSaver, effects: str) -> Any:
+    """An agent that asks a person for a refund, which is a line in a file."""
+    from graph import build_graph, needs_approval
+    from tests.unit.graph_kit import ScriptedModel, calls, says
+
+    @needs_approval
+    @tool
+    def refund(order_id: int) -> str:
+        """Refund an order."""
+        with Path(effects).open("a") as file:
+            file.write("run\n")
+        return "refunded"
+
+    # A turn that somebody has begun has had its first line.
+    lines = [calls(("refund", {"order_id": 1})), says("done")]
+    model = ScriptedModel(lines=lines[1:] if Path(effects).exists() else lines)
+    return build_graph(model=model, tools=[refund], checkpointer=saver)
+
+
+def approve_or_die(url: str, thread_id: str, effects: str, bare: bool, commit: int) -> str:
+    """Approve what waits, in a conversation or by LangGraph alone, and die before that commit."""
+    from graph import Conversation
+
+    with open_checkpointer(url) as saver:
+        agent = refunds(saver, effects)
+        [asked] = saver.interrupts.waiting(thread_id=thread_id)
+        reads = ("find_checkpoints", "find_writes", "load_rows", "thread", "todo", "interrupt", "first_in_line")
+        saver._backend.on_statement = DieBeforeCommit(commit, reads)
+        if bare:
+            resume = {asked.interrupt_id: {"type": "approve", "by": "Grace"}}
+            result = agent.invoke(Command(resume=resume), thread(thread_id), durability="sync")
+            saver._backend.on_statement = None
+            return str(result["messages"][-1].text)
+        text = Conversation(agent, thread_id).approve(asked.interrupt_id, by="Grace").text
+        saver._backend.on_statement = None
+        return text

@@ -88,9 +88,11 @@ async def test_each_decision_does_what_it_says(
 
 def test_a_second_answer_finds_nothing_that_waits(ada: Conversation, shop: Path) -> None:
     [waiting] = ada.send(ASKED).pending
-    ada.approve(waiting.interrupt_id)
-    with pytest.raises(NothingWaits, match="answered or closed already"):
+    ada.approve(waiting.interrupt_id, by="Grace")
+    with pytest.raises(NothingWaits, match=r"Grace has answered this already with 'approve', at 20.* UTC"):
         ada.approve(waiting.interrupt_id)
+    with pytest.raises(NothingWaits, match="answered or closed already, or never was"):
+        ada.approve("no such id")
     with pytest.raises(NothingWaits, match="Nothing waits now"):
         ada.reject()
     assert refunds(shop) == 1

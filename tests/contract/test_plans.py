@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.types import Interrupt
 
 from checkpoints import HoldfastSaver, open_checkpointer
 from checkpoints.port import Call
@@ -35,6 +36,7 @@ OURS = {
     "holdfast_threads": "generation, next_seq, created_at, updated_at",
     "holdfast_run_writes": f"run_id, {THREAD}, task_id, idx, written_at",
     "holdfast_effects": "lineage, effect_key, tool, args_digest, state, attempt, owner, alive_until, started_at",
+    "holdfast_interrupts": f"interrupt_id, {THREAD}, task_id, asked_at, closed_at",
 }
 
 LINEAGE = "'bob-' || n"
@@ -66,6 +68,10 @@ def full(backend: str, request: pytest.FixtureRequest) -> Iterator[HoldfastSaver
             " alive_until, started_at) VALUES ('ada-1', 'ada-1', 'key', 'pay', :digest, 'done', 1, 'me', 0, 0)",
             digest=b"args",
         )
+        saver.put_writes(
+            found.config, [("__interrupt__", [Interrupt("?", id="i1"), Interrupt("?", id="i2")])], "task-2"
+        )
+        change(saver, "UPDATE holdfast_interrupts SET closed_at = 1 WHERE interrupt_id = 'i2'")
         for table, columns in {**COLUMNS[backend], **OURS}.items():
             times = 2000 // len(rows(saver, f"SELECT 1 FROM {table}")) + 7
             change(
@@ -75,6 +81,9 @@ def full(backend: str, request: pytest.FixtureRequest) -> Iterator[HoldfastSaver
                 f"SELECT 'bob-' || n, {columns.replace('lineage', LINEAGE)} FROM {table}, copies"
                 " WHERE thread_id = 'ada-1'",
             )
+        # Of thousands of questions a few wait, and one was answered.
+        change(saver, "UPDATE holdfast_interrupts SET closed_at = 1 WHERE thread_id NOT IN ('ada-1', 'bob-7', 'bob-8')")
+        saver.interrupts.answer("bob-7", "i1", "yes")
         if backend == "postgres":  # it counts by itself, now and then; SQLite never does, so it must do without
             change(saver, "ANALYZE")
         yield saver
@@ -224,3 +233,28 @@ def test_what_was_read_once_is_not_read_again(full: HoldfastSaver, record: Recor
     turn(full)
     names = [statement.name for statement, _ in record(lambda: full.get_tuple(thread()))]
     assert [name for name in names if not name.startswith("find_")] == []
+
+
+def test_what_waits_is_found_by_what_waits_and_not_by_all_that_was_ever_asked(
+    full: HoldfastSaver, record: Record
+) -> None:
+    inbox = full.interrupts
+    assert inbox.waiting()  # what stock savers have paused is looked for once in a while, through all threads
+    calls = record(
+        lambda: (
+            inbox.waiting(100),
+            inbox.waiting(100, "ada-1"),
+            inbox.todo(100),
+            inbox.todo(100, "bob-7"),
+            inbox.recorded("bob-7", "i1"),
+            inbox.answered("i1"),
+            inbox.answer("ada-1", "i1", "yes"),
+            inbox.expire(100),
+            inbox.reopen(inbox.todo(1)[0]),
+        )
+    )
+
+    assert {"waiting", "todo", "record_answer", "expire_interrupts", "unlisted"} <= {call[0].name for call in calls}
+    for call in calls:
+        few = re.compile("holdfast_interrupts_(waiting|open)|SCAN heads")  # `heads` is one thread here
+        assert [step for step in scans(plan(full, call)) if not few.search(step)] == [], call[0].name

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from checkpoints import HoldfastSaver, InvalidThread, NotOpen, open_checkpointer
-from graph import build_graph
-from graph.tools import shop_tools
 from tests.contract.kit import echo_graph, rows, texts, thread
 
 
@@ -160,17 +157,6 @@ def test_the_threads_that_were_written_last_come_first(saver: HoldfastSaver) -> 
     assert saver.heads(thread_id="t1") == heads[:1]
     assert heads[0].first_id == min(item.checkpoint["id"] for item in saver.list(thread("t1")))
     assert saver.heads(thread_id="t9") == []
-
-
-def test_the_threads_where_a_call_waits_are_found(saver: HoldfastSaver, tmp_path: Path) -> None:
-    agent = build_graph(tools=shop_tools(tmp_path / "shop.db"), checkpointer=saver)
-    for thread_id in ["t1", "t2", "t3"]:
-        agent.invoke({"messages": [HumanMessage("Refund order 1001")]}, thread(thread_id))
-    agent.invoke({"messages": [HumanMessage("Hello")]}, thread("t4"))
-    agent.invoke({"messages": [HumanMessage("Never mind")]}, thread("t2"))
-
-    assert saver.paused(10) == ["t3", "t1"]
-    assert saver.paused(1) == ["t3"]
 
 
 @pytest.mark.parametrize("bad", ["", "x" * 1025, "a\0b", "\udc80"])

@@ -178,7 +178,9 @@ def test_an_approval_given_elsewhere_meanwhile_is_not_given_twice(place: Place) 
         given = run("approvals", "approve", "--json", cwd=place.folder)
         assert json.loads(given.stdout)["text"].startswith("Order 1001 is refunded")
         talk.type("a\r")
-        talk.expect("No call waits under .*: it was answered or closed already")
+        talk.expect(
+            "has answered this already with 'approve', at 20.* UTC. Your answer was not taken. Nothing waits now."
+        )
         leave(talk)
     assert place.refunds == 1
 

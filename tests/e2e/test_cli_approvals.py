@@ -28,7 +28,7 @@ def test_every_decision_is_taken_wherever_conversations_live(cli: Cli, shared_ur
     assert (code, json.loads(out)["waiting"]) == (0, [])
     assert Shop(cli.folder / "shop.db").count("refunds") == 2
     with open_checkpointer(shared_url) as saver:
-        assert saver.paused(10) == []
+        assert saver.interrupts.waiting() == saver.interrupts.todo() == []
 
 
 def test_an_id_may_be_shortened_while_it_is_clear_which_call_is_meant(cli: Cli) -> None:
@@ -53,7 +53,7 @@ def test_an_id_may_be_shortened_while_it_is_clear_which_call_is_meant(cli: Cli) 
     assert "order_id" in cli.refused("approvals", "edit", ids[1002], '--args={"order_id": "blue"}')
     code, out, _ = cli("approvals", "edit", "--thread=a", '--args={"order_id": 1004}', "--json")
     assert (code, json.loads(out)["decision"], json.loads(out)["waiting"]) == (0, "edit", [])
-    assert "answered or closed already" in cli.refused("approvals", "approve", ids[1002])
+    assert "has answered this already with 'edit'" in cli.refused("approvals", "approve", ids[1002])
     code, out, _ = cli("approvals", "respond", "--message=Done by hand.")
     assert (code, "Done by hand." in out) == (0, True)
     assert Shop(cli.folder / "shop.db").count("refunds") == 1
@@ -107,13 +107,52 @@ def test_who_decides_is_not_whose_conversation_it_is(cli: Cli, monkeypatch: pyte
     assert decided.additional_kwargs["approval"]["by"] == "grace"
 
 
-def test_one_damaged_thread_does_not_hide_the_others(cli: Cli) -> None:
+def test_one_question_that_cannot_be_read_does_not_hide_the_others(cli: Cli) -> None:
     for thread_id in ("a", "b"):
         cli("chat", f"--thread={thread_id}", said=ASKED.encode())
     with sqlite3.connect(cli.folder / "holdfast.db") as database:
-        database.execute("DELETE FROM holdfast_messages WHERE thread_id = 'b' AND seq = 1")
+        database.execute("UPDATE writes SET value = x'c1' WHERE thread_id = 'b' AND channel = '__interrupt__'")
     database.close()
     code, out, err = cli("approvals", "list")
     assert (code, "thread a" in out) == (0, True)
     assert "Thread 'b' is damaged" in err
     assert "Thread 'b' is damaged" in cli.refused("chat", "--thread=b", said=b"Hello", code=1)
+
+
+def test_what_was_decided_by_a_process_that_died_is_carried_out(cli: Cli) -> None:
+    for name in ("a", "b"):
+        cli("chat", f"--thread={name}", "--user=ada", said=b"Please refund order 1001. Please refund order 1002.")
+    with open_checkpointer("sqlite:///holdfast.db") as saver:
+        for asked in saver.interrupts.waiting():
+            if asked.value["args"] == {"order_id": 1001}:
+                saver.interrupts.answer(asked.thread_id, asked.interrupt_id, {"type": "approve"}, by="Grace")
+    _, out, _ = cli("approvals", "list")
+    assert "1001" not in out
+    assert cli.refused("approvals", "approve", "zzz").startswith("No call waits under")
+    code, out, _ = cli("approvals", "resume", "--json")
+    assert (code, [(item["thread_id"], len(item["waiting"])) for item in json.loads(out)]) == (0, [("b", 1), ("a", 1)])
+    assert Shop(cli.folder / "shop.db").count("refunds") == 1, "the shop refunds an order once"
+    assert cli("approvals", "resume")[1] == "Nothing is left to be carried out.\n"
+
+
+def test_what_nobody_decides_about_in_time_is_closed(cli: Cli) -> None:
+    assert cli("approvals", "expire")[1] == "Nothing has expired.\n"
+    cli("chat", "--thread=a", said=ASKED.encode())
+    with sqlite3.connect(cli.folder / "holdfast.db") as database:
+        database.execute("UPDATE holdfast_interrupts SET expires_at = asked_at")
+    database.close()
+    assert cli("approvals", "list")[1] == "Nothing waits for a person.\n"
+    code, out, _ = cli("approvals", "expire")
+    assert (code, out.startswith("thread a: ")) == (0, True)
+    assert Shop(cli.folder / "shop.db").count("refunds") == 0
+    cli.works("a2")
+
+
+def test_a_second_decision_is_told_who_was_first(cli: Cli) -> None:
+    cli("chat", "--thread=a", said=ASKED.encode())
+    _, out, _ = cli("approvals", "list", "--json")
+    [which] = [item["interrupt_id"] for item in json.loads(out)]
+    assert cli("approvals", "reject", which, "--by=Grace")[0] == 0
+    line = cli.refused("approvals", "approve", which)
+    assert line.startswith("Grace has answered this already with 'reject', at 20"), line
+    assert line.endswith("Your answer was not taken. Nothing waits now.")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from checkpoints import HoldfastSaver, open_checkpointer
+from checkpoints import Interrupts, open_checkpointer
 from tests.e2e.cli_kit import Cli, run
 from tests.forked import environment
 from tests.stub_openai import KEY, Reply, breaks_off, hangs, refuses, says, stub_openai
@@ -223,7 +223,7 @@ def test_a_defect_is_one_line_too_and_debug_shows_where(cli: Cli, monkeypatch: p
     def broken(*_: Any) -> Any:
         raise ZeroDivisionError("by zero, with sk-secret-key")
 
-    monkeypatch.setattr(HoldfastSaver, "paused", broken)
+    monkeypatch.setattr(Interrupts, "waiting", broken)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-key")
     code, _, err = cli("approvals", "list")
     assert (code, len(err.splitlines())) == (1, 1)

@@ -21,6 +21,7 @@ CREATE TABLE holdfast_interrupts (
 CREATE INDEX holdfast_interrupts_waiting ON holdfast_interrupts (asked_at, thread_id)
   WHERE answered_at IS NULL AND closed_at IS NULL;
 CREATE INDEX holdfast_interrupts_open ON holdfast_interrupts (thread_id) WHERE closed_at IS NULL;
+CREATE INDEX holdfast_interrupts_id ON holdfast_interrupts (interrupt_id); -- who answers names no thread
 
 -- A copy can run no effect that its original has run, nor the other way round: they share a lineage.
 ALTER TABLE holdfast_threads ADD COLUMN lineage TEXT; -- the thread that a copy comes from in the end; NULL: it is none

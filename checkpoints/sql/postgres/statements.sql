@@ -69,21 +69,6 @@ SET channel = excluded.channel, type = excluded.type, blob = excluded.blob;
 DELETE FROM checkpoints
 WHERE thread_id = :thread_id;
 
--- name: paused
--- The threads whose newest root checkpoint has an interrupt: by the keys of both tables. Some may be answered by now.
-SELECT heads.thread_id
-FROM (
-  SELECT thread_id, max(checkpoint_id) AS head FROM checkpoints WHERE checkpoint_ns = '' GROUP BY thread_id
-) AS heads
-WHERE EXISTS (
-  SELECT 1
-  FROM checkpoint_writes AS asked
-  WHERE asked.thread_id = heads.thread_id AND asked.checkpoint_ns = '' AND asked.checkpoint_id = heads.head
-    AND asked.channel = '__interrupt__'
-)
-ORDER BY heads.head DESC
-LIMIT :limit;
-
 -- name: delete_writes
 DELETE FROM checkpoint_writes
 WHERE thread_id = :thread_id;

@@ -1,0 +1,372 @@
+"""What waits for a person, over all threads, and who answered.
+
+A question gets its row in the transaction that saves the pause, from every graph (`noted`). An answer is recorded
+before anything is done with it, and only one is taken: of several people who answer at the same moment, one wins, and
+the others are told who. What was answered and not carried out yet, because the process died in between, is in `todo`.
+
+A question's text stays where LangGraph keeps it, in the writes of the task that paused.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import groupby
+from typing import Any, Final, NamedTuple
+
+from langgraph.checkpoint.serde.types import INTERRUPT
+from langgraph.types import Interrupt
+
+from checkpoints.errors import AlreadyAnswered, HoldfastError, QuestionClosed, UnknownInterrupt
+from checkpoints.guard import moment_of
+from checkpoints.loading import explained, rows_of
+from checkpoints.port import Call, CheckpointKey, Row, Transaction, write_place
+from checkpoints.store import Store
+from checkpoints.values import Attachable
+from checkpoints.wire import Packing, Unpacking
+
+LIMIT: Final = 1000
+
+# Where LangGraph keeps the pause of a task.
+_PLACE: Final = -3
+
+# To look through all threads for what a stock saver has paused takes longer the more there are, and there is rarely
+# one: an open checkpointer does it once in so many seconds.
+_LOOK_AGAIN: Final = 60.0
+
+_EXPIRED: Final = {"expired": True}
+
+
+class Waiting(NamedTuple):
+    """A question that waits for a person."""
+
+    thread_id: str
+    interrupt_id: str
+    value: Any
+    """What the graph gave to `interrupt`; `None` if it cannot be read."""
+    asked_at: float
+    """Epoch seconds, by the database's clock."""
+    expires_at: float | None
+    user_id: str | None
+    """Whose thread it is, if its checkpoint says so."""
+    problem: HoldfastError | None = None
+    """Why the question cannot be read."""
+
+
+class Answered(NamedTuple):
+    """An answer on record."""
+
+    thread_id: str
+    interrupt_id: str
+    answer: Any
+    """As it was given; `None` if nobody answered in time."""
+    by: str | None
+    at: float
+    """Epoch seconds, by the database's clock."""
+    digest: bytes
+    """Of what was decided, without by whom and when."""
+    expired: bool
+    """Nobody has answered in time, and this stands for that."""
+    allowed: float | None
+    """How many seconds there were for an answer; `None`: any number."""
+
+    def told(self) -> AlreadyAnswered:
+        """What somebody is told who answers it too."""
+        kind = self.answer.get("type") if isinstance(self.answer, Mapping) else None
+        decision = kind if isinstance(kind, str) else None
+        return AlreadyAnswered(self.thread_id, self.interrupt_id, decision=decision, by=self.by, at=self.at)
+
+
+@dataclass
+class Interrupts:
+    """The questions of a database. All of it blocks: on an event loop, use `HoldfastSaver.offload`."""
+
+    _store: Store
+    _looked_at: float | None = field(default=None, init=False, repr=False)
+
+    def waiting(self, limit: int = LIMIT, thread_id: str | None = None, user_id: str | None = None) -> list[Waiting]:
+        """What waits, newest first; the questions of one step in the order of their tasks.
+
+        Args:
+            limit: how many at the most.
+            thread_id: only in this thread.
+            user_id: only in this user's threads.
+        """
+        self._list_others(thread_id)
+        statement, params = self._of_thread("waiting", "i", thread_id)
+        with self._store.backend.reading() as transaction:
+            [found] = transaction.run([(statement, {**params, "user_id": user_id, "limit": limit})])
+            read = [(row, self._read(transaction, row)) for row in found]
+        placed = [entry for row, asked in read for entry in self._waiting(row, asked)]
+        steps = groupby(placed, key=lambda entry: entry[0].thread_id)
+        return [entry for _, step in steps for entry, _ in sorted(step, key=lambda entry: entry[1])]
+
+    def answer(self, thread_id: str, interrupt_id: str, answer: Any, by: str | None = None) -> Answered:
+        """Record an answer, before it is carried out. The first one is taken, and stays.
+
+        What the answer means is the graph's own matter: give it one that fits.
+
+        Args:
+            thread_id: in which thread.
+            interrupt_id: to which question.
+            answer: what the graph's `interrupt` is to return.
+            by: who answers. An answer that is a dict may say so itself, under "by".
+
+        Raises:
+            AlreadyAnswered: somebody was first; the error says who, and when.
+            QuestionClosed: it waits no more: the thread went on without an answer, or nobody answered in time.
+            UnknownInterrupt: nothing was asked under this id.
+        """
+        mine, found = self._record(thread_id, interrupt_id, answer, by)
+        if not mine:
+            raise found.told()
+        return found
+
+    def settle(
+        self, thread_id: str, interrupt_id: str, answer: Any, *, run_id: str | None = None, anywhere: bool = False
+    ) -> Answered:
+        """As `answer`, for the run that the answer was given to; gives what is on record then, which may be another.
+
+        Args:
+            thread_id, interrupt_id, answer: as in `answer`.
+            run_id: the run, so that it can be taken back.
+            anywhere: whether the run was sent to an older checkpoint on purpose.
+
+        Raises:
+            QuestionClosed, UnknownInterrupt: as `answer`.
+        """
+        return self._record(thread_id, interrupt_id, answer, None, run_id=run_id, anywhere=anywhere)[1]
+
+    def recorded(self, thread_id: str, interrupt_id: str) -> Answered | None:
+        """The answer that is on record for a question, if there is one."""
+        params = {"thread_id": str(thread_id), "interrupt_id": interrupt_id}
+        with self._store.backend.reading() as transaction:
+            [rows] = transaction.run([(self._store.backend.sql["interrupt"], params)])
+        return next((self._answered(thread_id, row) for row in rows if row[1] is not None), None)
+
+    def answered(self, beginning: str, thread_id: str | None = None) -> Answered | None:
+        """The last answer to a question whose id begins like this, in any thread or in this one."""
+        statement, params = self._of_thread("answered", "i", thread_id)
+        bounds = {"first": beginning, "last": beginning + "g"}  # an id is hexadecimal
+        with self._store.backend.reading() as transaction:
+            [rows] = transaction.run([(statement, {**params, **bounds})])
+        return next((self._answered(thread, row) for thread, *row in rows), None)
+
+    def todo(self, limit: int = LIMIT, thread_id: str | None = None) -> list[Answered]:
+        """What was answered and is not carried out yet, the first answer first. Some of it is being carried out now.
+
+        For our agent, any run of the thread carries it out, such as `Conversation.retry`; any other graph is given
+        it: `graph.invoke(Command(resume={found.interrupt_id: found.answer}), …)`.
+        """
+        statement, params = self._of_thread("todo", "i", thread_id)
+        with self._store.backend.reading() as transaction:
+            [rows] = transaction.run([(statement, {**params, "limit": limit})])
+        return [self._answered(thread, row) for thread, *row in rows]
+
+    def expire(self, limit: int = LIMIT) -> list[str]:
+        """Close the questions that nobody has answered in time, as if that were an answer.
+
+        Returns:
+            The threads in which there were any; `todo` has them until they are carried out.
+        """
+        sql = self._store.backend.sql
+        with self._store.backend.writing() as transaction:
+            _, rows = transaction.run(
+                [
+                    (sql["close_all_passed"], {}),
+                    (sql["expire_interrupts"], {"limit": limit, "digest": digest_of(_EXPIRED)}),
+                ]
+            )
+        return sorted({str(thread_id) for (thread_id,) in rows})
+
+    def reopen(self, answered: Answered) -> bool:
+        """Let a question wait again whose answer turned out not to fit; says whether that answer was still there."""
+        params = {key: getattr(answered, key) for key in ("thread_id", "interrupt_id", "digest")}
+        with self._store.backend.writing() as transaction:
+            [rows] = transaction.run([(self._store.backend.sql["reopen_answer"], params)])
+        return bool(rows)
+
+    # --- recording
+
+    def _record(
+        self, thread_id: str, interrupt_id: str, answer: Any, by: str | None, **where: Any
+    ) -> tuple[bool, Answered]:
+        """Whether this answer was taken, and the one that is on record."""
+        if isinstance(answer, Mapping) and by is None:
+            by = answer.get("by")
+        type_, blob = self._pack(thread_id, interrupt_id, answer)
+        place = {"thread_id": str(thread_id), "interrupt_id": interrupt_id}
+        given = {"by": by, "type": type_, "blob": blob, "digest": digest_of(answer, self._key(thread_id))}
+        how = {"run_id": where.get("run_id"), "anywhere": int(where.get("anywhere", False))}
+        mine, row = self._take(place, {**given, **how})
+        if row is None:
+            self._list_others(str(thread_id))
+            mine, row = self._take(place, {**given, **how})
+        if row is None:
+            raise UnknownInterrupt(str(thread_id), interrupt_id)
+        if row[1] is None:
+            raise QuestionClosed(str(thread_id), interrupt_id, expired_at=row[8] if row[9] else None)
+        found = self._answered(thread_id, row)
+        if found.expired:
+            raise QuestionClosed(str(thread_id), interrupt_id, expired_at=row[8])
+        return mine, found
+
+    def _take(self, place: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[bool, Row | None]:
+        sql = self._store.backend.sql
+        with self._store.backend.writing() as transaction:
+            # With the thread locked, it cannot go on meanwhile.
+            *_, taken, found = transaction.run(
+                [
+                    (sql["adopt_thread"], {"thread_id": place["thread_id"]}),
+                    (sql["lock_thread"], {"thread_id": place["thread_id"]}),
+                    (sql["record_answer"], {**place, **given}),
+                    (sql["interrupt"], place),
+                ]
+            )
+        return bool(taken), found[0] if found else None
+
+    # --- to bytes and back
+
+    def _key(self, thread_id: str) -> bytes:
+        return self._store.sealer.digest_key(str(thread_id))
+
+    def _pack(self, thread_id: str, interrupt_id: str, answer: Any) -> tuple[str, bytes]:
+        body = Packing(self._store.types).pack(answer)
+        return self._store.sealer.seal_value(str(thread_id), _answer_place(interrupt_id), "msgpack", body)
+
+    def _answered(self, thread_id: str, row: Sequence[Any]) -> Answered:
+        interrupt_id, at, by, type_, blob, digest, expired, asked_at, expires_at, *_ = row
+        answer = None
+        if type_ is not None:
+            with explained(str(thread_id), interrupt_id, "answer"):
+                sealed = self._store.sealer.open_value(str(thread_id), _answer_place(interrupt_id), type_, blob)
+                answer = Unpacking(self._store.types).unpack(sealed[1])
+        allowed = None if expires_at is None else expires_at - asked_at
+        return Answered(str(thread_id), interrupt_id, answer, by, at, bytes(digest), bool(expired), allowed)
+
+    def _waiting(self, row: Row, asked: Sequence[Any] | HoldfastError) -> list[tuple[Waiting, tuple[str, str, int]]]:
+        """A question with its place among those of its step; nothing, if its task asks something else by now."""
+        thread_id, interrupt_id, _, task_id, task_path, asked_at, expires_at, _, _, user_id = row
+        facts = (asked_at, expires_at, user_id or None)
+        if isinstance(asked, HoldfastError):
+            return [(Waiting(thread_id, interrupt_id, None, *facts, asked), (task_path or "", task_id, 0))]
+        return [
+            (Waiting(thread_id, interrupt_id, pause.value, *facts), (task_path or "", task_id, place))
+            for place, pause in enumerate(pauses(asked))
+            if pause.id == interrupt_id
+        ]
+
+    def _read(self, transaction: Transaction, row: Row) -> Any:
+        """What a task asks; or, in place of it, why it cannot be read: one question does not hide the others."""
+        thread_id, _, checkpoint_id, task_id, *_ = row
+        return self._open(transaction, CheckpointKey(thread_id, "", checkpoint_id), task_id, row[7], row[8])
+
+    def _open(self, transaction: Transaction, key: CheckpointKey, task_id: str, type_: str, blob: bytes) -> Any:
+        try:
+            with explained(key.thread_id, key.checkpoint_id, INTERRUPT):
+                place = write_place(key, task_id, _PLACE)
+                part = Attachable(INTERRUPT, *self._store.sealer.open_value(key.thread_id, place, type_, blob or b""))
+                seqs = {abs(ref) for refs in part.lists for ref in refs}
+                return part.attach(rows_of(transaction, self._store, key.thread_id, seqs).make, self._store.types)
+        except HoldfastError as error:
+            return error
+
+    # --- pauses that were saved by somebody else
+
+    def _list_others(self, thread_id: str | None) -> None:
+        if thread_id is None:
+            now = time.monotonic()
+            if self._looked_at is not None and now < self._looked_at + _LOOK_AGAIN:
+                return
+            self._looked_at = now
+        statement, params = self._of_thread("unlisted", "c", thread_id)
+        calls: list[Call] = []
+        with self._store.backend.reading() as transaction:
+            [rows] = transaction.run([(statement, params)])
+            for thread, checkpoint_id, task_id, type_, blob in rows:
+                key = CheckpointKey(thread, "", checkpoint_id)
+                asked = self._open(transaction, key, task_id, type_, blob)
+                calls += _note(self._store, key, task_id, pauses(asked), asked_at=moment_of(checkpoint_id))
+        if calls:
+            with self._store.backend.writing() as transaction:
+                transaction.send(calls)
+
+    def _of_thread(self, name: str, table: str, thread_id: str | None) -> tuple[Any, dict[str, Any]]:
+        statement = self._store.backend.sql[name]
+        if thread_id is None:
+            return statement.where(), {}
+        return statement.where(f"{table}.thread_id = :thread_id"), {"thread_id": str(thread_id)}
+
+
+def digest_of(answer: Any, key: bytes = b"") -> bytes:
+    """What was decided, without by whom and when, as a digest: the same decision has the same one."""
+    if isinstance(answer, Mapping):
+        answer = {name: value for name, value in answer.items() if name not in {"by", "at"} and value is not None}
+    text = json.dumps(answer, sort_keys=True, separators=(",", ":"), default=repr)
+    return blake2b(text.encode(), digest_size=16, key=key).digest()
+
+
+def pauses(value: Any) -> list[Interrupt[Any]]:
+    """The pauses in what a task wrote as its interrupt."""
+    several = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    return [pause for pause in several if isinstance(pause, Interrupt)]
+
+
+# --- what saving a thread does with its questions: more statements in a transaction that is there anyway
+
+
+def noted(store: Store, key: CheckpointKey, task_id: str, writes: Sequence[tuple[str, Any]]) -> list[Call]:
+    """The calls that list what a task asks.
+
+    A pause inside of a subgraph comes up to the graph itself, under the same id, so only those there are listed.
+    """
+    if key.ns:
+        return []
+    asked = [pause for channel, value in writes if channel == INTERRUPT for pause in pauses(value)]
+    if not asked:
+        return []
+    which = {"thread_id": key.thread_id, "checkpoint_id": key.checkpoint_id, "task_id": task_id}
+    now = {**which, "interrupt_ids": store.backend.array([pause.id for pause in asked])}
+    return [*_note(store, key, task_id, asked), (store.backend.sql["close_replaced"], now)]
+
+
+def moved_on(store: Store, key: CheckpointKey, thread: str) -> list[Call]:
+    """The calls that close what was asked before a checkpoint.
+
+    Only where the run has seen a question when it loaded the thread: others are closed by and by (`expire`), and until
+    then are known to be over by the checkpoint that they were asked on.
+    """
+    if key.ns or not getattr(thread, "asked", False):
+        return []
+    return [(store.backend.sql["close_before"], {"thread_id": key.thread_id, "checkpoint_id": key.checkpoint_id})]
+
+
+def taken_back(store: Store, thread_id: str, run_ids: Collection[str]) -> list[Call]:
+    """The calls that bring questions back to what they were before some runs, when all else of these is undone."""
+    sql, params = store.backend.sql, {"thread_id": thread_id}
+    again = [(sql["reopen_for_run"], {**params, "run_id": run_id}) for run_id in run_ids]
+    return [*again, (sql["reopen_head"], params), (sql["forget_unasked"], params)]
+
+
+def _note(
+    store: Store, key: CheckpointKey, task_id: str, asked: Sequence[Interrupt[Any]], *, asked_at: float | None = None
+) -> list[Call]:
+    params = {**key._asdict(), "task_id": task_id, "asked_at": asked_at}
+    note = store.backend.sql["note_interrupt"]
+    return [
+        (note, {**params, "interrupt_id": pause.id, "expires_in": _expires_in(pause.value) if not asked_at else None})
+        for pause in asked
+    ]
+
+
+def _expires_in(value: Any) -> float | None:
+    """How many seconds a question is to wait, if it says so."""
+    seconds = value.get("expires_in") if isinstance(value, Mapping) else None
+    return float(seconds) if isinstance(seconds, int | float) and not isinstance(seconds, bool) else None
+
+
+def _answer_place(interrupt_id: str) -> str:
+    return f"interrupts\0{interrupt_id}\0answer"

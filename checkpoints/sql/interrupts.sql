@@ -1,0 +1,124 @@
+-- What waits for a person, and who answered.
+--
+-- A question waits for as long as the checkpoint that it was asked on is the thread's newest and its task has not ended:
+-- that is looked up, so that nobody's write can leave it wrong. `closed_at` only takes what is over out of the indexes.
+-- `{over}` is that condition, turned round.
+
+-- name: note_interrupt
+-- Each run of its task asks it again; it stays what it was.
+INSERT INTO holdfast_interrupts (thread_id, interrupt_id, checkpoint_ns, checkpoint_id, task_id, asked_at, expires_at)
+VALUES (:thread_id, :interrupt_id, :ns, :checkpoint_id, :task_id,
+        coalesce(CAST(:asked_at AS DOUBLE PRECISION), {now}), {now} + CAST(:expires_in AS DOUBLE PRECISION))
+ON CONFLICT (thread_id, interrupt_id) DO NOTHING;
+
+-- name: close_before
+-- What was asked on older checkpoints. What is asked on this one may have been saved before it.
+UPDATE holdfast_interrupts
+SET closed_at = {now},
+    closed_why = coalesce(closed_why, CASE WHEN answered_at IS NULL THEN 'moved on' ELSE 'answered' END)
+WHERE thread_id = :thread_id AND closed_at IS NULL AND checkpoint_id < :checkpoint_id;
+
+-- name: close_all_passed
+-- As `close_before`, in all threads.
+UPDATE holdfast_interrupts
+SET closed_at = {now},
+    closed_why = coalesce(closed_why, CASE WHEN answered_at IS NULL THEN 'moved on' ELSE 'answered' END)
+WHERE closed_at IS NULL AND checkpoint_id < (
+  SELECT max(heads.checkpoint_id)
+  FROM checkpoints AS heads
+  WHERE heads.thread_id = holdfast_interrupts.thread_id AND heads.checkpoint_ns = ''
+);
+
+-- name: interrupt
+-- Whether it is too late comes by the database's clock.
+SELECT i.interrupt_id, i.answered_at, i.answered_by, i.answer_type, i.answer, i.answer_digest,
+       coalesce(i.closed_why = 'expired', FALSE), i.asked_at, i.expires_at, coalesce(i.expires_at <= {now}, FALSE)
+FROM holdfast_interrupts AS i
+WHERE i.thread_id = :thread_id AND i.interrupt_id = :interrupt_id;
+
+-- name: record_answer
+-- The first takes it. A run that was sent to an old checkpoint on purpose may answer what was asked there.
+UPDATE holdfast_interrupts AS i
+SET answered_at = {now}, answered_by = CAST(:by AS TEXT), answer_type = :type, answer = :blob,
+    answer_digest = :digest, run_id = CAST(:run_id AS TEXT)
+WHERE i.thread_id = :thread_id AND i.interrupt_id = :interrupt_id AND i.answered_at IS NULL
+  AND (i.expires_at IS NULL OR i.expires_at > {now})
+  AND (CAST(:anywhere AS INTEGER) = 1 OR (i.closed_at IS NULL AND NOT ({over})))
+RETURNING answered_at;
+
+-- name: reopen_answer
+UPDATE holdfast_interrupts
+SET answered_at = NULL, answered_by = NULL, answer_type = NULL, answer = NULL, answer_digest = NULL, run_id = NULL
+WHERE thread_id = :thread_id AND interrupt_id = :interrupt_id AND answer_digest = :digest AND closed_at IS NULL
+RETURNING interrupt_id;
+
+-- name: expire_interrupts
+-- An answer like any other: who was first stays. What it says is nothing; the graph that asked makes of that what it
+-- wants.
+UPDATE holdfast_interrupts
+SET answered_at = {now}, answer_digest = :digest, closed_why = 'expired'
+WHERE answered_at IS NULL AND (thread_id, interrupt_id) IN (
+  SELECT i.thread_id, i.interrupt_id
+  FROM holdfast_interrupts AS i
+  WHERE i.answered_at IS NULL AND i.closed_at IS NULL AND i.expires_at <= {now} AND NOT ({over})
+  ORDER BY i.expires_at
+  LIMIT :limit
+)
+RETURNING thread_id;
+
+-- name: todo
+-- What was answered, and not carried out yet.
+SELECT i.thread_id, i.interrupt_id, i.answered_at, i.answered_by, i.answer_type, i.answer, i.answer_digest,
+       coalesce(i.closed_why = 'expired', FALSE), i.asked_at, i.expires_at
+FROM holdfast_interrupts AS i
+WHERE {where} AND i.answered_at IS NOT NULL AND i.closed_at IS NULL AND NOT ({over})
+ORDER BY i.answered_at
+LIMIT :limit;
+
+-- name: answered
+-- By the beginning of an id, as people write it.
+SELECT i.thread_id, i.interrupt_id, i.answered_at, i.answered_by, i.answer_type, i.answer, i.answer_digest,
+       coalesce(i.closed_why = 'expired', FALSE), i.asked_at, i.expires_at
+FROM holdfast_interrupts AS i
+WHERE {where} AND i.interrupt_id >= :first AND i.interrupt_id < :last AND i.answered_at IS NOT NULL
+ORDER BY i.answered_at DESC
+LIMIT 1;
+
+-- name: delete_interrupts
+DELETE FROM holdfast_interrupts
+WHERE thread_id = :thread_id;
+
+-- name: copy_interrupts
+-- An answer was given for the original: of the copy, a person is asked.
+INSERT INTO holdfast_interrupts (thread_id, interrupt_id, checkpoint_ns, checkpoint_id, task_id, asked_at, expires_at)
+SELECT :target, interrupt_id, checkpoint_ns, checkpoint_id, task_id, asked_at, expires_at
+FROM holdfast_interrupts
+WHERE thread_id = :thread_id AND closed_at IS NULL;
+
+-- name: reopen_for_run
+-- The answers that a run brought are gone with it.
+UPDATE holdfast_interrupts
+SET answered_at = NULL, answered_by = NULL, answer_type = NULL, answer = NULL, answer_digest = NULL, run_id = NULL,
+    closed_at = NULL, closed_why = NULL
+WHERE thread_id = :thread_id AND run_id = :run_id;
+
+-- name: reopen_head
+-- What was closed by a checkpoint that is gone.
+UPDATE holdfast_interrupts
+SET closed_at = NULL, closed_why = CASE WHEN closed_why = 'expired' THEN closed_why END
+WHERE thread_id = :thread_id AND closed_at IS NOT NULL AND checkpoint_id = (
+  SELECT max(heads.checkpoint_id)
+  FROM checkpoints AS heads
+  WHERE heads.thread_id = :thread_id AND heads.checkpoint_ns = ''
+);
+
+-- name: forget_unasked
+-- Questions of a run that is gone.
+DELETE FROM holdfast_interrupts
+WHERE thread_id = :thread_id AND answered_at IS NULL AND NOT EXISTS (
+  SELECT 1
+  FROM {writes} AS asked
+  WHERE asked.thread_id = holdfast_interrupts.thread_id AND asked.checkpoint_ns = holdfast_interrupts.checkpoint_ns
+    AND asked.checkpoint_id = holdfast_interrupts.checkpoint_id AND asked.task_id = holdfast_interrupts.task_id
+    AND asked.idx = -3
+);

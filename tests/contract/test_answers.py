@@ -1,0 +1,342 @@
+"""What was decided is carried out once, by whoever comes next, and never asked again; whoever dies in between."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from signal import SIGKILL
+from typing import Any
+
+import pytest
+from langchain_core.messages import HumanMessage, ToolMessage
+from langchain_core.tools import tool
+from langgraph.graph import START, StateGraph
+from langgraph.types import Command
+
+from checkpoints import AlreadyAnswered, HoldfastSaver, NotAnswered, QuestionClosed, heartbeat, open_checkpointer
+from graph import AnsweredBefore, BadAnswer, Conversation, NothingWaits, build_graph, needs_approval
+from graph.state import State
+from tests.contract import children
+from tests.contract.kit import change, rows, thread
+from tests.unit.graph_kit import ScriptedModel, calls, says
+
+APPROVE = {"type": "approve"}
+REJECT = {"type": "reject", "message": "no"}
+
+
+class Desk:
+    """An agent that asks for refunds, and how many were made."""
+
+    def __init__(self, saver: HoldfastSaver, *orders: int, **approval: Any) -> None:
+        self.refunded: list[int] = []
+        self.saver = saver
+        self.orders = orders or (1, 2)
+        self.approval = approval
+        self.agent = self._build()
+        self.ada = Conversation(self.agent, "ada-1")
+
+    def _build(self) -> Any:
+        @needs_approval(**self.approval)
+        @tool
+        def refund(order_id: int) -> str:
+            """Refund an order."""
+            self.refunded.append(order_id)
+            return f"order {order_id} refunded"
+
+        wanted = calls(*(("refund", {"order_id": order}) for order in self.orders))
+        model = ScriptedModel(lines=[wanted, says("done"), says("later")])
+        return build_graph(model=model, tools=[refund], checkpointer=self.saver)
+
+    def ids(self) -> list[str]:
+        self.ada.send("Refund, please.")
+        return [call.interrupt_id for call in self.ada.pending()]
+
+    def record(self, interrupt_id: str, answer: Any, by: str | None = None) -> None:
+        self.saver.interrupts.answer("ada-1", interrupt_id, answer, by)
+
+    @property
+    def answers(self) -> list[ToolMessage]:
+        return [message for message in self.ada.history() if isinstance(message, ToolMessage)]
+
+
+@pytest.fixture
+def desk(saver: HoldfastSaver) -> Desk:
+    return Desk(saver)
+
+
+# --- what is on record is carried out
+
+
+@pytest.mark.parametrize(
+    "way", ["retry", "stream_retry", "send", "stream", "aretry", "astream", "asend", "bare", "abare"]
+)
+async def test_what_was_decided_is_carried_out_by_whatever_comes_next(desk: Desk, way: str) -> None:
+    first, second = desk.ids()
+    desk.record(first, {**APPROVE, "by": "Grace"})
+    desk.record(second, REJECT, by="Ada")
+    assert desk.ada.pending() == []
+    match way:
+        case "retry":
+            assert desk.ada.retry().text == "done"
+        case "aretry":
+            assert (await desk.ada.aretry()).text == "done"
+        case "stream_retry":
+            list(desk.ada.stream_retry())
+        case "send":
+            assert desk.ada.send("And?").text == "later"
+        case "asend":
+            assert (await desk.ada.asend("And?")).text == "later"
+        case "stream":
+            list(desk.ada.stream("And?"))
+        case "astream":
+            _ = [event async for event in desk.ada.astream("And?")]
+        case "bare":
+            desk.agent.invoke(None, thread())
+        case "abare":
+            await desk.agent.ainvoke(None, thread())
+    assert desk.refunded == [1]
+    assert [answer.additional_kwargs["approval"]["by"] for answer in desk.answers] == ["Grace", "Ada"]
+    assert desk.saver.interrupts.todo() == []
+    [at, _] = [answer.additional_kwargs["approval"]["at"] for answer in desk.answers]
+    assert at.startswith("20")
+    assert at.endswith("+00:00")
+    with pytest.raises(NothingWaits, match="the last turn has ended"):
+        desk.ada.retry()
+
+
+def test_an_answer_to_one_call_is_carried_out_while_the_other_waits(desk: Desk) -> None:
+    first, second = desk.ids()
+    desk.record(second, APPROVE)
+    assert [call.interrupt_id for call in desk.ada.retry().pending] == [first]
+    assert desk.refunded == [2]
+    with pytest.raises(NothingWaits, match="a call waits for a person"):
+        desk.ada.retry()
+
+
+def test_what_another_answers_during_a_run_is_carried_out_by_that_run(saver: HoldfastSaver) -> None:
+    desk = Desk(saver)
+    first, second = desk.ids()
+    invoke = desk.agent.invoke
+    seen: list[str] = []
+
+    def while_it_runs(*args: Any, **kwargs: Any) -> Any:
+        result = invoke(*args, **kwargs)
+        if not seen:
+            seen.append(second)
+            desk.record(second, APPROVE, by="Alan")  # and Alan's process dies
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(desk.agent, "invoke", while_it_runs)
+        assert desk.ada.approve(first).text == "done"
+    assert desk.refunded == [1, 2]
+
+
+def test_a_second_click_is_refused_at_once_and_not_after_the_first_ones_turn(desk: Desk) -> None:
+    first, _ = desk.ids()
+    with desk.saver.lease("ada-1"):
+        desk.record(first, APPROVE, by="Grace")
+        with pytest.raises(NothingWaits, match="Grace has answered this already"):
+            desk.ada.reject(interrupt_id=first)
+
+
+def test_a_bad_answer_is_refused_before_it_is_on_record(desk: Desk) -> None:
+    first, _ = desk.ids()
+    for answer in ({"type": "edit", "edited_action": {"args": {"order_id": "x"}}}, {"type": "ok"}, {}):
+        with pytest.raises(BadAnswer, match="the call still waits"):
+            list(desk.ada.stream_answer(answer, first))
+    assert rows(desk.saver, "SELECT count(*) FROM holdfast_interrupts WHERE answered_at IS NOT NULL") == [(0,)]
+
+
+def test_a_recorded_answer_that_fits_no_more_waits_again(saver: HoldfastSaver) -> None:
+    desk = Desk(saver, 1)
+    [which] = desk.ids()
+    desk.record(which, {"type": "edit", "edited_action": {"name": "refund", "args": {"number": 7}}})
+    with pytest.raises(BadAnswer, match="no argument 'number'"):
+        desk.ada.retry()
+    assert [call.interrupt_id for call in desk.ada.pending()] == [which]
+    desk.ada.approve()
+    assert desk.refunded == [1]
+
+
+# --- answers that come with a run
+
+
+async def test_an_answer_that_comes_with_a_run_is_on_record_before_the_tool_runs(saver: HoldfastSaver) -> None:
+    found: list[Any] = []
+
+    @needs_approval
+    @tool
+    def refund(order_id: int) -> str:
+        """Refund an order."""
+        found.append(saver.interrupts.recorded("ada-1", which))
+        return "done"
+
+    lines = [calls(("refund", {"order_id": 1})), says("done")]
+    for invoke in ("invoke", "ainvoke"):
+        agent = build_graph(model=ScriptedModel(lines=list(lines)), tools=[refund], checkpointer=saver)
+        which = agent.invoke({"messages": [("user", "go")]}, thread())["__interrupt__"][0].id
+        resume = Command(resume={which: {**APPROVE, "by": "Grace"}})
+        if invoke == "invoke":
+            agent.invoke(resume, thread())
+        else:
+            await agent.ainvoke(resume, thread())
+        assert (found[-1].by, found[-1].answer["type"]) == ("Grace", "approve")
+
+
+async def test_another_answer_than_the_one_on_record_runs_nothing_and_saves_nothing(desk: Desk) -> None:
+    first, second = desk.ids()
+    desk.record(first, REJECT, by="Grace")
+    before = desk.saver.get_tuple(thread())
+    for _ in range(2):
+        with pytest.raises(AnsweredBefore, match="Grace has answered this already with 'reject'") as refused:
+            desk.agent.invoke(Command(resume={first: APPROVE}), thread())
+        assert isinstance(refused.value, NotAnswered)
+        assert isinstance(refused.value.__cause__, AlreadyAnswered)
+    with pytest.raises(AnsweredBefore):
+        await desk.agent.ainvoke(Command(resume={first: APPROVE}), thread())
+    assert desk.saver.get_tuple(thread()) == before
+    assert desk.refunded == []
+    desk.agent.invoke(Command(resume={first: REJECT}), thread())  # the same one goes on
+    desk.agent.invoke(Command(resume={second: APPROVE}), thread())
+    assert desk.refunded == [2]
+
+
+def test_an_answer_without_an_id_that_came_too_late_does_not_wedge_the_thread(saver: HoldfastSaver) -> None:
+    desk = Desk(saver, 1)
+    [which] = desk.ids()
+    desk.record(which, REJECT, by="Grace")
+    desk.agent.invoke(Command(resume=APPROVE), thread())
+    assert desk.refunded == []
+    [answer] = desk.answers
+    assert answer.additional_kwargs["approval"]["by"] == "Grace"
+
+
+def test_a_bad_answer_without_an_id_does_not_stand_in_the_way_of_a_good_one(saver: HoldfastSaver) -> None:
+    desk = Desk(saver, 1)
+    desk.ids()
+    with pytest.raises(BadAnswer):
+        desk.agent.invoke(Command(resume={"type": "ok"}), thread())
+    assert desk.ada.approve().text == "done"
+    assert desk.refunded == [1]
+
+
+def test_a_run_that_was_sent_to_an_old_checkpoint_can_answer_what_was_asked_there(saver: HoldfastSaver) -> None:
+    desk = Desk(saver, 1)
+    [which] = desk.ids()
+    old = desk.agent.get_state(thread()).config
+    desk.agent.update_state(thread(), {"messages": [HumanMessage("Never mind.")]}, as_node="tool")
+    with pytest.raises(QuestionClosed):
+        saver.interrupts.answer("ada-1", which, APPROVE)
+    desk.agent.invoke(Command(resume={which: APPROVE}), old)
+    assert desk.refunded == [1]
+
+
+async def test_an_agent_inside_of_another_graph_is_answered_the_same_way(saver: HoldfastSaver) -> None:
+    desk = Desk(saver)
+    outer: Any = StateGraph(State)
+    outer.add_node("desk", desk.agent)
+    outer.add_edge(START, "desk")
+    graph = outer.compile(checkpointer=saver)
+    graph.invoke({"messages": [("user", "go")]}, thread("t2"))
+    first, second = saver.interrupts.waiting(thread_id="t2")
+    saver.interrupts.answer("t2", first.interrupt_id, APPROVE)
+    await graph.ainvoke(None, thread("t2"))
+    assert [w.interrupt_id for w in saver.interrupts.waiting(thread_id="t2")] == [second.interrupt_id]
+    assert saver.interrupts.todo() == []
+    result = graph.invoke(Command(resume={second.interrupt_id: APPROVE}), thread("t2"))
+    assert result["messages"][-1].text == "done"
+    assert sorted(desk.refunded) == [1, 2]
+
+
+def test_of_many_who_decide_at_once_one_is_followed_and_the_others_are_told(shared_url: str) -> None:
+    with open_checkpointer(shared_url) as saver:
+        desk = Desk(saver, 1)
+        [which] = desk.ids()
+        gate = threading.Barrier(6, timeout=20)
+
+        def decide(number: int) -> str:
+            gate.wait()
+            try:
+                if number % 2:
+                    desk.agent.invoke(Command(resume={which: {**APPROVE, "by": f"p{number}"}}), thread())
+                else:
+                    desk.ada.reject(f"no {number}", which, by=f"p{number}")
+            except Exception as told:  # noqa: BLE001
+                return type(told).__name__  # two equal answers without a lease may meet at the guard
+            return "done"
+
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(decide, range(6)))
+        assert len(desk.answers) == 1
+        assert saver.interrupts.todo() == saver.interrupts.waiting() == []
+
+
+# --- time
+
+
+def test_a_call_that_nobody_decided_about_in_time_is_not_run_and_the_model_is_told(saver: HoldfastSaver) -> None:
+    desk = Desk(saver, 1, expires_in=timedelta(hours=1), decisions=("approve",))
+    [which] = desk.ids()
+    [asked] = saver.interrupts.waiting()
+    assert asked.value["expires_in"] == 3600
+    change(saver, "UPDATE holdfast_interrupts SET asked_at = asked_at - 3601, expires_at = expires_at - 3601")
+    with pytest.raises(NothingWaits, match="This is closed: nobody had answered by"):
+        desk.ada.approve(which)
+    with pytest.raises(AnsweredBefore, match="nobody had answered by"):
+        desk.agent.invoke(Command(resume={which: APPROVE}), thread())
+    assert saver.interrupts.expire() == ["ada-1"]
+    assert desk.ada.retry().text == "done"
+    assert desk.refunded == []
+    [answer] = desk.answers
+    assert answer.text == (
+        "Not run: nobody decided within 1 h. Do not make this call again unless the user asks for it."
+    )
+    assert answer.additional_kwargs["approval"]["decision"] == "expired"
+
+
+@pytest.mark.parametrize("seconds", [0, -1])
+def test_a_call_waits_for_some_time_at_least(seconds: int) -> None:
+    with pytest.raises(ValueError, match="a person needs some time to decide"):
+        needs_approval(expires_in=timedelta(seconds=seconds))
+
+
+# --- kill -9
+
+
+@pytest.mark.parametrize("bare", [False, True], ids=["conversation", "bare"])
+def test_whoever_is_killed_between_answer_and_end_the_call_is_carried_out_and_asked_once(
+    shared_url: str, tmp_path: Path, bare: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before each commit from the answer to the end: either the answer is on record, or the question waits."""
+    monkeypatch.setattr(heartbeat, "PERIOD", 0.02)
+    with open_checkpointer(shared_url) as saver:
+        for commit in range(100):
+            name, effects = f"t{commit}", tmp_path / f"{commit}"
+            children.refunds(saver, str(effects)).invoke({"messages": [("user", "Refund!")]}, thread(name))
+            effects.touch()
+            came_to = children.run(children.approve_or_die, shared_url, name, str(effects), bare, commit)
+            if came_to != -SIGKILL:
+                break
+            change(saver, "DELETE FROM holdfast_leases")  # as time would end those of who died
+            change(saver, "UPDATE holdfast_effects SET alive_until = 0")
+            recorded, ran = saver.interrupts.waiting(thread_id=name) == [], effects.read_text()
+            talk = Conversation(children.refunds(saver, str(effects)), name)
+            assert len(talk.pending()) == (not recorded)
+            if not recorded:
+                assert ran == ""
+                talk.approve()
+            elif talk.history()[-1].text != "done":
+                talk.retry()
+            for doubt in talk.pending():  # it was on record as started, and not as done
+                assert doubt.kind == "doubt"
+                talk.settle("happened" if ran else "run_again")
+            assert talk.history()[-1].text == "done"
+            [answer] = [message for message in talk.history() if isinstance(message, ToolMessage)]
+            assert answer.additional_kwargs["approval"]["by"] == ("Grace" if recorded else None)
+            assert effects.read_text() == "run\n"
+            assert saver.interrupts.todo() == saver.interrupts.waiting() == []
+    assert came_to == "done"
+    assert commit > 3
