@@ -17,7 +17,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from threading import Event
+from threading import Event, Lock
 from typing import Any, Final, TypeAlias
 
 from checkpoints import heartbeat
@@ -66,6 +66,7 @@ class Effects:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._heart: Heart | None = None
+        self._making = Lock()
 
     # --- running
 
@@ -202,19 +203,21 @@ class Effects:
 
     def close(self) -> None:
         """Write what is left to be written, and say no more that this process lives."""
-        if self._heart is not None:
-            self._heart.close()
-            self._heart = None
+        with self._making:
+            heart, self._heart = self._heart, None
+        if heart is not None:
+            heart.close()
 
     # --- inside
 
     @property
     def heart(self) -> Heart:
-        """Of this process: one that was forked from another has its own."""
-        if self._heart is None:
-            owner = f"{socket.gethostname()}, process {os.getpid()}, {secrets.token_hex(4)}"
-            self._heart = Heart(self._store.backend, owner)
-        return self._heart
+        """Made when it is first needed: a process that was forked in between has its own."""
+        with self._making:
+            if self._heart is None:
+                owner = f"{socket.gethostname()}, process {os.getpid()}, {secrets.token_hex(4)}"
+                self._heart = Heart(self._store.backend, owner)
+            return self._heart
 
     @property
     def _sql(self) -> Any:
