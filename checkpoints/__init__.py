@@ -95,7 +95,7 @@ def open_checkpointer(
 
     Args:
         url: `memory://`, `sqlite:///relative.db`, `sqlite:////absolute.db`, or `postgresql://…` with any option of
-            libpq. `None` is `sqlite:///holdfast.db`.
+            libpq and `timeout`, the seconds to wait while the server is out of reach. `None` is `sqlite:///holdfast.db`.
         allow: types that may be loaded besides messages, standard types and those that a graph names in its state;
             as classes, or as (module, name).
         pool_size: how many connections a PostgreSQL checkpointer opens at the most.

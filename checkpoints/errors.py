@@ -25,6 +25,28 @@ class DatabaseUnavailable(HoldfastError):
     """The database cannot be opened, or could not be reached in time."""
 
 
+class Unreachable(DatabaseUnavailable):
+    """The server could not be reached, or has closed the connection. It may be back in a moment, so what was cut off is
+    repeated (see `patience`), and this is what remains when it stays away."""
+
+    def __init__(self, what: str, *, maybe_saved: bool, away: float = 0.0) -> None:
+        """
+        Args:
+            what: what happened, as a sentence.
+            maybe_saved: whether the connection was lost during a COMMIT: then nobody knows whether it took place.
+            away: seconds for which it has been out of reach.
+        """
+        self.what = what
+        self.maybe_saved = maybe_saved
+        waited = f" It has been out of reach for {away:.0f} s." if away >= 1 else ""
+        outcome = (
+            "Whether this step was saved is not known; if it was, then as a whole."
+            if maybe_saved
+            else "Nothing of this step was saved."
+        )
+        super().__init__(f"{what}{waited} {outcome} Look whether the server runs, and try again when it does.")
+
+
 class SchemaTooNew(HoldfastError):
     """A newer Holdfast has changed this database in a way that this one cannot read."""
 

@@ -5,6 +5,9 @@ moves its expiry on while it lives, so the lease of a process that died ends by 
 
 A lease is a courtesy between well-behaved writers. A process that slept past its expiry may wake up and write; then the
 guard refuses it, because somebody else has moved the head.
+
+While the database is out of reach nobody can take a lease, and all of them may expire. Then the first to come back has
+it: its owner, who goes on as if nothing had been, or somebody else, and then its owner is told by `lost`.
 """
 
 from __future__ import annotations
@@ -14,14 +17,19 @@ import os
 import socket
 import threading
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from checkpoints.errors import DatabaseUnavailable, ThreadBusy
 from checkpoints.offload import Offload
-from checkpoints.port import Backend
+from checkpoints.patience import persist
+from checkpoints.port import Backend, Transaction
+
+T = TypeVar("T")
 
 # A process that died holds a thread for this long at the most; one that lives says so three times in that time.
 TTL: Final = 15.0
@@ -34,6 +42,9 @@ WAIT: Final = 30.0
 _FIRST_LOOK: Final = 0.01
 _SLOWEST_LOOK: Final = 0.25
 
+# How long to try to give a lease back: afterwards it ends by itself, and the caller has something to tell.
+_LEAVE: Final = 5.0
+
 
 @dataclass
 class Lease:
@@ -43,7 +54,9 @@ class Lease:
     ticket: int
     """Grows with every lease of a thread: a fencing token for services that take one."""
     lost: threading.Event = field(default_factory=threading.Event)
-    """Set when the lease expired although its owner lives: it was suspended, or the database was out of reach."""
+    """Set when somebody else may have taken the lease although its owner lives: it was suspended, or the database was
+    out of reach, for longer than `ttl`. Then the guard decides: what this owner saves is kept as long as nobody else
+    has saved a checkpoint, and refused afterwards."""
 
 
 def default_owner() -> str:
@@ -76,13 +89,11 @@ def lease(
     Raises:
         ThreadBusy: somebody else held it all the time.
     """
-    line = _Line(backend, thread_id, owner or default_owner(), purpose, ttl)
-    ticket = line.enter()
+    line = _Line(backend, thread_id, owner or default_owner(), purpose, ttl, give_up or threading.Event())
     stop = threading.Event()
     try:
-        line.wait_for(ticket, wait, give_up or threading.Event())
-        held = Lease(thread_id, ticket)
-        beat = threading.Thread(target=line.beat, args=(held, stop), name=f"holdfast-lease-{ticket}", daemon=True)
+        held = Lease(thread_id, line.wait_for(line.enter(), wait))
+        beat = threading.Thread(target=line.beat, args=(held, stop), name=f"holdfast-lease-{held.ticket}", daemon=True)
         beat.start()
         try:
             yield held
@@ -91,7 +102,7 @@ def lease(
             beat.join()
     finally:
         with suppress(DatabaseUnavailable):  # then it expires
-            line.leave(ticket)
+            line.leave()
 
 
 @asynccontextmanager
@@ -132,47 +143,75 @@ class _Line:
     owner: str
     purpose: str
     ttl: float
+    give_up: threading.Event
+    nonce: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """What one asks under: a place that was given without one's knowing is found by it."""
 
     def enter(self) -> int:
-        with self.backend.writing() as transaction:
-            sql = self.backend.sql
-            # The thread's row is its lock: the number and the place in line are taken as one.
-            *_, [(ticket,)] = transaction.run(
-                [(sql["add_thread"], self._params()), (sql["take_ticket"], self._params())]
-            )
-            transaction.send(
-                [(sql["enter_line"], self._params(ticket=ticket, owner=self.owner, purpose=self.purpose, ttl=self.ttl))]
-            )
+        """Take a place in line, and return its ticket."""
+        attempts = 0
+
+        def enter() -> int:
+            nonlocal attempts
+            attempts += 1
+            with self.backend.writing() as transaction:
+                return self._place(transaction, is_first=attempts == 1)
+
+        return self._persist(enter)
+
+    def _place(self, transaction: Transaction, *, is_first: bool) -> int:
+        sql = self.backend.sql
+        if not is_first:
+            # Perhaps another attempt has taken it. One that is still at its commit ends before the lock is got.
+            asked = self._params(nonce=self.nonce)
+            _, rows = transaction.run([(sql["lock_thread"], self._params()), (sql["place_in_line"], asked)])
+            if rows:
+                return int(rows[0][0])
+        # The thread's row is its lock: the number and the place in line are taken as one.
+        *_, [(ticket,)] = transaction.run([(sql["add_thread"], self._params()), (sql["take_ticket"], self._params())])
+        asked = self._params(owner=self.owner, purpose=self.purpose, nonce=self.nonce, ttl=self.ttl)
+        transaction.send([(sql["enter_line"], {**asked, "ticket": ticket})])
         return int(ticket)
 
-    def wait_for(self, ticket: int, wait: float, give_up: threading.Event) -> None:
+    def wait_for(self, ticket: int, wait: float) -> int:
+        """Wait until the ticket is the lowest. Returns the one that holds the lease: another one, if the place was lost
+        meanwhile, because this process was suspended or the database was out of reach."""
         deadline = time.monotonic() + wait
         pause, next_sign = _FIRST_LOOK, time.monotonic() + self.ttl / _BEATS
         while True:
-            first, owner, purpose, since = self._first()
-            if first == ticket and self._renew("hold_lease", ticket):
-                return
+            first, owner, purpose, since = self._persist(self._first)
+            if first == ticket and self._persist(partial(self._renew, "take_lease", ticket)):
+                return ticket
             now = time.monotonic()
-            if now >= deadline or give_up.is_set():
-                raise ThreadBusy(self.thread_id, owner=owner, purpose=purpose, since=since, waited=wait)
-            if now >= next_sign:
-                if not self._renew("stay_in_line", ticket):  # suspended for so long that the place is lost
-                    raise ThreadBusy(self.thread_id, owner=owner, purpose=purpose, since=since, waited=wait)
+            if now >= next_sign or first is None or first > ticket:
                 next_sign = now + self.ttl / _BEATS
-            give_up.wait(min(pause, max(deadline - now, 0)))
+                if not self._persist(partial(self._renew, "stay_in_line", ticket)):
+                    ticket = self.enter()
+                    continue
+            if now >= deadline or self.give_up.is_set():
+                raise ThreadBusy(self.thread_id, owner=owner, purpose=purpose, since=since, waited=wait)
+            self.give_up.wait(min(pause, max(deadline - now, 0)))
             pause = min(pause * 1.5, _SLOWEST_LOOK)
 
     def beat(self, held: Lease, stop: threading.Event) -> None:
+        renew = partial(self._renew, "hold_lease", held.ticket)
         while not stop.wait(self.ttl / _BEATS):
-            # While the database is out of reach the lease may expire; the next beat finds out.
+            # When the database stays out of reach the lease may expire; the next beat finds out.
             with suppress(DatabaseUnavailable):
-                if not self._renew("hold_lease", held.ticket):
+                if not persist(self.backend, renew, give_up=stop):
                     held.lost.set()
                     return
 
-    def leave(self, ticket: int) -> None:
-        with self.backend.writing() as transaction:
-            transaction.send([(self.backend.sql["leave_line"], self._params(ticket=ticket))])
+    def leave(self) -> None:
+        def leave() -> None:
+            with self.backend.writing() as transaction:
+                transaction.send([(self.backend.sql["leave_line"], self._params(nonce=self.nonce))])
+
+        persist(self.backend, leave, give_up=self.give_up, limit=_LEAVE)
+
+    def _persist(self, work: Callable[[], T]) -> T:
+        """All of it may be repeated: a place is taken once, what was renewed is renewed again, and the rest reads."""
+        return persist(self.backend, work, give_up=self.give_up)
 
     def _first(self) -> tuple[int | None, str, str, float]:
         with self.backend.reading() as transaction:
@@ -181,7 +220,10 @@ class _Line:
 
     def _renew(self, statement: str, ticket: int) -> bool:
         with self.backend.writing() as transaction:
-            [rows] = transaction.run([(self.backend.sql[statement], self._params(ticket=ticket, ttl=self.ttl))])
+            sql = self.backend.sql
+            # Under the thread's lock: who comes back to an expired lease and who takes it see each other.
+            renewal = (sql[statement], self._params(ticket=ticket, ttl=self.ttl))
+            [_, rows] = transaction.run([(sql["lock_thread"], self._params()), renewal])
         return bool(rows)
 
     def _params(self, **params: Any) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from contextvars import copy_context
 from threading import Event
 from typing import ParamSpec, TypeVar
 
+from checkpoints.patience import until
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -30,15 +32,20 @@ class Offload:
         """Call `function` in a thread and wait for it.
 
         A thread cannot be stopped. So a cancelled caller still waits until the work is done, and is cancelled then;
-        otherwise a save could take effect after its caller had gone on to undo it.
+        otherwise a save could take effect after its caller had gone on to undo it. Only that the work waits for a
+        database that is out of reach ends at once.
         """
-        context = copy_context()
-        future = asyncio.get_running_loop().run_in_executor(
-            self._executor, lambda: context.run(function, *args, **kwargs)
-        )
+        context, cancelled = copy_context(), Event()
+
+        def work() -> T:
+            with until(cancelled):
+                return function(*args, **kwargs)
+
+        future = asyncio.get_running_loop().run_in_executor(self._executor, lambda: context.run(work))
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
+            cancelled.set()
             while not future.done():
                 try:
                     await asyncio.wait([future])

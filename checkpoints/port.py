@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 
 from checkpoints.errors import NotOpen
+from checkpoints.patience import Patience
 from checkpoints.sql import Statement, Statements
 
 Row = tuple[Any, ...]
@@ -151,12 +152,15 @@ class Backend(Protocol):
     """A database. Safe for use by several threads at once.
 
     Errors of the driver stop here: what can be explained leaves as a `HoldfastError`, the rest as the driver raised it.
+    That the database is out of reach is `Unreachable`, also when a connection breaks in the middle of a transaction.
     """
 
     sql: Statements
     workers: int
     """How many threads can usefully work on it at once."""
     on_statement: OnStatement | None
+    patience: Patience
+    """For `persist`, in which every unit of work is done."""
     whole: bool
     """Whether a checkpoint is one value with all its channels, under the channel `""`; else each channel's value lies
     in a row of its own, which many checkpoints may refer to."""
@@ -209,6 +213,12 @@ class Backend(Protocol):
 
     def rows_with_digests(self, thread_id: str, digests: Collection[bytes]) -> list[Call]:
         """The calls that find message rows by digest; rows are (digest, seq, message_id, ns, channel, committed)."""
+        ...
+
+    def is_saved(
+        self, key: CheckpointKey, parent_id: str | None, document: Any, metadata: Mapping[str, Any]
+    ) -> list[Call]:
+        """The call that gives a row if exactly this checkpoint is there; none where no save is ever repeated."""
         ...
 
     def save_writes(self, key: CheckpointKey, writes: Sequence[StoredWrite], *, replace: bool) -> list[Call]:

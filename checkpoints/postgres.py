@@ -8,16 +8,16 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from selectors import EVENT_READ, DefaultSelector
 from typing import Any, Final
 
 import psycopg
 from langgraph.checkpoint.postgres.base import BasePostgresSaver
 from psycopg.generators import send
-from psycopg_pool import ConnectionPool, PoolTimeout
 
 from checkpoints import migrate
-from checkpoints.errors import DatabaseUnavailable, HoldfastError, NotOpen, NotStorable
+from checkpoints.errors import DatabaseUnavailable, HoldfastError, NotOpen, NotStorable, Unreachable
+from checkpoints.patience import Patience
+from checkpoints.pool import Closed, Connection, Exhausted, Pool
 from checkpoints.port import (
     Call,
     OnStatement,
@@ -34,14 +34,23 @@ _NOW: Final = "extract(epoch FROM clock_timestamp())"
 # A server that does not answer is reported within 5 s, unless the URL says otherwise.
 _CONNECT_TIMEOUT: Final = 4
 
-# For each statement that waits for a free connection: longer than the longest queue that a busy program should have.
-_POOL_TIMEOUT: Final = 30.0
+# When no answer comes, this side notices within half a minute that the network between is gone, and not after the 15
+# minutes or 2 hours that are the system's own.
+_NETWORK: Final = {"tcp_user_timeout": 30_000, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
 
 # Any number that no other program is likely to use: the try-lock that is held while tables are made.
 _MIGRATION_LOCK: Final = 0x486F6C6466617374
 
 # Several processes that start at once wait in turn for the one that makes the tables.
 _MIGRATION_PATIENCE: Final = 60.0
+
+# Errors that need not be there a moment later (https://www.postgresql.org/docs/current/errcodes-appendix.html): beside
+# class 08, "connection exception", the server is stopping, starting, recovering from a crash, has no connection to
+# spare or has ended one for being idle; or it has chosen this transaction to be the one that is repeated. A full disk
+# (53100), a server that takes no writes (25006) and a statement that takes too long (57014) are none of these.
+_PASSING: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "53300", "40001", "40P01"})
+
+_NOT_OPEN: Final = "This checkpointer is not open. Use it inside `with open_checkpointer(url) as checkpointer:`."
 
 _PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
 
@@ -50,7 +59,7 @@ class _PostgresTransaction:
     """Statements in libpq's pipeline: sent as they come, and waited for only when their rows are asked for."""
 
     def __init__(
-        self, connection: psycopg.Connection[Row], pipeline: psycopg.Pipeline | None, on_statement: OnStatement | None
+        self, connection: Connection, pipeline: psycopg.Pipeline | None, on_statement: OnStatement | None
     ) -> None:
         self._connection = connection
         self._pipeline = pipeline
@@ -86,35 +95,28 @@ class PostgresBackend(PostgresTables):
         self.on_statement = on_statement
         self.workers = pool_size
         self.sql = Statements("postgres", now=_NOW)
-        self._pool: ConnectionPool[psycopg.Connection[Row]] | None = None
+        self.patience = Patience(url.timeout)
+        self._pool: Pool | None = None
         self._opened_by = 0
 
     def __str__(self) -> str:
         return str(self._url)
 
     def open(self) -> None:
-        # One connection first, whose error says what is wrong; a pool only says that it got none.
-        options: dict[str, Any] = {"autocommit": True}
-        if "connect_timeout" not in self._url.dsn:
-            options["connect_timeout"] = _CONNECT_TIMEOUT
+        pool = Pool(self._connect, self.workers)
         try:
-            with psycopg.connect(self._url.dsn, **options) as connection:
+            with pool.connection(0) as connection:
                 self._prepare(connection)
-            pool: ConnectionPool[psycopg.Connection[Row]] = ConnectionPool(
-                self._url.dsn,
-                kwargs=options,
-                min_size=1,  # a process that does little holds little
-                max_size=self.workers,
-                timeout=_POOL_TIMEOUT,
-                open=False,
-                name="holdfast",
-            )
-            pool.open()
-        except psycopg.Error as error:
-            raise self._unavailable(error) from None  # the driver's own error may hold the password
+        except BaseException as error:
+            pool.close()
+            if isinstance(error, psycopg.Error):
+                raise self._unavailable(error) from None  # the driver's own error may hold the password
+            raise
+        self.patience.begin()
         self._pool, self._opened_by = pool, os.getpid()
 
     def close(self) -> None:
+        self.patience.end()
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()
@@ -134,44 +136,34 @@ class PostgresBackend(PostgresTables):
     @contextmanager
     def _transaction(self, begin: Statement) -> Iterator[Transaction]:
         if self._pool is None:
-            raise NotOpen(
-                "This checkpointer is not open. Use it inside `with open_checkpointer(url) as checkpointer:`."
-            )
+            raise NotOpen(_NOT_OPEN)
         check_process(self._opened_by)
+        connection: Connection | None = None
+        committing = False
         try:
-            with self._connection(self._pool) as connection, connection.pipeline() as pipeline:
+            with self._pool.connection(self._url.timeout) as connection, connection.pipeline() as pipeline:
                 transaction = _PostgresTransaction(connection, pipeline, self.on_statement)
                 transaction.send([(begin, {})])
                 yield transaction  # when this raises, the pool rolls back before it takes the connection
+                committing = True
                 transaction.send([(Statement("commit", "COMMIT"), {})])  # the pipeline's end waits for it
         except psycopg.Error as error:
-            raise self._failed(error) from None  # the driver's own error may hold the password, or what was said
+            is_lost = connection is None or connection.closed  # or could not be made
+            raise self._failed(error, is_lost=is_lost, committing=committing) from None  # it may hold the password
+        except Exhausted:
+            raise DatabaseUnavailable(
+                f"All {self.workers} connections to {self._url} were in use for {self._url.timeout:.0f} s. Raise "
+                "pool_size, or run less at once."
+            ) from None
+        except Closed:
+            raise NotOpen(_NOT_OPEN) from None
 
-    @contextmanager
-    def _connection(self, pool: ConnectionPool[psycopg.Connection[Row]]) -> Iterator[psycopg.Connection[Row]]:
-        """A connection that works. One that the server has closed is given back, and the pool replaces it.
+    def _connect(self) -> Connection:
+        given = {"connect_timeout": _CONNECT_TIMEOUT, **_NETWORK}
+        options: dict[str, Any] = {name: value for name, value in given.items() if name not in self._url.dsn}
+        return psycopg.connect(self._url.dsn, autocommit=True, **options)
 
-        The pool's own check sleeps for a second or more for each dead connection, and after a restart of the server all
-        of them are dead.
-        """
-        connection = pool.getconn()
-        for _ in range(self.workers):
-            if _is_quiet(connection):
-                break
-            try:
-                pool.check_connection(connection)
-            except psycopg.OperationalError:
-                pool.putconn(connection)
-                connection = pool.getconn()
-            else:
-                break
-        try:
-            with connection:  # commits, or rolls back; a connection of a pool stays open
-                yield connection
-        finally:
-            pool.putconn(connection)
-
-    def _prepare(self, connection: psycopg.Connection[Row]) -> None:
+    def _prepare(self, connection: Connection) -> None:
         deadline = time.monotonic() + _MIGRATION_PATIENCE
         while not self._prepared(connection):
             if time.monotonic() > deadline:
@@ -181,7 +173,7 @@ class PostgresBackend(PostgresTables):
                 )
             time.sleep(0.05)  # a lock that is polled works through a transaction pooler too, and cannot deadlock
 
-    def _prepared(self, connection: psycopg.Connection[Row]) -> bool:
+    def _prepared(self, connection: Connection) -> bool:
         """Whether the tables are there, after making them if nobody else is doing so."""
         transaction = _PostgresTransaction(connection, None, None)
         with connection.transaction():
@@ -194,30 +186,26 @@ class PostgresBackend(PostgresTables):
                 migrate.upgrade(transaction, self.sql, "postgres")
             return bool(mine)
 
-    def _failed(self, error: psycopg.Error) -> HoldfastError:
+    def _failed(self, error: psycopg.Error, *, is_lost: bool, committing: bool) -> HoldfastError:
         """What went wrong in a transaction, for people."""
-        said = self._url.hide(error.diag.message_primary or str(error))
-        match error:
-            case PoolTimeout():
-                return DatabaseUnavailable(
-                    f"No connection to {self._url} within {_POOL_TIMEOUT:.0f} s. Either the server cannot be reached, "
-                    f"or all {self.workers} connections are in use: raise pool_size, or run less at once."
-                )
-            case psycopg.DataError():  # whose words quote the value
-                return NotStorable(
-                    f"PostgreSQL cannot hold a value of this step ({type(error).__name__}), such as an id with a NUL "
-                    "character in it. Nothing of this step was saved."
-                )
-            case psycopg.OperationalError():
-                return DatabaseUnavailable(
-                    f"The connection to {self._url} failed: {said}. A step that was being saved was saved as a whole "
-                    "or not at all. The next one gets a new connection."
-                )
-            case _:
-                return DatabaseUnavailable(
-                    f"{self._url} refused a statement: {said}. Nothing of this step was saved. Needed: a server that "
-                    "takes writes, which a standby does not, and the tables as this program made them."
-                )
+        said = " ".join(self._url.hide(error.diag.message_primary or str(error)).split()).rstrip(".")
+        state = error.sqlstate
+        if state in _PASSING or (state or "").startswith("08") or (state is None and is_lost):
+            return Unreachable(f"The connection to {self._url} failed: {said}.", maybe_saved=committing)
+        if isinstance(error, psycopg.DataError):  # whose words quote the value
+            return NotStorable(
+                f"PostgreSQL cannot hold a value of this step ({type(error).__name__}), such as an id with a NUL "
+                "character in it. Nothing of this step was saved."
+            )
+        if isinstance(error, psycopg.OperationalError):
+            return DatabaseUnavailable(
+                f"{self._url} could not do what was asked: {said}. Nothing of this step was saved. Look for space on "
+                "the server's disk, and for limits that were set for it."
+            )
+        return DatabaseUnavailable(
+            f"{self._url} refused a statement: {said}. Nothing of this step was saved. Needed: a server that "
+            "takes writes, which a standby does not, and the tables as this program made them."
+        )
 
     def _unavailable(self, error: Exception) -> DatabaseUnavailable:
         return DatabaseUnavailable(
@@ -226,21 +214,13 @@ class PostgresBackend(PostgresTables):
         )
 
 
-def _is_quiet(connection: psycopg.Connection[Row]) -> bool:
-    """Whether the server has said nothing since the last transaction. A server that closes a connection says so, and
-    looking whether there is something to read costs no round trip."""
-    with DefaultSelector() as selector:
-        selector.register(connection.fileno(), EVENT_READ)
-        return not selector.select(0)
-
-
 @cache
 def _dialect(text: str) -> str:
     """Named parameters as psycopg writes them."""
     return _PARAMETER.sub(r"%(\1)s", text.replace("%", "%%"))
 
 
-def _upgrade_langgraph(connection: psycopg.Connection[Row]) -> None:
+def _upgrade_langgraph(connection: Connection) -> None:
     """Make LangGraph's tables by its own migrations, in this transaction.
 
     Its `setup()` fails in seven of eight processes that start at once, and makes indexes concurrently, which cannot be

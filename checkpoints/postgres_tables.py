@@ -118,6 +118,12 @@ class PostgresTables(Tables):
             ),
         ]
 
+    def is_saved(
+        self, key: CheckpointKey, parent_id: str | None, document: Any, metadata: Mapping[str, Any]
+    ) -> list[Call]:
+        saved = {"parent_id": parent_id, "document": self.json(document), "metadata": self.json(metadata)}
+        return [(self.sql["is_saved"], {**key._asdict(), **saved})]
+
     def rows_with_digests(self, thread_id: str, digests: Collection[bytes]) -> list[Call]:
         if not digests:
             return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, DeltaChannelHistory
@@ -11,6 +12,7 @@ from checkpoints import delta, retention
 from checkpoints.configs import ns_of, thread_of
 from checkpoints.errors import NotOpen
 from checkpoints.offload import Offload
+from checkpoints.patience import persist
 from checkpoints.port import CheckpointKey
 from checkpoints.store import Store
 
@@ -46,7 +48,8 @@ class RetainingSaver(BaseCheckpointSaver[str]):
             if chosen == "delete":
                 self.delete_thread(thread_id)
             else:
-                retention.keep_latest(self._store, thread_id)
+                # Pruned once more, a thread stays as it is.
+                persist(self._store.backend, partial(retention.keep_latest, self._store, thread_id))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy all that is stored for a thread, under the same checkpoint ids, into another one that is empty.
@@ -56,9 +59,12 @@ class RetainingSaver(BaseCheckpointSaver[str]):
         Raises:
             ThreadNotEmpty: the target has something in it; it is as before.
             InvalidThread: the target's id cannot be used.
+            Unreachable: the connection was lost while the copy was committed; look whether the target is there.
         """
         target = thread_of({"configurable": {"thread_id": target_thread_id}})
-        retention.copy_thread(self._store, str(source_thread_id), target)
+        # Not repeatable: what is in the target the second time may be the copy, or somebody else's.
+        copy = partial(retention.copy_thread, self._store, str(source_thread_id), target)
+        persist(self._store.backend, copy, repeatable=False)
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete what some runs have saved, in all threads, as if they had never been.
@@ -78,8 +84,10 @@ class RetainingSaver(BaseCheckpointSaver[str]):
             DamagedThread: a thread cannot be read as far as it must be; it is as before.
         """
         runs = retention.ids(run_ids, "run_ids")
-        for thread_id in retention.threads_of_runs(self._store, runs) if runs else []:
-            retention.take_back(self._store, thread_id, runs)
+        found = persist(self._store.backend, partial(retention.threads_of_runs, self._store, runs)) if runs else []
+        for thread_id in found:
+            # What is taken back is found no more, so the second time there is nothing to do.
+            persist(self._store.backend, partial(retention.take_back, self._store, thread_id, runs))
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
@@ -94,8 +102,12 @@ class RetainingSaver(BaseCheckpointSaver[str]):
         if not channels:
             return {}
         key = CheckpointKey(str(thread_of(config)), ns_of(config), config["configurable"].get("checkpoint_id") or "")
-        with self._store.backend.reading() as transaction:
-            return delta.history(transaction, self._store, key, list(dict.fromkeys(channels)))
+
+        def read() -> Mapping[str, DeltaChannelHistory]:
+            with self._store.backend.reading() as transaction:
+                return delta.history(transaction, self._store, key, list(dict.fromkeys(channels)))
+
+        return persist(self._store.backend, read)
 
     # --- the same for event loops
 

@@ -6,6 +6,7 @@ import builtins
 import random
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing
+from functools import partial
 from threading import Event
 from typing import Any, Final, NamedTuple, ParamSpec, Self, TypeVar
 
@@ -27,8 +28,9 @@ from checkpoints.errors import NotOpen
 from checkpoints.jsonb import storable
 from checkpoints.keeping import leans
 from checkpoints.offload import Offload
+from checkpoints.patience import persist
 from checkpoints.placing import Home
-from checkpoints.port import Backend, Call, CheckpointKey, Cursor, StoredValue, StoredWrite, Wanted, write_place
+from checkpoints.port import Backend, Call, CheckpointKey, Cursor, Row, StoredValue, StoredWrite, Wanted, write_place
 from checkpoints.retaining import RetainingSaver
 from checkpoints.saving import Save, Value
 from checkpoints.store import Store
@@ -100,7 +102,8 @@ class HoldfastSaver(RetainingSaver):
         return self
 
     def close(self) -> None:
-        """Wait for what is going on, and disconnect. Twice is once."""
+        """Wait for what is going on, but not for a database that is out of reach, and disconnect. Twice is once."""
+        self._backend.patience.end()
         offload, self._offload = self._offload, None
         if offload is not None:
             offload.close()
@@ -141,13 +144,19 @@ class HoldfastSaver(RetainingSaver):
         checkpoint_id = config["configurable"].get("checkpoint_id")
         wanted = Wanted(limit=1, thread_id=str(thread), ns=ns, checkpoint_id=checkpoint_id)
         loads_head = not checkpoint_id and ns == ""
-        with self._backend.reading() as transaction:
-            found = loading.find(transaction, self._store, wanted)
-            if not found and loads_head:
+
+        def load() -> tuple[builtins.list[loading.Opened], int | None]:
+            with self._backend.reading() as transaction:
+                found = loading.find(transaction, self._store, wanted)
+                if found or not loads_head:
+                    return found, None
                 # Deleted, perhaps: then the row that is left says which generation it was.
                 [rows] = transaction.run([(self._backend.sql["thread"], {"thread_id": str(thread)})])
-                generation = rows[0][0] if rows else None
-                config["configurable"]["thread_id"] = guard.LoadedThread(str(thread), None, generation)
+                return found, rows[0][0] if rows else None
+
+        found, generation = persist(self._backend, load)
+        if not found and loads_head:
+            config["configurable"]["thread_id"] = guard.LoadedThread(str(thread), None, generation)
         if not found:
             return None
         [opened] = found
@@ -197,8 +206,7 @@ class HoldfastSaver(RetainingSaver):
                 after=after,
                 with_bases=False,
             )
-            with self._backend.reading() as transaction:
-                found = loading.find(transaction, self._store, wanted)
+            found = persist(self._backend, partial(self._find, wanted))
             for opened in found:
                 yield self._tuple(opened, loading.attach(opened, self._store), opened.stored.thread_id)
             if len(found) < page:
@@ -216,8 +224,12 @@ class HoldfastSaver(RetainingSaver):
         """
         sql = self._backend.sql
         call = (sql["heads"], {"limit": limit}) if thread_id is None else (sql["head_of"], {"thread_id": thread_id})
-        with self._backend.reading() as transaction:
-            [rows] = transaction.run([call])
+
+        def find() -> builtins.list[builtins.list[Row]]:
+            with self._backend.reading() as transaction:
+                return transaction.run([call])
+
+        [rows] = persist(self._backend, find)
         return [Head(*map(str, row)) for row in rows]
 
     # --- writing
@@ -256,7 +268,8 @@ class HoldfastSaver(RetainingSaver):
             for channel, value in values.items()
         ]
         is_part = leans(stored_metadata) or self._backend.leans(split)
-        Save(self._store, thread, home, placed, calls, parent_id, is_part).run()
+        is_saved = self._backend.is_saved(key, parent_id, document, stored_metadata)
+        Save(self._store, thread, home, placed, calls, parent_id, is_part, is_saved).run()
         return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}}
 
     def put_writes(
@@ -297,14 +310,18 @@ class HoldfastSaver(RetainingSaver):
     def delete_thread(self, thread_id: str) -> None:
         """Delete everything that is stored for a thread. A run that is going on in it cannot write to it any more;
         a new one may use the id again."""
-        params = {"thread_id": str(thread_id)}
+        # Once more deletes what there is by then, as a deletion that came later would.
+        persist(self._backend, partial(self._delete, str(thread_id)))
+
+    def _delete(self, thread_id: str) -> None:
+        params = {"thread_id": thread_id}
         sql = self._backend.sql
         with self._backend.writing() as transaction:
             # A conversation of the stock saver needs its row now, to be the tombstone.
             transaction.run([(sql["adopt_thread"], params), (sql["lock_thread"], params)])
             transaction.send(
                 [
-                    *self._backend.delete_calls(str(thread_id)),
+                    *self._backend.delete_calls(thread_id),
                     (sql["delete_rows"], params),
                     (sql["delete_run_writes"], params),
                     *((sql[name], params) for name in ("forget_effects", "empty_effects", "leave_lineage")),
@@ -312,7 +329,7 @@ class HoldfastSaver(RetainingSaver):
                     (sql["bury_thread"], params),
                 ]
             )
-        self._store.memory.forget(str(thread_id))
+        self._store.memory.forget(thread_id)
 
     def lease(
         self,
@@ -401,6 +418,10 @@ class HoldfastSaver(RetainingSaver):
         await self._threads.run(self.delete_thread, thread_id)
 
     # --- inside
+
+    def _find(self, wanted: Wanted) -> builtins.list[loading.Opened]:
+        with self._backend.reading() as transaction:
+            return loading.find(transaction, self._store, wanted)
 
     def _tuple(self, opened: loading.Opened, attached: loading.Attached, thread: str) -> CheckpointTuple:
         stored = opened.stored

@@ -1,12 +1,23 @@
-"""One save: messages become rows, and rows, guard and what refers to the rows commit together."""
+"""One save: messages become rows, and rows, guard and what refers to the rows commit together.
+
+A save that was cut off is repeated, although it may have taken place. That comes to the same as once because
+
+- it is encoded once: a graph that runs on changes messages in place, and what is saved is what was put;
+- all decisions are made again under the thread's lock, which a transaction that is still at its commit holds;
+- a checkpoint that is there as it was to be saved is left alone, before the guard is asked: somebody else may have gone
+  on from it. Writes that are there stay, or are replaced by themselves, and their messages are found as rows;
+- what would be saved in a thread that was deleted meanwhile is refused.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from checkpoints import guard
+from checkpoints.errors import ThreadConflict
+from checkpoints.patience import persist
 from checkpoints.placing import Home, NewRow, Placement, learned, place
 from checkpoints.port import Call, Row, StoredValue, Transaction
 from checkpoints.store import Store
@@ -15,6 +26,24 @@ from checkpoints.values import Detached, Detacher
 
 class _Outdated(Exception):
     """What this process remembers of the thread is not of the thread that is there."""
+
+
+@dataclass
+class _Encoded:
+    """A save as bytes, but for the rows of its messages, and what has become of it."""
+
+    generation: int | None
+    """Of the thread, as far as it is remembered."""
+    known: Any
+    """Its messages whose rows are remembered."""
+    detacher: Detacher
+    detached: Sequence[Detached]
+    attempts: int = 0
+    locked: int | None = None
+    """The thread's generation as an attempt has found it."""
+
+
+_DELETED: Final = "while the database was out of reach, the thread, or a run in it, was deleted"
 
 
 class Value(NamedTuple):
@@ -42,6 +71,8 @@ class Save:
     """Of a checkpoint, the one that it follows."""
     leans: bool = False
     """Whether it is incomplete without that one."""
+    is_saved: Sequence[Call] = ()
+    """The call that gives a row if the checkpoint is there already, for when the save is repeated."""
 
     def run(self) -> None:
         """
@@ -50,25 +81,59 @@ class Save:
         """
         memory = self.store.memory
         try:
-            self._attempt(*memory.recall(self.home.thread_id, self.home.ns))
+            self._save(*memory.recall(self.home.thread_id, self.home.ns))
         except _Outdated:
             memory.forget(self.home.thread_id)
-            self._attempt(None, {})
+            self._save(None, {})
 
-    def _attempt(self, generation: int | None, known: Any) -> None:
+    def _save(self, generation: int | None, known: Any) -> None:
         # Encoding is the larger part of the work, and is done before anything is locked.
         key = self.store.sealer.digest_key(self.home.thread_id)
         detacher = Detacher(self.store.types, known, key=key)
         detached = [detacher.detach(value.channel, value.value) for value in self.values]
-        digests = {draft.row.digest for draft in detacher.drafts.values()}
+        encoded = _Encoded(generation, known, detacher, detached)
+
+        def save() -> None:
+            try:
+                self._attempt(encoded)
+            except _Outdated:
+                if encoded.attempts == 1:
+                    raise
+                # Encoded anew it would be what the messages are by now, and not what was put.
+                raise ThreadConflict(self.home.thread_id, _DELETED) from None
+
+        persist(self.store.backend, save)
+
+    def _attempt(self, encoded: _Encoded) -> None:
+        drafts = encoded.detacher.drafts.values()
+        encoded.attempts += 1
+        for draft in drafts:
+            draft.ref, draft.settled = 0, False  # as another attempt may have left it
         with self.store.backend.writing() as transaction:
-            current, next_seq, found = self._lock(transaction, generation, digests)
-            if known and current != generation:
+            if encoded.attempts > 1 and self._is_done(transaction):
+                return
+            current, next_seq, found = self._lock(
+                transaction, encoded.generation, {draft.row.digest for draft in drafts}
+            )
+            if encoded.known and current != encoded.generation:
                 raise _Outdated
-            placement = place([list_ for value in detached for list_ in value.lists], found, next_seq, self.home)
-            transaction.send(self._calls(detached, placement))
-        known, templates = learned(detacher.drafts.values(), placement, self.home.ns)
+            if encoded.locked not in {None, current}:
+                raise ThreadConflict(self.home.thread_id, _DELETED)
+            encoded.locked = current
+            lists = [list_ for value in encoded.detached for list_ in value.lists]
+            placement = place(lists, found, next_seq, self.home)
+            transaction.send(self._calls(encoded.detached, placement))
+        known, templates = learned(drafts, placement, self.home.ns)
         self.store.memory.saved(self.home.thread_id, self.home.ns, current, known, templates)
+
+    def _is_done(self, transaction: Transaction) -> bool:
+        """Whether an attempt of which nobody knew has saved the checkpoint."""
+        if not self.is_saved:
+            return False
+        # In this order: another attempt that is still at its commit ends before the lock is got.
+        lock = (self.store.backend.sql["lock_thread"], {"thread_id": self.home.thread_id})
+        _, rows = transaction.run([lock, *self.is_saved])
+        return bool(rows)
 
     def _lock(
         self, transaction: Transaction, generation: int | None, digests: set[bytes]

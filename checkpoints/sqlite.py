@@ -21,6 +21,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from checkpoints import migrate
 from checkpoints.errors import DatabaseUnavailable, NotOpen
 from checkpoints.jsonb import text_contains
+from checkpoints.patience import Patience
 from checkpoints.port import OnStatement, Transaction, check_process
 from checkpoints.sql import Statements
 from checkpoints.sqlite_tables import SqliteTables
@@ -47,6 +48,7 @@ class SqliteBackend(SqliteTables):
         self._synchronous = "OFF" if isinstance(url, MemoryURL) else url.synchronous
         self.on_statement = on_statement
         self.sql = Statements("sqlite", now=_NOW)
+        self.patience = Patience(0.0)  # SQLite waits by itself, and a file is never out of reach for a moment
         self._writer: sqlite3.Connection | None = None
         self._opened_by = 0
         self._line = Line(most=1) if self._memory else Line()  # there is no disk to wait for
@@ -127,7 +129,7 @@ class SqliteBackend(SqliteTables):
         # The first byte of SQLite's code is the kind: https://www.sqlite.org/rescode.html
         match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-                return f"Look for another process that holds it for longer than {self._timeout:.0f} s."
+                return f"Look for another process that holds it for longer than {self._timeout:g} s, and try again."
             case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
                 return "Look for space on its disk, and for the state of that disk."
             case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:

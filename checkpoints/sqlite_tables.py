@@ -93,6 +93,11 @@ class SqliteTables(Tables):
         }
         return [(self.sql["save_checkpoint"], params)]
 
+    def is_saved(
+        self, key: CheckpointKey, parent_id: str | None, document: Any, metadata: Mapping[str, Any]
+    ) -> list[Call]:
+        return []
+
     def rows_with_digests(self, thread_id: str, digests: Collection[bytes]) -> list[Call]:
         # SQLite has no round trips to save.
         return [(self.sql["rows_with_digest"], {"thread_id": thread_id, "digest": digest}) for digest in digests]

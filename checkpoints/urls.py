@@ -1,7 +1,7 @@
 """The URL that says where conversations live.
 
 `memory://`, `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://…` (or `postgres://…`). A PostgreSQL URL
-is passed to libpq as it is, so every option of libpq works; it is never shown with its password.
+is passed to libpq as it is but for `timeout`, so every option of libpq works; it is never shown with its password.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ DEFAULT_URL = "sqlite:///holdfast.db"
 
 _FORMS = "memory://, sqlite:///relative.db, sqlite:////absolute/path.db or postgresql://user:password@host/database"
 _TIMEOUT = "timeout is a number of seconds, as in sqlite:///holdfast.db?timeout=10."
+_TIMEOUT_OPTION = re.compile(r"(?<=[?&])timeout=([^&]*)&?")
 _SECRET_OPTION = re.compile(r"(?i)([?&](?:password|sslpassword|oauth_client_secret)=)([^&]+)")
 
 
@@ -51,6 +52,8 @@ class PostgresURL:
     shown: str
     written: frozenset[str] = field(default=frozenset(), repr=False)
     """The secrets as they stand in the URL."""
+    timeout: float = 30.0
+    """Seconds to wait for a server that is out of reach, or for a connection while all are in use."""
 
     def __str__(self) -> str:
         return self.shown
@@ -118,19 +121,27 @@ def _sqlite(rest: str) -> SqliteURL:
     synchronous = options.pop("synchronous", "FULL").upper()
     if synchronous not in {"FULL", "NORMAL"}:
         raise InvalidURL(f"synchronous is full or normal; found {synchronous!r}.")
-    try:
-        timeout = float(options.pop("timeout", 30.0))
-    except ValueError as error:
-        raise InvalidURL(_TIMEOUT) from error
-    if not 0 <= timeout < math.inf:
-        raise InvalidURL(_TIMEOUT)
+    timeout = _seconds(options.pop("timeout", "30"))
     if options:
         raise InvalidURL(f"Unknown SQLite option {min(options)!r}; known are synchronous and timeout.")
     return SqliteURL(Path(name), synchronous, timeout)
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError as error:
+        raise InvalidURL(_TIMEOUT) from error
+    if not 0 <= seconds < math.inf:
+        raise InvalidURL(_TIMEOUT)
+    return seconds
+
+
 def _postgres(url: str) -> PostgresURL:
     """Where the password is, is seen more widely than libpq does: too much is hidden rather than too little."""
+    # The one option that is not libpq's, which would refuse it.
+    given = _TIMEOUT_OPTION.search(url)
+    url = _TIMEOUT_OPTION.sub("", url).rstrip("?&") if given else url
     scheme, _, rest = url.partition("://")
     login, at, place = rest.rpartition("@")
     user, colon, password = login.partition(":")
@@ -140,6 +151,7 @@ def _postgres(url: str) -> PostgresURL:
         dsn=url,
         shown=f"{scheme}://" + _SECRET_OPTION.sub(r"\1***", shown),
         written=frozenset(secrets),
+        timeout=_seconds(given[1]) if given else 30.0,
     )
 
 

@@ -83,8 +83,14 @@ WHERE thread_id = :thread_id
 RETURNING next_ticket - 1;
 
 -- name: enter_line
-INSERT INTO holdfast_leases (thread_id, ticket, owner, purpose, asked_at, expires_at)
-VALUES (:thread_id, :ticket, :owner, :purpose, {now}, {now} + :ttl);
+INSERT INTO holdfast_leases (thread_id, ticket, owner, purpose, nonce, asked_at, expires_at)
+VALUES (:thread_id, :ticket, :owner, :purpose, :nonce, {now}, {now} + :ttl);
+
+-- name: place_in_line
+-- The place that somebody has taken already, without knowing it.
+SELECT ticket
+FROM holdfast_leases
+WHERE thread_id = :thread_id AND nonce = :nonce AND expires_at > {now};
 
 -- name: first_in_line
 SELECT ticket, owner, purpose, {now} - coalesce(held_at, asked_at)
@@ -93,11 +99,29 @@ WHERE thread_id = :thread_id AND expires_at > {now}
 ORDER BY ticket
 LIMIT 1;
 
--- name: hold_lease
--- Who has expired has lost its place, even if nobody has taken it yet: it may have been refused meanwhile.
+-- name: take_lease
+-- Under the thread's lock, as `hold_lease`: somebody with a lower ticket may have come back from an outage.
 UPDATE holdfast_leases
-SET expires_at = {now} + :ttl, held_at = coalesce(held_at, {now})
+SET expires_at = {now} + :ttl, held_at = {now}
 WHERE thread_id = :thread_id AND ticket = :ticket AND expires_at > {now}
+  AND NOT EXISTS (
+    SELECT 1
+    FROM holdfast_leases AS earlier
+    WHERE earlier.thread_id = :thread_id AND earlier.ticket < :ticket AND earlier.expires_at > {now}
+  )
+RETURNING ticket;
+
+-- name: hold_lease
+-- Who has expired keeps its place as long as nobody has taken it. Who takes it has a higher ticket, and removes whatever
+-- has expired when he leaves.
+UPDATE holdfast_leases
+SET expires_at = {now} + :ttl
+WHERE thread_id = :thread_id AND ticket = :ticket
+  AND NOT EXISTS (
+    SELECT 1
+    FROM holdfast_leases AS later
+    WHERE later.thread_id = :thread_id AND later.ticket > :ticket AND later.held_at IS NOT NULL
+  )
 RETURNING ticket;
 
 -- name: stay_in_line
@@ -107,5 +131,6 @@ WHERE thread_id = :thread_id AND ticket = :ticket AND expires_at > {now}
 RETURNING ticket;
 
 -- name: leave_line
+-- By what one asked under, since one may not know one's ticket.
 DELETE FROM holdfast_leases
-WHERE thread_id = :thread_id AND (ticket = :ticket OR expires_at <= {now});
+WHERE thread_id = :thread_id AND (nonce = :nonce OR expires_at <= {now});

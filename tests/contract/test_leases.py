@@ -9,7 +9,7 @@ from signal import SIGKILL
 
 import pytest
 
-from checkpoints import HoldfastSaver, InvalidThread, ThreadBusy, open_checkpointer
+from checkpoints import HoldfastSaver, InvalidThread, ThreadBusy, leases, open_checkpointer
 from tests.contract import children
 from tests.contract.kit import change, echo_graph, rows, texts, thread
 
@@ -72,12 +72,53 @@ def test_a_lease_is_kept_for_longer_than_its_time_while_its_owner_lives(saver: H
             raise AssertionError
 
 
-def test_who_slept_past_the_end_of_its_lease_is_told_that_it_was_lost(saver: HoldfastSaver) -> None:
+def test_who_slept_past_the_end_of_its_lease_is_told_when_somebody_else_took_it(saver: HoldfastSaver) -> None:
+    with saver.lease("ada-1", ttl=0.3) as lease:
+        change(
+            saver,
+            "INSERT INTO holdfast_leases (thread_id, ticket, owner, purpose, asked_at, held_at, expires_at) "
+            "SELECT thread_id, ticket + 1, 'Grace', 'run', asked_at, asked_at, expires_at FROM holdfast_leases",
+        )
+        assert lease.lost.wait(10)
+
+
+def test_who_slept_past_the_end_of_its_lease_keeps_it_when_nobody_took_it(saver: HoldfastSaver) -> None:
     with saver.lease("ada-1", ttl=0.3) as lease:
         change(saver, "UPDATE holdfast_leases SET expires_at = 0")
-        assert lease.lost.wait(10)
-        with saver.lease("ada-1", wait=5) as other:
+        deadline = time.monotonic() + 10
+        while rows(saver, "SELECT expires_at FROM holdfast_leases") == [(0,)]:
+            assert time.monotonic() < deadline
+        assert not lease.lost.is_set()
+        with pytest.raises(ThreadBusy), saver.lease("ada-1", wait=0):
+            raise AssertionError
+
+
+def test_who_takes_an_expired_lease_has_it_alone(saver: HoldfastSaver) -> None:
+    with saver.lease("ada-1", ttl=60) as lease:
+        line = leases._Line(saver._backend, "ada-1", "Ada", "run", 60, threading.Event())
+        change(saver, "UPDATE holdfast_leases SET expires_at = 0")
+        with saver.lease("ada-1", wait=0) as other:
             assert other.ticket > lease.ticket
+            assert not line._renew("hold_lease", lease.ticket)
+        assert not line._renew("hold_lease", lease.ticket), "he may have written, although he has left"
+
+
+def test_nobody_takes_a_lease_whose_owner_came_back_a_moment_ago(saver: HoldfastSaver) -> None:
+    with saver.lease("ada-1", ttl=60):
+        line = leases._Line(saver._backend, "ada-1", "Ada", "run", 60, threading.Event())
+        ticket = line.enter()
+        assert not line._renew("take_lease", ticket)  # when it looked, the lease had expired
+    assert line._renew("take_lease", ticket)
+    line.leave()
+
+
+def test_who_waited_for_too_long_a_sleep_stands_in_line_again(saver: HoldfastSaver) -> None:
+    line = leases._Line(saver._backend, "ada-1", "Ada", "run", 60, threading.Event())
+    ticket = line.enter()
+    change(saver, "UPDATE holdfast_leases SET expires_at = 0")
+    assert line.wait_for(ticket, 0) > ticket
+    line.leave()
+    assert rows(saver, "SELECT count(*) FROM holdfast_leases") == [(0,)]
 
 
 def test_the_lease_of_a_killed_process_ends_by_itself(stored_url: str) -> None:

@@ -36,8 +36,24 @@ def test_a_postgresql_url_passes_to_libpq_as_it_is(scheme: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "dsn"),
+    [
+        ("postgresql://h/db?timeout=2.5", "postgresql://h/db"),
+        ("postgresql://h/db?timeout=2.5&connect_timeout=1", "postgresql://h/db?connect_timeout=1"),
+        ("postgresql://h/db?connect_timeout=1&timeout=2.5", "postgresql://h/db?connect_timeout=1"),
+        ("postgresql://h/db?a=1&timeout=2.5&b=2", "postgresql://h/db?a=1&b=2"),
+    ],
+)
+def test_how_long_to_wait_for_a_server_is_not_passed_to_libpq(url: str, dsn: str) -> None:
+    location = parse(url)
+    assert isinstance(location, PostgresURL)
+    assert (location.dsn, str(location), location.timeout) == (dsn, dsn, 2.5)
+
+
+@pytest.mark.parametrize(
     ("url", "says"),
     [
+        ("postgresql://h/db?timeout=long", "number of seconds"),
         ("", "No database URL"),
         ("holdfast.db", "No database URL"),
         ("mysql://h/db", "Unknown kind of database 'mysql'"),

@@ -54,6 +54,14 @@ ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id) DO UPDATE
 SET parent_checkpoint_id = excluded.parent_checkpoint_id,
     checkpoint = excluded.checkpoint, metadata = excluded.metadata;
 
+-- name: is_saved
+-- Whether a checkpoint is there as it was to be saved. Its versions say which values, and these never change.
+SELECT 1
+FROM checkpoints
+WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id
+  AND parent_checkpoint_id IS NOT DISTINCT FROM CAST(:parent_id AS TEXT)
+  AND checkpoint = :document AND metadata = :metadata;
+
 -- name: add_write
 INSERT INTO checkpoint_writes (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob)
 VALUES (:thread_id, :ns, :checkpoint_id, :task_id, :task_path, :idx, :channel, :type, :blob)
