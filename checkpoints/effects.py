@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from threading import Event, Lock
@@ -24,6 +22,7 @@ from checkpoints import heartbeat
 from checkpoints.errors import DatabaseUnavailable, EffectNotApproved, EffectNotCommitted, EffectTaken, NotStorable
 from checkpoints.heartbeat import Heart
 from checkpoints.judging import Effect, Ended, Entry, InDoubt, Running, Started, Why, judge
+from checkpoints.leases import default_owner
 from checkpoints.port import Call
 from checkpoints.store import Store
 from checkpoints.wire import Packing, Unpacking
@@ -126,7 +125,7 @@ class Effects:
             EffectTaken: a person let it run again, and somebody else is doing that.
             DatabaseUnavailable: it could not be written yet.
         """
-        type_, result = self._packed(started, value)
+        type_, result = self._packed(started.lineage, started.key, value)
         params = {"state": "failed" if failed else "done", "type": type_, "result": result}
         if self._ends(started, "finish_effect", **params):
             return value
@@ -147,8 +146,7 @@ class Effects:
 
     def entry(self, thread_id: str, key: str) -> Entry | None:
         """What is on record of an effect, in a thread or any copy of it."""
-        with self._store.backend.reading() as transaction:
-            [rows] = transaction.run([self._entry(thread_id, key)])
+        [rows] = self._store.read(self._entry(thread_id, key))
         return Entry(*rows[0]) if rows else None
 
     def look(self, effect: Effect) -> Running | Ended | InDoubt | None:
@@ -158,8 +156,7 @@ class Effects:
 
     def in_doubt(self, limit: int = 100) -> list[Entry]:
         """What a person has to decide about, in all threads, oldest first."""
-        with self._store.backend.reading() as transaction:
-            [rows] = transaction.run([(self._sql["effects_in_doubt"], {"limit": limit})])
+        [rows] = self._store.read((self._sql["effects_in_doubt"], {"limit": limit}))
         return [Entry(*row) for row in rows]
 
     def run_again(self, doubt: InDoubt, effect: Effect, *, by: str | None) -> Started | None:
@@ -175,9 +172,13 @@ class Effects:
         }
         names = ("tool", "ns", "checkpoint_id", "answer_digest")
         rows = self._write("rerun_effect", {name: value for name, value in params.items() if name not in names})
-        if not rows:
-            return None
-        started = Started(*rows[0])
+        if rows:
+            started = Started(*rows[0])
+        else:
+            now = self.entry(entry.lineage, entry.key)
+            if now is None or now.owner != params["owner"]:
+                return None
+            started = Started(now.lineage, now.key, now.attempt, now.owner)  # it was lost at the commit, as in `_seen`
         self.heart.add(started)
         return started
 
@@ -188,7 +189,7 @@ class Effects:
             Whether it was still in doubt.
         """
         entry = doubt.entry
-        type_, result = self._packed(Started(entry.lineage, entry.key, entry.attempt), value)
+        type_, result = self._packed(entry.lineage, entry.key, value)
         params = {
             "lineage": entry.lineage,
             "effect_key": entry.key,
@@ -215,8 +216,7 @@ class Effects:
         """Made when it is first needed: a process that was forked in between has its own."""
         with self._making:
             if self._heart is None:
-                owner = f"{socket.gethostname()}, process {os.getpid()}, {secrets.token_hex(4)}"
-                self._heart = Heart(self._store.backend, owner)
+                self._heart = Heart(self._store.backend)
             return self._heart
 
     @property
@@ -238,18 +238,22 @@ class Effects:
     def _claim(self, effect: Effect) -> _Seen:
         """`None`: there is no checkpoint with the call, yet, or no answer under which it may run."""
         params = self._claim_params(effect)
-        with self._store.backend.writing() as transaction:
-            claimed, found = transaction.run(
-                [(self._sql["claim_effect"], params), self._entry(effect.thread_id, effect.key)]
-            )
+        claimed, found = self._store.write(
+            (self._sql["claim_effect"], params), self._entry(effect.thread_id, effect.key)
+        )
         if claimed:
             return Started(*claimed[0])
-        return self._with_value(judge(Entry(*found[0]), effect)) if found else None
+        return self._seen(Entry(*found[0]), effect, params["owner"]) if found else None
+
+    def _seen(self, entry: Entry, effect: Effect, owner: str) -> _Seen:
+        if entry.state == "started" and entry.owner == owner:
+            # The connection was lost at the commit, and it did take place.
+            return Started(entry.lineage, entry.key, entry.attempt, owner)
+        return self._with_value(judge(entry, effect))
 
     def _is_committed(self, effect: Effect) -> bool:
         place = {"thread_id": effect.thread_id, "ns": effect.ns, "checkpoint_id": effect.checkpoint_id}
-        with self._store.backend.reading() as transaction:
-            [[(committed,)]] = transaction.run([(self._sql["is_committed"], place)])
+        [[(committed,)]] = self._store.read((self._sql["is_committed"], place))
         return bool(committed)
 
     def _bury(self, running: Running, missed: dict[float, float]) -> Running | InDoubt:
@@ -274,7 +278,7 @@ class Effects:
             "effect_key": effect.key,
             "tool": effect.tool,
             "args_digest": effect.args_digest,
-            "owner": self.heart.owner,
+            "owner": f"{default_owner()}, {secrets.token_hex(8)}",  # a claim is known again by this
             "ttl": heartbeat.TTL,
             "ns": effect.ns,
             "checkpoint_id": effect.checkpoint_id,
@@ -289,7 +293,7 @@ class Effects:
     def _ends(self, started: Started, name: str, **params: Any) -> bool:
         """Write how it ended; whether the ledger took it."""
         of = {"lineage": started.lineage, "effect_key": started.key, "attempt": started.attempt}
-        params = {**of, "owner": self.heart.owner, **params}
+        params = {**of, "owner": started.owner, **params}
         try:
             taken = bool(self._write(name, params))
         except DatabaseUnavailable:
@@ -299,15 +303,12 @@ class Effects:
         return taken
 
     def _write(self, name: str, params: Mapping[str, Any]) -> list[Any]:
-        with self._store.backend.writing() as transaction:
-            [rows] = transaction.run([(self._sql[name], params)])
+        [rows] = self._store.write((self._sql[name], params))
         return rows
 
-    def _packed(self, started: Started, value: Any) -> tuple[str, bytes]:
-        packing = Packing(self._store.types)
-        body = packing.pack(value)
-        place = _place(started.lineage, started.key)
-        return self._store.sealer.seal_value(started.lineage, place, "msgpack", body)
+    def _packed(self, lineage: str, key: str, value: Any) -> tuple[str, bytes]:
+        body = Packing(self._store.types).pack(value)
+        return self._store.sealer.seal_value(lineage, _place(lineage, key), "msgpack", body)
 
     def _with_value(self, verdict: Running | Ended | InDoubt) -> Running | Ended | InDoubt:
         entry = verdict.entry

@@ -37,15 +37,9 @@ class _Flight:
 
 
 class Heart:
-    """See the module.
+    """See the module."""
 
-    Args:
-        backend: the database.
-        owner: who beats.
-    """
-
-    def __init__(self, backend: Backend, owner: str) -> None:
-        self.owner = owner
+    def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._flights: dict[tuple[str, str], _Flight] = {}
         self._lock = Lock()
@@ -106,4 +100,4 @@ class Heart:
 
     def _sign(self, started: Started) -> Call:
         params = {"lineage": started.lineage, "effect_key": started.key, "attempt": started.attempt}
-        return self._backend.sql["beat_effect"], {**params, "owner": self.owner, "ttl": TTL}
+        return self._backend.sql["beat_effect"], {**params, "owner": started.owner, "ttl": TTL}

@@ -23,6 +23,7 @@ from langgraph.types import Interrupt
 from checkpoints.errors import AlreadyAnswered, HoldfastError, QuestionClosed, UnknownInterrupt
 from checkpoints.guard import moment_of
 from checkpoints.loading import explained, rows_of
+from checkpoints.patience import persist
 from checkpoints.port import Call, CheckpointKey, Row, Transaction, write_place
 from checkpoints.store import Store
 from checkpoints.values import Attachable
@@ -97,10 +98,13 @@ class Interrupts:
         """
         self._list_others(thread_id)
         statement, params = self._of_thread("waiting", "i", thread_id)
-        with self._store.backend.reading() as transaction:
-            [found] = transaction.run([(statement, {**params, "user_id": user_id, "limit": limit})])
-            read = [(row, self._read(transaction, row)) for row in found]
-        placed = [entry for row, asked in read for entry in self._waiting(row, asked)]
+
+        def read() -> list[tuple[Row, Any]]:
+            with self._store.backend.reading() as transaction:
+                [found] = transaction.run([(statement, {**params, "user_id": user_id, "limit": limit})])
+                return [(row, self._read(transaction, row)) for row in found]
+
+        placed = [entry for row, asked in persist(self._store.backend, read) for entry in self._waiting(row, asked)]
         steps = groupby(placed, key=lambda entry: entry[0].thread_id)
         return [entry for _, step in steps for entry, _ in sorted(step, key=lambda entry: entry[1])]
 
@@ -143,16 +147,14 @@ class Interrupts:
     def recorded(self, thread_id: str, interrupt_id: str) -> Answered | None:
         """The answer that is on record for a question, if there is one."""
         params = {"thread_id": str(thread_id), "interrupt_id": interrupt_id}
-        with self._store.backend.reading() as transaction:
-            [rows] = transaction.run([(self._store.backend.sql["interrupt"], params)])
+        [rows] = self._store.read((self._store.backend.sql["interrupt"], params))
         return next((self._answered(thread_id, row) for row in rows if row[1] is not None), None)
 
     def answered(self, beginning: str, thread_id: str | None = None) -> Answered | None:
         """The last answer to a question whose id begins like this, in any thread or in this one."""
         statement, params = self._of_thread("answered", "i", thread_id)
         bounds = {"first": beginning, "last": beginning + "g"}  # an id is hexadecimal
-        with self._store.backend.reading() as transaction:
-            [rows] = transaction.run([(statement, {**params, **bounds})])
+        [rows] = self._store.read((statement, {**params, **bounds}))
         return next((self._answered(thread, row) for thread, *row in rows), None)
 
     def todo(self, limit: int = LIMIT, thread_id: str | None = None) -> list[Answered]:
@@ -162,8 +164,7 @@ class Interrupts:
         it: `graph.invoke(Command(resume={found.interrupt_id: found.answer}), …)`.
         """
         statement, params = self._of_thread("todo", "i", thread_id)
-        with self._store.backend.reading() as transaction:
-            [rows] = transaction.run([(statement, {**params, "limit": limit})])
+        [rows] = self._store.read((statement, {**params, "limit": limit}))
         return [self._answered(thread, row) for thread, *row in rows]
 
     def expire(self, limit: int = LIMIT) -> list[str]:
@@ -173,20 +174,16 @@ class Interrupts:
             The threads in which there were any; `todo` has them until they are carried out.
         """
         sql = self._store.backend.sql
-        with self._store.backend.writing() as transaction:
-            _, rows = transaction.run(
-                [
-                    (sql["close_all_passed"], {}),
-                    (sql["expire_interrupts"], {"limit": limit, "digest": digest_of(_EXPIRED)}),
-                ]
-            )
+        _, rows = self._store.write(
+            (sql["close_all_passed"], {}),
+            (sql["expire_interrupts"], {"limit": limit, "digest": digest_of(_EXPIRED)}),
+        )
         return sorted({str(thread_id) for (thread_id,) in rows})
 
     def reopen(self, answered: Answered) -> bool:
         """Let a question wait again whose answer turned out not to fit; says whether that answer was still there."""
         params = {key: getattr(answered, key) for key in ("thread_id", "interrupt_id", "digest")}
-        with self._store.backend.writing() as transaction:
-            [rows] = transaction.run([(self._store.backend.sql["reopen_answer"], params)])
+        [rows] = self._store.write((self._store.backend.sql["reopen_answer"], params))
         return bool(rows)
 
     # --- recording
@@ -216,16 +213,15 @@ class Interrupts:
 
     def _take(self, place: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[bool, Row | None]:
         sql = self._store.backend.sql
-        with self._store.backend.writing() as transaction:
-            # With the thread locked, it cannot go on meanwhile.
-            *_, taken, found = transaction.run(
-                [
-                    (sql["adopt_thread"], {"thread_id": place["thread_id"]}),
-                    (sql["lock_thread"], {"thread_id": place["thread_id"]}),
-                    (sql["record_answer"], {**place, **given}),
-                    (sql["interrupt"], place),
-                ]
-            )
+        # With the thread locked, it cannot go on meanwhile. Not repeated when nobody knows whether it was committed:
+        # one's own answer would look like somebody else's who was first.
+        *_, taken, found = self._store.write(
+            (sql["adopt_thread"], {"thread_id": place["thread_id"]}),
+            (sql["lock_thread"], {"thread_id": place["thread_id"]}),
+            (sql["record_answer"], {**place, **given}),
+            (sql["interrupt"], place),
+            repeatable=False,
+        )
         return bool(taken), found[0] if found else None
 
     # --- to bytes and back
@@ -291,8 +287,7 @@ class Interrupts:
                 asked = self._open(transaction, key, task_id, type_, blob)
                 calls += _note(self._store, key, task_id, pauses(asked), asked_at=moment_of(checkpoint_id))
         if calls:
-            with self._store.backend.writing() as transaction:
-                transaction.send(calls)
+            self._store.write(*calls)
 
     def _of_thread(self, name: str, table: str, thread_id: str | None) -> tuple[Any, dict[str, Any]]:
         statement = self._store.backend.sql[name]

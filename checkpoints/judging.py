@@ -49,6 +49,7 @@ class Entry(NamedTuple):
     args_digest: bytes
     state: str
     attempt: int
+    owner: str
     alive_until: float
     expired: bool
     """Whether the owner should have said by now that it lives."""
@@ -67,6 +68,8 @@ class Started:
     key: str
     attempt: int
     """Grows when a person lets it run again: the ledger takes an outcome only from the last."""
+    owner: str
+    """Who runs it: which claim of which process."""
 
 
 @dataclass(frozen=True)

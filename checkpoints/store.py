@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from checkpoints.memory import Memory
-from checkpoints.port import Backend
+from checkpoints.patience import persist
+from checkpoints.port import Backend, Call, Row
 from checkpoints.sealing import Plain, Sealer
 from checkpoints.wire import Types
 
@@ -18,3 +19,26 @@ class Store:
     types: Types
     sealer: Sealer = field(default_factory=Plain)
     memory: Memory = field(default_factory=Memory)
+
+    def read(self, *calls: Call) -> list[list[Row]]:
+        """What some statements find, all at one moment. While the database is away, it is waited for."""
+
+        def read() -> list[list[Row]]:
+            with self.backend.reading() as transaction:
+                return transaction.run(calls)
+
+        return persist(self.backend, read)
+
+    def write(self, *calls: Call, repeatable: bool = True) -> list[list[Row]]:
+        """Run some statements in a transaction of their own, and give what they return.
+
+        Args:
+            calls: the statements.
+            repeatable: whether they may be run again when nobody knows whether they were committed; see `persist`.
+        """
+
+        def write() -> list[list[Row]]:
+            with self.backend.writing() as transaction:
+                return transaction.run(calls)
+
+        return persist(self.backend, write, repeatable=repeatable)

@@ -3,7 +3,8 @@ went wrong is said to the client."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from typing import Any, cast
 
@@ -11,8 +12,9 @@ from langchain_core.exceptions import ModelError
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import UnknownInterruptError
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Command
 
-from checkpoints import HoldfastError, HoldfastSaver, saver_of
+from checkpoints import HoldfastError, HoldfastSaver, NotAnswered, saver_of, unwrapped
 from graph.agent import Agent
 from graph.state import State
 
@@ -29,14 +31,52 @@ class ServedAgent(CompiledStateGraph[State, None, State, State]):
         """The same agent as one of this class."""
         return cls(**{name: value for name, value in vars(agent).items() if name != "__orig_class__"})
 
-    async def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+    async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
         if self.checkpointer:
             kwargs["durability"] = "sync"
-        chunks = cast("AsyncGenerator[Any, None]", super().astream(*args, **kwargs))
-        async with aclosing(chunks):
-            with _passed_on():
-                async for chunk in chunks:
-                    yield chunk
+        place = (config or {}).get("configurable", {})
+        with _passed_on():
+            for what, run in await self._runs(input, config, str(place.get("thread_id", ""))):
+                chunks = cast("AsyncGenerator[Any, None]", super().astream(what, run, **kwargs))
+                async with aclosing(chunks):
+                    try:
+                        async for chunk in chunks:
+                            yield chunk
+                    except UnknownInterruptError as error:
+                        if first := await self._first(what, str(place.get("thread_id", ""))):
+                            raise first from error
+                        raise
+
+    async def _runs(
+        self, input: Any, config: RunnableConfig | None, thread_id: str
+    ) -> list[tuple[Any, RunnableConfig | None]]:
+        """What to run one after the other: what was decided is not dropped for what is said now."""
+        saver = unwrapped(self.checkpointer)
+        said = [(input, config)]
+        if input is None or isinstance(input, Command) or not isinstance(saver, HoldfastSaver) or not thread_id:
+            return said
+        if config is None or not await saver.offload(saver.interrupts.todo, 1, thread_id):
+            return said
+        # As a run of its own: LangGraph takes an input under the id of the newest checkpoint's run for one that it has
+        # had, and who takes back what was said now does not take back what was decided.
+        own = {"run_id": str(uuid.uuid4())}
+        apart: RunnableConfig = {
+            **config,
+            "configurable": {**config.get("configurable", {}), **own},
+            "metadata": {**config.get("metadata", {}), **own},
+        }
+        return [(None, apart), *said]
+
+    async def _first(self, input: Any, thread_id: str) -> NotAnswered | None:
+        """Who has answered already what a run was given an answer to."""
+        saver, resume = unwrapped(self.checkpointer), input.resume if isinstance(input, Command) else None
+        if not isinstance(saver, HoldfastSaver) or not isinstance(resume, Mapping):
+            return None
+        for interrupt_id in map(str, resume):
+            found = await saver.offload(saver.interrupts.recorded, thread_id, interrupt_id)
+            if found is not None:
+                return found.told()
+        return None
 
 
 @asynccontextmanager

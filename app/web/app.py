@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.web import registry
+from app.web import carrying, registry
 
 _THREAD = re.compile(r"/threads/([0-9a-fA-F-]{32,36})(?:/|$)")
 
@@ -57,7 +58,11 @@ async def _restore_named(receive: Receive) -> Receive:
 @asynccontextmanager
 async def _lifespan(_: Any) -> AsyncIterator[None]:
     await registry.restore_newest()
-    yield
+    at_work = asyncio.create_task(carrying.carry_out())
+    try:
+        yield
+    finally:
+        at_work.cancel()
 
 
 app = Starlette(lifespan=_lifespan, middleware=[Middleware(KnowThreads)])

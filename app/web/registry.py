@@ -73,7 +73,7 @@ def delete_one_by_one() -> None:
 
 async def restore_newest() -> None:
     """Enter the threads that were written last. One that cannot be read is entered as failed."""
-    saver = await _saver()
+    saver = await checkpointer()
     for head in reversed(await asyncio.to_thread(saver.heads, NEWEST)):
         await _enter(saver, head)
 
@@ -85,7 +85,7 @@ async def restore(thread_id: str) -> None:
     entry = None if wanted is None else _find(wanted)
     if wanted is None or (entry is not None and entry["status"] == "busy"):
         return  # a run of this server brings it up to date when it ends
-    saver = await _saver()
+    saver = await checkpointer()
     heads = await asyncio.to_thread(lambda: saver.heads(thread_id=str(wanted)))
     for head in heads:
         if entry is None:
@@ -166,7 +166,8 @@ def _entry(thread_id: UUID, head: Head, metadata: Mapping[str, Any]) -> dict[str
     }
 
 
-async def _saver() -> HoldfastSaver:
+async def checkpointer() -> HoldfastSaver:
+    """The server's checkpointer."""
     from langgraph_api._checkpointer import get_checkpointer
 
     saver = unwrapped(await get_checkpointer())

@@ -23,10 +23,10 @@ WHERE threads.thread_id = :thread_id AND threads.deleted_at IS NULL
     )
   )
 ON CONFLICT (lineage, effect_key) DO NOTHING
-RETURNING lineage, effect_key, attempt;
+RETURNING lineage, effect_key, attempt, owner;
 
 -- name: effect
-SELECT lineage, effect_key, thread_id, tool, args_digest, state, attempt, alive_until, alive_until <= {now}, why,
+SELECT lineage, effect_key, thread_id, tool, args_digest, state, attempt, owner, alive_until, alive_until <= {now}, why,
        interrupt_id, started_at, result_type, result
 FROM holdfast_effects
 WHERE lineage = (SELECT coalesce(lineage, thread_id) FROM holdfast_threads WHERE thread_id = :thread_id)
@@ -34,7 +34,7 @@ WHERE lineage = (SELECT coalesce(lineage, thread_id) FROM holdfast_threads WHERE
 
 -- name: effects_in_doubt
 -- Those whose owner is gone are in doubt as well, although nobody has said so yet.
-SELECT lineage, effect_key, thread_id, tool, args_digest, 'in_doubt', attempt, alive_until, TRUE,
+SELECT lineage, effect_key, thread_id, tool, args_digest, 'in_doubt', attempt, owner, alive_until, TRUE,
        coalesce(why, 'owner'), interrupt_id, started_at, result_type, result
 FROM holdfast_effects
 WHERE state = 'in_doubt' OR (state = 'started' AND alive_until <= {now})
@@ -88,7 +88,7 @@ SET state = 'started', attempt = attempt + 1, owner = :owner, alive_until = {now
     decision = 'run_again', decided_by = CAST(:by AS TEXT), decided_at = {now}, started_at = {now}, finished_at = NULL,
     result_type = NULL, result = NULL
 WHERE lineage = :lineage AND effect_key = :effect_key AND attempt = :attempt AND state = :state AND state <> 'started'
-RETURNING lineage, effect_key, attempt;
+RETURNING lineage, effect_key, attempt, owner;
 
 -- name: settle_effect
 UPDATE holdfast_effects

@@ -87,17 +87,17 @@ def test_one_of_many_threads_runs_it_and_the_others_wait(saver: HoldfastSaver) -
     assert len(ran) == 1
 
 
-def test_a_checkpointer_is_one_owner_however_many_threads_come_first(saver: HoldfastSaver) -> None:
+def test_a_checkpointer_has_one_heart_however_many_threads_come_first(saver: HoldfastSaver) -> None:
     for _ in range(20):
         saver.effects._heart = None
         gate = threading.Barrier(8)
 
-        def owner(_: int, gate: threading.Barrier = gate) -> str:
+        def heart(_: int, gate: threading.Barrier = gate) -> int:
             gate.wait(5)
-            return saver.effects.heart.owner
+            return id(saver.effects.heart)
 
         with ThreadPoolExecutor(8) as pool:
-            assert len(set(pool.map(owner, range(8)))) == 1
+            assert len(set(pool.map(heart, range(8)))) == 1
 
 
 def run_in_a_process(url: str, effect: Effect, world: str, gate: Any) -> Any:

@@ -420,7 +420,7 @@ def test_after_a_crash_a_new_message_is_told_what_the_ledger_knows(
     with pytest.raises(KeyboardInterrupt):
         talk.say("pay")
     if outcome == "done":
-        started = effects.Started("ada-1", rows(saver, "SELECT effect_key FROM holdfast_effects")[0][0], 1)
+        started = effects.Started("ada-1", *rows(saver, "SELECT effect_key, attempt, owner FROM holdfast_effects")[0])
         saver.effects.finish(started, {"messages": [ToolMessage("paid", tool_call_id="call_0", id="m")]})
     if outcome == "never begun":
         change(saver, "DELETE FROM holdfast_effects")

@@ -29,7 +29,7 @@ def test_the_programs_of_the_readme_run_as_they_stand(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         printed.append(done.stdout.splitlines())
 
-    one_line, agent, own, *again = printed
+    one_line, agent, inbox, own, *again = printed
     assert (one_line, again[0]) == (["4"], ["8"])
     assert agent == [
         "I ask for the refund of order 1001.",
@@ -38,7 +38,7 @@ def test_the_programs_of_the_readme_run_as_they_stand(tmp_path: Path) -> None:
         "Your name is Ada.",
     ]
     assert again[1][-1] == agent[-1]
-    assert own == []
+    assert own == inbox == []
 
 
 def test_the_commands_of_the_readme_are_there() -> None:
@@ -50,7 +50,7 @@ def test_the_commands_of_the_readme_are_there() -> None:
 def test_what_the_readme_types_into_a_shell_works(tmp_path: Path) -> None:
     section = (HOUSE / "README.md").read_text("utf-8").split("## On the command line")[1].split("\n## ")[0]
     commands = [line.partition("  #")[0] for line in re.findall(r"(?m)^\$ (.*)$", section)]
-    assert len(commands) == 5
+    assert len(commands) == 6
     (tmp_path / "bin").mkdir()
     holdfast = tmp_path / "bin" / "holdfast"
     holdfast.write_text(f'#!/bin/sh\nexec {sys.executable} -m app.cli "$@"\n')
@@ -76,9 +76,10 @@ def test_what_the_readme_types_into_a_shell_works(tmp_path: Path) -> None:
             done = forked.run("-m", "app.cli", *words, cwd=tmp_path, env=environment(), said=said.encode())
         assert done.returncode == 0, done.stderr
         printed.append(done.stdout)
-    nothing, asked, waiting, approved, last = printed
+    nothing, asked, waiting, approved, resumed, last = printed
     assert nothing == ""
     assert "I ask for the refund of order 1001." in asked
     assert "Refund order 1001 in full?" in waiting
     assert "Order 1001 is refunded" in approved
+    assert resumed == "Nothing is left to be carried out.\n"
     assert json.loads(last.splitlines()[-1])["text"] == "Your name is Ada."

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,8 @@ from app import cli, compose, serving, settings
 from checkpoints import open_checkpointer
 from graph import Conversation
 from graph.tools import Shop
-from tests.e2e.serving import HOUSE, Server, clean_environment, free_port, last_words, served
+from tests.contract.kit import change
+from tests.e2e.serving import HOUSE, PATIENCE, Server, clean_environment, free_port, last_words, served
 from tests.stub_openai import KEY, breaks_off, call, calls, hangs, refuses, says, stub_openai
 
 T = TypeVar("T")
@@ -198,6 +200,37 @@ def test_what_cannot_be_served_is_one_line(
     assert words in line
 
 
+def test_what_was_decided_before_the_server_starts_is_carried_out_by_it(sqlite_url: str, tmp_path: Path) -> None:
+    decided, expired = str(uuid.uuid4()), str(uuid.uuid4())
+    with open_checkpointer(sqlite_url) as saver:
+        agent = compose.agent(settings.load(shop=tmp_path / "shop.db", model="offline"), saver)
+        for thread_id in (decided, expired):
+            Conversation(agent, thread_id).send("Please refund order 1001.")
+        [asked] = saver.interrupts.waiting(thread_id=decided)
+        saver.interrupts.answer(decided, asked.interrupt_id, {"type": "approve"}, by="Grace")
+        change(saver, "UPDATE holdfast_interrupts SET expires_at = asked_at WHERE thread_id = :t", t=expired)
+    with served(tmp_path, HOLDFAST_DATABASE=sqlite_url) as server, open_checkpointer(sqlite_url) as saver:
+        until = time.monotonic() + PATIENCE
+        while saver.interrupts.todo():
+            assert time.monotonic() < until, server.said
+            time.sleep(0.05)
+        assert [line for line in said(server, decided) if "Order 1001 is refunded" in line]
+        while not [line for line in said(server, expired) if "nobody decided" in line]:
+            assert time.monotonic() < until, server.said
+            time.sleep(0.05)
+        assert saver.interrupts.waiting() == []
+    assert Shop(tmp_path / "shop.db").count("refunds") == 1
+
+
+def test_what_was_decided_elsewhere_is_carried_out_before_what_is_said_next(server: Server, place: Path) -> None:
+    thread_id = new_thread(server)
+    [pause] = server.say(thread_id, "Please refund order 1004.")["__interrupt__"]
+    with open_checkpointer(f"sqlite:///{place}/holdfast.db") as saver:
+        saver.interrupts.answer(thread_id, pause["id"], {"type": "approve"}, by="Grace")
+    assert last_words(server.say(thread_id, "Hello")).startswith("Hello")
+    assert [line for line in said(server, thread_id) if line.startswith("tool: Order 1004 is refunded")]
+
+
 # --- beside other ways in
 
 
@@ -318,7 +351,8 @@ def test_a_bad_answer_is_a_clear_error_and_the_call_still_waits(server: Server) 
         assert [found["id"] for found in waiting(server, thread_id)] == [pause["id"]]
         last_words(server.answer(thread_id, pause["id"], {"type": "reject"}))
         late = server.answer(thread_id, pause["id"], {"type": "approve"})
-        assert "No call waits under this id" in late["__error__"]["message"]
+        assert late["__error__"]["error"] == "AlreadyAnswered"
+        assert "has answered this already with 'reject', at 20" in late["__error__"]["message"]
         last_words(server.say(thread_id, "Hello"))
 
     misfit = {"type": "edit", "edited_action": {"name": "refund_order", "args": {"order_id": "many"}}}

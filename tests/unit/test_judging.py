@@ -21,6 +21,7 @@ def entry(**changed: Any) -> Entry:
         "args_digest": b"args",
         "state": "done",
         "attempt": 1,
+        "owner": "somebody",
         "alive_until": 0.0,
         "expired": False,
         "why": None,
