@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from checkpoints import guard
 from checkpoints.errors import ThreadConflict
+from checkpoints.lines import Turn
 from checkpoints.patience import persist
 from checkpoints.placing import Home, NewRow, Placement, learned, place
 from checkpoints.port import Call, Row, StoredValue, Transaction
@@ -32,6 +33,8 @@ class _Outdated(Exception):
 class _Encoded:
     """A save as bytes, but for the rows of its messages, and what has become of it."""
 
+    turn: Turn
+    """When it may begin."""
     generation: int | None
     """Of the thread, as far as it is remembered."""
     known: Any
@@ -80,18 +83,19 @@ class Save:
             ThreadConflict, ClockSkew, NotStorable: see `HoldfastSaver.put`. Nothing was saved.
         """
         memory = self.store.memory
-        try:
-            self._save(*memory.recall(self.home.thread_id, self.home.ns))
-        except _Outdated:
-            memory.forget(self.home.thread_id)
-            self._save(None, {})
+        with self.store.lines.join(self.home.thread_id) as turn:
+            try:
+                self._save(turn, *memory.recall(self.home.thread_id, self.home.ns))
+            except _Outdated:
+                memory.forget(self.home.thread_id)
+                self._save(turn, None, {})
 
-    def _save(self, generation: int | None, known: Any) -> None:
+    def _save(self, turn: Turn, generation: int | None, known: Any) -> None:
         # Encoding is the larger part of the work, and is done before anything is locked.
         key = self.store.sealer.digest_key(self.home.thread_id)
         detacher = Detacher(self.store.types, known, key=key)
         detached = [detacher.detach(value.channel, value.value) for value in self.values]
-        encoded = _Encoded(generation, known, detacher, detached)
+        encoded = _Encoded(turn, generation, known, detacher, detached)
 
         def save() -> None:
             try:
@@ -109,12 +113,14 @@ class Save:
         encoded.attempts += 1
         for draft in drafts:
             draft.ref, draft.settled = 0, False  # as another attempt may have left it
+        encoded.turn.wait()
         with self.store.backend.writing() as transaction:
             if encoded.attempts > 1 and self._is_done(transaction):
                 return
             current, next_seq, found = self._lock(
                 transaction, encoded.generation, {draft.row.digest for draft in drafts}
             )
+            encoded.turn.over()  # the thread is locked: who comes next, comes next
             if encoded.known and current != encoded.generation:
                 raise _Outdated
             if encoded.locked not in {None, current}:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from checkpoints.lines import Lines
 from checkpoints.memory import Memory
 from checkpoints.patience import persist
 from checkpoints.port import Backend, Call, Row
@@ -19,6 +20,7 @@ class Store:
     types: Types
     sealer: Sealer = field(default_factory=Plain)
     memory: Memory = field(default_factory=Memory)
+    lines: Lines = field(default_factory=Lines)
 
     def read(self, *calls: Call) -> list[list[Row]]:
         """What some statements find, all at one moment. While the database is away, it is waited for."""
