@@ -20,7 +20,7 @@ from pydantic import Discriminator, Field
 from typing_extensions import TypedDict
 
 from checkpoints import HoldfastSaver, apart, running_saver
-from checkpoints.judging import Effect, Ended, Entry, InDoubt
+from checkpoints.judging import Effect, Ended, Entry, InDoubt, Why
 from graph.answers import Person
 from graph.approval import Given, Question, aask, ask
 from graph.calls import calls_of
@@ -80,6 +80,8 @@ class Skip(Person):
 
     type: Literal["skip"]
 
+
+_ASKED: Final[Mapping[Why, str]] = {"arguments": "Run {} as well", "elsewhere": "Run {} here as well"}
 
 VERDICTS: Final = ("run_again", "happened", "skip")
 VERDICT: Final = Annotated[RunAgain | Happened | Skip, Discriminator("type")]
@@ -203,7 +205,7 @@ class _Case:
             tool_call_id=self.ready.call["id"] or "",
             name=self.ready.call["name"],
             args=self.ready.call["args"],
-            description=f"Did it happen? {plain}: {reason_of(doubt.why)}",
+            description=f"{_ASKED.get(doubt.why, 'Did {} take effect').format(plain)} ({reason_of(doubt.why)})",
             why=doubt.why,
             since=datetime.fromtimestamp(doubt.entry.started_at, UTC).isoformat(timespec="seconds"),
             result=None if result is None else result.text,

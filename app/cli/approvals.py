@@ -129,6 +129,31 @@ def respond(
     _inbox(context, Given(database, model, shop), as_json=as_json, by=by).answer(id, thread, answer)
 
 
+@app.command("settle", epilog="Example: holdfast approvals settle 3f9a --happened 'Refunded at 9:30, says the bank.'")
+def settle(
+    context: typer.Context,
+    id: Id = None,
+    run_again: Annotated[bool, typer.Option("--run-again", help="It did not happen, or may be made twice.")] = False,
+    happened: Annotated[
+        str | None, typer.Option("--happened", metavar="TEXT", help="It took effect; the agent reads what came of it.")
+    ] = None,
+    skip: Annotated[bool, typer.Option("--skip", help="It is not to be run, whatever happened.")] = False,
+    thread: Thread = None,
+    by: By = None,
+    database: Database = None,
+    model: Model = None,
+    shop: Shop = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Decide about a call of which nobody knows whether it took effect: its process died in the middle of it."""
+    if [run_again, happened is not None, skip].count(True) != 1:
+        raise Mistake("What is known about the call? Needed: one of --run-again, --happened TEXT and --skip.")
+    verdict = "run_again" if run_again else "skip" if skip else "happened"
+    answer = {"type": verdict, "result": happened or None}
+    _inbox(context, Given(database, model, shop), as_json=as_json, by=by).answer(id, thread, answer)
+
+
 @app.command("resume", epilog="Example: holdfast approvals resume")
 def resume(
     context: typer.Context,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +14,11 @@ from graph import Pending
 CHOICES = ("approve", "edit", "reject", "respond", "later")
 _LETTERS = {"a": "approve", "e": "edit", "r": "reject", "s": "respond", "l": "later"}
 _QUESTION = "[a]pprove, [e]dit, [r]eject, re[s]pond or [l]ater? "
+
+# Of a call that is in doubt.
+VERDICTS = ("run again", "happened", "skip", "later")
+_VERDICT_LETTERS = {"r": "run again", "h": "happened", "s": "skip", "l": "later"}
+_WHAT_IS_KNOWN = "[r]un again, it [h]appened, [s]kip or [l]ater? "
 
 
 def ask(prompt: str, begin: str = "") -> str:
@@ -50,8 +56,10 @@ def ask_decision(pending: Pending, screen: Screen, begin: str) -> tuple[dict[str
     Returns:
         The answer, and the arguments as they were written, if it is an edit.
     """
+    if pending.kind == "doubt":
+        return _verdict(), ""
     while True:
-        match "edit" if begin else _choice():
+        match "edit" if begin else _choice(_QUESTION, CHOICES, _LETTERS):
             case "approve":
                 return {"type": "approve"}, ""
             case "edit":
@@ -68,11 +76,23 @@ def ask_decision(pending: Pending, screen: Screen, begin: str) -> tuple[dict[str
                 return None, ""
 
 
-def _choice() -> str:
+def _verdict() -> dict[str, Any] | None:
+    """What is known about a call that may have taken effect."""
+    match _choice(_WHAT_IS_KNOWN, VERDICTS, _VERDICT_LETTERS):
+        case "run again":
+            return {"type": "run_again"}
+        case "happened":
+            return {"type": "happened", "result": ask("what came of it (for the agent; may be empty)> ") or None}
+        case "skip":
+            return {"type": "skip"}
+    return None
+
+
+def _choice(question: str, choices: Collection[str], letters: Mapping[str, str]) -> str:
     while True:
-        word = ask(_QUESTION).strip().lower()
-        if word in _LETTERS or word in CHOICES:
-            return _LETTERS.get(word, word)
+        word = ask(question).strip().lower()
+        if word in letters or word in choices:
+            return letters.get(word, word)
 
 
 def _edited(begin: str, screen: Screen) -> str:

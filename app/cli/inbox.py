@@ -28,6 +28,13 @@ _SEARCHED = 10_000
 _SHOWN = 6
 
 
+# What can be decided about a call, as words of this command.
+_DECISIONS = {
+    "approval": ("approve", "edit --args JSON", "reject --reason TEXT", "respond --message TEXT"),
+    "doubt": ("settle --run-again", "settle --happened TEXT", "settle --skip"),
+}
+
+
 @dataclass(frozen=True)
 class Waiting:
     """A call that waits, and in which thread."""
@@ -69,7 +76,7 @@ class Inbox:
         self._screen.said(said[-_SHOWN:])
         self._screen.line()
         self._entry(waiting)
-        for decision in ("approve", "edit --args JSON", "reject --reason TEXT", "respond --message TEXT"):
+        for decision in _DECISIONS[waiting.pending.kind]:
             words = ["approvals", decision.partition(" ")[0], waiting.pending.interrupt_id[:8]]
             self._screen.line(f"  {self._given.again(*words)} {decision.partition(' ')[2]}".rstrip())
         return None
@@ -92,7 +99,7 @@ class Inbox:
             left = [facts(pending, waiting.thread_id) for pending in came_to.pending]
             return _print(_facts(waiting) | {"decision": answer["type"], "text": came_to.text, "waiting": left})
         for pending in came_to.pending:
-            notice(f"Waits for a person: {pending.description}? To approve: {thread.decide_elsewhere(pending)}")
+            notice(thread.notice_of(pending))
         return None
 
     def resume(self) -> None:

@@ -69,7 +69,7 @@ class Piped:
         if self._lines:
             return
         for pending in self._thread.talk.pending():
-            notice(f"Waits for a person: {pending.description}? To approve: {self._thread.decide_elsewhere(pending)}")
+            notice(self._thread.notice_of(pending))
 
 
 def _lines() -> Iterator[tuple[int, str]]:

@@ -53,7 +53,14 @@ class CurrentThread:
 
     def decide_elsewhere(self, pending: Pending) -> str:
         """The command that decides about a call that waits."""
-        return self.given.again("approvals", "approve", pending.interrupt_id[:8], "--thread", self.thread_id)
+        word = "approve" if pending.kind == "approval" else "settle"
+        command = self.given.again("approvals", word, pending.interrupt_id[:8], "--thread", self.thread_id)
+        return command if pending.kind == "approval" else f"{command} --run-again, --happened TEXT or --skip"
+
+    def notice_of(self, pending: Pending) -> str:
+        """That a call waits, and what can be done about it."""
+        todo = "To approve" if pending.kind == "approval" else "To decide"
+        return f"Waits for a person: {pending.description}? {todo}: {self.decide_elsewhere(pending)}"
 
     def introduction(self) -> list[str]:
         """What to say at the beginning: where this is, and who answers."""

@@ -156,3 +156,31 @@ def test_a_second_decision_is_told_who_was_first(cli: Cli) -> None:
     line = cli.refused("approvals", "approve", which)
     assert line.startswith("Grace has answered this already with 'reject', at 20"), line
     assert line.endswith("Your answer was not taken. Nothing waits now.")
+
+
+@pytest.mark.parametrize("known", ["--run-again", "--happened=The bank says so.", "--skip"])
+def test_what_nobody_knows_about_a_call_a_person_says(cli: Cli, monkeypatch: pytest.MonkeyPatch, known: str) -> None:
+    def refund_and_fail(shop: Shop, *given: object) -> str:
+        refund(shop, *given)
+        raise ConnectionError("The line to the shop was cut.")
+
+    refund = Shop.refund
+    with monkeypatch.context() as patch:
+        patch.setattr(Shop, "refund", refund_and_fail)
+        cli("chat", "--thread=ada-1", said=ASKED.encode())
+        code, _, err = cli("approvals", "approve")
+    assert code == 0
+    assert "Did refund_order(order_id=1001) take effect (it failed, and its error does not say)?" in err
+    assert "settle" in err
+    _, out, _ = cli("approvals", "list", "--json")
+    [doubt] = json.loads(out)
+    assert doubt["kind"] == "doubt"
+    assert "settle" in cli("approvals", "show")[1]
+    assert "It can be answered with" in cli.refused("approvals", "approve")
+    assert "Needed: one of --run-again" in cli.refused("approvals", "settle")
+    assert "Needed: one of --run-again" in cli.refused("approvals", "settle", "--skip", "--run-again")
+    code, out, _ = cli("approvals", "settle", doubt["interrupt_id"][:8], known, "--by=Grace")
+    assert code == 0
+    assert {"--run-again": "Order 1001 is refunded", "--skip": "Not run"}.get(known, "The bank says so.") in out
+    assert Shop(cli.folder / "shop.db").count("refunds") == 1, "the shop knew the call by its key"
+    assert cli("approvals", "list")[1] == "Nothing waits for a person.\n"
