@@ -29,7 +29,7 @@ def test_the_programs_of_the_readme_run_as_they_stand(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         printed.append(done.stdout.splitlines())
 
-    one_line, agent, inbox, own, *again = printed
+    one_line, agent, inbox, pay, own, *again = printed
     assert (one_line, again[0]) == (["4"], ["8"])
     assert agent == [
         "I ask for the refund of order 1001.",
@@ -38,7 +38,7 @@ def test_the_programs_of_the_readme_run_as_they_stand(tmp_path: Path) -> None:
         "Your name is Ada.",
     ]
     assert again[1][-1] == agent[-1]
-    assert own == inbox == []
+    assert own == inbox == pay == []
 
 
 def test_the_commands_of_the_readme_are_there() -> None:
