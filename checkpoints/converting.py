@@ -83,11 +83,18 @@ def drop(store: Store) -> None:
     """Remove Holdfast's own tables, with the transcript, from a database that is expanded. Nobody may use it then.
 
     Raises:
-        NotConverted: some thread is not expanded. Nothing was removed.
+        NotConverted: some thread is not expanded, or nobody knows what a tool of it has done. Nothing was removed.
     """
     sql = store.backend.sql
     with store.backend.writing() as transaction:
-        [ours, objects] = transaction.run([(sql["still_ours"], {}), (sql["our_objects"], {})])
+        ours, doubtful, objects = transaction.run(
+            [(sql["still_ours"], {}), (sql["open_effect"], {}), (sql["our_objects"], {})]
+        )
+        if doubtful:
+            raise NotConverted(
+                f"In thread {doubtful[0][0]!r} a tool was started that changes the world, and nobody said what came "
+                "of it. Without Holdfast's tables it would run again unasked. Decide first: `holdfast approvals list`."
+            )
         if ours:
             raise NotConverted(
                 f"Thread {ours[0][0]!r} still refers to message rows, so Holdfast's tables were not removed. Run "

@@ -46,6 +46,9 @@ WAITING = (
 NEVER_APPROVED = (
     "Not run: this call was waiting for a person's approval when the conversation went on, and nobody had given it."
 )
+NEVER_CARRIED_OUT = (
+    "Not run: a person had decided about this call, but the conversation went on before that was carried out."
+)
 NEVER_MADE = "Not run: the conversation went on before this call was made."
 IN_DOUBT = (
     "No result: the run ended while this call was being made, so nobody knows whether it took effect. "
@@ -58,12 +61,15 @@ class Found:
     """What the checkpoints before this run say; about calls by (id of the message that asked, id of the call)."""
 
     results: dict[tuple[str, str], ToolMessage] = field(default_factory=dict)
-    waiting: set[tuple[str, str]] = field(default_factory=set)
+    # Calls that had paused, with the id of the pause.
+    waiting: dict[tuple[str, str], str] = field(default_factory=dict)
     # Ids of the messages whose calls were handed out to tool tasks.
     started: set[str] = field(default_factory=set)
     # Calls of which the ledger says that nobody knows, or that they never began.
     doubts: set[tuple[str, str]] = field(default_factory=set)
     never_begun: set[tuple[str, str]] = field(default_factory=set)
+    # Of the latter, those that a person had decided about.
+    decided: set[tuple[str, str]] = field(default_factory=set)
     # What the agent said in steps that were dropped, each under the id of the message that it follows.
     lost: dict[str, list[AIMessage]] = field(default_factory=dict)
 
@@ -123,23 +129,36 @@ def _consult(
     """Ask the ledger about the open calls whose results are not in a checkpoint; waits for what is running."""
     for asked in unsettled(messages):
         for call in (asked.calls[position] for position in asked.open):
-            key = (asked.message.id or "", call["id"] or "")
             tool = tools.get(call["name"] or "")
-            if key in found.results or tool is None or not running_of(tool).once or call["type"] != "tool_call":
-                continue
-            ready = Ready(tool, call)
-            entry = saver.effects.entry(str(config["configurable"]["thread_id"]), effect_key(*key))
-            if entry is not None:
-                ready = as_approved(saver, ready, entry)
-            effect = effect_of(ready, key[0], config)
-            match saver.effects.outcome(effect, give_up):
-                case Ended(value=value) if (answer := answer_in(value, call)) is not None:
-                    found.results[key] = answer
-                case InDoubt(why=why):
-                    found.results[key] = doubt_message(ready, why, answer_id(effect))
-                    found.doubts.add(key)
-                case _:
-                    found.never_begun.add(key)
+            key = (asked.message.id or "", call["id"] or "")
+            if key not in found.results and tool is not None and running_of(tool).once and call["type"] == "tool_call":
+                _consult_about(saver, Ready(tool, call), key, found, config, give_up)
+
+
+def _consult_about(
+    saver: HoldfastSaver,
+    ready: Ready,
+    key: tuple[str, str],
+    found: Found,
+    config: RunnableConfig,
+    give_up: Event | None,
+) -> None:
+    thread_id = str(config["configurable"]["thread_id"])
+    entry = saver.effects.entry(thread_id, effect_key(*key))
+    if entry is not None:
+        ready = as_approved(saver, ready, entry)
+    effect = effect_of(ready, key[0], config)
+    match saver.effects.outcome(effect, give_up):
+        case Ended(value=value) if (answer := answer_in(value, ready.call)) is not None:
+            found.results[key] = answer
+        case InDoubt(why=why):
+            found.results[key] = doubt_message(ready, why, answer_id(effect))
+            found.doubts.add(key)
+        case _:
+            found.never_begun.add(key)
+            decided = saver.interrupts.recorded(thread_id, found.waiting[key]) if key in found.waiting else None
+            if decided is not None and not decided.expired:
+                found.decided.add(key)
 
 
 def _new_doubts(asked: Asked, found: Found) -> list[DoubtTask]:
@@ -157,7 +176,8 @@ def _whole(
             return found.results[key]
         if key in found.waiting:
             at = clock().astimezone(UTC).isoformat(timespec="seconds")
-            text = NEVER_APPROVED if key in found.never_begun else WAITING
+            known = NEVER_CARRIED_OUT if key in found.decided else NEVER_APPROVED
+            text = known if key in found.never_begun else WAITING
             return error_message(call, text, {"decision": "closed", "by": None, "at": at})
         return error_message(call, IN_DOUBT if may_have_run(message, call) else NEVER_MADE)
 
@@ -243,7 +263,7 @@ def _read_writes(found: Found, message_id: str, tuple_: CheckpointTuple) -> None
         if channel == INTERRUPT:
             for pause in value if isinstance(value, Sequence) else [value]:
                 if isinstance(pause, Interrupt) and isinstance(pause.value, dict):
-                    found.waiting.add((message_id, str(pause.value.get("tool_call_id"))))
+                    found.waiting[message_id, str(pause.value.get("tool_call_id"))] = pause.id
 
 
 def _written(tuple_: CheckpointTuple, kind: type[M]) -> list[M]:

@@ -41,6 +41,13 @@ WHERE state = 'in_doubt' OR (state = 'started' AND alive_until <= {now})
 ORDER BY started_at, lineage, effect_key
 LIMIT :limit;
 
+-- name: open_effect
+SELECT thread_id
+FROM holdfast_effects
+WHERE state IN ('started', 'in_doubt')
+ORDER BY thread_id
+LIMIT 1;
+
 -- name: is_committed
 SELECT EXISTS (
   SELECT 1

@@ -14,7 +14,7 @@ from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.tools import BaseTool, ToolException, tool
 from langgraph.types import Command, RetryPolicy, interrupt
 
-from checkpoints import HoldfastSaver, effects, heartbeat, open_checkpointer
+from checkpoints import HoldfastSaver, NotConverted, converting, effects, heartbeat, open_checkpointer
 from graph import BadAnswer, IdempotencyKey, build_graph, needs_approval, once, repeatable
 from graph.outcomes import EFFECT, LONGEST
 from tests.contract import children
@@ -431,6 +431,29 @@ def test_after_a_crash_a_new_message_is_told_what_the_ledger_knows(
     assert talk.kinds == "hatha"
     assert "Not run" in talk.answers[0].content if outcome == "never begun" else talk.answers[0].content == "paid"
     assert world.done == [1]
+
+
+def test_what_was_approved_and_not_carried_out_is_not_said_to_have_waited(saver: HoldfastSaver, world: World) -> None:
+    talk = Talk(saver, calls(("pay", {"order_id": 1})), says("I see"), tools=[needs_approval(world.tool())])
+    talk.say("pay")
+    [waiting] = saver.interrupts.waiting()
+    saver.interrupts.answer("ada-1", waiting.interrupt_id, {"type": "approve"}, by="Grace")
+    talk.say("never mind")  # not through a conversation, which would carry it out first
+    assert "a person had decided about this call" in talk.answers[0].content
+    assert world.done == []
+
+
+def test_a_database_is_not_given_back_while_something_is_in_doubt(shared_url: str, world: World) -> None:
+    world.behave = lambda: 1 / 0
+    with open_checkpointer(shared_url) as saver:
+        talk = talk_with(saver, world.tool())
+        talk.say("pay")
+        assert converting.expand(saver.store, "ada-1").problem is None
+        with pytest.raises(NotConverted, match="nobody said what came of it"):
+            converting.drop(saver.store)
+        settle(talk, type="skip")
+        assert converting.expand(saver.store, "ada-1").problem is None
+        converting.drop(saver.store)
 
 
 def test_a_tool_that_is_gone_cannot_be_run_again_and_all_else_can_be_decided(
