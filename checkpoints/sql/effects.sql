@@ -37,7 +37,7 @@ WHERE lineage = (SELECT coalesce(lineage, thread_id) FROM holdfast_threads WHERE
 SELECT lineage, effect_key, thread_id, tool, args_digest, 'in_doubt', attempt, owner, alive_until, TRUE,
        coalesce(why, 'owner'), interrupt_id, started_at, result_type, result
 FROM holdfast_effects
-WHERE state = 'in_doubt' OR (state = 'started' AND alive_until <= {now})
+WHERE state IN ('started', 'in_doubt') AND (state = 'in_doubt' OR alive_until <= {now})
 ORDER BY started_at, lineage, effect_key
 LIMIT :limit;
 

@@ -62,6 +62,12 @@ class Desk:
 
 
 @pytest.fixture
+def url(stored_url: str) -> str:
+    """Memory does the same as SQLite here."""
+    return stored_url
+
+
+@pytest.fixture
 def desk(saver: HoldfastSaver) -> Desk:
     return Desk(saver)
 

@@ -31,6 +31,12 @@ from tests.contract.kit import change, checkpoint, put, rows, thread
 ANSWER = {"messages": [ToolMessage("done", tool_call_id="call_0", id="m1")]}
 
 
+@pytest.fixture
+def url(stored_url: str) -> str:
+    """Memory does the same as SQLite here."""
+    return stored_url
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Owners are taken for gone sooner than people can wait."""

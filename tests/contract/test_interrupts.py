@@ -73,6 +73,12 @@ def id_of(saver: HoldfastSaver, to: str, thread_id: str = "ada-1") -> str:
 # --- what waits
 
 
+@pytest.fixture
+def url(stored_url: str) -> str:
+    """Memory does the same as SQLite here."""
+    return stored_url
+
+
 def test_what_waits_is_found_over_all_threads_newest_first(saver: HoldfastSaver) -> None:
     before = time.time()
     for name, user in (("t1", "ada"), ("t2", "bob")):

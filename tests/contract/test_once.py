@@ -22,6 +22,12 @@ from tests.contract.kit import change, rows
 from tests.unit.graph_kit import Talk, calls, says
 
 
+@pytest.fixture
+def url(stored_url: str) -> str:
+    """Memory does the same as SQLite here."""
+    return stored_url
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Owners are taken for gone sooner than people can wait."""
