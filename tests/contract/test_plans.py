@@ -12,6 +12,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.types import Interrupt
 
 from checkpoints import HoldfastSaver, open_checkpointer
+from checkpoints.judging import Effect, InDoubt, Started
 from checkpoints.port import Call
 from checkpoints.sql import Statement
 from tests.contract.children import put_after
@@ -186,6 +187,29 @@ def test_what_is_done_to_a_thread_walks_through_no_table(
 ) -> None:
     for call in record(lambda: work(full)):
         assert scans(plan(full, call)) == [], call[0].name
+
+
+def test_the_ledger_is_read_and_written_by_its_indexes(full: HoldfastSaver, record: Record) -> None:
+    found = full.get_tuple(thread("bob-9"))
+    assert found is not None
+    checkpoint_id = found.config["configurable"]["checkpoint_id"]
+    effect = Effect("bob-9", "another", "pay", b"args", "", checkpoint_id)
+
+    def run() -> None:
+        started = full.effects.begin(effect)
+        assert isinstance(started, Started)
+        full.effects.doubt(started, "error")
+        [doubt] = full.effects.in_doubt()
+        assert full.effects.settle(InDoubt(doubt, "error"), "it happened", skipped=False, by="grace")
+        full.effects.begin(effect)
+
+    calls = record(run)
+    names = {statement.name for statement, _ in calls}
+    assert {"claim_effect", "effect", "doubt_effect", "effects_in_doubt", "settle_effect"} <= names
+    for call in calls:
+        # The whole of this index is what has not ended.
+        walked = [step for step in scans(plan(full, call)) if "holdfast_effects_open" not in step]
+        assert walked == [], call[0].name
 
 
 def test_rows_are_found_by_their_digest_and_not_by_their_thread(full: HoldfastSaver, record: Record) -> None:
