@@ -94,13 +94,13 @@ def place(lists: Iterable[MessageList], found: Mapping[bytes, Sequence[Row]], ne
 def learned(drafts: Iterable[Draft], placement: Placement, ns: str) -> tuple[list[Known], dict[int, Template]]:
     """What to remember after the save is committed."""
     known = list(placement.settled_known)
-    templates: dict[int, Template] = {}
+    # The rank is not above this; where it is below, somebody may look at the row once more than needed.
+    templates = {found.ref: Template(type(found.message), found.fingerprint, rank(ns, "")) for found in known}
     for draft in drafts:
         if draft.fingerprint is None or not draft.ref:
             continue
         known.append(Known(draft.message, draft.fingerprint, draft.ref, draft.settled))
         if draft.settled:
-            # The rank is not above this; where it is below, somebody may look at the row once more than needed.
             templates[draft.ref] = Template(type(draft.message), draft.fingerprint, rank(ns, ""))
     return known, templates
 
