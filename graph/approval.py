@@ -56,6 +56,7 @@ __all__ = [
     "approval_question",
     "approval_request",
     "ask",
+    "decided_before",
     "needs_approval",
 ]
 
@@ -256,6 +257,12 @@ async def aask(question: Question) -> Given:
     except StopIteration as end:
         given: Given = end.value
         return given
+
+
+def decided_before(config: RunnableConfig) -> Callable[[], Answered | None]:
+    """Looks up what a person had decided about the call of a task that cannot be carried out any more. It blocks."""
+    record = _Record.of_run(config)
+    return lambda: None if record is None else record.look()
 
 
 # Yields what blocks, and is sent what came of it; whoever drives it calls that, in this thread or in another.

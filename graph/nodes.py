@@ -12,6 +12,7 @@ from langchain_core.tools import BaseTool
 from langgraph.types import Send
 from typing_extensions import TypedDict
 
+from checkpoints import Answered, HoldfastSaver, running_saver
 from graph.approval import (
     NOBODY,
     Answer,
@@ -27,6 +28,7 @@ from graph.approval import (
     approval_policy,
     approval_question,
     ask,
+    decided_before,
 )
 from graph.arguments import arguments_problem
 from graph.calls import Call, unanswered_before, unsettled, with_unique_ids
@@ -120,12 +122,18 @@ def tool_node(tools: Mapping[str, BaseTool], clock: Callable[[], datetime]) -> R
 
     def step(task: ToolTask, config: RunnableConfig) -> Update:
         ready = _prepare(task["call"], tools)
+        if isinstance(ready, ToolMessage):
+            return update_of(_in_vain(ready, decided_before(config)()))
         if isinstance(ready, _Asked):
             ready = _decide(ready, ask(ready.question), clock)
         return update_of(ready) if isinstance(ready, ToolMessage) else perform(ready, task["message_id"], config)
 
     async def astep(task: ToolTask, config: RunnableConfig) -> Update:
         ready = _prepare(task["call"], tools)
+        if isinstance(ready, ToolMessage):
+            saver, look = running_saver(), decided_before(config)
+            known = await saver.offload(look) if isinstance(saver, HoldfastSaver) else None
+            return update_of(_in_vain(ready, known))
         if isinstance(ready, _Asked):
             ready = _decide(ready, await aask(ready.question), clock)
         if isinstance(ready, ToolMessage):
@@ -149,6 +157,18 @@ def _prepare(call: Call, tools: Mapping[str, BaseTool]) -> Ready | _Asked | Tool
         return error_message(call, f"Not run: the arguments do not fit {tool.name}: {problem}.")
     policy = approval_policy(tool)
     return Ready(tool, call) if policy is None else _Asked(tool, policy, call)
+
+
+def _in_vain(answer: ToolMessage, decided: Answered | None) -> ToolMessage:
+    """The answer to a call that may not run, with what a person had decided while it still might: the tool has changed
+    since, or is gone."""
+    if decided is None or decided.expired or not isinstance(decided.answer, Mapping):
+        return answer
+    decision = decided.answer.get("type")
+    at = datetime.fromtimestamp(decided.at, UTC).isoformat(timespec="seconds")
+    text = f"{answer.text} {decided.by or 'A person'} had decided about it ({decision}); that was not carried out."
+    approval = {"decision": decision, "by": decided.by, "at": at}
+    return answer.model_copy(update={"content": text, "additional_kwargs": {APPROVAL: approval}})
 
 
 def _decide(asked: _Asked, given: Given, clock: Callable[[], datetime]) -> Ready | ToolMessage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -346,3 +347,23 @@ def test_whoever_is_killed_between_answer_and_end_the_call_is_carried_out_and_as
             assert saver.interrupts.todo() == saver.interrupts.waiting() == []
     assert came_to == "done"
     assert commit > 3
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_an_approval_of_a_tool_that_is_gone_is_not_lost_without_a_word(
+    saver: HoldfastSaver, asynchronous: bool
+) -> None:
+    desk = Desk(saver, 1)
+    [which] = desk.ids()
+    saver.interrupts.answer("ada-1", which, APPROVE, by="Grace")
+    agent = build_graph(model=ScriptedModel(lines=[says("I see")]), tools=[], checkpointer=saver)
+    if asynchronous:
+        asyncio.run(agent.ainvoke(None, thread()))
+    else:
+        agent.invoke(None, thread())
+    [answer] = desk.answers
+    assert "there is no tool" in answer.text
+    assert "Grace had decided about it (approve); that was not carried out." in answer.text
+    assert answer.additional_kwargs["approval"]["by"] == "Grace"
+    assert desk.refunded == []
+    assert saver.interrupts.todo() == []
