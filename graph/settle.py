@@ -27,7 +27,7 @@ from graph.approval import approval_policy
 from graph.calls import Asked, Call, answered, read, settled, unsettled
 from graph.doubts import DoubtTask, as_approved, doubts_among
 from graph.once import running_of
-from graph.outcomes import Ready, Update, answer_in, doubt_message, error_message
+from graph.outcomes import EFFECT, Ready, Update, answer_in, doubt_message, error_message
 from graph.performing import answer_id, effect_of
 from graph.state import State
 
@@ -259,6 +259,9 @@ def _read_writes(found: Found, message_id: str, tuple_: CheckpointTuple) -> None
     found.started.add(message_id)
     for message in _written(tuple_, ToolMessage):
         found.results[message_id, message.tool_call_id] = message
+        if message.additional_kwargs.get(EFFECT, {}).get("state") == "in_doubt":
+            # Its step was dropped before anybody could be asked.
+            found.doubts.add((message_id, message.tool_call_id))
     for _, channel, value in tuple_.pending_writes or []:
         if channel == INTERRUPT:
             for pause in value if isinstance(value, Sequence) else [value]:

@@ -416,6 +416,26 @@ def test_a_new_message_reads_that_nobody_knows_and_the_ledger_goes_on_saying_so(
     assert [entry.tool for entry in saver.effects.in_doubt()] == ["pay"]
 
 
+def test_a_doubt_beside_a_call_that_waits_is_asked_about_after_a_new_message(
+    saver: HoldfastSaver, world: World
+) -> None:
+    @needs_approval
+    @tool
+    def refund(order_id: int) -> str:
+        """Refund."""
+        return "refunded"
+
+    world.behave = lambda: 1 / 0
+    both = calls(("pay", {"order_id": 1}), ("refund", {"order_id": 2}))
+    talk = Talk(saver, both, says("I see"), tools=[world.tool(), refund])
+    talk.say("both")
+    talk.say("never mind")
+    assert asked(talk)["name"] == "pay", "the step was dropped before anybody was asked"
+    settle(talk, type="happened", result="paid")
+    assert [answer.text[:7] for answer in talk.answers] == ["paid", "Not run"]
+    assert talk.kinds == "hattha"
+
+
 @pytest.mark.parametrize("outcome", ["done", "in doubt", "never begun"])
 def test_after_a_crash_a_new_message_is_told_what_the_ledger_knows(
     saver: HoldfastSaver, world: World, outcome: str
