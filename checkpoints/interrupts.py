@@ -157,6 +157,12 @@ class Interrupts:
         [rows] = self._store.read((statement, {**params, **bounds}))
         return next((self._answered(thread, row) for thread, *row in rows), None)
 
+    def is_dropped(self, thread_id: str, interrupt_id: str) -> bool:
+        """Whether the thread has gone on without carrying out the answer to a question."""
+        params = {"thread_id": str(thread_id), "interrupt_id": interrupt_id}
+        [[(dropped,)]] = self._store.read((self._store.backend.sql["is_dropped"], params))
+        return bool(dropped)
+
     def todo(self, limit: int = LIMIT, thread_id: str | None = None) -> list[Answered]:
         """What was answered and is not carried out yet, the first answer first. Some of it is being carried out now.
 

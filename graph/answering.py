@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, ParamSpec, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 from langchain_core.tools import BaseTool
 from langgraph.errors import UnknownInterruptError
@@ -27,6 +27,15 @@ T = TypeVar("T")
 
 Choice: TypeAlias = tuple[str | None, Mapping[str, Any], str | None]
 """An answer: to which pause, what, and by whom."""
+
+
+class Taken(NamedTuple):
+    """An answer that is on record, or will be."""
+
+    interrupt_id: str
+    what: Any
+    """What to run to carry it out."""
+
 
 NOTHING: Final[frozenset[str]] = frozenset()
 
@@ -61,12 +70,9 @@ class Answering:
             return NOTHING
         return frozenset(found.interrupt_id for found in self.inbox.todo(thread_id=self.thread_id))
 
-    def give(self, state: StateSnapshot, choice: Choice) -> Any:
+    def give(self, state: StateSnapshot, choice: Choice) -> Taken:
         """Put an answer on record. Not under the thread's lease: who clicks second is told so at once, and not when the
         first one's turn is over.
-
-        Returns:
-            What to run then.
 
         Raises:
             NothingWaits: no call waits under this id, or it was answered: then it says by whom, and when.
@@ -85,11 +91,24 @@ class Answering:
             answer = {**answer, "edited_action": {"name": call.name, **answer["edited_action"]}}
         answer = {key: value for key, value in {"by": by, **answer}.items() if value is not None}
         if self.inbox is None:
-            return Command(resume={interrupt_id: answer})
+            return Taken(call.interrupt_id, Command(resume={interrupt_id: answer}))
         self._check(call, answer)
         with told_apart():
-            self.inbox.answer(self.thread_id, interrupt_id, answer)
-        return None
+            self.inbox.answer(self.thread_id, call.interrupt_id, answer)
+        return Taken(call.interrupt_id, None)
+
+    def check_done(self, taken: Taken) -> None:
+        """Look, when the run is over, whether it carried an answer out. A message that was on its way already when the
+        answer came may have closed the call.
+
+        Raises:
+            NothingWaits: it did not.
+        """
+        if self.inbox is not None and self.inbox.is_dropped(self.thread_id, taken.interrupt_id):
+            raise NothingWaits(
+                "The conversation went on in the moment of this answer, before it could be carried out. The call was "
+                "closed and did not run."
+            )
 
     def _check(self, call: Pending, answer: Mapping[str, Any]) -> None:
         if call.kind == "doubt":

@@ -101,7 +101,7 @@ class Conversation:
 
         Raises:
             NothingWaits: no call waits under this id, or several wait and none is named. Of one that was answered it
-                says by whom, and when.
+                says by whom, and when. Or the conversation went on before the answer could be carried out.
             BadAnswer: this decision is not open for the tool. The call still waits.
         """
         return self._answer(interrupt_id, {"type": "approve"}, by)
@@ -274,15 +274,19 @@ class Conversation:
             return await self._ago(what)
 
     def _answer(self, interrupt_id: str | None, answer: dict[str, Any], by: str | None) -> Reply:
-        what = self._answers.give(self._state(), (interrupt_id, answer, by))
+        taken = self._answers.give(self._state(), (interrupt_id, answer, by))
         with self._lease(), told_apart():
-            return self._go(what)
+            reply = self._go(taken.what)
+            self._answers.check_done(taken)
+            return reply
 
     async def _aanswer(self, interrupt_id: str | None, answer: dict[str, Any], by: str | None) -> Reply:
-        what = await self._answers.off(self._answers.give, await self._astate(), (interrupt_id, answer, by))
+        taken = await self._answers.off(self._answers.give, await self._astate(), (interrupt_id, answer, by))
         async with self._alease():
             with told_apart():
-                return await self._ago(what)
+                reply = await self._ago(taken.what)
+                await self._answers.off(self._answers.check_done, taken)
+                return reply
 
     def _go(self, what: Any) -> Reply:
         """Run what there is to run, or with `None` what is left to do, if something is: somebody else may have done it
@@ -305,13 +309,16 @@ class Conversation:
         return turn.reply
 
     def _stream(self, what: Any, choice: Choice | None = None) -> Iterator[Event]:
-        if choice is not None:
-            what = self._answers.give(self._state(), choice)
+        taken = None if choice is None else self._answers.give(self._state(), choice)
+        if taken is not None:
+            what = taken.what
         with self._lease(), told_apart():
             if choice is None and what is not None and self._answers.open():
                 yield from self._events(None, Turn())
             turn = Turn()
             yield from self._events(what, turn)
+            if taken is not None:
+                self._answers.check_done(taken)
             yield from map(Paused, turn.reply.pending)
 
     def _events(self, what: Any, turn: Turn) -> Iterator[Event]:
@@ -326,8 +333,10 @@ class Conversation:
             (turn.state, turn.answered), what = self._look(), None
 
     async def _astream(self, what: Any, choice: Choice | None = None) -> AsyncGenerator[Event, None]:
+        taken = None
         if choice is not None:
-            what = await self._answers.off(self._answers.give, await self._astate(), choice)
+            taken = await self._answers.off(self._answers.give, await self._astate(), choice)
+            what = taken.what
         async with self._alease():
             with told_apart():
                 turn = Turn()
@@ -338,6 +347,8 @@ class Conversation:
                     async with aclosing(self._aevents(*run)) as seen:
                         async for event in seen:
                             yield event
+                if taken is not None:
+                    await self._answers.off(self._answers.check_done, taken)
             for pending in turn.reply.pending:
                 yield Paused(pending)
 

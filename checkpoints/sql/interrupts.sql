@@ -46,6 +46,25 @@ WHERE i.thread_id = :thread_id AND i.interrupt_id = :interrupt_id AND i.answered
   AND (CAST(:anywhere AS INTEGER) = 1 OR (i.closed_at IS NULL AND NOT ({over})))
 RETURNING answered_at;
 
+-- name: is_dropped
+-- Whether the thread has gone on without carrying an answer out. Of a checkpoint that was pruned nobody can tell.
+SELECT EXISTS (
+  SELECT 1
+  FROM holdfast_interrupts AS i
+  JOIN checkpoints AS asked
+    ON asked.thread_id = i.thread_id AND asked.checkpoint_ns = '' AND asked.checkpoint_id = i.checkpoint_id
+  WHERE i.thread_id = :thread_id AND i.interrupt_id = :interrupt_id AND i.answered_at IS NOT NULL
+    AND EXISTS (
+      SELECT 1 FROM checkpoints AS newer
+      WHERE newer.thread_id = i.thread_id AND newer.checkpoint_ns = '' AND newer.checkpoint_id > i.checkpoint_id
+    )
+    AND NOT EXISTS (
+      SELECT 1 FROM {writes} AS ended
+      WHERE ended.thread_id = i.thread_id AND ended.checkpoint_ns = i.checkpoint_ns
+        AND ended.checkpoint_id = i.checkpoint_id AND ended.task_id = i.task_id AND ended.idx >= 0
+    )
+);
+
 -- name: reopen_answer
 UPDATE holdfast_interrupts
 SET answered_at = NULL, answered_by = NULL, answer_type = NULL, answer = NULL, answer_digest = NULL, run_id = NULL

@@ -367,3 +367,35 @@ def test_an_approval_of_a_tool_that_is_gone_is_not_lost_without_a_word(
     assert answer.additional_kwargs["approval"]["by"] == "Grace"
     assert desk.refunded == []
     assert saver.interrupts.todo() == []
+
+
+@pytest.mark.parametrize("how", ["send", "stream", "asend", "astream"])
+async def test_who_answers_in_the_moment_the_conversation_goes_on_is_told(saver: HoldfastSaver, how: str) -> None:
+    """Somebody's message had looked for answers before this one was on record, and has the thread's lease."""
+    desk = Desk(saver, 1)
+    desk.ada.send("refund")
+    [asked] = desk.ada.pending()
+    lease, first = saver.lease, [True]
+
+    def after_another_message(*args: Any, **kwargs: Any) -> Any:
+        if first.pop() if first else False:
+            desk.agent.invoke({"messages": [HumanMessage("never mind")]}, thread())
+        return lease(*args, **kwargs)
+
+    saver.lease = after_another_message  # type: ignore[method-assign]
+
+    async def approve() -> None:
+        match how:
+            case "send":
+                desk.ada.approve(by="grace")
+            case "stream":
+                list(desk.ada.stream_answer(APPROVE, asked.interrupt_id))
+            case "asend":
+                await desk.ada.aapprove(by="grace")
+            case _:
+                [event async for event in desk.ada.astream_answer(APPROVE, asked.interrupt_id)]
+
+    with pytest.raises(NothingWaits, match="before it could be carried out"):
+        await approve()
+    assert desk.refunded == []
+    assert "a person had decided about this call" in desk.ada.history()[2].text
