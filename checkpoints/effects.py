@@ -138,6 +138,11 @@ class Effects:
         """Say that nobody knows whether it took effect. Whether that was the news: it may have ended meanwhile."""
         return self._ends(started, "doubt_effect", why=why)
 
+    def doubt_if_open(self, started: Started) -> None:
+        """As `doubt` with "error", of an effect of which nothing was said yet."""
+        if self.heart.holds(started):
+            self.doubt(started, "error")
+
     def release(self, started: Started) -> None:
         """Take the claim back: the tool did nothing yet, and will be run again."""
         self._ends(started, "release_effect")

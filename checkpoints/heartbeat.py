@@ -54,6 +54,12 @@ class Heart:
                 self._thread = Thread(target=self._beat, name="holdfast-effects", daemon=True)
                 self._thread.start()
 
+    def holds(self, started: Started) -> bool:
+        """Whether it is under way, as far as was said."""
+        with self._lock:
+            flight = self._flights.get((started.lineage, started.key))
+        return flight is not None and flight.started == started and not flight.outcome
+
     def drop(self, started: Started) -> None:
         """It is over, and on record as such."""
         with self._lock:

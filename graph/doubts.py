@@ -6,6 +6,7 @@ decided leaves it there: the model reads that nobody knows, and the ledger goes 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from checkpoints import HoldfastSaver, apart, running_saver
 from checkpoints.judging import Effect, Ended, Entry, InDoubt, Why
 from graph.answers import Person
 from graph.approval import Given, Question, aask, ask
-from graph.calls import calls_of
+from graph.calls import Asked, calls_of, read
 from graph.outcomes import (
     APPROVAL,
     EFFECT,
@@ -97,6 +98,18 @@ def open_doubts(messages: Sequence[AnyMessage]) -> list[DoubtTask]:
     return []
 
 
+def left_doubts(messages: Sequence[AnyMessage]) -> list[DoubtTask]:
+    """All calls of a thread of which nobody has said whether they took effect: asked about again when a turn ends."""
+    asked = [item for item in read(messages) if isinstance(item, Asked)]
+    return [task for item in asked for task in doubts_among(item.message, list(item.answers.values()))]
+
+
+def is_over(messages: Sequence[AnyMessage]) -> bool:
+    """Whether the agent has had its word, and what came after it was a person's about an older call."""
+    settled = any(isinstance(message, ToolMessage) and EFFECT in message.additional_kwargs for message in messages)
+    return settled and isinstance(messages[-1], AIMessage) and not calls_of(messages[-1])
+
+
 def doubts_among(message: AIMessage, answers: Sequence[ToolMessage]) -> list[DoubtTask]:
     """A task for each call of a message whose answer says that nobody knows."""
     open_ = {
@@ -145,7 +158,15 @@ def doubt_node(tools: Mapping[str, BaseTool], clock: Callable[[], datetime]) -> 
         found = await apart(case.look)
         if not isinstance(found, InDoubt):
             return found
-        decided = await case.saver.offload(case.decided, found, await aask(case.question(found)))
+        begun: list[Update | Performance] = []
+        given = await aask(case.question(found))
+        try:
+            await case.saver.offload(lambda: begun.append(case.decided(found, given)))
+        except asyncio.CancelledError:
+            if begun and isinstance(begun[0], Performance):
+                await case.saver.offload(begun[0].give_back)
+            raise
+        [decided] = begun
         return await decided.arun(case.saver.offload) if isinstance(decided, Performance) else decided
 
     return RunnableLambda(step, astep, name="doubt")

@@ -32,7 +32,7 @@ from graph.approval import (
 )
 from graph.arguments import arguments_problem
 from graph.calls import Call, unanswered_before, unsettled, with_unique_ids
-from graph.doubts import open_doubts
+from graph.doubts import is_over, left_doubts, open_doubts
 from graph.outcomes import APPROVAL, Ready, Update, error_message, update_of
 from graph.performing import aperform, perform
 from graph.state import State
@@ -63,7 +63,7 @@ def after_model(state: State) -> list[Send] | Literal["settle", "__end__"]:
         return [Send("doubt", task) for task in doubts]
     match unsettled(messages):
         case []:
-            return "__end__"
+            return [Send("doubt", task) for task in left_doubts(messages)] or "__end__"
         case [asked] if asked.message is messages[-1]:
             message_id = asked.message.id or ""
             return [Send("tool", ToolTask(call=call, message_id=message_id)) for call in asked.calls]
@@ -82,7 +82,8 @@ def model_node(model: Runnable[LanguageModelInput, AIMessage], prompt: str | Non
     def waits(state: State) -> bool:
         # No provider takes a call without its answer, and what a person is asked about has none yet; `after_model`
         # knows where to go instead.
-        return bool(unsettled(state["messages"]) or open_doubts(state["messages"]))
+        messages = state["messages"]
+        return bool(unsettled(messages) or open_doubts(messages) or is_over(messages))
 
     def step(state: State, config: RunnableConfig) -> Update:
         if waits(state):

@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from langchain_core.messages import AnyMessage, ToolCall, ToolMessage
+from langchain_core.messages import BaseMessage, ToolCall, ToolMessage, convert_to_messages
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.types import Command
 
@@ -60,13 +60,16 @@ def result_update(ready: Ready, result: Any, answer_id: str | None = None) -> Up
         return _command_update(ready, result, answer_id)
     if not isinstance(result, ToolMessage):
         result = ToolMessage(str(result), name=ready.tool.name, tool_call_id=ready.call["id"])
+    elif result.tool_call_id != ready.call["id"]:
+        result = result.model_copy(update={"tool_call_id": ready.call["id"]})  # what a tool returns answers its call
     return update_of(signed(ready, _cut(result)), answer_id)
 
 
 def _command_update(ready: Ready, command: Command[Any], answer_id: str | None) -> Update:
     """A tool may answer with a Command if its messages contain the answer to its call."""
     update = command.update if isinstance(command.update, dict) else {}
-    messages: list[AnyMessage] = update.get("messages", [])
+    given = update.get("messages", [])
+    messages = convert_to_messages(given if isinstance(given, list) else [given])
     if not any(_answers(message, ready.call) for message in messages):
         text = f"{ready.tool.name} changed the state without answering its call; nothing of that was kept."
         return update_of(signed(ready, error_message(ready.call, text)), answer_id)
@@ -79,7 +82,7 @@ def _command_update(ready: Ready, command: Command[Any], answer_id: str | None) 
     return Command(graph=command.graph, goto=command.goto, resume=command.resume, update={**update, "messages": said})
 
 
-def _answers(message: AnyMessage, call: Call) -> bool:
+def _answers(message: BaseMessage, call: Call) -> bool:
     return isinstance(message, ToolMessage) and message.tool_call_id == call["id"]
 
 
@@ -96,6 +99,13 @@ def bare(ready: Ready, update: Update) -> Update:
     assert answer is not None  # noqa: S101 - every update has one
     text = f"{answer.text}\n(More than this text came back, and could not be kept.)"
     return {"messages": [answer.model_copy(update={"content": text, "artifact": None})]}
+
+
+def unreadable_message(ready: Ready, problem: str = "") -> ToolMessage:
+    """The answer to a call whose tool ran, and returned what has no form here."""
+    why = f" ({problem})" if problem else ""
+    text = f"{ready.tool.name} was run. What it returned cannot be kept{why}. Do not make this call again to see it."
+    return error_message(ready.call, text)
 
 
 def failure_message(ready: Ready, error: BaseException) -> ToolMessage:
@@ -138,7 +148,8 @@ def signed(ready: Ready, message: ToolMessage) -> ToolMessage:
         return message
     content = message.content
     if "args" in ready.approval:
-        note = f"A person changed this call; it ran with the arguments {json.dumps(ready.approval['args'])}. Result:"
+        ran_with = json.dumps(ready.approval["args"], default=str)
+        note = f"A person changed this call; it ran with the arguments {ran_with}. Result:"
         content = f"{note}\n{content}" if isinstance(content, str) else [{"type": "text", "text": note}, *content]
     kwargs = {**message.additional_kwargs, APPROVAL: ready.approval}
     return message.model_copy(update={"content": content, "additional_kwargs": kwargs})

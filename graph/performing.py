@@ -9,6 +9,7 @@ import asyncio
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from threading import Event, Thread
@@ -17,11 +18,12 @@ from typing import Any
 from langchain_core.messages import ToolCall
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
-from langgraph.errors import GraphBubbleUp, GraphInterrupt, is_invalid_resume
+from langgraph.errors import GraphInterrupt, ParentCommand, is_invalid_resume
 
-from checkpoints import HoldfastSaver, NotStorable, apart, run_of, running_saver
+from checkpoints import DatabaseUnavailable, EffectTaken, HoldfastSaver, apart, run_of, running_saver
 from checkpoints.effects import Effects, arguments_digest, effect_key, idempotency_key
 from checkpoints.judging import Effect, Ended, InDoubt, Started, Why
+from graph.answers import BadAnswer
 from graph.once import running_of, with_key
 from graph.outcomes import (
     Ready,
@@ -31,6 +33,7 @@ from graph.outcomes import (
     failure_message,
     result_update,
     said_by,
+    unreadable_message,
     update_of,
 )
 
@@ -44,7 +47,7 @@ def perform(ready: Ready, message_id: str, config: RunnableConfig) -> Update:
         config: of the task.
 
     Raises:
-        GraphBubbleUp: the tool paused, and was not approved as a whole before.
+        GraphInterrupt: the tool paused, and was not approved as a whole before.
         EffectNotCommitted, EffectNotApproved: it may not be run. Nothing ran.
         DatabaseUnavailable: how it ended could not be put on record yet.
     """
@@ -62,7 +65,12 @@ async def aperform(ready: Ready, message_id: str, config: RunnableConfig) -> Upd
     if not isinstance(saver, HoldfastSaver) or not running_of(ready.tool).once:
         return await _Plain(ready, config).arun(_at_once)
     performance = Performance(ready, config, effect_of(ready, message_id, config), saver.effects)
-    update = await apart(performance.begin)
+    try:
+        update = await apart(performance.begin)
+    except asyncio.CancelledError:
+        if performance.started is not None:
+            await saver.offload(performance.give_back)
+        raise
     return await performance.arun(saver.offload) if update is None else update
 
 
@@ -121,7 +129,7 @@ class _Plain:
         """The tool raised. What LangGraph itself raises, and what ends the program, goes on its way."""
         if isinstance(error, GraphInterrupt) and self.ready.approval is not None:
             return update_of(failure_message(self.ready, _second_pause(self.tool)))
-        if isinstance(error, GraphBubbleUp) or is_invalid_resume(error) or not _is_ordinary(error):
+        if _is_pause(error) or isinstance(error, ParentCommand) or not _is_ordinary(error):
             raise error
         return update_of(failure_message(self.ready, error))
 
@@ -142,7 +150,7 @@ class _Plain:
         except TimeoutError:
             if future.done():
                 return future.result()
-            return self.late()
+            return self.accounted(self.late)
         except BaseException:
             if not future.done():  # else it is what the work has raised
                 self.cut_off()
@@ -154,32 +162,37 @@ class _Plain:
         Args:
             offload: runs a function that talks to the database.
         """
-        if not _is_asynchronous(self.tool):
-            # In a thread of its own: it may go on when nobody waits for it any more, and says how it ended.
-            awaited: Any = asyncio.wrap_future(_start(self._work))
-            answer: Callable[[Any], Any] | None = None
-        else:
-            awaited, answer = self.tool.ainvoke(self.call, self.config), self.done
+        limit = asyncio.timeout(self.timeout)
         try:
-            async with asyncio.timeout(self.timeout) as limit:
-                result = await awaited
-        except asyncio.CancelledError:
+            async with limit:
+                if not _is_asynchronous(self.tool):
+                    # In a thread of its own: it may go on when nobody waits for it any more, and says how it ended.
+                    return await asyncio.wrap_future(_start(self._work))
+                try:
+                    result = await self.tool.ainvoke(self.call, self.config)
+                except Exception as error:
+                    if limit.expired():
+                        raise
+                    return await offload(self.accounted, self.raised, error)  # type: ignore[no-any-return]
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return await offload(self.accounted, self.late)  # type: ignore[no-any-return]
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             await offload(self.cut_off)
             raise
-        except BaseException as error:
-            if limit.expired():
-                return await offload(self.late)  # type: ignore[no-any-return]
-            if answer is None:
-                raise
-            return await offload(self.raised, error)  # type: ignore[no-any-return]
-        return result if answer is None else await offload(answer, result)  # type: ignore[no-any-return]
+        return await offload(self.accounted, self.done, result)  # type: ignore[no-any-return]
+
+    def accounted(self, end: Callable[..., Update], *how: Any) -> Update:
+        """Say how it ended. Nothing that was begun is left without an end, whatever goes wrong with saying so."""
+        return end(*how)
 
     def _work(self) -> Update:
         try:
             result = self.tool.invoke(self.call, self.config)
-        except BaseException as error:  # noqa: BLE001 - the same
-            return self.raised(error)
-        return self.done(result)
+        except BaseException as error:  # noqa: BLE001 - `raised` knows which are not its own
+            return self.accounted(self.raised, error)
+        return self.accounted(self.done, result)
 
 
 @dataclass
@@ -215,23 +228,49 @@ class Performance(_Plain):
             raise RuntimeError("It has not begun.")
         return self.started
 
+    def accounted(self, end: Callable[..., Update], *how: Any) -> Update:
+        try:
+            return end(*how)
+        except BaseException:
+            # It is over one way or another, or kept until the database is back; else nobody would ever say so.
+            with suppress(DatabaseUnavailable):
+                self.effects.doubt_if_open(self._running)
+            raise
+
     def done(self, result: Any) -> Update:
-        return self._finish(result_update(self.ready, result, self.id))
+        try:
+            update = result_update(self.ready, result, self.id)
+        except Exception as error:  # noqa: BLE001 - that it ran is what counts
+            update = update_of(unreadable_message(self.ready, said_by(error)), self.id)
+        return self._finish(update)
 
     def raised(self, error: BaseException) -> Update:
-        if isinstance(error, ToolException):  # the tool's own word for: it was not done
+        """How a tool that raised has ended:
+
+        - `ToolException` is its own word for: it was not done;
+        - a pause of its own comes before it acts, and it begins anew when that is answered. Once it was approved it
+          may not pause: one pause a task, since a late second click on the approval would answer the other question;
+        - of anything else nobody knows what was done. What ends the program or the run goes on its way.
+        """
+        if isinstance(error, ToolException):
             return self._finish(update_of(failure_message(self.ready, error), self.id), failed=True)
-        if isinstance(error, GraphInterrupt) and self.ready.approval is not None:
-            error = _second_pause(self.tool)
-        if isinstance(error, GraphBubbleUp) or is_invalid_resume(error):
-            # It pauses before it acts, and begins anew when it is answered.
+        if _is_pause(error) and self.ready.approval is None:
             self.effects.release(self._running)
             raise error
+        if isinstance(error, GraphInterrupt):
+            error = _second_pause(self.tool)
         if not _is_ordinary(error):
             self.cut_off()
             raise error
         self.effects.doubt(self._running, "error")
         return self._doubt("error", said_by(error))
+
+    def give_back(self) -> None:
+        """It was begun, and will not be run: nobody waits for it any more."""
+        if self._running.attempt == 1:
+            self.effects.release(self._running)
+        else:
+            self.cut_off()
 
     def late(self) -> Update:
         if self.effects.doubt(self._running, "timeout"):
@@ -243,10 +282,20 @@ class Performance(_Plain):
         self.effects.doubt(self._running, "cancelled")
 
     def _finish(self, update: Update, *, failed: bool = False) -> Update:
-        try:
-            return self.effects.finish(self._running, update, failed=failed)  # type: ignore[no-any-return]
-        except NotStorable:
-            return self.effects.finish(self._running, bare(self.ready, update), failed=failed)  # type: ignore[no-any-return]
+        forms: list[Callable[[], Update]] = [
+            lambda: update,
+            lambda: bare(self.ready, update),
+            lambda: update_of(unreadable_message(self.ready), self.id),
+        ]
+        problem: Exception | None = None
+        for form in forms:
+            try:
+                return self.effects.finish(self._running, form(), failed=failed)  # type: ignore[no-any-return]
+            except (DatabaseUnavailable, EffectTaken):
+                raise
+            except Exception as error:  # noqa: BLE001 - in this form it cannot be kept
+                problem = problem or error
+        raise problem or RuntimeError("There was no form.")
 
     def _doubt(self, why: Why, detail: str = "") -> Update:
         return update_of(doubt_message(self.ready, why, self.id, detail=detail), self.id)
@@ -262,6 +311,11 @@ def _second_pause(tool: BaseTool) -> ToolException:
 
 def _no_answer(timeout: float | None) -> ToolException:
     return ToolException(f"It did not answer within {timeout:g} seconds.")
+
+
+def _is_pause(error: BaseException) -> bool:
+    """Whether the tool asks a question of its own, or was given an answer to it that does not fit."""
+    return isinstance(error, GraphInterrupt) or (is_invalid_resume(error) and not isinstance(error, BadAnswer))
 
 
 def _is_ordinary(error: BaseException) -> bool:

@@ -27,7 +27,7 @@ from graph.approval import approval_policy
 from graph.calls import Asked, Call, answered, read, settled, unsettled
 from graph.doubts import DoubtTask, as_approved, doubts_among
 from graph.once import running_of
-from graph.outcomes import EFFECT, Ready, Update, answer_in, doubt_message, error_message
+from graph.outcomes import EFFECT, Ready, Update, answer_in, doubt_message, error_message, unreadable_message
 from graph.performing import answer_id, effect_of
 from graph.state import State
 
@@ -151,6 +151,8 @@ def _consult_about(
     match saver.effects.outcome(effect, give_up):
         case Ended(value=value) if (answer := answer_in(value, ready.call)) is not None:
             found.results[key] = answer
+        case Ended():
+            found.results[key] = unreadable_message(ready)
         case InDoubt(why=why):
             found.results[key] = doubt_message(ready, why, answer_id(effect))
             found.doubts.add(key)

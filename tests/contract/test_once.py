@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.tools import BaseTool, ToolException, tool
+from langgraph.errors import GraphBubbleUp, ParentCommand
 from langgraph.types import Command, RetryPolicy, interrupt
 
 from checkpoints import HoldfastSaver, NotConverted, converting, effects, heartbeat, open_checkpointer
@@ -480,6 +483,104 @@ def test_a_database_is_not_given_back_while_something_is_in_doubt(shared_url: st
         settle(talk, type="skip")
         assert converting.expand(saver.store, "ada-1").problem is None
         converting.drop(saver.store)
+
+
+@pytest.mark.parametrize("error", [BadAnswer("of another conversation"), GraphBubbleUp("?"), ParentCommand(Command())])
+def test_only_a_pause_of_its_own_takes_a_claim_back(saver: HoldfastSaver, world: World, error: Exception) -> None:
+    """Anything else may have come after the effect."""
+
+    def fail() -> None:
+        raise error
+
+    world.behave = fail
+    talk = talk_with(saver, needs_approval(world.tool()))
+    talk.say("pay")
+    [pause] = talk.agent.get_state(talk.thread).interrupts
+    talk.answer(pause.id, type="approve")
+    assert (world.done, ledger(saver)) == ([1], ["in_doubt"])
+    assert asked(talk)["why"] == "error"
+
+
+def circular() -> Any:
+    found: list[Any] = []
+    found.append(found)
+    return found
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize(
+    "returned",
+    [
+        Command(update={"messages": [ToolMessage("paid", tool_call_id="call_0"), ("user", "hi")]}),
+        Command(update={"messages": [{"role": "tool", "content": "paid", "tool_call_id": "call_0"}]}),
+        Command(update={"messages": ToolMessage("paid", tool_call_id="call_0")}),
+        ToolMessage("paid", tool_call_id="another"),
+        ToolMessage([{"type": "text", "text": "paid", "more": {(1, 2): 3}}], tool_call_id="call_0"),
+        ToolMessage("paid", tool_call_id="call_0", artifact=circular()),
+    ],
+    ids=["tuple", "dict", "one message", "another id", "odd keys", "circular"],
+)
+def test_whatever_it_returns_it_has_ended(
+    saver: HoldfastSaver, world: World, returned: Any, asynchronous: bool
+) -> None:
+    world.behave = lambda: returned
+    talk = talk_with(saver, world.tool())
+    if asynchronous:
+        asyncio.run(talk.agent.ainvoke({"messages": [("user", "pay")]}, talk.thread))
+    else:
+        talk.say("pay")
+    assert (world.done, ledger(saver)) == ([1], ["done"])
+    assert "paid" in talk.answers[0].text or "was run" in talk.answers[0].text
+    assert talk.agent.get_state(talk.thread).next == ()
+
+
+def test_an_edit_with_values_that_json_does_not_know_runs_and_ends(saver: HoldfastSaver, world: World) -> None:
+    talk = talk_with(saver, needs_approval(world.tool()))
+    talk.say("pay")
+    [pause] = talk.agent.get_state(talk.thread).interrupts
+    talk.answer(pause.id, type="edit", edited_action={"name": "pay", "args": {"order_id": Decimal(2)}})
+    assert (world.done, ledger(saver)) == ([2], ["done"])
+
+
+def test_a_run_that_is_cancelled_when_it_has_just_begun_gives_it_back(
+    saver: HoldfastSaver, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, begun = effects.Effects.begin, threading.Event()
+
+    def begin_and_be_cancelled(self: effects.Effects, *given: Any) -> Any:
+        found = begin(self, *given)
+        begun.set()
+        time.sleep(0.1)  # the run is cancelled in this moment
+        return found
+
+    talk = talk_with(saver, world.tool())
+
+    async def cancel() -> None:
+        run = asyncio.ensure_future(talk.agent.ainvoke({"messages": [("user", "pay")]}, talk.thread))
+        await asyncio.to_thread(begun.wait, 5)
+        run.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await run
+
+    with monkeypatch.context() as patch:
+        patch.setattr(effects.Effects, "begin", begin_and_be_cancelled)
+        asyncio.run(cancel())
+    assert (world.done, ledger(saver)) == ([], [])
+    talk.agent.invoke(None, talk.thread)
+    assert world.done == [1]
+
+
+def test_a_doubt_that_was_left_is_asked_about_when_the_next_turn_ends(saver: HoldfastSaver, world: World) -> None:
+    world.behave = lambda: 1 / 0
+    talk = Talk(saver, calls(("pay", {"order_id": 1})), says("I see"), says("I see again"), tools=[world.tool()])
+    talk.say("pay")
+    talk.say("never mind")
+    assert talk.messages[-1].content == "I see"
+    assert settle(talk, type="happened", result="paid").text == "paid"
+    assert talk.kinds == "hatha", "the model has had its word"
+    assert talk.messages[2].content == "paid"
+    talk.say("and now?")
+    assert talk.messages[-1].content == "I see again"
 
 
 def test_a_tool_that_is_gone_cannot_be_run_again_and_all_else_can_be_decided(
