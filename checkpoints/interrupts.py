@@ -150,6 +150,12 @@ class Interrupts:
         [rows] = self._store.read((self._store.backend.sql["interrupt"], params))
         return next((self._answered(thread_id, row) for row in rows if row[1] is not None), None)
 
+    def was_asked(self, thread_id: str, interrupt_id: str) -> bool:
+        """Whether there is such a question, answered or not."""
+        params = {"thread_id": str(thread_id), "interrupt_id": interrupt_id}
+        [rows] = self._store.read((self._store.backend.sql["interrupt"], params))
+        return bool(rows)
+
     def answered(self, beginning: str, thread_id: str | None = None) -> Answered | None:
         """The last answer to a question whose id begins like this, in any thread or in this one."""
         statement, params = self._of_thread("answered", "i", thread_id)

@@ -20,7 +20,7 @@ from graph.agent import Agent
 from graph.answers import Answer, BadAnswer, answer_schema, fitting, refuse
 from graph.approval import DECISIONS, ToolStep, approval_policy
 from graph.doubts import VERDICT, VERDICTS
-from graph.turns import Pending, pending_of
+from graph.turns import Pending, call_that_waits, pending_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -115,6 +115,11 @@ class Answering:
             self._check_fits(call, VERDICT, VERDICTS, answer)
             return
         tool = self._tools.get(call.name)
+        if tool is None and answer.get("type") in {"approve", "edit"}:
+            raise BadAnswer(
+                f"This agent has no tool {call.name!r}, so it cannot run the call. Approve it where the agent is that "
+                "asked, or refuse it. Nothing was saved, and the call still waits."
+            )
         policy = None if tool is None else approval_policy(tool)
         # Of a tool that is gone, or asks nobody any more, any decision is taken; the call says what became of it.
         decisions = DECISIONS if policy is None else policy.decisions
@@ -125,6 +130,12 @@ class Answering:
             fitting(schema, answer)
         except ValidationError as error:
             refuse(call.name, decisions, error)
+
+    def strange(self, state: StateSnapshot) -> list[str]:
+        """What another agent has asked in this thread, and this one cannot carry out."""
+        asked = [call_that_waits(pause.id, pause.value, None) for pause in state.interrupts]
+        names = ["?" if call is None else call.name for call in asked]
+        return [name for name in names if name not in self._tools]
 
     @property
     def _tools(self) -> Mapping[str, BaseTool]:

@@ -18,7 +18,7 @@ from langgraph.types import Interrupt, interrupt
 from pydantic import ValidationError
 from typing_extensions import TypedDict
 
-from checkpoints import Answered, HoldfastSaver, NotAnswered, saver_of
+from checkpoints import Answered, HoldfastSaver, NotAnswered, Waiting, saver_of
 from checkpoints.configs import run_of
 from checkpoints.interrupts import digest_of
 from graph.answers import (
@@ -41,6 +41,7 @@ __all__ = [
     "AnsweredBefore",
     "Approve",
     "BadAnswer",
+    "Before",
     "Decision",
     "Edit",
     "Given",
@@ -56,7 +57,7 @@ __all__ = [
     "approval_question",
     "approval_request",
     "ask",
-    "decided_before",
+    "before",
     "needs_approval",
 ]
 
@@ -259,10 +260,21 @@ async def aask(question: Question) -> Given:
         return given
 
 
-def decided_before(config: RunnableConfig) -> Callable[[], Answered | None]:
-    """Looks up what a person had decided about the call of a task that cannot be carried out any more. It blocks."""
-    record = _Record.of_run(config)
-    return lambda: None if record is None else record.look()
+@dataclass(frozen=True)
+class Before:
+    """What is on record about a call that looks as if nobody had to be asked."""
+
+    asked: bool = False
+    decided: Answered | None = None
+
+
+def before(config: RunnableConfig) -> Before:
+    """Whether a person was asked about the call of this task before: its tool may have changed since. It blocks."""
+    record = _Record.of_run(config) if config["configurable"].get("__pregel_resuming") else None
+    if record is None or not record.saver.interrupts.was_asked(record.thread_id, record.interrupt_id):
+        return Before()
+    decided = record.look()
+    return Before(asked=record.is_about_approval(decided), decided=decided)
 
 
 # Yields what blocks, and is sent what came of it; whoever drives it calls that, in this thread or in another.
@@ -352,6 +364,16 @@ class _Record:
 
     def look(self) -> Answered | None:
         return self.saver.interrupts.recorded(self.thread_id, self.interrupt_id)
+
+    def is_about_approval(self, decided: Answered | None) -> bool:
+        """Whether the question is one of ours; a tool may ask its own."""
+        if decided is not None:
+            return decided.expired or (isinstance(decided.answer, Mapping) and decided.answer.get("type") in DECISIONS)
+        shown = [asked.value for asked in self.saver.interrupts.waiting(thread_id=self.thread_id) if self._is(asked)]
+        return any(isinstance(value, Mapping) and value.get("type") == "tool_approval" for value in shown)
+
+    def _is(self, asked: Waiting) -> bool:
+        return asked.interrupt_id == self.interrupt_id
 
     def take(self, answer: dict[str, Any]) -> Answered:
         """

@@ -12,11 +12,12 @@ from langchain_core.tools import BaseTool
 from langgraph.types import Send
 from typing_extensions import TypedDict
 
-from checkpoints import Answered, HoldfastSaver, running_saver
+from checkpoints import Answered
 from graph.approval import (
     NOBODY,
     Answer,
     Approve,
+    Before,
     Edit,
     Given,
     Policy,
@@ -28,13 +29,13 @@ from graph.approval import (
     approval_policy,
     approval_question,
     ask,
-    decided_before,
+    before,
 )
 from graph.arguments import arguments_problem
 from graph.calls import Call, unanswered_before, unsettled, with_unique_ids
 from graph.doubts import is_over, left_doubts, open_doubts
 from graph.outcomes import APPROVAL, Ready, Update, error_message, update_of
-from graph.performing import aperform, perform
+from graph.performing import aperform, off, perform, refused
 from graph.state import State
 
 
@@ -123,20 +124,27 @@ def tool_node(tools: Mapping[str, BaseTool], clock: Callable[[], datetime]) -> R
 
     def step(task: ToolTask, config: RunnableConfig) -> Update:
         ready = _prepare(task["call"], tools)
-        if isinstance(ready, ToolMessage):
-            return update_of(_in_vain(ready, decided_before(config)()))
+        if not isinstance(ready, _Asked):
+            ready = _with(ready, before(config))
         if isinstance(ready, _Asked):
-            ready = _decide(ready, ask(ready.question), clock)
+            given = ask(ready.question)
+            decided = _decide(ready, given, clock)
+            if isinstance(decided, ToolMessage):
+                return update_of(refused(Ready(ready.tool, ready.call), decided, task["message_id"], config))
+            ready = decided
         return update_of(ready) if isinstance(ready, ToolMessage) else perform(ready, task["message_id"], config)
 
     async def astep(task: ToolTask, config: RunnableConfig) -> Update:
         ready = _prepare(task["call"], tools)
-        if isinstance(ready, ToolMessage):
-            saver, look = running_saver(), decided_before(config)
-            known = await saver.offload(look) if isinstance(saver, HoldfastSaver) else None
-            return update_of(_in_vain(ready, known))
+        if not isinstance(ready, _Asked):
+            ready = _with(ready, await off(config, before, config))
         if isinstance(ready, _Asked):
-            ready = _decide(ready, await aask(ready.question), clock)
+            given = await aask(ready.question)
+            decided = _decide(ready, given, clock)
+            if isinstance(decided, ToolMessage):
+                asked = Ready(ready.tool, ready.call)
+                return update_of(await off(config, refused, asked, decided, task["message_id"], config))
+            ready = decided
         if isinstance(ready, ToolMessage):
             return update_of(ready)
         return await aperform(ready, task["message_id"], config)
@@ -158,6 +166,14 @@ def _prepare(call: Call, tools: Mapping[str, BaseTool]) -> Ready | _Asked | Tool
         return error_message(call, f"Not run: the arguments do not fit {tool.name}: {problem}.")
     policy = approval_policy(tool)
     return Ready(tool, call) if policy is None else _Asked(tool, policy, call)
+
+
+def _with(ready: Ready | ToolMessage, known: Before) -> Ready | _Asked | ToolMessage:
+    """A call with what a person had been asked about it, although by now nobody would be: its tool has changed."""
+    if isinstance(ready, ToolMessage):
+        return _in_vain(ready, known.decided)
+    # What was asked is answered before it runs, and a refusal stays one.
+    return _Asked(ready.tool, Policy(), ready.call) if known.asked else ready
 
 
 def _in_vain(answer: ToolMessage, decided: Answered | None) -> ToolMessage:

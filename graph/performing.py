@@ -13,14 +13,14 @@ from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from threading import Event, Thread
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-from langchain_core.messages import ToolCall
+from langchain_core.messages import ToolCall, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.errors import GraphInterrupt, ParentCommand, is_invalid_resume
 
-from checkpoints import DatabaseUnavailable, EffectTaken, HoldfastSaver, apart, run_of, running_saver
+from checkpoints import DatabaseUnavailable, EffectTaken, HoldfastSaver, apart, run_of, running_saver, saver_of
 from checkpoints.effects import Effects, arguments_digest, effect_key, idempotency_key
 from checkpoints.judging import Effect, Ended, InDoubt, Started, Why
 from graph.answers import BadAnswer
@@ -36,6 +36,9 @@ from graph.outcomes import (
     unreadable_message,
     update_of,
 )
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def perform(ready: Ready, message_id: str, config: RunnableConfig) -> Update:
@@ -72,6 +75,27 @@ async def aperform(ready: Ready, message_id: str, config: RunnableConfig) -> Upd
             await saver.offload(performance.give_back)
         raise
     return await performance.arun(saver.offload) if update is None else update
+
+
+def refused(ready: Ready, answer: ToolMessage, message_id: str, config: RunnableConfig) -> ToolMessage:
+    """The answer to a call that a person does not want to run, with what came of it if it has run before: on another
+    branch of the conversation. It blocks."""
+    saver = saver_of(config)
+    if not isinstance(saver, HoldfastSaver) or not running_of(ready.tool).once:
+        return answer
+    found = saver.effects.look(effect_of(ready, message_id, config))
+    if found is None or found.entry.state != "done":
+        return answer
+    text = f"{answer.text} It had run before that, and this is not taken back."
+    return answer.model_copy(update={"content": text})
+
+
+async def off(config: RunnableConfig, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call what blocks for a moment, from an event loop."""
+    saver = saver_of(config)
+    if isinstance(saver, HoldfastSaver):
+        return await saver.offload(function, *args, **kwargs)
+    return function(*args, **kwargs)  # does no I/O then
 
 
 def effect_of(ready: Ready, message_id: str, config: RunnableConfig) -> Effect:

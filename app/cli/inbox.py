@@ -19,6 +19,7 @@ from app.settings import Settings
 from checkpoints import AlreadyAnswered, HoldfastSaver
 from graph import Conversation, NothingWaits, Pending
 from graph.agent import Agent
+from graph.answering import Answering
 from graph.turns import call_that_waits, messages_of, reply
 
 # Among how many calls one is searched for when no thread is named.
@@ -118,8 +119,15 @@ class Inbox:
         failed = False
         threads = list(dict.fromkeys(found.thread_id for found in saver.interrupts.todo(_SEARCHED)))
         for thread_id in threads:
+            state = agent.get_state(config_of(thread_id))
+            if strange := Answering(agent, thread_id).strange(state):
+                notice(
+                    f"Thread {thread_id} was left alone: this agent has no tool {strange[0]!r}. Run the one that has."
+                )
+                failed = True
+                continue
             try:
-                came_to = Conversation(agent, thread_id, user_of(agent.get_state(config_of(thread_id)))).retry()
+                came_to = Conversation(agent, thread_id, user_of(state)).retry()
             except Exception as error:
                 # One thread that cannot go on does not keep the others from it.
                 failure = explain(error)

@@ -399,3 +399,47 @@ async def test_who_answers_in_the_moment_the_conversation_goes_on_is_told(saver:
         await approve()
     assert desk.refunded == []
     assert "a person had decided about this call" in desk.ada.history()[2].text
+
+
+@pytest.mark.parametrize("answer", [{"type": "reject"}, {"type": "respond", "message": "By hand."}, APPROVE])
+def test_what_was_asked_about_needs_its_answer_although_the_tool_asks_nobody_any_more(
+    saver: HoldfastSaver, answer: dict[str, Any]
+) -> None:
+    desk = Desk(saver, 1)
+    [which] = desk.ids()
+    ran: list[int] = []
+
+    @tool
+    def refund(order_id: int) -> str:
+        """Refund an order."""
+        ran.append(order_id)
+        return "refunded"
+
+    agent = build_graph(model=ScriptedModel(lines=[says("I see")]), tools=[refund], checkpointer=saver)
+    agent.invoke(None, thread())
+    assert ran == [], "nobody has answered yet"
+    agent.invoke(Command(resume={which: answer}), thread())
+    assert ran == ([1] if answer is APPROVE else [])
+    assert len(desk.answers) == 1
+
+
+def test_an_agent_that_lacks_the_tool_leaves_the_approval_alone(saver: HoldfastSaver) -> None:
+    desk = Desk(saver, 1)
+    [which] = desk.ids()
+    other = Conversation(build_graph(model=ScriptedModel(lines=[says("I see")]), tools=[], checkpointer=saver), "ada-1")
+    for decide in (other.approve, lambda: other.edit({"order_id": 2})):
+        with pytest.raises(BadAnswer, match="has no tool 'refund'"):
+            decide()
+    assert [asked.interrupt_id for asked in saver.interrupts.waiting()] == [which]
+    assert desk.ada.approve().text == "done"
+
+
+def test_a_refusal_of_what_has_run_on_another_branch_says_so(saver: HoldfastSaver) -> None:
+    desk = Desk(saver, 1)
+    desk.ids()
+    paused = desk.agent.get_state(thread()).config
+    desk.ada.approve()
+    desk.agent.invoke(None, desk.agent.update_state(paused, {"messages": []}, as_node="model"))
+    desk.ada.reject("no")
+    assert desk.refunded == [1]
+    assert "It had run before that" in desk.answers[-1].text

@@ -6,11 +6,14 @@ import json
 import sqlite3
 
 import pytest
+from langchain_core.tools import tool
 
 from checkpoints import open_checkpointer
+from graph import build_graph, needs_approval
 from graph.tools import Shop
 from tests.e2e.cli_kit import Cli
 from tests.stub_openai import KEY, refuses, says, stub_openai
+from tests.unit.graph_kit import ScriptedModel, calls
 
 ASKED = "Please refund order 1001."
 
@@ -133,6 +136,27 @@ def test_what_was_decided_by_a_process_that_died_is_carried_out(cli: Cli) -> Non
     assert (code, [(item["thread_id"], len(item["waiting"])) for item in json.loads(out)]) == (0, [("b", 1), ("a", 1)])
     assert Shop(cli.folder / "shop.db").count("refunds") == 1, "the shop refunds an order once"
     assert cli("approvals", "resume")[1] == "Nothing is left to be carried out.\n"
+
+
+def test_what_another_agent_has_asked_is_left_to_it(cli: Cli) -> None:
+    with open_checkpointer("sqlite:///holdfast.db") as saver:
+
+        @needs_approval
+        @tool
+        def delete_account(customer: str) -> str:
+            """Delete an account."""
+            raise AssertionError("not here")
+
+        lines = [calls(("delete_account", {"customer": "ada"}))]
+        build_graph(model=ScriptedModel(lines=lines), tools=[delete_account], checkpointer=saver).invoke(
+            {"messages": [("user", "Delete me")]}, {"configurable": {"thread_id": "own"}}
+        )
+        [asked] = saver.interrupts.waiting()
+        assert "has no tool 'delete_account'" in cli.refused("approvals", "approve")
+        saver.interrupts.answer("own", asked.interrupt_id, {"type": "approve"}, by="Grace")
+        code, _, err = cli("approvals", "resume")
+        assert (code, "was left alone: this agent has no tool 'delete_account'" in err) == (1, True)
+        assert [found.by for found in saver.interrupts.todo()] == ["Grace"]
 
 
 def test_what_nobody_decides_about_in_time_is_closed(cli: Cli) -> None:
