@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo serve test bench check format lock clean
+.PHONY: help env demo serve test chaos bench check format lock clean
 
 help: ## list what there is
 	@echo "Holdfast: conversations and approvals that survive anything"
@@ -34,6 +34,10 @@ test: $(STAMP) ## the fast suite: memory, a SQLite file, a real PostgreSQL
 	@# Three on two cores: some wait for what they have started. Compiled modules are kept, even where the environment says
 	@# no: the tests start some forty interpreters.
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist worksteal -q
+
+chaos: $(STAMP) ## what no test has time for: 1,000 processes killed, 200 rounds of races, 50 restarts of PostgreSQL; 10 minutes
+	@# Another seed, less of it, or a part: make chaos WITH="--seed 7 --kills 100 --only kills"
+	@$(BIN)/python -W ignore -m tests.chaos $(WITH)
 
 bench: $(STAMP) ## what a conversation costs with each checkpointer, side by side, into bench/results
 	@$(BIN)/python -W ignore -m bench --out bench/results

@@ -39,6 +39,9 @@ _PRELOADED = [
     "checkpoints.sqlite",
     "graph.endpoint",
     "tests.contract.children",
+    "tests.chaos.kills",
+    "tests.chaos.outages",
+    "tests.chaos.rush",
     "tests.settled",  # the last
 ]
 

@@ -1,0 +1,154 @@
+"""The figures of a run, for people and for programs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.chaos.cost import MOST, Cost
+from tests.chaos.kills import Kills
+from tests.chaos.marks import MARKS
+from tests.chaos.outages import Outages
+from tests.chaos.rush import Rush
+from tests.chaos.verdict import Verdict
+
+
+@dataclass
+class Report:
+    """What a run has found, so far."""
+
+    seed: int
+    kills: dict[str, Kills] = field(default_factory=dict)
+    """By backend."""
+    rush: Rush | None = None
+    outages: Outages | None = None
+    cost: dict[str, Cost] = field(default_factory=dict)
+    """By backend."""
+    seconds: float = 0.0
+
+    def broken(self) -> list[str]:
+        """What is not as it was promised: part, thread, seed, and what was found."""
+        found = [(f"kills, {backend}", *what) for backend, part in self.kills.items() for what in _of(part)]
+        if self.rush is not None:
+            found += [("rush", *what) for what in self.rush.failures]
+            found += [("rush", *what) for verdict in self.rush.verdicts for what in verdict.broken]
+        if self.outages is not None:
+            found += [("outages", *what) for what in _of(self.outages)]
+        found += [(f"cost, {backend}", *what) for backend, part in self.cost.items() for what in part.failures]
+        return [f"{part}: thread {thread}, seed {self.seed}: {what}" for part, thread, what in found]
+
+    def figures(self) -> dict[str, Any]:
+        """As JSON."""
+        found: dict[str, Any] = {"seed": self.seed, "seconds": round(self.seconds), "broken": self.broken()}
+        for backend, part in self.kills.items():
+            marked = {mark: part.by_mark[mark] for mark in MARKS}
+            kills = {"kills": part.total, "at_random": part.at_random, "at_marks": marked, "processes": part.processes}
+            found[f"kills_{backend}"] = {**kills, **_counts(part.verdict), "seconds": round(part.seconds)}
+        if self.rush is not None:
+            counts = _counts(*self.rush.verdicts)
+            rush = {"rounds": dict(self.rush.rounds), "answers": self.rush.answers, "told": dict(self.rush.told)}
+            found["rush"] = {**rush, **counts, "seconds": round(self.rush.seconds)}
+        if self.outages is not None:
+            part_ = self.outages
+            outages = {"restarts": part_.restarts, "cuts": part_.cuts, "connections_cut": part_.connections}
+            slowest = {"slowest_recovery": round(part_.slowest, 2), "seconds": round(part_.seconds)}
+            found["outages"] = {**outages, **_counts(part_.verdict), **slowest}
+        for backend, cost in self.cost.items():
+            found[f"cost_{backend}"] = {kind: cost.added[kind] for kind in MOST}
+        return found
+
+    def table(self) -> str:
+        """For people."""
+        lines = [line for part in (self._kills(), self._rush(), self._outages(), self._cost()) for line in part]
+        broken = self.broken()
+        verdict = f"{len(broken)} broken" if broken else "nothing lost, nothing twice, nothing unasked"
+        return "\n".join([*lines, "", f"Seed {self.seed}, {self.seconds:.0f} s: {verdict}."])
+
+    def _kills(self) -> list[str]:
+        if not self.kills:
+            return []
+        lines = ["", "Processes killed with SIGKILL", _row("", *self.kills)]
+        parts = list(self.kills.values())
+        lines.append(_row("kills", *(part.total for part in parts)))
+        lines.append(_row("  at a random moment", *(part.at_random for part in parts)))
+        lines += [_row(f"  {_place(mark)}", *(part.by_mark[mark] for part in parts)) for mark in MARKS]
+        return [*lines, *_verdicts([part.verdict for part in parts]), _seconds(*parts)]
+
+    def _rush(self) -> list[str]:
+        if self.rush is None:
+            return []
+        rounds = [self.rush.rounds[backend] for backend in self.rush.rounds]
+        told = sum(self.rush.told.values())
+        return [
+            "",
+            "Processes that answer and send at once",
+            _row("", *self.rush.rounds),
+            _row("rounds", *rounds),
+            *_verdicts(self.rush.verdicts),
+            _row("answers, taken", self.rush.answers - told),
+            _row("answers, refused and told so", told),
+            _seconds(self.rush),
+        ]
+
+    def _outages(self) -> list[str]:
+        if self.outages is None:
+            return []
+        part = self.outages
+        return [
+            "",
+            "PostgreSQL goes away under load",
+            _row("restarts", part.restarts),
+            _row("cuts of all connections", part.cuts),
+            _row("connections cut", part.connections),
+            *_verdicts([part.verdict]),
+            _row("longest recovery, s", f"{part.slowest:.1f}"),
+            _seconds(part),
+        ]
+
+    def _cost(self) -> list[str]:
+        if not self.cost:
+            return []
+        lines = ["", "Transactions that the ledger adds to a tool call", _row("", *self.cost)]
+        return [*lines, *(_row(kind, *(part.added[kind] for part in self.cost.values())) for kind in MOST)]
+
+
+_ROWS = {
+    "threads": "threads",
+    "asking": "  left with a question",
+    "messages": "messages acknowledged or seen",
+    "effects": "effects in the world",
+    "paid": "  under an approval",
+    "again": "  repeated because a person said so",
+    "doubts": "calls in doubt, asked about",
+    "told": "refused, told so, and repeated",
+}
+
+
+def _of(part: Kills | Outages) -> list[tuple[str, str]]:
+    return [*part.failures, *part.verdict.broken]
+
+
+def _counts(*verdicts: Verdict) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for verdict in verdicts:
+        total.update(verdict.counts)
+    return {name: total[name] for name in _ROWS}
+
+
+def _verdicts(verdicts: list[Verdict]) -> list[str]:
+    lines = [_row(label, *(verdict.counts[name] for verdict in verdicts)) for name, label in _ROWS.items()]
+    return [*lines, _row("broken promises", *(len(verdict.broken) for verdict in verdicts))]
+
+
+def _seconds(*parts: Kills | Rush | Outages) -> str:
+    return _row("seconds", *(f"{part.seconds:.0f}" for part in parts))
+
+
+def _place(mark: str) -> str:
+    point, _, when = mark.partition(":")
+    return f"just {when} the effect" if point == "tool" else f"just {when} the commit: {point}"
+
+
+def _row(label: str, *values: Any) -> str:
+    return f"  {label:<44}" + "".join(f"{value:>12}" for value in values)

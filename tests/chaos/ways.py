@@ -1,0 +1,86 @@
+"""The ways in which an application can have a turn: as a conversation, in threads or on a loop, or LangGraph alone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from langchain_core.messages import HumanMessage
+from langgraph.types import Command
+
+from graph import Conversation, NothingWaits
+from tests.chaos.scene import Said
+
+WAYS: Final = ("conversation", "loop", "bare")
+
+
+class Way:
+    """One thread, had in one of these ways."""
+
+    def __init__(self, way: str, agent: Any, thread_id: str) -> None:
+        self.agent = agent
+        self.config: dict[str, Any] = {"configurable": {"thread_id": thread_id}}
+        self._way = way
+        self._thread = thread_id
+        self._conversation = Conversation(agent, thread_id)
+
+    def state(self) -> Any:
+        """Of the thread, now."""
+        return self.agent.get_state(self.config)
+
+    def questions(self, state: Any) -> list[Any]:
+        """What waits for a person in a state, and has no answer on record."""
+        answered = {done.interrupt_id for done in self.agent.checkpointer.interrupts.todo(thread_id=self._thread)}
+        return [pause for pause in state.interrupts if pause.id not in answered]
+
+    def go_on(self) -> None:
+        """Do what another process has left undone, if it has."""
+        if self._way == "bare":
+            if self.state().tasks:
+                self.agent.invoke(None, self.config)
+            return
+        try:
+            if self._way == "loop":
+                asyncio.run(self._conversation.aretry())
+            else:
+                self._conversation.retry()
+        except NothingWaits:
+            pass
+
+    def send(self, said: Said) -> None:
+        """Say something."""
+        message = HumanMessage(said.text, id=said.id)
+        if self._way == "bare":
+            self.agent.invoke({"messages": [message]}, self.config)
+        elif self._way == "loop":
+            asyncio.run(self._conversation.asend(message))
+        else:
+            self._conversation.send(message)
+
+    def answer(self, answers: dict[str, dict[str, Any]], by: str) -> None:
+        """Answer some of what waits, each under its id."""
+        if self._way == "bare":
+            self._resume(answers, by)
+            return
+        for id_, answer in answers.items():
+            method, first, more = _method(answer)
+            if self._way == "loop":
+                asyncio.run(getattr(self._conversation, f"a{method}")(*first, interrupt_id=id_, by=by, **more))
+            else:
+                getattr(self._conversation, method)(*first, interrupt_id=id_, by=by, **more)
+
+    def _resume(self, answers: dict[str, dict[str, Any]], by: str) -> None:
+        resume = {id_: {**answer, "by": by} for id_, answer in answers.items()}
+        self.agent.invoke(Command(resume=resume), self.config)
+
+
+def _method(answer: dict[str, Any]) -> tuple[str, list[Any], dict[str, Any]]:
+    """What of a conversation gives this answer, and what it is given."""
+    match answer:
+        case {"type": "approve"}:
+            return "approve", [], {}
+        case {"type": "edit", "edited_action": {"args": args}}:
+            return "edit", [args], {}
+        case {"type": "reject" | "respond" as method, "message": message}:
+            return method, [message], {}
+    return "settle", [answer["type"]], {"result": answer.get("result")}

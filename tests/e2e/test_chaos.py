@@ -1,0 +1,115 @@
+"""A little of `make chaos`, so that it still works when it is needed; and that it finds what it looks for."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from langchain_core.tools import BaseTool
+
+from checkpoints import open_checkpointer
+from graph.once import Running
+from tests.chaos.cost import MOST, count
+from tests.chaos.crowd import Crowd, End, Job
+from tests.chaos.journal import Place
+from tests.chaos.kills import kill
+from tests.chaos.outages import break_off
+from tests.chaos.playing import play
+from tests.chaos.report import Report
+from tests.chaos.rush import rush
+from tests.chaos.servers import Server
+from tests.chaos.verdict import judge
+from tests.contract.kit import change
+
+
+def soon() -> float:
+    return time.monotonic() + 20
+
+
+def test_processes_that_are_killed_leave_nothing_undone(sqlite_url: str, tmp_path: Path) -> None:
+    place = Place(sqlite_url, tmp_path, 5)  # one of those that are soon over
+    done = kill(place, 2, soon(), width=2, per_mark=0, per_life=1)
+    report = Report(5, kills={place.backend: done})
+    assert report.broken() == []
+    assert done.total >= 2
+    assert "killed with SIGKILL" in report.table()
+    assert report.figures()[f"kills_{place.backend}"]["kills"] == done.total
+
+
+def test_of_those_who_answer_at_once_one_is_heard_and_the_others_are_told(
+    postgres_url_with_tables: str, tmp_path: Path
+) -> None:
+    place = Place(postgres_url_with_tables, tmp_path, 1)
+    done = rush([place], 2, soon(), processes=3)
+    assert Report(1, rush=done).broken() == []
+    assert (done.answers, sum(done.told.values())) == (12, 8)
+
+
+def test_processes_outlive_a_restart_of_their_database(
+    postgres_server: str, postgres_url_with_tables: str, tmp_path: Path
+) -> None:
+    place = Place(postgres_url_with_tables, tmp_path, 1)
+    done = break_off(Server(postgres_server), place, 1, 1, soon(), children=2)
+    assert Report(1, outages=done).broken() == []
+    assert done.connections
+
+
+def test_the_ledger_costs_two_transactions_and_a_safe_tool_none(stored_url: str, tmp_path: Path) -> None:
+    assert count(Place(stored_url, tmp_path, 1)).added == {**MOST, "safe, approved": 0}
+
+
+# --- it finds what it looks for: the house is broken on purpose
+
+
+def without_ledger(tool: BaseTool) -> Running:
+    return Running(once=False)
+
+
+def without_approval(tool: BaseTool) -> None:
+    return None
+
+
+class Played:
+    """A process that plays a thread of a house that was changed."""
+
+    def __init__(self, place: Place, thread: str, *, mark: str | None = None, **changed: Any) -> None:
+        self._ends: list[End] = []
+        self._crowd = Crowd({name.replace("__", "."): value for name, value in changed.items()})
+        self._crowd.start(Job(play, (place, thread, "conversation", (mark, 0))), self._ends.append)
+
+    def end(self) -> End:
+        """How it ended."""
+        self._crowd.finish()
+        assert self._ends[0].error is None
+        return self._ends[0]
+
+
+def found(place: Place) -> dict[str, str]:
+    """What is broken, by thread."""
+    broken: dict[str, str] = {}
+    for thread, what in judge(place).broken:
+        broken[thread] = f"{broken.get(thread, '')}{what}\n"
+    return broken
+
+
+def test_what_is_broken_is_found(sqlite_url: str, tmp_path: Path) -> None:
+    place = Place(sqlite_url, tmp_path, 1)
+    twice = Played(place, "twice", mark="tool:after", graph__performing__running_of=without_ledger)
+    unasked = Played(place, "unasked", graph__nodes__approval_policy=without_approval)
+    whole = Played(place, "whole")
+    assert twice.end().killed
+    Played(place, "twice", graph__performing__running_of=without_ledger).end()
+    assert not unasked.end().killed
+    assert not whole.end().killed
+    broken = found(place)
+    assert "took effect 2 times, and 0 times somebody said: run it again" in broken["twice"]
+    assert "nobody approved that" in broken["unasked"]
+    assert "whole" not in broken
+
+    place.journal.write(acknowledged="whole:m9", thread="whole")
+    with open_checkpointer(sqlite_url) as saver:
+        change(saver, "UPDATE holdfast_effects SET state = 'in_doubt' WHERE thread_id = 'whole' AND tool = 'note'")
+    broken = found(place)
+    assert "acknowledged message whole:m9 is lost" in broken["whole"]
+    assert "is in doubt, and nobody is or was asked" in broken["whole"]
