@@ -66,6 +66,7 @@ class HoldfastSaver(RetainingSaver):
         super().__init__()
         self._backend = backend
         self._store = Store(backend, Types(allow))
+        backend.on_lost = self._store.memory.forget_all
         self._interrupts = interrupts.Interrupts(self._store)
         self._offload: Offload | None = None
         self._effects = Effects(self._store)
@@ -97,6 +98,7 @@ class HoldfastSaver(RetainingSaver):
         """
         if self._offload is not None:
             raise NotOpen("This checkpointer is open already. Open a second one with another open_checkpointer(url).")
+        self._store.memory.forget_all()  # what is opened now need not be what was open before: memory:// is empty
         self._backend.open()
         self._offload = Offload(self._backend.workers)
         return self
@@ -109,6 +111,7 @@ class HoldfastSaver(RetainingSaver):
             offload.close()
             self._effects.close()
         self._backend.close()
+        self._store.memory.forget_all()
 
     def __enter__(self) -> Self:
         return self.open()
