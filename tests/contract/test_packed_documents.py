@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, TypedDict
 
+import ormsgpack
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.channels.delta import DeltaChannel
 from langgraph.graph import START, StateGraph, add_messages
 
-from checkpoints import DamagedThread, HoldfastSaver, converting, open_checkpointer, postgres_tables
+from checkpoints import DamagedThread, HoldfastSaver, converting, documents, open_checkpointer, postgres_tables
 from tests.contract.foreign import SCENARIOS, say, talker
 from tests.contract.kit import change, checkpoint, echo_graph, forget, put, rows, texts, thread
 from tests.contract.records import steps_back
@@ -219,3 +220,39 @@ def test_tables_are_not_dropped_while_a_document_is_packed(url: str) -> None:
         echo_graph(saver).update_state(thread(), None, as_node="model")
         with pytest.raises(converting.NotConverted):
             converting.drop(saver.store)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "checkpoint #- '{channel_versions,messages}'",
+        "jsonb_set(checkpoint, '{channel_versions,other}', '\"1\"')",
+        "jsonb_set(checkpoint, '{channel_versions,messages}', '\"1\"')",
+        "checkpoint - 'channel_versions'",
+        "checkpoint - 'packed'",
+    ],
+)
+def test_what_lies_beside_the_packed_text_is_checked(url: str, damage: str) -> None:
+    with open_checkpointer(url) as saver:
+        turn(saver, "one")
+        change(saver, f"UPDATE checkpoints SET checkpoint = {damage} WHERE checkpoint ? 'packed'")
+        with pytest.raises(DamagedThread, match="'ada-1'"):
+            saver.get_tuple(thread())
+        assert converting.damage(saver.store, "ada-1")
+
+
+def test_a_document_that_was_packed_without_its_names_is_read(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = documents._text
+
+    def as_before(data: bytes) -> str:
+        found = ormsgpack.unpackb(data, ext_hook=ormsgpack.Ext, option=ormsgpack.OPT_NON_STR_KEYS)
+        assert found.pop("stored") == ["messages"]
+        return text(ormsgpack.packb(found, option=ormsgpack.OPT_NON_STR_KEYS))
+
+    with open_checkpointer(url) as saver:
+        with monkeypatch.context() as patch:
+            patch.setattr(documents, "_text", as_before)
+            saved = checkpoint([HumanMessage("hello")])
+            put(saver, thread(), saved)
+        assert count(saver, PACKED) == 1
+        assert texts(saver) == ["hello"]
