@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from checkpoints import guard, ranges
-from checkpoints.errors import ThreadConflict
+from checkpoints.errors import ThreadConflict, Unreachable
 from checkpoints.lines import Turn
 from checkpoints.memory import Known, Template
 from checkpoints.messages import encode, snapshot
@@ -119,7 +119,8 @@ class Save:
         encoded.attempts += 1
         for draft in drafts:
             draft.ref, draft.settled = 0, False  # as another attempt may have left it
-        encoded.turn.wait()
+        if not encoded.turn.wait(self.store.backend.patience.is_lost):
+            raise Unreachable(f"{self.store.backend} is out of reach, and nobody waits any more.", maybe_saved=False)
         with self.store.backend.writing() as transaction:
             if encoded.attempts > 1 and self._is_done(transaction):
                 return
