@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from decimal import Decimal
 from typing import Any, Final
+from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
 
@@ -39,7 +42,33 @@ def ns_of(config: RunnableConfig) -> str:
     return ns
 
 
-def run_of(config: RunnableConfig) -> Any:
-    """The run in whose name something is saved, as the metadata of its checkpoints say it."""
+def run_of(config: RunnableConfig) -> str | None:
+    """The run in whose name something is saved, as a text; `None` if none is named."""
     metadata = config.get("metadata") or {}
-    return storable(metadata.get("run_id", config["configurable"].get("run_id")))
+    return run_text(metadata.get("run_id", config["configurable"].get("run_id")))
+
+
+def run_text(run_id: Any) -> str | None:
+    """A run's id as a text, which may be another type: as PostgreSQL has it for one that lies in JSON. `None` for what
+    is no id."""
+    match storable(run_id):
+        case str() as text:
+            return text
+        case bool() as flag:
+            return "true" if flag else "false"
+        case int() | UUID() as id_:
+            return str(id_)
+        case float() as number:
+            return format(Decimal(repr(number)), "f")
+    return None
+
+
+def run_value(run_id: str) -> str | float:
+    """What in JSON may have this text, for SQLite, which compares it with its type."""
+    try:
+        value = json.loads(run_id)
+    except ValueError:
+        return run_id
+    if not isinstance(value, (int, float)):
+        return run_id
+    return value if abs(value) < 2**63 else float(value)

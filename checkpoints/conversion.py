@@ -26,6 +26,15 @@ class Place(NamedTuple):
     """Of the statement that stores it anew."""
 
 
+class Mark(NamedTuple):
+    """What a checkpoint is compared by."""
+
+    saved: bytes
+    """Of what it had when it was looked at first."""
+    whole: bytes
+    """Of all that is found with it: the stock savers find values by their versions, also those of others."""
+
+
 class Conversion:
     """One thread that is rewritten within a transaction."""
 
@@ -37,6 +46,7 @@ class Conversion:
         self.store = store
         self.thread_id = thread_id
         self._sql = store.backend.sql
+        self._channels: dict[tuple[str, str], set[str]] = {}
         self.rewritten = 0
         self.problems: list[str] = []
         # What is compared is loaded without anything that this process remembers, or that is not here.
@@ -64,15 +74,19 @@ class Conversion:
     def has_work(self, transaction: Transaction, checkpoints: Sequence[Outline]) -> bool:
         raise NotImplementedError
 
+    def prepare(self, transaction: Transaction) -> bool:
+        """Change what may let more be found with a checkpoint than before. Gives whether there was such."""
+        return False
+
     def rewrite(self, transaction: Transaction, checkpoint: Outline) -> None:
         raise NotImplementedError
 
     def end(self, transaction: Transaction) -> None:
         """All checkpoints are rewritten."""
 
-    def prints(self, transaction: Transaction, checkpoints: Sequence[Outline]) -> dict[tuple[str, str], bytes]:
+    def prints(self, transaction: Transaction, checkpoints: Sequence[Outline]) -> dict[tuple[str, str], Mark]:
         """A fingerprint of each checkpoint with all that belongs to it, as it is loaded now."""
-        found: dict[tuple[str, str], bytes] = {}
+        found: dict[tuple[str, str], Mark] = {}
         for ns in sorted({outline.ns for outline in checkpoints}):
             before: str | None = None
             while True:
@@ -85,12 +99,19 @@ class Conversion:
                 before = page[-1].stored.checkpoint_id
         return found
 
-    def _print(self, opened: loading.Opened) -> bytes:
+    def _print(self, opened: loading.Opened) -> Mark:
         checkpoint, writes, _ = loading.attach(opened, self._comparing)
-        values = sorted(checkpoint["channel_values"].items())  # PostgreSQL gives them in no order
-        whole = {**checkpoint, "channel_values": dict(values)}
-        said = [whole, writes, opened.stored.metadata, opened.stored.parent_id]
-        return fingerprint(said, as_stock=self.as_stock)
+        values = dict(sorted(checkpoint["channel_values"].items()))  # PostgreSQL gives them in no order
+        had = self._channels.setdefault((opened.stored.ns, opened.stored.checkpoint_id), set(values))
+
+        def told(values: dict[str, Any]) -> bytes:
+            said = [{**checkpoint, "channel_values": values}, writes, opened.stored.metadata, opened.stored.parent_id]
+            return fingerprint(said, as_stock=self.as_stock)
+
+        whole = told(values)
+        if values.keys() <= had:
+            return Mark(whole, whole)
+        return Mark(told({channel: value for channel, value in values.items() if channel in had}), whole)
 
     def values(self, transaction: Transaction, checkpoint: Outline) -> tuple[list[tuple[Place, bytes]], list[Any]]:
         """What is to be rewritten of a checkpoint, and of the writes on it."""

@@ -7,7 +7,7 @@ So a process may be killed at any time: what is done is done, and the next one g
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from checkpoints.compaction import Compaction
@@ -155,15 +155,16 @@ def _convert(transaction: Transaction, work: Conversion) -> Outcome:
     checkpoints = work.outline(transaction)  # again, now that nobody else may add to them
     size = work.size(transaction)
     before = work.prints(transaction, checkpoints)
+    if work.prepare(transaction):
+        prepared = work.prints(transaction, checkpoints)
+        marks = {where: mark.saved for where, mark in prepared.items()}
+        _check(work, [where for where, mark in before.items() if marks.get(where) != mark.saved])
+        before = prepared
     for checkpoint in checkpoints:
         work.rewrite(transaction, checkpoint)
     work.end(transaction)
     after = work.prints(transaction, checkpoints)
-    if differing := [where[1] for where, mark in before.items() if after.get(where) != mark]:
-        raise NotConverted(
-            f"Thread {work.thread_id!r} was left as it is: checkpoint {min(differing)} would not be loaded as it was. "
-            "Is a stock saver writing to it at this moment? Then run this again; else it is a defect of Holdfast."
-        )
+    _check(work, [where for where, mark in before.items() if after.get(where) != mark])
     problem = None
     if work.problems:
         problem = (
@@ -171,3 +172,16 @@ def _convert(transaction: Transaction, work: Conversion) -> Outcome:
             f"were left as they are; the first is of {work.problems[0]}."
         )
     return Outcome(work.thread_id, work.rewritten, len(work.problems), size, work.size(transaction), problem)
+
+
+def _check(work: Conversion, differing: Sequence[tuple[str, str]]) -> None:
+    """
+    Raises:
+        NotConverted: some checkpoints, by namespace and id, would not be loaded as they were.
+    """
+    if differing:
+        first = min(checkpoint_id for _, checkpoint_id in differing)
+        raise NotConverted(
+            f"Thread {work.thread_id!r} was left as it is: checkpoint {first} would not be loaded as it was. "
+            "Is a stock saver writing to it at this moment? Then run this again; else it is a defect of Holdfast."
+        )

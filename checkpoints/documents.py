@@ -57,6 +57,9 @@ def packed(document: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[st
     rest["ts"] = _Moment.compact(document["ts"])
     rest["channel_versions"] = Version.compact({name: versions[name] for name in versions if name not in stored})
     rest["versions_seen"] = {node: Version.compact(seen) for node, seen in document["versions_seen"].items()}
+    rest[STORED] = sorted(
+        stored
+    )  # versions lie beside the text, and one that is lost would be a channel without a value
     coded = {_NAMES.index(name) if name in _NAMES else name: value for name, value in rest.items()}
     try:
         data = ormsgpack.packb(coded, default=_ext, option=ormsgpack.OPT_NON_STR_KEYS)
@@ -67,20 +70,28 @@ def packed(document: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[st
     return {**small, "v": document["v"], "channel_versions": own, _PACKED: _text(data)}
 
 
-def unpacked(document: Mapping[str, Any], checkpoint_id: str) -> Mapping[str, Any]:
+def unpacked(document: Mapping[str, Any], checkpoint_id: str, *, whole: bool = True) -> Mapping[str, Any]:
     """The document as `packed` was given it; one that is not packed stays.
+
+    Args:
+        document: what is stored.
+        checkpoint_id: the checkpoint's.
+        whole: whether all of the document was read, and not only what says which values it has.
 
     Raises:
         ValueError: it is damaged.
     """
     if document.get(_PACKED) is None:
+        if not document.keys() >= (_NEEDED if whole else {"channel_versions"}):
+            raise ValueError("its document is incomplete")
         return document
     try:
         data = zlib.decompress(b64decode(document[_PACKED], validate=True), _WINDOW)
         coded = ormsgpack.unpackb(data, ext_hook=_of_ext, option=ormsgpack.OPT_NON_STR_KEYS)
         rest = {name if isinstance(name, str) else _NAMES[name]: value for name, value in coded.items()}
         own = document["channel_versions"]
-        whole = {
+        is_as_saved = set(rest.get(STORED, own)) == own.keys()  # older ones do not say
+        found = {
             **rest,
             "v": document["v"],
             "id": checkpoint_id,
@@ -88,9 +99,12 @@ def unpacked(document: Mapping[str, Any], checkpoint_id: str) -> Mapping[str, An
             "channel_versions": {**rest["channel_versions"], **own},
             STORED: list(own),
         }
-        return _ordered(whole)
+        ordered = _ordered(found)
     except (zlib.error, ValueError, TypeError, LookupError, AttributeError) as error:
         raise ValueError(f"its document cannot be unpacked: {error!r}") from error
+    if not is_as_saved:
+        raise ValueError("its document does not name the values that were saved with it")
+    return ordered
 
 
 def stored_in(document: Mapping[str, Any]) -> set[str]:

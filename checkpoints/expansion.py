@@ -29,6 +29,11 @@ class Expansion(Conversion):
         [[(ours,)]] = transaction.run([(self._sql["is_ours"], params)])
         return bool(ours)
 
+    def prepare(self, transaction: Transaction) -> bool:
+        # First: what is rewritten then is compared as the stock saver will find it.
+        self.store.backend.plain_documents(transaction, self.thread_id)
+        return not self.store.backend.whole
+
     def rewrite(self, transaction: Transaction, checkpoint: Outline) -> None:
         values, writes = self.values(transaction, checkpoint)
         for where, blob in (*values, *writes):
@@ -39,7 +44,3 @@ class Expansion(Conversion):
                     self.problems.append(f"checkpoint {checkpoint.checkpoint_id}: {error}")
                     continue
             self.set(transaction, where, STOCK, body)
-
-    def end(self, transaction: Transaction) -> None:
-        if not self.problems:
-            self.store.backend.plain_documents(transaction, self.thread_id)

@@ -22,6 +22,9 @@ from checkpoints.port import BASE, Row
 # https://www.rfc-editor.org/rfc/rfc9562#section-5.1
 _EPOCH: Final = 0x01B21DD213814000
 
+FIRST: Final = 1000
+"""A thread's first generation can be divided by it. Before, it was 1."""
+
 
 class LoadedThread(str):
     """A `thread_id` that remembers what was loaded: the head (or that there was none) and the thread's generation.
@@ -30,7 +33,8 @@ class LoadedThread(str):
     """
 
     head: str | None
-    generation: int
+    generation: int | None
+    """`None`: the thread had no row, and when it gets one it must be its first."""
     asked: bool
     """Whether something waited for a person, or had."""
 
@@ -38,8 +42,7 @@ class LoadedThread(str):
         self = super().__new__(cls, thread_id)
         self.asked = asked
         self.head = head
-        # A thread that has no row yet gets its first generation.
-        self.generation = 1 if generation is None else generation
+        self.generation = generation
         return self
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
@@ -50,6 +53,17 @@ class LoadedThread(str):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LoadedThread:
         return self
+
+
+def is_first(generation: int) -> bool:
+    """Whether nothing was deleted in a thread since it was begun: see the statement `add_thread`."""
+    return generation % FIRST == 0 or generation == 1
+
+
+def is_same(before: int, now: int) -> bool:
+    """Whether nothing was deleted in a thread between two attempts of a save. The first may have begun the thread, and
+    was then rolled back, so that the second began it again."""
+    return before == now or (is_first(before) and is_first(now))
 
 
 def check_generation(thread_id: str, generation: int) -> None:
@@ -63,7 +77,10 @@ def check_generation(thread_id: str, generation: int) -> None:
     Raises:
         ThreadConflict: the thread was deleted, or a run taken back, since it was loaded.
     """
-    if isinstance(thread_id, LoadedThread) and thread_id.generation != generation:
+    if not isinstance(thread_id, LoadedThread):
+        return
+    loaded = thread_id.generation
+    if generation != loaded and not (loaded is None and is_first(generation)):
         raise ThreadConflict(str(thread_id), "the thread, or a run in it, was deleted meanwhile")
 
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from checkpoints.configs import run_text
 from checkpoints.port import BASE, Row
 
 _COUNTERS: Final = "counters_since_delta_snapshot"
@@ -31,8 +32,8 @@ class Outline(NamedTuple):
         return self.metadata == BASE
 
     @property
-    def run_id(self) -> Any:
-        return self.metadata.get("run_id")
+    def run_id(self) -> str | None:
+        return run_text(self.metadata.get("run_id"))
 
 
 Namespace: TypeAlias = Mapping[str, Outline]

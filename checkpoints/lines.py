@@ -7,9 +7,13 @@ overtakes what it answers would stand before it for ever, and every later checkp
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Lock
+from typing import Final
+
+# How often who waits looks whether to give up.
+_LOOK: Final = 0.05
 
 
 class Turn:
@@ -20,9 +24,12 @@ class Turn:
         self._name = name
         self._comes = Event()
 
-    def wait(self) -> None:
-        """Wait until all who came before have begun."""
-        self._comes.wait()
+    def wait(self, give_up: Callable[[], bool] = lambda: False) -> bool:
+        """Wait until all who came before have begun, or `give_up` says not to. Gives whether they have."""
+        while not self._comes.wait(_LOOK):
+            if give_up():
+                return False
+        return True
 
     def over(self) -> None:
         """One has begun: the next one may. Twice is once."""

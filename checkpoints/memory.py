@@ -3,7 +3,8 @@
 It only saves work: a message that is not known here is found by its digest in the database, and a row is read there.
 It must never be wrong, so it holds the objects themselves (an `id()` alone may be reused) and compares all that is in
 them on every use, because graphs change messages in place. A row that a checkpoint has does not change as long as its
-thread's generation does not.
+thread's generation does not. A thread that is begun anew has another generation, and when the database may be
+another one than before, all is forgotten.
 """
 
 from __future__ import annotations
@@ -173,6 +174,8 @@ class Memory:
         self._messages = 0
         self._bytes = 0
         self._lock = Lock()
+        self.era = 0
+        """How often all was forgotten: who acts on what he recalled before looks whether it still holds."""
 
     def recall(self, thread_id: str, ns: str) -> tuple[int | None, dict[int, Known]]:
         """The generation of the thread that is remembered, and its known messages by `id()`; (None, {}) if none is."""
@@ -212,6 +215,13 @@ class Memory:
     def forget(self, thread_id: str) -> None:
         with self._lock:
             self._take(thread_id)
+
+    def forget_all(self) -> None:
+        """The database may be another one than before."""
+        with self._lock:
+            self._threads.clear()
+            self._messages = self._bytes = 0
+            self.era += 1
 
     def _put(self, thread: _Thread, ns: str, known: dict[int, Known]) -> None:
         thread.namespaces.pop(ns, None)

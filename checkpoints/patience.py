@@ -79,6 +79,12 @@ class Patience:
             self._over.wait(min(left, _LOOK))
         return False
 
+    def is_lost(self) -> bool:
+        """Whether it is no use to wait for others who wait: the database is out of reach, and it is being closed or the
+        caller on an event loop was cancelled. With a database that answers, what has begun is soon done."""
+        cancelled = _cancelled.get()
+        return self._since is not None and (self._over.is_set() or (cancelled is not None and cancelled.is_set()))
+
 
 class Patient(Protocol):
     """What has a `Patience`: a backend."""

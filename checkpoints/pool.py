@@ -46,13 +46,18 @@ class _Held:
 class Pool:
     """At most `size` connections, each for one thread at a time. Safe for threads."""
 
-    def __init__(self, connect: Callable[[], Connection], size: int) -> None:
+    def __init__(
+        self, connect: Callable[[], Connection], size: int, on_lost: Callable[[], None] = lambda: None
+    ) -> None:
         """
         Args:
             connect: makes a connection, or raises what the driver says.
             size: how many there may be.
+            on_lost: called when a connection was not closed by this side, before another one is given out in its place:
+                what answers next may be another server, or one that was restored.
         """
         self._connect = connect
+        self._on_lost = on_lost
         self._size = size
         self._idle: deque[_Held] = deque()  # the one that was used last is at the end
         self._in_use = 0
@@ -98,8 +103,11 @@ class Pool:
             self._in_use += 1
         try:
             while (held := self._pop()) is not None:
-                if is_quiet(held.connection) and time.monotonic() - held.made < _LONGEST_LIFE:
+                quiet = is_quiet(held.connection)
+                if quiet and time.monotonic() - held.made < _LONGEST_LIFE:
                     return held
+                if not quiet:
+                    self._on_lost()
                 held.connection.close()
             now = time.monotonic()
             return _Held(self._connect(), now, now)
@@ -113,6 +121,8 @@ class Pool:
             with suppress(psycopg.Error):  # then it is closed below
                 if connection.info.transaction_status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}:
                     connection.rollback()
+            if connection.closed:
+                self._on_lost()
             held.used = time.monotonic()
             with self._changed:
                 keep = not self._closed and connection.info.transaction_status == TransactionStatus.IDLE

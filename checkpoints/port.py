@@ -159,6 +159,8 @@ class Backend(Protocol):
     workers: int
     """How many threads can usefully work on it at once."""
     on_statement: OnStatement | None
+    on_lost: Callable[[], None]
+    """Called when the database may be another one than before: a server that was restored, or another in its place."""
     patience: Patience
     """For `persist`, in which every unit of work is done."""
     whole: bool

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final
@@ -93,6 +93,7 @@ class PostgresBackend(PostgresTables):
     def __init__(self, url: PostgresURL, *, pool_size: int = 10, on_statement: OnStatement | None = None) -> None:
         self._url = url
         self.on_statement = on_statement
+        self.on_lost: Callable[[], None] = lambda: None
         self.workers = pool_size
         self.sql = Statements("postgres", now=_NOW)
         self.patience = Patience(url.timeout)
@@ -103,7 +104,7 @@ class PostgresBackend(PostgresTables):
         return str(self._url)
 
     def open(self) -> None:
-        pool = Pool(self._connect, self.workers)
+        pool = Pool(self._connect, self.workers, self.on_lost)
         try:
             with pool.connection(0) as connection:
                 self._prepare(connection)

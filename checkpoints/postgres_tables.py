@@ -86,14 +86,16 @@ class PostgresTables(Tables):
             for thread_id, ns, checkpoint_id, parent_id, document, metadata, generation, *columns in found
         ]
 
-    def _document(self, thread_id: str, checkpoint_id: str, document: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _document(
+        self, thread_id: str, checkpoint_id: str, document: Mapping[str, Any], *, whole: bool = True
+    ) -> Mapping[str, Any]:
         """A document that was read.
 
         Raises:
             DamagedThread: it cannot be unpacked.
         """
         try:
-            return unpacked(document, checkpoint_id)
+            return unpacked(document, checkpoint_id, whole=whole)
         except ValueError as error:
             raise DamagedThread(thread_id, f"checkpoint {checkpoint_id} cannot be read ({error})") from error
 
@@ -142,7 +144,7 @@ class PostgresTables(Tables):
             Link(
                 id_,
                 parent_id,
-                self._document(key.thread_id, id_, document),
+                self._document(key.thread_id, id_, document, whole=False),
                 [StoredValue(channel, "", None) for channel in stored],
             )
             for id_, parent_id, document, stored in found

@@ -9,7 +9,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, DeltaChannelHistory
 
 from checkpoints import delta, retention
-from checkpoints.configs import ns_of, thread_of
+from checkpoints.configs import ns_of, run_text, thread_of
 from checkpoints.errors import NotOpen
 from checkpoints.offload import Offload
 from checkpoints.patience import persist
@@ -83,7 +83,7 @@ class RetainingSaver(BaseCheckpointSaver[str]):
             TypeError: `run_ids` is a single text.
             DamagedThread: a thread cannot be read as far as it must be; it is as before.
         """
-        runs = retention.ids(run_ids, "run_ids")
+        runs = retention.ids(run_ids, "run_ids", run_text)
         found = persist(self._store.backend, partial(retention.threads_of_runs, self._store, runs)) if runs else []
         for thread_id in found:
             # What is taken back is found no more, so the second time there is nothing to do.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from langgraph.checkpoint.serde.types import TASKS
 
 from checkpoints import delta, interrupts
+from checkpoints.configs import run_value
 from checkpoints.errors import NotStorable, ThreadNotEmpty
 from checkpoints.keeping import Namespace, Outline, delta_channels, latest, outlines, surviving_ancestor
 from checkpoints.loading import explained
@@ -39,15 +40,15 @@ def strategy_of(name: str) -> Strategy:
     return _STRATEGIES[name]
 
 
-def ids(given: Sequence[str], what: str) -> list[str]:
-    """Several ids as texts, each once.
+def ids(given: Sequence[str], what: str, text: Callable[[Any], str | None] = str) -> list[str]:
+    """Several ids as texts, each once. What `text` has none for is none.
 
     Raises:
         TypeError: it is one id, which would be taken for an id per letter.
     """
     if isinstance(given, str | bytes):
         raise TypeError(f"{what} is a list of ids, and was given as one: {given!r}. Needed: [{given!r}].")
-    return list(dict.fromkeys(map(str, given)))
+    return list(dict.fromkeys(id_ for id_ in map(text, given) if id_ is not None))
 
 
 # --- pruning
@@ -182,19 +183,23 @@ def copy_thread(store: Store, source: str, target: str) -> None:
 
 
 def note_writes(
-    store: Store, key: CheckpointKey, run_id: Any, task_id: str, places: Sequence[int], *, replace: bool
+    store: Store, key: CheckpointKey, run_id: str | None, task_id: str, places: Sequence[int], *, replace: bool
 ) -> list[Call]:
     """The calls that note, before it is done, what a run writes onto a checkpoint that is not its own."""
-    if not isinstance(run_id, str):
+    if run_id is None:
         return []
-    params = {**key._asdict(), "run_id": run_id, "task_id": task_id, "replace": replace}
+    params = {**key._asdict(), **_run(run_id), "task_id": task_id, "replace": replace}
     return [(store.backend.sql["note_write"], {**params, "idx": idx}) for idx in places]
+
+
+def _run(run_id: str) -> dict[str, Any]:
+    return {"run_id": run_id, "run_value": run_value(run_id)}
 
 
 def threads_of_runs(store: Store, run_ids: Sequence[str]) -> list[str]:
     """The threads in which one of the runs has saved something."""
     with store.backend.reading() as transaction:
-        found = transaction.run([(store.backend.sql["threads_of_run"], {"run_id": run_id}) for run_id in run_ids])
+        found = transaction.run([(store.backend.sql["threads_of_run"], _run(run_id)) for run_id in run_ids])
     return sorted({str(thread_id) for rows in found for (thread_id,) in rows})
 
 

@@ -22,7 +22,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.types import INTERRUPT
 
 from checkpoints import guard, interrupts, leases, loading, retention
-from checkpoints.configs import ns_of, run_of, thread_of
+from checkpoints.configs import ns_of, run_of, run_text, thread_of
 from checkpoints.effects import Effects
 from checkpoints.errors import NotOpen
 from checkpoints.jsonb import storable
@@ -66,6 +66,7 @@ class HoldfastSaver(RetainingSaver):
         super().__init__()
         self._backend = backend
         self._store = Store(backend, Types(allow))
+        backend.on_lost = self._store.memory.forget_all
         self._interrupts = interrupts.Interrupts(self._store)
         self._offload: Offload | None = None
         self._effects = Effects(self._store)
@@ -97,6 +98,7 @@ class HoldfastSaver(RetainingSaver):
         """
         if self._offload is not None:
             raise NotOpen("This checkpointer is open already. Open a second one with another open_checkpointer(url).")
+        self._store.memory.forget_all()  # what is opened now need not be what was open before: memory:// is empty
         self._backend.open()
         self._offload = Offload(self._backend.workers)
         return self
@@ -109,6 +111,7 @@ class HoldfastSaver(RetainingSaver):
             offload.close()
             self._effects.close()
         self._backend.close()
+        self._store.memory.forget_all()
 
     def __enter__(self) -> Self:
         return self.open()
@@ -255,7 +258,10 @@ class HoldfastSaver(RetainingSaver):
         key = CheckpointKey(str(thread), ns, checkpoint["id"])
         parent_id = config["configurable"].get("checkpoint_id")
         stored_metadata = storable(get_serializable_checkpoint_metadata(config, metadata))
-        home = Home(*key, stored_metadata.get("run_id"), stored_metadata.get("step"))
+        run_id = stored_metadata.get("run_id")
+        if run_id is None and (run_id := run_of(config)) is not None:
+            stored_metadata["run_id"] = run_id  # a UUID, which JSON has no form for
+        home = Home(*key, run_text(run_id), stored_metadata.get("step"))
         split = self._backend.split(checkpoint, new_versions)
         document, values = split
 

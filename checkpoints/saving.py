@@ -15,11 +15,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from checkpoints import guard
-from checkpoints.errors import ThreadConflict
+from checkpoints import guard, ranges
+from checkpoints.errors import ThreadConflict, Unreachable
 from checkpoints.lines import Turn
+from checkpoints.memory import Known, Template
+from checkpoints.messages import encode, snapshot
 from checkpoints.patience import persist
-from checkpoints.placing import Home, NewRow, Placement, learned, place
+from checkpoints.placing import UNSETTLED, Home, NewRow, Placement, learned, place
 from checkpoints.port import Call, Row, StoredValue, Transaction
 from checkpoints.store import Store
 from checkpoints.values import Detached, Detacher
@@ -35,6 +37,8 @@ class _Encoded:
 
     turn: Turn
     """When it may begin."""
+    era: int
+    """Of the memory, when it was asked."""
     generation: int | None
     """Of the thread, as far as it is remembered."""
     known: Any
@@ -47,6 +51,7 @@ class _Encoded:
 
 
 _DELETED: Final = "while the database was out of reach, the thread, or a run in it, was deleted"
+_LOST: Final = "the database that came back does not have all that this run has saved"
 
 
 class Value(NamedTuple):
@@ -85,17 +90,18 @@ class Save:
         memory = self.store.memory
         with self.store.lines.join(self.home.thread_id) as turn:
             try:
-                self._save(turn, *memory.recall(self.home.thread_id, self.home.ns))
+                era = memory.era
+                self._save(turn, era, *memory.recall(self.home.thread_id, self.home.ns))
             except _Outdated:
                 memory.forget(self.home.thread_id)
-                self._save(turn, None, {})
+                self._save(turn, memory.era, None, {})
 
-    def _save(self, turn: Turn, generation: int | None, known: Any) -> None:
+    def _save(self, turn: Turn, era: int, generation: int | None, known: Any) -> None:
         # Encoding is the larger part of the work, and is done before anything is locked.
         key = self.store.sealer.digest_key(self.home.thread_id)
         detacher = Detacher(self.store.types, known, key=key)
         detached = [detacher.detach(value.channel, value.value) for value in self.values]
-        encoded = _Encoded(turn, generation, known, detacher, detached)
+        encoded = _Encoded(turn, era, generation, known, detacher, detached)
 
         def save() -> None:
             try:
@@ -113,7 +119,8 @@ class Save:
         encoded.attempts += 1
         for draft in drafts:
             draft.ref, draft.settled = 0, False  # as another attempt may have left it
-        encoded.turn.wait()
+        if not encoded.turn.wait(self.store.backend.patience.is_lost):
+            raise Unreachable(f"{self.store.backend} is out of reach, and nobody waits any more.", maybe_saved=False)
         with self.store.backend.writing() as transaction:
             if encoded.attempts > 1 and self._is_done(transaction):
                 return
@@ -123,14 +130,38 @@ class Save:
             encoded.turn.over()  # the thread is locked: who comes next, comes next
             if encoded.known and current != encoded.generation:
                 raise _Outdated
-            if encoded.locked not in {None, current}:
+            if encoded.locked is not None and not guard.is_same(encoded.locked, current):
                 raise ThreadConflict(self.home.thread_id, _DELETED)
             encoded.locked = current
+            if encoded.known and encoded.era != self.store.memory.era:
+                self._check_known(transaction, encoded)
             lists = [list_ for value in encoded.detached for list_ in value.lists]
             placement = place(lists, found, next_seq, self.home)
             transaction.send(self._calls(encoded.detached, placement))
         known, templates = learned(drafts, placement, self.home.ns)
         self.store.memory.saved(self.home.thread_id, self.home.ns, current, known, templates)
+
+    def _check_known(self, transaction: Transaction, encoded: _Encoded) -> None:
+        """The database may be another one since rows were recalled, such as a standby that lacks the last of them."""
+        if encoded.attempts == 1:
+            raise _Outdated
+        found = {
+            abs(message.ref): message
+            for value in encoded.detached
+            for list_ in value.lists
+            for message in list_.messages
+            if isinstance(message, Known)
+        }
+        sql, thread = self.store.backend.sql["load_rows"], {"thread_id": self.home.thread_id}
+        spans = ranges.spans(found)
+        read = transaction.run([(sql, {**thread, "first": first, "last": last}) for first, last in spans])
+        digests = {row[0]: row[7] for rows in read for row in rows}
+        key = self.store.sealer.digest_key(self.home.thread_id)
+        for seq, known in found.items():
+            # As it was when it was put: the graph may have changed it since.
+            message = Template(type(known.message), known.fingerprint, UNSETTLED).make()
+            if digests.get(seq) != encode(snapshot(message), self.store.types, key=key).digest:
+                raise ThreadConflict(self.home.thread_id, _LOST)
 
     def _is_done(self, transaction: Transaction) -> bool:
         """Whether an attempt of which nobody knew has saved the checkpoint."""

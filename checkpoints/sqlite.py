@@ -47,6 +47,7 @@ class SqliteBackend(SqliteTables):
         self._timeout = 0.0 if isinstance(url, MemoryURL) else url.timeout
         self._synchronous = "OFF" if isinstance(url, MemoryURL) else url.synchronous
         self.on_statement = on_statement
+        self.on_lost: Callable[[], None] = lambda: None  # never: nothing tells that a file was replaced
         self.sql = Statements("sqlite", now=_NOW)
         self.patience = Patience(0.0)  # SQLite waits by itself, and a file is never out of reach for a moment
         self._writer: sqlite3.Connection | None = None

@@ -352,13 +352,12 @@ class _Record:
             return None
         # A task's first pause is named after its place, so it can be known before it is made.
         id_ = Interrupt.from_ns(None, configurable["checkpoint_ns"]).id
-        run_id = run_of(config)
         return cls(
             saver,
             str(configurable["thread_id"]),
             id_,
             id_ in (configurable.get("__pregel_resume_map") or {}),
-            run_id if isinstance(run_id, str) else None,
+            run_of(config),
             bool(config.get("metadata", {}).get("checkpoint_id")),
         )
 

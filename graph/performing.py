@@ -103,7 +103,6 @@ def effect_of(ready: Ready, message_id: str, config: RunnableConfig) -> Effect:
     own = config["configurable"]
     # The namespace of the graph, without the task: "" for the root graph, "agent:1f.." inside another one.
     ns = own.get("checkpoint_ns", "").rpartition("|")[0]
-    run_id = run_of(config)
     return Effect(
         thread_id=str(own.get("thread_id", "")),
         key=effect_key(message_id, ready.call["id"] or ""),
@@ -113,7 +112,7 @@ def effect_of(ready: Ready, message_id: str, config: RunnableConfig) -> Effect:
         checkpoint_id=own.get("checkpoint_map", {}).get(ns, ""),
         interrupt_id=ready.given.interrupt_id if ready.given else None,
         answer_digest=ready.given.digest if ready.given else None,
-        run_id=run_id if isinstance(run_id, str) else None,
+        run_id=run_of(config),
     )
 
 

@@ -1,13 +1,15 @@
 -- Statements of our own tables, the same on every database.
 
 -- name: add_thread
-INSERT INTO holdfast_threads (thread_id, created_at, updated_at)
-VALUES (:thread_id, {now}, {now})
+-- The first generation is the time in microseconds, as whole milliseconds: a thread that is begun anew, in tables that
+-- were emptied or made again, is told from what a process remembers. Each deletion adds one.
+INSERT INTO holdfast_threads (thread_id, generation, created_at, updated_at)
+VALUES (:thread_id, CAST({now} * 1000 AS BIGINT) * 1000, {now}, {now})
 ON CONFLICT (thread_id) DO NOTHING;
 
 -- name: adopt_thread
-INSERT INTO holdfast_threads (thread_id, created_at, updated_at)
-SELECT :thread_id, {now}, {now}
+INSERT INTO holdfast_threads (thread_id, generation, created_at, updated_at)
+SELECT :thread_id, CAST({now} * 1000 AS BIGINT) * 1000, {now}, {now}
 WHERE EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = :thread_id)
 ON CONFLICT (thread_id) DO NOTHING;
 

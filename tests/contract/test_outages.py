@@ -505,3 +505,36 @@ def test_a_sqlite_file_that_somebody_holds_for_too_long_is_an_error_and_nothing_
         put_more(saver, "t")
         with saver.lease("t", wait=0):
             assert texts(saver, "t") == ["one", "two", "yes", "yes"]
+
+
+@pytest.mark.parametrize("how", ["cancelled", "closed"])
+def test_who_stands_in_a_threads_line_while_the_database_is_away_can_give_up(
+    wire: Wire, saver: HoldfastSaver, how: str
+) -> None:
+    config = put(saver, thread(), checkpoint([HumanMessage("one", id="one")]))
+
+    def both_wait() -> None:
+        while saver._backend.patience._since is None or len(saver._store.lines._lines.get("ada-1", ())) < 2:
+            time.sleep(0.005)  # nothing tells
+
+    async def run() -> None:
+        wire.cut(down=True)
+        first, second = (
+            asyncio.ensure_future(saver.aput_writes(config, [("messages", AIMessage("two"))], f"task-{number}"))
+            for number in (1, 2)
+        )
+        await asyncio.to_thread(both_wait)
+        if how == "cancelled":
+            second.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(asyncio.shield(second), 5)
+            assert not first.done()
+            wire.mend()
+            await first
+        else:
+            await asyncio.to_thread(saver.close)
+            for found in await asyncio.wait_for(asyncio.gather(first, second, return_exceptions=True), 5):
+                assert isinstance(found, DatabaseUnavailable)
+
+    asyncio.run(run())
+    assert saver._store.lines._lines == {}

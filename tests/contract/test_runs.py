@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -251,3 +252,36 @@ def test_runs_without_an_id_are_never_taken_and_nothing_is_noted_of_them(saver: 
     for run_ids in ([], ["None"], [""]):
         saver.delete_for_runs(run_ids)
     assert left(saver) == before
+
+
+@pytest.mark.parametrize("run_id", [5, True, 1.5, 1.0, 1e22, 2**70, uuid.UUID(int=7), "5", "true"], ids=repr)
+@pytest.mark.parametrize("where", ["metadata", "configurable"])
+def test_an_id_that_is_no_text_names_a_run(saver: HoldfastSaver, run_id: Any, where: str) -> None:
+    config: Any = thread()
+    config.setdefault(where, {})["run_id"] = run_id
+    other = [1, False, 2.5, "other"]
+    graph = talker(saver)
+    for number in other:
+        graph.invoke(say("kept"), {**thread(), "metadata": {"run_id": number}})
+    kept = texts(saver)
+    for _ in range(2):  # the messages of the second time are rows already
+        graph.invoke(say("gone"), config)
+        written = saver.get_tuple(thread())
+        assert written is not None
+        assert rows(saver, "SELECT count(*) FROM holdfast_messages WHERE content = 'gone' AND run_id IS NOT NULL") == [
+            (1,)
+        ]
+        assert len(texts(saver)) > len(kept)
+        saver.delete_for_runs([run_id])
+        assert texts(saver) == kept
+        assert rows(saver, "SELECT * FROM holdfast_messages WHERE content = 'gone'") == []
+
+
+def test_the_answer_of_a_run_whose_id_is_no_text_is_taken_back(saver: HoldfastSaver) -> None:
+    graph = two_questions(saver)
+    graph.invoke({"messages": [HumanMessage("go")]}, thread())
+    graph.invoke(Command(resume="one"), {**thread(), "metadata": {"run_id": 7}})
+    assert rows(saver, "SELECT DISTINCT run_id FROM holdfast_run_writes") == [("7",)]
+    saver.delete_for_runs([7])  # type: ignore[list-item]
+    assert rows(saver, "SELECT * FROM holdfast_run_writes") == []
+    assert [i.value for task in graph.get_state(thread()).tasks for i in task.interrupts] == ["first?"]

@@ -81,14 +81,16 @@ WHERE (before.task_id IS NULL OR :replace)
     SELECT 1
     FROM checkpoints AS own
     WHERE own.thread_id = :thread_id AND own.checkpoint_ns = :ns AND own.checkpoint_id = :checkpoint_id
-      AND json_valid(CAST(own.metadata AS TEXT)) AND json_extract(CAST(own.metadata AS TEXT), '$.run_id') = :run_id
+      AND json_valid(CAST(own.metadata AS TEXT)) AND json_extract(CAST(own.metadata AS TEXT), '$.run_id') IN (:run_id, :run_value)
   )
 ON CONFLICT DO NOTHING;
 
 -- name: threads_of_run
+-- And perhaps some more: 1, TRUE and 1.0 are the same here.
 SELECT thread_id
 FROM checkpoints
-WHERE (CASE WHEN json_valid(CAST(metadata AS TEXT)) THEN json_extract(CAST(metadata AS TEXT), '$.run_id') END) = :run_id
+WHERE (CASE WHEN json_valid(CAST(metadata AS TEXT)) THEN json_extract(CAST(metadata AS TEXT), '$.run_id') END)
+  IN (:run_id, :run_value)
 UNION
 SELECT thread_id
 FROM holdfast_run_writes
