@@ -313,11 +313,12 @@ def test_a_call_waits_for_some_time_at_least(seconds: int) -> None:
 # --- kill -9
 
 
-@pytest.mark.parametrize("bare", [False, True], ids=["conversation", "bare"])
+@pytest.mark.parametrize(("database", "bare"), [("sqlite", True), ("postgres", False)])
 def test_whoever_is_killed_between_answer_and_end_the_call_is_carried_out_and_asked_once(
-    shared_url: str, tmp_path: Path, bare: bool, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, tmp_path: Path, database: str, bare: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed before each commit from the answer to the end: either the answer is on record, or the question waits."""
+    shared_url = request.getfixturevalue(f"{database}_url")
     monkeypatch.setattr(heartbeat, "PERIOD", 0.02)
     with open_checkpointer(shared_url) as saver:
         for commit in range(100):
