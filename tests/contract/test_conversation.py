@@ -33,6 +33,12 @@ ASKED = "My name is Ada. Please refund order 1001."
 
 
 @pytest.fixture
+def url(stored_url: str) -> str:
+    """Memory does the same as SQLite here."""
+    return stored_url
+
+
+@pytest.fixture
 def shop(tmp_path: Path) -> Path:
     return tmp_path / "shop.db"
 

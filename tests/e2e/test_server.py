@@ -68,12 +68,12 @@ def at_once(function: Callable[[T], U], *arguments: T) -> list[U]:
 # --- stopping and starting
 
 
-def test_threads_pauses_and_owners_outlive_the_server(shared_url: str, tmp_path: Path) -> None:
+def test_threads_pauses_and_owners_outlive_the_server(postgres_url: str, tmp_path: Path) -> None:
     # And it connects to nobody outside: a key alone, without a word that traces are wanted, sends nothing out.
     log, watch, scratch = tmp_path / "log", Path(__file__).parent / "watch", tmp_path / "scratch"
     scratch.mkdir()
     environment = {
-        "HOLDFAST_DATABASE": shared_url,
+        "HOLDFAST_DATABASE": postgres_url,
         "PYTHONPATH": f"{watch}:{HOUSE}",
         "WATCH_LOG": str(log),
         "LANGSMITH_API_KEY": "not-a-key",
@@ -113,7 +113,7 @@ def test_threads_pauses_and_owners_outlive_the_server(shared_url: str, tmp_path:
     assert [
         whom
         for whom in called
-        if not any(here in whom for here in ("127.0.0.1", "localhost", str(shared_url).partition("host=")[2] or "?"))
+        if not any(here in whom for here in ("127.0.0.1", "localhost", str(postgres_url).partition("host=")[2] or "?"))
     ] == []
 
 
