@@ -1,4 +1,5 @@
-"""The part of LangGraph's contract that is about what is kept: pruning, copying, taking back runs, delta channels."""
+"""The part of LangGraph's contract that is about what is kept: deleting, pruning, copying, taking back runs, delta
+channels."""
 
 from __future__ import annotations
 
@@ -22,6 +23,12 @@ class RetainingSaver(BaseCheckpointSaver[str]):
 
     _store: Store
     _offload: Offload | None
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Delete everything that is stored for a thread. A run that is going on in it cannot write to it any more;
+        a new one may use the id again."""
+        # Once more deletes what there is by then, as a deletion that came later would.
+        persist(self._store.backend, partial(retention.delete_thread, self._store, str(thread_id)))
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Delete what is not needed to go on with some threads.
@@ -110,6 +117,10 @@ class RetainingSaver(BaseCheckpointSaver[str]):
         return persist(self._store.backend, read)
 
     # --- the same for event loops
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """`delete_thread`, without blocking the event loop."""
+        await self._threads.run(self.delete_thread, thread_id)
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """`prune`, without blocking the event loop."""

@@ -1,4 +1,4 @@
-"""What is kept of a thread: pruning it, copying it, taking back a run. Each thread in a transaction of its own."""
+"""What is kept of a thread: deleting, pruning and copying it, taking back a run. Each thread in its own transaction."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ Strategy = Literal["keep_latest", "delete"]
 
 # LangGraph tells a node that it is next by a value in a channel of this name and its own.
 _NEXT: Final = "branch:to:"
+
+# What becomes of the ledger when a thread is deleted.
+_LEDGER: Final = ("forget_effects", "empty_effects", "leave_lineage")
 
 # LangGraph's server says `delete_all` where its savers say `delete`.
 _STRATEGIES: Final[Mapping[str, Strategy]] = {
@@ -49,6 +52,21 @@ def ids(given: Sequence[str], what: str, text: Callable[[Any], str | None] = str
     if isinstance(given, str | bytes):
         raise TypeError(f"{what} is a list of ids, and was given as one: {given!r}. Needed: [{given!r}].")
     return list(dict.fromkeys(id_ for id_ in map(text, given) if id_ is not None))
+
+
+# --- deleting
+
+
+def delete_thread(store: Store, thread_id: str) -> None:
+    """Delete everything that is stored for a thread, and leave a tombstone."""
+    params, sql = {"thread_id": thread_id}, store.backend.sql
+    # The order matters: what the ledger keeps depends on the lineage, which the thread leaves then.
+    names = ("delete_rows", "delete_run_writes", "delete_interrupts", *_LEDGER, "bury_thread")
+    with store.backend.writing() as transaction:
+        # A conversation of the stock saver needs its row now, to be the tombstone.
+        transaction.run([(sql["adopt_thread"], params), (sql["lock_thread"], params)])
+        transaction.send([*store.backend.delete_calls(thread_id), *((sql[name], params) for name in names)])
+    store.memory.forget(thread_id)
 
 
 # --- pruning

@@ -30,7 +30,7 @@ from checkpoints.keeping import leans
 from checkpoints.offload import Offload
 from checkpoints.patience import persist
 from checkpoints.placing import Home
-from checkpoints.port import Backend, Call, CheckpointKey, Cursor, Row, StoredValue, StoredWrite, Wanted, write_place
+from checkpoints.port import Backend, Call, CheckpointKey, Cursor, StoredValue, StoredWrite, Wanted, write_place
 from checkpoints.retaining import RetainingSaver
 from checkpoints.saving import Save, Value
 from checkpoints.store import Store
@@ -228,11 +228,7 @@ class HoldfastSaver(RetainingSaver):
         sql = self._backend.sql
         call = (sql["heads"], {"limit": limit}) if thread_id is None else (sql["head_of"], {"thread_id": thread_id})
 
-        def find() -> builtins.list[builtins.list[Row]]:
-            with self._backend.reading() as transaction:
-                return transaction.run([call])
-
-        [rows] = persist(self._backend, find)
+        [rows] = self._store.read(call)
         return [Head(*map(str, row)) for row in rows]
 
     # --- writing
@@ -312,30 +308,6 @@ class HoldfastSaver(RetainingSaver):
             for idx, (channel, value) in zip(indexes, writes, strict=True)
         ]
         Save(self._store, thread, home, placed, calls).run()
-
-    def delete_thread(self, thread_id: str) -> None:
-        """Delete everything that is stored for a thread. A run that is going on in it cannot write to it any more;
-        a new one may use the id again."""
-        # Once more deletes what there is by then, as a deletion that came later would.
-        persist(self._backend, partial(self._delete, str(thread_id)))
-
-    def _delete(self, thread_id: str) -> None:
-        params = {"thread_id": thread_id}
-        sql = self._backend.sql
-        with self._backend.writing() as transaction:
-            # A conversation of the stock saver needs its row now, to be the tombstone.
-            transaction.run([(sql["adopt_thread"], params), (sql["lock_thread"], params)])
-            transaction.send(
-                [
-                    *self._backend.delete_calls(thread_id),
-                    (sql["delete_rows"], params),
-                    (sql["delete_run_writes"], params),
-                    *((sql[name], params) for name in ("forget_effects", "empty_effects", "leave_lineage")),
-                    (sql["delete_interrupts"], params),
-                    (sql["bury_thread"], params),
-                ]
-            )
-        self._store.memory.forget(thread_id)
 
     def lease(
         self,
@@ -418,10 +390,6 @@ class HoldfastSaver(RetainingSaver):
             return self.lease(thread_id, purpose=purpose, wait=wait, give_up=give_up)
 
         return leases.on_a_loop(lease_of)
-
-    async def adelete_thread(self, thread_id: str) -> None:
-        """`delete_thread`, without blocking the event loop."""
-        await self._threads.run(self.delete_thread, thread_id)
 
     # --- inside
 

@@ -1,7 +1,7 @@
 """SQL as named, commented blocks, one file a subject: `-- name: load_rows`, then the statement.
 
-Parameters are named, `:thread_id`. `{now}` stands for the database's own clock in epoch seconds, `{writes}` for
-LangGraph's table of what tasks wrote, and `{over}` for the condition that a question, `i`, waits no more.
+Parameters are named, `:thread_id`. `{now}` stands for the database's own clock in epoch seconds, and `{over}` for the
+condition that a question, `i`, waits no more; what else stands in braces is in `_WORDS`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,23 @@ _BLOCK = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 _SHARED = ("shared.sql", "retention.sql", "interrupts.sql", "effects.sql")
 _OF_EACH = ("statements.sql", "retention.sql", "in_and_out.sql", "interrupts.sql")
 
-_WRITES = {"sqlite": "writes", "postgres": "checkpoint_writes"}
+# What the databases call by other names: LangGraph's table of what tasks wrote and its column of bytes, the type of
+# bytes, and the user whom the metadata of the checkpoint `c` name.
+_WORDS = {
+    "sqlite": {
+        "{writes}": "writes",
+        "{value}": "value",
+        "{bytes}": "BLOB",
+        "{user_id}": "CASE WHEN json_valid(CAST(c.metadata AS TEXT))"
+        " THEN json_extract(CAST(c.metadata AS TEXT), '$.user_id') END",
+    },
+    "postgres": {
+        "{writes}": "checkpoint_writes",
+        "{value}": "blob",
+        "{bytes}": "BYTEA",
+        "{user_id}": "c.metadata ->> 'user_id'",
+    },
+}
 
 # The thread has gone on, or the task has ended: what a task ends with stands at places from 0 up.
 _OVER = """EXISTS (
@@ -51,15 +67,20 @@ class Statements:
                 if name in self._by_name:
                     raise ValueError(f"{path}: the name {name} is taken")
                 bare = _COMMENT.sub("", text).strip().removesuffix(";")
-                for short, long in (("{over}", _OVER), ("{writes}", _WRITES[dialect]), ("{now}", now)):
-                    bare = bare.replace(short, long)
-                self._by_name[name] = Statement(name, bare)
+                bare = bare.replace("{over}", _OVER).replace("{now}", now)
+                self._by_name[name] = Statement(name, _in(dialect, bare))
 
     def __getitem__(self, name: str) -> Statement:
         return self._by_name[name]
 
     def __iter__(self) -> Iterator[Statement]:
         return iter(self._by_name.values())
+
+
+def _in(dialect: str, text: str) -> str:
+    for word, said in _WORDS[dialect].items():
+        text = text.replace(word, said)
+    return text
 
 
 class Migration(NamedTuple):
@@ -71,11 +92,13 @@ class Migration(NamedTuple):
 
 
 def migrations(dialect: str) -> list[Migration]:
-    """The migrations of one database, oldest first: `sql/<dialect>/0001_name.sql`, with `-- min reader: 1` in front."""
+    """The migrations of one database, oldest first: `0001_name.sql`, with `-- min reader: 1` in front, in `sql` where
+    it is the same for all of them, else in `sql/<dialect>`."""
     found = []
-    for entry in files("checkpoints.sql").joinpath(dialect).iterdir():
+    root = files("checkpoints.sql")
+    for entry in (*root.iterdir(), *root.joinpath(dialect).iterdir()):
         if name := re.fullmatch(r"(\d{4})_(\w+)\.sql", entry.name):
-            script = entry.read_text("utf-8")
+            script = _in(dialect, entry.read_text("utf-8"))
             reader = re.match(r"-- min reader: (\d+)\n", script)
             if reader is None:
                 raise ValueError(f"{entry.name} does not say which code can work with what it makes")

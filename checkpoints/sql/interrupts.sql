@@ -141,3 +141,39 @@ WHERE thread_id = :thread_id AND answered_at IS NULL AND NOT EXISTS (
     AND asked.checkpoint_id = holdfast_interrupts.checkpoint_id AND asked.task_id = holdfast_interrupts.task_id
     AND asked.idx = -3
 );
+
+-- name: waiting
+SELECT i.thread_id, i.interrupt_id, i.checkpoint_id, i.task_id, asked.task_path, i.asked_at, i.expires_at,
+       asked.type, asked.{value},
+       {user_id}
+FROM holdfast_interrupts AS i
+JOIN checkpoints AS c
+  ON c.thread_id = i.thread_id AND c.checkpoint_ns = i.checkpoint_ns AND c.checkpoint_id = i.checkpoint_id
+JOIN {writes} AS asked
+  ON asked.thread_id = i.thread_id AND asked.checkpoint_ns = i.checkpoint_ns
+  AND asked.checkpoint_id = i.checkpoint_id AND asked.task_id = i.task_id AND asked.idx = -3
+WHERE {where} AND i.answered_at IS NULL AND i.closed_at IS NULL
+  AND (i.expires_at IS NULL OR i.expires_at > {now}) AND NOT ({over})
+  AND (CAST(:user_id AS TEXT) IS NULL
+       OR {user_id} = :user_id)
+ORDER BY i.asked_at DESC, i.thread_id
+LIMIT :limit;
+
+-- name: unlisted
+-- Pauses on the newest checkpoints of threads that have no row of their own: made before there was that table, or by a
+-- stock saver.
+SELECT heads.thread_id, heads.head, asked.task_id, asked.type, asked.{value}
+FROM (
+  SELECT c.thread_id, max(c.checkpoint_id) AS head
+  FROM checkpoints AS c
+  WHERE c.checkpoint_ns = '' AND {where}
+  GROUP BY c.thread_id
+) AS heads
+JOIN {writes} AS asked
+  ON asked.thread_id = heads.thread_id AND asked.checkpoint_ns = '' AND asked.checkpoint_id = heads.head
+  AND asked.idx = -3
+WHERE NOT EXISTS (
+  SELECT 1
+  FROM holdfast_interrupts AS i
+  WHERE i.thread_id = heads.thread_id AND i.checkpoint_id = heads.head AND i.task_id = asked.task_id
+);

@@ -12,8 +12,8 @@ CREATE TABLE holdfast_interrupts (
   answered_at DOUBLE PRECISION,          -- NULL: it waits
   answered_by TEXT,
   answer_type TEXT,
-  answer BLOB,
-  answer_digest BLOB,                   -- what was decided, without by whom and when
+  answer {bytes},
+  answer_digest {bytes},                   -- what was decided, without by whom and when
   run_id TEXT,                           -- the run that brought the answer, where one did
   closed_at DOUBLE PRECISION,            -- its task has ended, or never will
   closed_why TEXT,
@@ -32,7 +32,7 @@ CREATE TABLE holdfast_effects (
   effect_key TEXT NOT NULL,              -- which call of which message
   thread_id TEXT NOT NULL,               -- where it ran, or runs
   tool TEXT NOT NULL,
-  args_digest BLOB NOT NULL,
+  args_digest {bytes} NOT NULL,
   state TEXT NOT NULL CHECK (state IN ('started', 'done', 'failed', 'in_doubt', 'skipped')),
   attempt INTEGER NOT NULL,              -- grows with each "run again": the fencing token
   owner TEXT NOT NULL,                   -- which open checkpointer
@@ -43,7 +43,7 @@ CREATE TABLE holdfast_effects (
   decided_by TEXT,
   decided_at DOUBLE PRECISION,
   result_type TEXT,
-  result BLOB,
+  result {bytes},
   run_id TEXT,
   started_at DOUBLE PRECISION NOT NULL,
   finished_at DOUBLE PRECISION,
