@@ -81,7 +81,7 @@ class Player:
                 away_since = away_since or time.monotonic()
                 if time.monotonic() - away_since > self.patience:
                     raise
-                time.sleep(0.05)
+                time.sleep(0.05)  # as a program does that tries again; nothing tells when the server is back
                 continue
             except TOLD as error:
                 self._told(error)

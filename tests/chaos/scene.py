@@ -6,22 +6,18 @@ All that is chosen is chosen by the seed and the thread's name, so that any proc
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
-from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool, tool
 
 from checkpoints import HoldfastSaver
 from graph import IdempotencyKey, build_graph, needs_approval, once
 from tests.chaos.journal import Place
-from tests.unit.graph_kit import calls, refuse_as_providers_do
+from tests.unit.graph_kit import StrictModel, calls
 
 PRICE = 50
 """What the model pays; a person who edits makes another amount of it."""
@@ -30,28 +26,14 @@ PRICE = 50
 _DAWDLES = 0.008
 
 
-class Clerk(BaseChatModel):
+class Clerk(StrictModel):
     """Calls the tools that the user's message names, and says so when they have answered. It remembers nothing."""
 
-    @property
-    def _llm_type(self) -> str:
-        return "clerk"
-
-    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[Any, AIMessage]:
-        return self
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        refuse_as_providers_do(messages)
+    def line(self, messages: list[BaseMessage]) -> AIMessage:
         last = messages[-1]
-        wanted = _wanted(last.text) if isinstance(last, HumanMessage) else []
-        said = "It was done, or not." if isinstance(last, ToolMessage) else "You are welcome."
-        return ChatResult(generations=[ChatGeneration(message=calls(*wanted) if wanted else AIMessage(said))])
+        if isinstance(last, HumanMessage) and (wanted := _wanted(last.text)):
+            return calls(*wanted)
+        return AIMessage("It was done, or not." if isinstance(last, ToolMessage) else "You are welcome.")
 
 
 def _wanted(text: str) -> list[tuple[str, dict[str, Any]]]:
@@ -75,11 +57,11 @@ def tools(place: Place, reached: Callable[[str], None]) -> list[BaseTool]:
     def act(name: str, order: str, amount: int, key: str) -> str:
         line = {"order": order, "tool": name, "amount": amount, "key": key}
         place.journal.write(entered=order, **line)
-        time.sleep(random.uniform(0, _DAWDLES))
+        time.sleep(random.uniform(0, _DAWDLES))  # the tool works
         reached("tool:before")
         place.world.write(**line)
         reached("tool:after")
-        time.sleep(random.uniform(0, _DAWDLES))
+        time.sleep(random.uniform(0, _DAWDLES))  # the tool works
         place.journal.write(returned=order, **line)
         return f"{name} {order} {amount}: done"
 

@@ -267,7 +267,7 @@ async def test_a_cancelled_wait_for_a_thread_leaves_no_lease_behind(saver: Holdf
     with saver.lease("t"):
         waiting = asyncio.ensure_future(talk.asend("Hello"))
         while len(_line(saver)) < 2:  # noqa: ASYNC110 - it is another thread that stands in line
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # and tells nobody
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
@@ -340,7 +340,7 @@ async def test_many_who_wait_for_one_thread_hold_up_nobody_else(saver: HoldfastS
     crowd = (os.cpu_count() or 1) + 6  # more than an event loop has threads
     with saver.lease("ada-1"):
         waiting = [asyncio.ensure_future(ada.asend(f"message {number}")) for number in range(crowd)]
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # time for them to stand in line
         await asyncio.wait_for(alan.asend("Hello"), 10)
         assert not any(turn.done() for turn in waiting)
     await asyncio.wait_for(asyncio.gather(*waiting), 50)

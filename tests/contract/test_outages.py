@@ -321,7 +321,7 @@ async def test_who_is_cancelled_does_not_wait_any_longer(wire: Wire, saver: Hold
     wire.cut(down=True)
     waiting = asyncio.create_task(saver.aget_tuple(thread("t")))
     in_line = asyncio.create_task(enter(saver))
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # time for both to begin waiting
     started = time.monotonic()
     for task in (waiting, in_line):
         task.cancel()
@@ -515,7 +515,7 @@ def test_who_stands_in_a_threads_line_while_the_database_is_away_can_give_up(
 
     def both_wait() -> None:
         while saver._backend.patience._since is None or len(saver._store.lines._lines.get("ada-1", ())) < 2:
-            time.sleep(0.005)  # nothing tells
+            time.sleep(0.005)  # nothing tells that somebody waits
 
     async def run() -> None:
         wire.cut(down=True)

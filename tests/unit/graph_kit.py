@@ -20,15 +20,16 @@ from graph import build_graph, needs_approval
 THREAD = {"configurable": {"thread_id": "ada-1"}}
 
 
-class ScriptedModel(BaseChatModel):
-    """Says its lines one after the other, and refuses a history as providers do."""
+class StrictModel(BaseChatModel):
+    """Refuses a history as providers do."""
 
-    lines: list[AIMessage]
-    seen: list[list[BaseMessage]] = Field(default_factory=list)
+    def line(self, messages: list[BaseMessage]) -> AIMessage:
+        """What it says to that."""
+        raise NotImplementedError
 
     @property
     def _llm_type(self) -> str:
-        return "scripted"
+        return "strict"
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[Any, AIMessage]:
         return self
@@ -41,9 +42,19 @@ class ScriptedModel(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         refuse_as_providers_do(messages)
-        line = self.lines[len(self.seen)]
+        return ChatResult(generations=[ChatGeneration(message=self.line(messages))])
+
+
+class ScriptedModel(StrictModel):
+    """Says its lines one after the other."""
+
+    lines: list[AIMessage]
+    seen: list[list[BaseMessage]] = Field(default_factory=list)
+
+    def line(self, messages: list[BaseMessage]) -> AIMessage:
+        said = self.lines[len(self.seen)]
         self.seen.append(list(messages))
-        return ChatResult(generations=[ChatGeneration(message=line.model_copy())])
+        return said.model_copy()
 
 
 def refuse_as_providers_do(messages: Sequence[BaseMessage]) -> None:

@@ -82,7 +82,7 @@ def test_an_answer_does_not_overtake_what_it_answers(monkeypatch: pytest.MonkeyP
         assert encoding.wait(5)
         second = pool.submit(saver.put_writes, config, [("messages", AIMessage("Yes.", id="a1"))], "task")
         while len(saver._store.lines._lines.get("ada-1", ())) < 2:
-            time.sleep(0.001)
+            time.sleep(0.001)  # standing in line is nothing that one could wait for
         may_go_on.set()
         first.result(5)
         second.result(5)
