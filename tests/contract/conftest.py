@@ -1,10 +1,13 @@
-"""What tests of the ledger share."""
+"""What tests of the ledger and of outages share."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import pytest
 
 from checkpoints import effects, heartbeat
+from tests.contract.outages import Wire, wired
 from tests.contract.world import World
 
 
@@ -19,3 +22,15 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def world() -> World:
     return World()
+
+
+@pytest.fixture
+def line(postgres_url_with_tables: str) -> Iterator[tuple[Wire, str]]:
+    """A wire to an empty database, and its URL by way of it."""
+    with wired(postgres_url_with_tables) as found:
+        yield found
+
+
+@pytest.fixture
+def wire(line: tuple[Wire, str]) -> Wire:
+    return line[0]

