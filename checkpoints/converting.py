@@ -101,10 +101,9 @@ def drop(store: Store) -> None:
                 "`holdfast db expand` again, and see what it says of that thread."
             )
         names = [(kind, name) for kind, name in objects if _OBJECT.fullmatch(name)]
-        # Indexes on LangGraph's tables first; those on ours go with them.
-        transaction.run(
-            [(Statement("drop", f"DROP {kind.upper()} IF EXISTS {name}"), {}) for kind, name in sorted(names)]
-        )
+        # Views of our tables and indexes on LangGraph's first; indexes on ours go with them.
+        names.sort(key=lambda found: (found[0] == "table", found))
+        transaction.run([(Statement("drop", f"DROP {kind.upper()} IF EXISTS {name}"), {}) for kind, name in names])
 
 
 def damage(store: Store, thread_id: str) -> str | None:

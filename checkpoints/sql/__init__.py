@@ -1,7 +1,8 @@
 """SQL as named, commented blocks, one file a subject: `-- name: load_rows`, then the statement.
 
-Parameters are named, `:thread_id`. `{now}` stands for the database's own clock in epoch seconds, and `{over}` for the
-condition that a question, `i`, waits no more; what else stands in braces is in `_WORDS`.
+Parameters are named, `:thread_id`. `{now}` stands for the database's own clock in epoch seconds, `{over}` for the
+condition that a question, `i`, waits no more, and `{said}` for the one that a message row, `m`, was said; what else
+stands in braces is in `_WORDS`.
 """
 
 from __future__ import annotations
@@ -25,12 +26,16 @@ _WORDS = {
         "{bytes}": "BLOB",
         "{user_id}": "CASE WHEN json_valid(CAST(c.metadata AS TEXT))"
         " THEN json_extract(CAST(c.metadata AS TEXT), '$.user_id') END",
+        "{without_rowid}": " WITHOUT ROWID",  # one tree and not two
+        "{said_at}": "strftime('%Y-%m-%d %H:%M:%f', m.created_at, 'unixepoch')",
     },
     "postgres": {
         "{writes}": "checkpoint_writes",
         "{value}": "blob",
         "{bytes}": "BYTEA",
         "{user_id}": "c.metadata ->> 'user_id'",
+        "{without_rowid}": "",
+        "{said_at}": "to_timestamp(m.created_at)",
     },
 }
 
@@ -43,6 +48,12 @@ _OVER = """EXISTS (
     WHERE ended.thread_id = i.thread_id AND ended.checkpoint_ns = i.checkpoint_ns
       AND ended.checkpoint_id = i.checkpoint_id AND ended.task_id = i.task_id AND ended.idx >= 0
   )"""
+
+# A message row `m` was said: a checkpoint of the graph itself has it, and not only as what LangGraph hands to a task.
+_SAID = (
+    "m.checkpoint_id IS NOT NULL AND m.ns = ''"
+    " AND (substr(m.channel, 1, 2) <> '__' OR m.channel = '__start__')"
+)
 
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 
@@ -78,8 +89,8 @@ class Statements:
 
 
 def _in(dialect: str, text: str) -> str:
-    for word, said in _WORDS[dialect].items():
-        text = text.replace(word, said)
+    for word, meant in {"{said}": _SAID, **_WORDS[dialect]}.items():
+        text = text.replace(word, meant)
     return text
 
 

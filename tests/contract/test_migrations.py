@@ -25,7 +25,8 @@ def schema(saver: HoldfastSaver) -> Any:
     )
     options = "SELECT relname, reloptions FROM pg_class WHERE relname LIKE 'holdfast%' AND relkind = 'r' ORDER BY 1"
     indexes = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"
-    return [rows(saver, statement) for statement in (columns, options, indexes)]
+    views = "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public' ORDER BY 1"
+    return [rows(saver, statement) for statement in (columns, options, indexes, views)]
 
 
 def empty(saver: HoldfastSaver) -> None:
@@ -34,8 +35,9 @@ def empty(saver: HoldfastSaver) -> None:
         change(saver, "DROP SCHEMA public CASCADE")
         change(saver, "CREATE SCHEMA public")
         return
-    for (name,) in rows(saver, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"):
-        change(saver, f"DROP TABLE {name}")
+    made = "SELECT type, name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
+    for kind, name in sorted(rows(saver, made), reverse=True):
+        change(saver, f"DROP {kind} {name}")
 
 
 def open_as_version(url: str, version: int, monkeypatch: pytest.MonkeyPatch) -> HoldfastSaver:

@@ -101,12 +101,12 @@ ORDER BY thread_id
 LIMIT 1;
 
 -- name: our_objects
-SELECT CASE relkind WHEN 'r' THEN 'table' ELSE 'index' END, relname
+SELECT CASE relkind WHEN 'r' THEN 'table' WHEN 'v' THEN 'view' ELSE 'index' END, relname
 FROM pg_class
 LEFT JOIN pg_index ON indexrelid = pg_class.oid
 WHERE relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('checkpoints'))
   AND starts_with(relname, 'holdfast_')
-  AND (relkind = 'r' OR (relkind = 'i' AND indrelid = to_regclass('checkpoints')));
+  AND (relkind IN ('r', 'v') OR (relkind = 'i' AND indrelid = to_regclass('checkpoints')));
 
 -- name: can_measure
 SELECT TRUE;

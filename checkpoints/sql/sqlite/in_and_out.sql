@@ -77,7 +77,7 @@ LIMIT 1;
 -- name: our_objects
 SELECT type, name
 FROM sqlite_schema
-WHERE name LIKE 'holdfast\_%' ESCAPE '\' AND (type = 'table' OR tbl_name NOT LIKE 'holdfast\_%' ESCAPE '\');
+WHERE name LIKE 'holdfast\_%' ESCAPE '\' AND (type IN ('table', 'view') OR tbl_name NOT LIKE 'holdfast\_%' ESCAPE '\');
 
 -- name: can_measure
 SELECT EXISTS (SELECT 1 FROM pragma_module_list WHERE name = 'dbstat');
