@@ -50,10 +50,7 @@ _OVER = """EXISTS (
   )"""
 
 # A message row `m` was said: a checkpoint of the graph itself has it, and not only as what LangGraph hands to a task.
-_SAID = (
-    "m.checkpoint_id IS NOT NULL AND m.ns = ''"
-    " AND (substr(m.channel, 1, 2) <> '__' OR m.channel = '__start__')"
-)
+_SAID = "m.checkpoint_id IS NOT NULL AND m.ns = '' AND (substr(m.channel, 1, 2) <> '__' OR m.channel = '__start__')"
 
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 
