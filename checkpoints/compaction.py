@@ -12,6 +12,7 @@ from checkpoints.keeping import Outline
 from checkpoints.messages import MessageRow
 from checkpoints.placing import Home, learned, place
 from checkpoints.port import Transaction
+from checkpoints.reindexing import reindex
 from checkpoints.rewriting import STOCK, Compacting, Recall
 from checkpoints.values import Detached
 
@@ -105,3 +106,4 @@ class Compaction(Conversion):
     def end(self, transaction: Transaction) -> None:
         params = {"thread_id": self.thread_id, "next_seq": self._next_seq}
         transaction.send([(self._sql["set_next_seq"], params)])
+        reindex(transaction, self.store, self.thread_id)

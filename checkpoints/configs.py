@@ -11,6 +11,7 @@ from langchain_core.runnables import RunnableConfig
 
 from checkpoints.errors import InvalidThread
 from checkpoints.jsonb import storable
+from checkpoints.messages import sql_text
 
 # A key of three parts must stay below the 2,704 bytes that PostgreSQL can index.
 _LONGEST_THREAD_ID: Final = 1024
@@ -40,6 +41,11 @@ def ns_of(config: RunnableConfig) -> str:
     """The namespace: `""` for the graph itself."""
     ns: str = config["configurable"].get("checkpoint_ns") or ""
     return ns
+
+
+def user_text(user_id: Any) -> str | None:
+    """Who talks, as a text that every database can hold; `None` if nobody is named."""
+    return None if user_id is None or user_id == "" else sql_text(str(user_id))
 
 
 def run_of(config: RunnableConfig) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from checkpoints import loading
 from checkpoints.comparing import StandIns, fingerprint
+from checkpoints.indexing import Locked
 from checkpoints.keeping import Outline, outlines
 from checkpoints.port import CheckpointKey, Transaction, Wanted, write_place
 from checkpoints.store import Store
@@ -55,8 +56,8 @@ class Conversion:
     def lock(self, transaction: Transaction) -> int:
         """Lock the thread, and give its next seq."""
         sql, params = self.store.backend.sql, {"thread_id": self.thread_id}
-        [_, [(_, next_seq, _)]] = transaction.run([(sql["adopt_thread"], params), (sql["lock_thread"], params)])
-        return int(next_seq)
+        [_, [locked]] = transaction.run([(sql["adopt_thread"], params), (sql["lock_thread"], params)])
+        return Locked(*locked).next_seq
 
     def outline(self, transaction: Transaction) -> list[Outline]:
         """The checkpoints, in the order in which they were made."""

@@ -87,6 +87,12 @@ def present(store: Store, key: CheckpointKey, link: Link, channels: Collection[s
     return (stored | set(link.document["channel_values"] or ())).intersection(channels)
 
 
+def channels_of(transaction: Transaction, store: Store, key: CheckpointKey) -> set[str]:
+    """The channels that have a value in a checkpoint."""
+    [link] = store.backend.chain(transaction, key, (), 1)
+    return named(store, key, link)
+
+
 def named(store: Store, key: CheckpointKey, link: Link) -> set[str]:
     """The channels that a checkpoint has a value of, by its own account."""
     if store.backend.whole:

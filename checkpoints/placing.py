@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -22,6 +22,8 @@ class Home(NamedTuple):
     """The checkpoint that has them; `None` for the write of a task, which is not part of the conversation yet."""
     run_id: str | None
     step: int | None
+    user_id: str | None = None
+    """In whose run; `None` for the thread's own user."""
 
 
 @dataclass(slots=True)
@@ -51,9 +53,22 @@ class Placement:
     """Parameters of `settle_row`."""
     settled_known: list[Known] = field(default_factory=list)
     """Those of them that were known, as they are afterwards."""
+    said: int = 0
+    """How many messages are part of the conversation now that were not before."""
+
+    @property
+    def bytes(self) -> int:
+        """Of the new rows."""
+        return sum(len((new.row.content or "").encode()) + len(new.row.body) for new in self.new_rows)
 
 
-def place(lists: Iterable[MessageList], found: Mapping[bytes, Sequence[Row]], next_seq: int, home: Home) -> Placement:
+def place(
+    lists: Iterable[MessageList],
+    found: Mapping[bytes, Sequence[Row]],
+    next_seq: int,
+    home: Home,
+    said_before: Collection[int] = (),
+) -> Placement:
     """Give every draft its row: one that is there, or a new one, numbered in list order.
 
     LangGraph carries one message several times: without an id in the input, and a moment later with an id. So
@@ -70,6 +85,7 @@ def place(lists: Iterable[MessageList], found: Mapping[bytes, Sequence[Row]], ne
         found: for each digest, the rows with it: (seq, message_id, ns, channel, committed).
         next_seq: the number that the next new row gets.
         home: where the messages are saved.
+        said_before: of the known messages, those that are part of the conversation already.
     """
     placement = Placement(next_seq)
     candidates: defaultdict[bytes, list[Found]] = defaultdict(list)
@@ -83,6 +99,7 @@ def place(lists: Iterable[MessageList], found: Mapping[bytes, Sequence[Row]], ne
                 if not message.settled and home.checkpoint_id is not None and message.ref not in settled:
                     _settle_known(message, channel, home, placement)
                     settled.add(message.ref)
+                    placement.said += is_said(home.ns, channel, committed=True) and abs(message.ref) not in said_before
             elif not message.ref:
                 if taken is None:
                     taken = {abs(other.ref) for other in messages}
@@ -105,6 +122,11 @@ def learned(drafts: Iterable[Draft], placement: Placement, ns: str) -> tuple[lis
     return known, templates
 
 
+def is_said(ns: str, channel: str, *, committed: bool) -> bool:
+    """Whether a row is part of the conversation: what `{said}` says in SQL."""
+    return committed and ns == "" and (not channel.startswith("__") or channel == "__start__")
+
+
 def is_settled(ns: str, row_ns: str, row_channel: str, *, committed: bool) -> bool:
     """Whether a row need not be touched when a checkpoint of namespace `ns` has it."""
     return committed and rank(row_ns, row_channel) <= rank(ns, "")
@@ -121,11 +143,14 @@ def _place_one(
         placement.next_seq += 1
         candidates.append(match)
         placement.new_rows.append(NewRow(match.seq, channel, draft.row))
+        placement.said += is_said(match.ns, match.channel, committed=match.committed)
     elif _changes(match, draft.row.message_id, channel, home):
-        if rank(home.ns, channel) < rank(match.ns, match.channel):
+        before = is_said(match.ns, match.channel, committed=match.committed)
+        if _moves(match, channel, home):
             match.ns, match.channel = home.ns, channel
         match.message_id = match.message_id or draft.row.message_id
         match.committed = match.committed or home.checkpoint_id is not None
+        placement.said += is_said(match.ns, match.channel, committed=match.committed) and not before
         placement.settled_rows.append(
             {
                 "seq": match.seq,
@@ -163,8 +188,16 @@ def _changes(row: Found, message_id: str | None, channel: str, home: Home) -> bo
     return (
         (message_id is not None and row.message_id is None)
         or (home.checkpoint_id is not None and not row.committed)
-        or rank(home.ns, channel) < rank(row.ns, row.channel)
+        or _moves(row, channel, home)
     )
+
+
+def _moves(row: Found, channel: str, home: Home) -> bool:
+    """Whether a row belongs to where it is saved now, and no more to where it was: what a checkpoint has goes before
+    what a task wrote, and then the lower rank."""
+    if (home.checkpoint_id is not None) != row.committed:
+        return not row.committed
+    return rank(home.ns, channel) < rank(row.ns, row.channel)
 
 
 UNSETTLED: Final = (True, True)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from langgraph.checkpoint.serde.types import TASKS
-
-from checkpoints import delta, interrupts
+from checkpoints import delta, interrupts, reindexing
 from checkpoints.configs import run_value
 from checkpoints.errors import NotStorable, ThreadNotEmpty
+from checkpoints.indexing import is_unfinished
 from checkpoints.keeping import Namespace, Outline, delta_channels, latest, outlines, surviving_ancestor
 from checkpoints.loading import explained
 from checkpoints.port import Call, CheckpointKey, Row, Transaction, write_place
@@ -18,9 +17,6 @@ from checkpoints.store import Store
 from checkpoints.values import Attachable
 
 Strategy = Literal["keep_latest", "delete"]
-
-# LangGraph tells a node that it is next by a value in a channel of this name and its own.
-_NEXT: Final = "branch:to:"
 
 # What becomes of the ledger when a thread is deleted.
 _LEDGER: Final = ("forget_effects", "empty_effects", "leave_lineage")
@@ -61,7 +57,7 @@ def delete_thread(store: Store, thread_id: str) -> None:
     """Delete everything that is stored for a thread, and leave a tombstone."""
     params, sql = {"thread_id": thread_id}, store.backend.sql
     # The order matters: what the ledger keeps depends on the lineage, which the thread leaves then.
-    names = ("delete_rows", "delete_run_writes", "delete_interrupts", *_LEDGER, "bury_thread")
+    names = ("delete_rows", "delete_run_writes", "delete_interrupts", "delete_events", *_LEDGER, "bury_thread")
     with store.backend.writing() as transaction:
         # A conversation of the stock saver needs its row now, to be the tombstone.
         transaction.run([(sql["adopt_thread"], params), (sql["lock_thread"], params)])
@@ -94,10 +90,9 @@ def keep_latest(store: Store, thread_id: str) -> None:
 
 
 def _is_unfinished(transaction: Transaction, store: Store, thread_id: str, outline: Outline) -> bool:
-    """Whether the checkpoint has tasks that are still to be done: LangGraph marks them in channels."""
+    """Whether the checkpoint has tasks that are still to be done."""
     key = CheckpointKey(thread_id, outline.ns, outline.checkpoint_id)
-    [link] = store.backend.chain(transaction, key, (), 1)
-    return any(channel == TASKS or channel.startswith(_NEXT) for channel in delta.named(store, key, link))
+    return is_unfinished(delta.channels_of(transaction, store, key))
 
 
 def _lock(transaction: Transaction, store: Store, thread_id: str) -> dict[str, dict[str, Outline]]:
@@ -190,7 +185,7 @@ def copy_thread(store: Store, source: str, target: str) -> None:
         if any(there for [(there,)] in found):
             raise ThreadNotEmpty(target)
         names = ["copy_rows", "copy_checkpoints", "copy_writes", "copy_run_writes", "copy_interrupts", "copy_thread"]
-        names.append("join_lineage")
+        names += ["copy_events", "join_lineage"]
         if not store.backend.whole:
             names.insert(1, "copy_blobs")
         transaction.send([(sql[name], {"thread_id": source, "target": target}) for name in names])
@@ -261,6 +256,7 @@ def take_back(store: Store, thread_id: str, run_ids: Collection[str]) -> None:
             new = {**params, "checkpoint_id": heir.checkpoint_id, "run_id": heir.run_id}
             transaction.send([(sql["inherit_row"], {**new, "seq": seq}) for seq in inherited])
         transaction.send([(sql["next_generation"], params)])
+        reindexing.reindex(transaction, store, thread_id)
     store.memory.forget(thread_id)
 
 

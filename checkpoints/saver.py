@@ -21,8 +21,8 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.types import INTERRUPT
 
-from checkpoints import guard, interrupts, leases, loading, retention
-from checkpoints.configs import ns_of, run_of, run_text, thread_of
+from checkpoints import guard, indexing, interrupts, leases, loading, retention
+from checkpoints.configs import ns_of, run_of, run_text, thread_of, user_text
 from checkpoints.effects import Effects
 from checkpoints.errors import NotOpen
 from checkpoints.jsonb import storable
@@ -257,7 +257,8 @@ class HoldfastSaver(RetainingSaver):
         run_id = stored_metadata.get("run_id")
         if run_id is None and (run_id := run_of(config)) is not None:
             stored_metadata["run_id"] = run_id  # a UUID, which JSON has no form for
-        home = Home(*key, run_text(run_id), stored_metadata.get("step"))
+        home = Home(*key, run_text(run_id), stored_metadata.get("step"), user_text(stored_metadata.get("user_id")))
+        facts = None if ns else indexing.facts(stored_metadata, checkpoint["channel_values"])
         split = self._backend.split(checkpoint, new_versions)
         document, values = split
 
@@ -271,7 +272,7 @@ class HoldfastSaver(RetainingSaver):
         ]
         is_part = leans(stored_metadata) or self._backend.leans(split)
         is_saved = self._backend.is_saved(key, parent_id, document, stored_metadata)
-        Save(self._store, thread, home, placed, calls, parent_id, is_part, is_saved).run()
+        Save(self._store, thread, home, placed, calls, parent_id, is_part, is_saved, facts).run()
         return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}}
 
     def put_writes(

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from checkpoints import guard, ranges
+from checkpoints import guard, indexing, ranges
 from checkpoints.errors import ThreadConflict, Unreachable
 from checkpoints.lines import Turn
 from checkpoints.memory import Known, Template
@@ -81,6 +81,8 @@ class Save:
     """Whether it is incomplete without that one."""
     is_saved: Sequence[Call] = ()
     """The call that gives a row if the checkpoint is there already, for when the save is repeated."""
+    facts: indexing.Facts | None = None
+    """Of a root checkpoint, what it says of its thread."""
 
     def run(self) -> None:
         """
@@ -115,7 +117,7 @@ class Save:
         persist(self.store.backend, save)
 
     def _attempt(self, encoded: _Encoded) -> None:
-        drafts = encoded.detacher.drafts.values()
+        drafts, sql = encoded.detacher.drafts.values(), self.store.backend.sql
         encoded.attempts += 1
         for draft in drafts:
             draft.ref, draft.settled = 0, False  # as another attempt may have left it
@@ -124,9 +126,8 @@ class Save:
         with self.store.backend.writing() as transaction:
             if encoded.attempts > 1 and self._is_done(transaction):
                 return
-            current, next_seq, found = self._lock(
-                transaction, encoded.generation, {draft.row.digest for draft in drafts}
-            )
+            locked, found, said = self._lock(transaction, encoded, {draft.row.digest for draft in drafts})
+            current = locked.generation
             encoded.turn.over()  # the thread is locked: who comes next, comes next
             if encoded.known and current != encoded.generation:
                 raise _Outdated
@@ -136,8 +137,18 @@ class Save:
             if encoded.known and encoded.era != self.store.memory.era:
                 self._check_known(transaction, encoded)
             lists = [list_ for value in encoded.detached for list_ in value.lists]
-            placement = place(lists, found, next_seq, self.home)
-            transaction.send(self._calls(encoded.detached, placement))
+            others = locked.user_id is not None and self.home.user_id != locked.user_id
+            home = self.home if others else self.home._replace(user_id=None)
+            placement = place(lists, found, locked.next_seq, home, said)
+            transaction.send(self._calls(encoded.detached, home, placement))
+            prompt = self.store.prompts.get(self.home.thread_id)
+            transaction.send(
+                [
+                    *indexing.notice_prompt(sql, self.home.thread_id, locked, prompt),
+                    *indexing.touch(sql, self.home, locked, self.facts, placement, lists),
+                    *self._enter(locked),
+                ]
+            )
         known, templates = learned(drafts, placement, self.home.ns)
         self.store.memory.saved(self.home.thread_id, self.home.ns, current, known, templates)
 
@@ -173,29 +184,31 @@ class Save:
         return bool(rows)
 
     def _lock(
-        self, transaction: Transaction, generation: int | None, digests: set[bytes]
-    ) -> tuple[int, int, dict[bytes, list[Row]]]:
+        self, transaction: Transaction, encoded: _Encoded, digests: set[bytes]
+    ) -> tuple[indexing.Locked, dict[bytes, list[Row]], set[int]]:
         """Lock the thread, and read all that the decisions need, in one round trip.
 
         Returns:
-            The thread's generation, its next seq, and the rows with each digest.
+            The thread's own row, the rows with each digest, and which of the known rows are part of the conversation.
         """
         sql = self.store.backend.sql
         thread: dict[str, Any] = {"thread_id": self.home.thread_id}
         guarded = self.home.checkpoint_id is not None and self.home.ns == ""
-        before = [(sql["add_thread"], thread)] if generation is None else []
+        before = [(sql["add_thread"], thread)] if encoded.generation is None else []
+        known = self._said_of(encoded)
         calls = [
             *before,
             (sql["lock_thread"], thread),
             *([(sql["head"], {**thread, "parent_id": self.parent_id})] if guarded else []),
             *self._find_parent(),
+            *known,
             *self.store.backend.rows_with_digests(self.home.thread_id, digests),
         ]
-        [locked, *rest] = transaction.run(calls)[len(before) :]
-        if not locked:
+        [found_thread, *rest] = transaction.run(calls)[len(before) :]
+        if not found_thread:
             raise _Outdated  # the database was restored or emptied behind our back
-        [(current, next_seq, _)] = locked
-        guard.check_generation(self.thread, current)
+        locked = indexing.Locked(*found_thread[0])
+        guard.check_generation(self.thread, locked.generation)
         if guarded:
             assert self.home.checkpoint_id is not None  # noqa: S101 - this is what `guarded` says
             [[(head, has_parent)], *rest] = rest
@@ -203,10 +216,33 @@ class Save:
         if self._find_parent():
             [parent, *rest] = rest
             guard.check_parent(self.thread, self.parent_id, parent, leans=self.leans)
+        said = {seq for rows in rest[: len(known)] for (seq,) in rows}
         found: dict[bytes, list[Row]] = {}
-        for digest, *row in (row for rows in rest for row in rows):
-            found.setdefault(digest, []).append(tuple(row))
-        return current, next_seq, found
+        for digest, *row in (row for rows in rest[len(known) :] for row in rows):
+            seq, message_id, *_ = row
+            if message_id is not None or seq >= locked.live_from:
+                found.setdefault(digest, []).append(tuple(row))
+        return locked, found, said
+
+    def _enter(self, locked: indexing.Locked) -> list[Call]:
+        """The call that counts what is there already when a thread comes into the index that was not in it."""
+        if self.facts is None or locked.head is not None or not self.parent_id:
+            return []
+        return [(self.store.backend.sql["recount_thread"], {"thread_id": self.home.thread_id})]
+
+    def _said_of(self, encoded: _Encoded) -> list[Call]:
+        """The calls that tell which of the known messages that this checkpoint settles were said before."""
+        if self.facts is None:
+            return []
+        unsettled = {
+            abs(message.ref)
+            for value in encoded.detached
+            for list_ in value.lists
+            for message in list_.messages
+            if isinstance(message, Known) and not message.settled
+        }
+        sql, thread = self.store.backend.sql["rows_said"], {"thread_id": self.home.thread_id}
+        return [(sql, {**thread, "first": first, "last": last}) for first, last in ranges.spans(unsettled)]
 
     def _find_parent(self) -> list[Call]:
         if self.home.checkpoint_id is None or not self.parent_id:
@@ -216,21 +252,19 @@ class Save:
         params = {"thread_id": self.home.thread_id, "ns": self.home.ns, "checkpoint_id": self.parent_id}
         return [(self.store.backend.sql["parent"], params)]
 
-    def _calls(self, detached: Sequence[Detached], placement: Placement) -> list[Call]:
+    def _calls(self, detached: Sequence[Detached], home: Home, placement: Placement) -> list[Call]:
         sql = self.store.backend.sql
-        touch = {"thread_id": self.home.thread_id, "next_seq": placement.next_seq}
         seal = self.store.sealer.seal_value
         stored = [
             StoredValue(value.channel, *seal(self.home.thread_id, value.place, *ready.finish()))
             for value, ready in zip(self.values, detached, strict=True)
         ]
         return [
-            *((sql["add_row"], self._row(new)) for new in placement.new_rows),
+            *((sql["add_row"], self._row(home, new)) for new in placement.new_rows),
             *((sql["settle_row"], row) for row in placement.settled_rows),
-            *([(sql["touch_thread"], touch)] if self.home.checkpoint_id or placement.new_rows else []),
             *self.make_calls(stored),
         ]
 
-    def _row(self, new: NewRow) -> dict[str, Any]:
-        key_no, row = self.store.sealer.seal_row(self.home.thread_id, new.seq, new.row)
-        return {"seq": new.seq, "channel": new.channel, "key_no": key_no, **self.home._asdict(), **row._asdict()}
+    def _row(self, home: Home, new: NewRow) -> dict[str, Any]:
+        key_no, row = self.store.sealer.seal_row(home.thread_id, new.seq, new.row)
+        return {"seq": new.seq, "channel": new.channel, "key_no": key_no, **home._asdict(), **row._asdict()}

@@ -164,6 +164,7 @@ class SqliteBackend(SqliteTables):
             cached_statements=256,  # all our statements stay compiled
         )
         connection.create_function("holdfast_contains", 2, text_contains, deterministic=True)
+        connection.create_function("holdfast_folded", 1, _folded, deterministic=True)
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         return connection
 
@@ -196,3 +197,8 @@ class SqliteBackend(SqliteTables):
             f"Cannot open the SQLite database {self._url}: {error}. Needed: a file that this process may write, or a "
             "folder in which it may make one."
         )
+
+
+def _folded(text: str | None) -> str | None:
+    """As PostgreSQL's `lower`; SQLite's own knows only the letters from A to Z."""
+    return None if text is None else text.lower()

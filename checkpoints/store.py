@@ -21,6 +21,8 @@ class Store:
     sealer: Sealer = field(default_factory=Plain)
     memory: Memory = field(default_factory=Memory)
     lines: Lines = field(default_factory=Lines)
+    prompts: dict[str, str] = field(default_factory=dict)
+    """By thread: the system prompt that is in force there, to go on record with what is saved next."""
 
     def read(self, *calls: Call) -> list[list[Row]]:
         """What some statements find, all at one moment. While the database is away, it is waited for."""

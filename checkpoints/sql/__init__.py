@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 _BLOCK = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 
-_SHARED = ("shared.sql", "retention.sql", "interrupts.sql", "effects.sql")
+_SHARED = ("shared.sql", "retention.sql", "interrupts.sql", "effects.sql", "threads.sql")
 _OF_EACH = ("statements.sql", "retention.sql", "in_and_out.sql", "interrupts.sql")
 
 # What the databases call by other names: LangGraph's table of what tasks wrote and its column of bytes, the type of
@@ -26,6 +26,8 @@ _WORDS = {
         "{bytes}": "BLOB",
         "{user_id}": "CASE WHEN json_valid(CAST(c.metadata AS TEXT))"
         " THEN json_extract(CAST(c.metadata AS TEXT), '$.user_id') END",
+        "{bytes_of_row}": "length(m.body) + coalesce(length(CAST(m.content AS BLOB)), 0)",
+        "{folded_title}": "holdfast_folded(t.title)",
         "{without_rowid}": " WITHOUT ROWID",  # one tree and not two
         "{said_at}": "strftime('%Y-%m-%d %H:%M:%f', m.created_at, 'unixepoch')",
     },
@@ -34,6 +36,8 @@ _WORDS = {
         "{value}": "blob",
         "{bytes}": "BYTEA",
         "{user_id}": "c.metadata ->> 'user_id'",
+        "{bytes_of_row}": "length(m.body) + coalesce(octet_length(m.content), 0)",
+        "{folded_title}": "lower(t.title)",
         "{without_rowid}": "",
         "{said_at}": "to_timestamp(m.created_at)",
     },

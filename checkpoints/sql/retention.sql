@@ -76,3 +76,15 @@ WHERE thread_id = :thread_id AND seq = :seq;
 UPDATE holdfast_threads
 SET generation = generation + 1, updated_at = {now}
 WHERE thread_id = :thread_id;
+
+-- name: copy_thread
+-- A target that was deleted lives again; whoever knew it before is refused.
+UPDATE holdfast_threads
+SET (next_seq, live_from, user_id, title, metadata, head, unfinished, messages, bytes, prompt, origin_checkpoint_id) = (
+      SELECT source.next_seq, source.live_from, source.user_id, source.title, source.metadata, source.head,
+             source.unfinished, source.messages, source.bytes, source.prompt, source.head
+      FROM holdfast_threads AS source
+      WHERE source.thread_id = :thread_id
+    ),
+    origin_thread_id = :thread_id, updated_at = {now}, deleted_at = NULL
+WHERE thread_id = :target;

@@ -33,16 +33,12 @@ FROM checkpoints
 WHERE checkpoint_ns = '' AND thread_id = :thread_id
 GROUP BY thread_id;
 
--- name: touch_thread
--- A thread that was deleted comes back to life with the first thing that is saved in it.
-UPDATE holdfast_threads
-SET next_seq = :next_seq, updated_at = {now}, deleted_at = NULL
-WHERE thread_id = :thread_id;
-
 -- name: bury_thread
 -- A tombstone: the row stays, so that a run that began before can be told from one that begins now.
 UPDATE holdfast_threads
-SET generation = generation + 1, next_seq = 1, updated_at = {now}, deleted_at = {now}
+SET generation = generation + 1, next_seq = 1, updated_at = {now}, deleted_at = {now},
+    user_id = NULL, title = NULL, metadata = NULL, head = NULL, unfinished = 0, messages = 0, bytes = 0,
+    prompt = NULL, live_from = 1, origin_thread_id = NULL, origin_checkpoint_id = NULL
 WHERE thread_id = :thread_id;
 
 -- name: delete_rows
@@ -51,16 +47,20 @@ WHERE thread_id = :thread_id;
 
 -- name: add_row
 INSERT INTO holdfast_messages (thread_id, seq, message_id, digest, codec, key_no, role, name, content, body,
-                               ns, channel, checkpoint_id, run_id, step, created_at)
+                               ns, channel, checkpoint_id, run_id, step, user_id, created_at)
 VALUES (:thread_id, :seq, :message_id, :digest, :codec, :key_no, :role, :name, :content, :body,
-        :ns, :channel, :checkpoint_id, :run_id, :step, {now});
+        :ns, :channel, :checkpoint_id, :run_id, :step, :user_id, {now});
 
 -- name: settle_row
--- A row gets its id, and the first checkpoint that has it, once; afterwards they stay.
+-- A row gets its id, and the first checkpoint that has it, once; afterwards they stay. Whoever saves may not know that
+-- it is part of the conversation by now, which it stays as well.
 UPDATE holdfast_messages
-SET message_id = coalesce(message_id, :message_id), ns = :ns, channel = :channel,
+SET message_id = coalesce(message_id, :message_id),
+    ns = CASE WHEN checkpoint_id IS NOT NULL AND ns = '' THEN ns ELSE :ns END,
+    channel = CASE WHEN checkpoint_id IS NOT NULL AND ns = '' AND substr(channel, 1, 2) <> '__' THEN channel
+              ELSE :channel END,
     checkpoint_id = coalesce(checkpoint_id, :checkpoint_id),
-    run_id = coalesce(run_id, :run_id), step = coalesce(step, :step)
+    run_id = coalesce(run_id, :run_id), step = coalesce(step, :step), user_id = coalesce(user_id, :user_id)
 WHERE thread_id = :thread_id AND seq = :seq;
 
 -- name: load_rows

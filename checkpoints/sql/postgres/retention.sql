@@ -153,10 +153,3 @@ SELECT :target, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, 
 FROM checkpoint_writes
 WHERE thread_id = :thread_id
 ON CONFLICT DO NOTHING;
-
--- name: copy_thread
--- A target that was deleted lives again; whoever knew it before is refused.
-UPDATE holdfast_threads
-SET next_seq = (SELECT source.next_seq FROM holdfast_threads AS source WHERE source.thread_id = :thread_id),
-    updated_at = {now}, deleted_at = NULL
-WHERE thread_id = :target;

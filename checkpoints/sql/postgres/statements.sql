@@ -1,7 +1,7 @@
 -- What differs on this database: LangGraph's own tables, as langgraph-checkpoint-postgres makes them, and locks.
 
 -- name: lock_thread
-SELECT generation, next_seq, deleted_at IS NOT NULL
+SELECT generation, next_seq, deleted_at IS NOT NULL, user_id, title, metadata, head, live_from, prompt
 FROM holdfast_threads
 WHERE thread_id = :thread_id
 FOR UPDATE;

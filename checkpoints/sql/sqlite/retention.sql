@@ -117,10 +117,3 @@ INSERT INTO writes (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path,
 SELECT :target, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value
 FROM writes
 WHERE thread_id = :thread_id;
-
--- name: copy_thread
--- A target that was deleted lives again; whoever knew it before is refused.
-UPDATE holdfast_threads
-SET next_seq = (SELECT source.next_seq FROM holdfast_threads AS source WHERE source.thread_id = :thread_id),
-    updated_at = {now}, deleted_at = NULL
-WHERE thread_id = :target;

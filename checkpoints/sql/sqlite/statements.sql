@@ -2,7 +2,7 @@
 
 -- name: lock_thread
 -- BEGIN IMMEDIATE has locked the whole database already.
-SELECT generation, next_seq, deleted_at IS NOT NULL
+SELECT generation, next_seq, deleted_at IS NOT NULL, user_id, title, metadata, head, live_from, prompt
 FROM holdfast_threads
 WHERE thread_id = :thread_id;
 

@@ -1,0 +1,152 @@
+"""The index of threads: what each save changes of a thread's own row, in the transaction that saves.
+
+Whose a thread is, what it is called, how much was said in it and whether its last run has ended can then be listed
+without opening a checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+
+from langgraph.checkpoint.serde.types import TASKS
+
+from checkpoints.configs import user_text
+from checkpoints.memory import Known
+from checkpoints.placing import Home, Placement
+from checkpoints.port import Call
+from checkpoints.sql import Statements
+from checkpoints.values import MessageList
+
+LONGEST_TITLE: Final = 80
+
+# What LangGraph and its server put into the metadata of a checkpoint; the rest is the thread's own.
+OF_THE_RUN: Final = frozenset({
+    "source", "step", "parents", "writes", "thread_id", "run_id", "run_attempt", "created_by", "checkpoint_ns",
+    "checkpoint_id", "langgraph_version", "langgraph_api_version", "langgraph_plan", "langgraph_host",
+    "langgraph_api_url", "langgraph_request_id", "langgraph_auth_user_id", "counters_since_delta_snapshot",
+})  # fmt: skip
+
+_BRANCH: Final = "branch:to:"  # LangGraph tells a node that it is next by a value in a channel of this name and its own
+_INPUT: Final = "__start__"  # where an input waits to be taken
+
+_PROMPT_PERSON: Final = b"holdfast-prompt"
+
+
+class Locked(NamedTuple):
+    """A thread's own row, as the statement `lock_thread` gives it."""
+
+    generation: int
+    next_seq: int
+    deleted: bool
+    user_id: str | None
+    title: str | None
+    metadata: str | None
+    head: str | None
+    """Its newest root checkpoint; `None` if the thread is not in the index."""
+    live_from: int
+    """Rows before this one are not said again."""
+    prompt: bytes | None
+    """Digest of the system prompt in force."""
+
+
+class Facts(NamedTuple):
+    """What a root checkpoint says of its thread."""
+
+    user_id: str | None
+    """In whose run it was made."""
+    metadata: Mapping[str, Any]
+    """What the run was given besides."""
+    unfinished: bool
+    """Whether it has tasks that are to be done."""
+
+
+def facts(metadata: Mapping[str, Any], channels: Iterable[str]) -> Facts:
+    """
+    Args:
+        metadata: of the checkpoint, as they are stored.
+        channels: those that have a value in it.
+    """
+    own = {name: value for name, value in metadata.items() if name not in OF_THE_RUN and name != "user_id"}
+    return Facts(user_text(metadata.get("user_id")), own, is_unfinished(channels))
+
+
+def is_unfinished(channels: Iterable[str]) -> bool:
+    """Whether a checkpoint whose channels these are has tasks that are to be done: LangGraph marks them in channels."""
+    return any(channel in (TASKS, _INPUT) or channel.startswith(_BRANCH) for channel in channels)
+
+
+def title_of(text: str) -> str | None:
+    """The first words of a text, in one line; `None` if it has none."""
+    words = " ".join(text[: 8 * LONGEST_TITLE].split())
+    if len(words) <= LONGEST_TITLE:
+        return words or None
+    cut = words[: LONGEST_TITLE - 1]
+    return (cut.rsplit(" ", 1)[0] if " " in cut[LONGEST_TITLE // 2 :] else cut) + "…"
+
+
+def digest_of(prompt: str) -> bytes:
+    """What a system prompt is known again by."""
+    return blake2b(prompt.encode("utf-8", "replace"), digest_size=16, person=_PROMPT_PERSON).digest()
+
+
+def touch(sql: Statements, home: Home, locked: Locked, found: Facts | None, placement: Placement,
+          lists: Iterable[MessageList]) -> list[Call]:  # fmt: skip
+    """The call that brings a thread's own row up to date with a save, if it changes.
+
+    Args:
+        sql: the statements.
+        home: what is saved, and where.
+        locked: the row as it is.
+        found: what the checkpoint says of the thread; `None` unless it is one of the root.
+        placement: which rows are new.
+        lists: the messages that are saved.
+    """
+    counts = {"thread_id": home.thread_id, "next_seq": placement.next_seq, "bytes": placement.bytes}
+    if found is None:
+        # Nothing by which threads are listed changes, so no index does.
+        return [(sql["count_rows"], counts)] if placement.new_rows or locked.deleted else []
+    title = _first_words(lists) if locked.title is None else None
+    params = {
+        **counts,
+        "head": home.checkpoint_id,
+        "unfinished": int(found.unfinished),
+        "said": placement.said,
+        "user_id": found.user_id if locked.user_id is None else None,
+        "title": title,
+        "metadata": _merged(locked.metadata, found.metadata),
+    }
+    return [(sql["touch_thread"], params)]
+
+
+def notice_prompt(sql: Statements, thread_id: str, locked: Locked, prompt: str | None) -> list[Call]:
+    """The calls that put the system prompt in force on record, if it is another one than before."""
+    if prompt is None or (digest := digest_of(prompt)) == locked.prompt:
+        return []
+    thread = {"thread_id": thread_id}
+    event = {**thread, "after_seq": locked.next_seq - 1, "kind": "prompt", "actor": None}
+    return [
+        (sql["add_event"], {**event, "data": json.dumps({"text": prompt})}),
+        (sql["set_prompt"], {**thread, "prompt": digest}),
+    ]
+
+
+def _merged(before: str | None, now: Mapping[str, Any]) -> str | None:
+    """The metadata of a thread with those of a run; `None` if they stay as they are."""
+    old = json.loads(before) if before else {}
+    new = {**old, **now}
+    return json.dumps(new) if new != old else None
+
+
+def _first_words(lists: Iterable[MessageList]) -> str | None:
+    """What a person said first in some messages."""
+    for _, messages in lists:
+        for message in messages:
+            if isinstance(message, Known):
+                if message.message.type == "human" and (title := title_of(message.message.text)):
+                    return title
+            elif message.row.role == "human" and (title := title_of(message.row.content or "")):
+                return title
+    return None

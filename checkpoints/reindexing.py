@@ -1,0 +1,79 @@
+"""Threads into the index that were saved without it, or changed by other ways than a save."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from langchain_core.messages import BaseMessage, HumanMessage
+
+from checkpoints import delta, indexing, loading
+from checkpoints.errors import HoldfastError
+from checkpoints.guard import moment_of
+from checkpoints.indexing import Locked
+from checkpoints.port import CheckpointKey, Transaction, Wanted
+from checkpoints.store import Store
+
+_PAGE = 500  # threads whose ids are read at once
+
+
+def unindexed(store: Store) -> Iterator[str]:
+    """The threads that are not in the index, in an order that stays; nothing is locked in between."""
+    after = ""
+    while True:
+        [found] = store.read((store.backend.sql["unindexed"], {"after": after, "limit": _PAGE}))
+        yield from (str(thread_id) for (thread_id,) in found)
+        if len(found) < _PAGE:
+            return
+        after = found[-1][0]
+
+
+def index(store: Store, thread_id: str) -> None:
+    """Bring one thread into the index. Twice is once."""
+    with store.backend.writing() as transaction:
+        reindex(transaction, store, thread_id)
+
+
+def reindex(transaction: Transaction, store: Store, thread_id: str) -> None:
+    """Set what the index says of a thread by what is stored of it. Without a checkpoint it is not in the index.
+
+    Raises:
+        DamagedThread: the newest checkpoint cannot be read.
+    """
+    sql, params = store.backend.sql, {"thread_id": thread_id}
+    # Locked in any case: somebody may be about to save.
+    *_, [row], ends, words = transaction.run(
+        [(sql[name], params) for name in ("adopt_thread", "lock_thread", "head_of", "first_words")]
+    )
+    locked = Locked(*row)
+    if not ends:
+        nothing = dict.fromkeys(("head", "created_at", "updated_at", "user_id", "title", "metadata"))
+        transaction.send(
+            [(sql["index_thread"], {**params, **nothing, "unfinished": 0}), (sql["recount_thread"], params)]
+        )
+        return
+    [(_, first, head)] = ends
+    [opened] = loading.find(transaction, store, Wanted(1, thread_id, "", checkpoint_id=head))
+    channels = delta.channels_of(transaction, store, CheckpointKey(thread_id, "", head))
+    facts = indexing.facts(opened.stored.metadata, channels)
+    title = locked.title or (indexing.title_of(words[0][0]) if words else _first_words(opened, store))
+    found = {
+        "head": head,
+        "unfinished": int(facts.unfinished),
+        "user_id": facts.user_id,
+        "title": title,
+        "metadata": json.dumps(facts.metadata) if facts.metadata else None,
+        "created_at": moment_of(first),
+        "updated_at": moment_of(head),
+    }
+    transaction.send([(sql["index_thread"], {**params, **found}), (sql["recount_thread"], params)])
+
+
+def _first_words(opened: loading.Opened, store: Store) -> str | None:
+    """What a person said first in a checkpoint of LangGraph's own savers, whose messages have no rows."""
+    try:
+        values = loading.attach(opened, store).checkpoint["channel_values"].values()
+    except HoldfastError:  # a type that is not here: then it has no title
+        return None
+    said = (m for value in values if isinstance(value, list) for m in value if isinstance(m, BaseMessage))
+    return next((title for m in said if isinstance(m, HumanMessage) and (title := indexing.title_of(m.text))), None)

@@ -1,0 +1,127 @@
+-- The index of threads.
+
+-- name: touch_thread
+-- A checkpoint of the graph itself was saved. A thread that was deleted comes back to life with that.
+UPDATE holdfast_threads
+SET next_seq = :next_seq, updated_at = {now}, deleted_at = NULL,
+    head = CASE WHEN head > :head THEN head ELSE :head END,
+    unfinished = CASE WHEN head > :head THEN unfinished ELSE :unfinished END,
+    messages = messages + :said, bytes = bytes + :bytes,
+    user_id = coalesce(user_id, CAST(:user_id AS TEXT)), title = coalesce(title, CAST(:title AS TEXT)),
+    metadata = coalesce(CAST(:metadata AS TEXT), metadata)
+WHERE thread_id = :thread_id;
+
+-- name: count_rows
+-- As `touch_thread`, for all else that is saved: it changes nothing that an index has.
+UPDATE holdfast_threads
+SET next_seq = :next_seq, bytes = bytes + :bytes, deleted_at = NULL
+WHERE thread_id = :thread_id;
+
+-- name: rows_said
+-- Which rows of a range are part of the conversation.
+SELECT m.seq
+FROM holdfast_messages AS m
+WHERE m.thread_id = :thread_id AND m.seq BETWEEN :first AND :last AND {said};
+
+-- name: recount_thread
+-- Its rows have changed by other ways than a save, or it comes into the index.
+UPDATE holdfast_threads
+SET messages = (
+      SELECT count(*) FROM holdfast_messages AS m WHERE m.thread_id = holdfast_threads.thread_id AND {said}
+    ),
+    bytes = (
+      SELECT coalesce(sum({bytes_of_row}), 0) FROM holdfast_messages AS m
+      WHERE m.thread_id = holdfast_threads.thread_id
+    )
+WHERE thread_id = :thread_id;
+
+-- name: index_thread
+UPDATE holdfast_threads
+SET head = CAST(:head AS TEXT), unfinished = :unfinished,
+    created_at = coalesce(CAST(:created_at AS DOUBLE PRECISION), created_at),
+    updated_at = coalesce(CAST(:updated_at AS DOUBLE PRECISION), updated_at),
+    user_id = coalesce(user_id, CAST(:user_id AS TEXT)), title = coalesce(title, CAST(:title AS TEXT)),
+    metadata = coalesce(metadata, CAST(:metadata AS TEXT)), deleted_at = NULL
+WHERE thread_id = :thread_id;
+
+-- name: first_words
+SELECT m.content
+FROM holdfast_messages AS m
+WHERE m.thread_id = :thread_id AND m.role = 'human' AND m.content <> '' AND {said}
+ORDER BY m.seq
+LIMIT 1;
+
+-- name: unindexed
+-- Threads with checkpoints that the index does not know: made by older versions, or by LangGraph's own savers.
+SELECT DISTINCT c.thread_id
+FROM checkpoints AS c
+LEFT JOIN holdfast_threads AS t ON t.thread_id = c.thread_id
+WHERE c.thread_id > :after AND c.checkpoint_ns = '' AND t.head IS NULL
+ORDER BY c.thread_id
+LIMIT :limit;
+
+-- name: add_event
+INSERT INTO holdfast_events (thread_id, no, after_seq, kind, actor, data, at)
+SELECT :thread_id, coalesce(max(no), 0) + 1, :after_seq, :kind, CAST(:actor AS TEXT), CAST(:data AS TEXT), {now}
+FROM holdfast_events
+WHERE thread_id = :thread_id;
+
+-- name: set_prompt
+UPDATE holdfast_threads
+SET prompt = :prompt
+WHERE thread_id = :thread_id;
+
+-- name: delete_events
+DELETE FROM holdfast_events
+WHERE thread_id = :thread_id;
+
+-- name: copy_events
+INSERT INTO holdfast_events (thread_id, no, after_seq, kind, actor, data, at)
+SELECT :target, no, after_seq, kind, actor, data, at
+FROM holdfast_events
+WHERE thread_id = :thread_id;
+
+-- name: threads
+-- Newest first. What runs, waits or has failed is looked up, so that nobody's write can leave it wrong.
+SELECT *
+FROM (
+  SELECT facts.*,
+         CASE WHEN runs THEN 'running' WHEN pending > 0 THEN 'paused' WHEN fails THEN 'failed'
+              WHEN unfinished = 1 THEN 'unfinished' ELSE 'idle' END AS status
+  FROM (
+    SELECT t.thread_id, t.user_id, t.title, t.created_at, t.updated_at, t.messages, t.bytes, t.metadata, t.head,
+           t.origin_thread_id, t.origin_checkpoint_id, t.unfinished,
+           (
+             SELECT count(*) FROM holdfast_interrupts AS i
+             WHERE i.thread_id = t.thread_id AND i.answered_at IS NULL AND i.closed_at IS NULL
+               AND (i.expires_at IS NULL OR i.expires_at > {now}) AND NOT ({over})
+           ) AS pending,
+           EXISTS (
+             SELECT 1 FROM holdfast_leases AS l WHERE l.thread_id = t.thread_id AND l.expires_at > {now}
+           ) AS runs,
+           EXISTS (
+             SELECT 1 FROM {writes} AS w
+             WHERE w.thread_id = t.thread_id AND w.checkpoint_ns = '' AND w.checkpoint_id = t.head AND w.idx = -1
+           ) AS fails
+    FROM holdfast_threads AS t
+    WHERE t.head IS NOT NULL AND {where}
+  ) AS facts
+) AS found
+WHERE CAST(:status AS TEXT) IS NULL OR status = :status
+ORDER BY updated_at DESC, thread_id DESC
+LIMIT :limit;
+
+-- name: rename_thread
+UPDATE holdfast_threads
+SET title = CAST(:title AS TEXT)
+WHERE thread_id = :thread_id;
+
+-- name: set_origin
+UPDATE holdfast_threads
+SET origin_thread_id = CAST(:origin AS TEXT), origin_checkpoint_id = CAST(:checkpoint_id AS TEXT)
+WHERE thread_id = :thread_id;
+
+-- name: set_live_from
+UPDATE holdfast_threads
+SET live_from = next_seq
+WHERE thread_id = :thread_id;
