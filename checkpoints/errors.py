@@ -123,6 +123,41 @@ class ThreadNotEmpty(HoldfastError, ValueError):
         )
 
 
+class UnknownThread(HoldfastError, LookupError):
+    """There is no such thread, or it is somebody else's: which of the two is not said."""
+
+    def __init__(self, thread_id: str, user_id: str | None = None) -> None:
+        """
+        Args:
+            thread_id: the thread.
+            user_id: whose thread it was to be, if that was asked.
+        """
+        self.thread_id = thread_id
+        whose = "" if user_id is None else f" of user {user_id!r}"
+        super().__init__(f"There is no thread {thread_id!r}{whose} in this database. `holdfast threads list` has them.")
+
+
+class UnknownMessage(HoldfastError, LookupError):
+    """A thread has no such message, or not the checkpoint that had it first."""
+
+    def __init__(self, thread_id: str, message_id: str, *, pruned: bool) -> None:
+        why = (
+            "The checkpoint that had it first was pruned, so nobody knows the state from then."
+            if pruned
+            else "`holdfast threads show --json` has the ids."
+        )
+        found = "cannot be forked from" if pruned else "is not one that was said in it"
+        super().__init__(f"The message {message_id!r} of thread {thread_id!r} {found}. {why}")
+
+
+class InvalidCursor(HoldfastError, ValueError):
+    """A cursor is not one that a page of this list has given."""
+
+
+class NothingToUndo(HoldfastError):
+    """A thread has no turn that can be undone."""
+
+
 class NotConverted(HoldfastError):
     """A thread cannot be taken into another form and be loaded as before; it stays as it is."""
 

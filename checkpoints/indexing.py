@@ -15,12 +15,14 @@ from langgraph.checkpoint.serde.types import TASKS
 
 from checkpoints.configs import user_text
 from checkpoints.memory import Known
+from checkpoints.messages import sql_text
 from checkpoints.placing import Home, Placement
 from checkpoints.port import Call
 from checkpoints.sql import Statements
 from checkpoints.values import MessageList
 
 LONGEST_TITLE: Final = 80
+LONGEST_GIVEN_TITLE: Final = 200
 
 # What LangGraph and its server put into the metadata of a checkpoint; the rest is the thread's own.
 OF_THE_RUN: Final = frozenset({
@@ -63,19 +65,19 @@ class Facts(NamedTuple):
     """Whether it has tasks that are to be done."""
 
 
-def facts(metadata: Mapping[str, Any], channels: Iterable[str]) -> Facts:
+def facts(metadata: Mapping[str, Any], values: Mapping[str, Any]) -> Facts:
     """
     Args:
         metadata: of the checkpoint, as they are stored.
-        channels: those that have a value in it.
+        values: of its channels.
     """
     own = {name: value for name, value in metadata.items() if name not in OF_THE_RUN and name != "user_id"}
-    return Facts(user_text(metadata.get("user_id")), own, is_unfinished(channels))
+    return Facts(user_text(metadata.get("user_id")), own, is_unfinished(values))
 
 
-def is_unfinished(channels: Iterable[str]) -> bool:
-    """Whether a checkpoint whose channels these are has tasks that are to be done: LangGraph marks them in channels."""
-    return any(channel in (TASKS, _INPUT) or channel.startswith(_BRANCH) for channel in channels)
+def is_unfinished(values: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint with these values has tasks that are to be done: LangGraph marks them in channels."""
+    return bool(values.get(TASKS)) or any(channel == _INPUT or channel.startswith(_BRANCH) for channel in values)
 
 
 def title_of(text: str) -> str | None:
@@ -85,6 +87,18 @@ def title_of(text: str) -> str | None:
         return words or None
     cut = words[: LONGEST_TITLE - 1]
     return (cut.rsplit(" ", 1)[0] if " " in cut[LONGEST_TITLE // 2 :] else cut) + "…"
+
+
+def given_title(title: str) -> str:
+    """A title as somebody gave it, in one line.
+
+    Raises:
+        ValueError: it is empty, or longer than 200 characters.
+    """
+    found = sql_text(" ".join(title.split()))
+    if not 0 < len(found) <= LONGEST_GIVEN_TITLE:
+        raise ValueError(f"A title has 1 to {LONGEST_GIVEN_TITLE} characters; found {len(found)}.")
+    return found
 
 
 def digest_of(prompt: str) -> bytes:
@@ -125,12 +139,16 @@ def notice_prompt(sql: Statements, thread_id: str, locked: Locked, prompt: str |
     """The calls that put the system prompt in force on record, if it is another one than before."""
     if prompt is None or (digest := digest_of(prompt)) == locked.prompt:
         return []
-    thread = {"thread_id": thread_id}
-    event = {**thread, "after_seq": locked.next_seq - 1, "kind": "prompt", "actor": None}
     return [
-        (sql["add_event"], {**event, "data": json.dumps({"text": prompt})}),
-        (sql["set_prompt"], {**thread, "prompt": digest}),
+        event(sql, thread_id, "prompt", {"text": prompt}),
+        (sql["set_prompt"], {"thread_id": thread_id, "prompt": digest}),
     ]
+
+
+def event(sql: Statements, thread_id: str, kind: str, data: Mapping[str, Any], actor: str | None = None) -> Call:
+    """The call that puts on record what happened in a thread besides what was said."""
+    params = {"thread_id": thread_id, "kind": kind, "actor": actor, "data": json.dumps(data)}
+    return sql["add_event"], params
 
 
 def _merged(before: str | None, now: Mapping[str, Any]) -> str | None:

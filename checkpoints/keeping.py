@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from checkpoints.configs import run_text
 from checkpoints.port import BASE, Row
 
-_COUNTERS: Final = "counters_since_delta_snapshot"
+COUNTERS: Final = "counters_since_delta_snapshot"
 
 
 class Outline(NamedTuple):
@@ -72,13 +72,13 @@ def latest(thread: Mapping[str, Namespace], is_unfinished: Callable[[Outline], b
         if ns == "" or not states:
             continue
         newest = states[max(states)]
-        if ":" in ns and (made := _made_from(newest)) and made not in root and made < newest_root:
+        if ":" in ns and (made := made_from(newest)) and made not in root and made < newest_root:
             continue
         parents = {outline.parent_id for outline in states.values()}
         kept[ns] = {newest.checkpoint_id} | {
             outline.checkpoint_id
             for outline in states.values()
-            if outline.checkpoint_id not in parents and _made_from(outline) in root
+            if outline.checkpoint_id not in parents and made_from(outline) in root
         }
     return kept
 
@@ -107,19 +107,19 @@ def _has_only_taken(head: Outline, parent: Outline) -> bool:
     return _is_input(parent) and head.metadata.get("source") == "loop" and not head.is_written
 
 
-def _made_from(outline: Outline) -> Any:
+def made_from(outline: Outline) -> Any:
     """The checkpoint of the graph itself from which a subgraph was called."""
     return (outline.metadata.get("parents") or {}).get("")
 
 
 def delta_channels(there: Namespace) -> set[str]:
     """The channels of a namespace whose value may lie in ancestors."""
-    return {channel for outline in there.values() for channel in outline.metadata.get(_COUNTERS) or ()}
+    return {channel for outline in there.values() for channel in outline.metadata.get(COUNTERS) or ()}
 
 
 def leans(metadata: Mapping[str, Any]) -> bool:
     """Whether a checkpoint with these metadata has channels whose value lies in ancestors."""
-    return bool(metadata.get(_COUNTERS))
+    return bool(metadata.get(COUNTERS))
 
 
 def surviving_ancestor(there: Namespace, outline: Outline, gone: Collection[str]) -> str | None:

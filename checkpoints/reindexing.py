@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import HumanMessage
 
 from checkpoints import delta, indexing, loading
 from checkpoints.errors import HoldfastError
@@ -54,9 +55,11 @@ def reindex(transaction: Transaction, store: Store, thread_id: str) -> None:
         return
     [(_, first, head)] = ends
     [opened] = loading.find(transaction, store, Wanted(1, thread_id, "", checkpoint_id=head))
-    channels = delta.channels_of(transaction, store, CheckpointKey(thread_id, "", head))
-    facts = indexing.facts(opened.stored.metadata, channels)
-    title = locked.title or (indexing.title_of(words[0][0]) if words else _first_words(opened, store))
+    values = _values(opened, store)
+    if values is None:
+        values = dict.fromkeys(delta.channels_of(transaction, store, CheckpointKey(thread_id, "", head)), True)
+    facts = indexing.facts(opened.stored.metadata, values)
+    title = locked.title or (indexing.title_of(words[0][0]) if words else _first_words(values))
     found = {
         "head": head,
         "unfinished": int(facts.unfinished),
@@ -69,11 +72,15 @@ def reindex(transaction: Transaction, store: Store, thread_id: str) -> None:
     transaction.send([(sql["index_thread"], {**params, **found}), (sql["recount_thread"], params)])
 
 
-def _first_words(opened: loading.Opened, store: Store) -> str | None:
-    """What a person said first in a checkpoint of LangGraph's own savers, whose messages have no rows."""
+def _values(opened: loading.Opened, store: Store) -> dict[str, Any] | None:
+    """The values of a checkpoint, if they can be loaded here."""
     try:
-        values = loading.attach(opened, store).checkpoint["channel_values"].values()
-    except HoldfastError:  # a type that is not here: then it has no title
+        return loading.attach(opened, store).checkpoint["channel_values"]
+    except HoldfastError:  # a type that is not here: what is listed is known all the same
         return None
-    said = (m for value in values if isinstance(value, list) for m in value if isinstance(m, BaseMessage))
-    return next((title for m in said if isinstance(m, HumanMessage) and (title := indexing.title_of(m.text))), None)
+
+
+def _first_words(values: Mapping[str, Any]) -> str | None:
+    """What a person said first in a checkpoint of LangGraph's own savers, whose messages have no rows."""
+    said = (m for value in values.values() if isinstance(value, list) for m in value if isinstance(m, HumanMessage))
+    return next((title for m in said if (title := indexing.title_of(m.text))), None)

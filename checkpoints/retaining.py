@@ -9,7 +9,7 @@ from functools import partial
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, DeltaChannelHistory
 
-from checkpoints import delta, retention
+from checkpoints import copying, delta, retention, taking_back
 from checkpoints.configs import ns_of, run_text, thread_of
 from checkpoints.errors import NotOpen
 from checkpoints.offload import Offload
@@ -70,7 +70,7 @@ class RetainingSaver(BaseCheckpointSaver[str]):
         """
         target = thread_of({"configurable": {"thread_id": target_thread_id}})
         # Not repeatable: what is in the target the second time may be the copy, or somebody else's.
-        copy = partial(retention.copy_thread, self._store, str(source_thread_id), target)
+        copy = partial(copying.copy_thread, self._store, str(source_thread_id), target)
         persist(self._store.backend, copy, repeatable=False)
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
@@ -91,10 +91,10 @@ class RetainingSaver(BaseCheckpointSaver[str]):
             DamagedThread: a thread cannot be read as far as it must be; it is as before.
         """
         runs = retention.ids(run_ids, "run_ids", run_text)
-        found = persist(self._store.backend, partial(retention.threads_of_runs, self._store, runs)) if runs else []
+        found = persist(self._store.backend, partial(taking_back.threads_of_runs, self._store, runs)) if runs else []
         for thread_id in found:
             # What is taken back is found no more, so the second time there is nothing to do.
-            persist(self._store.backend, partial(retention.take_back, self._store, thread_id, runs))
+            persist(self._store.backend, partial(taking_back.take_back, self._store, thread_id, runs))
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]

@@ -1,20 +1,15 @@
-"""What is kept of a thread: deleting, pruning and copying it, taking back a run. Each thread in its own transaction."""
+"""What is kept of a thread: deleting and pruning it. Each thread in its own transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from checkpoints import delta, interrupts, reindexing
-from checkpoints.configs import run_value
-from checkpoints.errors import NotStorable, ThreadNotEmpty
+from checkpoints import delta
 from checkpoints.indexing import is_unfinished
 from checkpoints.keeping import Namespace, Outline, delta_channels, latest, outlines, surviving_ancestor
-from checkpoints.loading import explained
-from checkpoints.port import Call, CheckpointKey, Row, Transaction, write_place
-from checkpoints.sealing import Plain
+from checkpoints.port import Call, CheckpointKey, Transaction
 from checkpoints.store import Store
-from checkpoints.values import Attachable
 
 Strategy = Literal["keep_latest", "delete"]
 
@@ -75,7 +70,7 @@ def keep_latest(store: Store, thread_id: str) -> None:
         DamagedThread: a checkpoint that is kept is built on one that cannot be read. Nothing was deleted.
     """
     with store.backend.writing() as transaction:
-        thread = _lock(transaction, store, thread_id)
+        thread = locked(transaction, store, thread_id)
         kept = latest(thread, lambda outline: _is_unfinished(transaction, store, thread_id, outline))
         for ns, there in thread.items():
             gone = set(there) - kept.get(ns, set())
@@ -86,16 +81,16 @@ def keep_latest(store: Store, thread_id: str) -> None:
                 for o in survivors
                 if o.parent_id in there and there[o.parent_id].is_base
             }
-            _remove(transaction, store, CheckpointKey(thread_id, ns, ""), there, gone, survivors, relink=False)
+            remove(transaction, store, CheckpointKey(thread_id, ns, ""), there, gone, survivors, relink=False)
 
 
 def _is_unfinished(transaction: Transaction, store: Store, thread_id: str, outline: Outline) -> bool:
     """Whether the checkpoint has tasks that are still to be done."""
     key = CheckpointKey(thread_id, outline.ns, outline.checkpoint_id)
-    return is_unfinished(delta.channels_of(transaction, store, key))
+    return is_unfinished(dict.fromkeys(delta.channels_of(transaction, store, key), True))
 
 
-def _lock(transaction: Transaction, store: Store, thread_id: str) -> dict[str, dict[str, Outline]]:
+def locked(transaction: Transaction, store: Store, thread_id: str) -> dict[str, dict[str, Outline]]:
     """Lock a thread, and say what is in it."""
     sql, params = store.backend.sql, {"thread_id": thread_id}
     # A conversation of the stock saver needs its row now, to be locked.
@@ -104,7 +99,7 @@ def _lock(transaction: Transaction, store: Store, thread_id: str) -> dict[str, d
     return outlines(checkpoints, written)
 
 
-def _remove(
+def remove(
     transaction: Transaction,
     store: Store,
     key: CheckpointKey,
@@ -154,198 +149,3 @@ def _remove(
         names = ["delete_writes_of", "delete_run_writes_of", "delete_checkpoints_of"]
         calls += [(sql[name], which) for name in ([] if store.backend.whole else ["delete_blobs_of"]) + names]
     transaction.send(calls)
-
-
-# --- copying
-
-
-def copy_thread(store: Store, source: str, target: str) -> None:
-    """Copy everything of a thread into one that is empty. A source that is not there leaves the target as it is.
-
-    Raises:
-        ThreadNotEmpty: the target has something in it.
-        NotStorable: what is stored is encrypted for its place.
-    """
-    sql = store.backend.sql
-    if not isinstance(store.sealer, Plain):
-        raise NotStorable(f"Thread {source!r} is encrypted, and an encrypted thread cannot be copied yet.")
-    from_, to = {"thread_id": source}, {"thread_id": target}
-    with store.backend.writing() as transaction:
-        *_, [(exists,)] = transaction.run([(sql["adopt_thread"], from_), (sql["has_checkpoints"], from_)])
-        if not exists:
-            return
-        # Always in the same order: two copies in opposite directions must not wait for each other.
-        transaction.run(
-            [
-                (sql["add_thread"], to),
-                *((sql["lock_thread"], {"thread_id": thread_id}) for thread_id in sorted({source, target})),
-            ]
-        )
-        found = transaction.run([(sql["has_checkpoints"], to), (sql["has_rows"], to)])
-        if any(there for [(there,)] in found):
-            raise ThreadNotEmpty(target)
-        names = ["copy_rows", "copy_checkpoints", "copy_writes", "copy_run_writes", "copy_interrupts", "copy_thread"]
-        names += ["copy_events", "join_lineage"]
-        if not store.backend.whole:
-            names.insert(1, "copy_blobs")
-        transaction.send([(sql[name], {"thread_id": source, "target": target}) for name in names])
-    store.memory.forget(target)
-
-
-# --- taking back runs
-
-
-def note_writes(
-    store: Store, key: CheckpointKey, run_id: str | None, task_id: str, places: Sequence[int], *, replace: bool
-) -> list[Call]:
-    """The calls that note, before it is done, what a run writes onto a checkpoint that is not its own."""
-    if run_id is None:
-        return []
-    params = {**key._asdict(), **_run(run_id), "task_id": task_id, "replace": replace}
-    return [(store.backend.sql["note_write"], {**params, "idx": idx}) for idx in places]
-
-
-def _run(run_id: str) -> dict[str, Any]:
-    return {"run_id": run_id, "run_value": run_value(run_id)}
-
-
-def threads_of_runs(store: Store, run_ids: Sequence[str]) -> list[str]:
-    """The threads in which one of the runs has saved something."""
-    with store.backend.reading() as transaction:
-        found = transaction.run([(store.backend.sql["threads_of_run"], _run(run_id)) for run_id in run_ids])
-    return sorted({str(thread_id) for rows in found for (thread_id,) in rows})
-
-
-def take_back(store: Store, thread_id: str, run_ids: Collection[str]) -> None:
-    """Delete all that some runs have saved in a thread: their checkpoints, what they wrote onto others, and the message
-    rows that nothing else refers to. Who has loaded the thread before may not write to it any more.
-
-    Raises:
-        DamagedThread: something in the thread cannot be read. Nothing was deleted.
-    """
-    sql, params = store.backend.sql, {"thread_id": thread_id}
-    with store.backend.writing() as transaction:
-        thread = _lock(transaction, store, thread_id)
-        [noted] = transaction.run([(sql["run_writes"], params)])
-        doomed = {ns: _made_by(there, run_ids) for ns, there in thread.items()}
-        losing: dict[str, set[str]] = {}
-        for run_id, ns, checkpoint_id, *_ in noted:
-            if run_id in run_ids and checkpoint_id not in doomed.get(ns, ()):
-                losing.setdefault(ns, set()).add(checkpoint_id)
-        if not losing and not any(doomed.values()):
-            return
-        for ns, there in thread.items():
-            survivors = [outline for id_, outline in there.items() if id_ not in doomed[ns]]
-            _remove(
-                transaction,
-                store,
-                CheckpointKey(thread_id, ns, ""),
-                there,
-                doomed[ns],
-                survivors,
-                relink=True,
-                losing=losing.get(ns, ()),
-            )
-        transaction.send(_undo(store, thread_id, noted, run_ids, doomed))
-        transaction.send([(sql["forget_run"], {**params, "run_id": run_id}) for run_id in run_ids])
-        transaction.send(interrupts.taken_back(store, thread_id, run_ids))
-        unused, inherited = _rows_of(transaction, store, thread_id, run_ids, doomed)
-        heir = _heir(thread, doomed)
-        transaction.send([(sql["delete_row"], {**params, "seq": seq}) for seq in unused])
-        if heir is not None:
-            new = {**params, "checkpoint_id": heir.checkpoint_id, "run_id": heir.run_id}
-            transaction.send([(sql["inherit_row"], {**new, "seq": seq}) for seq in inherited])
-        transaction.send([(sql["next_generation"], params)])
-        reindexing.reindex(transaction, store, thread_id)
-    store.memory.forget(thread_id)
-
-
-def _made_by(there: Namespace, run_ids: Collection[str]) -> set[str]:
-    """The checkpoints of some runs, and the bases that nobody else is built on."""
-    made = {id_ for id_, outline in there.items() if outline.run_id in run_ids}
-    in_use = {outline.parent_id for id_, outline in there.items() if id_ not in made}
-    return made | {id_ for id_, outline in there.items() if outline.is_base and id_ not in in_use}
-
-
-def _undo(
-    store: Store, thread_id: str, noted: Sequence[Row], run_ids: Collection[str], doomed: Mapping[str, Collection[str]]
-) -> list[Call]:
-    """The calls that undo what runs wrote onto checkpoints that stay.
-
-    Args:
-        noted: all that is noted of the thread, oldest first. If another run wrote over what one of these wrote, that
-            stays, and what was there before is from now on what that run has replaced.
-    """
-    sql = store.backend.sql
-    before: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-    calls: list[Call] = []
-    for run_id, ns, checkpoint_id, task_id, idx, *replaced in noted:
-        if checkpoint_id in doomed.get(ns, ()):
-            continue
-        place = (ns, checkpoint_id, task_id, idx)
-        if run_id in run_ids:
-            before.setdefault(place, tuple(replaced))
-        elif place in before:
-            params = _write_params(thread_id, place, before.pop(place))
-            calls.append((sql["replaced_by_run"], {**params, "run_id": run_id}))
-    for place, old in before.items():
-        name = "delete_write" if old[0] is None else "restore_write"
-        calls.append((sql[name], _write_params(thread_id, place, old)))
-    return calls
-
-
-_PLACE: Final = ("thread_id", "ns", "checkpoint_id", "task_id", "idx")
-
-
-def _write_params(thread_id: str, place: Sequence[Any], replaced: Sequence[Any]) -> dict[str, Any]:
-    names = (*_PLACE, "channel", "type", "blob")
-    return dict(zip(names, (thread_id, *place, *replaced), strict=True))
-
-
-def _heir(thread: Mapping[str, Namespace], doomed: Mapping[str, Collection[str]]) -> Outline | None:
-    """The oldest checkpoint that is left of those that followed one that goes; those of the graph itself come first."""
-    heirs = [
-        outline
-        for ns, there in thread.items()
-        for id_, outline in there.items()
-        if id_ not in doomed[ns] and outline.parent_id in doomed[ns]
-    ]
-    return min(heirs, key=lambda outline: (outline.ns != "", outline.checkpoint_id), default=None)
-
-
-def _rows_of(
-    transaction: Transaction,
-    store: Store,
-    thread_id: str,
-    run_ids: Collection[str],
-    doomed: Mapping[str, Collection[str]],
-) -> tuple[list[int], list[int]]:
-    """The message rows that these runs said first: those that nothing refers to any more, and those that something
-    does.
-
-    Rows that other runs said stay, although nothing may refer to them: they are the transcript.
-    """
-    sql, params = store.backend.sql, {"thread_id": thread_id}
-    gone = {id_ for ids_ in doomed.values() for id_ in ids_}
-    references, rows = transaction.run([(sql["references"], params), (sql["rows_of_runs"], params)])
-    used = {seq for reference in references for seq in _refers_to(store, thread_id, reference)}
-    said = [seq for seq, run_id, checkpoint_id in rows if run_id in run_ids or checkpoint_id in gone]
-    unsaid = [seq for seq, _, checkpoint_id in rows if checkpoint_id is None]
-    return [seq for seq in said + unsaid if seq not in used], [seq for seq in said if seq in used]
-
-
-def _refers_to(store: Store, thread_id: str, reference: Row) -> set[int]:
-    """The message rows that a row of the statement `references` refers to."""
-    ns, first, second, idx, type_, blob = reference
-    if idx is not None:
-        key, channel = CheckpointKey(thread_id, ns, first), ""
-        place = write_place(key, second, idx)
-    elif store.backend.whole:
-        key, channel = CheckpointKey(thread_id, ns, first), ""
-        place = store.backend.value_place(key, "", None)
-    else:
-        key, channel = CheckpointKey(thread_id, ns, second), first
-        place = store.backend.value_place(key, channel, {"channel_versions": {channel: second}})
-    with explained(thread_id, key.checkpoint_id, channel):
-        part = Attachable(channel, *store.sealer.open_value(thread_id, place, type_, blob or b""))
-    return {abs(ref) for refs in part.lists for ref in refs}

@@ -21,7 +21,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.types import INTERRUPT
 
-from checkpoints import guard, indexing, interrupts, leases, loading, retention
+from checkpoints import guard, indexing, interrupts, leases, loading, taking_back, threads
 from checkpoints.configs import ns_of, run_of, run_text, thread_of, user_text
 from checkpoints.effects import Effects
 from checkpoints.errors import NotOpen
@@ -70,11 +70,17 @@ class HoldfastSaver(RetainingSaver):
         self._interrupts = interrupts.Interrupts(self._store)
         self._offload: Offload | None = None
         self._effects = Effects(self._store)
+        self._index = threads.Threads(self._store, self)
 
     @property
     def effects(self) -> Effects:
         """The ledger of the tool calls that change the world."""
         return self._effects
+
+    @property
+    def threads(self) -> threads.Threads:
+        """The threads that there are: list, rename, restart, undo, fork, copy, delete."""
+        return self._index
 
     @property
     def store(self) -> Store:
@@ -250,6 +256,17 @@ class HoldfastSaver(RetainingSaver):
             ClockSkew: the checkpoint's id is not above the thread's newest.
             NotStorable: a value cannot be saved, or not be loaded again.
         """
+        return self.put_with(config, checkpoint, metadata, new_versions)
+
+    def put_with(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+        also: Sequence[Call] = (),
+    ) -> RunnableConfig:
+        """`put`, with more statements in its transaction."""
         thread, ns = thread_of(config), ns_of(config)
         key = CheckpointKey(str(thread), ns, checkpoint["id"])
         parent_id = config["configurable"].get("checkpoint_id")
@@ -264,7 +281,7 @@ class HoldfastSaver(RetainingSaver):
 
         def calls(stored: Sequence[StoredValue]) -> Sequence[Call]:
             saved = self._backend.save_checkpoint(key, parent_id, document, stored, new_versions, stored_metadata)
-            return [*saved, *interrupts.moved_on(self._store, key, thread)]
+            return [*saved, *interrupts.moved_on(self._store, key, thread), *also]
 
         placed = [
             Value(channel, self._backend.value_place(key, channel, document), value)
@@ -294,7 +311,7 @@ class HoldfastSaver(RetainingSaver):
         home = Home(str(thread), ns, None, None, None)
         replace = all(channel in WRITES_IDX_MAP for channel, _ in writes)
         indexes = [WRITES_IDX_MAP.get(channel, place) for place, (channel, _) in enumerate(writes)]
-        noted = retention.note_writes(self._store, key, run_of(config), task_id, indexes, replace=replace)
+        noted = taking_back.note_writes(self._store, key, run_of(config), task_id, indexes, replace=replace)
         asked = interrupts.noted(self._store, key, task_id, writes)
 
         def calls(stored: Sequence[StoredValue]) -> Sequence[Call]:
@@ -309,6 +326,11 @@ class HoldfastSaver(RetainingSaver):
             for idx, (channel, value) in zip(indexes, writes, strict=True)
         ]
         Save(self._store, thread, home, placed, calls).run()
+
+    def note_prompt(self, config: RunnableConfig, prompt: str) -> None:
+        """Say which system prompt is in force in a thread; when it is another one than before, that goes on record with
+        what is saved next. Costs nothing: the agent says it before every call of its model."""
+        self._store.prompts[str(thread_of(config))] = prompt
 
     def lease(
         self,

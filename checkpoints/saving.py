@@ -149,6 +149,8 @@ class Save:
                     *self._enter(locked),
                 ]
             )
+        if self.store.prompts.get(self.home.thread_id) is prompt:
+            self.store.prompts.pop(self.home.thread_id, None)
         known, templates = learned(drafts, placement, self.home.ns)
         self.store.memory.saved(self.home.thread_id, self.home.ns, current, known, templates)
 

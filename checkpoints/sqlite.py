@@ -164,7 +164,9 @@ class SqliteBackend(SqliteTables):
             cached_statements=256,  # all our statements stay compiled
         )
         connection.create_function("holdfast_contains", 2, text_contains, deterministic=True)
-        connection.create_function("holdfast_folded", 1, _folded, deterministic=True)
+        # As PostgreSQL has them: SQLite's own `lower` knows only the letters from A to Z.
+        connection.create_function("lower", 1, _lower, deterministic=True)
+        connection.create_function("strpos", 2, _strpos, deterministic=True)
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         return connection
 
@@ -199,6 +201,9 @@ class SqliteBackend(SqliteTables):
         )
 
 
-def _folded(text: str | None) -> str | None:
-    """As PostgreSQL's `lower`; SQLite's own knows only the letters from A to Z."""
+def _lower(text: str | None) -> str | None:
     return None if text is None else text.lower()
+
+
+def _strpos(text: str | None, part: str) -> int | None:
+    return None if text is None else text.find(part) + 1

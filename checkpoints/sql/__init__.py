@@ -27,7 +27,6 @@ _WORDS = {
         "{user_id}": "CASE WHEN json_valid(CAST(c.metadata AS TEXT))"
         " THEN json_extract(CAST(c.metadata AS TEXT), '$.user_id') END",
         "{bytes_of_row}": "length(m.body) + coalesce(length(CAST(m.content AS BLOB)), 0)",
-        "{folded_title}": "holdfast_folded(t.title)",
         "{without_rowid}": " WITHOUT ROWID",  # one tree and not two
         "{said_at}": "strftime('%Y-%m-%d %H:%M:%f', m.created_at, 'unixepoch')",
     },
@@ -37,7 +36,6 @@ _WORDS = {
         "{bytes}": "BYTEA",
         "{user_id}": "c.metadata ->> 'user_id'",
         "{bytes_of_row}": "length(m.body) + coalesce(octet_length(m.content), 0)",
-        "{folded_title}": "lower(t.title)",
         "{without_rowid}": "",
         "{said_at}": "to_timestamp(m.created_at)",
     },

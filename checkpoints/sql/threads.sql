@@ -38,8 +38,9 @@ WHERE thread_id = :thread_id;
 -- name: index_thread
 UPDATE holdfast_threads
 SET head = CAST(:head AS TEXT), unfinished = :unfinished,
-    created_at = coalesce(CAST(:created_at AS DOUBLE PRECISION), created_at),
-    updated_at = coalesce(CAST(:updated_at AS DOUBLE PRECISION), updated_at),
+    -- A copy is as old as the copying.
+    created_at = coalesce(CASE WHEN origin_thread_id IS NULL THEN CAST(:created_at AS DOUBLE PRECISION) END, created_at),
+    updated_at = coalesce(CASE WHEN origin_thread_id IS NULL THEN CAST(:updated_at AS DOUBLE PRECISION) END, updated_at),
     user_id = coalesce(user_id, CAST(:user_id AS TEXT)), title = coalesce(title, CAST(:title AS TEXT)),
     metadata = coalesce(metadata, CAST(:metadata AS TEXT)), deleted_at = NULL
 WHERE thread_id = :thread_id;
@@ -61,10 +62,12 @@ ORDER BY c.thread_id
 LIMIT :limit;
 
 -- name: add_event
+-- After all that has a row by now.
 INSERT INTO holdfast_events (thread_id, no, after_seq, kind, actor, data, at)
-SELECT :thread_id, coalesce(max(no), 0) + 1, :after_seq, :kind, CAST(:actor AS TEXT), CAST(:data AS TEXT), {now}
-FROM holdfast_events
-WHERE thread_id = :thread_id;
+SELECT t.thread_id, coalesce((SELECT max(no) FROM holdfast_events AS e WHERE e.thread_id = t.thread_id), 0) + 1,
+       t.next_seq - 1, :kind, CAST(:actor AS TEXT), CAST(:data AS TEXT), {now}
+FROM holdfast_threads AS t
+WHERE t.thread_id = :thread_id;
 
 -- name: set_prompt
 UPDATE holdfast_threads
@@ -74,6 +77,11 @@ WHERE thread_id = :thread_id;
 -- name: delete_events
 DELETE FROM holdfast_events
 WHERE thread_id = :thread_id;
+
+-- name: cut_events
+-- What happened after a moment.
+DELETE FROM holdfast_events
+WHERE thread_id = :thread_id AND at > :at;
 
 -- name: copy_events
 INSERT INTO holdfast_events (thread_id, no, after_seq, kind, actor, data, at)
@@ -125,3 +133,23 @@ WHERE thread_id = :thread_id;
 UPDATE holdfast_threads
 SET live_from = next_seq
 WHERE thread_id = :thread_id;
+
+-- name: message_place
+-- The checkpoint that had a message first.
+SELECT m.checkpoint_id
+FROM holdfast_messages AS m
+WHERE m.thread_id = :thread_id AND m.message_id = :message_id AND {said}
+ORDER BY m.seq DESC
+LIMIT 1;
+
+-- name: cut_writes
+-- What was done from a checkpoint on; what was asked there stays.
+DELETE FROM {writes}
+WHERE thread_id = :thread_id AND checkpoint_ns = '' AND checkpoint_id = :checkpoint_id AND idx <> -3;
+
+-- name: ask_again
+-- What was asked on a checkpoint is asked anew in a fork from there, and as long as then.
+INSERT INTO holdfast_interrupts (thread_id, interrupt_id, checkpoint_ns, checkpoint_id, task_id, asked_at, expires_at)
+SELECT CAST(:target AS TEXT), interrupt_id, checkpoint_ns, checkpoint_id, task_id, {now}, {now} + (expires_at - asked_at)
+FROM holdfast_interrupts
+WHERE thread_id = :thread_id AND checkpoint_id = :checkpoint_id;

@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import MessagesState
 from langgraph.types import Command, interrupt
 
-from checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer, retention
+from checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer, taking_back
 from tests.contract.asking import state_of, team, waiting
 from tests.contract.children import approval_graph, put_after
 from tests.contract.foreign import say, talker
@@ -172,7 +172,7 @@ def test_a_delta_thread_keeps_its_state_whichever_run_is_deleted(saver: Holdfast
         name = f"without-{number}"
         saver.copy_thread("plan", name)
         # Copies name the same runs; take each back in one of them alone.
-        retention.take_back(saver._store, name, [f"run-{number}"])
+        taking_back.take_back(saver._store, name, [f"run-{number}"])
         history = graph.get_state_history(thread(name))
         now = {state.config["configurable"]["checkpoint_id"]: exact(state.values) for state in history}
         assert now == {id_: value for id_, (run_id, value) in values.items() if run_id != f"run-{number}"}

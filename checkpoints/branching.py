@@ -1,0 +1,132 @@
+"""A thread that does not simply go on: it is begun anew, or its last turn is taken back.
+
+Nothing is deleted: what was said stays in the transcript, and every checkpoint in the history. The state that the
+thread goes on with is saved once more as its newest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    copy_checkpoint,
+    empty_checkpoint,
+)
+from langgraph.checkpoint.base.id import uuid6
+
+from checkpoints import indexing
+from checkpoints.errors import NothingToUndo
+from checkpoints.indexing import OF_THE_RUN
+from checkpoints.keeping import COUNTERS, Namespace, Outline, outlines
+from checkpoints.port import Call
+from checkpoints.store import Store
+
+
+class Saver(Protocol):
+    """What saves checkpoints; see `HoldfastSaver`."""
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None: ...
+
+    def put_with(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+        also: Sequence[Call],
+    ) -> RunnableConfig: ...
+
+
+def restart(store: Store, saver: Saver, thread_id: str, actor: str | None) -> None:
+    """Let a thread begin anew: its next run finds an empty state, also in subgraphs that have a memory of their own.
+
+    Raises:
+        ThreadConflict: somebody else has deleted it meanwhile.
+    """
+    for ns in _remembering(_outlines(store, thread_id)):
+        _put(saver, thread_id, ns, None, ())
+    event = indexing.event(store.backend.sql, thread_id, "restart", {}, actor)
+    _put(saver, thread_id, "", None, (event, (store.backend.sql["set_live_from"], {"thread_id": thread_id})))
+
+
+def undo(store: Store, saver: Saver, thread_id: str, actor: str | None) -> None:
+    """Take back the last turn: what a person said last, and all that came of it. What its tools have done in the world
+    is not undone.
+
+    Raises:
+        NothingToUndo: no turn is left, or what was before it was pruned.
+    """
+    thread = _outlines(store, thread_id)
+    turn = _last_turn(thread_id, thread.get("", {}))
+    for ns in _remembering(thread):
+        older = [id_ for id_, outline in thread[ns].items() if id_ < turn.checkpoint_id and not outline.is_base]
+        _put(saver, thread_id, ns, max(older, default=None), ())
+    event = indexing.event(store.backend.sql, thread_id, "undo", {"checkpoint_id": turn.parent_id}, actor)
+    _put(saver, thread_id, "", turn.parent_id, (event,))
+
+
+def _outlines(store: Store, thread_id: str) -> dict[str, dict[str, Outline]]:
+    [found] = store.read((store.backend.sql["outline"], {"thread_id": thread_id}))
+    return outlines(found, ())
+
+
+def _remembering(thread: Mapping[str, Namespace]) -> list[str]:
+    """The subgraphs that have a memory of their own."""
+    return [ns for ns in thread if ns and ":" not in ns]
+
+
+def _last_turn(thread_id: str, root: Namespace) -> Outline:
+    """The checkpoint that the last turn has begun with: its input."""
+    at = max((id_ for id_, outline in root.items() if not outline.is_base), default=None)
+    while at is not None and at in root and not root[at].is_base:
+        outline = root[at]
+        if outline.metadata.get("source") == "input":
+            before = root.get(outline.parent_id or "")
+            if outline.parent_id is not None and (before is None or before.is_base or _leans_on_base(before, root)):
+                raise NothingToUndo(f"What was before the last turn of thread {thread_id!r} was pruned.")
+            return outline
+        at = outline.parent_id
+    pruned = at is not None or not root
+    why = "What came before was pruned" if pruned else "Nothing was said in it since it began"
+    raise NothingToUndo(f"Thread {thread_id!r} has no turn that can be undone. {why}.")
+
+
+def _leans_on_base(outline: Outline, root: Namespace) -> bool:
+    before = root.get(outline.parent_id or "")
+    return before is not None and before.is_base
+
+
+def _put(saver: Saver, thread_id: str, ns: str, source_id: str | None, also: Sequence[Call]) -> None:
+    """Save a checkpoint that has the state of an older one, or none, as the newest of its namespace."""
+    place: RunnableConfig = {"configurable": {"thread_id": thread_id, "checkpoint_ns": ns}}
+    newest = saver.get_tuple(place)
+    step = int(newest.metadata.get("step", -1)) + 1 if newest else 0
+    kept: Mapping[str, Any] = newest.metadata if newest else {}
+    checkpoint, counters = empty_checkpoint(), None
+    thread = newest.config["configurable"]["thread_id"] if newest else thread_id
+    parent_id = None
+    if source_id is not None:
+        source = saver.get_tuple({"configurable": {**place["configurable"], "checkpoint_id": source_id}})
+        if source is None:
+            raise NothingToUndo(f"Checkpoint {source_id} of thread {thread_id!r} is gone.")
+        checkpoint = copy_checkpoint(source.checkpoint)
+        counters = source.metadata.get(COUNTERS)
+        # It stands beside the older one and not after it, as LangGraph has it for copies: a `DeltaChannel` is made of
+        # what was written on the way. Who names no newest checkpoint may do that.
+        thread, parent_id = thread_id, ((source.parent_config or {}).get("configurable") or {}).get("checkpoint_id")
+    checkpoint["id"], checkpoint["ts"] = str(uuid6()), datetime.now(UTC).isoformat()
+    own = {name: value for name, value in kept.items() if name not in OF_THE_RUN}
+    metadata = {**own, "source": "fork" if source_id else "update", "step": step, "parents": {}}
+    if counters is not None:
+        metadata[COUNTERS] = counters
+    config: RunnableConfig = {"configurable": {"thread_id": thread, "checkpoint_ns": ns}}
+    if parent_id is not None:
+        config["configurable"]["checkpoint_id"] = parent_id
+    saver.put_with(config, checkpoint, cast("CheckpointMetadata", metadata), {}, also)

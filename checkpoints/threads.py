@@ -1,0 +1,324 @@
+"""Threads as people manage them: list, rename, restart, undo, fork, copy, delete.
+
+Every method takes a `user_id`: then a thread of somebody else is as unknown as one that does not exist.
+"""
+
+from __future__ import annotations
+
+import builtins
+import json
+import math
+import uuid
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from hashlib import blake2b
+from typing import Any, Final, Literal, NamedTuple, Protocol, get_args
+
+from checkpoints import branching, copying, reindexing
+from checkpoints.configs import thread_of
+from checkpoints.errors import InvalidCursor, UnknownThread
+from checkpoints.indexing import given_title, title_of
+from checkpoints.messages import is_sql_text
+from checkpoints.patience import persist
+from checkpoints.store import Store
+
+Status = Literal["running", "paused", "failed", "unfinished", "idle"]
+"""`running`: somebody holds its lease. `paused`: something waits for a person. `failed`: the last run ended in an
+error. `unfinished`: it has tasks to do, and nobody does them. `idle`: the last turn has ended."""
+
+STATUSES: Final[tuple[Status, ...]] = get_args(Status)
+
+MOST: Final = 1000
+"""Threads of one page."""
+
+# Few threads may be in these, and others need not be looked at.
+_MAY_BE: Final[Mapping[str, str]] = {
+    "paused": "t.thread_id IN ("
+    "SELECT thread_id FROM holdfast_interrupts WHERE answered_at IS NULL AND closed_at IS NULL)",
+    "running": "t.thread_id IN (SELECT thread_id FROM holdfast_leases)",
+}
+
+
+_CONDITIONS: Final[Mapping[str, str]] = {
+    "user_id": "t.user_id = :user_id",
+    "text": "strpos(lower(t.title), :text) > 0",
+    "since": "t.updated_at >= :since",
+    "until": "t.updated_at < :until",
+}
+
+
+class Thread(NamedTuple):
+    """A thread, as the index has it."""
+
+    thread_id: str
+    user_id: str | None
+    title: str | None
+    """Given, or the first words that a person said."""
+    status: Status
+    created_at: float
+    """Epoch seconds, as all times."""
+    updated_at: float
+    messages: int
+    """How many were said in it, whatever was trimmed since."""
+    bytes: int
+    """Of its message rows."""
+    pending: int
+    """How many calls wait for a person."""
+    metadata: dict[str, Any]
+    """What its runs were given besides, the last of each key."""
+    checkpoint_id: str
+    """Its newest."""
+    origin_thread_id: str | None
+    """Of a copy or a fork."""
+    origin_checkpoint_id: str | None
+
+
+class Page(NamedTuple):
+    """Some threads of a list."""
+
+    threads: list[Thread]
+    cursor: str | None
+    """Where the list goes on; `None` at its end."""
+
+
+class Saver(branching.Saver, Protocol):
+    """What threads are changed through; see `HoldfastSaver`."""
+
+    def lease(self, thread_id: str, *, purpose: str) -> AbstractContextManager[object]: ...
+
+    def delete_thread(self, thread_id: str) -> None: ...
+
+
+class Threads:
+    """The threads of a database: `HoldfastSaver.threads`.
+
+    Raises, from every method that is about one thread:
+        UnknownThread: there is no such thread, or it is not the `user_id`'s.
+        ThreadBusy: somebody else was writing to it all the time.
+    """
+
+    def __init__(self, store: Store, saver: Saver) -> None:
+        self._store = store
+        self._saver = saver
+
+    # --- looking
+
+    def list(
+        self,
+        *,
+        user_id: str | None = None,
+        status: Status | None = None,
+        text: str | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> Page:
+        """Threads, the one that was written last first.
+
+        A thread that is written while somebody pages through the list moves to its front; no other is left out or
+        comes twice.
+
+        Args:
+            user_id: only those of one user.
+            status: only those in one status.
+            text: only those whose title has this in it, in small letters or capitals.
+            since: only those that were written at this time or later, in epoch seconds.
+            until: only those that were written before.
+            limit: how many at the most, up to 1,000.
+            cursor: of the page before this one; the other arguments must be the same.
+
+        Raises:
+            InvalidCursor: it is not the cursor of such a list.
+            ValueError: there is no such status, or `limit` is out of range.
+        """
+        if status is not None and status not in STATUSES:
+            raise ValueError(f"There is no status {status!r}. Needed: one of {', '.join(STATUSES)}.")
+        if not 1 <= limit <= MOST:
+            raise ValueError(f"limit is how many threads there may be, 1 to {MOST:,}; found {limit}.")
+        wanted: dict[str, Any] = {
+            "user_id": user_id,
+            "text": None if text is None else text.lower(),
+            "since": since,
+            "until": until,
+        }
+        asked = [*wanted.values(), status]
+        conditions = [_CONDITIONS[name] for name, value in wanted.items() if value is not None]
+        if status is not None and status in _MAY_BE:
+            conditions.append(_MAY_BE[status])
+        if cursor is not None:
+            wanted["after_at"], wanted["after_id"] = _opened(cursor, asked)
+            conditions.append("(t.updated_at, t.thread_id) < (:after_at, :after_id)")
+        # One more than asked for tells whether the list goes on.
+        found = self._find(conditions, {**wanted, "status": status, "limit": limit + 1})
+        return Page(found[:limit], _cursor(found[limit - 1], asked) if len(found) > limit else None)
+
+    def get(self, thread_id: str, *, user_id: str | None = None) -> Thread:
+        """One thread."""
+        params = {"thread_id": thread_id, "user_id": user_id, "status": None, "limit": 1}
+        of_user = [] if user_id is None else [_CONDITIONS["user_id"]]
+        found = self._find(["t.thread_id = :thread_id", *of_user], params)
+        if not found:
+            raise UnknownThread(thread_id, user_id)
+        return found[0]
+
+    def _find(self, conditions: Sequence[str], params: Mapping[str, Any]) -> builtins.list[Thread]:
+        [rows] = self._store.read((self._store.backend.sql["threads"].where(*conditions), params))
+        return [_thread(*row) for row in rows]
+
+    # --- changing one
+
+    def rename(self, thread_id: str, title: str | None, *, user_id: str | None = None) -> Thread:
+        """Give a thread a title; `None` is the first words that were said in it.
+
+        Raises:
+            ValueError: the title is empty, or longer than 200 characters.
+        """
+        self.get(thread_id, user_id=user_id)
+        sql, params = self._store.backend.sql, {"thread_id": thread_id}
+        if title is None:
+            [words] = self._store.read((sql["first_words"], params))
+            given = title_of(words[0][0]) if words else None
+        else:
+            given = given_title(title)
+        self._store.write((sql["rename_thread"], {**params, "title": given}))
+        return self.get(thread_id)
+
+    def restart(self, thread_id: str, *, user_id: str | None = None, by: str | None = None) -> Thread:
+        """Let a thread begin anew, with an empty state. What was said stays in its transcript, and its old checkpoints
+        in its history; what waits for a person waits no more.
+
+        Args:
+            thread_id: the thread.
+            user_id: whose it must be.
+            by: who does this, for the record.
+        """
+        with self._held(thread_id, user_id, "restart"):
+            branching.restart(self._store, self._saver, thread_id, by)
+        return self.get(thread_id)
+
+    def undo(self, thread_id: str, *, user_id: str | None = None, by: str | None = None) -> Thread:
+        """Take back the last turn: what a person said last, and what came of it. It stays in the transcript; what its
+        tools have done in the world is not undone.
+
+        Raises:
+            NothingToUndo: no turn is left, or what was before it was pruned.
+        """
+        with self._held(thread_id, user_id, "undo"):
+            branching.undo(self._store, self._saver, thread_id, by)
+        return self.get(thread_id)
+
+    def delete(self, thread_id: str, *, user_id: str | None = None) -> None:
+        """Delete everything of a thread. A run that is going on in it cannot write to it any more; the id can be used
+        again."""
+        self.get(thread_id, user_id=user_id)
+        self._saver.delete_thread(thread_id)
+
+    # --- making another
+
+    def copy(self, thread_id: str, target: str | None = None, *, user_id: str | None = None) -> Thread:
+        """Copy all of a thread into a new one.
+
+        Args:
+            thread_id: the thread.
+            target: the new one's id; by default one is made up.
+            user_id: whose the thread must be.
+
+        Raises:
+            ThreadNotEmpty: there is such a thread already.
+        """
+        return self._branch(copying.copy_thread, thread_id, target, user_id)
+
+    def fork(
+        self,
+        thread_id: str,
+        target: str | None = None,
+        *,
+        checkpoint_id: str | None = None,
+        message_id: str | None = None,
+        user_id: str | None = None,
+        by: str | None = None,
+    ) -> Thread:
+        """Branch a new thread off an old one, as it was at one of its checkpoints: with the messages until then, and
+        what was asked there asked again.
+
+        Args:
+            thread_id: the thread.
+            target: the new one's id; by default one is made up.
+            checkpoint_id: where to branch off; by default the newest checkpoint.
+            message_id: in place of it: where this message had just been said.
+            user_id: whose the thread must be.
+            by: who does this, for the record.
+
+        Raises:
+            UnknownCheckpoint, UnknownMessage: the thread has no such checkpoint or message, or it was pruned.
+            ThreadNotEmpty: there is such a thread already.
+            ValueError: both a checkpoint and a message are named.
+        """
+        if checkpoint_id is not None and message_id is not None:
+            raise ValueError("A fork begins at a checkpoint or at a message. Name one of them.")
+        fork = partial(copying.fork_thread, checkpoint_id=checkpoint_id, message_id=message_id, actor=by)
+        return self._branch(fork, thread_id, target, user_id)
+
+    def _branch(
+        self, branch: Callable[[Store, str, str], object], thread_id: str, target: str | None, user_id: str | None
+    ) -> Thread:
+        self.get(thread_id, user_id=user_id)
+        new = str(uuid.uuid4()) if target is None else thread_of({"configurable": {"thread_id": target}})
+        # Not repeatable: what is in the target the second time may be the copy, or somebody else's.
+        persist(self._store.backend, partial(branch, self._store, thread_id, new), repeatable=False)
+        return self.get(new)
+
+    def _held(self, thread_id: str, user_id: str | None, purpose: str) -> AbstractContextManager[object]:
+        self.get(thread_id, user_id=user_id)
+        return self._saver.lease(thread_id, purpose=purpose)
+
+    # --- the index itself
+
+    def unindexed(self) -> Iterator[str]:
+        """The threads that are not in the index: saved by an older version, or by LangGraph's own savers."""
+        return reindexing.unindexed(self._store)
+
+    def index(self, thread_id: str) -> None:
+        """Bring one of them into the index. Its next save does the same.
+
+        Raises:
+            DamagedThread: its newest checkpoint cannot be read.
+        """
+        persist(self._store.backend, partial(reindexing.index, self._store, thread_id))
+
+
+def _thread(*row: Any) -> Thread:
+    (thread_id, user_id, title, created_at, updated_at, messages, bytes_, metadata, head, *origin, _, pending, _, _,
+     status) = row  # fmt: skip
+    own = json.loads(metadata) if metadata else {}
+    counts = (int(messages), int(bytes_), int(pending), own, head)
+    return Thread(thread_id, user_id, title, status, created_at, updated_at, *counts, *origin)
+
+
+def _cursor(last: Thread, asked: Sequence[Any]) -> str:
+    """Where a list goes on after a thread. It fits no other list."""
+    return urlsafe_b64encode(json.dumps([last.updated_at, last.thread_id, _mark(asked)]).encode()).decode()
+
+
+def _opened(cursor: str, asked: Sequence[Any]) -> tuple[float, str]:
+    match _decoded(cursor):
+        case [float() as at, str() as thread_id, str() as mark] if math.isfinite(at) and is_sql_text(thread_id):
+            if mark != _mark(asked):
+                raise InvalidCursor("This cursor belongs to another list: ask for the same as when it was given.")
+            return at, thread_id
+        case _:
+            raise InvalidCursor("This is no cursor of a list of threads. Needed: the one that came with a page.")
+
+
+def _decoded(cursor: str) -> Any:
+    try:
+        return json.loads(urlsafe_b64decode(cursor.encode()))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _mark(asked: Sequence[Any]) -> str:
+    return blake2b(repr(asked).encode("utf-8", "replace"), digest_size=6).hexdigest()
