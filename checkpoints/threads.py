@@ -33,6 +33,8 @@ STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 MOST: Final = 1000
 """Threads of one page."""
 
+_ALL: Final = 2**63 - 1
+
 # Few threads may be in these, and others need not be looked at.
 _MAY_BE: Final[Mapping[str, str]] = {
     "paused": "t.thread_id IN ("
@@ -165,7 +167,9 @@ class Threads:
         return found[0]
 
     def _find(self, conditions: Sequence[str], params: Mapping[str, Any]) -> builtins.list[Thread]:
-        [rows] = self._store.read((self._store.backend.sql["threads"].where(*conditions), params))
+        # Where a status is asked for, nobody knows how many threads must be looked at.
+        looked_at = {"looked_at": params["limit"] if params["status"] is None else _ALL}
+        [rows] = self._store.read((self._store.backend.sql["threads"].where(*conditions), {**params, **looked_at}))
         return [_thread(*row) for row in rows]
 
     # --- changing one

@@ -90,11 +90,12 @@ FROM holdfast_events
 WHERE thread_id = :thread_id;
 
 -- name: threads
--- Newest first. What runs, waits or has failed is looked up, so that nobody's write can leave it wrong.
+-- Newest first. What runs, waits or has failed is looked up, so that nobody's write can leave it wrong. Each by a query
+-- of its own for each thread that is looked at: EXISTS would let PostgreSQL look it up for all threads at once.
 SELECT *
 FROM (
   SELECT facts.*,
-         CASE WHEN runs THEN 'running' WHEN pending > 0 THEN 'paused' WHEN fails THEN 'failed'
+         CASE WHEN runs = 1 THEN 'running' WHEN pending > 0 THEN 'paused' WHEN fails = 1 THEN 'failed'
               WHEN unfinished = 1 THEN 'unfinished' ELSE 'idle' END AS status
   FROM (
     SELECT t.thread_id, t.user_id, t.title, t.created_at, t.updated_at, t.messages, t.bytes, t.metadata, t.head,
@@ -104,15 +105,18 @@ FROM (
              WHERE i.thread_id = t.thread_id AND i.answered_at IS NULL AND i.closed_at IS NULL
                AND (i.expires_at IS NULL OR i.expires_at > {now}) AND NOT ({over})
            ) AS pending,
-           EXISTS (
-             SELECT 1 FROM holdfast_leases AS l WHERE l.thread_id = t.thread_id AND l.expires_at > {now}
+           (
+             SELECT 1 FROM holdfast_leases AS l WHERE l.thread_id = t.thread_id AND l.expires_at > {now} LIMIT 1
            ) AS runs,
-           EXISTS (
+           (
              SELECT 1 FROM {writes} AS w
              WHERE w.thread_id = t.thread_id AND w.checkpoint_ns = '' AND w.checkpoint_id = t.head AND w.idx = -1
+             LIMIT 1
            ) AS fails
     FROM holdfast_threads AS t
     WHERE t.head IS NOT NULL AND {where}
+    ORDER BY t.updated_at DESC, t.thread_id DESC
+    LIMIT :looked_at
   ) AS facts
 ) AS found
 WHERE CAST(:status AS TEXT) IS NULL OR status = :status

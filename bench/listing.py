@@ -1,0 +1,64 @@
+"""How long it takes to list threads, among few and among many."""
+
+from __future__ import annotations
+
+import statistics
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.peers import new_database
+from bench.talking import graph_of
+from checkpoints import HoldfastSaver, open_checkpointer
+from checkpoints.sql import Statement
+
+USERS = 40
+
+# A thread with one checkpoint, copied: to talk in 100,000 of them would take an hour.
+_COPIES = {
+    "threads": "INSERT INTO holdfast_threads (thread_id, generation, next_seq, created_at, updated_at, user_id, title,"
+    " head, messages, bytes) WITH RECURSIVE copies (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM copies WHERE n < :many)"
+    " SELECT 'thread-' || n, generation, next_seq, created_at, updated_at + n * 0.001, 'user-' || (n % :users), title,"
+    " head, messages, bytes FROM holdfast_threads, copies WHERE thread_id = :thread_id",
+    "checkpoints": "INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id,{type}"
+    " checkpoint, metadata) WITH RECURSIVE copies (n) AS"
+    " (SELECT 1 UNION ALL SELECT n + 1 FROM copies WHERE n < :many)"
+    " SELECT 'thread-' || n, checkpoint_ns, checkpoint_id, parent_checkpoint_id,{type} checkpoint, metadata"
+    " FROM checkpoints, copies WHERE thread_id = :thread_id",
+}
+
+
+def listed(folder: Path, server: str, *, few: int = 1000, many: int = 100_000) -> Iterator[dict[str, Any]]:
+    """The newest 20 threads of one user, among `few` threads and among `many`."""
+    for name in ("SQLite", "PostgreSQL"):
+        found = {}
+        for count in (few, many):
+            url = f"sqlite:///{folder / uuid.uuid4().hex}.db" if name == "SQLite" else new_database(server)
+            with open_checkpointer(url) as saver:
+                _fill(saver, count, sqlite=name == "SQLite")
+                found[count] = _median(saver)
+        yield {"database": name, "few_ms": found[few], "many_ms": found[many], "ratio": found[many] / found[few]}
+
+
+def _fill(saver: HoldfastSaver, many: int, *, sqlite: bool) -> None:
+    config: Any = {"configurable": {"thread_id": "first", "user_id": "user-0"}}
+    graph_of(saver, lambda: "Hello").invoke({"messages": [("user", "Hello")]}, config)
+    params = {"many": many, "users": USERS, "thread_id": "first"}
+    for text in _COPIES.values():
+        saver.store.write((Statement("fill", text.replace("{type}", " type," if sqlite else "")), params))
+    if not sqlite:
+        saver.store.write((Statement("analyze", "ANALYZE"), {}))
+
+
+def _median(saver: HoldfastSaver, times: int = 300) -> float:
+    """Of the milliseconds of a list, each of another user."""
+    taken = []
+    for number in range(times):
+        begin = time.perf_counter()
+        page = saver.threads.list(user_id=f"user-{number % USERS}", limit=20)
+        taken.append((time.perf_counter() - begin) * 1000)
+        if len(page.threads) != 20:
+            raise AssertionError(f"{len(page.threads)} threads listed")
+    return statistics.median(taken)
