@@ -24,10 +24,12 @@ from checkpoints.errors import (
     EffectNotCommitted,
     EffectTaken,
     HoldfastError,
+    InvalidCursor,
     InvalidThread,
     InvalidURL,
     NotAnswered,
     NotConverted,
+    NothingToUndo,
     NotOpen,
     NotStorable,
     QuestionClosed,
@@ -38,6 +40,8 @@ from checkpoints.errors import (
     TypeNotAllowed,
     UnknownCheckpoint,
     UnknownInterrupt,
+    UnknownMessage,
+    UnknownThread,
 )
 from checkpoints.interrupts import Answered, Interrupts, Waiting
 from checkpoints.leases import Lease
@@ -45,6 +49,7 @@ from checkpoints.offload import apart
 from checkpoints.running import running_saver, saver_of, unwrapped
 from checkpoints.saver import Head, HoldfastSaver
 from checkpoints.strict import derive_types
+from checkpoints.threads import Page, Status, Thread, Threads
 from checkpoints.wire import TypeName
 
 __all__ = [
@@ -61,6 +66,7 @@ __all__ = [
     "HoldfastError",
     "HoldfastSaver",
     "Interrupts",
+    "InvalidCursor",
     "InvalidThread",
     "InvalidURL",
     "Lease",
@@ -68,14 +74,21 @@ __all__ = [
     "NotConverted",
     "NotOpen",
     "NotStorable",
+    "NothingToUndo",
+    "Page",
     "QuestionClosed",
     "SchemaTooNew",
+    "Status",
+    "Thread",
     "ThreadBusy",
     "ThreadConflict",
     "ThreadNotEmpty",
+    "Threads",
     "TypeNotAllowed",
     "UnknownCheckpoint",
     "UnknownInterrupt",
+    "UnknownMessage",
+    "UnknownThread",
     "Waiting",
     "apart",
     "open_checkpointer",

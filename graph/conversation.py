@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, nullcontext
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
@@ -18,6 +18,7 @@ from langgraph.types import Command, StateSnapshot, StreamMode
 from checkpoints import HoldfastSaver
 from graph.agent import Agent
 from graph.answering import NOTHING, Answering, Choice, NothingWaits, told_apart
+from graph.managing import Managed
 from graph.turns import Event, Paused, Pending, Reply, Turn, messages_of, pending_of, unfinished
 
 Said = str | list[str | dict[str, Any]] | HumanMessage
@@ -32,7 +33,7 @@ WAIT = 30.0
 _MODES: Final[list[StreamMode]] = ["messages", "updates"]  # what `events` reads
 
 
-class Conversation:
+class Conversation(Managed):
     """One thread of an agent.
 
     Args:
@@ -222,6 +223,9 @@ class Conversation:
         return messages_of(await self._astate())
 
     # --- what is decided, once
+
+    def _in(self, thread_id: str) -> Self:
+        return type(self)(self._agent, thread_id, self.user_id, wait=self._wait)
 
     @property
     def _config(self) -> RunnableConfig:
