@@ -43,9 +43,9 @@ def shorten_node(model: Runnable[LanguageModelInput, AIMessage], context: Contex
             asked = next(work)
             while True:
                 try:
-                    text = str(quiet.invoke(asked, config).text)
+                    text = _said(quiet.invoke(asked, config), config)
                 except Exception as error:  # noqa: BLE001 - whatever a client raises, the turn is not lost for a summary
-                    text = _failed(error, config)
+                    text = _failed(type(error).__name__, config)
                 asked = work.send(text)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
@@ -56,9 +56,9 @@ def shorten_node(model: Runnable[LanguageModelInput, AIMessage], context: Contex
             asked = next(work)
             while True:
                 try:
-                    text = str((await quiet.ainvoke(asked, config)).text)
+                    text = _said(await quiet.ainvoke(asked, config), config)
                 except Exception as error:  # noqa: BLE001 - see above
-                    text = _failed(error, config)
+                    text = _failed(type(error).__name__, config)
                 asked = work.send(text)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
@@ -77,7 +77,7 @@ def _shortening(state: State, context: Context) -> Shortening:
     for number, part in enumerate(parts(gone, context.most)):
         if number == _MOST_PARTS:
             break
-        text = (yield request(summary, part, context.most)).strip()
+        text = yield request(summary, part, context.most)
         if not text:
             break
         summary = summary_message(text)
@@ -94,11 +94,15 @@ def _without(messages: list[AnyMessage], summary: SystemMessage | None = None) -
     return Command(update=update if summary is None else [*update, ("summary", summary)])
 
 
-def _failed(error: Exception, config: RunnableConfig) -> str:
-    # The name of the error only: some endpoints quote what they refuse.
+def _said(answer: AIMessage, config: RunnableConfig) -> str:
+    return answer.text.strip() or _failed("the model said nothing", config)
+
+
+def _failed(why: str, config: RunnableConfig) -> str:
+    # Of an error only its name: some endpoints quote what they refuse.
     _log.warning(
         "No summary of thread %r was made (%s). Its older messages stay in the state, and the next turn tries again.",
         config["configurable"].get("thread_id"),
-        type(error).__name__,
+        why,
     )
     return ""
