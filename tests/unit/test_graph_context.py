@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
 
@@ -50,6 +50,15 @@ CONTEXTS = st.builds(
 )
 
 
+# An answer that stands behind a later call, whose own answer comes after it.
+CROSSED: list[AnyMessage] = [
+    message.model_copy(update={"id": str(place)})
+    for place, message in enumerate(
+        [HumanMessage("Hi"), asking(2), asking(1), answer("call_1", "", None), answer("call_0", "", None)]
+    )
+]
+
+
 def assert_whole(messages: list[AnyMessage], some: list[AnyMessage]) -> None:
     """Of each call and its answers all are there, or none."""
     there = {message.id for message in some}
@@ -60,6 +69,7 @@ def assert_whole(messages: list[AnyMessage], some: list[AnyMessage]) -> None:
 
 
 @given(threads(), CONTEXTS)
+@example(CROSSED, Context(budget=1))
 def test_the_model_sees_the_newest_that_fit_and_no_part_of_a_call(messages: list[AnyMessage], context: Context) -> None:
     found = seen(messages, context)
     assert_whole(messages, found)
@@ -80,6 +90,7 @@ def test_the_model_sees_the_newest_that_fit_and_no_part_of_a_call(messages: list
 
 
 @given(threads(), CONTEXTS)
+@example(CROSSED, Context(budget=1))
 def test_what_leaves_is_old_and_settled_and_leaves_once(messages: list[AnyMessage], context: Context) -> None:
     gone = [message for block in leaving(messages, context) for message in block]
     left = [message for message in messages if message not in gone]
