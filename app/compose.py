@@ -8,7 +8,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from app.settings import Settings
 from checkpoints import HoldfastSaver, open_checkpointer
-from graph import build_graph
+from graph import Context, build_graph
 from graph.agent import PROMPT, Agent
 from graph.models import chat_model
 from graph.tools import shop_tools
@@ -34,4 +34,5 @@ def agent(settings: Settings, saver: BaseCheckpointSaver[Any] | None = None) -> 
         retries=settings.model_retries,
         timeout=settings.model_timeout,
     )
-    return build_graph(model=model, tools=shop_tools(settings.shop), prompt=PROMPT, checkpointer=saver)
+    context = Context(settings.context, settings.context_budget, settings.context_limit)
+    return build_graph(model=model, tools=shop_tools(settings.shop), prompt=PROMPT, checkpointer=saver, context=context)

@@ -10,10 +10,19 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from checkpoints import urls
+from graph.context import BUDGET, Mode
 from graph.models import RETRIES, TIMEOUT, check_name
 
 OPENAI_DEFAULT = "openai:gpt-5-mini"
@@ -78,6 +87,22 @@ class Settings(BaseSettings):
         validation_alias="HOLDFAST_MODEL_TIMEOUT",
         description="seconds that the model's endpoint may be silent for",
     )
+    context: Mode = Field(
+        "summarise",
+        validation_alias="HOLDFAST_CONTEXT",
+        description="what becomes of messages beyond the limit: `summarise`, `trim` or `off`",
+    )
+    context_budget: int = Field(
+        BUDGET,
+        gt=0,
+        validation_alias="HOLDFAST_CONTEXT_BUDGET",
+        description="tokens of messages that the model sees at the most",
+    )
+    context_limit: int | None = Field(
+        None,
+        validation_alias="HOLDFAST_CONTEXT_LIMIT",
+        description="tokens of messages in a thread beyond which the older ones leave it; the budget if not set",
+    )
     shop: Annotated[Path, BeforeValidator(_path)] = Field(
         Path("shop.db"), validation_alias="HOLDFAST_SHOP", description="the SQLite file of the example shop"
     )
@@ -88,6 +113,17 @@ class Settings(BaseSettings):
     workers: int = Field(
         10, ge=1, validation_alias="HOLDFAST_WORKERS", description="how many runs `serve` has going at once"
     )
+
+    @field_validator("context_limit")
+    @classmethod
+    def _not_below_the_budget(cls, limit: int | None, info: ValidationInfo) -> int | None:
+        budget = info.data.get("context_budget")  # missing where it cannot be used itself
+        if limit is not None and budget is not None and limit < budget:
+            raise ValueError(
+                f"it is {limit}, and HOLDFAST_CONTEXT_BUDGET is {budget}; it has to be at least as much. Leave it out, "
+                "and it is the budget"
+            )
+        return limit
 
     @property
     def model_name(self) -> str:

@@ -4,6 +4,7 @@ from graph.agent import build_graph
 from graph.answering import NothingWaits
 from graph.answers import BadAnswer
 from graph.approval import AnsweredBefore, ToolApproval, approval_policy, needs_approval
+from graph.context import Context
 from graph.conversation import Conversation
 from graph.once import IdempotencyKey, once, repeatable
 from graph.state import State
@@ -12,6 +13,7 @@ from graph.turns import Event, Paused, Pending, Reply, Token, ToolAnswered, Tool
 __all__ = [
     "AnsweredBefore",
     "BadAnswer",
+    "Context",
     "Conversation",
     "Event",
     "IdempotencyKey",

@@ -13,10 +13,12 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from checkpoints import running_saver
+from graph.context import Context
 from graph.doubts import doubt_node
 from graph.models import chat_model
-from graph.nodes import after_model, before_model, model_node, tool_node
+from graph.nodes import after_model, before_model, model_node, once_whole, tool_node
 from graph.settle import settle_node
+from graph.shorten import shorten_node
 from graph.state import State
 from graph.tools import shop_tools
 
@@ -34,6 +36,7 @@ def build_graph(
     tools: Sequence[BaseTool | Callable[..., Any]] | None = None,
     prompt: str | None = None,
     checkpointer: BaseCheckpointSaver[Any] | None = None,
+    context: Context | None = None,
 ) -> Agent:
     """Build the agent.
 
@@ -42,6 +45,8 @@ def build_graph(
         tools: what the model may call; the example shop by default. `needs_approval` marks those that ask a person.
         prompt: what the model is told before every conversation; it is not kept in the thread.
         checkpointer: where threads live. Pauses need one; LangGraph's server brings it.
+        context: how much of a thread the model sees, and what becomes of the rest; by default `Context()`, which has
+            the model summarise what is older than its budget.
 
     Returns:
         A compiled graph over `State`, for `invoke`, `ainvoke` and the streams. A pause is answered with
@@ -55,13 +60,18 @@ def build_graph(
         prompt = PROMPT
     named = _by_name(shop_tools() if tools is None else tools)
     bound = chosen.bind_tools(list(named.values())) if named else chosen
+    context = context or Context()
 
     builder = StateGraph(State)
-    builder.add_node("model", model_node(bound, prompt))
+    builder.add_node("model", model_node(bound, prompt, context))
     builder.add_node("tool", tool_node(named, _now))
     builder.add_node("doubt", doubt_node(named, _now))
-    builder.add_node("settle", settle_node(named, running_saver, _now), destinations=("model", "doubt"))
-    builder.add_conditional_edges(START, before_model)
+    # Whatever the mode: a thread that stopped before this step under another one goes on.
+    builder.add_node("shorten", shorten_node(chosen, context))
+    settle = settle_node(named, running_saver, _now, once_whole(context))
+    builder.add_node("settle", settle, destinations=("model", "shorten", "doubt"))
+    builder.add_conditional_edges(START, before_model(context), ["settle", "shorten", "model", END])
+    builder.add_edge("shorten", "model")
     builder.add_conditional_edges("model", after_model, ["tool", "doubt", "settle", END])
     builder.add_edge("tool", "model")
     builder.add_edge("doubt", "model")

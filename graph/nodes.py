@@ -1,12 +1,12 @@
 """The model's step and one tool call's step. What is decided is written once; only the I/O has an async twin."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from langchain_core.language_models import LanguageModelInput
-from langchain_core.messages import AIMessage, SystemMessage, ToolCall, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolCall, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.tools import BaseTool
 from langgraph.types import Send
@@ -33,10 +33,12 @@ from graph.approval import (
 )
 from graph.arguments import arguments_problem
 from graph.calls import Call, unanswered_before, unsettled, with_unique_ids
+from graph.context import Context, leaving, seen
 from graph.doubts import is_over, left_doubts, open_doubts
 from graph.outcomes import APPROVAL, Ready, Update, error_message, update_of
 from graph.performing import aperform, off, perform, refused
-from graph.state import State
+from graph.state import State, summary_of
+from graph.summary import shown
 
 
 class ToolTask(TypedDict):
@@ -49,12 +51,21 @@ class ToolTask(TypedDict):
 # --- where a turn goes next ---
 
 
-def before_model(state: State) -> Literal["settle", "model", "__end__"]:
-    """A run starts with the model, unless the history may have a gap, or nothing was said at all."""
-    messages = state["messages"]
-    if not messages:
-        return "__end__"
-    return "settle" if unsettled(messages) or unanswered_before(messages) else "model"
+def before_model(context: Context) -> Callable[[State], Literal["settle", "shorten", "model", "__end__"]]:
+    """A run starts with the model, unless the history may have a gap or is too long, or nothing was said at all."""
+
+    def route(state: State) -> Literal["settle", "shorten", "model", "__end__"]:
+        messages = state["messages"]
+        if not messages:
+            return "__end__"
+        return "settle" if unsettled(messages) or unanswered_before(messages) else once_whole(context)(messages)
+
+    return route
+
+
+def once_whole(context: Context) -> Callable[[Sequence[AnyMessage]], Literal["shorten", "model"]]:
+    """Where a turn goes on with a history that has no gap."""
+    return lambda messages: "shorten" if leaving(messages, context) else "model"
 
 
 def after_model(state: State) -> list[Send] | Literal["settle", "__end__"]:
@@ -76,9 +87,13 @@ def after_model(state: State) -> list[Send] | Literal["settle", "__end__"]:
 # --- the model ---
 
 
-def model_node(model: Runnable[LanguageModelInput, AIMessage], prompt: str | None) -> Runnable[State, Update]:
-    """Ask the model, with the prompt in front of the thread; the prompt itself is not kept in the thread."""
-    system = [SystemMessage(prompt)] if prompt else []
+def model_node(
+    model: Runnable[LanguageModelInput, AIMessage], prompt: str | None, context: Context
+) -> Runnable[State, Update]:
+    """Ask the model: the prompt, which is not kept in the thread, the summary, and the newest messages that fit."""
+
+    def view(state: State) -> list[BaseMessage]:
+        return [*shown(prompt, summary_of(state)), *seen(state["messages"], context)]
 
     def waits(state: State) -> bool:
         # No provider takes a call without its answer, and what a person is asked about has none yet; `after_model`
@@ -89,12 +104,12 @@ def model_node(model: Runnable[LanguageModelInput, AIMessage], prompt: str | Non
     def step(state: State, config: RunnableConfig) -> Update:
         if waits(state):
             return {}
-        return _written(model.invoke([*system, *state["messages"]], config))
+        return _written(model.invoke(view(state), config))
 
     async def astep(state: State, config: RunnableConfig) -> Update:
         if waits(state):
             return {}
-        return _written(await model.ainvoke([*system, *state["messages"]], config))
+        return _written(await model.ainvoke(view(state), config))
 
     return RunnableLambda(step, astep, name="model")
 

@@ -8,13 +8,16 @@ from typing import Any, TypeAlias
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import ToolCall, tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
+
+from graph.noting import NAME, NUMBER, noted, summarise
+from graph.summary import SUMMARISE
 
 WHAT_I_AM = "(Offline stand-in: simple rules, not a language model.)"
 NOT_UNDERSTOOD = (
@@ -44,7 +47,7 @@ class Memory:
 
     @property
     def name(self) -> str | None:
-        names = [match[1] or match[2] for text in self.said for match in _NAME.finditer(text)]
+        names = [match[1] or match[2] for text in self.said for match in NAME.finditer(text)]
         return names[-1] if names else None
 
     @property
@@ -52,10 +55,6 @@ class Memory:
         return f", {self.name}" if self.name else ""
 
 
-_NAME = re.compile(
-    r"(?:(?i:\bmy name is|\bcall me)\s+([^\W\d_][\w'-]*))|(?:(?i:\bI am|\bI'm|\bthis is)\s+([A-Z][\w'-]+))"
-)
-_NUMBER = re.compile(r"\b\d{3,}\b")
 # A message holds several requests where a sentence ends, or where a comma or "and" is followed by another verb.
 _CLAUSES = re.compile(
     r"(?i)(?<=[.!?;])\s+|\n+|(?:,|,?\s+and|,?\s+then)\s+(?=(?:then|please|send|write|mail|list|show|look|find|refund)\b)"
@@ -66,7 +65,7 @@ _CLAUSES = re.compile(
 
 
 def _refunds(clause: re.Match[str], _: Memory) -> list[Request]:
-    orders = [int(number) for number in _NUMBER.findall(clause.string)]
+    orders = [int(number) for number in NUMBER.findall(clause.string)]
     return [
         [Step("find_order", {"order_id": n}), Step("refund_order", {"order_id": n}, after="not refunded")]
         for n in orders
@@ -85,7 +84,7 @@ def _listing(clause: re.Match[str], memory: Memory) -> list[Request]:
 
 
 def _look_ups(clause: re.Match[str], _: Memory) -> list[Request]:
-    return [[Step("find_order", {"order_id": int(number)})] for number in _NUMBER.findall(clause.string)]
+    return [[Step("find_order", {"order_id": int(number)})] for number in NUMBER.findall(clause.string)]
 
 
 TOOL_RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str], Memory], list[Request]], str]] = [
@@ -129,7 +128,7 @@ TALK_RULES: list[tuple[re.Pattern[str], Callable[[Memory], str]]] = [
         re.compile(r"(?i)^\s*(?:hello|hi|hey|good (?:morning|evening|day))\b"),
         lambda memory: f"Hello{memory.comma_name}.",
     ),
-    (_NAME, lambda memory: f"Hello{memory.comma_name}. What can I do for you?"),
+    (NAME, lambda memory: f"Hello{memory.comma_name}. What can I do for you?"),
 ]
 
 
@@ -188,7 +187,10 @@ class OfflineModel(BaseChatModel):
 
 def reply(messages: Sequence[BaseMessage], tools: set[str]) -> AIMessage:
     """What the rules answer to a conversation when these tools are bound."""
-    memory = Memory([message.text for message in messages if isinstance(message, HumanMessage)])
+    if messages and messages[0].text == SUMMARISE:
+        return _answer(messages, summarise(messages[-1].text))
+    remembered = [line for message in messages if isinstance(message, SystemMessage) for line in noted(message.text)]
+    memory = Memory(remembered + [message.text for message in messages if isinstance(message, HumanMessage)])
     turn = _this_turn(messages)
     requests, questions = _requests(memory, tools)
     steps = [step for request in requests if (step := _next_step(request, turn)) is not None]
@@ -196,15 +198,19 @@ def reply(messages: Sequence[BaseMessage], tools: set[str]) -> AIMessage:
         text = " ".join(dict.fromkeys(_announce(step) for step in steps))
     else:
         text = "\n".join([*_report(requests, turn), *questions]) or _talk(memory)
-    if not any(isinstance(message, AIMessage) for message in messages):
+    if not remembered and not any(isinstance(message, AIMessage) for message in messages):
         text = f"{WHAT_I_AM} {text}"
     calls = [
         ToolCall(name=s.tool, args=s.args, id=f"call_{len(messages)}_{i}", type="tool_call")
         for i, s in enumerate(steps)
     ]
+    return _answer(messages, text, calls)
+
+
+def _answer(messages: Sequence[BaseMessage], text: str, calls: Sequence[ToolCall] = ()) -> AIMessage:
     return AIMessage(
         text,
-        tool_calls=calls,
+        tool_calls=list(calls),
         response_metadata={"model_name": "offline"},
         usage_metadata=_usage(messages, text),
     )

@@ -78,8 +78,12 @@ def settle_node(
     tools: Mapping[str, BaseTool],
     saver_of_run: Callable[[], BaseCheckpointSaver[Any] | None],
     clock: Callable[[], datetime],
+    then: Callable[[Sequence[AnyMessage]], str],
 ) -> Runnable[State, Update]:
-    """Answer every open call of the thread, and bring back what was lost, with one checkpoint."""
+    """Answer every open call of the thread, and bring back what was lost, with one checkpoint.
+
+    `then(messages)` is the step that the thread goes on with once it is whole.
+    """
 
     def whole(messages: Sequence[AnyMessage], found: Found) -> Update:
         closed = _whole(messages, found, tools, clock)
@@ -88,7 +92,7 @@ def settle_node(
         ]
         # Ids and order stay, so this is the same thread with the gaps closed. Only a new list can fill a gap.
         update = {"messages": [RemoveMessage(id=REMOVE_ALL_MESSAGES), *closed]}
-        return Command(update={} if closed == list(messages) else update, goto=doubts or "model")
+        return Command(update={} if closed == list(messages) else update, goto=doubts or then(closed))
 
     def step(state: State, config: RunnableConfig) -> Update:
         saver, search = saver_of_run(), find(state["messages"], config)

@@ -73,6 +73,9 @@ def test_an_empty_one_counts_as_not_set(name: str, monkeypatch: pytest.MonkeyPat
         ("HOLDFAST_MODEL_TIMEOUT", "inf", "finite"),
         ("HOLDFAST_PORT", "70000", "it should be less than or equal to 65535.*the port that `serve` listens on"),
         ("HOLDFAST_WORKERS", "0", "greater than or equal to 1"),
+        ("HOLDFAST_CONTEXT", "all", "it should be 'summarise', 'trim' or 'off'"),
+        ("HOLDFAST_CONTEXT_BUDGET", "0", "it should be greater than 0.*tokens of messages that the model sees"),
+        ("HOLDFAST_CONTEXT_LIMIT", "23999", "it is 23999, and HOLDFAST_CONTEXT_BUDGET is 24000"),
         ("HOLDFAST_MODEL", "gpt-5", "There is no chat model 'gpt-5'"),
     ],
 )
@@ -150,6 +153,9 @@ def test_another_process_has_the_same_settings(folder: Path) -> None:
         openai_base_url="http://localhost/v1",
         model_retries=0,
         model_timeout=1.5,
+        context="trim",
+        context_budget=100,
+        context_limit=200,
         port=1,
         workers=3,
     ).in_full()

@@ -1,0 +1,108 @@
+"""The step that lets older messages leave the live state, into the summary."""
+
+import logging
+from collections.abc import Generator
+from typing import Any, TypeAlias
+
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, RemoveMessage, SystemMessage
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langgraph.constants import TAG_NOSTREAM
+from langgraph.types import Command
+
+from graph.calls import unsettled
+from graph.context import Context, leaving
+from graph.outcomes import Update
+from graph.state import State, summary_of
+from graph.summary import parts, request, summary_message
+
+# Summaries that one turn makes. A thread that grew before there was a limit catches up over some turns, and nobody
+# waits for all of it before they get an answer.
+_MOST_PARTS = 4
+
+# Asks for summaries by yielding what the model is to be asked, and is sent its text, empty if there is none; whoever
+# drives it does the I/O, with or without `await`.
+Shortening: TypeAlias = Generator[list[BaseMessage], str, Update]
+
+_log = logging.getLogger(__name__)
+
+
+def shorten_node(model: Runnable[LanguageModelInput, AIMessage], context: Context) -> Runnable[State, Update]:
+    """Let what is beyond the limit leave, in one step.
+
+    Args:
+        model: makes the summary; without tools. If it fails, what it was asked about stays until the next turn.
+        context: the limit.
+    """
+    # Its words are no part of the answer.
+    quiet = model.with_config(tags=[TAG_NOSTREAM])
+
+    def step(state: State, config: RunnableConfig) -> Update:
+        work = _shortening(state, context)
+        try:
+            asked = next(work)
+            while True:
+                try:
+                    text = _said(quiet.invoke(asked, config), config)
+                except Exception as error:  # noqa: BLE001 - whatever a client raises, the turn is not lost for a summary
+                    text = _failed(type(error).__name__, config)
+                asked = work.send(text)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    async def astep(state: State, config: RunnableConfig) -> Update:
+        work = _shortening(state, context)
+        try:
+            asked = next(work)
+            while True:
+                try:
+                    text = _said(await quiet.ainvoke(asked, config), config)
+                except Exception as error:  # noqa: BLE001 - see above
+                    text = _failed(type(error).__name__, config)
+                asked = work.send(text)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    return RunnableLambda(step, astep, name="shorten")
+
+
+def _shortening(state: State, context: Context) -> Shortening:
+    messages = state["messages"]
+    # Calls that somebody left open by hand just now; `after_model` sees to them, and the next turn to this.
+    gone = [] if unsettled(messages) else leaving(messages, context)
+    if context.mode == "trim":
+        return _without([message for block in gone for message in block])
+    summary = summary_of(state)
+    done: list[AnyMessage] = []
+    for number, part in enumerate(parts(gone, context.most)):
+        if number == _MOST_PARTS:
+            break
+        text = yield request(summary, part, context.most)
+        if not text:
+            break
+        summary = summary_message(text)
+        done += part
+    return _without(done, summary)
+
+
+def _without(messages: list[AnyMessage], summary: SystemMessage | None = None) -> Update:
+    removed = [RemoveMessage(id=message.id) for message in messages if message.id]
+    if not removed:
+        return {}
+    # As pairs: LangGraph's stream of messages tells every message that it finds in a mapping, and these say nothing.
+    update: list[tuple[str, Any]] = [("messages", removed)]
+    return Command(update=update if summary is None else [*update, ("summary", summary)])
+
+
+def _said(answer: AIMessage, config: RunnableConfig) -> str:
+    return answer.text.strip() or _failed("the model said nothing", config)
+
+
+def _failed(why: str, config: RunnableConfig) -> str:
+    # Of an error only its name: some endpoints quote what they refuse.
+    _log.warning(
+        "No summary of thread %r was made (%s). Its older messages stay in the state, and the next turn tries again.",
+        config["configurable"].get("thread_id"),
+        why,
+    )
+    return ""
