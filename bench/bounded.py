@@ -30,7 +30,7 @@ class Speaker(BaseChatModel):
         return "speaker"
 
     def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-        summarises = messages[-1].type == "human" and len(messages[-1].text) > 2 * MESSAGE_CHARACTERS
+        summarises = len(messages[-1].text) > 2 * MESSAGE_CHARACTERS  # it is asked about several messages at once
         said = self.brief() if summarises else self.say()
         return ChatResult(generations=[ChatGeneration(message=AIMessage(said))])
 

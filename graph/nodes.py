@@ -12,7 +12,7 @@ from langchain_core.tools import BaseTool
 from langgraph.types import Send
 from typing_extensions import TypedDict
 
-from checkpoints import Answered
+from checkpoints import Answered, HoldfastSaver, saver_of
 from graph.approval import (
     NOBODY,
     Answer,
@@ -95,6 +95,12 @@ def model_node(
     def view(state: State) -> list[BaseMessage]:
         return [*shown(prompt, summary_of(state)), *seen(state["messages"], context)]
 
+    def note(config: RunnableConfig) -> None:
+        saver = saver_of(config)
+        # As a part of another graph its prompt is not the one of the thread.
+        if prompt and isinstance(saver, HoldfastSaver) and "|" not in config["configurable"].get("checkpoint_ns", ""):
+            saver.note_prompt(config, prompt)
+
     def waits(state: State) -> bool:
         # No provider takes a call without its answer, and what a person is asked about has none yet; `after_model`
         # knows where to go instead.
@@ -104,11 +110,13 @@ def model_node(
     def step(state: State, config: RunnableConfig) -> Update:
         if waits(state):
             return {}
+        note(config)
         return _written(model.invoke(view(state), config))
 
     async def astep(state: State, config: RunnableConfig) -> Update:
         if waits(state):
             return {}
+        note(config)
         return _written(await model.ainvoke(view(state), config))
 
     return RunnableLambda(step, astep, name="model")

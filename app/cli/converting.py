@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from app.cli.failing import Interrupted, Mistake
 from app.cli.screen import notice
-from app.cli.texts import one_line
+from app.cli.texts import columns, one_line
 from checkpoints import HoldfastSaver
 from checkpoints import converting as work
 
@@ -114,13 +114,13 @@ def stats_lines(found: Stats) -> list[str]:
     if found.ratio is not None:
         lines.append(f"{sized(found.text)} of text in message rows: {found.ratio:.2f} bytes stored a byte of text")
     if found.parts:
-        lines += ["", *_table([(sized(part.bytes), part.kind, part.name) for part in found.parts])]
+        lines += ["", *columns([(sized(part.bytes), part.kind, part.name) for part in found.parts])]
     if found.largest:
         rows = [
             (sized(size.bytes), counted(size.checkpoints, "checkpoint"), counted(size.messages, "row"), size.thread_id)
             for size in found.largest
         ]
-        lines += ["", *_table([tuple(map(one_line, row)) for row in rows])]
+        lines += ["", *columns([tuple(map(one_line, row)) for row in rows])]
     return lines
 
 
@@ -137,15 +137,3 @@ def sized(count: int) -> str:
 def counted(number: int, noun: str) -> str:
     """How many there are of something."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    """Columns, the first to the right and the others to the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if place else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

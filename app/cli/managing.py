@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +14,7 @@ from app.cli.failing import Mistake
 from app.cli.moments import HELP as MOMENT
 from app.cli.moments import METAVAR, moment
 from app.cli.options import By, Database, Debug, Given, Json, Owner, ThreadId, decider
-from app.cli.texts import one_line, shortened
+from app.cli.texts import columns, one_line, shortened
 
 if TYPE_CHECKING:
     from checkpoints import Thread
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SHOWN_TITLE = 60
 
 
-class Status(str, Enum):
+class Status(StrEnum):
     """What a conversation is doing; see `checkpoints.Status`."""
 
     RUNNING = "running"
@@ -85,7 +85,9 @@ def list_(
             typer.echo(f"There are more. To go on: --cursor {page.cursor}")
     if left_out:
         again = given.again("db", "upgrade")
-        typer.echo(f"Some conversations are not in the list yet: saved by an older version. {again} adds them.", err=True)
+        typer.echo(
+            f"Some conversations are not in the list yet: saved by an older version. {again} adds them.", err=True
+        )
 
 
 def rename(
@@ -237,8 +239,6 @@ def _facts(thread: Thread) -> dict[str, Any]:
 
 
 def _table(threads: list[Thread]) -> list[str]:
-    from app.cli.converting import columns
-
     rows = [
         (
             datetime.fromtimestamp(thread.updated_at).astimezone().strftime("%Y-%m-%d %H:%M"),

@@ -35,6 +35,11 @@ def _debug(context: typer.Context, value: bool) -> None:
 
 
 Thread = Annotated[str | None, typer.Option("--thread", metavar="ID", help="The conversation.", show_default=False)]
+ThreadId = Annotated[str, typer.Argument(metavar="THREAD", help="The conversation.")]
+Owner = Annotated[
+    str | None,
+    typer.Option("--user", metavar="NAME", help="Who asks: another user's is not found.", show_default=False),
+]
 User = Annotated[
     str | None,
     typer.Option("--user", metavar="NAME", help="Who talks; kept with the conversation.", show_default=False),

@@ -9,6 +9,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from checkpoints import HoldfastSaver, NothingToUndo, UnknownThread
 from graph import Conversation, build_graph
+from tests.contract.kit import rows
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +86,12 @@ def test_another_checkpointer_cannot_do_it() -> None:
     talk = Conversation(build_graph(checkpointer=InMemorySaver()), "ada-1")
     with pytest.raises(TypeError, match="Holdfast's checkpointer"):
         talk.restart()
+
+
+def test_the_prompt_in_force_is_put_on_record_when_it_changes(saver: HoldfastSaver) -> None:
+    for prompt in ("Be brief.", "Be brief.", "Be long.", None):
+        talk = Conversation(build_graph(checkpointer=saver, tools=[], prompt=prompt), "ada-1", "ada")
+        talk.send("Hello")
+    events = rows(saver, "SELECT no, after_seq, kind, data FROM holdfast_events ORDER BY no")
+    assert events == [(1, 1, "prompt", '{"text": "Be brief."}'), (2, 5, "prompt", '{"text": "Be long."}')]
+    assert saver.store.prompts == {}
