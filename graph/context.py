@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.messages.utils import count_tokens_approximately
 
 from graph.calls import calls_of, unsettled
@@ -35,7 +35,8 @@ class Context:
             it, and the model makes a summary of them. "trim": they leave it without one. "off": nothing, and the model
             sees all that there is.
         budget: tokens of messages that the model sees at the most: the newest that fit. The prompt, the summary and
-            the tools come on top of it. The newest message, and the one it is about, are seen whatever their size.
+            the tools come on top of it. The newest message, and the person's that it is about, are seen whatever their
+            size.
         limit: tokens of messages in the state beyond which the older ones leave it; the budget by default. What lies
             between the two is kept in the state, but the model neither sees it nor has a summary of it yet.
 
@@ -99,8 +100,9 @@ def blocks(messages: Sequence[AnyMessage]) -> list[Block]:
 def seen(messages: Sequence[AnyMessage], context: Context) -> list[AnyMessage]:
     """The messages that the model sees: the newest that fit into the budget.
 
-    They begin with a person's message if there is one, and never with the answer to a call. The newest block is there
-    whatever its size, and so is the newest message of a person, which says what all the rest of a turn is about.
+    Where some are left out, they begin with a person's message if there is one, and never with the answer to a call.
+    There whatever their size are the newest block, the newest message of a person, which says what all the rest of a
+    turn is about, and a message of the system with which the thread begins.
     """
     if context.mode == "off":
         return list(messages)
@@ -127,22 +129,21 @@ def _newest(found: Sequence[Block], budget: int) -> list[int]:
         return []
     last = len(found) - 1
     people = [place for place, block in enumerate(found) if isinstance(block[0], HumanMessage)]
-    question = people[-1] if people else last
-    left = budget - tokens(found[last]) - (tokens(found[question]) if question != last else 0)
+    instructions = [0] if isinstance(found[0][0], SystemMessage) else []
+    pinned = {*instructions, *people[-1:], last}
+    left = budget - sum(tokens(found[place]) for place in pinned)
     first = last
     while first > 0:
-        cost = 0 if first - 1 == question else tokens(found[first - 1])
+        cost = 0 if first - 1 in pinned else tokens(found[first - 1])
         if cost > left:
             break
         left -= cost
         first -= 1
-    if first > question:
-        return [question, *range(first, last + 1)]
-    if people:
-        first = next(place for place in people if place >= first)
-    elif isinstance(found[first][0], ToolMessage) and first < last:
-        first += 1
-    return list(range(first, last + 1))
+    if last and isinstance(found[0][0], ToolMessage):
+        first = max(first, 1)  # what it answers has gone
+    if first > 0:
+        first = next((place for place in people if place >= first), first)
+    return sorted(pinned.union(range(first, last + 1)))
 
 
 def _is_needed(block: Block) -> bool:

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, SystemMessage
+from langchain_core.messages import SystemMessage
 from langchain_core.tools import tool
-from pydantic import Field
 
 from checkpoints import HoldfastSaver
-from graph import Context, Conversation, Reply, Token, build_graph, needs_approval
+from graph import Conversation, Token, build_graph, needs_approval
 from graph.context import tokens
 from graph.outcomes import EFFECT
-from graph.summary import HEADER, SUMMARISE
+from graph.summary import HEADER
 from graph.tools import shop_tools
 from tests.contract.kit import rows
 from tests.contract.world import World
-from tests.unit.graph_kit import StrictModel, calls, says
-
-SMALL = Context(budget=200)
-THREAD: Any = {"configurable": {"thread_id": "ada-1"}}
+from tests.unit.graph_kit import THREAD, calls
+from tests.unit.long_talk import SMALL, Listener, filled, say, summary, talk_of, texts
 
 
 @pytest.fixture
@@ -32,55 +27,14 @@ def url(stored_url: str) -> str:
     return stored_url
 
 
-class Listener(StrictModel):
-    """Answers every message, and takes notes when it is asked to."""
-
-    seen: list[list[BaseMessage]] = Field(default_factory=list)
-    notes: list[str] = Field(default_factory=list)
-    noting: Callable[[int], str] = "notes {}".format
-    """What its notes are, by how often it was asked."""
-    wants: list[AIMessage] = Field(default_factory=list)
-    """What it says to the next messages."""
-
-    def line(self, messages: list[BaseMessage]) -> AIMessage:
-        if messages[0].text == SUMMARISE:
-            assert len(messages) == 2
-            self.notes.append(messages[1].text)
-            return says(self.noting(len(self.notes)))
-        self.seen.append(messages)
-        return self.wants.pop(0).model_copy() if self.wants else says(f"answer to {messages[-1].text}")
-
-
 @pytest.fixture
 def model() -> Listener:
     return Listener()
 
 
-def talk_of(saver: HoldfastSaver, model: Listener, context: Context | None = SMALL, tools: Any = ()) -> Conversation:
-    return Conversation(build_graph(model=model, tools=tools, checkpointer=saver, context=context), "ada-1")
-
-
-def say(talk: Conversation, text: str, *, asynchronous: bool = False) -> Reply:
-    return asyncio.run(talk.asend(text)) if asynchronous else talk.send(text)
-
-
-def filled(number: int) -> str:
-    return f"message {number} " + "so " * 20
-
-
-def summary(saver: HoldfastSaver) -> Any:
-    found = saver.get_tuple(THREAD)
-    assert found is not None
-    return found.checkpoint["channel_values"].get("summary")
-
-
 def steps(saver: HoldfastSaver) -> int:
     found = saver.get_tuple(THREAD)
     return found.metadata["step"] if found else -2  # the first one of a thread is -1
-
-
-def texts(messages: list[AnyMessage] | list[BaseMessage]) -> list[str]:
-    return [message.text for message in messages]
 
 
 def test_after_sixty_turns_the_state_is_as_small_as_ever_and_nothing_is_lost(
@@ -147,46 +101,6 @@ def test_the_offline_model_knows_what_has_left_in_another_process_and_says_no_no
     assert ada.send("What did I ask first?").text == 'The first thing you wrote was: "Hi there."'
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
-def test_when_no_summary_can_be_made_the_model_sees_the_newest_and_the_next_turn_tries_again(
-    saver: HoldfastSaver, model: Listener, caplog: pytest.LogCaptureFixture, asynchronous: bool
-) -> None:
-    def fail(number: int) -> str:
-        if number % 2:
-            raise ConnectionError(f"the endpoint refuses {filled(0)}")
-        return " "
-
-    model.noting = fail
-    talk = talk_of(saver, model)
-    for number in range(8):
-        assert say(talk, filled(number), asynchronous=asynchronous).text.startswith("answer to message")
-        assert tokens([m for m in model.seen[-1] if m.type != "system"]) <= SMALL.budget
-    assert len(talk.history()) == 16
-    assert summary(saver) is None
-    assert len(model.notes) == len(caplog.records) > 2
-    assert "(ConnectionError)" in caplog.text
-    assert "(the model said nothing)" in caplog.text
-    assert "message" not in caplog.text.replace("older messages", "")
-
-    failed = len(model.notes)
-    model.noting = lambda _: "better late"
-    say(talk, "now", asynchronous=asynchronous)
-    assert tokens(talk.history()) <= SMALL.budget
-    assert summary(saver).text == "better late"
-    assert all("".join(model.notes[failed:]).count(filled(number).strip()) >= 1 for number in range(6))
-
-
-def test_on_an_event_loop_the_same_leaves_and_the_same_is_noted(saver: HoldfastSaver) -> None:
-    def told(thread_id: str, *, asynchronous: bool) -> tuple[list[str], list[str]]:
-        model = Listener()
-        talk = Conversation(build_graph(model=model, tools=[], checkpointer=saver, context=SMALL), thread_id)
-        for number in range(10):
-            say(talk, filled(number), asynchronous=asynchronous)
-        return texts(talk.history()), model.notes
-
-    assert told("ada-1", asynchronous=False) == told("ada-2", asynchronous=True)
-
-
 @pytest.mark.parametrize("again", [False, True])
 def test_a_run_that_dies_over_a_summary_is_made_again(saver: HoldfastSaver, model: Listener, again: bool) -> None:
     def die(_: int) -> str:
@@ -203,51 +117,6 @@ def test_a_run_that_dies_over_a_summary_is_made_again(saver: HoldfastSaver, mode
     assert reply.text == f"answer to {filled(4) if again else 'are you there?'}"
     assert summary(saver) is not None
     assert filled(4) in texts(talk.history())
-
-
-def test_a_thread_that_grew_without_a_limit_catches_up_over_some_turns(saver: HoldfastSaver, model: Listener) -> None:
-    talk = talk_of(saver, model, Context("off"))
-    for number in range(30):
-        talk.send(filled(number))
-    assert len(model.seen[-1]) == 59, "off: the model sees everything"
-    assert model.notes == []
-
-    def fail_at_the_second(number: int) -> str:
-        if number == 2:
-            raise ConnectionError
-        return f"notes {number}"
-
-    model.noting = fail_at_the_second
-    talk = talk_of(saver, model)
-    counts = []
-    for _ in range(3):
-        talk.send("go on")
-        counts.append(len(model.notes))
-    assert counts == [2, 6, 9], "what was noted before the failure counts, and four times a turn is the most"
-    assert tokens(talk.history()) <= SMALL.budget
-    assert all("".join(model.notes).count(filled(number).strip()) >= 1 for number in range(28))
-
-
-def test_trimmed_messages_leave_without_a_summary_and_one_that_is_there_stays(
-    saver: HoldfastSaver, model: Listener
-) -> None:
-    talk = talk_of(saver, model)
-    for number in range(5):
-        talk.send(filled(number))
-    noted = len(model.notes)
-    notes = summary(saver)
-    assert noted == 1
-    talk = talk_of(saver, model, Context("trim", budget=200, limit=300))
-    for number in range(5, 20):
-        talk.send(filled(number))
-        assert tokens(talk.history()) <= 360
-        assert model.seen[-1][0].text.endswith(notes.text)
-        assert tokens([m for m in model.seen[-1] if m.type != "system"]) <= 200
-    assert len(model.notes) == noted
-    assert summary(saver) == notes
-    talk_of(saver, model, Context("off")).send("And now?")
-    assert model.seen[-1][0].text.endswith(notes.text)
-    assert model.seen[-1][1:-1] == talk.history()[:-2]
 
 
 def test_a_doubt_stays_until_somebody_decides_and_is_put_where_it_belongs(

@@ -320,14 +320,15 @@ def test_any_text_is_kept(server: Server) -> None:
     def talk(text: str) -> list[str]:
         thread_id = new_thread(server)
         last_words(server.say(thread_id, text))
+        first = said(server, thread_id)[0]  # what is longer than the context leaves the state in the next turn
         last_words(server.say(thread_id, "Hello"))
-        return said(server, thread_id)
+        return [first, said(server, thread_id)[-2]]
 
     texts = ["right \u202eto left\u202c", "'; DROP TABLE checkpoints; --", "x" * 5_000_000, "nul \0 inside"]
     # The server puts U+FFFD in place of NUL before it passes a text on.
     kept = [*texts[:-1], "nul \ufffd inside"]
     for lines, text in zip(at_once(talk, *texts), kept, strict=True):
-        assert (lines[0], lines[2]) == (f"human: {text}", "human: Hello")
+        assert lines == [f"human: {text}", "human: Hello"]
 
 
 def test_half_a_character_costs_nothing(server: Server) -> None:

@@ -33,6 +33,7 @@ def asking(count: int) -> AIMessage:
 MESSAGES = st.one_of(
     TEXTS.map(HumanMessage),
     TEXTS.map(AIMessage),
+    TEXTS.map(SystemMessage),
     st.integers(1, 3).map(asking),
     ANSWERS.map(lambda given: answer(*given)),
 )
@@ -76,17 +77,18 @@ def test_the_model_sees_the_newest_that_fit_and_no_part_of_a_call(messages: list
     assert [message for message in messages if message in found] == found
     if not messages:
         return
-    newest = blocks(messages)[-1]
-    assert found[-len(newest) :] == newest
-    questions = [block for block in blocks(messages) if isinstance(block[0], HumanMessage)]
-    pinned = newest if newest in questions else [message for block in [*questions[-1:], newest] for message in block]
-    assert tokens(found) <= context.budget or found == pinned
-    if questions:
-        assert isinstance(found[0], HumanMessage)
-    else:
-        assert not isinstance(found[0], ToolMessage) or len(blocks(messages)) == 1
-    if tokens(messages) <= context.budget and questions:
-        assert found == messages[messages.index(questions[0][0]) :]
+    whole = blocks(messages)
+    questions = [block for block in whole if isinstance(block[0], HumanMessage)]
+    first = whole[:1] if isinstance(messages[0], SystemMessage) else []
+    pinned = [*first, *questions[-1:], whole[-1]]
+    at_least = [message for block in whole if block in pinned for message in block]
+    assert [message for message in found if message in at_least] == at_least
+    assert tokens(found) <= context.budget or found == at_least
+    if found[0] is not messages[0]:
+        assert isinstance(found[0], HumanMessage) or not questions
+    assert not isinstance(found[0], ToolMessage) or len(whole) == 1
+    if tokens(messages) <= context.budget and not isinstance(messages[0], ToolMessage):
+        assert found == messages
 
 
 @given(threads(), CONTEXTS)
@@ -104,6 +106,7 @@ def test_what_leaves_is_old_and_settled_and_leaves_once(messages: list[AnyMessag
             assert item.message in left or not (item.open or doubt)
     if messages:
         assert messages[-1] in left
+        assert messages[0] in left or not isinstance(messages[0], SystemMessage)
 
 
 def test_a_question_is_seen_for_as_long_as_its_turn_takes() -> None:

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from app import compose
 from app.settings import OPENAI_DEFAULT, InvalidSettings, Settings, absolute, load
+from checkpoints import open_checkpointer
+from graph import Conversation
 from tests import forked
 from tests.forked import HOUSE, environment
 
@@ -166,6 +169,14 @@ def test_another_process_has_the_same_settings(folder: Path) -> None:
     code = "from app.settings import load; import json; print(json.dumps(load().environment()))"
     told = forked.run("-c", code, cwd=elsewhere, env=environment(**mine.environment()))
     assert json.loads(told.stdout) == mine.environment()
+
+
+def test_the_agent_keeps_to_the_context_that_is_set() -> None:
+    with open_checkpointer("memory://") as saver:
+        ada = Conversation(compose.agent(load(context="trim", context_budget=100), saver), "ada-1")
+        for number in range(9):
+            ada.send(f"Hello, {number} times " + "so " * 20)
+        assert 2 <= len(ada.history()) < 9
 
 
 def test_no_other_module_reads_the_environment() -> None:
