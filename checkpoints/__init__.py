@@ -14,6 +14,7 @@ from collections.abc import Collection
 
 from checkpoints import urls
 from checkpoints.configs import run_of
+from checkpoints.entries import ApprovalEntry, CalledTool, Entry, EventEntry, MessageEntry, Tokens
 from checkpoints.errors import (
     AlreadyAnswered,
     ClockSkew,
@@ -33,11 +34,13 @@ from checkpoints.errors import (
     QuestionClosed,
     SchemaTooNew,
     ThreadBusy,
+    ThreadChanged,
     ThreadConflict,
     ThreadNotEmpty,
     TypeNotAllowed,
     UnknownCheckpoint,
     UnknownInterrupt,
+    UnknownThread,
 )
 from checkpoints.interrupts import Answered, Interrupts, Waiting
 from checkpoints.leases import Lease
@@ -45,11 +48,14 @@ from checkpoints.offload import apart
 from checkpoints.running import running_saver, saver_of, unwrapped
 from checkpoints.saver import Head, HoldfastSaver
 from checkpoints.strict import derive_types
+from checkpoints.transcript import Transcript
 from checkpoints.wire import TypeName
 
 __all__ = [
     "AlreadyAnswered",
     "Answered",
+    "ApprovalEntry",
+    "CalledTool",
     "ClockSkew",
     "DamagedThread",
     "DatabaseUnavailable",
@@ -57,6 +63,8 @@ __all__ = [
     "EffectNotApproved",
     "EffectNotCommitted",
     "EffectTaken",
+    "Entry",
+    "EventEntry",
     "Head",
     "HoldfastError",
     "HoldfastSaver",
@@ -64,6 +72,7 @@ __all__ = [
     "InvalidThread",
     "InvalidURL",
     "Lease",
+    "MessageEntry",
     "NotAnswered",
     "NotConverted",
     "NotOpen",
@@ -71,11 +80,15 @@ __all__ = [
     "QuestionClosed",
     "SchemaTooNew",
     "ThreadBusy",
+    "ThreadChanged",
     "ThreadConflict",
     "ThreadNotEmpty",
+    "Tokens",
+    "Transcript",
     "TypeNotAllowed",
     "UnknownCheckpoint",
     "UnknownInterrupt",
+    "UnknownThread",
     "Waiting",
     "apart",
     "open_checkpointer",

@@ -123,6 +123,27 @@ class ThreadNotEmpty(HoldfastError, ValueError):
         )
 
 
+class UnknownThread(HoldfastError, LookupError):
+    """There is no such thread, or it is not one of the user who asks: which of the two, nobody is told."""
+
+    def __init__(self, thread_id: str) -> None:
+        self.thread_id = thread_id
+        super().__init__(
+            f"There is no thread {thread_id!r} here. Look whether the id, the user and the database are the right ones."
+        )
+
+
+class ThreadChanged(HoldfastError):
+    """A thread was deleted, or a run of it was taken back, while it was being read."""
+
+    def __init__(self, thread_id: str) -> None:
+        self.thread_id = thread_id
+        super().__init__(
+            f"Thread {thread_id!r} was deleted, or a run of it was taken back, while its transcript was being read. "
+            "What was read so far is not the whole. Ask for the transcript again."
+        )
+
+
 class NotConverted(HoldfastError):
     """A thread cannot be taken into another form and be loaded as before; it stays as it is."""
 

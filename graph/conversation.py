@@ -15,7 +15,7 @@ from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, StateSnapshot, StreamMode
 
-from checkpoints import HoldfastSaver
+from checkpoints import HoldfastSaver, Transcript
 from graph.agent import Agent
 from graph.answering import NOTHING, Answering, Choice, NothingWaits, told_apart
 from graph.turns import Event, Paused, Pending, Reply, Turn, messages_of, pending_of, unfinished
@@ -156,6 +156,16 @@ class Conversation:
         """The messages of the thread, oldest first."""
         return messages_of(self._state())
 
+    def transcript(self) -> Transcript:
+        """What was said in the thread and what happened in it, also what its state has no more. Iterate over it, or
+        take a part with `last`, `since` or `until`.
+
+        Raises:
+            UnknownThread: nothing was said in it yet, or it is another user's.
+            TypeError: the agent has another checkpointer than Holdfast's.
+        """
+        return self._record.transcript(self.thread_id, user_id=self.user_id)
+
     # --- the same on an event loop
 
     async def asend(self, said: Said) -> Reply:
@@ -221,12 +231,24 @@ class Conversation:
         """`history`, without blocking the event loop."""
         return messages_of(await self._astate())
 
+    async def atranscript(self) -> Transcript:
+        """`transcript`, without blocking the event loop: go through it with `async for`."""
+        saver = self._record
+        return await saver.offload(saver.transcript, self.thread_id, user_id=self.user_id)
+
     # --- what is decided, once
 
     @property
     def _config(self) -> RunnableConfig:
         configurable = {"thread_id": self.thread_id}
         return {"configurable": configurable if self.user_id is None else {**configurable, "user_id": self.user_id}}
+
+    @property
+    def _record(self) -> HoldfastSaver:
+        saver = self._agent.checkpointer
+        if not isinstance(saver, HoldfastSaver):
+            raise TypeError(f"Only open_checkpointer(…) keeps a transcript, and this is a {type(saver).__name__}.")
+        return saver
 
     def _lease(self) -> AbstractContextManager[object]:
         saver = self._agent.checkpointer
