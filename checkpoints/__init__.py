@@ -14,6 +14,7 @@ from collections.abc import Collection
 
 from checkpoints import urls
 from checkpoints.configs import run_of
+from checkpoints.entries import ApprovalEntry, CalledTool, Entry, EventEntry, MessageEntry, Tokens
 from checkpoints.errors import (
     AlreadyAnswered,
     ClockSkew,
@@ -35,6 +36,7 @@ from checkpoints.errors import (
     QuestionClosed,
     SchemaTooNew,
     ThreadBusy,
+    ThreadChanged,
     ThreadConflict,
     ThreadNotEmpty,
     TypeNotAllowed,
@@ -50,11 +52,14 @@ from checkpoints.running import running_saver, saver_of, unwrapped
 from checkpoints.saver import Head, HoldfastSaver
 from checkpoints.strict import derive_types
 from checkpoints.threads import Page, Status, Thread, Threads
+from checkpoints.transcript import Transcript
 from checkpoints.wire import TypeName
 
 __all__ = [
     "AlreadyAnswered",
     "Answered",
+    "ApprovalEntry",
+    "CalledTool",
     "ClockSkew",
     "DamagedThread",
     "DatabaseUnavailable",
@@ -62,6 +67,8 @@ __all__ = [
     "EffectNotApproved",
     "EffectNotCommitted",
     "EffectTaken",
+    "Entry",
+    "EventEntry",
     "Head",
     "HoldfastError",
     "HoldfastSaver",
@@ -70,6 +77,7 @@ __all__ = [
     "InvalidThread",
     "InvalidURL",
     "Lease",
+    "MessageEntry",
     "NotAnswered",
     "NotConverted",
     "NotOpen",
@@ -81,9 +89,12 @@ __all__ = [
     "Status",
     "Thread",
     "ThreadBusy",
+    "ThreadChanged",
     "ThreadConflict",
     "ThreadNotEmpty",
     "Threads",
+    "Tokens",
+    "Transcript",
     "TypeNotAllowed",
     "UnknownCheckpoint",
     "UnknownInterrupt",

@@ -158,6 +158,17 @@ class NothingToUndo(HoldfastError):
     """A thread has no turn that can be undone."""
 
 
+class ThreadChanged(HoldfastError):
+    """A thread was deleted, or a run of it was taken back, while it was being read."""
+
+    def __init__(self, thread_id: str) -> None:
+        self.thread_id = thread_id
+        super().__init__(
+            f"Thread {thread_id!r} was deleted, or a run of it was taken back, while its transcript was being read. "
+            "What was read so far is not the whole. Ask for the transcript again."
+        )
+
+
 class NotConverted(HoldfastError):
     """A thread cannot be taken into another form and be loaded as before; it stays as it is."""
 

@@ -246,14 +246,7 @@ class Interrupts:
         return self._store.sealer.seal_value(str(thread_id), _answer_place(interrupt_id), "msgpack", body)
 
     def _answered(self, thread_id: str, row: Sequence[Any]) -> Answered:
-        interrupt_id, at, by, type_, blob, digest, expired, asked_at, expires_at, *_ = row
-        answer = None
-        if type_ is not None:
-            with explained(str(thread_id), interrupt_id, "answer"):
-                sealed = self._store.sealer.open_value(str(thread_id), _answer_place(interrupt_id), type_, blob)
-                answer = Unpacking(self._store.types).unpack(sealed[1])
-        allowed = None if expires_at is None else expires_at - asked_at
-        return Answered(str(thread_id), interrupt_id, answer, by, at, bytes(digest), bool(expired), allowed)
+        return answered_of(self._store, thread_id, row)
 
     def _waiting(self, row: Row, asked: Sequence[Any] | HoldfastError) -> list[tuple[Waiting, tuple[str, str, int]]]:
         """A question with its place among those of its step; nothing, if its task asks something else by now."""
@@ -306,6 +299,22 @@ class Interrupts:
         if thread_id is None:
             return statement.where(), {}
         return statement.where(f"{table}.thread_id = :thread_id"), {"thread_id": str(thread_id)}
+
+
+def answered_of(store: Store, thread_id: str, row: Sequence[Any]) -> Answered:
+    """The answer in a row of the statement `interrupt`.
+
+    Raises:
+        DamagedThread, NotStorable: it cannot be read.
+    """
+    interrupt_id, at, by, type_, blob, digest, expired, asked_at, expires_at, *_ = row
+    answer = None
+    if type_ is not None:
+        with explained(str(thread_id), interrupt_id, "answer"):
+            sealed = store.sealer.open_value(str(thread_id), _answer_place(interrupt_id), type_, blob)
+            answer = Unpacking(store.types).unpack(sealed[1])
+    allowed = None if expires_at is None else expires_at - asked_at
+    return Answered(str(thread_id), interrupt_id, answer, by, at, bytes(digest), bool(expired), allowed)
 
 
 def digest_of(answer: Any, key: bytes = b"") -> bytes:

@@ -34,6 +34,7 @@ from checkpoints.port import Backend, Call, CheckpointKey, Cursor, StoredValue, 
 from checkpoints.retaining import RetainingSaver
 from checkpoints.saving import Save, Value
 from checkpoints.store import Store
+from checkpoints.transcript import Transcript, transcript_of
 from checkpoints.wire import TypeName, Types
 
 P = ParamSpec("P")
@@ -236,6 +237,19 @@ class HoldfastSaver(RetainingSaver):
 
         [rows] = self._store.read(call)
         return [Head(*map(str, row)) for row in rows]
+
+    def transcript(self, thread_id: str, *, user_id: str | None = None) -> Transcript:
+        """What was said in a thread and what happened in it, in order, whatever was removed from its state since.
+
+        Args:
+            thread_id: which thread.
+            user_id: whose it must be.
+
+        Raises:
+            UnknownThread: there is no such thread, or it is not the user's.
+        """
+        thread = thread_of({"configurable": {"thread_id": thread_id}})
+        return transcript_of(self._store, self.offload, str(thread), user_id)
 
     # --- writing
 

@@ -1,4 +1,5 @@
-"""What an application does with a conversation as a whole: begin it anew, take a turn back, branch off, delete it."""
+"""What an application does with a conversation as a whole: read it, begin it anew, take a turn back, branch off, delete
+it."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import ParamSpec, Self, TypeVar
 
-from checkpoints import HoldfastSaver, Threads, apart
+from checkpoints import HoldfastSaver, Threads, Transcript, apart
 from graph.agent import Agent
 
 P = ParamSpec("P")
@@ -25,6 +26,11 @@ class Managed:
     thread_id: str
     user_id: str | None
     _agent: Agent
+
+    def transcript(self) -> Transcript:
+        """What was said in the thread and what happened in it, also what its state has no more. Iterate over it, or
+        take a part with `last`, `since` or `until`."""
+        return self._saver.transcript(self.thread_id, user_id=self.user_id)
 
     def restart(self, *, by: str | None = None) -> None:
         """Begin anew, with nothing said; the transcript stays.
@@ -70,6 +76,10 @@ class Managed:
     def delete(self) -> None:
         """Delete everything of the conversation, the transcript too. Its id can be used again."""
         self._threads.delete(self.thread_id, user_id=self.user_id)
+
+    async def atranscript(self) -> Transcript:
+        """`transcript`, without blocking the event loop: go through it with `async for`."""
+        return await self._saver.offload(self.transcript)
 
     async def arestart(self, *, by: str | None = None) -> None:
         """`restart`, without blocking the event loop."""

@@ -15,7 +15,7 @@ except ModuleNotFoundError as missing:
     sys.stderr.write(f"The command line needs {missing.name!r}. Install it: pip install 'holdfast[cli]'\n")
     raise SystemExit(2) from None
 
-from app.cli import approvals, chat, db, demo, failing, serve
+from app.cli import approvals, chat, db, demo, failing, serve, threads
 from app.cli.options import Debug, Run, help_if_bare
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app = typer.Typer(
     invoke_without_command=True,
 )
 app.command("chat", epilog=chat.EXAMPLE)(chat.chat)
+app.add_typer(threads.app, name="threads")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(db.app, name="db")
 app.command("serve", epilog=serve.EXAMPLE)(serve.serve)

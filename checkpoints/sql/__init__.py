@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 _BLOCK = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 
-_SHARED = ("shared.sql", "retention.sql", "interrupts.sql", "effects.sql", "threads.sql")
+_SHARED = ("shared.sql", "retention.sql", "interrupts.sql", "effects.sql", "threads.sql", "transcript.sql")
 _OF_EACH = ("statements.sql", "retention.sql", "in_and_out.sql", "interrupts.sql")
 
 # What the databases call by other names: LangGraph's table of what tasks wrote and its column of bytes, the type of

@@ -299,3 +299,38 @@ def test_what_waits_is_found_by_what_waits_and_not_by_all_that_was_ever_asked(
     for call in calls:
         few = re.compile("holdfast_interrupts_(waiting|open)|SCAN heads")  # `heads` is one thread here
         assert [step for step in scans(plan(full, call)) if not few.search(step)] == [], call[0].name
+
+
+def test_each_page_of_a_transcript_is_a_range_of_an_index(full: HoldfastSaver, record: Record) -> None:
+    number = "WITH RECURSIVE numbers (n) AS (SELECT 400 UNION ALL SELECT n + 1 FROM numbers WHERE n < 3100)"
+    columns = OURS["holdfast_messages"].replace("seq, message_id", "message_id")
+    change(
+        full,
+        f"INSERT INTO holdfast_messages (thread_id, seq, {columns}) {number} SELECT 'ada-1', n, {columns}"
+        " FROM holdfast_messages, numbers WHERE thread_id = 'ada-1' AND seq = 1",
+    )
+    change(full, "UPDATE holdfast_threads SET next_seq = 3101 WHERE thread_id = 'ada-1'")
+    change(
+        full,
+        "UPDATE holdfast_interrupts SET answered_at = 1, answer_digest = :none WHERE thread_id = 'ada-1'",
+        none=b"",
+    )
+    change(
+        full,
+        f"INSERT INTO holdfast_events (thread_id, no, after_seq, kind, at) {number}"
+        " SELECT CASE WHEN n % 9 = 0 THEN 'ada-1' ELSE 'bob-1' END, n, n, 'prompt', 1 FROM numbers",
+    )
+    if "postgres" in str(full._backend):
+        change(full, "ANALYZE")
+    found = full.transcript("ada-1")
+    calls = record(lambda: (full.transcript("ada-1"), list(found), list(found.last(50))))
+
+    assert len(list(found)) > 3300
+    names = [statement.name for statement, _ in calls]
+    assert {"transcript", "said", "said_from_the_end", "said_again", "events_of", "answers_of"} <= set(names)
+    assert names.count("said") == 2 * 31 + 1, "100 numbers a page, and once more for what tools say of answers"
+    for call in calls:
+        steps = plan(full, call)
+        assert scans(steps) == [], call[0].name
+        if call[0].name == "said":
+            assert re.search(r"seq\s*>.*seq\s*<", " ".join(steps)), steps

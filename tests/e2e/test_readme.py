@@ -29,7 +29,7 @@ def test_the_programs_of_the_readme_run_as_they_stand(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         printed.append(done.stdout.splitlines())
 
-    one_line, agent, inbox, pay, own, *again = printed
+    one_line, agent, inbox, record, pay, own, *again = printed
     assert (one_line, again[0]) == (["4"], ["8"])
     assert agent == [
         "I ask for the refund of order 1001.",
@@ -39,6 +39,13 @@ def test_the_programs_of_the_readme_run_as_they_stand(tmp_path: Path) -> None:
     ]
     assert again[1][-1] == agent[-1]
     assert own == inbox == pay == []
+    assert record == [
+        "5 tool Order 1001 is refunded: 49.00 EUR go back to Ada. Grace",
+        "6 ai Order 1001 is refunded: 49.00 EUR go back to Ada. ",
+        "7 human What is my name? ",
+        "8 ai Your name is Ada. ",
+    ]
+    assert (tmp_path / "ada-1.html").read_text("utf-8").endswith("</html>\n")
 
 
 def test_the_commands_of_the_readme_are_there() -> None:

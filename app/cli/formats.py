@@ -1,0 +1,13 @@
+"""What a conversation can be written as. Apart, so that an option can name it before anything slow is imported."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Format(StrEnum):
+    """A form of `holdfast threads export`."""
+
+    JSONL = "jsonl"
+    MARKDOWN = "markdown"
+    HTML = "html"

@@ -1,0 +1,41 @@
+"""A transcript in Markdown. What was said stands in fences longer than any that is in it, and is never markup."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from checkpoints.exports.plain import one_line
+from checkpoints.exports.words import Part, words
+from checkpoints.transcript import Transcript
+
+# What begins markup, a link or a mention within a line. CommonMark reads each as itself behind a backslash.
+_MARKUP: Final = re.compile(r"([\\`*_{}\[\]<>()&~!#|@$:.])")
+
+
+def markdown(transcript: Transcript) -> Iterator[str]:
+    """The transcript in Markdown, entry by entry."""
+    title = f" · {_escaped(transcript.title)}" if transcript.title else ""
+    owner = f"User {_escaped(transcript.user_id)}. " if transcript.user_id else ""
+    yield f"# Transcript of {_escaped(transcript.thread_id)}{title}\n\n{owner}All times are UTC.\n"
+    if transcript.notice:
+        yield f"\n{_escaped(transcript.notice)}\n"
+    for entry in transcript:
+        shown = words(entry)
+        number = f"{entry.seq} · " if entry.kind == "message" else ""
+        yield f"\n## {number}{_escaped(shown.who)}\n\n{', '.join([shown.at, *map(_escaped, shown.notes)])}\n"
+        for part in shown.parts:
+            yield _part(part)
+
+
+def _part(part: Part) -> str:
+    label = f"\n{_escaped(part.label)}\n" if part.label else ""
+    if not part.text:
+        return label
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", part.text)), default=0))
+    return f"{label}\n{fence}{part.form}\n{part.text}\n{fence}\n"
+
+
+def _escaped(text: str) -> str:
+    return _MARKUP.sub(r"\\\1", one_line(text))

@@ -1,0 +1,69 @@
+-- The transcript of a thread: what was said in it, what happened besides, and who decided what.
+--
+-- Everything is read in pages: messages by ranges of their numbers, the rest by the key of the last row before.
+
+-- name: transcript
+-- Whether there is such a thread, whose it is, and how far it goes. Who began a thread that is not in the index is in
+-- the metadata of its first checkpoint. Each first row is looked for by its key: for an EXISTS, PostgreSQL may walk
+-- through the table, in which the rows of a long thread seem to be everywhere and may be at the end.
+SELECT t.generation, t.deleted_at IS NOT NULL,
+       coalesce(t.user_id, (
+         SELECT {user_id}
+         FROM checkpoints AS c
+         WHERE c.thread_id = :thread_id AND c.checkpoint_ns = ''
+         ORDER BY c.checkpoint_id
+         LIMIT 1
+       )),
+       t.title, coalesce(t.next_seq, 1) - 1,
+       (SELECT c.checkpoint_id FROM checkpoints AS c WHERE c.thread_id = :thread_id AND c.checkpoint_ns = ''
+        ORDER BY c.checkpoint_id LIMIT 1) IS NOT NULL,
+       (SELECT m.seq FROM holdfast_messages AS m WHERE m.thread_id = :thread_id AND {said}
+        ORDER BY m.seq LIMIT 1) IS NOT NULL,
+       (SELECT e.no FROM holdfast_events AS e WHERE e.thread_id = :thread_id
+        ORDER BY e.no LIMIT 1) IS NOT NULL
+FROM (SELECT 1 AS one) AS one
+LEFT JOIN holdfast_threads AS t ON t.thread_id = :thread_id;
+
+-- name: said
+-- A page: so many numbers of rows, whatever they are, so that no plan can take more work than that. First the columns of
+-- `load_rows`.
+SELECT m.seq, m.ns, m.channel, TRUE, m.redacted_at IS NOT NULL, m.key_no,
+       m.message_id, m.digest, m.codec, m.role, m.name, m.content, m.body,
+       m.user_id, m.run_id, m.created_at, m.redacted_at
+FROM holdfast_messages AS m
+WHERE m.thread_id = :thread_id AND m.seq > :after AND m.seq <= :until_seq AND {said} AND {where}
+ORDER BY m.seq;
+
+-- name: said_from_the_end
+-- Where the last messages begin.
+SELECT m.seq, m.created_at
+FROM holdfast_messages AS m
+WHERE m.thread_id = :thread_id AND m.seq > :after AND m.seq <= :until_seq AND {said} AND {where}
+ORDER BY m.seq DESC
+LIMIT 1 OFFSET :skip;
+
+-- name: said_again
+-- Under which id something was said in several wordings, and which row has the last one. There is no index on the id:
+-- this walks once through the part of the thread that is read, and not once for each message.
+SELECT m.message_id, max(m.seq)
+FROM holdfast_messages AS m
+WHERE m.thread_id = :thread_id AND m.seq > :after AND m.seq <= :until_seq AND m.message_id IS NOT NULL AND {said}
+GROUP BY m.message_id
+HAVING count(*) > 1;
+
+-- name: events_of
+SELECT e.no, e.after_seq, e.kind, e.actor, e.data, e.at
+FROM holdfast_events AS e
+WHERE e.thread_id = :thread_id AND (e.after_seq, e.no) > (:after, :no) AND e.after_seq <= :until_seq
+  AND e.at >= :since AND e.at < :until
+ORDER BY e.after_seq, e.no
+LIMIT :limit;
+
+-- name: answers_of
+-- First the columns of `interrupt`, but for whether it is too late.
+SELECT i.interrupt_id, i.answered_at, i.answered_by, i.answer_type, i.answer, i.answer_digest,
+       coalesce(i.closed_why = 'expired', FALSE), i.asked_at, i.expires_at, i.run_id
+FROM holdfast_interrupts AS i
+WHERE i.thread_id = :thread_id AND (i.answered_at, i.interrupt_id) > (:since, :interrupt_id) AND i.answered_at < :until
+ORDER BY i.answered_at, i.interrupt_id
+LIMIT :limit;

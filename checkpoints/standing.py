@@ -1,0 +1,74 @@
+"""How a thread stands: whether it is there, whose it is, how far it goes, and what its state still has of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from checkpoints.errors import DamagedThread, NotStorable, UnknownThread
+from checkpoints.keeping import leans
+from checkpoints.loading import explained
+from checkpoints.port import CheckpointKey, Transaction, Wanted
+from checkpoints.store import Store
+from checkpoints.values import Attachable
+
+
+class Standing(NamedTuple):
+    """What is known of a thread before its messages are read, all at one moment."""
+
+    generation: int | None
+    """`None`: it has no row of its own yet, and so no message rows."""
+    user_id: str | None
+    title: str | None
+    last: int
+    live: frozenset[int] | None
+    """The rows that the newest checkpoint's state refers to; `None`: that is not known."""
+    notice: str | None
+
+
+def look(transaction: Transaction, store: Store, thread_id: str, owner: str | None) -> Standing:
+    """How a thread stands.
+
+    Args:
+        transaction: in which to look.
+        store: the database.
+        thread_id: the thread.
+        owner: whose it must be; `None` for anybody's.
+
+    Raises:
+        UnknownThread: there is no such thread, or it is not the owner's.
+    """
+    [[row]] = transaction.run([(store.backend.sql["transcript"], {"thread_id": thread_id})])
+    generation, deleted, user_id, title, last, has_checkpoints, has_said, has_events = row
+    if not has_checkpoints and (deleted or not (has_said or has_events)):
+        raise UnknownThread(thread_id, owner)
+    user_id = None if user_id is None else str(user_id)
+    if owner is not None and user_id != owner:
+        raise UnknownThread(thread_id, owner)
+    notice = None
+    if not has_said:
+        notice = (
+            f"No message of thread {thread_id!r} has a row. If one of LangGraph's own savers has saved them, "
+            "`holdfast db compact` gives them rows."
+        )
+    return Standing(generation, user_id, title, last, _live(transaction, store, thread_id), notice)
+
+
+def _live(transaction: Transaction, store: Store, thread_id: str) -> frozenset[int] | None:
+    """The message rows that the newest checkpoint refers to, without reading them."""
+    try:
+        found = store.backend.find(transaction, Wanted(limit=1, thread_id=thread_id, ns=""))
+        if not found:
+            return frozenset()
+        [head] = found
+        if leans(head.metadata):
+            return None
+        key = CheckpointKey(thread_id, "", head.checkpoint_id)
+        parts = []
+        for value in head.values:
+            with explained(thread_id, head.checkpoint_id, value.channel):
+                place = store.backend.value_place(key, value.channel, head.document)
+                opened = store.sealer.open_value(thread_id, place, value.type, value.blob or b"")
+                parts.append(Attachable(value.channel, *opened))
+    except (DamagedThread, NotStorable):
+        return None
+    return frozenset(abs(ref) for part in parts for refs in part.lists for ref in refs)

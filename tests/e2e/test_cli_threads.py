@@ -1,0 +1,95 @@
+"""`holdfast threads`: what was said, on a terminal and in files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from app.cli import record
+from checkpoints import DatabaseUnavailable, Transcript, open_checkpointer
+from graph import Conversation, build_graph
+from tests.contract.kit import change
+from tests.contract.stock_kit import in_stock
+from tests.contract.test_transcript import say
+from tests.e2e.cli_kit import Cli
+
+AT = "--database=sqlite:///chat.db"
+
+
+@pytest.fixture
+def talked(cli: Cli) -> Cli:
+    """A database in which Ada has said something, with a tool call and an approval."""
+    with open_checkpointer("sqlite:///chat.db") as saver:
+        ada = Conversation(build_graph(model="offline", checkpointer=saver), "ada-1", "ada")
+        ada.send("I am Ada. Please refund order 1001.")
+        ada.approve(by="Grace")
+        ada.send("\x1b[2JThank you\u202e.")
+    return cli
+
+
+def test_a_conversation_is_shown_as_it_was(talked: Cli) -> None:
+    code, out, err = talked("threads", "show", "ada-1", AT, "--user=ada")
+    assert (code, err) == (0, "")
+    assert "#1  User ada\n" in out
+    assert "    I am Ada. Please refund order 1001.\n" in out
+    assert '    Calls refund_order: {"order_id": 1001}\n' in out
+    assert "    Approved by Grace, 20" in out
+    assert "    <U+001B>[2JThank you<U+202E>.\n" in out
+    assert all(line.startswith(("#", "    ")) for line in out.splitlines())
+
+    code, out, _ = talked("threads", "show", "ada-1", AT, "--json", "--last=2")
+    first, last = map(json.loads, out.splitlines())
+    assert (code, first["role"], first["text"], last["role"]) == (0, "human", "\x1b[2JThank you\u202e.", "ai")
+
+
+def test_an_export_is_a_whole_file_or_none(talked: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    export = ("threads", "export", "ada-1", AT)
+    code, lines, err = talked(*export)
+    assert (code, err, {json.loads(line)["thread_id"] for line in lines.splitlines()}) == (0, "", {"ada-1"})
+    assert talked(*export, "--format=markdown")[1].startswith("# Transcript of ada-1\n")
+    assert talked(*export, "--format=html", "--output=ada.html") == (0, "", "Written to ada.html.\n")
+    page = talked.folder / "ada.html"
+    assert page.read_text("utf-8") == talked(*export, "--format=html")[1]
+
+    before, there = page.read_text("utf-8"), set(talked.folder.iterdir())
+    assert "ada.html is there already" in talked.refused(*export, "--output=ada.html")
+    assert "is a folder" in talked.refused(*export, "--output=.")
+    assert "There is no folder nowhere" in talked.refused(*export, "--output=nowhere/ada.html")
+
+    def fails(transcript: Transcript) -> Iterator[str]:
+        yield "half"
+        raise DatabaseUnavailable("It went away.")
+
+    monkeypatch.setattr(record.exports, "jsonl", fails)
+    assert talked.refused(*export, "--output=ada.html", "--force", code=1) == "It went away."
+    assert talked.refused(*export, "--output=ada.jsonl", code=1) == "It went away."
+    assert (page.read_text("utf-8"), set(talked.folder.iterdir())) == (before, there)
+    assert talked(*export, "--format=markdown", "--output=ada.html", "--force")[0] == 0
+    assert page.read_text("utf-8").startswith("# Transcript")
+
+
+def test_what_is_not_there_or_not_yours_is_a_mistake_in_one_line(talked: Cli) -> None:
+    for command in ("show", "export"):
+        hers = talked.refused("threads", command, "ada-1", AT, "--user=grace")
+        nobodys = talked.refused("threads", command, "ada-2", AT, "--user=grace")
+        assert hers.replace("ada-1", "ada-2") == nobodys
+    assert "thread_id" in talked.refused("threads", "show", "", AT)
+    assert "--last" in talked.refused("threads", "show", "ada-1", AT, "--last=0")
+    assert "'jsonl', 'markdown', 'html'" in talked.refused("threads", "export", "ada-1", AT, "--format=pdf")
+    assert "There are no conversations" in talked.refused("threads", "show", "ada-1", "--database=sqlite:///no.db")
+    assert not (talked.folder / "no.db").exists()
+    assert "memory://" in talked.refused("threads", "show", "ada-1", "--database=memory://")
+
+
+def test_what_cannot_be_shown_is_said(cli: Cli, sqlite_url: str) -> None:
+    at = f"--database={sqlite_url}"
+    in_stock(sqlite_url, lambda stock: say(stock, "one"))
+    code, out, err = cli("threads", "show", "ada-1", at)
+    assert (code, out, "holdfast db compact" in err) == (0, "", True)
+    with open_checkpointer(sqlite_url) as saver:
+        say(saver, "two")
+        change(saver, "UPDATE holdfast_messages SET content = 'altered' WHERE seq = 1")
+    code, out, _ = cli("threads", "show", "ada-1", at)
+    assert (code, "altered" in out, "It cannot be read: Thread 'ada-1' is damaged" in out) == (0, True, True)
