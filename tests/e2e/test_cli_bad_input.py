@@ -72,7 +72,10 @@ def test_an_odd_thread_id_is_just_a_name(cli: Cli, thread_id: str) -> None:
     "text",
     ["NUL \0 here", "\u202eright to left", "\x1b[2J\x1b]0;title\x07 and [bold red]markup[/]", "5MB" * 1_700_000],
 )
-def test_an_odd_text_is_kept_as_it_is_and_shown_without_effect(cli: Cli, text: str) -> None:
+def test_an_odd_text_is_kept_as_it_is_and_shown_without_effect(
+    cli: Cli, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOLDFAST_CONTEXT", "off")  # else only the two ends of a text that long are remembered
     code, out, _ = cli("chat", "--thread=ada-1", said=f"{text}\nWhat did I say first?\n".encode())
     assert code == 0
     assert not set(out) & {"\0", "\x1b", "\x07", "\u202e"}
