@@ -24,6 +24,7 @@ from checkpoints.errors import (
     EffectNotCommitted,
     EffectTaken,
     HoldfastError,
+    InvalidSearch,
     InvalidThread,
     InvalidURL,
     NotAnswered,
@@ -32,6 +33,7 @@ from checkpoints.errors import (
     NotStorable,
     QuestionClosed,
     SchemaTooNew,
+    SearchUnavailable,
     ThreadBusy,
     ThreadConflict,
     ThreadNotEmpty,
@@ -44,6 +46,7 @@ from checkpoints.leases import Lease
 from checkpoints.offload import apart
 from checkpoints.running import running_saver, saver_of, unwrapped
 from checkpoints.saver import Head, HoldfastSaver
+from checkpoints.search import Hit, Search
 from checkpoints.strict import derive_types
 from checkpoints.wire import TypeName
 
@@ -58,9 +61,11 @@ __all__ = [
     "EffectNotCommitted",
     "EffectTaken",
     "Head",
+    "Hit",
     "HoldfastError",
     "HoldfastSaver",
     "Interrupts",
+    "InvalidSearch",
     "InvalidThread",
     "InvalidURL",
     "Lease",
@@ -70,6 +75,8 @@ __all__ = [
     "NotStorable",
     "QuestionClosed",
     "SchemaTooNew",
+    "Search",
+    "SearchUnavailable",
     "ThreadBusy",
     "ThreadConflict",
     "ThreadNotEmpty",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -64,9 +65,16 @@ def delete_thread(store: Store, thread_id: str) -> None:
     names = ("delete_rows", "delete_run_writes", "delete_interrupts", *_LEDGER, "bury_thread")
     with store.backend.writing() as transaction:
         # A conversation of the stock saver needs its row now, to be the tombstone.
-        transaction.run([(sql["adopt_thread"], params), (sql["lock_thread"], params)])
+        *_, state = transaction.run([(sql[name], params) for name in ("adopt_thread", "lock_thread", "index_state")])
         transaction.send([*store.backend.delete_calls(thread_id), *((sql[name], params) for name in names)])
+        if _searched(state):
+            store.backend.full_text.clean(transaction)
     store.memory.forget(thread_id)
+
+
+def _searched(state: Sequence[Row]) -> int:
+    """Up to which row a thread is in the index of full text, from the rows of `index_state`."""
+    return next((searched for _, searched, *_ in state), 0)
 
 
 # --- pruning
@@ -231,7 +239,7 @@ def take_back(store: Store, thread_id: str, run_ids: Collection[str]) -> None:
     sql, params = store.backend.sql, {"thread_id": thread_id}
     with store.backend.writing() as transaction:
         thread = _lock(transaction, store, thread_id)
-        [noted] = transaction.run([(sql["run_writes"], params)])
+        noted, state = transaction.run([(sql["run_writes"], params), (sql["index_state"], params)])
         doomed = {ns: _made_by(there, run_ids) for ns, there in thread.items()}
         losing: dict[str, set[str]] = {}
         for run_id, ns, checkpoint_id, *_ in noted:
@@ -257,6 +265,8 @@ def take_back(store: Store, thread_id: str, run_ids: Collection[str]) -> None:
         unused, inherited = _rows_of(transaction, store, thread_id, run_ids, doomed)
         heir = _heir(thread, doomed)
         transaction.send([(sql["delete_row"], {**params, "seq": seq}) for seq in unused])
+        if min(unused, default=math.inf) <= _searched(state):
+            store.backend.full_text.clean(transaction)
         if heir is not None:
             new = {**params, "checkpoint_id": heir.checkpoint_id, "run_id": heir.run_id}
             transaction.send([(sql["inherit_row"], {**new, "seq": seq}) for seq in inherited])

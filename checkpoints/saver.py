@@ -33,6 +33,7 @@ from checkpoints.placing import Home
 from checkpoints.port import Backend, Call, CheckpointKey, Cursor, StoredValue, StoredWrite, Wanted, write_place
 from checkpoints.retaining import RetainingSaver
 from checkpoints.saving import Save, Value
+from checkpoints.search import Search
 from checkpoints.store import Store
 from checkpoints.wire import TypeName, Types
 
@@ -70,6 +71,7 @@ class HoldfastSaver(RetainingSaver):
         self._interrupts = interrupts.Interrupts(self._store)
         self._offload: Offload | None = None
         self._effects = Effects(self._store)
+        self._search = Search(self._store)
 
     @property
     def effects(self) -> Effects:
@@ -85,6 +87,11 @@ class HoldfastSaver(RetainingSaver):
     def interrupts(self) -> interrupts.Interrupts:
         """What waits for a person in any thread, and who answered."""
         return self._interrupts
+
+    @property
+    def search(self) -> Search:
+        """What was said, found by its words."""
+        return self._search
 
     # --- opening and closing
 

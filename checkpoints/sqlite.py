@@ -22,8 +22,9 @@ from checkpoints import migrate
 from checkpoints.errors import DatabaseUnavailable, NotOpen
 from checkpoints.jsonb import text_contains
 from checkpoints.patience import Patience
-from checkpoints.port import OnStatement, Transaction, check_process
+from checkpoints.port import FullText, OnStatement, Transaction, check_process
 from checkpoints.sql import Statements
+from checkpoints.sqlite_search import SqliteFullText, rank
 from checkpoints.sqlite_tables import SqliteTables
 from checkpoints.sqlite_transactions import Line, SqliteTransaction
 from checkpoints.urls import MemoryURL, SqliteURL
@@ -49,6 +50,7 @@ class SqliteBackend(SqliteTables):
         self.on_statement = on_statement
         self.on_lost: Callable[[], None] = lambda: None  # never: nothing tells that a file was replaced
         self.sql = Statements("sqlite", now=_NOW)
+        self.full_text: FullText = SqliteFullText(self.sql)
         self.patience = Patience(0.0)  # SQLite waits by itself, and a file is never out of reach for a moment
         self._writer: sqlite3.Connection | None = None
         self._opened_by = 0
@@ -164,6 +166,7 @@ class SqliteBackend(SqliteTables):
             cached_statements=256,  # all our statements stay compiled
         )
         connection.create_function("holdfast_contains", 2, text_contains, deterministic=True)
+        connection.create_function("holdfast_rank", 2, rank, deterministic=True)
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         return connection
 

@@ -42,7 +42,7 @@ WHERE thread_id = :thread_id;
 -- name: bury_thread
 -- A tombstone: the row stays, so that a run that began before can be told from one that begins now.
 UPDATE holdfast_threads
-SET generation = generation + 1, next_seq = 1, updated_at = {now}, deleted_at = {now}
+SET generation = generation + 1, next_seq = 1, searched = 0, updated_at = {now}, deleted_at = {now}
 WHERE thread_id = :thread_id;
 
 -- name: delete_rows
