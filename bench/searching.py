@@ -7,15 +7,12 @@ import statistics
 import sys
 import time
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
 from random import Random
-from typing import Any
 
-from bench.peers import new_database, postgres_bytes, sqlite_bytes
-from checkpoints import HoldfastSaver, open_checkpointer
+from bench.peers import Peer
+from checkpoints import HoldfastSaver
 from checkpoints.port import Call
 from checkpoints.sql import Statement
 
@@ -65,17 +62,9 @@ class Searched:
     """The median of the same searches in all users' messages."""
 
 
-def searching(folder: Path, server: str, *, messages: int = MESSAGES) -> Iterator[Searched]:
-    """Search one user's messages on SQLite, and on PostgreSQL if there is a server."""
-    path = folder / f"{uuid.uuid4().hex}.db"
-    yield _measured("SQLite", f"sqlite:///{path}", lambda: sqlite_bytes(path), messages)
-    if server:
-        url = new_database(server)
-        yield _measured("PostgreSQL", url, lambda: postgres_bytes(url), messages)
-
-
-def _measured(database: str, url: str, taken: Any, messages: int) -> Searched:
-    with open_checkpointer(url) as saver:
+def searching(peer: Peer, messages: int = MESSAGES) -> Searched:
+    """Search one user's messages among those of many."""
+    with peer.opened() as (saver, taken):
         text_bytes = _fill(saver, messages)
         before, begin = taken(), time.perf_counter()
         done = saver.search.refresh(progress=_tell)
@@ -83,15 +72,15 @@ def _measured(database: str, url: str, taken: Any, messages: int) -> Searched:
         if done != messages:
             raise AssertionError(f"{done} messages of {messages} were put into the index")
         index_bytes = taken() - before
-        if database == "PostgreSQL":
-            with saver._backend._pool.connection(5) as connection:  # type: ignore[attr-defined]  # noqa: SLF001
-                connection.execute("ANALYZE")  # as autovacuum does by then
+        if peer.database == "PostgreSQL":
+            with saver.store.backend.writing() as transaction:
+                transaction.run([(Statement("analyze", "ANALYZE"), {})])  # as its own service has done by then
         kinds = {kind: _times(saver, asked, "user-7") for kind, asked in _kinds().items()}
         everybody = [time for asked in _kinds().values() for time in _times(saver, asked[:2], None)]
     medians = {kind: statistics.median(times) for kind, times in kinds.items()}
     every = [time for times in kinds.values() for time in times]
     return Searched(
-        f"{database}, Holdfast", database, messages, seconds, index_bytes, text_bytes, statistics.median(every),
+        peer.label, peer.database, messages, seconds, index_bytes, text_bytes, statistics.median(every),
         max(medians.values()), medians, statistics.median(everybody),
     )  # fmt: skip
 

@@ -35,7 +35,7 @@ def snippet(text: str, question: Question) -> Snippet:
         for numbers in term.ends(there)
     )
     first, stop = _densest(found)
-    start = _word_start(text, max(0, first - _BEFORE), first)
+    start = _word_start(text, max(0, min(first - _BEFORE, len(text) - LENGTH)), first)
     end = max(_word_end(text, min(len(text), start + LENGTH)), stop)
     marks = _joined([(begin, stop) for begin, stop, _ in found if begin >= start and stop <= end])
     return _in_one_line(text, start, end, marks)

@@ -34,9 +34,6 @@ MOST_PLACES: Final = 256
 SKIPPED: Final = "\ue000"
 """Stands where a word stands whose place the index does not know. For private use, so never a word."""
 
-# Beyond are the scripts with thousands of letters: to look them up again takes less than to keep them all.
-_KEPT: Final = 0x3000
-
 # Thai and Lao, Myanmar, Khmer, kana and what belongs to them, Han in all its blocks.
 _ALONE: Final = (
     range(0x0E00, 0x0F00),
@@ -67,9 +64,11 @@ class _Letters(dict[int, str]):
     """What becomes of each character: letters, nothing, or a space; a letter that stands alone with a space around."""
 
     def __missing__(self, code: int) -> str:
+        kind = category(chr(code))
+        if kind[0] == "C":  # a million of numbers that are no characters are not kept
+            return "" if kind == "Cf" else " "
         found = "".join(map(_letter, normalize("NFKD", normalize("NFKD", chr(code)).casefold())))
-        if code < _KEPT:
-            self[code] = found
+        self[code] = found
         return found
 
 

@@ -109,13 +109,14 @@ def _known() -> tuple[tuple[type[BaseException], ...], tuple[type[BaseException]
 
     from app.demo import DemoFailedError, DemoRefusedError
     from app.settings import InvalidSettings
-    from checkpoints import DriverMissing, HoldfastError, InvalidThread, InvalidURL
+    from checkpoints import DriverMissing, HoldfastError, InvalidSearch, InvalidThread, InvalidURL
     from graph import BadAnswer, NothingWaits
 
     mistakes = (
         InvalidSettings,
         InvalidURL,
         InvalidThread,
+        InvalidSearch,
         DriverMissing,
         BadAnswer,
         NothingWaits,

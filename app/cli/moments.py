@@ -1,0 +1,42 @@
+"""Moments as people give them: a date, a time, or how long ago. Pure but for the clock."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from app.cli.failing import Mistake
+
+METAVAR: Final = "WHEN"
+
+HELP: Final = (
+    "A date or time, such as 2026-11-01 or 2026-11-01T09:30 (UTC unless it says otherwise), or how long ago: 7d."
+)
+"""What an option says that takes one."""
+
+_AGO = re.compile(r"(\d{1,6})\s*([smhdw])")
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def moment(text: str, option: str, now: datetime | None = None) -> datetime:
+    """The moment that a text names.
+
+    Args:
+        text: an ISO date or time, or how long ago: `30m`, `12h`, `7d`, `2w`.
+        option: which option it was given to, for the error.
+        now: what "ago" is counted from; by default this computer's clock.
+
+    Raises:
+        Mistake: it names none.
+    """
+    try:
+        if ago := _AGO.fullmatch(text.strip().lower()):
+            return (now or datetime.now(UTC)) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        found = datetime.fromisoformat(text.strip())
+    except (ValueError, OverflowError):
+        raise Mistake(
+            f"{option} {text!r} is no moment. Needed: a date or time such as 2026-11-01 or 2026-11-01T09:30, or how "
+            "long ago, such as 30m, 12h, 7d, 2w."
+        ) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
