@@ -129,6 +129,8 @@ class SqliteBackend(SqliteTables):
             raise
 
     def _advice(self, error: sqlite3.Error) -> str:
+        if "invalid fts5 file format" in str(error):  # one that can take words out of its tables at once
+            return "Its index of full text was written by a newer SQLite: use a Python with SQLite 3.42 or newer."
         # The first byte of SQLite's code is the kind: https://www.sqlite.org/rescode.html
         match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage
 
-from checkpoints import HoldfastSaver, InvalidSearch, SearchUnavailable, open_checkpointer
+from checkpoints import DatabaseUnavailable, HoldfastSaver, InvalidSearch, SearchUnavailable, open_checkpointer
 from checkpoints.questions import question
 from checkpoints.sql import Statement
 from checkpoints.words import MOST_CHARACTERS, MOST_PLACES, placed
@@ -238,7 +238,7 @@ def test_any_text_is_a_search_or_a_clear_error_and_every_database_finds_the_same
         for saver in (one, other):
             say(saver, *texts)
 
-        @settings(max_examples=150, deadline=None)
+        @settings(max_examples=100, deadline=None)
         @given(typed)
         @example('a b* -"京 都"')
         @example("a" * 64 + "*")
@@ -271,3 +271,15 @@ def test_without_full_text_search_only_a_search_fails(sqlite_url: str, monkeypat
             with pytest.raises(SearchUnavailable, match="built without FTS5"):
                 search()
         saver.delete_thread("ada-1")
+
+
+def test_an_index_that_a_newer_sqlite_has_written_is_refused_with_what_to_do(sqlite_url: str) -> None:
+    with open_checkpointer(sqlite_url) as saver:
+        say(saver, "order")
+        assert found(saver, "order") == ["order"]
+        change(saver, "UPDATE holdfast_search_config SET v = 99 WHERE k = 'version'")
+    with open_checkpointer(sqlite_url) as saver:
+        for work in (lambda: saver.search.find("order"), lambda: saver.delete_thread("ada-1")):
+            with pytest.raises(DatabaseUnavailable, match=r"index of full text was written by a newer SQLite: use"):
+                work()
+        assert saver.get_tuple(thread()) is not None
