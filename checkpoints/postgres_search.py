@@ -8,7 +8,7 @@ from typing import Any
 from checkpoints.port import Call, Transaction
 from checkpoints.questions import Question, Term
 from checkpoints.sql import Statement, Statements
-from checkpoints.words import SKIPPED, indexed, token
+from checkpoints.words import SKIPPED, indexed, owners
 
 
 class PostgresFullText:
@@ -25,7 +25,7 @@ class PostgresFullText:
 
     def add(self, thread_id: str, user_id: str | None, texts: Sequence[tuple[int, str]]) -> list[Call]:
         found = [(seq, indexed(text)) for seq, text in texts]
-        rows = [(seq, _document(words, user_id)) for seq, words in found if words]
+        rows = [(seq, _document(words, owners(user_id, thread_id))) for seq, words in found if words]
         if not rows:
             return []
         seqs, documents = zip(*rows, strict=True)
@@ -40,20 +40,20 @@ class PostgresFullText:
 
     def find(self, question: Question, user_id: str | None, thread_id: str | None) -> tuple[Statement, dict[str, Any]]:
         terms = " & ".join(map(_phrase, question.terms))
-        owner = [] if user_id is None else [_owner(user_id)]
-        asked = " & ".join([*owner, terms, *(f"!{_phrase(term)}" for term in question.without)])
+        without = [f"!{_phrase(term)}" for term in question.without]
+        asked = " & ".join([*map(_mark, owners(user_id, thread_id)), terms, *without])
         # Whose it is stands nowhere in the text, so it would bring the rank to 0.
         return self._sql["search"], {"question": asked, "terms": terms}
 
 
-def _document(words: Sequence[str], user_id: str | None) -> str:
+def _document(words: Sequence[str], owners: Sequence[str]) -> str:
     """A text as `tsvector` writes it. Words are letters and digits, so there is nothing to be escaped."""
     places: dict[str, list[str]] = {}
     for place, word in enumerate(words, 1):
         if word != SKIPPED:
             places.setdefault(word, []).append(str(place))
     said = [f"'{word}':{','.join(found)}" for word, found in places.items()]
-    return " ".join([*said, *([] if user_id is None else [_owner(user_id)])])
+    return " ".join([*said, *map(_mark, owners)])
 
 
 def _phrase(term: Term) -> str:
@@ -64,6 +64,6 @@ def _phrase(term: Term) -> str:
     return f"({' <-> '.join(quoted)})"
 
 
-def _owner(user_id: str) -> str:
+def _mark(owner: str) -> str:
     """Whose a row is, as a word that no text has."""
-    return f"'={token(user_id)}'"
+    return f"'={owner}'"

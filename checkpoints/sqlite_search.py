@@ -12,7 +12,7 @@ from checkpoints.errors import SearchUnavailable
 from checkpoints.port import Call, Transaction
 from checkpoints.questions import Question, Term
 from checkpoints.sql import Statement, Statements
-from checkpoints.words import indexed, token
+from checkpoints.words import indexed, owners
 
 # From then on FTS5 can take words out of its tables at once.
 _FORGETS: Final = (3, 42, 0)
@@ -46,7 +46,7 @@ class SqliteFullText:
             transaction.run([(self._sql["forget_at_once"], {})])
 
     def add(self, thread_id: str, user_id: str | None, texts: Sequence[tuple[int, str]]) -> list[Call]:
-        owner = " ".join(_owners(user_id, thread_id))
+        owner = " ".join(owners(user_id, thread_id))
         found = [(seq, " ".join(indexed(text))) for seq, text in texts]
         params = {"thread_id": thread_id, "owner": owner}
         return [(self._sql["index_row"], {**params, "seq": seq, "words": words}) for seq, words in found if words]
@@ -63,8 +63,8 @@ class SqliteFullText:
             transaction.run([(self._sql["merge_search"], {})])
 
     def find(self, question: Question, user_id: str | None, thread_id: str | None) -> tuple[Statement, dict[str, Any]]:
-        owners = [f'owner : "{owner}"' for owner in _owners(user_id, thread_id)]
-        asked = " AND ".join([*owners, *map(_phrase, question.terms)])
+        whose = [f'owner : "{owner}"' for owner in owners(user_id, thread_id)]
+        asked = " AND ".join([*whose, *map(_phrase, question.terms)])
         for term in question.without:
             asked = f"({asked}) NOT {_phrase(term)}"
         words = [
@@ -99,9 +99,3 @@ def _parsed(terms: str) -> list[tuple[str, bool]]:
 def _phrase(term: Term) -> str:
     """A term as FTS5 writes it. Its words are letters and digits, so there is nothing to be escaped."""
     return f'words : "{" ".join(term.words)}"{" *" if term.is_beginning else ""}'
-
-
-def _owners(user_id: str | None, thread_id: str | None) -> list[str]:
-    """Whose a row is, as words of the index, so that a search of one user's goes through nobody else's."""
-    given = (("u", user_id), ("t", thread_id))
-    return [kind + token(id_) for kind, id_ in given if id_ is not None]

@@ -139,6 +139,11 @@ def _placed(text: str) -> Iterator[Placed]:
         yield Placed(word, start, end)
 
 
-def token(id_: str) -> str:
-    """A word that stands for the id of a user or a thread, whatever is in it."""
+def owners(user_id: str | None, thread_id: str | None) -> list[str]:
+    """Whose a message is, as words that stand for the ids, whatever is in these: a search of one user's goes through
+    nobody else's."""
+    return [f"{kind}{_token(id_)}" for kind, id_ in (("u", user_id), ("t", thread_id)) if id_ is not None]
+
+
+def _token(id_: str) -> str:
     return blake2b(id_.encode("utf-8", "surrogatepass"), digest_size=8, person=b"holdfast-search").hexdigest()

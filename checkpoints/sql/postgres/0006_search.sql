@@ -6,6 +6,7 @@ ALTER TABLE holdfast_threads ADD COLUMN searched_as TEXT;                   -- u
 CREATE TABLE holdfast_search (
   thread_id TEXT NOT NULL,
   seq BIGINT NOT NULL,
+  at DOUBLE PRECISION NOT NULL,          -- when it was said, so that the newest are known without looking at all
   document TSVECTOR NOT NULL,            -- its words, and whose it is, so that user and word meet inside of the index
   PRIMARY KEY (thread_id, seq),
   -- Whoever deletes a message takes its words out of the index.
