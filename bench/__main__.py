@@ -16,11 +16,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench import measures, report
+from bench import measures, report, searching
 from bench.peers import Peer, peer_at, peers, postgres_server
 
-LONG, GROWTH, TOOLS, AT_ONCE, MEMORY = "long", "growth", "tools", "at-once", "memory"
-ALL = [LONG, GROWTH, TOOLS, AT_ONCE, MEMORY]
+LONG, GROWTH, TOOLS, AT_ONCE, MEMORY, SEARCH = "long", "growth", "tools", "at-once", "memory", "search"
+ALL = [LONG, GROWTH, TOOLS, AT_ONCE, MEMORY, SEARCH]
 
 
 def main() -> None:
@@ -68,6 +68,8 @@ def measured(
         yield AT_ONCE, [asdict(found) for found in measures.at_once(folder, server)]
     if MEMORY in chosen:
         yield MEMORY, [{"name": peer.label, "ratio": told(peer, measures.memory_held)} for peer in ours[:1]]
+    if SEARCH in chosen:
+        yield SEARCH, [asdict(told(peer, searching.searching)) for peer in ours]
 
 
 def named(peer: Peer) -> dict[str, Any]:

@@ -63,6 +63,13 @@ def _ratios(found: Found) -> Iterator[str]:
     yield from _against_stock(
         found.get("at-once", []), "turns_per_second", "turns a second, many at once: ours ÷ stock", "at-once"
     )
+    for row in found.get("search", []):
+        of = f"{row['name']}: search {row['messages'] // 100:,} messages of a user among {row['messages']:,}"
+        yield f"| {of}, median | {row['median_ms']:.1f} ms | ≤ 50 ms |"
+        yield f"| {of}, the slowest kind of words | {row['slowest_ms']:.1f} ms | |"
+        per_text = row["index_bytes"] / row["text_bytes"]
+        yield f"| {row['name']}: its index, bytes ÷ bytes of text | {per_text:.2f} | |"
+        yield f"| {row['name']}: to index a message | {row['index_seconds'] / row['messages'] * 1e3:.2f} ms | |"
     for row in found.get("memory", []):
         yield f"| memory after 10,000 turns over 1,000 threads ÷ after 1,000 | {row['ratio']:.2f} | ≤ 1.1 |"
 

@@ -26,6 +26,7 @@ from checkpoints.errors import (
     EffectTaken,
     HoldfastError,
     InvalidCursor,
+    InvalidSearch,
     InvalidThread,
     InvalidURL,
     NotAnswered,
@@ -35,6 +36,7 @@ from checkpoints.errors import (
     NotStorable,
     QuestionClosed,
     SchemaTooNew,
+    SearchUnavailable,
     ThreadBusy,
     ThreadChanged,
     ThreadConflict,
@@ -50,6 +52,7 @@ from checkpoints.leases import Lease
 from checkpoints.offload import apart
 from checkpoints.running import running_saver, saver_of, unwrapped
 from checkpoints.saver import Head, HoldfastSaver
+from checkpoints.search import Hit, Search
 from checkpoints.strict import derive_types
 from checkpoints.threads import Page, Status, Thread, Threads
 from checkpoints.transcript import Transcript
@@ -70,10 +73,12 @@ __all__ = [
     "Entry",
     "EventEntry",
     "Head",
+    "Hit",
     "HoldfastError",
     "HoldfastSaver",
     "Interrupts",
     "InvalidCursor",
+    "InvalidSearch",
     "InvalidThread",
     "InvalidURL",
     "Lease",
@@ -86,6 +91,8 @@ __all__ = [
     "Page",
     "QuestionClosed",
     "SchemaTooNew",
+    "Search",
+    "SearchUnavailable",
     "Status",
     "Thread",
     "ThreadBusy",

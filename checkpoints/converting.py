@@ -101,8 +101,9 @@ def drop(store: Store) -> None:
                 "`holdfast db expand` again, and see what it says of that thread."
             )
         names = [(kind, name) for kind, name in objects if _OBJECT.fullmatch(name)]
-        # Views of our tables and indexes on LangGraph's first; indexes on ours go with them.
-        names.sort(key=lambda found: (found[0] == "table", found))
+        # Views of our tables and indexes on LangGraph's first; indexes on ours go with them. The index of full text
+        # refers to messages, and on SQLite takes tables of its own with it, which cannot be removed themselves.
+        names.sort(key=lambda found: (found[0] == "table", found[1] != "holdfast_search", found))
         transaction.run([(Statement("drop", f"DROP {kind.upper()} IF EXISTS {name}"), {}) for kind, name in names])
 
 

@@ -271,3 +271,11 @@ class EffectTaken(HoldfastError):
     def __init__(self, thread_id: str, tool: str, why: str) -> None:
         self.thread_id = thread_id
         super().__init__(f"What {tool} has done in thread {thread_id!r} was not recorded here: {why}.")
+
+
+class InvalidSearch(HoldfastError, ValueError):
+    """There is nothing to search for, or nowhere to search in."""
+
+
+class SearchUnavailable(HoldfastError):
+    """The database cannot search: its SQLite was built without full text search."""

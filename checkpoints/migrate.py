@@ -14,7 +14,7 @@ from checkpoints.errors import SchemaTooNew
 from checkpoints.port import Row, Transaction
 from checkpoints.sql import Statement, Statements, migrations
 
-KNOWN_VERSION: Final = 5
+KNOWN_VERSION: Final = 6
 """The newest schema that this code knows."""
 
 _COMMENT = re.compile(r"--.*$", re.MULTILINE)

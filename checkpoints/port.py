@@ -16,6 +16,7 @@ from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 
 from checkpoints.errors import NotOpen
 from checkpoints.patience import Patience
+from checkpoints.questions import Question
 from checkpoints.sql import Statement, Statements
 
 Row = tuple[Any, ...]
@@ -148,6 +149,39 @@ class Split(NamedTuple):
     values: dict[str, Any]
 
 
+class FullText(Protocol):
+    """A database's index of the words that were said."""
+
+    def is_made(self, transaction: Transaction) -> bool:
+        """Whether the index is there.
+
+        Raises:
+            SearchUnavailable: this database cannot have one.
+        """
+        ...
+
+    def make(self, transaction: Transaction) -> None:
+        """Make the index, empty. Twice is once."""
+        ...
+
+    def add(self, thread_id: str, user_id: str | None, texts: Sequence[tuple[int, str]]) -> list[Call]:
+        """The calls that put message rows in, as (seq, text), which are not in it; one without words stays out."""
+        ...
+
+    def remove(self, thread_id: str) -> list[Call]:
+        """The calls that take all rows of a thread out. Of rows that are deleted the index lets go by itself."""
+        ...
+
+    def clean(self, transaction: Transaction) -> None:
+        """Leave no word of what was taken out in this transaction in the index's tables. There may be no index."""
+        ...
+
+    def find(self, question: Question, user_id: str | None, thread_id: str | None) -> tuple[Statement, dict[str, Any]]:
+        """The statement that finds rows, best first, as (thread_id, seq, rank), with its parameters but for those of
+        the conditions, `{where}`, and of the numbers of rows to rank, `:most`, and to give, `:limit`."""
+        ...
+
+
 class Backend(Protocol):
     """A database. Safe for use by several threads at once.
 
@@ -156,6 +190,7 @@ class Backend(Protocol):
     """
 
     sql: Statements
+    full_text: FullText
     workers: int
     """How many threads can usefully work on it at once."""
     on_statement: OnStatement | None

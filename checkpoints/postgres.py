@@ -20,11 +20,13 @@ from checkpoints.patience import Patience
 from checkpoints.pool import Closed, Connection, Exhausted, Pool
 from checkpoints.port import (
     Call,
+    FullText,
     OnStatement,
     Row,
     Transaction,
     check_process,
 )
+from checkpoints.postgres_search import PostgresFullText
 from checkpoints.postgres_tables import PostgresTables
 from checkpoints.sql import Statement, Statements
 from checkpoints.urls import PostgresURL
@@ -96,6 +98,7 @@ class PostgresBackend(PostgresTables):
         self.on_lost: Callable[[], None] = lambda: None
         self.workers = pool_size
         self.sql = Statements("postgres", now=_NOW)
+        self.full_text: FullText = PostgresFullText(self.sql)
         self.patience = Patience(url.timeout)
         self._pool: Pool | None = None
         self._opened_by = 0

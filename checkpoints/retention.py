@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from checkpoints import delta
 from checkpoints.indexing import is_unfinished
 from checkpoints.keeping import Namespace, Outline, delta_channels, latest, outlines, surviving_ancestor
-from checkpoints.port import Call, CheckpointKey, Transaction
+from checkpoints.port import Call, CheckpointKey, Row, Transaction
 from checkpoints.store import Store
 
 Strategy = Literal["keep_latest", "delete"]
@@ -55,9 +55,16 @@ def delete_thread(store: Store, thread_id: str) -> None:
     names = ("delete_rows", "delete_run_writes", "delete_interrupts", "delete_events", *_LEDGER, "bury_thread")
     with store.backend.writing() as transaction:
         # A conversation of the stock saver needs its row now, to be the tombstone.
-        transaction.run([(sql["adopt_thread"], params), (sql["lock_thread"], params)])
+        *_, state = transaction.run([(sql[name], params) for name in ("adopt_thread", "lock_thread", "index_state")])
         transaction.send([*store.backend.delete_calls(thread_id), *((sql[name], params) for name in names)])
+        if searched(state):
+            store.backend.full_text.clean(transaction)
     store.memory.forget(thread_id)
+
+
+def searched(state: Sequence[Row]) -> int:
+    """Up to which row a thread is in the index of full text, from the rows of `index_state`."""
+    return next((up_to for _, up_to, *_ in state), 0)
 
 
 # --- pruning

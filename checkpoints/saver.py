@@ -33,6 +33,7 @@ from checkpoints.placing import Home
 from checkpoints.port import Backend, Call, CheckpointKey, Cursor, StoredValue, StoredWrite, Wanted, write_place
 from checkpoints.retaining import RetainingSaver
 from checkpoints.saving import Save, Value
+from checkpoints.search import Search
 from checkpoints.store import Store
 from checkpoints.transcript import Transcript, transcript_of
 from checkpoints.wire import TypeName, Types
@@ -72,6 +73,7 @@ class HoldfastSaver(RetainingSaver):
         self._offload: Offload | None = None
         self._effects = Effects(self._store)
         self._index = threads.Threads(self._store, self)
+        self._search = Search(self._store)
 
     @property
     def effects(self) -> Effects:
@@ -92,6 +94,11 @@ class HoldfastSaver(RetainingSaver):
     def interrupts(self) -> interrupts.Interrupts:
         """What waits for a person in any thread, and who answered."""
         return self._interrupts
+
+    @property
+    def search(self) -> Search:
+        """What was said, found by its words."""
+        return self._search
 
     # --- opening and closing
 

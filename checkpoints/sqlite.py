@@ -22,8 +22,9 @@ from checkpoints import migrate
 from checkpoints.errors import DatabaseUnavailable, NotOpen
 from checkpoints.jsonb import text_contains
 from checkpoints.patience import Patience
-from checkpoints.port import OnStatement, Transaction, check_process
+from checkpoints.port import FullText, OnStatement, Transaction, check_process
 from checkpoints.sql import Statements
+from checkpoints.sqlite_search import SqliteFullText, rank
 from checkpoints.sqlite_tables import SqliteTables
 from checkpoints.sqlite_transactions import Line, SqliteTransaction
 from checkpoints.urls import MemoryURL, SqliteURL
@@ -49,6 +50,7 @@ class SqliteBackend(SqliteTables):
         self.on_statement = on_statement
         self.on_lost: Callable[[], None] = lambda: None  # never: nothing tells that a file was replaced
         self.sql = Statements("sqlite", now=_NOW)
+        self.full_text: FullText = SqliteFullText(self.sql)
         self.patience = Patience(0.0)  # SQLite waits by itself, and a file is never out of reach for a moment
         self._writer: sqlite3.Connection | None = None
         self._opened_by = 0
@@ -127,6 +129,8 @@ class SqliteBackend(SqliteTables):
             raise
 
     def _advice(self, error: sqlite3.Error) -> str:
+        if "invalid fts5 file format" in str(error):  # one that can take words out of its tables at once
+            return "Its index of full text was written by a newer SQLite: use a Python with SQLite 3.42 or newer."
         # The first byte of SQLite's code is the kind: https://www.sqlite.org/rescode.html
         match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
@@ -167,6 +171,7 @@ class SqliteBackend(SqliteTables):
         # As PostgreSQL has them: SQLite's own `lower` knows only the letters from A to Z.
         connection.create_function("lower", 1, _lower, deterministic=True)
         connection.create_function("strpos", 2, _strpos, deterministic=True)
+        connection.create_function("holdfast_rank", 2, rank, deterministic=True)
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         return connection
 

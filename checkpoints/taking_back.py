@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ from checkpoints.configs import run_value
 from checkpoints.keeping import Namespace, Outline
 from checkpoints.loading import explained
 from checkpoints.port import Call, CheckpointKey, Row, Transaction, write_place
-from checkpoints.retention import locked, remove
+from checkpoints.retention import locked, remove, searched
 from checkpoints.store import Store
 from checkpoints.values import Attachable
 
@@ -46,7 +47,7 @@ def take_back(store: Store, thread_id: str, run_ids: Collection[str]) -> None:
     sql, params = store.backend.sql, {"thread_id": thread_id}
     with store.backend.writing() as transaction:
         thread = locked(transaction, store, thread_id)
-        [noted] = transaction.run([(sql["run_writes"], params)])
+        noted, state = transaction.run([(sql["run_writes"], params), (sql["index_state"], params)])
         doomed = {ns: _made_by(there, run_ids) for ns, there in thread.items()}
         losing: dict[str, set[str]] = {}
         for run_id, ns, checkpoint_id, *_ in noted:
@@ -72,6 +73,8 @@ def take_back(store: Store, thread_id: str, run_ids: Collection[str]) -> None:
         unused, inherited = _rows_of(transaction, store, thread_id, run_ids, doomed)
         heir = _heir(thread, doomed)
         transaction.send([(sql["delete_row"], {**params, "seq": seq}) for seq in unused])
+        if min(unused, default=math.inf) <= searched(state):
+            store.backend.full_text.clean(transaction)
         if heir is not None:
             new = {**params, "checkpoint_id": heir.checkpoint_id, "run_id": heir.run_id}
             transaction.send([(sql["inherit_row"], {**new, "seq": seq}) for seq in inherited])

@@ -30,8 +30,9 @@ _LONGEST_MESSAGE: Final = 8_000
 
 
 def summary_message(text: str) -> SystemMessage:
-    """A summary as the state holds it. With an id of its own: a message with an id is a row that is stored once."""
-    return SystemMessage(shortened(text, LONGEST), id=str(uuid.uuid4()))
+    """A summary as the state holds it. With an id of its own: a message with an id is a row that is stored once. With a
+    name, by which people who read the transcript know it from what was said."""
+    return SystemMessage(shortened(text, LONGEST), name="summary", id=str(uuid.uuid4()))
 
 
 def shown(prompt: str | None, summary: SystemMessage | None) -> list[BaseMessage]:

@@ -225,6 +225,25 @@ def check(
         raise typer.Exit(BROKEN)
 
 
+@app.command("index", epilog="Example: holdfast db index --database sqlite:///chat.db")
+def index(context: typer.Context, database: Database = None, as_json: Json = False, debug: Debug = False) -> None:
+    """Bring the index of full text up to date, for holdfast threads search.
+
+    Every search does so first, for what is new; in an old database that has never been searched it takes a while. Turns
+    go on meanwhile. It may be stopped at any time; the same command goes on.
+    """
+    given = Given(database)
+    location_of(context, given)
+    from app.cli import converting, searching
+
+    with opened(context, given) as saver:
+        done = searching.index(saver, None, silent=as_json)
+    if as_json:
+        _print_json({"indexed": done})
+    else:
+        typer.echo(f"{converting.counted(done, 'new message')} in the index.")
+
+
 def _convert(
     context: typer.Context,
     given: Given,

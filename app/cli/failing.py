@@ -109,7 +109,7 @@ def _known() -> tuple[tuple[type[BaseException], ...], tuple[type[BaseException]
 
     from app.demo import DemoFailedError, DemoRefusedError
     from app.settings import InvalidSettings
-    from checkpoints import DriverMissing, HoldfastError, InvalidThread, InvalidURL, UnknownThread
+    from checkpoints import DriverMissing, HoldfastError, InvalidSearch, InvalidThread, InvalidURL, UnknownThread
     from graph import BadAnswer, NothingWaits
 
     mistakes = (
@@ -117,6 +117,7 @@ def _known() -> tuple[tuple[type[BaseException], ...], tuple[type[BaseException]
         InvalidURL,
         InvalidThread,
         UnknownThread,
+        InvalidSearch,
         DriverMissing,
         BadAnswer,
         NothingWaits,

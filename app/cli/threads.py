@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import managing
+from app.cli import managing, searching
 from app.cli.db import Allow, location_of, opened
 from app.cli.formats import Format
 from app.cli.options import Database, Debug, Given, Json, Owner, ThreadId, help_if_bare
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.callback()(help_if_bare)
 app.command("list", epilog="Example: holdfast threads list --user ada --status paused")(managing.list_)
+app.command("search", epilog=searching.EXAMPLE)(searching.search)
 app.command("rename", epilog='Example: holdfast threads rename ada-1 "A broken calculator"')(managing.rename)
 app.command("restart", epilog="Example: holdfast threads restart ada-1")(managing.restart)
 app.command("undo", epilog="Example: holdfast threads undo ada-1")(managing.undo)

@@ -36,7 +36,7 @@ GROUP BY thread_id;
 -- name: bury_thread
 -- A tombstone: the row stays, so that a run that began before can be told from one that begins now.
 UPDATE holdfast_threads
-SET generation = generation + 1, next_seq = 1, updated_at = {now}, deleted_at = {now},
+SET generation = generation + 1, next_seq = 1, searched = 0, updated_at = {now}, deleted_at = {now},
     user_id = NULL, title = NULL, metadata = NULL, head = NULL, unfinished = 0, messages = 0, bytes = 0,
     prompt = NULL, live_from = 1, origin_thread_id = NULL, origin_checkpoint_id = NULL
 WHERE thread_id = :thread_id;

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from bench import __main__ as bench
-from bench import measures, report
+from bench import measures, report, searching
 from bench.peers import Peer, peer_at, peers
 from checkpoints import open_checkpointer
 
@@ -51,3 +52,10 @@ def test_a_conversation_that_lost_something_is_no_measurement(sqlite_url: str) -
         with pytest.raises(AssertionError, match="2 messages in the state after 2 turns"):
             talk.check()
     assert peer_at(sqlite_url).label == "SQLite, Holdfast"
+
+
+def test_a_search_of_many_messages_is_measured(sqlite_url: str) -> None:
+    found = searching.searching(peer_at(sqlite_url), messages=2000)
+    printed = report.table({"search": [asdict(found)]})
+    assert f"search 20 messages of a user among 2,000, median | {found.median_ms:.1f} ms | ≤ 50 ms |" in printed
+    assert set(found.kinds_ms) >= {"rare", "common", "common and rare", "a phrase"}

@@ -37,7 +37,7 @@ def test_a_conversation_is_shown_as_it_was(talked: Cli) -> None:
     assert '    Calls refund_order: {"order_id": 1001}\n' in out
     assert "    Approved by Grace, 20" in out
     assert "    <U+001B>[2JThank you<U+202E>.\n" in out
-    assert all(line.startswith(("#", "    ")) for line in out.splitlines())
+    assert all(line.startswith(("#", "-- ", "    ")) for line in out.splitlines())
 
     code, out, _ = talked("threads", "show", "ada-1", AT, "--json", "--last=2")
     first, last = map(json.loads, out.splitlines())
@@ -48,7 +48,7 @@ def test_an_export_is_a_whole_file_or_none(talked: Cli, monkeypatch: pytest.Monk
     export = ("threads", "export", "ada-1", AT)
     code, lines, err = talked(*export)
     assert (code, err, {json.loads(line)["thread_id"] for line in lines.splitlines()}) == (0, "", {"ada-1"})
-    assert talked(*export, "--format=markdown")[1].startswith("# Transcript of ada-1\n")
+    assert talked(*export, "--format=markdown")[1].startswith("# Transcript of ada-1 · I am Ada")
     assert talked(*export, "--format=html", "--output=ada.html") == (0, "", "Written to ada.html.\n")
     page = talked.folder / "ada.html"
     assert page.read_text("utf-8") == talked(*export, "--format=html")[1]

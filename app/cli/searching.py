@@ -1,0 +1,111 @@
+"""`holdfast threads search`: what was said, in any conversation; and bringing its index up to date."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli import moments
+from app.cli.options import Database, Debug, Given, Json, Thread
+from app.cli.texts import one_line, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from checkpoints import Hit, HoldfastSaver
+
+EXAMPLE = """Example: holdfast threads search 'refund "brass calculator" -cancelled' --user ada --since 30d"""
+
+
+def search(
+    context: typer.Context,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            help='What to search for: words that must all be there, "a phrase", -not, begin*. Put it in single quotes.'
+        ),
+    ],
+    user: Annotated[
+        str | None,
+        typer.Option("--user", metavar="NAME", help="Only in conversations of this user.", show_default=False),
+    ] = None,
+    thread: Thread = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar=moments.METAVAR, help=f"From then on. {moments.HELP}", show_default=False),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar=moments.METAVAR, help="Before then.", show_default=False)
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many hits at the most.")] = 20,
+    database: Database = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Search what was said, best first.
+
+    The first search brings an index up to date, which takes a while in an old database: holdfast db index does that
+    alone.
+    """
+    from app.cli import db
+    from checkpoints.questions import question
+
+    given, text = Given(database), " ".join(words)
+    question(text)  # what makes no sense is refused before the index is looked at
+    times = [
+        None if text is None else moments.moment(text, name) for name, text in (("--since", since), ("--until", until))
+    ]
+    db.location_of(context, given)
+    with db.opened(context, given) as saver:
+        index(saver, user, silent=as_json)
+        found = saver.search.find(text, user_id=user, thread_id=thread, since=times[0], until=times[1], limit=limit)
+    if as_json:
+        typer.echo(json.dumps([hit._asdict() for hit in found]))
+        return
+    for hit in found:
+        for line in _lines(hit):
+            typer.echo(line)
+    if not found:
+        typer.echo("Nothing was found.")
+
+
+def index(saver: HoldfastSaver, user: str | None, *, silent: bool) -> int:
+    """Bring the index up to date, with a bar where somebody looks at a terminal. Gives how many messages were new."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    if silent or not sys.stderr.isatty():
+        return saver.search.refresh(user_id=user)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        going = bar.add_task("Indexing", total=None)
+
+        def tell(done: int, total: int) -> None:
+            bar.update(going, completed=done, total=total)
+
+        return saver.search.refresh(user_id=user, progress=tell)
+
+
+def _lines(hit: Hit) -> Iterator[str]:
+    """A hit, for people: where it is, and what was said."""
+    at = datetime.fromtimestamp(hit.at, UTC)
+    facts: list[Any] = [f"{at:%Y-%m-%d %H:%M} UTC", f"thread {hit.thread_id}"]
+    facts += [f"user {hit.user_id}"] if hit.user_id else []
+    facts += [hit.title] if hit.title else []
+    yield typer.style(one_line(", ".join(facts)), dim=True)
+    yield f"  {one_line(hit.role)}: {_marked(hit)}"
+
+
+def _marked(hit: Hit) -> str:
+    """The snippet, with what was searched for in bold, or in brackets where nothing is bold. A terminal acts on nothing
+    else in it."""
+    parts, end, bold = [], 0, sys.stdout.isatty()
+    for start, stop in hit.marks:
+        found = visible(hit.snippet[start:stop])
+        parts += [visible(hit.snippet[end:start]), typer.style(found, bold=True) if bold else f"[{found}]"]
+        end = stop
+    return "".join([*parts, visible(hit.snippet[end:])])

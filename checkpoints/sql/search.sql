@@ -1,0 +1,51 @@
+-- Bringing the index of full text up to date: a thread's rows up to `searched` are in it, under the user `searched_as`.
+
+-- name: to_index
+-- Threads that have something new, or belong to somebody else than before.
+SELECT thread_id, next_seq - 1 - searched
+FROM holdfast_threads
+WHERE (searched < next_seq - 1 OR (searched > 0 AND coalesce(searched_as, '') <> coalesce(user_id, ''))) AND {where};
+
+-- name: to_index_after
+-- The same, some at a time, in the order of their key.
+SELECT thread_id, next_seq - 1 - searched
+FROM holdfast_threads
+WHERE (searched < next_seq - 1 OR (searched > 0 AND coalesce(searched_as, '') <> coalesce(user_id, '')))
+  AND thread_id > :after
+ORDER BY thread_id
+LIMIT :limit;
+
+-- name: rows_to_index
+SELECT CAST(coalesce(sum(next_seq - 1 - searched), 0) AS BIGINT)
+FROM holdfast_threads
+WHERE searched < next_seq - 1 AND {where};
+
+-- name: index_state
+-- Of a thread that is locked.
+SELECT next_seq - 1, searched, searched_as, user_id
+FROM holdfast_threads
+WHERE thread_id = :thread_id;
+
+-- name: texts_to_index
+-- A text that is encrypted is not in its column, and is not searched.
+SELECT seq, substr(content, 1, :characters)
+FROM holdfast_messages
+WHERE thread_id = :thread_id AND seq > :after AND content IS NOT NULL AND content <> ''
+ORDER BY seq
+LIMIT :limit;
+
+-- name: set_searched
+UPDATE holdfast_threads
+SET searched = :searched, searched_as = user_id
+WHERE thread_id = :thread_id;
+
+-- name: thread_of_user
+SELECT user_id
+FROM holdfast_threads
+WHERE thread_id = :thread_id AND deleted_at IS NULL;
+
+-- name: found_rows
+SELECT m.message_id, m.role, t.user_id, m.created_at, substr(m.content, 1, :characters), t.title
+FROM holdfast_messages AS m
+JOIN holdfast_threads AS t ON t.thread_id = m.thread_id
+WHERE m.thread_id = :thread_id AND m.seq = :seq AND m.content IS NOT NULL;
