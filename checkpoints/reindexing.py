@@ -59,7 +59,7 @@ def reindex(transaction: Transaction, store: Store, thread_id: str) -> None:
     if values is None:
         values = dict.fromkeys(delta.channels_of(transaction, store, CheckpointKey(thread_id, "", head)), True)
     facts = indexing.facts(opened.stored.metadata, values)
-    title = locked.title or (indexing.title_of(words[0][0]) if words else _first_words(values))
+    title = locked.title or indexing.first_title(words) or _first_words(values)
     found = {
         "head": head,
         "unfinished": int(facts.unfinished),

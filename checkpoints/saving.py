@@ -83,6 +83,8 @@ class Save:
     """The call that gives a row if the checkpoint is there already, for when the save is repeated."""
     facts: indexing.Facts | None = None
     """Of a root checkpoint, what it says of its thread."""
+    beside: bool = False
+    """Whether a checkpoint takes the place of the head that was loaded without following it."""
 
     def run(self) -> None:
         """
@@ -214,10 +216,11 @@ class Save:
         if guarded:
             assert self.home.checkpoint_id is not None  # noqa: S101 - this is what `guarded` says
             [[(head, has_parent)], *rest] = rest
-            guard.check_head(self.thread, self.parent_id, self.home.checkpoint_id, head, has_parent=bool(has_parent))
+            new, there = self.home.checkpoint_id, bool(has_parent)
+            guard.check_head(self.thread, self.parent_id, new, head, has_parent=there, beside=self.beside)
         if self._find_parent():
             [parent, *rest] = rest
-            guard.check_parent(self.thread, self.parent_id, parent, leans=self.leans)
+            guard.check_parent(self.thread, self.parent_id, parent, leans=self.leans, beside=self.beside)
         said = {seq for rows in rest[: len(known)] for (seq,) in rows}
         found: dict[bytes, list[Row]] = {}
         for digest, *row in (row for rows in rest[len(known) :] for row in rows):
@@ -228,7 +231,8 @@ class Save:
 
     def _enter(self, locked: indexing.Locked) -> list[Call]:
         """The call that counts what is there already when a thread comes into the index that was not in it."""
-        if self.facts is None or locked.head is not None or not self.parent_id:
+        is_new = not self.parent_id and locked.next_seq == 1
+        if self.facts is None or locked.head is not None or is_new:
             return []
         return [(self.store.backend.sql["recount_thread"], {"thread_id": self.home.thread_id})]
 
@@ -249,7 +253,7 @@ class Save:
     def _find_parent(self) -> list[Call]:
         if self.home.checkpoint_id is None or not self.parent_id:
             return []
-        if self.home.ns == "" and isinstance(self.thread, guard.LoadedThread):
+        if self.home.ns == "" and isinstance(self.thread, guard.LoadedThread) and not self.beside:
             return []  # it is the head
         params = {"thread_id": self.home.thread_id, "ns": self.home.ns, "checkpoint_id": self.parent_id}
         return [(self.store.backend.sql["parent"], params)]
