@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from checkpoints import indexing, reindexing
 from checkpoints.errors import NotStorable, ThreadNotEmpty, UnknownCheckpoint, UnknownMessage, UnknownThread
 from checkpoints.guard import moment_of
 from checkpoints.keeping import Namespace, Outline, made_from
-from checkpoints.port import Call, CheckpointKey, Transaction
+from checkpoints.messages import sql_text
+from checkpoints.port import Call, CheckpointKey, Row, Transaction
 from checkpoints.retention import locked, remove
 from checkpoints.sealing import Plain
 from checkpoints.store import Store
@@ -73,10 +74,10 @@ def fork_thread(
         thread = locked(transaction, store, target)
         root = {id_: outline for id_, outline in thread.get("", {}).items() if not outline.is_base}
         if message_id is not None:
-            checkpoint_id = _first_with(transaction, store, target, message_id, thread)
-        at = checkpoint_id or max(root, default=None)
-        if at is None or at not in root:
-            raise UnknownCheckpoint(source, at or "")
+            checkpoint_id = _first_with(transaction, store, source, message_id, thread)
+        at = max(root, default="") if checkpoint_id is None else checkpoint_id
+        if at not in root:
+            raise UnknownCheckpoint(source, at)
         _cut(transaction, store, CheckpointKey(target, "", at), thread, source, is_head=at == max(root))
         sql, origin = store.backend.sql, {"thread_id": source, "checkpoint_id": at}
         transaction.send(
@@ -116,7 +117,7 @@ def _first_with(
     transaction: Transaction, store: Store, thread_id: str, message_id: str, thread: Mapping[str, Namespace]
 ) -> str:
     """The first root checkpoint that had a message in its state."""
-    params = {"thread_id": thread_id, "message_id": message_id}
+    params = {"thread_id": thread_id, "message_id": sql_text(message_id)}
     [found] = transaction.run([(store.backend.sql["message_place"], params)])
     if not found:
         raise UnknownMessage(thread_id, message_id, pruned=False)
@@ -153,30 +154,36 @@ def _cut(
     """
     sql, root = store.backend.sql, thread[""]
     path = _path(root, at.checkpoint_id)
+    thread_id, place = {"thread_id": at.thread_id}, {"thread_id": at.thread_id, "checkpoint_id": at.checkpoint_id}
+    [asked] = transaction.run([(sql["asked_in"], thread_id)])
+    asking = {} if is_head else _asking(thread, at.checkpoint_id, asked)
+    stays: set[str] = set()
     gone: set[str] = set()
     for ns, there in thread.items():
-        kept = {id_ for id_, o in there.items() if _is_before(o, path, at.checkpoint_id, is_head=is_head)}
+        last = max(there) if is_head else asking.get(ns, "")
+        kept = {id_ for id_, outline in there.items() if _is_before(outline, path, at.checkpoint_id, last)}
         left = there.keys() - kept
         remove(transaction, store, at._replace(ns=ns), there, left, [there[id_] for id_ in kept], relink=ns != "")
+        stays |= kept
         gone |= left
-    thread_id, place = {"thread_id": at.thread_id}, {"thread_id": at.thread_id, "checkpoint_id": at.checkpoint_id}
     if not is_head:
-        noted = {**thread_id, "ns": "", "checkpoint_ids": store.backend.array([at.checkpoint_id])}
-        transaction.send(
-            [
-                (sql["cut_writes"], place),
-                (sql["delete_run_writes_of"], noted),
-                (sql["delete_interrupts"], place),
-                (sql["ask_again"], {**place, "thread_id": source, "target": at.thread_id}),
-            ]
-        )
+        for ns, checkpoint_id in {**asking, "": at.checkpoint_id}.items():
+            which = {"ns": ns, "checkpoint_ids": store.backend.array([checkpoint_id])}
+            transaction.send(
+                [
+                    (sql["cut_writes"], {**place, "ns": ns, "checkpoint_id": checkpoint_id}),
+                    (sql["delete_run_writes_of"], {**thread_id, **which}),
+                ]
+            )
+        ask = {"source": source, "target": at.thread_id, "checkpoint_id": at.checkpoint_id}
+        transaction.send([(sql["delete_interrupts"], thread_id), (sql["ask_again"], ask)])
         if (moment := moment_of(at.checkpoint_id)) is not None:
             # The prompt in force may be among them: the next run puts it on record again.
             transaction.send([(sql["cut_events"], {**thread_id, "at": moment}), _forget_prompt(store, at.thread_id)])
     [rows] = transaction.run([(sql["rows_of_runs"], place)])
     used = rows_referred_to(transaction, store, at.thread_id)
     for seq, run_id, first in rows:
-        if first is not None and first not in gone and (is_head or first <= at.checkpoint_id):
+        if first in stays or (first is not None and first not in gone and first <= at.checkpoint_id):
             continue
         if seq not in used:
             transaction.send([(sql["delete_row"], {**thread_id, "seq": seq})])
@@ -198,12 +205,29 @@ def _path(root: Namespace, checkpoint_id: str) -> set[str]:
     return path
 
 
-def _is_before(outline: Outline, path: Collection[str], at: str, *, is_head: bool) -> bool:
-    """Whether a checkpoint belongs to what led to one of the graph itself."""
+def _asking(thread: Mapping[str, Namespace], at: str, asked: Iterable[Row]) -> dict[str, str]:
+    """Of the subgraphs that asked something when the graph itself was at a checkpoint: the one that they asked it on.
+    There they wait for the answer; begun anew, they would ask under another id."""
+    asking: dict[str, str] = {}
+    for ns, checkpoint_id in asked:
+        outline = thread.get(ns, {}).get(checkpoint_id)
+        if ns and outline is not None and made_from(outline) == at:
+            asking[ns] = max(checkpoint_id, asking.get(ns, ""))
+    return asking
+
+
+def _is_before(outline: Outline, path: Collection[str], at: str, last: str) -> bool:
+    """Whether a checkpoint belongs to what led to one of the graph itself.
+
+    Args:
+        outline: the checkpoint.
+        path: the one of the graph, and those that it follows from.
+        at: the one of the graph.
+        last: of what a subgraph did from there on, the last that belongs to it.
+    """
     if outline.ns == "":
         return outline.checkpoint_id in path
     root = made_from(outline)
-    if is_head:
-        return root is None or root in path
-    # What a subgraph did after that checkpoint was made from it, or from a later one.
-    return outline.checkpoint_id < at and (root is None or (root in path and root != at))
+    if root == at:
+        return outline.checkpoint_id <= last
+    return outline.checkpoint_id <= max(at, last) and (root is None or root in path)
