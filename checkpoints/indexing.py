@@ -119,8 +119,16 @@ def digest_of(prompt: str) -> bytes:
     return blake2b(prompt.encode("utf-8", "replace"), digest_size=16, person=_PROMPT_PERSON).digest()
 
 
-def touch(sql: Statements, home: Home, locked: Locked, found: Facts | None, placement: Placement,
-          lists: Iterable[MessageList]) -> list[Call]:  # fmt: skip
+def touch(
+    sql: Statements,
+    home: Home,
+    locked: Locked,
+    found: Facts | None,
+    placement: Placement,
+    lists: Iterable[MessageList],
+    *,
+    enters: bool,
+) -> list[Call]:
     """The call that brings a thread's own row up to date with a save, if it changes.
 
     Args:
@@ -130,18 +138,20 @@ def touch(sql: Statements, home: Home, locked: Locked, found: Facts | None, plac
         found: what the checkpoint says of the thread; `None` unless it is one of the root.
         placement: which rows are new.
         lists: the messages that are saved.
+        enters: whether the thread comes into the index from before: then whose it is and what was said in it first is
+            not in this save.
     """
     counts = {"thread_id": home.thread_id, "next_seq": placement.next_seq, "bytes": placement.bytes}
     if found is None:
         # Nothing by which threads are listed changes, so no index does.
         return [(sql["count_rows"], counts)] if placement.new_rows or locked.deleted else []
-    title = _first_words(lists) if locked.title is None else None
+    title = _first_words(lists) if locked.title is None and not enters else None
     params = {
         **counts,
         "head": home.checkpoint_id,
         "unfinished": int(found.unfinished),
         "said": len(placement.said),
-        "user_id": found.user_id if locked.user_id is None else None,
+        "user_id": found.user_id if locked.user_id is None and not enters else None,
         "title": title,
         "metadata": _merged(locked.metadata, found.metadata),
     }

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from checkpoints import guard, indexing, ranges
+from checkpoints import guard, indexing, ranges, reindexing
 from checkpoints.errors import ThreadConflict, Unreachable
 from checkpoints.lines import Turn
 from checkpoints.memory import Known, Template
@@ -139,7 +139,8 @@ class Save:
             if encoded.known and encoded.era != self.store.memory.era:
                 self._check_known(transaction, encoded)
             lists = [list_ for value in encoded.detached for list_ in value.lists]
-            others = locked.user_id is not None and self.home.user_id != locked.user_id
+            enters = self._enters(locked)
+            others = (enters or locked.user_id is not None) and self.home.user_id != locked.user_id
             home = self.home if others else self.home._replace(user_id=None)
             placement = place(lists, found, locked.next_seq, home, said)
             transaction.send(self._calls(encoded.detached, home, placement))
@@ -147,10 +148,11 @@ class Save:
             transaction.send(
                 [
                     *indexing.notice_prompt(sql, self.home.thread_id, locked, prompt),
-                    *indexing.touch(sql, self.home, locked, self.facts, placement, lists),
-                    *self._enter(locked),
+                    *indexing.touch(sql, self.home, locked, self.facts, placement, lists, enters=enters),
                 ]
             )
+            if enters:
+                reindexing.reindex(transaction, self.store, self.home.thread_id)
         if self.store.prompts.get(self.home.thread_id) is prompt:
             self.store.prompts.pop(self.home.thread_id, None)
         known, templates = learned(drafts, placement, self.home.ns)
@@ -229,12 +231,10 @@ class Save:
                 found.setdefault(digest, []).append(tuple(row))
         return locked, found, said
 
-    def _enter(self, locked: indexing.Locked) -> list[Call]:
-        """The call that counts what is there already when a thread comes into the index that was not in it."""
+    def _enters(self, locked: indexing.Locked) -> bool:
+        """Whether a thread comes into the index that has something in it already."""
         is_new = not self.parent_id and locked.next_seq == 1
-        if self.facts is None or locked.head is not None or is_new:
-            return []
-        return [(self.store.backend.sql["recount_thread"], {"thread_id": self.home.thread_id})]
+        return self.facts is not None and locked.head is None and not is_new
 
     def _said_of(self, encoded: _Encoded) -> list[Call]:
         """The calls that tell which of the known messages that this checkpoint settles were said before."""

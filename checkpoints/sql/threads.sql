@@ -61,6 +61,14 @@ WHERE m.thread_id = :thread_id AND m.role = 'human' AND m.content <> '' AND {sai
 ORDER BY m.seq
 LIMIT 20;
 
+-- name: first_user
+-- In whose run a thread was begun, as far as its checkpoints are there and say so.
+SELECT {user_id}
+FROM checkpoints AS c
+WHERE c.thread_id = :thread_id AND c.checkpoint_ns = '' AND {user_id} IS NOT NULL
+ORDER BY c.checkpoint_id
+LIMIT 1;
+
 -- name: unindexed
 -- Threads with checkpoints that the index does not know: made by older versions, or by LangGraph's own savers.
 SELECT DISTINCT c.thread_id
