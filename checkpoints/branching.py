@@ -2,13 +2,15 @@
 
 Nothing is deleted: what was said stays in the transcript, and every checkpoint in the history. The state that the
 thread goes on with is saved once more as its newest.
+
+The graph itself comes first, and is guarded: if somebody else has written meanwhile, nothing is changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -22,7 +24,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.base.id import uuid6
 
 from checkpoints import indexing
-from checkpoints.errors import NothingToUndo
+from checkpoints.errors import NothingToUndo, UnknownThread
 from checkpoints.indexing import OF_THE_RUN
 from checkpoints.keeping import COUNTERS, Namespace, Outline, outlines
 from checkpoints.port import Call
@@ -41,6 +43,8 @@ class Saver(Protocol):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
         also: Sequence[Call],
+        *,
+        beside: bool,
     ) -> RunnableConfig: ...
 
 
@@ -48,12 +52,16 @@ def restart(store: Store, saver: Saver, thread_id: str, actor: str | None) -> No
     """Let a thread begin anew: its next run finds an empty state, also in subgraphs that have a memory of their own.
 
     Raises:
-        ThreadConflict: somebody else has deleted it meanwhile.
+        UnknownThread: it is not there.
+        ThreadConflict: somebody else has written to it, or deleted it, meanwhile.
     """
-    for ns in _remembering(_outlines(store, thread_id)):
-        _put(saver, thread_id, ns, None, ())
+    newest = _newest(saver, thread_id, "")
+    if newest is None:
+        raise UnknownThread(thread_id)
     event = indexing.event(store.backend.sql, thread_id, "restart", {}, actor)
-    _put(saver, thread_id, "", None, (event, (store.backend.sql["set_live_from"], {"thread_id": thread_id})))
+    _put(saver, newest, None, (event, (store.backend.sql["set_live_from"], {"thread_id": thread_id})))
+    for ns in _remembering(_outlines(store, thread_id)):
+        _put(saver, _newest(saver, thread_id, ns), None, ())
 
 
 def undo(store: Store, saver: Saver, thread_id: str, actor: str | None) -> None:
@@ -62,14 +70,23 @@ def undo(store: Store, saver: Saver, thread_id: str, actor: str | None) -> None:
 
     Raises:
         NothingToUndo: no turn is left, or what was before it was pruned.
+        UnknownThread, ThreadConflict: as `restart`.
     """
+    # In this order: what is written after the head was loaded is refused below, and never taken for the last turn.
+    newest = _newest(saver, thread_id, "")
     thread = _outlines(store, thread_id)
+    if newest is None:
+        raise UnknownThread(thread_id)
     turn = _last_turn(thread_id, thread.get("", {}))
+    event = indexing.event(store.backend.sql, thread_id, "undo", {"checkpoint_id": turn.parent_id}, actor)
+    _put(saver, newest, turn.parent_id, (event,))
     for ns in _remembering(thread):
         older = [id_ for id_, outline in thread[ns].items() if id_ < turn.checkpoint_id and not outline.is_base]
-        _put(saver, thread_id, ns, max(older, default=None), ())
-    event = indexing.event(store.backend.sql, thread_id, "undo", {"checkpoint_id": turn.parent_id}, actor)
-    _put(saver, thread_id, "", turn.parent_id, (event,))
+        _put(saver, _newest(saver, thread_id, ns), max(older, default=None), ())
+
+
+def _newest(saver: Saver, thread_id: str, ns: str) -> CheckpointTuple | None:
+    return saver.get_tuple({"configurable": {"thread_id": thread_id, "checkpoint_ns": ns}})
 
 
 def _outlines(store: Store, thread_id: str) -> dict[str, dict[str, Outline]]:
@@ -89,44 +106,51 @@ def _last_turn(thread_id: str, root: Namespace) -> Outline:
         outline = root[at]
         if outline.metadata.get("source") == "input":
             before = root.get(outline.parent_id or "")
-            if outline.parent_id is not None and (before is None or before.is_base or _leans_on_base(before, root)):
+            if outline.parent_id is not None and (before is None or before.is_base):
                 raise NothingToUndo(f"What was before the last turn of thread {thread_id!r} was pruned.")
             return outline
         at = outline.parent_id
-    pruned = at is not None or not root
-    why = "What came before was pruned" if pruned else "Nothing was said in it since it began"
-    raise NothingToUndo(f"Thread {thread_id!r} has no turn that can be undone. {why}.")
+    raise NothingToUndo(
+        f"Thread {thread_id!r} has no turn that can be undone: nothing was said in it since it began, or what came "
+        "before was pruned."
+    )
 
 
-def _leans_on_base(outline: Outline, root: Namespace) -> bool:
-    before = root.get(outline.parent_id or "")
-    return before is not None and before.is_base
+def _put(saver: Saver, newest: CheckpointTuple | None, source_id: str | None, also: Sequence[Call]) -> None:
+    """Save a checkpoint that has the state of an older one, or none, as the newest of its namespace.
 
-
-def _put(saver: Saver, thread_id: str, ns: str, source_id: str | None, also: Sequence[Call]) -> None:
-    """Save a checkpoint that has the state of an older one, or none, as the newest of its namespace."""
-    place: RunnableConfig = {"configurable": {"thread_id": thread_id, "checkpoint_ns": ns}}
-    newest = saver.get_tuple(place)
-    step = int(newest.metadata.get("step", -1)) + 1 if newest else 0
-    kept: Mapping[str, Any] = newest.metadata if newest else {}
-    checkpoint, counters = empty_checkpoint(), None
-    thread = newest.config["configurable"]["thread_id"] if newest else thread_id
-    parent_id = None
+    Args:
+        saver: saves it.
+        newest: the one that is the newest; `None`: the namespace was deleted in this moment.
+        source_id: the older one.
+        also: more statements in the transaction.
+    """
+    if newest is None:
+        return
+    place = newest.config["configurable"]
+    checkpoint, counters, parent_id = empty_checkpoint(), None, None
     if source_id is not None:
-        source = saver.get_tuple({"configurable": {**place["configurable"], "checkpoint_id": source_id}})
+        source = saver.get_tuple({"configurable": {**place, "checkpoint_id": source_id}})
         if source is None:
-            raise NothingToUndo(f"Checkpoint {source_id} of thread {thread_id!r} is gone.")
+            raise NothingToUndo(f"Checkpoint {source_id} of thread {place['thread_id']!r} is gone.")
         checkpoint = copy_checkpoint(source.checkpoint)
         counters = source.metadata.get(COUNTERS)
         # It stands beside the older one and not after it, as LangGraph has it for copies: a `DeltaChannel` is made of
-        # what was written on the way. Who names no newest checkpoint may do that.
-        thread, parent_id = thread_id, ((source.parent_config or {}).get("configurable") or {}).get("checkpoint_id")
+        # what was written on the way.
+        parent_id = ((source.parent_config or {}).get("configurable") or {}).get("checkpoint_id")
     checkpoint["id"], checkpoint["ts"] = str(uuid6()), datetime.now(UTC).isoformat()
-    own = {name: value for name, value in kept.items() if name not in OF_THE_RUN}
+    own = {name: value for name, value in newest.metadata.items() if name not in OF_THE_RUN}
+    step = int(newest.metadata.get("step", -1)) + 1
     metadata = {**own, "source": "fork" if source_id else "update", "step": step, "parents": {}}
     if counters is not None:
         metadata[COUNTERS] = counters
-    config: RunnableConfig = {"configurable": {"thread_id": thread, "checkpoint_ns": ns}}
-    if parent_id is not None:
-        config["configurable"]["checkpoint_id"] = parent_id
-    saver.put_with(config, checkpoint, cast("CheckpointMetadata", metadata), {}, also)
+    config: RunnableConfig = {
+        "configurable": {
+            "thread_id": place["thread_id"],
+            "checkpoint_ns": place["checkpoint_ns"],
+            **({"checkpoint_id": parent_id} if parent_id is not None else {}),
+        }
+    }
+    # With all its values: those of the older one may be pruned in this moment.
+    versions = checkpoint["channel_versions"]
+    saver.put_with(config, checkpoint, cast("CheckpointMetadata", metadata), versions, also, beside=True)

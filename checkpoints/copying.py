@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from checkpoints import indexing, reindexing
 from checkpoints.errors import NotStorable, ThreadNotEmpty, UnknownCheckpoint, UnknownMessage, UnknownThread
 from checkpoints.guard import moment_of
 from checkpoints.keeping import Namespace, Outline, made_from
-from checkpoints.port import CheckpointKey, Transaction
+from checkpoints.messages import sql_text
+from checkpoints.port import Call, CheckpointKey, Row, Transaction
 from checkpoints.retention import locked, remove
 from checkpoints.sealing import Plain
 from checkpoints.store import Store
@@ -59,7 +60,7 @@ def fork_thread(
         source: the thread.
         target: the other one.
         checkpoint_id: a checkpoint of the graph itself; the newest by default.
-        message_id: in place of it: the checkpoint that had this message first.
+        message_id: in place of it: the first checkpoint that had this message in its state.
         actor: who does this, for the record.
 
     Raises:
@@ -73,12 +74,11 @@ def fork_thread(
         thread = locked(transaction, store, target)
         root = {id_: outline for id_, outline in thread.get("", {}).items() if not outline.is_base}
         if message_id is not None:
-            checkpoint_id = _first_with(transaction, store, target, message_id, thread)
-        at = checkpoint_id or max(root, default=None)
-        if at is None or at not in root:
-            raise UnknownCheckpoint(source, at or "")
-        if at != max(root):
-            _cut(transaction, store, CheckpointKey(target, "", at), thread, source)
+            checkpoint_id = _first_with(transaction, store, source, message_id, thread)
+        at = max(root, default="") if checkpoint_id is None else checkpoint_id
+        if at not in root:
+            raise UnknownCheckpoint(source, at)
+        _cut(transaction, store, CheckpointKey(target, "", at), thread, source, is_head=at == max(root))
         sql, origin = store.backend.sql, {"thread_id": source, "checkpoint_id": at}
         transaction.send(
             [
@@ -116,51 +116,83 @@ def _copy(transaction: Transaction, store: Store, source: str, target: str) -> b
 def _first_with(
     transaction: Transaction, store: Store, thread_id: str, message_id: str, thread: Mapping[str, Namespace]
 ) -> str:
-    """The root checkpoint that had a message first."""
-    params = {"thread_id": thread_id, "message_id": message_id}
+    """The first root checkpoint that had a message in its state."""
+    params = {"thread_id": thread_id, "message_id": sql_text(message_id)}
     [found] = transaction.run([(store.backend.sql["message_place"], params)])
     if not found:
         raise UnknownMessage(thread_id, message_id, pruned=False)
     [(first,)] = found
+    root = {id_: outline for id_, outline in thread.get("", {}).items() if not outline.is_base}
     # A subgraph may have saved it before the graph did.
-    later = [id_ for id_, outline in thread.get("", {}).items() if id_ >= first and not outline.is_base]
-    if not later or not any(first in there for there in thread.values()):
+    at = min((id_ for id_ in root if id_ >= first), default=None)
+    if at is None or not any(first in there for there in thread.values()):
         raise UnknownMessage(thread_id, message_id, pruned=True)
-    return min(later)
+    if root[at].metadata.get("source") == "input":
+        # There it is on its way: what is said to the fork next would take its place.
+        return min((id_ for id_, outline in root.items() if outline.parent_id == at), default=at)
+    return at
 
 
 def _cut(
-    transaction: Transaction, store: Store, at: CheckpointKey, thread: Mapping[str, Namespace], source: str
+    transaction: Transaction,
+    store: Store,
+    at: CheckpointKey,
+    thread: Mapping[str, Namespace],
+    source: str,
+    *,
+    is_head: bool,
 ) -> None:
-    """Remove from a copy what came after one of its checkpoints, or beside it."""
+    """Remove from a copy what came after one of its checkpoints, or beside it.
+
+    Args:
+        transaction: in which both threads are locked.
+        store: the database.
+        at: the checkpoint.
+        thread: what is in the copy.
+        source: the thread that it is a copy of.
+        is_head: whether nothing came after it: then what its tasks have done so far stays.
+    """
     sql, root = store.backend.sql, thread[""]
     path = _path(root, at.checkpoint_id)
+    thread_id, place = {"thread_id": at.thread_id}, {"thread_id": at.thread_id, "checkpoint_id": at.checkpoint_id}
+    [asked] = transaction.run([(sql["asked_in"], thread_id)])
+    asking = {} if is_head else _asking(thread, at.checkpoint_id, asked)
+    stays: set[str] = set()
     gone: set[str] = set()
     for ns, there in thread.items():
-        kept = {id_ for id_, outline in there.items() if _is_before(outline, path, at.checkpoint_id)}
+        last = max(there) if is_head else asking.get(ns, "")
+        kept = {id_ for id_, outline in there.items() if _is_before(outline, path, at.checkpoint_id, last)}
         left = there.keys() - kept
         remove(transaction, store, at._replace(ns=ns), there, left, [there[id_] for id_ in kept], relink=ns != "")
+        stays |= kept
         gone |= left
-    place = {"thread_id": at.thread_id, "checkpoint_id": at.checkpoint_id}
-    noted = {"thread_id": at.thread_id, "ns": "", "checkpoint_ids": store.backend.array([at.checkpoint_id])}
-    _, _, _, _, rows = transaction.run(
-        [
-            (sql["cut_writes"], place),
-            (sql["delete_run_writes_of"], noted),
-            (sql["delete_interrupts"], place),
-            (sql["ask_again"], {"thread_id": source, "target": at.thread_id, "checkpoint_id": at.checkpoint_id}),
-            (sql["rows_of_runs"], place),
-        ]
-    )
+    if not is_head:
+        for ns, checkpoint_id in {**asking, "": at.checkpoint_id}.items():
+            which = {"ns": ns, "checkpoint_ids": store.backend.array([checkpoint_id])}
+            transaction.send(
+                [
+                    (sql["cut_writes"], {**place, "ns": ns, "checkpoint_id": checkpoint_id}),
+                    (sql["delete_run_writes_of"], {**thread_id, **which}),
+                ]
+            )
+        ask = {"source": source, "target": at.thread_id, "checkpoint_id": at.checkpoint_id}
+        transaction.send([(sql["delete_interrupts"], thread_id), (sql["ask_again"], ask)])
+        if (moment := moment_of(at.checkpoint_id)) is not None:
+            # The prompt in force may be among them: the next run puts it on record again.
+            transaction.send([(sql["cut_events"], {**thread_id, "at": moment}), _forget_prompt(store, at.thread_id)])
+    [rows] = transaction.run([(sql["rows_of_runs"], place)])
     used = rows_referred_to(transaction, store, at.thread_id)
-    later = [
-        seq
-        for seq, _, first in rows
-        if seq not in used and (first is None or first > at.checkpoint_id or first in gone)
-    ]
-    transaction.send([(sql["delete_row"], {"thread_id": at.thread_id, "seq": seq}) for seq in later])
-    if (moment := moment_of(at.checkpoint_id)) is not None:
-        transaction.send([(sql["cut_events"], {"thread_id": at.thread_id, "at": moment})])
+    for seq, run_id, first in rows:
+        if first in stays or (first is not None and first not in gone and first <= at.checkpoint_id):
+            continue
+        if seq not in used:
+            transaction.send([(sql["delete_row"], {**thread_id, "seq": seq})])
+        elif first is not None:
+            transaction.send([(sql["inherit_row"], {**place, "run_id": run_id, "seq": seq})])
+
+
+def _forget_prompt(store: Store, thread_id: str) -> Call:
+    return store.backend.sql["set_prompt"], {"thread_id": thread_id, "prompt": None}
 
 
 def _path(root: Namespace, checkpoint_id: str) -> set[str]:
@@ -173,10 +205,29 @@ def _path(root: Namespace, checkpoint_id: str) -> set[str]:
     return path
 
 
-def _is_before(outline: Outline, path: Collection[str], at: str) -> bool:
-    """Whether a checkpoint belongs to what led to one of the graph itself."""
+def _asking(thread: Mapping[str, Namespace], at: str, asked: Iterable[Row]) -> dict[str, str]:
+    """Of the subgraphs that asked something when the graph itself was at a checkpoint: the one that they asked it on.
+    There they wait for the answer; begun anew, they would ask under another id."""
+    asking: dict[str, str] = {}
+    for ns, checkpoint_id in asked:
+        outline = thread.get(ns, {}).get(checkpoint_id)
+        if ns and outline is not None and made_from(outline) == at:
+            asking[ns] = max(checkpoint_id, asking.get(ns, ""))
+    return asking
+
+
+def _is_before(outline: Outline, path: Collection[str], at: str, last: str) -> bool:
+    """Whether a checkpoint belongs to what led to one of the graph itself.
+
+    Args:
+        outline: the checkpoint.
+        path: the one of the graph, and those that it follows from.
+        at: the one of the graph.
+        last: of what a subgraph did from there on, the last that belongs to it.
+    """
     if outline.ns == "":
         return outline.checkpoint_id in path
-    # What a subgraph did after that checkpoint was made from it, or from a later one.
     root = made_from(outline)
-    return outline.checkpoint_id < at and (root is None or (root in path and root != at))
+    if root == at:
+        return outline.checkpoint_id <= last
+    return outline.checkpoint_id <= max(at, last) and (root is None or root in path)

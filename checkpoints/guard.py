@@ -84,7 +84,9 @@ def check_generation(thread_id: str, generation: int) -> None:
         raise ThreadConflict(str(thread_id), "the thread, or a run in it, was deleted meanwhile")
 
 
-def check_head(thread_id: str, parent: str | None, new: str, head: str | None, *, has_parent: bool) -> None:
+def check_head(
+    thread_id: str, parent: str | None, new: str, head: str | None, *, has_parent: bool, beside: bool = False
+) -> None:
     """Whether a checkpoint of the root namespace may be saved.
 
     Args:
@@ -93,6 +95,7 @@ def check_head(thread_id: str, parent: str | None, new: str, head: str | None, *
         new: the new checkpoint's id.
         head: the thread's newest checkpoint now.
         has_parent: whether the thread has the checkpoint `parent`.
+        beside: whether the new one is to take the head's place without following it.
 
     Raises:
         ThreadConflict: another run has saved a checkpoint since.
@@ -105,17 +108,19 @@ def check_head(thread_id: str, parent: str | None, new: str, head: str | None, *
         if parent is not None and head is not None and not has_parent:
             raise UnknownCheckpoint(thread_id, parent)
         return
-    if parent is None and thread_id.head is not None:
-        return  # a run that had a head always names it: this is a new root, made on purpose (`update_state` can)
-    if parent != head:
+    # A run that had a head always names it: without a parent this is a new root, made on purpose (`update_state` can).
+    loaded = thread_id.head if beside or parent is None else parent
+    if loaded != head:
         raise ThreadConflict(
-            str(thread_id), f"it was at checkpoint {parent or '(none)'} and is now at {head or '(none)'}"
+            str(thread_id), f"it was at checkpoint {loaded or '(none)'} and is now at {head or '(none)'}"
         )
     if head is not None and new <= head:
         raise ClockSkew(str(thread_id), _seconds_between(new, head))
 
 
-def check_parent(thread_id: str, parent_id: str | None, found: Sequence[Row], *, leans: bool) -> None:
+def check_parent(
+    thread_id: str, parent_id: str | None, found: Sequence[Row], *, leans: bool, beside: bool = False
+) -> None:
     """Whether the checkpoint that a new one follows is still there, if the new one is nothing without it.
 
     Args:
@@ -123,11 +128,12 @@ def check_parent(thread_id: str, parent_id: str | None, found: Sequence[Row], *,
         parent_id: the checkpoint that the new one follows.
         found: its metadata in a row, if it is there.
         leans: whether some of the new one's values are stored with it.
+        beside: whether the new one says again what another one said that follows the same: that may be a base.
 
     Raises:
         ThreadConflict: it was pruned or deleted.
     """
-    is_base = any(json.loads(metadata or "{}") == BASE for (metadata,) in found)
+    is_base = not beside and any(json.loads(metadata or "{}") == BASE for (metadata,) in found)
     if is_base or (leans and not found):
         raise ThreadConflict(str(thread_id), f"checkpoint {parent_id}, which this one follows, was deleted")
 

@@ -7,6 +7,7 @@ without opening a checkpoint.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
@@ -17,7 +18,7 @@ from checkpoints.configs import user_text
 from checkpoints.memory import Known
 from checkpoints.messages import sql_text
 from checkpoints.placing import Home, Placement
-from checkpoints.port import Call
+from checkpoints.port import Call, Row
 from checkpoints.sql import Statements
 from checkpoints.values import MessageList
 
@@ -33,6 +34,9 @@ OF_THE_RUN: Final = frozenset({
 
 _BRANCH: Final = "branch:to:"  # LangGraph tells a node that it is next by a value in a channel of this name and its own
 _INPUT: Final = "__start__"  # where an input waits to be taken
+
+# What a terminal would obey. Others that cannot be seen stay: they join emoji.
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _PROMPT_PERSON: Final = b"holdfast-prompt"
 
@@ -82,7 +86,7 @@ def is_unfinished(values: Mapping[str, Any]) -> bool:
 
 def title_of(text: str) -> str | None:
     """The first words of a text, in one line; `None` if it has none."""
-    words = " ".join(text[: 8 * LONGEST_TITLE].split())
+    words = _in_a_line(text[: 8 * LONGEST_TITLE])
     if len(words) <= LONGEST_TITLE:
         return words or None
     cut = words[: LONGEST_TITLE - 1]
@@ -95,10 +99,19 @@ def given_title(title: str) -> str:
     Raises:
         ValueError: it is empty, or longer than 200 characters.
     """
-    found = sql_text(" ".join(title.split()))
+    found = sql_text(_in_a_line(title))
     if not 0 < len(found) <= LONGEST_GIVEN_TITLE:
         raise ValueError(f"A title has 1 to {LONGEST_GIVEN_TITLE} characters; found {len(found)}.")
     return found
+
+
+def first_title(words: Iterable[Row]) -> str | None:
+    """The title that the first of some texts gives which has words in it, from rows of the statement `first_words`."""
+    return next((title for (text,) in words if (title := title_of(text))), None)
+
+
+def _in_a_line(text: str) -> str:
+    return " ".join(_CONTROL.sub(" ", text).split())
 
 
 def digest_of(prompt: str) -> bytes:
@@ -106,8 +119,16 @@ def digest_of(prompt: str) -> bytes:
     return blake2b(prompt.encode("utf-8", "replace"), digest_size=16, person=_PROMPT_PERSON).digest()
 
 
-def touch(sql: Statements, home: Home, locked: Locked, found: Facts | None, placement: Placement,
-          lists: Iterable[MessageList]) -> list[Call]:  # fmt: skip
+def touch(
+    sql: Statements,
+    home: Home,
+    locked: Locked,
+    found: Facts | None,
+    placement: Placement,
+    lists: Iterable[MessageList],
+    *,
+    enters: bool,
+) -> list[Call]:
     """The call that brings a thread's own row up to date with a save, if it changes.
 
     Args:
@@ -117,18 +138,20 @@ def touch(sql: Statements, home: Home, locked: Locked, found: Facts | None, plac
         found: what the checkpoint says of the thread; `None` unless it is one of the root.
         placement: which rows are new.
         lists: the messages that are saved.
+        enters: whether the thread comes into the index from before: then whose it is and what was said in it first is
+            not in this save.
     """
     counts = {"thread_id": home.thread_id, "next_seq": placement.next_seq, "bytes": placement.bytes}
     if found is None:
         # Nothing by which threads are listed changes, so no index does.
         return [(sql["count_rows"], counts)] if placement.new_rows or locked.deleted else []
-    title = _first_words(lists) if locked.title is None else None
+    title = _first_words(lists) if locked.title is None and not enters else None
     params = {
         **counts,
         "head": home.checkpoint_id,
         "unfinished": int(found.unfinished),
-        "said": placement.said,
-        "user_id": found.user_id if locked.user_id is None else None,
+        "said": len(placement.said),
+        "user_id": found.user_id if locked.user_id is None and not enters else None,
         "title": title,
         "metadata": _merged(locked.metadata, found.metadata),
     }

@@ -53,8 +53,9 @@ class Placement:
     """Parameters of `settle_row`."""
     settled_known: list[Known] = field(default_factory=list)
     """Those of them that were known, as they are afterwards."""
-    said: int = 0
-    """How many messages are part of the conversation now that were not before."""
+    said: set[int] = field(default_factory=set)
+    """The rows that are part of the conversation now and were not before. One may be met several times in a save: in
+    two channels, or once as an object whose row is known and once as its copy."""
 
     @property
     def bytes(self) -> int:
@@ -99,7 +100,8 @@ def place(
                 if not message.settled and home.checkpoint_id is not None and message.ref not in settled:
                     _settle_known(message, channel, home, placement)
                     settled.add(message.ref)
-                    placement.said += is_said(home.ns, channel, committed=True) and abs(message.ref) not in said_before
+                    if is_said(home.ns, channel, committed=True) and abs(message.ref) not in said_before:
+                        placement.said.add(abs(message.ref))
             elif not message.ref:
                 if taken is None:
                     taken = {abs(other.ref) for other in messages}
@@ -143,14 +145,16 @@ def _place_one(
         placement.next_seq += 1
         candidates.append(match)
         placement.new_rows.append(NewRow(match.seq, channel, draft.row))
-        placement.said += is_said(match.ns, match.channel, committed=match.committed)
+        if is_said(match.ns, match.channel, committed=match.committed):
+            placement.said.add(match.seq)
     elif _changes(match, draft.row.message_id, channel, home):
         before = is_said(match.ns, match.channel, committed=match.committed)
         if _moves(match, channel, home):
             match.ns, match.channel = home.ns, channel
         match.message_id = match.message_id or draft.row.message_id
         match.committed = match.committed or home.checkpoint_id is not None
-        placement.said += is_said(match.ns, match.channel, committed=match.committed) and not before
+        if is_said(match.ns, match.channel, committed=match.committed) and not before:
+            placement.said.add(match.seq)
         placement.settled_rows.append(
             {
                 "seq": match.seq,

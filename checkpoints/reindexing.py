@@ -9,6 +9,7 @@ from typing import Any
 from langchain_core.messages import HumanMessage
 
 from checkpoints import delta, indexing, loading
+from checkpoints.configs import user_text
 from checkpoints.errors import HoldfastError
 from checkpoints.guard import moment_of
 from checkpoints.indexing import Locked
@@ -43,10 +44,11 @@ def reindex(transaction: Transaction, store: Store, thread_id: str) -> None:
     """
     sql, params = store.backend.sql, {"thread_id": thread_id}
     # Locked in any case: somebody may be about to save.
-    *_, [row], ends, words = transaction.run(
-        [(sql[name], params) for name in ("adopt_thread", "lock_thread", "head_of", "first_words")]
-    )
-    locked = Locked(*row)
+    names = ("adopt_thread", "lock_thread", "head_of", "first_user", "first_words")
+    _, rows, ends, users, words = transaction.run([(sql[name], params) for name in names])
+    if not rows:
+        return  # there is no such thread
+    locked = Locked(*rows[0])
     if not ends:
         nothing = dict.fromkeys(("head", "created_at", "updated_at", "user_id", "title", "metadata"))
         transaction.send(
@@ -59,12 +61,12 @@ def reindex(transaction: Transaction, store: Store, thread_id: str) -> None:
     if values is None:
         values = dict.fromkeys(delta.channels_of(transaction, store, CheckpointKey(thread_id, "", head)), True)
     facts = indexing.facts(opened.stored.metadata, values)
-    title = locked.title or (indexing.title_of(words[0][0]) if words else _first_words(values))
     found = {
         "head": head,
         "unfinished": int(facts.unfinished),
-        "user_id": facts.user_id,
-        "title": title,
+        "user_id": user_text(users[0][0]) if users else None,
+        # What has no rows was said before what has.
+        "title": locked.title or _first_words(_without_rows(opened, values)) or indexing.first_title(words),
         "metadata": json.dumps(facts.metadata) if facts.metadata else None,
         "created_at": moment_of(first),
         "updated_at": moment_of(head),
@@ -80,7 +82,13 @@ def _values(opened: loading.Opened, store: Store) -> dict[str, Any] | None:
         return None
 
 
+def _without_rows(opened: loading.Opened, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values of a checkpoint that were saved by LangGraph's own savers, and hold messages in them."""
+    with_rows = {part.channel for part in opened.values if part.lists}
+    return {} if "" in with_rows else {name: value for name, value in values.items() if name not in with_rows}
+
+
 def _first_words(values: Mapping[str, Any]) -> str | None:
-    """What a person said first in a checkpoint of LangGraph's own savers, whose messages have no rows."""
+    """The title by what a person said first in some values."""
     said = (m for value in values.values() if isinstance(value, list) for m in value if isinstance(m, HumanMessage))
     return next((title for m in said if (title := indexing.title_of(m.text))), None)

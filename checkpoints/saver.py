@@ -286,8 +286,19 @@ class HoldfastSaver(RetainingSaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
         also: Sequence[Call] = (),
+        *,
+        beside: bool = False,
     ) -> RunnableConfig:
-        """`put`, with more statements in its transaction."""
+        """`put`, with more statements in its transaction.
+
+        Args:
+            config: as for `put`.
+            checkpoint: as for `put`.
+            metadata: as for `put`.
+            new_versions: as for `put`.
+            also: the statements.
+            beside: whether it takes the place of the head that was loaded without following it.
+        """
         thread, ns = thread_of(config), ns_of(config)
         key = CheckpointKey(str(thread), ns, checkpoint["id"])
         parent_id = config["configurable"].get("checkpoint_id")
@@ -310,7 +321,7 @@ class HoldfastSaver(RetainingSaver):
         ]
         is_part = leans(stored_metadata) or self._backend.leans(split)
         is_saved = self._backend.is_saved(key, parent_id, document, stored_metadata)
-        Save(self._store, thread, home, placed, calls, parent_id, is_part, is_saved, facts).run()
+        Save(self._store, thread, home, placed, calls, parent_id, is_part, is_saved, facts, beside).run()
         return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}}
 
     def put_writes(

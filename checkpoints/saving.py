@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from checkpoints import guard, indexing, ranges
+from checkpoints import guard, indexing, ranges, reindexing
 from checkpoints.errors import ThreadConflict, Unreachable
 from checkpoints.lines import Turn
 from checkpoints.memory import Known, Template
@@ -83,6 +83,8 @@ class Save:
     """The call that gives a row if the checkpoint is there already, for when the save is repeated."""
     facts: indexing.Facts | None = None
     """Of a root checkpoint, what it says of its thread."""
+    beside: bool = False
+    """Whether a checkpoint takes the place of the head that was loaded without following it."""
 
     def run(self) -> None:
         """
@@ -137,7 +139,8 @@ class Save:
             if encoded.known and encoded.era != self.store.memory.era:
                 self._check_known(transaction, encoded)
             lists = [list_ for value in encoded.detached for list_ in value.lists]
-            others = locked.user_id is not None and self.home.user_id != locked.user_id
+            enters = self._enters(locked)
+            others = (enters or locked.user_id is not None) and self.home.user_id != locked.user_id
             home = self.home if others else self.home._replace(user_id=None)
             placement = place(lists, found, locked.next_seq, home, said)
             transaction.send(self._calls(encoded.detached, home, placement))
@@ -145,10 +148,11 @@ class Save:
             transaction.send(
                 [
                     *indexing.notice_prompt(sql, self.home.thread_id, locked, prompt),
-                    *indexing.touch(sql, self.home, locked, self.facts, placement, lists),
-                    *self._enter(locked),
+                    *indexing.touch(sql, self.home, locked, self.facts, placement, lists, enters=enters),
                 ]
             )
+            if enters:
+                reindexing.reindex(transaction, self.store, self.home.thread_id)
         if self.store.prompts.get(self.home.thread_id) is prompt:
             self.store.prompts.pop(self.home.thread_id, None)
         known, templates = learned(drafts, placement, self.home.ns)
@@ -214,10 +218,11 @@ class Save:
         if guarded:
             assert self.home.checkpoint_id is not None  # noqa: S101 - this is what `guarded` says
             [[(head, has_parent)], *rest] = rest
-            guard.check_head(self.thread, self.parent_id, self.home.checkpoint_id, head, has_parent=bool(has_parent))
+            new, there = self.home.checkpoint_id, bool(has_parent)
+            guard.check_head(self.thread, self.parent_id, new, head, has_parent=there, beside=self.beside)
         if self._find_parent():
             [parent, *rest] = rest
-            guard.check_parent(self.thread, self.parent_id, parent, leans=self.leans)
+            guard.check_parent(self.thread, self.parent_id, parent, leans=self.leans, beside=self.beside)
         said = {seq for rows in rest[: len(known)] for (seq,) in rows}
         found: dict[bytes, list[Row]] = {}
         for digest, *row in (row for rows in rest[len(known) :] for row in rows):
@@ -226,11 +231,10 @@ class Save:
                 found.setdefault(digest, []).append(tuple(row))
         return locked, found, said
 
-    def _enter(self, locked: indexing.Locked) -> list[Call]:
-        """The call that counts what is there already when a thread comes into the index that was not in it."""
-        if self.facts is None or locked.head is not None or not self.parent_id:
-            return []
-        return [(self.store.backend.sql["recount_thread"], {"thread_id": self.home.thread_id})]
+    def _enters(self, locked: indexing.Locked) -> bool:
+        """Whether a thread comes into the index that has something in it already."""
+        is_new = not self.parent_id and locked.next_seq == 1
+        return self.facts is not None and locked.head is None and not is_new
 
     def _said_of(self, encoded: _Encoded) -> list[Call]:
         """The calls that tell which of the known messages that this checkpoint settles were said before."""
@@ -249,7 +253,7 @@ class Save:
     def _find_parent(self) -> list[Call]:
         if self.home.checkpoint_id is None or not self.parent_id:
             return []
-        if self.home.ns == "" and isinstance(self.thread, guard.LoadedThread):
+        if self.home.ns == "" and isinstance(self.thread, guard.LoadedThread) and not self.beside:
             return []  # it is the head
         params = {"thread_id": self.home.thread_id, "ns": self.home.ns, "checkpoint_id": self.parent_id}
         return [(self.store.backend.sql["parent"], params)]

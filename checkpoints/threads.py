@@ -11,7 +11,7 @@ import math
 import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from hashlib import blake2b
 from typing import Any, Final, Literal, NamedTuple, Protocol, get_args
@@ -19,8 +19,8 @@ from typing import Any, Final, Literal, NamedTuple, Protocol, get_args
 from checkpoints import branching, copying, reindexing
 from checkpoints.configs import thread_of
 from checkpoints.errors import InvalidCursor, UnknownThread
-from checkpoints.indexing import given_title, title_of
-from checkpoints.messages import is_sql_text
+from checkpoints.indexing import first_title, given_title
+from checkpoints.messages import is_sql_text, sql_text
 from checkpoints.patience import persist
 from checkpoints.store import Store
 
@@ -99,6 +99,7 @@ class Threads:
     Raises, from every method that is about one thread:
         UnknownThread: there is no such thread, or it is not the `user_id`'s.
         ThreadBusy: somebody else was writing to it all the time.
+        ThreadConflict: somebody wrote to it, or deleted it, who does not stand in line. Nothing was changed.
     """
 
     def __init__(self, store: Store, saver: Saver) -> None:
@@ -141,8 +142,8 @@ class Threads:
         if not 1 <= limit <= MOST:
             raise ValueError(f"limit is how many threads there may be, 1 to {MOST:,}; found {limit}.")
         wanted: dict[str, Any] = {
-            "user_id": user_id,
-            "text": None if text is None else text.lower(),
+            "user_id": _user(user_id),
+            "text": None if text is None else sql_text(text).lower(),
             "since": since,
             "until": until,
         }
@@ -159,9 +160,9 @@ class Threads:
 
     def get(self, thread_id: str, *, user_id: str | None = None) -> Thread:
         """One thread."""
-        params = {"thread_id": thread_id, "user_id": user_id, "status": None, "limit": 1}
+        params = {"thread_id": str(thread_id), "user_id": _user(user_id), "status": None, "limit": 1}
         of_user = [] if user_id is None else [_CONDITIONS["user_id"]]
-        found = self._find(["t.thread_id = :thread_id", *of_user], params)
+        found = self._find(["t.thread_id = :thread_id", *of_user], params) if is_sql_text(str(thread_id)) else []
         if not found:
             raise UnknownThread(thread_id, user_id)
         return found[0]
@@ -184,10 +185,13 @@ class Threads:
         sql, params = self._store.backend.sql, {"thread_id": thread_id}
         if title is None:
             [words] = self._store.read((sql["first_words"], params))
-            given = title_of(words[0][0]) if words else None
+            given = first_title(words)
         else:
             given = given_title(title)
-        self._store.write((sql["rename_thread"], {**params, "title": given}))
+        # In the statement once more: it may be another thread by now, of another user.
+        renamed = {**params, "title": given, "user_id": _user(user_id)}
+        if not self._store.write((sql["rename_thread"], renamed))[0]:
+            raise UnknownThread(thread_id, user_id)
         return self.get(thread_id)
 
     def restart(self, thread_id: str, *, user_id: str | None = None, by: str | None = None) -> Thread:
@@ -275,9 +279,12 @@ class Threads:
         persist(self._store.backend, partial(branch, self._store, thread_id, new), repeatable=False)
         return self.get(new)
 
-    def _held(self, thread_id: str, user_id: str | None, purpose: str) -> AbstractContextManager[object]:
-        self.get(thread_id, user_id=user_id)
-        return self._saver.lease(thread_id, purpose=purpose)
+    @contextmanager
+    def _held(self, thread_id: str, user_id: str | None, purpose: str) -> Iterator[None]:
+        self.get(thread_id, user_id=user_id)  # before, since who asks for a lease makes a thread
+        with self._saver.lease(thread_id, purpose=purpose):
+            self.get(thread_id, user_id=user_id)  # in line one may wait for long
+            yield
 
     # --- the index itself
 
@@ -300,6 +307,11 @@ def _thread(*row: Any) -> Thread:
     own = json.loads(metadata) if metadata else {}
     counts = (int(messages), int(bytes_), int(pending), own, head)
     return Thread(thread_id, user_id, title, status, created_at, updated_at, *counts, *origin)
+
+
+def _user(user_id: object) -> str | None:
+    """A user as the index has them. Of one without a name there is no thread; `None` is nobody in particular."""
+    return None if user_id is None else sql_text(str(user_id))
 
 
 def _cursor(last: Thread, asked: Sequence[Any]) -> str:

@@ -19,10 +19,10 @@ SELECT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = :thread_id);
 -- name: copy_rows
 -- The text is copied, not shared: either thread can be redacted or deleted alone.
 INSERT INTO holdfast_messages (thread_id, seq, message_id, digest, codec, key_no, role, name, content, body,
-                               ns, channel, checkpoint_id, run_id, step, origin_thread_id, origin_seq,
+                               ns, channel, checkpoint_id, run_id, step, user_id, origin_thread_id, origin_seq,
                                created_at, redacted_at)
 SELECT :target, seq, message_id, digest, codec, key_no, role, name, content, body,
-       ns, channel, checkpoint_id, run_id, step, thread_id, seq, created_at, redacted_at
+       ns, channel, checkpoint_id, run_id, step, user_id, thread_id, seq, created_at, redacted_at
 FROM holdfast_messages
 WHERE thread_id = :thread_id;
 
@@ -86,5 +86,5 @@ SET (next_seq, live_from, user_id, title, metadata, head, unfinished, messages, 
       FROM holdfast_threads AS source
       WHERE source.thread_id = :thread_id
     ),
-    origin_thread_id = :thread_id, updated_at = {now}, deleted_at = NULL
+    origin_thread_id = :thread_id, created_at = {now}, updated_at = {now}, deleted_at = NULL
 WHERE thread_id = :target;

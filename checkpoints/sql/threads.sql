@@ -4,6 +4,7 @@
 -- A checkpoint of the graph itself was saved. A thread that was deleted comes back to life with that.
 UPDATE holdfast_threads
 SET next_seq = :next_seq, updated_at = {now}, deleted_at = NULL,
+    created_at = CASE WHEN deleted_at IS NULL THEN created_at ELSE {now} END,
     head = CASE WHEN head > :head THEN head ELSE :head END,
     unfinished = CASE WHEN head > :head THEN unfinished ELSE :unfinished END,
     messages = messages + :said, bytes = bytes + :bytes,
@@ -14,7 +15,8 @@ WHERE thread_id = :thread_id;
 -- name: count_rows
 -- As `touch_thread`, for all else that is saved: it changes nothing that an index has.
 UPDATE holdfast_threads
-SET next_seq = :next_seq, bytes = bytes + :bytes, deleted_at = NULL
+SET next_seq = :next_seq, bytes = bytes + :bytes, deleted_at = NULL,
+    created_at = CASE WHEN deleted_at IS NULL THEN created_at ELSE {now} END
 WHERE thread_id = :thread_id;
 
 -- name: rows_said
@@ -38,18 +40,33 @@ WHERE thread_id = :thread_id;
 -- name: index_thread
 UPDATE holdfast_threads
 SET head = CAST(:head AS TEXT), unfinished = :unfinished,
-    -- A copy is as old as the copying.
-    created_at = coalesce(CASE WHEN origin_thread_id IS NULL THEN CAST(:created_at AS DOUBLE PRECISION) END, created_at),
-    updated_at = coalesce(CASE WHEN origin_thread_id IS NULL THEN CAST(:updated_at AS DOUBLE PRECISION) END, updated_at),
-    user_id = coalesce(user_id, CAST(:user_id AS TEXT)), title = coalesce(title, CAST(:title AS TEXT)),
-    metadata = coalesce(metadata, CAST(:metadata AS TEXT)), deleted_at = NULL
+    -- A copy is as old as the copying. Of others the first checkpoint may have been pruned.
+    created_at = CASE WHEN origin_thread_id IS NULL
+                        AND (deleted_at IS NOT NULL OR CAST(:created_at AS DOUBLE PRECISION) < created_at)
+                 THEN coalesce(CAST(:created_at AS DOUBLE PRECISION), created_at) ELSE created_at END,
+    -- A thread that is in the index keeps its place there.
+    updated_at = CASE WHEN head IS NULL THEN coalesce(CAST(:updated_at AS DOUBLE PRECISION), updated_at)
+                 ELSE updated_at END,
+    -- Of a thread of which nothing is left, its user is.
+    user_id = coalesce(user_id, CAST(:user_id AS TEXT)), title = CAST(:title AS TEXT),
+    metadata = CASE WHEN CAST(:head AS TEXT) IS NOT NULL THEN coalesce(metadata, CAST(:metadata AS TEXT)) END,
+    deleted_at = CASE WHEN CAST(:head AS TEXT) IS NULL THEN deleted_at END
 WHERE thread_id = :thread_id;
 
 -- name: first_words
+-- Several: the first may be a picture, or nothing but spaces.
 SELECT m.content
 FROM holdfast_messages AS m
 WHERE m.thread_id = :thread_id AND m.role = 'human' AND m.content <> '' AND {said}
 ORDER BY m.seq
+LIMIT 20;
+
+-- name: first_user
+-- In whose run a thread was begun, as far as its checkpoints are there and say so.
+SELECT {user_id}
+FROM checkpoints AS c
+WHERE c.thread_id = :thread_id AND c.checkpoint_ns = '' AND {user_id} IS NOT NULL
+ORDER BY c.checkpoint_id
 LIMIT 1;
 
 -- name: unindexed
@@ -126,7 +143,8 @@ LIMIT :limit;
 -- name: rename_thread
 UPDATE holdfast_threads
 SET title = CAST(:title AS TEXT)
-WHERE thread_id = :thread_id;
+WHERE thread_id = :thread_id AND head IS NOT NULL AND (CAST(:user_id AS TEXT) IS NULL OR user_id = :user_id)
+RETURNING thread_id;
 
 -- name: set_origin
 UPDATE holdfast_threads
@@ -146,14 +164,24 @@ WHERE m.thread_id = :thread_id AND m.message_id = :message_id AND {said}
 ORDER BY m.seq DESC
 LIMIT 1;
 
+-- name: asked_in
+SELECT checkpoint_ns, checkpoint_id
+FROM {writes}
+WHERE thread_id = :thread_id AND idx = -3;
+
 -- name: cut_writes
 -- What was done from a checkpoint on; what was asked there stays.
 DELETE FROM {writes}
-WHERE thread_id = :thread_id AND checkpoint_ns = '' AND checkpoint_id = :checkpoint_id AND idx <> -3;
+WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id AND idx <> -3;
 
 -- name: ask_again
--- What was asked on a checkpoint is asked anew in a fork from there, and as long as then.
+-- What was asked on a checkpoint is asked anew in a fork from there, and as long as then. Of a task that asked one thing
+-- after the other, the last.
 INSERT INTO holdfast_interrupts (thread_id, interrupt_id, checkpoint_ns, checkpoint_id, task_id, asked_at, expires_at)
 SELECT CAST(:target AS TEXT), interrupt_id, checkpoint_ns, checkpoint_id, task_id, {now}, {now} + (expires_at - asked_at)
-FROM holdfast_interrupts
-WHERE thread_id = :thread_id AND checkpoint_id = :checkpoint_id;
+FROM holdfast_interrupts AS i
+WHERE i.thread_id = :source AND i.checkpoint_id = :checkpoint_id AND NOT EXISTS (
+  SELECT 1 FROM holdfast_interrupts AS later
+  WHERE later.thread_id = i.thread_id AND later.checkpoint_id = i.checkpoint_id AND later.task_id = i.task_id
+    AND i.closed_at <= later.asked_at
+);

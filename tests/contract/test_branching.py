@@ -1,0 +1,426 @@
+"""Threads that do not simply go on: begun anew, a turn taken back, branched off into another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partialmethod
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langgraph.graph import START, MessagesState, StateGraph, add_messages
+from langgraph.prebuilt import create_react_agent
+from langgraph.types import Command
+
+from checkpoints import HoldfastSaver, ThreadBusy, ThreadConflict, ThreadNotEmpty, UnknownCheckpoint
+from checkpoints.errors import NothingToUndo, UnknownMessage, UnknownThread
+from graph import needs_approval
+from tests.contract.asking import state_of, team, waiting
+from tests.contract.foreign import DeltaState, Scripted, talker, weather
+from tests.contract.index_kit import assert_counted, digest, of_run
+from tests.contract.kit import checkpoint, echo_graph, put, rows, texts, thread
+from tests.contract.test_copying import listed
+from tests.contract.test_delta import agent
+from tests.contract.world import World, talk_with
+from tests.shapes import exact
+
+
+@pytest.fixture
+def url(stored_url: str) -> str:
+    """Memory is SQLite, and runs the same code here."""
+    return stored_url
+
+
+def remembering(saver: Any) -> Any:
+    """A graph with a subgraph that counts its calls."""
+
+    class Count(TypedDict):
+        messages: Annotated[list[AnyMessage], add_messages]
+        seen: int
+
+    inner = StateGraph(Count)
+    inner.add_node(
+        "count", lambda s: {"seen": s.get("seen", 0) + 1, "messages": [AIMessage(f"call {s.get('seen', 0) + 1}")]}
+    )
+    inner.add_edge(START, "count")
+    builder = StateGraph(MessagesState)
+    builder.add_node("child", inner.compile(checkpointer=True))
+    builder.add_edge(START, "child")
+    return builder.compile(checkpointer=saver)
+
+
+def history(saver: HoldfastSaver, thread_id: str = "ada-1") -> list[str]:
+    """The root checkpoints, newest first."""
+    found = saver.list(thread(thread_id, checkpoint_ns=""))
+    return [item.config["configurable"]["checkpoint_id"] for item in found]
+
+
+def transcript(saver: HoldfastSaver, thread_id: str = "ada-1") -> list[str]:
+    said = "SELECT content FROM holdfast_transcript WHERE thread_id = :thread_id ORDER BY seq"
+    return [content for (content,) in rows(saver, said, thread_id=thread_id)]
+
+
+def events(saver: HoldfastSaver, thread_id: str = "ada-1") -> list[Any]:
+    found = "SELECT kind, actor, after_seq FROM holdfast_events WHERE thread_id = :thread_id ORDER BY no"
+    return rows(saver, found, thread_id=thread_id)
+
+
+def meet(graph: Any, *words: str, thread_id: str = "ada-1") -> None:
+    for text in words:
+        graph.invoke({"messages": [("user", text)]}, of_run(thread_id, user_id="ada"))
+
+
+# --- begin anew
+
+
+async def test_a_thread_that_is_begun_anew_is_empty_and_keeps_its_transcript(saver: HoldfastSaver) -> None:
+    graph = remembering(saver)
+    for text in ("hello", "more"):
+        await graph.ainvoke({"messages": [("user", text)]}, of_run(user_id="ada", topic="x"))
+    before = saver.threads.get("ada-1")
+    said = ["hello", "call 1", "more", "call 2"]
+    assert texts(saver) == said
+
+    after = saver.threads.restart("ada-1", by="Grace")
+
+    assert (after.messages, after.title, after.user_id, after.metadata) == (4, "hello", "ada", {"topic": "x"})
+    assert (after.status, after.bytes) == ("idle", before.bytes)
+    assert after.updated_at >= before.updated_at
+    assert (graph.get_state(thread()).values, graph.get_state(thread()).next) == ({"messages": []}, ())
+    assert events(saver) == [("restart", "Grace", 4)]
+    result = await graph.ainvoke({"messages": [("user", "hello")]}, thread())
+    assert [m.text for m in result["messages"]] == ["hello", "call 1"], "nothing is remembered"
+    assert transcript(saver) == [*said, "hello", "call 1"], "said again, they are new"
+    assert len(history(saver)) == 10, "the old history is there"
+    assert [m.text for m in graph.get_state(thread(checkpoint_id=before.checkpoint_id)).values["messages"]] == said
+    assert_counted(saver)
+    assert saver.threads.restart("ada-1").messages == 6
+    assert saver.threads.restart("ada-1").messages == 6, "again and again"
+
+
+def test_what_waits_and_who_runs_when_a_thread_is_begun_anew_is_refused(
+    saver: HoldfastSaver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = team(saver)
+    graph.invoke({"messages": [HumanMessage("go", id="h-1")]}, thread())
+    [pause, *_] = waiting(graph, thread()).values()
+    assert saver.threads.get("ada-1").pending == 3
+    late = saver.get_tuple(thread())
+    assert late is not None
+
+    assert saver.threads.restart("ada-1").pending == 0
+
+    assert saver.interrupts.waiting(thread_id="ada-1") == []
+    assert graph.get_state(thread()).interrupts == ()
+    assert texts(saver) == []
+    graph.invoke(Command(resume={pause: "yes"}), thread())  # nobody waits for that
+    assert texts(saver) == []
+    with pytest.raises(ThreadConflict):
+        put(saver, late.config, checkpoint([HumanMessage("late")]))
+    monkeypatch.setattr(HoldfastSaver, "lease", partialmethod(HoldfastSaver.lease, wait=0))
+    with saver.lease("ada-1", purpose="test"):
+        for method in (saver.threads.restart, saver.threads.undo):
+            with pytest.raises(ThreadBusy):
+                method("ada-1")
+
+
+@pytest.mark.parametrize("what", ["restart", "undo"])
+def test_what_somebody_else_writes_in_that_moment_is_not_lost(
+    saver: HoldfastSaver, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run without a lease saves between what these read and what they write."""
+    graph = remembering(saver)
+    meet(graph, "one", "two")
+    get_tuple = type(saver).get_tuple
+    before: list[Any] = []
+
+    def and_write(self: HoldfastSaver, config: Any) -> Any:
+        found = get_tuple(self, config)
+        if not before:
+            monkeypatch.undo()
+            graph.update_state(thread(), {"messages": [HumanMessage("meanwhile", id="m")]}, as_node="child")
+            before.append(digest(self, "ada-1"))
+        return found
+
+    monkeypatch.setattr(type(saver), "get_tuple", and_write)
+    with pytest.raises(ThreadConflict):
+        getattr(saver.threads, what)("ada-1")
+    assert digest(saver, "ada-1") == before[0], "nothing was changed, not in a subgraph either"
+    assert texts(saver)[-1] == "meanwhile"
+
+
+# --- take back a turn
+
+
+@pytest.mark.parametrize("graph_of", [echo_graph, remembering, lambda saver: talker(saver, DeltaState)])
+def test_turns_are_taken_back_one_after_the_other(saver: HoldfastSaver, graph_of: Callable[[Any], Any]) -> None:
+    graph = graph_of(saver)
+    states = []
+    for text in ("one", "two", "three"):
+        states.append(exact(graph.get_state(thread()).values.get("messages", [])))
+        meet(graph, text)
+    said, checkpoints = transcript(saver), set(history(saver))
+    for state in reversed(states):
+        undone = saver.threads.undo("ada-1", by="Ada")
+        assert exact(graph.get_state(thread()).values.get("messages", [])) == state
+        assert (undone.status, undone.messages) == ("idle", len(said))
+        assert_counted(saver)
+    with pytest.raises(NothingToUndo, match="no turn that can be undone"):
+        saver.threads.undo("ada-1")
+    assert [kind for kind, *_ in events(saver)] == ["undo"] * 3
+    assert checkpoints < set(history(saver))
+
+    meet(graph, "four")
+    assert len(graph.get_state(thread()).values["messages"]) == 2
+    saver.threads.undo("ada-1")
+    meet(graph, "five", "six")
+    saver.threads.undo("ada-1")
+    last = [m.text for m in graph.get_state(thread()).values["messages"]]
+    assert (len(last), last[0]) == (2, "five")
+    if "call 1" in said:
+        assert last == ["five", "call 1"], "the subgraph does not remember what was taken back"
+    saver.threads.restart("ada-1")
+    with pytest.raises(NothingToUndo):
+        saver.threads.undo("ada-1")
+    meet(graph, "seven")
+    assert saver.threads.undo("ada-1").messages == len(said) + 8
+    assert graph.get_state(thread()).values.get("messages", []) == []
+    assert_counted(saver)
+
+
+def test_a_turn_that_waits_is_taken_back(saver: HoldfastSaver) -> None:
+    graph = team(saver)
+    meet(graph, "go")
+    assert saver.threads.undo("ada-1").status == "idle"
+    assert saver.interrupts.waiting(thread_id="ada-1") == []
+    meet(graph, "go")
+    meet(graph, "something else")  # in place of an answer
+    undone = saver.threads.undo("ada-1")
+    assert (undone.status, undone.pending) == ("unfinished", 0)
+    graph.invoke(None, thread())
+    assert sorted(waiting(graph, thread())) == ["a", "b", "c"], "it is asked again"
+    assert saver.threads.get("ada-1").status == "paused"
+
+
+@pytest.mark.filterwarnings("ignore:create_react_agent has been moved")
+def test_a_turn_with_tools_is_taken_back(saver: HoldfastSaver) -> None:
+    graph = create_react_agent(Scripted(), [weather], checkpointer=saver)
+    meet(graph, "Rain?")
+    before = exact(graph.get_state(thread()).values)
+    meet(graph, "And now?")
+    saver.threads.undo("ada-1")
+    assert exact(graph.get_state(thread()).values) == before
+    meet(graph, "Sure?")
+    assert len(texts(saver)) == 10
+    assert_counted(saver)
+
+
+def test_of_a_pruned_thread_only_later_turns_are_taken_back(saver: HoldfastSaver) -> None:
+    for graph, thread_id in ((echo_graph(saver), "plain"), (agent(saver, 1000), "delta")):
+        meet(graph, "one", "two", thread_id=thread_id)
+        saver.prune([thread_id])
+        before = digest(saver, thread_id)
+        with pytest.raises(NothingToUndo):
+            saver.threads.undo(thread_id)
+        assert digest(saver, thread_id) == before
+        state = exact(graph.get_state(thread(thread_id)).values)
+        for _ in range(2):
+            meet(graph, "three", thread_id=thread_id)
+            saver.threads.undo(thread_id)
+            assert exact(graph.get_state(thread(thread_id)).values) == state
+            saver.prune([thread_id])
+            assert exact(graph.get_state(thread(thread_id)).values) == state
+        meet(graph, "four", thread_id=thread_id)
+        assert len(graph.get_state(thread(thread_id)).values["messages"]) > len(state) > 0
+
+
+# --- branch off
+
+
+@pytest.mark.parametrize(
+    "graph_of", [echo_graph, remembering, lambda saver: agent(saver, 3), lambda saver: agent(saver, 1000)]
+)
+def test_a_fork_is_as_the_thread_was_and_goes_its_own_way(saver: HoldfastSaver, graph_of: Callable[[Any], Any]) -> None:
+    graph = graph_of(saver)
+    meet(graph, "one", "two")
+    middle = graph.get_state(thread()).config["configurable"]["checkpoint_id"]
+    meet(graph, "three")
+    saver.prune(["none"])
+    before, said = digest(saver, "ada-1"), transcript(saver)
+    for number, at in enumerate((None, middle, history(saver)[1])):
+        name = f"fork-{number}"
+        source = saver.get_tuple(thread(checkpoint_id=at) if at else thread())
+        assert source is not None
+
+        forked = saver.threads.fork("ada-1", name, checkpoint_id=at, user_id="ada", by="Grace")
+
+        found = saver.get_tuple(thread(name))
+        assert found is not None
+        assert exact(found.checkpoint) == exact(source.checkpoint)
+        state = graph.get_state(source.config)
+        assert exact(graph.get_state(thread(name)).values) == exact(state.values)
+        assert graph.get_state(thread(name)).next == state.next
+        assert (forked.user_id, forked.title) == ("ada", "one")
+        assert (forked.origin_thread_id, forked.origin_checkpoint_id) == ("ada-1", source.checkpoint["id"])
+        assert forked.created_at >= saver.threads.get("ada-1").updated_at
+        assert events(saver, name) == [
+            ("fork", "Grace", len(rows(saver, "SELECT 1 FROM holdfast_messages WHERE thread_id = 'ada-1'")))
+        ]
+        if at == middle:
+            assert set(transcript(saver, name)) < set(said)
+        assert_counted(saver)
+        assert digest(saver, "ada-1") == before
+        own = len(graph.get_state(thread(name)).values["messages"])
+        meet(graph, "on", thread_id=name)
+        assert len(graph.get_state(thread(name)).values["messages"]) > own + 1
+        assert digest(saver, "ada-1") == before
+    if graph_of is remembering:
+        assert [texts(saver, f"fork-{number}")[-1] for number in range(3)] == ["call 4", "call 3", "call 3"]
+    saver.delete_thread("ada-1")
+    for number in range(3):
+        meet(graph, "alone", thread_id=f"fork-{number}")
+    assert_counted(saver)
+
+
+def test_what_came_after_or_beside_is_not_in_a_fork(saver: HoldfastSaver) -> None:
+    graph = echo_graph(saver)
+    meet(graph, "one", "two")
+    first = history(saver)[3]
+    graph.invoke({"messages": [("user", "beside")]}, thread(checkpoint_id=first, checkpoint_ns=""))
+    at = history(saver)[0]
+    meet(graph, "after")
+    assert len(transcript(saver)) == 8
+    saver.threads.fork("ada-1", "old", checkpoint_id=at)
+    saver.threads.fork("ada-1", "head")
+    assert transcript(saver, "old") == texts(saver, "old") == ["one", "You said: one", "beside", "You said: beside"]
+    assert transcript(saver, "head") == texts(saver, "head") == [*texts(saver, "old"), "after", "You said: after"]
+    assert [saver.threads.get(name).messages for name in ("old", "head")] == [4, 6]
+
+    saver.threads.undo("ada-1")
+    saver.threads.fork("ada-1", "undone")
+    assert transcript(saver, "undone") == texts(saver, "old"), "what was taken back is beside"
+    for name, message in (("again", -1), ("earlier", 0)):
+        said = graph.get_state(thread("undone")).values["messages"]
+        saver.threads.fork("undone", name, message_id=said[message].id)
+        assert texts(saver, name) == texts(saver, "old")[: message % 4 + 1]
+    assert_counted(saver)
+
+
+def test_a_fork_from_a_message_goes_on_from_where_it_was_said(saver: HoldfastSaver) -> None:
+    graph = echo_graph(saver)
+    meet(graph, "one", "two")
+    said = graph.get_state(thread()).values["messages"]
+    for number, message in enumerate(said):
+        name = f"fork-{number}"
+        forked = saver.threads.fork("ada-1", name, message_id=message.id)
+        assert texts(saver, name) == transcript(saver, name) == [m.text for m in said[: number + 1]]
+        assert forked.status == ("idle" if number % 2 else "unfinished")
+        if number % 2:
+            meet(graph, "instead", thread_id=name)
+        else:
+            graph.invoke(None, thread(name))
+        assert texts(saver, name)[-1] == ("You said: instead" if number % 2 else f"You said: {message.text}")
+    graph.update_state(thread(), {"messages": [HumanMessage("edited", id=said[0].id)]})
+    saver.threads.fork("ada-1", "edited", message_id=said[0].id)
+    assert texts(saver, "edited")[0] == "edited"
+    assert_counted(saver)
+
+
+def test_a_fork_from_a_pause_asks_again(saver: HoldfastSaver) -> None:
+    graph = team(saver)
+    graph.invoke({"messages": [HumanMessage("go", id="h-1")]}, thread())
+    asked = waiting(graph, thread())
+    graph.invoke(Command(resume={asked["b"]: "yes"}), thread())
+    saver.threads.fork("ada-1", "head")
+    assert state_of(graph, thread("head")) == state_of(graph, thread()), "one has answered"
+    assert saver.threads.get("head").pending == 2
+    at = history(saver)[0]
+    graph.invoke(Command(resume={asked["a"]: "yes", asked["c"]: "yes"}), thread())
+    before = digest(saver, "ada-1")
+
+    forked = saver.threads.fork("ada-1", "fork", checkpoint_id=at)
+
+    assert (forked.status, forked.pending) == ("paused", 3)
+    assert waiting(graph, thread("fork")) == asked
+    assert {item.interrupt_id for item in saver.interrupts.waiting(thread_id="fork")} == set(asked.values())
+    for name in "abc":
+        graph.invoke(Command(resume={asked[name]: name.upper()}), thread("fork"))
+    assert sorted(texts(saver, "fork")) == ["a: A", "b: B", "c: C", "go"]
+    assert saver.threads.get("fork").status == "idle"
+    assert digest(saver, "ada-1") == before
+    assert_counted(saver)
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_was_carried_out_before_a_fork_is_not_done_twice(saver: HoldfastSaver, world: World) -> None:
+    talk = talk_with(saver, needs_approval(world.tool()))
+    talk.say("pay")
+    [pause] = talk.agent.get_state(talk.thread).interrupts
+    at = history(saver)[0]
+    talk.answer(pause.id, type="approve")
+    assert world.done == [1]
+    assert saver.threads.fork("ada-1", "fork", checkpoint_id=at).status == "paused"
+    fork = thread("fork")
+    talk.model.lines += [talk.model.lines[-1]] * 3
+    [again] = talk.agent.get_state(fork).interrupts
+    talk.agent.invoke(Command(resume={again.id: {"type": "approve"}}), fork)
+    [doubt] = talk.agent.get_state(fork).interrupts
+    assert doubt.value["why"] == "elsewhere"
+    talk.agent.invoke(Command(resume={doubt.id: {"type": "happened"}}), fork)
+    assert texts(saver, "fork") == texts(saver)
+    assert world.done == [1]
+
+
+def test_what_cannot_be_branched_off_is_refused_and_changes_nothing(saver: HoldfastSaver) -> None:
+    graph = echo_graph(saver)
+    meet(graph, "one", "two")
+    meet(graph, "other", thread_id="bob-1")
+    old, said = history(saver)[2], graph.get_state(thread()).values["messages"]
+    saver.prune(["ada-1"])
+    fork = saver.threads.fork
+    everything = "SELECT thread_id FROM holdfast_threads ORDER BY 1"
+    before = digest(saver, "ada-1"), digest(saver, "bob-1"), rows(saver, everything)
+    for error, match, call in (
+        (UnknownCheckpoint, old, lambda: fork("ada-1", "new", checkpoint_id=old)),
+        (UnknownCheckpoint, "nothing", lambda: fork("ada-1", "new", checkpoint_id="nothing")),
+        (UnknownCheckpoint, "no checkpoint ''", lambda: fork("ada-1", "new", checkpoint_id="")),
+        (UnknownMessage, "was pruned", lambda: fork("ada-1", "new", message_id=said[0].id)),
+        (UnknownMessage, "not one that was said", lambda: fork("ada-1", "new", message_id="nothing")),
+        (UnknownMessage, "not one that was said", lambda: fork("ada-1", "new", message_id="\0")),
+        (ThreadNotEmpty, "'bob-1' is not empty", lambda: fork("ada-1", "bob-1")),
+        (ThreadNotEmpty, "'ada-1' is not empty", lambda: fork("ada-1", "ada-1")),
+        (ThreadNotEmpty, "'bob-1' is not empty", lambda: saver.threads.copy("ada-1", "bob-1")),
+        (UnknownThread, "'none'", lambda: fork("none", "new")),
+        (ValueError, "Name one", lambda: fork("ada-1", checkpoint_id=old, message_id=said[0].id)),
+        (ValueError, "thread_id", lambda: fork("ada-1", "x" * 2000)),
+        (ValueError, "thread_id", lambda: saver.threads.copy("ada-1", "")),
+    ):
+        with pytest.raises(error, match=match) as refused:
+            call()
+        assert "'new'" not in str(refused.value), "whose thread it is about"
+    assert (digest(saver, "ada-1"), digest(saver, "bob-1"), rows(saver, everything)) == before
+    made = fork("ada-1")
+    assert texts(saver, made.thread_id) == texts(saver), "under an id that is made up"
+    assert_counted(saver)
+
+
+def test_a_copy_is_in_the_index_with_all_that_was_said(saver: HoldfastSaver) -> None:
+    graph = echo_graph(saver)
+    meet(graph, "one", "two")
+    graph.invoke({"messages": [("user", "mine")]}, of_run(user_id="grace"))
+    saver.threads.restart("ada-1", by="Ada")
+    source = saver.threads.get("ada-1")
+    copy = saver.threads.copy("ada-1", "copy", user_id="ada")
+    same = {"created_at": 0, "updated_at": 0, "thread_id": "", "origin_thread_id": "", "origin_checkpoint_id": ""}
+    assert copy._replace(**same) == source._replace(**same)  # type: ignore[arg-type]
+    assert copy.created_at >= source.created_at
+    assert (copy.origin_thread_id, copy.origin_checkpoint_id) == ("ada-1", source.checkpoint_id)
+    assert listed(saver, "copy") == listed(saver, "ada-1")
+    view = (
+        "SELECT user_id, role, content, message_id FROM holdfast_transcript WHERE thread_id = :thread_id ORDER BY seq"
+    )
+    assert rows(saver, view, thread_id="copy") == rows(saver, view, thread_id="ada-1")
+    assert events(saver, "copy") == events(saver)
+    meet(graph, "one", thread_id="copy")
+    assert transcript(saver, "copy")[-2:] == ["one", "You said: one"], "what was begun anew is so in the copy"
+    assert_counted(saver)
