@@ -201,6 +201,12 @@ class Backend(Protocol):
         """The checkpoints that are wanted with their pending writes, newest first; writes in no order."""
         ...
 
+    def page(
+        self, transaction: Transaction, thread_id: str, after: tuple[str, str], limit: int
+    ) -> list[StoredCheckpoint]:
+        """The checkpoints of a thread that come after a namespace and an id, in the order of these; without writes."""
+        ...
+
     def save_checkpoint(
         self,
         key: CheckpointKey,

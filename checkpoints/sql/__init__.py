@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 _BLOCK = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 
-_SHARED = ("shared.sql", "retention.sql", "interrupts.sql", "effects.sql")
-_OF_EACH = ("statements.sql", "retention.sql", "in_and_out.sql", "interrupts.sql")
+_SHARED = ("shared.sql", "retention.sql", "interrupts.sql", "effects.sql", "moving.sql")
+_OF_EACH = ("statements.sql", "retention.sql", "in_and_out.sql", "interrupts.sql", "moving.sql")
 
 # What the databases call by other names: LangGraph's table of what tasks wrote and its column of bytes, the type of
 # bytes, and the user whom the metadata of the checkpoint `c` name.
