@@ -61,6 +61,15 @@ def threads(store: Store) -> Iterator[str]:
         after = found[-1][0]
 
 
+def is_there(store: Store, thread_id: str) -> bool:
+    """Whether a thread can be taken out."""
+    params = {"thread_id": thread_id}
+    known, [(saved,)] = store.read(
+        (store.backend.sql["page_of_thread"], params), (store.backend.sql["has_checkpoints"], params)
+    )
+    return bool(known or saved)
+
+
 # --- out
 
 

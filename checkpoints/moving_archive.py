@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
@@ -124,16 +124,20 @@ def read_archive(path: Path) -> list[ArchivedThread]:
     return found
 
 
-def import_archive(store: Store, path: Path) -> Iterator[Outcome]:
+def import_archive(store: Store, path: Path, found: Sequence[ArchivedThread] | None = None) -> Iterator[Outcome]:
     """Put the threads of a file into a database, each in its own transaction. Those that are there, the same, stay.
 
-    All of the file is looked at before the first one is written.
+    Args:
+        store: the database.
+        path: the file.
+        found: what `read_archive` has just found in it. Without this, all of it is looked at now, before the first
+            thread is written.
 
     Raises:
         InvalidArchive: as `read_archive`; nothing was written.
         DatabaseUnavailable, NotOpen: as ever; the threads that came before are there.
     """
-    found = read_archive(path)
+    found = read_archive(path) if found is None else found
     with ArchiveReader(path) as reader:
         for thread in found:
             yield attempt(thread.thread_id, lambda thread=thread: _import(store, reader, thread))  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from checkpoints.errors import NotMoved, NotStorable
 from checkpoints.moving_records import CHECKPOINT, EFFECT, RECORDS, THREAD, Record, canonical
 from checkpoints.moving_values import Parts, Value, join, spread
 from checkpoints.port import Call, CheckpointKey, StoredValue, Transaction
+from checkpoints.sql import Statement
 from checkpoints.store import Store
 
 # Statements that are sent before anybody waits for them: enough to hide the way to a server, few enough to hold.
@@ -31,7 +33,8 @@ class Arrival:
         self._thread_id = thread_id
         self._ledger: Ledger | None = None
         self._stored: dict[tuple[str, str, str], bytes] = {}
-        self._calls: list[Call] = []
+        self._calls: dict[str, tuple[Statement, list[Mapping[str, Any]]]] = {}
+        self._waiting = 0
         self._bytes = 0
 
     def add(self, record: Record) -> None:
@@ -90,14 +93,19 @@ class Arrival:
         return False
 
     def _send(self, *calls: Call) -> None:
-        self._calls += calls
-        self._bytes += sum(len(v) for _, params in calls for v in params.values() if isinstance(v, str | bytes))
-        if len(self._calls) >= _BATCH or self._bytes >= _BATCH_BYTES:
+        for statement, params in calls:
+            self._calls.setdefault(statement.name, (statement, []))[1].append(params)
+            self._bytes += sum(len(value) for value in params.values() if isinstance(value, bytes | str))
+        self._waiting += len(calls)
+        if self._waiting >= _BATCH or self._bytes >= _BATCH_BYTES:
             self._flush()
 
     def _flush(self) -> None:
-        self._transaction.run(self._calls)
-        self._calls, self._bytes = [], 0
+        # No row needs another one to be there first.
+        for statement, rows in self._calls.values():
+            self._transaction.send_many(statement, rows)
+        self._transaction.run([])
+        self._calls, self._waiting, self._bytes = {}, 0, 0
 
 
 class Ledger:

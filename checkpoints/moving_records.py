@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import ormsgpack
 
 from checkpoints.errors import NotStorable
-from checkpoints.jsonb import storable
+from checkpoints.messages import sql_text
 
 
 class Is(Enum):
@@ -201,47 +201,41 @@ class ThreadDigest:
 
 def canonical(record: Record) -> bytes:
     """A record as bytes: the same for the same record."""
-    fields = RECORDS[record.kind]
-    return ormsgpack.packb(
-        [record.kind, *(_FORM.get(fields[name].kind, _same)(record.fields[name]) for name in fields)]
-    )
+    values = [record.fields[name] for name in RECORDS[record.kind]]
+    try:
+        return ormsgpack.packb([record.kind, values], option=ormsgpack.OPT_SORT_KEYS)
+    except TypeError:  # a number of more than 64 bits, which JSON has a form for
+        said = [value.hex() if isinstance(value, bytes) else value for value in values]
+        return json.dumps([record.kind, said], sort_keys=True, default=bytes.hex).encode()
 
 
 def json_of(value: Any) -> Any:
-    """A JSON value as every database gives it back: in an order that does not matter, with numbers as JSONB has them.
+    """A JSON value as every database gives it back: texts without what JSONB refuses, in an order that does not matter,
+    and numbers as JSONB has them.
 
     Raises:
         NotStorable: it is more than JSON.
     """
-    try:
-        return _as_jsonb(json.loads(json.dumps(storable(value), allow_nan=False)))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise NotStorable(f"What was stored of a checkpoint beside its values is more than JSON ({error}).") from error
+    kind = type(value)
+    if kind is str:
+        return value if value.isascii() and "\0" not in value else sql_text(value)
+    if value is None or kind is bool or kind is int:
+        return value
+    if kind is dict:
+        return {json_of(name): json_of(value[name]) for name in sorted(value)}
+    if kind is list or kind is tuple:
+        return [json_of(item) for item in value]
+    if kind is float:
+        return _number(value)
+    raise NotStorable(f"What is stored of a checkpoint beside its values is more than JSON: it has a {kind.__name__}.")
 
 
-def _as_jsonb(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _as_jsonb(value[name]) for name in sorted(value)}
-    if isinstance(value, list):
-        return [_as_jsonb(item) for item in value]
-    if isinstance(value, float) and (value == 0 or (abs(value) >= _EXACT and math.isfinite(value))):
-        return 0.0 if value == 0 else int(value)  # JSONB has no -0.0, and writes 1e16 as an integer
-    return value
+def _number(value: float) -> Any:
+    if not math.isfinite(value):
+        return str(value)
+    if value == 0:
+        return 0.0  # JSONB has no -0.0
+    return int(value) if abs(value) >= _EXACT else value  # and writes 1e16 as an integer
 
 
 _EXACT: Final = 1e16  # Python writes integral floats from here on with an exponent
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-def _sorted_values(values: Mapping[str, tuple[str, bytes]]) -> Any:
-    return [[channel, *values[channel]] for channel in sorted(values)]
-
-
-_FORM: Final[Mapping[Is, Callable[[Any], Any]]] = {
-    Is.JSON: lambda value: json.dumps(value, sort_keys=True),
-    Is.VALUES: _sorted_values,
-    Is.TIME: lambda value: None if value is None else float(value),
-}

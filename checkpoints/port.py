@@ -50,6 +50,10 @@ class Transaction(Protocol):
         """Run the calls in order. Nobody waits for them before the next `run` or the end of the transaction."""
         ...
 
+    def send_many(self, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> None:
+        """`send` one statement once for each of some parameters, in several times less time than as so many calls."""
+        ...
+
 
 class StoredValue(NamedTuple):
     """A value as bytes, under the channel that it belongs to (`""`: the checkpoint as a whole)."""

@@ -13,7 +13,7 @@ FROM (
     SELECT thread_id FROM holdfast_threads
     WHERE thread_id > :after AND deleted_at IS NULL ORDER BY thread_id LIMIT :limit
   ) AS known
-) AS both
+) AS every
 ORDER BY thread_id
 LIMIT :limit;
 
@@ -23,7 +23,7 @@ FROM (
   SELECT thread_id FROM checkpoints
   UNION
   SELECT thread_id FROM holdfast_threads WHERE deleted_at IS NULL
-) AS both;
+) AS every;
 
 -- name: page_of_thread
 SELECT next_seq, user_id, title, metadata, head, unfinished, messages, bytes, prompt, live_from, origin_thread_id,
