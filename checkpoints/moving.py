@@ -119,21 +119,24 @@ def import_thread(store: Store, thread_id: str, found: Iterable[Record]) -> Move
             digest.add(record)
             if arrival is not None:
                 arrival.add(record)
-        if arrival is not None:
-            arrival.end()
         said = digest.digest()
-        is_same = _digest(transaction, store, thread_id).digest() == said
-        if not is_same and arrival is None:
+        if not digest.count:
+            raise NotMoved(thread_id, "there is no such thread.")
+        # One with nothing in it may be there already, and then nothing was sent so far.
+        was_there = (arrival is None or digest.count == 1) and _digest(transaction, store, thread_id).digest() == said
+        if arrival is None and not was_there:
             raise ThreadDiffers(thread_id)
-        if not is_same:
+        if arrival is not None and not was_there:
+            arrival.end()
+        if not was_there and _digest(transaction, store, thread_id).digest() != said:
             raise NotMoved(
                 thread_id,
                 "it would not be there as it was. Is a program writing to it in this moment? Then stop it and repeat "
                 "this; else it is a defect of Holdfast.",
             )
-    if arrival is not None:
+    if not was_there:
         store.memory.forget(thread_id)
-    return Moved(thread_id, said, digest.count, was_there=arrival is None)
+    return Moved(thread_id, said, digest.count, was_there)
 
 
 def copy_thread(source: Store, target: Store, thread_id: str) -> Moved:

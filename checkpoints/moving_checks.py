@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import time
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -19,7 +18,7 @@ from checkpoints.guard import moment_of
 from checkpoints.messages import BLOCKS, OPAQUE, TEXT, digest
 from checkpoints.moving_lines import NotALine
 from checkpoints.moving_records import CHECKPOINT, EFFECT, MESSAGE, RECORDS, WRITE, Record, json_of
-from checkpoints.moving_values import FORMS, STOCK, normal, pairs
+from checkpoints.moving_values import FORMS, STOCK, Rows, normal
 from checkpoints.values import TYPE, Attachable
 
 MOST_REFERENCES: Final = 1_000_000
@@ -45,7 +44,7 @@ class ThreadCheck:
         self._thread_id = thread_id
         self._lineage = thread.fields["lineage"] or thread_id
         self._next_seq: int = thread.fields["next_seq"]
-        self._rows: list[int] = []
+        self._rows = Rows()
         self._keys: set[tuple[Any, ...]] = set()
         self._at = 0
         self._look: dict[str, Callable[[dict[str, Any]], None]] = {
@@ -74,12 +73,12 @@ class ThreadCheck:
         self._look[record.kind](record.fields)
 
     def _message(self, row: dict[str, Any]) -> None:
-        _need(max(self._rows[-1:], default=0) < row["seq"] < self._next_seq, f"no row {row['seq']} can be here")
+        _need(self._rows.last < row["seq"] < self._next_seq, f"no row {row['seq']} can be here")
         _need(row["codec"] in {TEXT, BLOCKS, OPAQUE}, f"this version knows no message row of the form {row['codec']}")
         # A redacted row keeps the digest of what it was.
         is_right = digest(row["role"], row["content"], row["body"]) == row["digest"]
         _need(is_right or (row["redacted_at"] is not None and len(row["digest"]) == 16), "the message was altered")
-        self._rows.append(row["seq"])
+        self._rows.add(row["seq"])
 
     def _event(self, event: dict[str, Any]) -> None:
         _need(0 <= event["after_seq"] < self._next_seq, "the event comes after a message that is not there")
@@ -126,13 +125,7 @@ class ThreadCheck:
 
     def _opened(self, type_: str, blob: bytes) -> Attachable:
         """A value whose references are those of rows that are there."""
-        total = 0
-        for found in pairs(type_, blob):
-            for first, last in zip(found[::2], found[1::2], strict=True):
-                low, high = abs(first), abs(last)
-                total += high - low + 1
-                there = bisect_right(self._rows, high) - bisect_left(self._rows, low)
-                _need(0 < low <= high and there == high - low + 1, "it refers to message rows that are not there")
+        total = self._rows.check(type_, blob)
         _need(total <= MOST_REFERENCES, f"it holds {total} messages, and {MOST_REFERENCES} are the most")
         return Attachable("", type_, blob)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from checkpoints.errors import NotMoved, NotStorable
+from checkpoints.errors import DamagedThread, NotMoved, NotStorable
 from checkpoints.guard import moment_of
 from checkpoints.loading import explained
+from checkpoints.messages import digest
 from checkpoints.moving_records import CHECKPOINT, KEYS, MESSAGE, RECORDS, THREAD, WRITE, Is, Record, json_of
-from checkpoints.moving_values import FORMS, gather, split
-from checkpoints.port import CheckpointKey, Row, StoredCheckpoint, StoredValue, Transaction
+from checkpoints.moving_values import FORMS, Rows, gather, split
+from checkpoints.port import Row, StoredCheckpoint, Transaction
 from checkpoints.sealing import Plain
 from checkpoints.store import Store
 from checkpoints.values import Attachable
@@ -40,12 +41,13 @@ def records(transaction: Transaction, store: Store, thread_id: str) -> Iterator[
         return
     yield thread
     place = {"thread_id": thread_id, "lineage": thread.fields["lineage"] or thread_id}
+    rows = Rows()
     for kind in RECORDS:
         if kind == CHECKPOINT:
-            yield from _checkpoints(transaction, store, thread_id)
+            yield from _checkpoints(transaction, store, thread_id, rows)
         elif kind != THREAD:
             for row in _rows(transaction, store, kind, place):
-                yield _record(kind, row, thread_id)
+                yield _record(kind, row, thread_id, rows)
 
 
 def _thread(transaction: Transaction, store: Store, thread_id: str) -> Record | None:
@@ -73,12 +75,9 @@ def _rows(transaction: Transaction, store: Store, kind: str, place: dict[str, An
         after = {name: found[-1][names.index(name)] for name in KEYS[kind]}
 
 
-def _record(kind: str, row: Row, thread_id: str) -> Record:
+def _record(kind: str, row: Row, thread_id: str, rows: Rows) -> Record:
     if kind == MESSAGE:
-        *row_, key_no = row
-        if key_no is not None:
-            raise NotMoved(thread_id, f"its message row {row[0]} is encrypted, and no keys were given.")
-        row = tuple(row_)
+        return _message(row, thread_id, rows)
     fields = dict(zip(RECORDS[kind], row, strict=True))
     if kind == WRITE:
         fields["type"], fields["blob"] = fields["type"] or "null", fields["blob"] or b""
@@ -88,15 +87,41 @@ def _record(kind: str, row: Row, thread_id: str) -> Record:
                 f"what a task wrote on checkpoint {fields['checkpoint_id']} is in the form {fields['type']!r}, of a "
                 "LangGraph before it used msgpack, or a pickle. Go on with the thread, and prune it.",
             )
+        with explained(thread_id, fields["checkpoint_id"], fields["channel"]):
+            _whole(fields["channel"], fields["type"], fields["blob"], rows)
     return Record(kind, fields)
 
 
-def _checkpoints(transaction: Transaction, store: Store, thread_id: str) -> Iterator[Record]:
+def _message(row: Row, thread_id: str, rows: Rows) -> Record:
+    *values, key_no = row
+    fields = dict(zip(RECORDS[MESSAGE], values, strict=True))
+    if key_no is not None:
+        raise NotMoved(thread_id, f"its message row {fields['seq']} is encrypted, and no keys were given.")
+    # A redacted row keeps the digest of what it was.
+    said = digest(fields["role"], fields["content"], fields["body"])
+    if fields["redacted_at"] is None and said != fields["digest"]:
+        raise DamagedThread(thread_id, f"message row {fields['seq']} is not what was saved (its digest differs)")
+    rows.add(fields["seq"])
+    return Record(MESSAGE, fields)
+
+
+def _whole(channel: str, type_: str, blob: bytes, rows: Rows) -> Attachable:
+    """A stored value, opened, that is not damaged and whose messages are there.
+
+    Raises:
+        ValueError: it is, or they are not.
+    """
+    part = Attachable(channel, type_, blob)
+    rows.check(type_, blob)
+    return part
+
+
+def _checkpoints(transaction: Transaction, store: Store, thread_id: str, rows: Rows) -> Iterator[Record]:
     after, limit = ("", ""), _FIRST_PAGE
     while True:
         page = store.backend.page(transaction, thread_id, after, limit)
         for stored in page:
-            yield _checkpoint(store, stored)
+            yield _checkpoint(store, stored, rows)
         if len(page) < limit:
             return
         after = page[-1].ns, page[-1].checkpoint_id
@@ -104,10 +129,10 @@ def _checkpoints(transaction: Transaction, store: Store, thread_id: str) -> Iter
         limit = min(limit * 2, _LARGEST_PAGE) if size < _PAGE_BYTES else max(limit // 2, 1)
 
 
-def _checkpoint(store: Store, stored: StoredCheckpoint) -> Record:
+def _checkpoint(store: Store, stored: StoredCheckpoint, rows: Rows) -> Record:
     try:
         with explained(stored.thread_id, stored.checkpoint_id, ""):
-            opened = [_open(store, stored, value) for value in stored.values]
+            opened = [_whole(value.channel, value.type, value.blob or b"", rows) for value in stored.values]
             found = {part.channel: part for part in opened if not part.is_empty}
             parts = split(found[""]) if store.backend.whole else gather(stored.document, found)
             document, metadata = json_of(parts.document), json_of(stored.metadata)
@@ -124,9 +149,3 @@ def _checkpoint(store: Store, stored: StoredCheckpoint) -> Record:
             "values": {channel: tuple(value) for channel, value in parts.values.items()},
         },
     )
-
-
-def _open(store: Store, stored: StoredCheckpoint, value: StoredValue) -> Attachable:
-    key = CheckpointKey(stored.thread_id, stored.ns, stored.checkpoint_id)
-    place = store.backend.value_place(key, value.channel, stored.document)
-    return Attachable(value.channel, *store.sealer.open_value(stored.thread_id, place, value.type, value.blob or b""))

@@ -8,6 +8,7 @@ stay references to rows.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -180,6 +181,36 @@ def pairs(type_: str, blob: bytes) -> list[list[int]]:
     if any(type(ref) is not int for one in found for ref in one):
         raise ValueError("its references are not all numbers")
     return found
+
+
+class Rows:
+    """The message rows that a thread has."""
+
+    def __init__(self) -> None:
+        self._seqs: list[int] = []
+
+    @property
+    def last(self) -> int:
+        return self._seqs[-1] if self._seqs else 0
+
+    def add(self, seq: int) -> None:
+        """Add a row that comes after all others."""
+        self._seqs.append(seq)
+
+    def check(self, type_: str, blob: bytes) -> int:
+        """See that all rows are there which a stored value refers to. Gives how many references it has.
+
+        Raises:
+            ValueError: some are not, or the references are damaged.
+        """
+        total = 0
+        for found in pairs(type_, blob):
+            for first, last in zip(found[::2], found[1::2], strict=True):
+                low, high = sorted((abs(first), abs(last)))
+                if bisect_right(self._seqs, high) - bisect_left(self._seqs, low) != high - low + 1:
+                    raise ValueError(f"it refers to message rows {low} to {high}, and they are not all there")
+                total += high - low + 1
+        return total
 
 
 def _normal(packed: bytes, part: Attachable) -> Value:
