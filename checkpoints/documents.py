@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 
 import ormsgpack
 
+from checkpoints.messages import is_sql_text
 from checkpoints.values import VERSION, Version, holds_messages, version_text
 
 STORED: Final = "stored"
@@ -35,6 +36,13 @@ _NEEDED: Final = frozenset({"v", "id", "ts", "channel_versions", "versions_seen"
 
 _MOMENT: Final = VERSION + 1  # a time, in microseconds
 
+# A text of at most this many characters is kept inside the checkpoint's document, as the stock saver keeps texts of any
+# length. A longer one has a row of its own, so that it is not written again at every step.
+_LONGEST_INLINE: Final = 256
+
+# JSON numbers beyond this are not exact everywhere.
+_LARGEST_INLINE: Final = 2**53
+
 # So little needs no larger window of zlib's, and the smallest is quickly made.
 _WINDOW: Final = 9
 
@@ -48,7 +56,12 @@ def packed(document: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[st
         document: the checkpoint with the small ones of its values, and the channels of the others.
         values: all of them.
     """
-    if not (holds_messages(values) and document.keys() >= _NEEDED):
+    return folded(document) if holds_messages(values) else document
+
+
+def folded(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The document of a checkpoint that holds messages, as it is stored; one that cannot be packed stays."""
+    if not document.keys() >= _NEEDED:
         return document
     stored, versions = set(document[STORED]), document["channel_versions"]
     if not stored <= versions.keys():
@@ -110,6 +123,16 @@ def unpacked(document: Mapping[str, Any], checkpoint_id: str, *, whole: bool = T
 def stored_in(document: Mapping[str, Any]) -> set[str]:
     """The channels whose values lie in rows of their own."""
     return set(document["channel_versions"] if _PACKED in document else document[STORED])
+
+
+def is_inline(value: Any) -> bool:
+    """Whether a value lies in the document itself, because JSONB gives it back exactly. (It makes 1e22 an int, and
+    refuses NaN, NUL and lone surrogates.)"""
+    if value is None or type(value) is bool:
+        return True
+    if type(value) is int:
+        return abs(value) <= _LARGEST_INLINE
+    return type(value) is str and len(value) <= _LONGEST_INLINE and is_sql_text(value)
 
 
 def _text(data: bytes) -> str:

@@ -169,6 +169,35 @@ class ThreadChanged(HoldfastError):
         )
 
 
+class ThreadDiffers(ThreadNotEmpty):
+    """A thread was to be brought into a database that has it already, with something else in it."""
+
+    def __init__(self, thread_id: str) -> None:
+        self.thread_id = thread_id
+        HoldfastError.__init__(
+            self,
+            f"Thread {thread_id!r} is there already, and is not the same: it has gone on, here or there. Nothing was "
+            "changed. Delete it where it is not wanted, and repeat this.",
+        )
+
+
+class NotMoved(HoldfastError):
+    """A thread cannot be brought into another database as it is. Nothing of it was written there."""
+
+    def __init__(self, thread_id: str, why: str) -> None:
+        self.thread_id = thread_id
+        super().__init__(f"Thread {thread_id!r} was not moved: {why}")
+
+
+class InvalidArchive(HoldfastError, ValueError):
+    """A file is not one that threads can be read from. Nothing was changed."""
+
+    def __init__(self, path: object, why: str, *, line: int | None = None) -> None:
+        self.line = line
+        where = f"{path}, line {line}" if line is not None else f"{path}"
+        super().__init__(f"{where}: {why} Nothing was changed.")
+
+
 class NotConverted(HoldfastError):
     """A thread cannot be taken into another form and be loaded as before; it stays as it is."""
 

@@ -46,7 +46,7 @@ def graft(checkpoint_id: str, seeds: Mapping[str, Attachable]) -> tuple[str, byt
         if whole.type not in {"msgpack", TYPE}:
             raise NotStorable(f"A checkpoint in the form {whole.type!r} cannot be squashed.")
         top = _top(whole)
-        values[channel] = _renumbered(ormsgpack.packb(top["channel_values"][channel], option=_OPTIONS), whole, lists)
+        values[channel] = renumbered(ormsgpack.packb(top["channel_values"][channel], option=_OPTIONS), whole, lists)
         versions[channel] = top["channel_versions"].get(channel)
     body = ormsgpack.packb(
         {
@@ -71,7 +71,7 @@ def _top(whole: Attachable) -> dict[str, Any]:
     return document
 
 
-def _renumbered(packed: bytes, whole: Attachable, lists: list[list[int]]) -> Any:
+def renumbered(packed: bytes, whole: Attachable, lists: list[list[int]]) -> Any:
     """A packed value, with its lists of messages added to `lists` and renumbered to their places there."""
     if not whole.lists:
         return ormsgpack.unpackb(packed, ext_hook=ormsgpack.Ext, option=_OPTIONS)
@@ -87,7 +87,10 @@ def _renumbered(packed: bytes, whole: Attachable, lists: list[list[int]]) -> Any
             number, shell = ormsgpack.unpackb(data, ext_hook=renumber, option=_OPTIONS)
             data = ormsgpack.packb([moved(number), shell], option=_OPTIONS)
         elif code in NESTING:
-            data = ormsgpack.packb(ormsgpack.unpackb(data, ext_hook=renumber, option=_OPTIONS), option=_OPTIONS)
+            before = len(lists)
+            inner = ormsgpack.unpackb(data, ext_hook=renumber, option=_OPTIONS)
+            if len(lists) > before:  # else the bytes stay as they are
+                data = ormsgpack.packb(inner, option=_OPTIONS)
         return ormsgpack.Ext(code, data)
 
     return ormsgpack.unpackb(packed, ext_hook=renumber, option=_OPTIONS)

@@ -51,6 +51,10 @@ class Transaction(Protocol):
         """Run the calls in order. Nobody waits for them before the next `run` or the end of the transaction."""
         ...
 
+    def send_many(self, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> None:
+        """`send` one statement once for each of some parameters, in several times less time than as so many calls."""
+        ...
+
 
 class StoredValue(NamedTuple):
     """A value as bytes, under the channel that it belongs to (`""`: the checkpoint as a whole)."""
@@ -234,6 +238,12 @@ class Backend(Protocol):
 
     def find(self, transaction: Transaction, wanted: Wanted) -> list[StoredCheckpoint]:
         """The checkpoints that are wanted with their pending writes, newest first; writes in no order."""
+        ...
+
+    def page(
+        self, transaction: Transaction, thread_id: str, after: tuple[str, str], limit: int
+    ) -> list[StoredCheckpoint]:
+        """The checkpoints of a thread that come after a namespace and an id, in the order of these; without writes."""
         ...
 
     def save_checkpoint(

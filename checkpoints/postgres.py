@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final
@@ -78,6 +78,11 @@ class _PostgresTransaction:
 
     def send(self, calls: Sequence[Call]) -> None:
         self._execute(calls)
+
+    def send_many(self, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> None:
+        if self._on_statement is not None:
+            self._on_statement(statement.name)
+        self._connection.cursor(binary=True).executemany(_dialect(statement.text), rows)
 
     def _execute(self, calls: Sequence[Call]) -> list[psycopg.Cursor[Row]]:
         cursors = []

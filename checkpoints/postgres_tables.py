@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, cast
 
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from psycopg.types.json import Jsonb
 
-from checkpoints.documents import STORED, packed, stored_in, unpacked
+from checkpoints.documents import STORED, is_inline, packed, stored_in, unpacked
 from checkpoints.errors import DamagedThread
-from checkpoints.messages import is_sql_text
 from checkpoints.port import (
     Call,
     CheckpointKey,
@@ -24,13 +23,6 @@ from checkpoints.port import (
     Wanted,
 )
 from checkpoints.tables import Tables
-
-# A text of at most this many characters is kept inside the checkpoint's document, as the stock saver keeps texts of any
-# length. A longer one has a row of its own, so that it is not written again at every step.
-_LONGEST_INLINE: Final = 256
-
-# JSON numbers beyond this are not exact everywhere.
-_LARGEST_INLINE: Final = 2**53
 
 
 class PostgresTables(Tables):
@@ -47,14 +39,14 @@ class PostgresTables(Tables):
         inline: dict[str, Any] = {}
         values: dict[str, Any] = {}
         for channel, value in checkpoint["channel_values"].items():
-            if _is_inline(value):
+            if is_inline(value):
                 inline[channel] = value
                 continue
             if isinstance(value, _DeltaSnapshot):
                 inline[channel] = True  # by this mark the stock saver knows a snapshot
             if channel in new_versions:  # else it is stored with the version that it has
                 values[channel] = value
-        stored = [channel for channel, value in checkpoint["channel_values"].items() if not _is_inline(value)]
+        stored = [channel for channel, value in checkpoint["channel_values"].items() if not is_inline(value)]
         document = {**checkpoint, "channel_values": inline, STORED: stored}
         return Split(packed(document, checkpoint["channel_values"]), values)
 
@@ -84,6 +76,25 @@ class PostgresTables(Tables):
                 generation,
             )
             for thread_id, ns, checkpoint_id, parent_id, document, metadata, generation, *columns in found
+        ]
+
+    def page(
+        self, transaction: Transaction, thread_id: str, after: tuple[str, str], limit: int
+    ) -> list[StoredCheckpoint]:
+        [found] = transaction.run([self.page_of_checkpoint(thread_id, after, limit)])
+        return [
+            StoredCheckpoint(
+                thread_id,
+                ns,
+                checkpoint_id,
+                parent_id,
+                self._document(thread_id, checkpoint_id, document),
+                [StoredValue(*value) for value in zip(*(column or [] for column in columns), strict=True)],
+                metadata,
+                [],
+                None,
+            )
+            for ns, checkpoint_id, parent_id, metadata, document, *columns in found
         ]
 
     def _document(
@@ -196,12 +207,3 @@ class PostgresTables(Tables):
     def delete_calls(self, thread_id: str) -> list[Call]:
         names = ("delete_checkpoints", "delete_blobs", "delete_writes")
         return [(self.sql[name], {"thread_id": thread_id}) for name in names]
-
-
-def _is_inline(value: Any) -> bool:
-    """Whether JSONB gives this value back exactly. (It makes 1e22 an int, and refuses NaN, NUL and lone surrogates.)"""
-    if value is None or type(value) is bool:
-        return True
-    if type(value) is int:
-        return abs(value) <= _LARGEST_INLINE
-    return type(value) is str and len(value) <= _LONGEST_INLINE and is_sql_text(value)

@@ -74,6 +74,25 @@ class SqliteTables(Tables):
             )
         ]
 
+    def page(
+        self, transaction: Transaction, thread_id: str, after: tuple[str, str], limit: int
+    ) -> list[StoredCheckpoint]:
+        [found] = transaction.run([self.page_of_checkpoint(thread_id, after, limit)])
+        return [
+            StoredCheckpoint(
+                thread_id,
+                ns,
+                checkpoint_id,
+                parent_id,
+                None,
+                [StoredValue("", type_, blob)],
+                json.loads(metadata) if metadata is not None else {},
+                [],
+                None,
+            )
+            for ns, checkpoint_id, parent_id, metadata, type_, blob in found
+        ]
+
     def save_checkpoint(
         self,
         key: CheckpointKey,

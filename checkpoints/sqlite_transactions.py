@@ -9,11 +9,11 @@ to its savepoint and costs the others nothing; a commit that fails, fails for ea
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Event, Lock
-from typing import Final
+from typing import Any, Final
 
 from checkpoints.port import Call, OnStatement, Row
 from checkpoints.sql import Statement
@@ -48,6 +48,11 @@ class SqliteTransaction:
 
     def send(self, calls: Sequence[Call]) -> None:
         self.run(calls)
+
+    def send_many(self, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> None:
+        if self._on_statement is not None:
+            self._on_statement(statement.name)
+        self.connection.executemany(statement.text, rows)
 
     def do(self, statement: Statement) -> None:
         self.run([(statement, {})])

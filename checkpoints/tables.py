@@ -56,6 +56,12 @@ class Tables:
             params |= {"after_id": after.checkpoint_id, "after_thread": after.thread_id, "after_ns": after.ns}
         return self.sql["find_checkpoints"].where(*conditions), params
 
+    def page_of_checkpoint(self, thread_id: str, after: tuple[str, str], limit: int) -> Call:
+        """The call that finds the next checkpoints of a thread."""
+        ns, checkpoint_id = after
+        params = {"thread_id": thread_id, "ns": ns, "checkpoint_id": checkpoint_id, "limit": limit}
+        return self.sql["page_of_checkpoint"], params
+
     def save_writes(self, key: CheckpointKey, writes: Sequence[StoredWrite], *, replace: bool) -> list[Call]:
         statement = self.sql["replace_write" if replace else "add_write"]
         return [(statement, {**key._asdict(), **write._asdict()}) for write in writes]

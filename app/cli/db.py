@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.cli import moving
 from app.cli.failing import BROKEN, Mistake
 from app.cli.options import Database, Debug, Given, Json, Thread, help_if_bare
 
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
     from checkpoints.urls import Location
 
 app = typer.Typer(
-    help="See what a database holds, make one of LangGraph's own savers compact, give one back, upgrade, check.",
+    help="See what a database holds, make one of LangGraph's own savers compact, give one back, copy, upgrade, check.",
     epilog="Example: holdfast db stats --database sqlite:///chat.db",
     rich_markup_mode=None,
     invoke_without_command=True,
 )
 app.callback()(help_if_bare)
+app.command("copy", epilog=moving.COPY_EXAMPLE)(moving.copy)
 
 Vacuum = Annotated[
     bool,

@@ -6,7 +6,9 @@ from enum import StrEnum
 
 
 class Format(StrEnum):
-    """A form of `holdfast threads export`."""
+    """A form of `holdfast threads export`: all of a conversation, or what was said in it."""
+
+    HOLDFAST = "holdfast"
 
     JSONL = "jsonl"
     MARKDOWN = "markdown"

@@ -71,6 +71,8 @@ def export(transcript: Transcript, format_: Format, target: Target | None) -> No
 
 def _texts(transcript: Transcript, format_: Format) -> Iterator[str]:
     match format_:
+        case Format.HOLDFAST:
+            raise Mistake("--format holdfast writes conversations whole, and needs a file.")
         case Format.JSONL:
             return exports.jsonl(transcript)
         case Format.MARKDOWN:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from app.cli import managing, searching
+from app.cli import managing, moving, searching
 from app.cli.db import Allow, location_of, opened
+from app.cli.failing import Mistake
 from app.cli.formats import Format
 from app.cli.options import Database, Debug, Given, Json, Owner, ThreadId, help_if_bare
 
@@ -26,6 +27,7 @@ app.command("restart", epilog="Example: holdfast threads restart ada-1")(managin
 app.command("undo", epilog="Example: holdfast threads undo ada-1")(managing.undo)
 app.command("fork", epilog="Example: holdfast threads fork ada-1 --to ada-2")(managing.fork)
 app.command("copy", epilog="Example: holdfast threads copy ada-1 --to ada-2")(managing.copy)
+app.command("import", epilog=moving.IMPORT_EXAMPLE)(moving.import_threads)
 app.command("delete", epilog="Example: holdfast threads delete ada-1 --yes")(managing.delete)
 
 Last = Annotated[
@@ -61,9 +63,19 @@ def show(
 @app.command("export", epilog="Example: holdfast threads export ada-1 --format html --output ada-1.html")
 def export(
     context: typer.Context,
-    thread: ThreadId,
+    threads: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[THREAD]...", help="The conversation. With --format holdfast several, or none for all."
+        ),
+    ] = None,
     format_: Annotated[
-        Format, typer.Option("--format", help="jsonl for programs; markdown or html for people.")
+        Format,
+        typer.Option(
+            "--format",
+            help="What was said: jsonl for programs, markdown or html for people. holdfast: conversations whole, for "
+            "threads import.",
+        ),
     ] = Format.JSONL,
     output: Annotated[
         Path | None,
@@ -76,12 +88,37 @@ def export(
     database: Database = None,
     debug: Debug = False,
 ) -> None:
-    """Write what was said in a conversation to a file: all of it, or nothing if something fails."""
+    """Write what was said in a conversation to a file: all of it, or nothing if something fails.
+
+    With --format holdfast, write conversations whole, with checkpoints and what waits for a person; threads import
+    brings them into another database.
+    """
     given = Given(database)
+    _check(threads, format_, output, last)
     location_of(context, given)
     from app.cli import record
 
     target = None if output is None else record.Target(output, force=force)
     with opened(context, given, allow) as saver:
+        if format_ is Format.HOLDFAST and target is not None:
+            for thread in threads or ():
+                saver.transcript(thread, user_id=user)  # another user's is not found
+            count = moving.write_file(saver, threads or None, target.path)
+            record.notice(f"Written to {target.path}: {count:,} conversation{'' if count == 1 else 's'}.")
+            return
+        [thread] = threads or []
         found = saver.transcript(thread, user_id=user)
         record.export(found if last is None else found.last(last), format_, target)
+
+
+def _check(threads: list[str] | None, format_: Format, output: Path | None, last: int | None) -> None:
+    """Refuse what does not go together.
+
+    Raises:
+        Mistake: it does not.
+    """
+    if format_ is Format.HOLDFAST:
+        if output is None or last is not None:
+            raise Mistake("--format holdfast writes conversations whole, to a file: give --output FILE, and no --last.")
+    elif len(threads or ()) != 1:
+        raise Mistake(f"--format {format_} writes one conversation. Name it: threads export THREAD.")

@@ -10,20 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import NamedTuple
 
 _BLOCK = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 
-_SHARED = (
-    "shared.sql",
-    "retention.sql",
-    "interrupts.sql",
-    "effects.sql",
-    "threads.sql",
-    "transcript.sql",
-    "search.sql",
-)
-_OF_EACH = ("statements.sql", "retention.sql", "in_and_out.sql", "interrupts.sql", "search.sql")
+_MIGRATION = re.compile(r"(\d{4})_(\w+)\.sql")
 
 # What the databases call by other names: LangGraph's table of what tasks wrote and its column of bytes, the type of
 # bytes, and the user whom the metadata of the checkpoint `c` name.
@@ -79,11 +71,13 @@ class Statements:
 
     def __init__(self, dialect: str, *, now: str) -> None:
         self._by_name: dict[str, Statement] = {}
-        for path in (*_SHARED, *(f"{dialect}/{subject}" for subject in _OF_EACH)):
-            parts = _BLOCK.split(read(path))[1:]
+        for file in _files(dialect):
+            if not file.name.endswith(".sql") or _MIGRATION.fullmatch(file.name):
+                continue
+            parts = _BLOCK.split(file.read_text("utf-8"))[1:]
             for name, text in zip(parts[::2], parts[1::2], strict=True):
                 if name in self._by_name:
-                    raise ValueError(f"{path}: the name {name} is taken")
+                    raise ValueError(f"{file.name}: the name {name} is taken")
                 bare = _COMMENT.sub("", text).strip().removesuffix(";")
                 bare = bare.replace("{over}", _OVER).replace("{now}", now)
                 self._by_name[name] = Statement(name, _in(dialect, bare))
@@ -113,9 +107,8 @@ def migrations(dialect: str) -> list[Migration]:
     """The migrations of one database, oldest first: `0001_name.sql`, with `-- min reader: 1` in front, in `sql` where
     it is the same for all of them, else in `sql/<dialect>`."""
     found = []
-    root = files("checkpoints.sql")
-    for entry in (*root.iterdir(), *root.joinpath(dialect).iterdir()):
-        if name := re.fullmatch(r"(\d{4})_(\w+)\.sql", entry.name):
+    for entry in _files(dialect):
+        if name := _MIGRATION.fullmatch(entry.name):
             script = _in(dialect, entry.read_text("utf-8"))
             reader = re.match(r"-- min reader: (\d+)\n", script)
             if reader is None:
@@ -124,5 +117,8 @@ def migrations(dialect: str) -> list[Migration]:
     return sorted(found)
 
 
-def read(path: str) -> str:
-    return files("checkpoints.sql").joinpath(path).read_text("utf-8")
+def _files(dialect: str) -> Iterator[Traversable]:
+    """What is in `sql`, for every database, and in `sql/<dialect>`."""
+    root = files("checkpoints.sql")
+    yield from root.iterdir()
+    yield from root.joinpath(dialect).iterdir()

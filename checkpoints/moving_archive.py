@@ -1,0 +1,151 @@
+"""Threads in a file: one JSON object a line, gzipped if the name ends with `.gz`.
+
+    {"format": "holdfast-threads", "version": 1}
+    {"kind": "thread", "thread_id": "ada-1", …}
+    {"kind": "message", "seq": 1, …}
+    …
+    {"kind": "end_of_thread", "records": 17, "digest": "…"}
+    {"kind": "end", "threads": 1}
+
+A file is looked at as a whole before anything is written, and again line by line while it is: it may say anything, and
+change in between.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import IO, Any, cast
+
+from checkpoints.errors import NotMoved
+from checkpoints.moving import Moved, Outcome, attempt, export_thread, import_thread
+from checkpoints.moving_lines import END, END_OF_THREAD, FORMAT, LONGEST_LINE, VERSION, line_of, values_of
+from checkpoints.moving_reader import ArchivedThread, ArchiveReader
+from checkpoints.moving_records import THREAD, ThreadDigest
+from checkpoints.patience import persist
+from checkpoints.store import Store
+
+# --- writing
+
+
+def write_archive(store: Store, thread_ids: Iterable[str], path: Path) -> list[Moved]:
+    """Write threads into a file, each as it is at one moment. The file is there when all of it is written.
+
+    Args:
+        store: the database.
+        thread_ids: which threads, each once.
+        path: the file; one that is there is replaced.
+
+    Raises:
+        NotMoved: a thread is not there, or has no form that another database could hold, or a part that is too large.
+        DamagedThread, DatabaseUnavailable, NotOpen: as `export_thread`.
+        OSError: the file cannot be written.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with _opened_to_write(part, gzipped=path.suffix == ".gz") as file:
+            _write(file, {"format": FORMAT, "version": VERSION})
+            done = [_write_thread(store, file, thread_id) for thread_id in thread_ids]
+            _write(file, {"kind": END, "threads": len(done)})
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return done
+
+
+def _write_thread(store: Store, file: IO[bytes], thread_id: str) -> Moved:
+    digest, before = ThreadDigest(thread_id), None
+    with closing(export_thread(store, thread_id)) as leaving:
+        for record in leaving:
+            digest.add(record)
+            said = line_of(record, before)
+            if record.kind == THREAD:
+                said = {"kind": THREAD, "thread_id": thread_id, **said}
+            before = values_of(record)
+            if not _write(file, said):
+                raise NotMoved(
+                    thread_id,
+                    f"a {record.kind} of it is longer than {LONGEST_LINE // 2**20} MB, the most that a line of a file "
+                    "holds. `holdfast db compact` may help; `holdfast db copy` needs no file.",
+                )
+    if not digest.count:
+        raise NotMoved(thread_id, "there is no such thread.")
+    _write(file, {"kind": END_OF_THREAD, "records": digest.count, "digest": digest.digest()})
+    return Moved(thread_id, digest.digest(), digest.count, was_there=True)
+
+
+def _write(file: IO[bytes], said: Mapping[str, Any]) -> bool:
+    """Write a line, unless it is too long."""
+    line = json.dumps(said, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    if len(line) > LONGEST_LINE:
+        return False
+    file.write(line)
+    return True
+
+
+@contextmanager
+def _opened_to_write(path: Path, *, gzipped: bool) -> Iterator[IO[bytes]]:
+    with path.open("wb") as file:
+        if not gzipped:
+            yield file
+            return
+        # Without its name and time, so that the same threads make the same file.
+        with gzip.GzipFile("", "wb", fileobj=file, mtime=0, compresslevel=6) as packed:
+            yield cast("IO[bytes]", packed)
+
+
+# --- reading
+
+
+def read_archive(path: Path) -> list[ArchivedThread]:
+    """What is in a file, after all of it was looked at.
+
+    Raises:
+        InvalidArchive: it is not a file of threads, or cut off, altered, or of a newer version.
+    """
+    with ArchiveReader(path) as reader:
+        reader.begin()
+        found: list[ArchivedThread] = []
+        ids: set[str] = set()
+        while (said := reader.next()).get("kind") == THREAD:
+            line, offset = reader.line, reader.offset
+            thread_id = reader.thread_of(said)
+            if thread_id in ids:
+                raise reader.wrong(f"thread {thread_id!r} is in it a second time.")
+            ids.add(thread_id)
+            digest = ThreadDigest(thread_id)
+            for record in reader.records(said):
+                digest.add(record)
+            found.append(ArchivedThread(thread_id, digest.count, digest.digest(), line, offset))
+        reader.end(said, len(found))
+    return found
+
+
+def import_archive(store: Store, path: Path, found: Sequence[ArchivedThread] | None = None) -> Iterator[Outcome]:
+    """Put the threads of a file into a database, each in its own transaction. Those that are there, the same, stay.
+
+    Args:
+        store: the database.
+        path: the file.
+        found: what `read_archive` has just found in it. Without this, all of it is looked at now, before the first
+            thread is written.
+
+    Raises:
+        InvalidArchive: as `read_archive`; nothing was written.
+        DatabaseUnavailable, NotOpen: as ever; the threads that came before are there.
+    """
+    found = read_archive(path) if found is None else found
+    with ArchiveReader(path) as reader:
+        for thread in found:
+            yield attempt(thread.thread_id, lambda thread=thread: _import(store, reader, thread))  # type: ignore[misc]
+
+
+def _import(store: Store, reader: ArchiveReader, thread: ArchivedThread) -> Moved:
+    def work() -> Moved:
+        reader.go_to(thread)
+        return import_thread(store, thread.thread_id, reader.records(reader.next()))
+
+    return persist(store.backend, work)
