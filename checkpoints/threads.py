@@ -158,6 +158,15 @@ class Threads:
         found = self._find(conditions, {**wanted, "status": status, "limit": limit + 1})
         return Page(found[:limit], _cursor(found[limit - 1], asked) if len(found) > limit else None)
 
+    def all(self, *, user_id: str | None = None) -> Iterator[Thread]:
+        """Every thread, or those of one user, in pages, the one that was written last first."""
+        cursor: str | None = None
+        while True:
+            threads, cursor = self.list(user_id=user_id, limit=MOST, cursor=cursor)
+            yield from threads
+            if cursor is None:
+                return
+
     def get(self, thread_id: str, *, user_id: str | None = None) -> Thread:
         """One thread."""
         params = {"thread_id": str(thread_id), "user_id": _user(user_id), "status": None, "limit": 1}

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from app.cli.failing import Interrupted, Mistake
+from app.cli.progress import bar
 from app.cli.screen import notice
 from app.cli.texts import columns, one_line
 from checkpoints import HoldfastSaver
@@ -94,13 +93,10 @@ def chosen(saver: HoldfastSaver, thread: str | None, verb: str, *, silent: bool 
             raise Mistake(f"There is no conversation {thread!r} in this database.")
         yield thread
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=silent or not sys.stderr.isatty()) as progress:
-        going = progress.add_task(verb, total=work.count(saver.store))
+    with bar(verb, work.count(saver.store), silent=silent) as going:
         for thread_id in work.threads(saver.store):
             yield thread_id
-            progress.advance(going)
+            going.advance()
 
 
 def stats_lines(found: Stats) -> list[str]:

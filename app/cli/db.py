@@ -152,22 +152,31 @@ def upgrade(context: typer.Context, database: Database = None, as_json: Json = F
 
     Opening a database does the same. This is for deployments that migrate before they roll out, perhaps with a user who
     may make tables where the program's own may not. Forward only: each migration commits with its record, or not at
-    all.
+    all. Then every conversation that an older version or LangGraph's own savers have saved comes into the list of
+    threads.
     """
     given = Given(database)
     location = location_of(context, given, must_be_there=False)
     from checkpoints import open_checkpointer, upkeep
 
     before = upkeep.schema(location)
-    with open_checkpointer(given.settings(context).database):
+    with open_checkpointer(given.settings(context).database) as saver:
         after = upkeep.schema(location)
+        from app.cli.managing import index
+
+        listed, damaged = index(saver, silent=as_json)
     if as_json:
-        _print_json({"found": before.version, "version": after.version, "applied": before.pending})
+        found = {"found": before.version, "version": after.version, "applied": before.pending}
+        _print_json({**found, "listed": listed, "damaged": damaged})
         return
     for name in before.pending:
         typer.echo(f"Applied {name}.")
     was = f"It was {before.version}." if before.pending else "There was nothing to do."
     typer.echo(f"{location} has schema version {after.version}. {was}")
+    if listed:
+        typer.echo(f"New in the list of threads: {listed:,}.")
+    for why in damaged.values():
+        typer.echo(f"Not in the list: {why}", err=True)
 
 
 @app.command("check", epilog="Example: holdfast db check --deep")

@@ -17,7 +17,7 @@ from app.cli.options import By, Database, Debug, Given, Json, Owner, ThreadId, d
 from app.cli.texts import columns, one_line, shortened
 
 if TYPE_CHECKING:
-    from checkpoints import Thread
+    from checkpoints import HoldfastSaver, Thread
 
 _SHOWN_TITLE = 60
 
@@ -214,6 +214,25 @@ def delete(
         typer.echo(json.dumps({"deleted": thread, "messages": found.messages}))
     else:
         typer.echo(f"{one_line(thread)} is deleted.")
+
+
+def index(saver: HoldfastSaver, *, silent: bool) -> tuple[int, dict[str, str]]:
+    """Bring into the list what is not in it. Gives how many there were, and why some could not be, by thread."""
+    from app.cli.progress import bar
+    from checkpoints import DamagedThread
+
+    listed, damaged = 0, {}
+    threads = list(saver.threads.unindexed())
+    with bar("Listing", len(threads), silent=silent) as going:
+        for thread_id in threads:
+            try:
+                saver.threads.index(thread_id)
+            except DamagedThread as error:
+                damaged[thread_id] = str(error)
+            else:
+                listed += 1
+            going.advance()
+    return listed, damaged
 
 
 def _ask(found: Thread) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -137,12 +135,14 @@ def write_file(saver: HoldfastSaver, threads: list[str] | None, file: Path, *, s
     wanted = _wanted(saver, threads)
     ids = moving.threads(saver.store) if wanted is None else iter(wanted)
     total = moving.count(saver.store) if wanted is None else len(wanted)
-    with _bar("Exporting", total, silent=silent) as advance:
+    from app.cli.progress import bar
+
+    with bar("Exporting", total, silent=silent) as going:
 
         def one_by_one() -> Iterator[str]:
             for thread_id in ids:
                 yield thread_id
-                advance()
+                going.advance()
 
         return len(moving_archive.write_archive(saver.store, one_by_one(), file))
 
@@ -193,31 +193,20 @@ def _go(outcomes: Iterator[Outcome], verb: str, total: int, *, as_json: bool) ->
     from app.cli.screen import notice
 
     done = Done()
+    from app.cli.progress import bar
+
     try:
-        with _bar(verb, total, silent=as_json) as advance:
+        with bar(verb, total, silent=as_json) as going:
             for outcome in outcomes:
                 done.add(outcome)
                 if outcome.problem is not None:
                     notice(outcome.problem)
-                advance()
+                going.advance()
     except KeyboardInterrupt as stopped:
         are = "is there" if done.moved == 1 else "are there"
         text = f"Stopped. {counted(done.moved, 'conversation')} {are}; the same command goes on."
         raise Interrupted.after(stopped, text) from None
     return done
-
-
-@contextmanager
-def _bar(verb: str, total: int, *, silent: bool) -> Iterator[Callable[[], None]]:
-    """Shows how far it is where somebody looks at a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    hidden = silent or not sys.stderr.isatty()
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=hidden) as progress:
-        going = progress.add_task(verb, total=total)
-        yield lambda: progress.advance(going)
 
 
 def _tell(done: Done, verb: str, place: Location, *, as_json: bool, source: str) -> None:

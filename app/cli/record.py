@@ -66,7 +66,12 @@ def export(transcript: Transcript, format_: Format, target: Target | None) -> No
     if target is None:
         return _print(texts)
     target.write(texts)
-    return notice(f"Written to {target.path}.")
+    return wrote(target)
+
+
+def wrote(target: Target, what: str = "") -> None:
+    """Say that a file was written."""
+    notice(f"Written to {target.path}{what and ': '}{what}.")
 
 
 def _texts(transcript: Transcript, format_: Format) -> Iterator[str]:

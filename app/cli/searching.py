@@ -75,19 +75,10 @@ def search(
 
 def index(saver: HoldfastSaver, user: str | None, *, silent: bool) -> int:
     """Bring the index up to date, with a bar where somebody looks at a terminal. Gives how many messages were new."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from app.cli.progress import bar
 
-    if silent or not sys.stderr.isatty():
-        return saver.search.refresh(user_id=user)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        going = bar.add_task("Indexing", total=None)
-
-        def tell(done: int, total: int) -> None:
-            bar.update(going, completed=done, total=total)
-
-        return saver.search.refresh(user_id=user, progress=tell)
+    with bar("Indexing", silent=silent) as going:
+        return saver.search.refresh(user_id=user, progress=going.set)
 
 
 def _lines(hit: Hit) -> Iterator[str]:

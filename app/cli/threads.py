@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from app.cli.db import Allow, location_of, opened
 from app.cli.failing import Mistake
 from app.cli.formats import Format
 from app.cli.options import Database, Debug, Given, Json, Owner, ThreadId, help_if_bare
+
+if TYPE_CHECKING:
+    from checkpoints import HoldfastSaver
 
 app = typer.Typer(
     help="List conversations, read what was said in them, begin them anew, branch off, delete.",
@@ -101,14 +104,19 @@ def export(
     target = None if output is None else record.Target(output, force=force)
     with opened(context, given, allow) as saver:
         if format_ is Format.HOLDFAST and target is not None:
-            for thread in threads or ():
-                saver.transcript(thread, user_id=user)  # another user's is not found
-            count = moving.write_file(saver, threads or None, target.path)
-            record.notice(f"Written to {target.path}: {count:,} conversation{'' if count == 1 else 's'}.")
+            count = moving.write_file(saver, _whole(saver, threads, user), target.path)
+            record.wrote(target, f"{count:,} conversation{'' if count == 1 else 's'}")
             return
         [thread] = threads or []
         found = saver.transcript(thread, user_id=user)
         record.export(found if last is None else found.last(last), format_, target)
+
+
+def _whole(saver: HoldfastSaver, threads: list[str] | None, user: str | None) -> list[str] | None:
+    """The conversations to write whole; `None` for all that there are."""
+    if threads:
+        return [saver.threads.get(thread, user_id=user).thread_id for thread in threads]
+    return None if user is None else [thread.thread_id for thread in saver.threads.all(user_id=user)]
 
 
 def _check(threads: list[str] | None, format_: Format, output: Path | None, last: int | None) -> None:
