@@ -97,7 +97,7 @@ def test_a_database_of_an_earlier_version_is_checked_and_upgraded(
     assert (code, out.endswith(f" has schema version {known}. It was {version}.\n")) == (0, True)
     assert len(out.splitlines()) == known - version + 1
     code, out, _ = cli("db", "upgrade", at, "--json")
-    assert json.loads(out) == {"found": known, "version": known, "applied": []}
+    assert json.loads(out) == {"found": known, "version": known, "applied": [], "listed": 0, "damaged": {}}
 
 
 def test_a_database_that_is_newer_is_refused_with_what_to_do(cli: Cli, shared_url: str) -> None:
