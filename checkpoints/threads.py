@@ -280,12 +280,13 @@ class Threads:
         return self._branch(fork, thread_id, target, user_id)
 
     def _branch(
-        self, branch: Callable[[Store, str, str], object], thread_id: str, target: str | None, user_id: str | None
+        self, branch: Callable[[Store, str, str], bool | None], thread_id: str, target: str | None, user_id: str | None
     ) -> Thread:
         self.get(thread_id, user_id=user_id)
         new = str(uuid.uuid4()) if target is None else thread_of({"configurable": {"thread_id": target}})
         # Not repeatable: what is in the target the second time may be the copy, or somebody else's.
-        persist(self._store.backend, partial(branch, self._store, thread_id, new), repeatable=False)
+        if persist(self._store.backend, partial(branch, self._store, thread_id, new), repeatable=False) is False:
+            raise UnknownThread(thread_id, user_id)  # it was deleted in this moment
         return self.get(new)
 
     @contextmanager
