@@ -14,8 +14,7 @@ import ormsgpack
 import pytest
 from langchain_core.messages import HumanMessage
 
-from checkpoints import HoldfastSaver, moving, moving_lines, open_checkpointer
-from checkpoints.errors import InvalidArchive, NotMoved
+from checkpoints import HoldfastSaver, InvalidArchive, NotMoved, moving, moving_lines, open_checkpointer
 from checkpoints.moving_archive import import_archive, read_archive, write_archive
 from checkpoints.moving_lines import record_of, values_of
 from checkpoints.moving_records import ThreadDigest

@@ -11,8 +11,16 @@ from langchain_core.messages import AnyMessage, HumanMessage
 from langgraph.channels.delta import DeltaChannel
 from langgraph.graph.message import _messages_delta_reducer
 
-from checkpoints import HoldfastSaver, ThreadConflict, converting, moving, open_checkpointer
-from checkpoints.errors import DamagedThread, NotMoved, ThreadDiffers
+from checkpoints import (
+    DamagedThread,
+    HoldfastSaver,
+    NotMoved,
+    ThreadConflict,
+    ThreadDiffers,
+    converting,
+    moving,
+    open_checkpointer,
+)
 from checkpoints.moving import copy_thread, digest_of
 from graph import needs_approval
 from tests.contract import children

@@ -11,8 +11,9 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.types import Interrupt
 
-from checkpoints import HoldfastSaver, open_checkpointer
+from checkpoints import HoldfastSaver, moving, open_checkpointer
 from checkpoints.judging import Effect, InDoubt, Started
+from checkpoints.moving_records import RECORDS
 from checkpoints.port import Call
 from checkpoints.sql import Statement
 from tests.contract.children import put_after
@@ -204,6 +205,14 @@ def test_what_is_done_to_a_thread_walks_through_no_table(
 ) -> None:
     for call in record(lambda: work(full)):
         assert scans(plan(full, call)) == [], call[0].name
+
+
+def test_a_thread_is_taken_out_by_its_keys(full: HoldfastSaver, record: Record) -> None:
+    calls = record(lambda: list(moving.export_thread(full.store, "ada-1")))
+    assert {f"page_of_{kind}" for kind in RECORDS} <= {statement.name for statement, _ in calls}
+    for call in calls:
+        few = "holdfast_events"  # it does not pay to look them up
+        assert [step for step in scans(plan(full, call)) if few not in step] == [], call[0].name
 
 
 def test_the_ledger_is_read_and_written_by_its_indexes(full: HoldfastSaver, record: Record) -> None:

@@ -1,6 +1,8 @@
 -- Moving house: checkpoints in the tables of langgraph-checkpoint-postgres.
 
 -- name: page_of_checkpoint
+-- `LIMIT 1` says that each value is looked up by its key. Where one thread is most of the table, it is read as a whole
+-- for each checkpoint else.
 SELECT c.checkpoint_ns, c.checkpoint_id, c.parent_checkpoint_id, c.metadata, c.checkpoint, b.channels, b.types, b.blobs
 FROM (
   SELECT *
@@ -10,10 +12,14 @@ FROM (
   LIMIT :limit
 ) c
 CROSS JOIN LATERAL (
-  SELECT array_agg(blobs.channel) AS channels, array_agg(blobs.type) AS types, array_agg(blobs.blob) AS blobs
+  SELECT array_agg(found.channel) AS channels, array_agg(found.type) AS types, array_agg(found.blob) AS blobs
   FROM jsonb_each_text(c.checkpoint -> 'channel_versions') AS versions
-  JOIN checkpoint_blobs AS blobs
-    ON blobs.thread_id = c.thread_id AND blobs.checkpoint_ns = c.checkpoint_ns
-    AND blobs.channel = versions.key AND blobs.version = versions.value
+  CROSS JOIN LATERAL (
+    SELECT channel, type, blob
+    FROM checkpoint_blobs AS blobs
+    WHERE blobs.thread_id = c.thread_id AND blobs.checkpoint_ns = c.checkpoint_ns
+      AND blobs.channel = versions.key AND blobs.version = versions.value
+    LIMIT 1
+  ) AS found
 ) b
 ORDER BY c.checkpoint_ns, c.checkpoint_id;
