@@ -26,11 +26,12 @@ def talk(saver: Any) -> None:
 
 
 def as_of_version_4(saver: HoldfastSaver) -> None:
-    """Take away what the migration to version 5 has made."""
+    """Take away what the migrations to version 5 and 6 have made."""
+    change(saver, "DROP TABLE IF EXISTS holdfast_search")
     change(saver, "DROP VIEW holdfast_transcript")
     for index in ("user", "newest"):
         change(saver, f"DROP INDEX holdfast_threads_{index}")
-    for column in FROM_BEFORE:
+    for column in ("searched", "searched_as", *FROM_BEFORE):
         change(saver, f"ALTER TABLE holdfast_threads DROP COLUMN {column}")
     change(saver, "ALTER TABLE holdfast_messages DROP COLUMN user_id")
     change(saver, "DROP TABLE holdfast_events")
