@@ -22,7 +22,18 @@ from typing import IO, Any, cast
 
 from checkpoints.errors import NotMoved
 from checkpoints.moving import Moved, Outcome, attempt, export_thread, import_thread
-from checkpoints.moving_lines import END, END_OF_THREAD, FORMAT, LONGEST_LINE, VERSION, line_of, values_of
+from checkpoints.moving_checks import ThreadCheck
+from checkpoints.moving_lines import (
+    END,
+    END_OF_THREAD,
+    FORMAT,
+    LONGEST_LINE,
+    VERSION,
+    NotALine,
+    line_of,
+    record_of,
+    values_of,
+)
 from checkpoints.moving_reader import ArchivedThread, ArchiveReader
 from checkpoints.moving_records import THREAD, ThreadDigest
 from checkpoints.patience import persist
@@ -57,11 +68,21 @@ def write_archive(store: Store, thread_ids: Iterable[str], path: Path) -> list[M
 
 
 def _write_thread(store: Store, file: IO[bytes], thread_id: str) -> Moved:
-    digest, before = ThreadDigest(thread_id), None
+    digest, check, before = ThreadDigest(thread_id), None, None
     with closing(export_thread(store, thread_id)) as leaving:
         for record in leaving:
             digest.add(record)
             said = line_of(record, before)
+            try:
+                again = record_of(said, before)
+                if check is None:
+                    check = ThreadCheck(thread_id, again)
+                else:
+                    check.look(again)
+            except NotALine as error:  # who reads the file would say so, and by then it may be too late
+                raise NotMoved(
+                    thread_id, f"no file can hold it: {error}. `holdfast db copy` needs no file, and may do."
+                ) from error
             if record.kind == THREAD:
                 said = {"kind": THREAD, "thread_id": thread_id, **said}
             before = values_of(record)

@@ -81,7 +81,7 @@ class ThreadCheck:
         self._rows.add(row["seq"])
 
     def _event(self, event: dict[str, Any]) -> None:
-        _need(0 <= event["after_seq"] < self._next_seq, "the event comes after a message that is not there")
+        _need(0 <= event["after_seq"] <= self._next_seq, "the event comes after a message that is not there")
         _need_json(event["data"], "the event's data")
 
     def _checkpoint(self, found: dict[str, Any]) -> None:

@@ -119,7 +119,10 @@ def _whole(channel: str, type_: str, blob: bytes, rows: Rows) -> Attachable:
 def _checkpoints(transaction: Transaction, store: Store, thread_id: str, rows: Rows) -> Iterator[Record]:
     after, limit = ("", ""), _FIRST_PAGE
     while True:
-        page = store.backend.page(transaction, thread_id, after, limit)
+        try:
+            page = store.backend.page(transaction, thread_id, after, limit)
+        except ValueError as error:
+            raise DamagedThread(thread_id, f"the metadata of a checkpoint are no JSON ({error})") from error
         for stored in page:
             yield _checkpoint(store, stored, rows)
         if len(page) < limit:

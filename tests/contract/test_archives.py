@@ -103,6 +103,9 @@ def test_what_no_line_can_hold_is_not_written(tmp_path: Path, monkeypatch: pytes
         put(saver, thread(), checkpoint([HumanMessage("x" * 5000)]))
         with pytest.raises(NotMoved, match=r"message of it is longer.*`holdfast db copy` needs no file"):
             write_archive(saver.store, ["ada-1"], tmp_path / "file")
+        put(saver, thread("long", checkpoint_ns="n" * 1025), checkpoint([]))
+        with pytest.raises(NotMoved, match=r"no file can hold it: the field 'ns' is not a short text.*db copy"):
+            write_archive(saver.store, ["long"], tmp_path / "file")
         with pytest.raises(NotMoved, match="no such thread"):
             write_archive(saver.store, ["nobody"], tmp_path / "file")
     assert list(tmp_path.iterdir()) == []
