@@ -27,11 +27,16 @@ FROM (
   LIMIT :limit
 ) c
 CROSS JOIN LATERAL (
-  SELECT array_agg(blobs.channel) AS channels, array_agg(blobs.type) AS types, array_agg(blobs.blob) AS blobs
+  SELECT array_agg(found.channel) AS channels, array_agg(found.type) AS types, array_agg(found.blob) AS blobs
   FROM jsonb_each_text(c.checkpoint -> 'channel_versions') AS versions
-  JOIN checkpoint_blobs AS blobs
-    ON blobs.thread_id = c.thread_id AND blobs.checkpoint_ns = c.checkpoint_ns
-    AND blobs.channel = versions.key AND blobs.version = versions.value
+  -- Each by its key: with a plain join, PostgreSQL may read all values of a long thread for one checkpoint.
+  CROSS JOIN LATERAL (
+    SELECT blobs.channel, blobs.type, blobs.blob
+    FROM checkpoint_blobs AS blobs
+    WHERE blobs.thread_id = c.thread_id AND blobs.checkpoint_ns = c.checkpoint_ns
+      AND blobs.channel = versions.key AND blobs.version = versions.value
+    LIMIT 1
+  ) found
 ) b
 CROSS JOIN LATERAL (
   SELECT array_agg(task_id) AS task_ids, array_agg(task_path) AS task_paths, array_agg(idx) AS idxs,
