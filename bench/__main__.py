@@ -16,11 +16,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench import measures, report, searching
+from bench import bounded, listing, measures, recording, report, searching
 from bench.peers import Peer, peer_at, peers, postgres_server
 
-LONG, GROWTH, TOOLS, AT_ONCE, MEMORY, SEARCH = "long", "growth", "tools", "at-once", "memory", "search"
-ALL = [LONG, GROWTH, TOOLS, AT_ONCE, MEMORY, SEARCH]
+LONG, GROWTH, TOOLS, AT_ONCE, MEMORY = "long", "growth", "tools", "at-once", "memory"
+BOUNDED, LISTING, SEARCH, RECORD = "bounded", "listing", "search", "record"
+ALL = [LONG, GROWTH, TOOLS, AT_ONCE, MEMORY, BOUNDED, LISTING, SEARCH, RECORD]
 
 
 def main() -> None:
@@ -36,8 +37,11 @@ def main() -> None:
     print(report.table(found))
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "results.json").write_text(json.dumps(found, indent=1) + "\n")
-        report.plots(found, options.out)
+        results = options.out / "results.json"
+        # What was not measured now stays as it was measured last.
+        before = json.loads(results.read_text()) if options.measures and results.exists() else {}
+        results.write_text(json.dumps({**before, **found}, indent=1) + "\n")
+        report.plots({**before, **found}, options.out)
 
 
 @contextmanager
@@ -68,6 +72,12 @@ def measured(
         yield AT_ONCE, [asdict(found) for found in measures.at_once(folder, server)]
     if MEMORY in chosen:
         yield MEMORY, [{"name": peer.label, "ratio": told(peer, measures.memory_held)} for peer in ours[:1]]
+    if BOUNDED in chosen:
+        yield BOUNDED, [named(peer) | told(peer, bounded.bounded) for peer in ours if peer.database != "memory"]
+    if LISTING in chosen and server:
+        yield LISTING, [named(peer) | told(peer, listing.listing) for peer in ours]
+    if RECORD in chosen and server:
+        yield RECORD, [named(peer) | {"ratio": told(peer, recording.recording)} for peer in ours]
     if SEARCH in chosen:
         yield SEARCH, [asdict(told(peer, searching.searching)) for peer in ours]
 

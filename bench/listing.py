@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import statistics
 import time
-import uuid
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from bench.peers import new_database
+from bench.peers import Peer
 from bench.talking import graph_of
-from checkpoints import HoldfastSaver, open_checkpointer
+from checkpoints import HoldfastSaver
 from checkpoints.sql import Statement
 
 USERS = 40
@@ -30,16 +27,14 @@ _COPIES = {
 }
 
 
-def listed(folder: Path, server: str, *, few: int = 1000, many: int = 100_000) -> Iterator[dict[str, Any]]:
-    """The newest 20 threads of one user, among `few` threads and among `many`."""
-    for name in ("SQLite", "PostgreSQL"):
-        found = {}
-        for count in (few, many):
-            url = f"sqlite:///{folder / uuid.uuid4().hex}.db" if name == "SQLite" else new_database(server)
-            with open_checkpointer(url) as saver:
-                _fill(saver, count, sqlite=name == "SQLite")
-                found[count] = _median(saver)
-        yield {"database": name, "few_ms": found[few], "many_ms": found[many], "ratio": found[many] / found[few]}
+def listing(peer: Peer, few: int = 1000, many: int = 100_000) -> dict[str, float]:
+    """The newest 20 threads of one user, among `few` threads and among `many`: the median, in milliseconds."""
+    found = {}
+    for count in (few, many):
+        with peer.opened() as (saver, _):
+            _fill(saver, count, sqlite=peer.database == "SQLite")
+            found[count] = _median(saver)
+    return {"few_ms": found[few], "many_ms": found[many]}
 
 
 def _fill(saver: HoldfastSaver, many: int, *, sqlite: bool) -> None:

@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import statistics
-import uuid
-from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from bench.peers import new_database
+from bench.peers import Peer
 from bench.talking import Talk
-from checkpoints import HoldfastSaver, indexing, open_checkpointer, saving
+from checkpoints import HoldfastSaver, indexing, saving
 from checkpoints.sql import Statement
 
-# As it was before there was an index: the thread's row is its lock and its counter.
+# As it was before there was an index: the thread's row is its lock and its counter. That it has a head only says that it
+# is not one from before.
 _BARE = Statement(
-    "count_rows", "UPDATE holdfast_threads SET next_seq = :next_seq, updated_at = 0 WHERE thread_id = :thread_id"
+    "count_rows",
+    "UPDATE holdfast_threads SET next_seq = :next_seq, updated_at = 0, head = '1' WHERE thread_id = :thread_id",
 )
 
 
-def recorded(folder: Path, server: str, *, turns: int = 400, rounds: int = 5) -> Iterator[dict[str, Any]]:
+def recording(peer: Peer, turns: int = 400, rounds: int = 5) -> float:
     """Time of a turn with index and transcript, for each without: two conversations that take turns."""
-    for name in ("SQLite", "PostgreSQL"):
-        ratios = []
-        for _ in range(rounds):
-            urls = [
-                f"sqlite:///{folder / uuid.uuid4().hex}.db" if name == "SQLite" else new_database(server)
-                for _ in range(2)
-            ]
-            with ExitStack() as stack:
-                whole, bare = (stack.enter_context(open_checkpointer(url)) for url in urls)
-                ratios.append(_ratio(whole, bare, turns // rounds))
-        yield {"database": name, "ratio": statistics.median(ratios)}
+    ratios = []
+    for _ in range(rounds):
+        with peer.opened() as (whole, _), peer.opened() as (bare, _):
+            ratios.append(_ratio(whole, bare, turns // rounds))
+    return statistics.median(ratios)
 
 
 def _ratio(whole: HoldfastSaver, bare: HoldfastSaver, turns: int) -> float:
@@ -54,9 +47,7 @@ def _ratio(whole: HoldfastSaver, bare: HoldfastSaver, turns: int) -> float:
     return talks[0].median(first, turns) / talks[1].median(first, turns)
 
 
-def _count(_: Any, home: Any, locked: Any, found: Any, placement: Any, lists: Sequence[Any]) -> list[Any]:
-    return (
-        [(_BARE, {"thread_id": home.thread_id, "next_seq": placement.next_seq})]
-        if home.checkpoint_id or placement.new_rows
-        else []
-    )
+def _count(_: Any, home: Any, __: Any, ___: Any, placement: Any, *_more: Any, **_named: Any) -> list[Any]:
+    if not home.checkpoint_id and not placement.new_rows:
+        return []
+    return [(_BARE, {"thread_id": home.thread_id, "next_seq": placement.next_seq})]

@@ -63,6 +63,16 @@ def _ratios(found: Found) -> Iterator[str]:
     yield from _against_stock(
         found.get("at-once", []), "turns_per_second", "turns a second, many at once: ours ÷ stock", "at-once"
     )
+    for row in found.get("bounded", []):
+        what = f"{row['name']}, context bounded: turn 5,000 ÷ turn 50"
+        yield f"| {what}, time | {row['time']:.2f} | ≤ 1.25 |"
+        yield f"| {what}, bytes that it adds | {row['bytes']:.2f} | ≤ 1.1 |"
+    for row in found.get("listing", []):
+        what = f"{row['name']}: the newest 20 threads of a user among 100,000"
+        yield f"| {what}, median | {row['many_ms']:.2f} ms | ≤ 5 ms |"
+        yield f"| {what} ÷ among 1,000 | {row['many_ms'] / row['few_ms']:.2f} | ≤ 2 |"
+    for row in found.get("record", []):
+        yield f"| {row['name']}: time of a turn with index and transcript ÷ without | {row['ratio']:.2f} | ≤ 1.1 |"
     for row in found.get("search", []):
         of = f"{row['name']}: search {row['messages'] // 100:,} messages of a user among {row['messages']:,}"
         yield f"| {of}, median | {row['median_ms']:.1f} ms | ≤ 50 ms |"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as bench
-from bench import measures, report, searching
+from bench import bounded, listing, measures, recording, report, searching
 from bench.peers import Peer, peer_at, peers
 from checkpoints import open_checkpointer
 
@@ -52,6 +52,20 @@ def test_a_conversation_that_lost_something_is_no_measurement(sqlite_url: str) -
         with pytest.raises(AssertionError, match="2 messages in the state after 2 turns"):
             talk.check()
     assert peer_at(sqlite_url).label == "SQLite, Holdfast"
+
+
+def test_what_the_record_costs_is_measured(tmp_path: Path) -> None:
+    [ours] = [peer for peer in peers(tmp_path, "") if peer.database == "SQLite" and peer.ours]
+    listed = listing.listing(ours, few=1000, many=2000)
+    found = {
+        "bounded": [bench.named(ours) | bounded.bounded(ours, near=12, far=24, span=8)],
+        "listing": [bench.named(ours) | listed],
+        "record": [bench.named(ours) | {"ratio": recording.recording(ours, turns=10, rounds=1)}],
+    }
+    printed = report.table(found)
+    assert 0 < listed["few_ms"] < 100
+    for line in ("turn 5,000 ÷ turn 50, time", "among 100,000, median", "with index and transcript ÷ without"):
+        assert re.search(rf"{line} \| \d+\.\d+", printed)
 
 
 def test_a_search_of_many_messages_is_measured(sqlite_url: str) -> None:
