@@ -12,8 +12,8 @@ from bench.talking import Talk
 from checkpoints import HoldfastSaver, indexing, saving
 from checkpoints.sql import Statement
 
-# As it was before there was an index: the thread's row is its lock and its counter. That it has a head only says that it
-# is not one from before.
+# As it was before there was an index: the thread's row is its lock and its counter. That it has a head only says that
+# it is not one from before.
 _BARE = Statement(
     "count_rows",
     "UPDATE holdfast_threads SET next_seq = :next_seq, updated_at = 0, head = '1' WHERE thread_id = :thread_id",
