@@ -14,7 +14,6 @@ from collections.abc import Collection
 
 from checkpoints import urls
 from checkpoints.configs import run_of
-from checkpoints.entries import ApprovalEntry, CalledTool, Entry, EventEntry, MessageEntry, Tokens
 from checkpoints.errors import (
     AlreadyAnswered,
     ClockSkew,
@@ -50,15 +49,16 @@ from checkpoints.errors import (
     UnknownMessage,
     UnknownThread,
 )
+from checkpoints.fulltext.search import Hit, Search
 from checkpoints.interrupts import Answered, Interrupts, Waiting
 from checkpoints.leases import Lease
 from checkpoints.offload import apart
 from checkpoints.running import running_saver, saver_of, unwrapped
 from checkpoints.saver import Head, HoldfastSaver
-from checkpoints.search import Hit, Search
 from checkpoints.strict import derive_types
 from checkpoints.threads import Page, Status, Thread, Threads
 from checkpoints.transcript import Transcript
+from checkpoints.transcript.entries import ApprovalEntry, CalledTool, Entry, EventEntry, MessageEntry, Tokens
 from checkpoints.wire import TypeName
 
 __all__ = [

@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple, Protocol
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 
 from checkpoints.errors import NotOpen
+from checkpoints.fulltext.questions import Question
 from checkpoints.patience import Patience
-from checkpoints.questions import Question
 from checkpoints.sql import Statement, Statements
 
 Row = tuple[Any, ...]

@@ -16,6 +16,7 @@ from psycopg.generators import send
 
 from checkpoints import migrate
 from checkpoints.errors import DatabaseUnavailable, HoldfastError, NotOpen, NotStorable, Unreachable
+from checkpoints.fulltext.postgres import PostgresFullText
 from checkpoints.patience import Patience
 from checkpoints.pool import Closed, Connection, Exhausted, Pool
 from checkpoints.port import (
@@ -26,7 +27,6 @@ from checkpoints.port import (
     Transaction,
     check_process,
 )
-from checkpoints.postgres_search import PostgresFullText
 from checkpoints.postgres_tables import PostgresTables
 from checkpoints.sql import Statement, Statements
 from checkpoints.urls import PostgresURL

@@ -25,6 +25,7 @@ from checkpoints import guard, indexing, interrupts, leases, loading, taking_bac
 from checkpoints.configs import ns_of, run_of, run_text, thread_of, user_text
 from checkpoints.effects import Effects
 from checkpoints.errors import NotOpen
+from checkpoints.fulltext.search import Search
 from checkpoints.jsonb import storable
 from checkpoints.keeping import leans
 from checkpoints.offload import Offload
@@ -33,7 +34,6 @@ from checkpoints.placing import Home
 from checkpoints.port import Backend, Call, CheckpointKey, Cursor, StoredValue, StoredWrite, Wanted, write_place
 from checkpoints.retaining import RetainingSaver
 from checkpoints.saving import Save, Value
-from checkpoints.search import Search
 from checkpoints.store import Store
 from checkpoints.transcript import Transcript, transcript_of
 from checkpoints.wire import TypeName, Types

@@ -20,11 +20,11 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from checkpoints import migrate
 from checkpoints.errors import DatabaseUnavailable, NotOpen
+from checkpoints.fulltext.sqlite import SqliteFullText, rank
 from checkpoints.jsonb import text_contains
 from checkpoints.patience import Patience
 from checkpoints.port import FullText, OnStatement, Transaction, check_process
 from checkpoints.sql import Statements
-from checkpoints.sqlite_search import SqliteFullText, rank
 from checkpoints.sqlite_tables import SqliteTables
 from checkpoints.sqlite_transactions import Line, SqliteTransaction
 from checkpoints.urls import MemoryURL, SqliteURL

@@ -109,11 +109,12 @@ def import_threads(
     """
     given = Given(database)
     place = _place(context, given.settings(context).database)
-    from checkpoints import moving_archive, open_checkpointer
+    from checkpoints import open_checkpointer
+    from checkpoints.moving import archive
 
-    found = moving_archive.read_archive(file)
+    found = archive.read_archive(file)
     with open_checkpointer(given.settings(context).database) as saver:
-        outcomes = moving_archive.import_archive(saver.store, file, found)
+        outcomes = archive.import_archive(saver.store, file, found)
         done = _go(outcomes, "Importing", len(found), as_json=as_json)
     _tell(done, "brought", place, as_json=as_json, source=str(file))
 
@@ -130,7 +131,8 @@ def write_file(saver: HoldfastSaver, threads: list[str] | None, file: Path, *, s
     Returns:
         How many there are in it.
     """
-    from checkpoints import moving, moving_archive
+    from checkpoints import moving
+    from checkpoints.moving import archive
 
     wanted = _wanted(saver, threads)
     ids = moving.threads(saver.store) if wanted is None else iter(wanted)
@@ -144,7 +146,7 @@ def write_file(saver: HoldfastSaver, threads: list[str] | None, file: Path, *, s
                 yield thread_id
                 going.advance()
 
-        return len(moving_archive.write_archive(saver.store, one_by_one(), file))
+        return len(archive.write_archive(saver.store, one_by_one(), file))
 
 
 def _place(context: typer.Context, url: str) -> Location:

@@ -13,8 +13,9 @@ import typer
 from app.cli.failing import Mistake
 from app.cli.formats import Format
 from app.cli.screen import Screen, notice
-from checkpoints import Entry, Transcript, exports
-from checkpoints.exports.words import Part, words
+from checkpoints import Entry, Transcript
+from checkpoints.transcript import exports
+from checkpoints.transcript.exports.words import Part, words
 
 _STYLES = {"user": "bold", "agent": "bold cyan", "tool": "bold yellow", "system": "bold magenta", "other": "bold"}
 

@@ -52,7 +52,7 @@ def search(
     alone.
     """
     from app.cli import db
-    from checkpoints.questions import question
+    from checkpoints.fulltext.questions import question
 
     given, text = Given(database), " ".join(words)
     question(text)  # what makes no sense is refused before the index is looked at

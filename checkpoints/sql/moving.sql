@@ -1,5 +1,5 @@
 -- Moving house: what a thread consists of, in pages in the order of a key, and the same put into another database.
--- The names of columns and parameters are those of the fields in `moving_records.RECORDS`.
+-- The names of columns and parameters are those of the fields in `moving.records.RECORDS`.
 
 -- name: movable_after
 -- Also threads that have no checkpoint, but a title, or messages from before they were begun anew.

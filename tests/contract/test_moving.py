@@ -23,7 +23,7 @@ from checkpoints import (
     open_checkpointer,
 )
 from checkpoints.moving import copy_thread, digest_of
-from checkpoints.moving_arrival import Arrival
+from checkpoints.moving.arrival import Arrival
 from checkpoints.port import BASE
 from graph import needs_approval
 from tests.contract import children

@@ -13,7 +13,7 @@ from langgraph.types import Interrupt
 
 from checkpoints import HoldfastSaver, moving, open_checkpointer
 from checkpoints.judging import Effect, InDoubt, Started
-from checkpoints.moving_records import RECORDS
+from checkpoints.moving.records import RECORDS
 from checkpoints.port import Call
 from checkpoints.sql import Statement
 from tests.contract.children import put_after

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage
 
 from checkpoints import DatabaseUnavailable, HoldfastSaver, InvalidSearch, SearchUnavailable, open_checkpointer
-from checkpoints.questions import question
+from checkpoints.fulltext.questions import question
+from checkpoints.fulltext.words import MOST_CHARACTERS, MOST_PLACES, placed
 from checkpoints.sql import Statement
-from checkpoints.words import MOST_CHARACTERS, MOST_PLACES, placed
 from tests.contract.kit import change, checkpoint, put, rows, thread
 
 

@@ -12,8 +12,9 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from app.cli import texts
-from checkpoints import HoldfastSaver, Transcript, exports, open_checkpointer
-from checkpoints.exports.plain import plain, visible
+from checkpoints import HoldfastSaver, Transcript, open_checkpointer
+from checkpoints.transcript import exports
+from checkpoints.transcript.exports.plain import plain, visible
 from tests.contract.kit import change, checkpoint, put, thread
 from tests.shapes import Colour, Parcel
 

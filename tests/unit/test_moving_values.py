@@ -14,8 +14,8 @@ from langgraph.types import Overwrite, Send
 
 from checkpoints import NotStorable
 from checkpoints.documents import unpacked
-from checkpoints.moving_records import json_of
-from checkpoints.moving_values import Parts, Value, gather, join, normal, pairs, split, spread
+from checkpoints.moving.records import json_of
+from checkpoints.moving.values import Parts, Value, gather, join, normal, pairs, split, spread
 from checkpoints.ranges import expand
 from checkpoints.values import Attachable as Part
 from checkpoints.values import ChannelValues, Detacher, Version

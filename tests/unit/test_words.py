@@ -7,9 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from checkpoints import InvalidSearch
-from checkpoints.questions import MOST, Term, question
-from checkpoints.snippets import LENGTH, snippet
-from checkpoints.words import (
+from checkpoints.fulltext.questions import MOST, Term, question
+from checkpoints.fulltext.snippets import LENGTH, snippet
+from checkpoints.fulltext.words import (
     LONGEST,
     MOST_BYTES,
     MOST_CHARACTERS,

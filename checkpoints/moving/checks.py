@@ -16,9 +16,9 @@ from typing import Any, Final
 from checkpoints.errors import NotStorable
 from checkpoints.guard import moment_of
 from checkpoints.messages import BLOCKS, OPAQUE, TEXT, digest
-from checkpoints.moving_lines import NotALine
-from checkpoints.moving_records import CHECKPOINT, EFFECT, MESSAGE, RECORDS, WRITE, Record, json_of
-from checkpoints.moving_values import FORMS, STOCK, Rows, normal
+from checkpoints.moving.lines import NotALine
+from checkpoints.moving.records import CHECKPOINT, EFFECT, MESSAGE, RECORDS, WRITE, Record, json_of
+from checkpoints.moving.values import FORMS, STOCK, Rows, normal
 from checkpoints.values import TYPE, Attachable
 
 MOST_REFERENCES: Final = 1_000_000

@@ -9,8 +9,8 @@ from checkpoints.errors import DamagedThread, NotMoved, NotStorable
 from checkpoints.guard import moment_of
 from checkpoints.loading import explained
 from checkpoints.messages import digest
-from checkpoints.moving_records import CHECKPOINT, KEYS, MESSAGE, RECORDS, THREAD, WRITE, Is, Record, json_of
-from checkpoints.moving_values import FORMS, Rows, gather, split
+from checkpoints.moving.records import CHECKPOINT, KEYS, MESSAGE, RECORDS, THREAD, WRITE, Is, Record, json_of
+from checkpoints.moving.values import FORMS, Rows, gather, split
 from checkpoints.port import Row, StoredCheckpoint, Transaction
 from checkpoints.sealing import Plain
 from checkpoints.store import Store

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NoReturn, assert_never
 
 from checkpoints.messages import is_sql_text
-from checkpoints.moving_records import CHECKPOINT, RECORDS, Field, Is, Record
+from checkpoints.moving.records import CHECKPOINT, RECORDS, Field, Is, Record
 
 FORMAT: Final = "holdfast-threads"
 VERSION: Final = 1

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from checkpoints.questions import Question
-from checkpoints.words import placed
+from checkpoints.fulltext.questions import Question
+from checkpoints.fulltext.words import placed
 
 LENGTH: Final = 160
 """Characters of a snippet, about."""

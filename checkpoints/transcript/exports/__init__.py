@@ -9,8 +9,8 @@ UTF-8.
 
 from __future__ import annotations
 
-from checkpoints.exports.jsonl import jsonl
-from checkpoints.exports.markdown import markdown
-from checkpoints.exports.webpage import html
+from checkpoints.transcript.exports.jsonl import jsonl
+from checkpoints.transcript.exports.markdown import markdown
+from checkpoints.transcript.exports.webpage import html
 
 __all__ = ["html", "jsonl", "markdown"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from checkpoints.errors import InvalidSearch
-from checkpoints.words import Placed, words
+from checkpoints.fulltext.words import Placed, words
 
 MOST: Final = 100
 """Words that one may search for at once."""

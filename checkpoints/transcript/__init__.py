@@ -16,16 +16,16 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
-from checkpoints.entries import ApprovalEntry, Entry, EventEntry, MessageEntry
 from checkpoints.errors import HoldfastError, ThreadChanged
-from checkpoints.interleaving import Decision, Peeking, before, decision_in, decision_of
 from checkpoints.interrupts import answered_of
 from checkpoints.loading import MessageRows
 from checkpoints.patience import persist
 from checkpoints.port import Call, Row
 from checkpoints.sql import Statement
-from checkpoints.standing import Standing, look
 from checkpoints.store import Store
+from checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry, MessageEntry
+from checkpoints.transcript.interleaving import Decision, Peeking, before, decision_in, decision_of
+from checkpoints.transcript.standing import Standing, look
 
 T = TypeVar("T")
 

@@ -30,9 +30,9 @@ import json
 from collections.abc import Iterator
 from typing import Any, assert_never
 
-from checkpoints.entries import ApprovalEntry, Entry, EventEntry, MessageEntry
-from checkpoints.exports.plain import iso, plain
 from checkpoints.transcript import Transcript
+from checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry, MessageEntry
+from checkpoints.transcript.exports.plain import iso, plain
 
 
 def jsonl(transcript: Transcript) -> Iterator[str]:

@@ -15,14 +15,14 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from checkpoints.errors import InvalidSearch
+from checkpoints.fulltext.questions import Question, question
+from checkpoints.fulltext.snippets import snippet
+from checkpoints.fulltext.words import MOST_CHARACTERS
 from checkpoints.messages import is_sql_text
 from checkpoints.patience import persist
 from checkpoints.port import Row, Transaction
-from checkpoints.questions import Question, question
-from checkpoints.snippets import snippet
 from checkpoints.sql import Statement
 from checkpoints.store import Store
-from checkpoints.words import MOST_CHARACTERS
 
 RANKED: Final = 1000
 """Of more hits than this the newest are ranked, and the others not given."""

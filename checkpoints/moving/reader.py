@@ -1,4 +1,4 @@
-"""A file of threads, read line by line and checked. For its form see `moving_archive`."""
+"""A file of threads, read line by line and checked. For its form see `archive`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import IO, Any, Final, NamedTuple, cast
 
 from checkpoints.configs import thread_of
 from checkpoints.errors import InvalidArchive, InvalidThread
-from checkpoints.moving_checks import ThreadCheck
-from checkpoints.moving_lines import (
+from checkpoints.moving.checks import ThreadCheck
+from checkpoints.moving.lines import (
     END,
     END_OF_THREAD,
     FORMAT,
@@ -24,7 +24,7 @@ from checkpoints.moving_lines import (
     record_of,
     values_of,
 )
-from checkpoints.moving_records import RECORDS, Record, ThreadDigest
+from checkpoints.moving.records import RECORDS, Record, ThreadDigest
 
 _GZIP: Final = b"\x1f\x8b"  # whatever the file is called
 

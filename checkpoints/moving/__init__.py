@@ -1,6 +1,6 @@
 """Moving house: a thread is taken out of one database and put into another, whole.
 
-What comes out is the same wherever the thread lies (see `moving_records`). What went in is taken out again before it is
+What comes out is the same wherever the thread lies (see `records`). What went in is taken out again before it is
 committed, and must be the same: so a thread is there as it was, or not at all.
 
 Leases stay behind. A tool call that somebody was running when the thread was taken out comes as it is; its owner is not
@@ -13,9 +13,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from checkpoints.errors import DatabaseUnavailable, HoldfastError, InvalidArchive, NotMoved, NotOpen, ThreadDiffers
-from checkpoints.moving_arrival import Arrival
-from checkpoints.moving_leaving import records
-from checkpoints.moving_records import Record, ThreadDigest
+from checkpoints.moving.arrival import Arrival
+from checkpoints.moving.leaving import records
+from checkpoints.moving.records import Record, ThreadDigest
 from checkpoints.patience import persist
 from checkpoints.port import Transaction
 from checkpoints.sealing import Plain

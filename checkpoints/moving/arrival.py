@@ -7,8 +7,8 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from checkpoints.errors import NotMoved, NotStorable
-from checkpoints.moving_records import CHECKPOINT, EFFECT, RECORDS, THREAD, Record, canonical
-from checkpoints.moving_values import Parts, Value, join, spread
+from checkpoints.moving.records import CHECKPOINT, EFFECT, RECORDS, THREAD, Record, canonical
+from checkpoints.moving.values import Parts, Value, join, spread
 from checkpoints.port import Call, CheckpointKey, StoredValue, Transaction
 from checkpoints.sql import Statement
 from checkpoints.store import Store

@@ -9,10 +9,10 @@ from functools import lru_cache
 from typing import Any, Final
 
 from checkpoints.errors import SearchUnavailable
+from checkpoints.fulltext.questions import Question, Term
+from checkpoints.fulltext.words import indexed, owners
 from checkpoints.port import Call, Transaction
-from checkpoints.questions import Question, Term
 from checkpoints.sql import Statement, Statements
-from checkpoints.words import indexed, owners
 
 # From then on FTS5 can take words out of its tables at once.
 _FORGETS: Final = (3, 42, 0)

@@ -22,8 +22,8 @@ from typing import IO, Any, cast
 
 from checkpoints.errors import NotMoved
 from checkpoints.moving import Moved, Outcome, attempt, export_thread, import_thread
-from checkpoints.moving_checks import ThreadCheck
-from checkpoints.moving_lines import (
+from checkpoints.moving.checks import ThreadCheck
+from checkpoints.moving.lines import (
     END,
     END_OF_THREAD,
     FORMAT,
@@ -34,8 +34,8 @@ from checkpoints.moving_lines import (
     record_of,
     values_of,
 )
-from checkpoints.moving_reader import ArchivedThread, ArchiveReader
-from checkpoints.moving_records import THREAD, ThreadDigest
+from checkpoints.moving.reader import ArchivedThread, ArchiveReader
+from checkpoints.moving.records import THREAD, ThreadDigest
 from checkpoints.patience import persist
 from checkpoints.store import Store
 

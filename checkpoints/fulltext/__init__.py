@@ -1,0 +1,1 @@
+"""Search of what was said, with the full text of each database."""
