@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-from checkpoints import indexing, reindexing
+from checkpoints import indexing, interrupts, reindexing
 from checkpoints.errors import NotStorable, ThreadNotEmpty, UnknownCheckpoint, UnknownMessage, UnknownThread
 from checkpoints.guard import moment_of
 from checkpoints.keeping import Namespace, Outline, made_from
@@ -175,8 +175,8 @@ def _cut(
                     (sql["delete_run_writes_of"], {**thread_id, **which}),
                 ]
             )
-        ask = {"source": source, "target": at.thread_id, "checkpoint_id": at.checkpoint_id}
-        transaction.send([(sql["delete_interrupts"], thread_id), (sql["ask_again"], ask)])
+        transaction.send([(sql["delete_interrupts"], thread_id)])
+        interrupts.ask_again(transaction, store, source, at.thread_id)
         if (moment := moment_of(at.checkpoint_id)) is not None:
             # The prompt in force may be among them: the next run puts it on record again.
             transaction.send([(sql["cut_events"], {**thread_id, "at": moment}), _forget_prompt(store, at.thread_id)])

@@ -263,17 +263,8 @@ class Interrupts:
     def _read(self, transaction: Transaction, row: Row) -> Any:
         """What a task asks; or, in place of it, why it cannot be read: one question does not hide the others."""
         thread_id, _, checkpoint_id, task_id, *_ = row
-        return self._open(transaction, CheckpointKey(thread_id, "", checkpoint_id), task_id, row[7], row[8])
-
-    def _open(self, transaction: Transaction, key: CheckpointKey, task_id: str, type_: str, blob: bytes) -> Any:
-        try:
-            with explained(key.thread_id, key.checkpoint_id, INTERRUPT):
-                place = write_place(key, task_id, _PLACE)
-                part = Attachable(INTERRUPT, *self._store.sealer.open_value(key.thread_id, place, type_, blob or b""))
-                seqs = {abs(ref) for refs in part.lists for ref in refs}
-                return part.attach(rows_of(transaction, self._store, key.thread_id, seqs).make, self._store.types)
-        except HoldfastError as error:
-            return error
+        key = CheckpointKey(thread_id, "", checkpoint_id)
+        return _open(transaction, self._store, key, task_id, row[7], row[8])
 
     # --- pauses that were saved by somebody else
 
@@ -289,7 +280,7 @@ class Interrupts:
             [rows] = transaction.run([(statement, params)])
             for thread, checkpoint_id, task_id, type_, blob in rows:
                 key = CheckpointKey(thread, "", checkpoint_id)
-                asked = self._open(transaction, key, task_id, type_, blob)
+                asked = _open(transaction, self._store, key, task_id, type_, blob)
                 calls += _note(self._store, key, task_id, pauses(asked), asked_at=moment_of(checkpoint_id))
         if calls:
             self._store.write(*calls)
@@ -323,6 +314,31 @@ def digest_of(answer: Any, key: bytes = b"") -> bytes:
         answer = {name: value for name, value in answer.items() if name not in {"by", "at"} and value is not None}
     text = json.dumps(answer, sort_keys=True, separators=(",", ":"), default=repr)
     return blake2b(text.encode(), digest_size=16, key=key).digest()
+
+
+def ask_again(transaction: Transaction, store: Store, source: str, target: str) -> None:
+    """Ask anew, in a fork that has no questions yet, what is asked on its newest checkpoint; each as long as in the
+    thread that it is a fork of. A task may have asked other things there before."""
+    sql = store.backend.sql
+    statement = sql["unlisted"].where("c.thread_id = :thread_id")
+    [rows] = transaction.run([(statement, {"thread_id": target})])
+    for _, checkpoint_id, task_id, type_, blob in rows:
+        key = CheckpointKey(target, "", checkpoint_id)
+        params = {"source": source, "target": target, "checkpoint_id": checkpoint_id}
+        asked = pauses(_open(transaction, store, key, task_id, type_, blob))
+        transaction.send([(sql["ask_again"], {**params, "interrupt_id": pause.id}) for pause in asked])
+
+
+def _open(transaction: Transaction, store: Store, key: CheckpointKey, task_id: str, type_: str, blob: bytes) -> Any:
+    """What a task asks; or, in place of it, why it cannot be read."""
+    try:
+        with explained(key.thread_id, key.checkpoint_id, INTERRUPT):
+            place = write_place(key, task_id, _PLACE)
+            part = Attachable(INTERRUPT, *store.sealer.open_value(key.thread_id, place, type_, blob or b""))
+            seqs = {abs(ref) for refs in part.lists for ref in refs}
+            return part.attach(rows_of(transaction, store, key.thread_id, seqs).make, store.types)
+    except HoldfastError as error:
+        return error
 
 
 def pauses(value: Any) -> list[Interrupt[Any]]:

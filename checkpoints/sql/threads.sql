@@ -175,13 +175,8 @@ DELETE FROM {writes}
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id AND idx <> -3;
 
 -- name: ask_again
--- What was asked on a checkpoint is asked anew in a fork from there, and as long as then. Of a task that asked one thing
--- after the other, the last.
+-- What was asked on a checkpoint is asked anew in a fork from there, and as long as then.
 INSERT INTO holdfast_interrupts (thread_id, interrupt_id, checkpoint_ns, checkpoint_id, task_id, asked_at, expires_at)
 SELECT CAST(:target AS TEXT), interrupt_id, checkpoint_ns, checkpoint_id, task_id, {now}, {now} + (expires_at - asked_at)
 FROM holdfast_interrupts AS i
-WHERE i.thread_id = :source AND i.checkpoint_id = :checkpoint_id AND NOT EXISTS (
-  SELECT 1 FROM holdfast_interrupts AS later
-  WHERE later.thread_id = i.thread_id AND later.checkpoint_id = i.checkpoint_id AND later.task_id = i.task_id
-    AND i.closed_at <= later.asked_at
-);
+WHERE i.thread_id = :source AND i.checkpoint_id = :checkpoint_id AND i.interrupt_id = :interrupt_id;

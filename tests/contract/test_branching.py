@@ -10,7 +10,7 @@ import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph, add_messages
 from langgraph.prebuilt import create_react_agent
-from langgraph.types import Command
+from langgraph.types import Command, interrupt
 
 from checkpoints import HoldfastSaver, ThreadBusy, ThreadConflict, ThreadNotEmpty, UnknownCheckpoint
 from checkpoints.errors import NothingToUndo, UnknownMessage, UnknownThread
@@ -234,6 +234,29 @@ def test_of_a_pruned_thread_only_later_turns_are_taken_back(saver: HoldfastSaver
         assert len(graph.get_state(thread(thread_id)).values["messages"]) > len(state) > 0
 
 
+def test_a_turn_is_taken_back_while_somebody_prunes(saver: HoldfastSaver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state that stands alone is there; one that is made of what came before is not saved without that."""
+    put_with = HoldfastSaver.put_with
+
+    def prune_and_put(self: HoldfastSaver, *args: Any, **kwargs: Any) -> Any:
+        monkeypatch.undo()
+        self.prune(["plain", "delta"])
+        return put_with(self, *args, **kwargs)
+
+    for graph, thread_id in ((echo_graph(saver), "plain"), (agent(saver, 1000), "delta")):
+        meet(graph, "one", "two", thread_id=thread_id)
+        before = exact(graph.get_state(thread(thread_id)).values)
+        meet(graph, "three", thread_id=thread_id)
+        monkeypatch.setattr(HoldfastSaver, "put_with", prune_and_put)
+        if thread_id == "plain":
+            saver.threads.undo(thread_id)
+            assert exact(graph.get_state(thread(thread_id)).values) == before
+        else:
+            with pytest.raises(ThreadConflict):
+                saver.threads.undo(thread_id)
+            assert "three" in [m.text for m in graph.get_state(thread(thread_id)).values["messages"]]
+
+
 # --- branch off
 
 
@@ -348,6 +371,36 @@ def test_a_fork_from_a_pause_asks_again(saver: HoldfastSaver) -> None:
     assert sorted(texts(saver, "fork")) == ["a: A", "b: B", "c: C", "go"]
     assert saver.threads.get("fork").status == "idle"
     assert digest(saver, "ada-1") == before
+    assert_counted(saver)
+
+
+def test_of_two_questions_one_after_the_other_a_fork_asks_the_last(saver: HoldfastSaver) -> None:
+    inner = StateGraph(MessagesState)
+    for name in ("first", "second"):
+        inner.add_node(name, lambda _, name=name: {"messages": [AIMessage(f"{name}: {interrupt(name)}")]})
+    inner.add_edge(START, "first")
+    inner.add_edge("first", "second")
+    builder = StateGraph(MessagesState)
+    builder.add_node("child", inner.compile())
+    builder.add_edge(START, "child")
+    graph = builder.compile(checkpointer=saver)
+    saver.note_prompt(thread(), "Be kind.")
+    meet(graph, "go")
+    at = history(saver)[0]
+    for answer in "ab":
+        graph.invoke(Command(resume=answer), thread())
+
+    forked = saver.threads.fork("ada-1", "fork", checkpoint_id=at)
+
+    assert (forked.status, forked.pending) == ("paused", 1)
+    [asked] = saver.interrupts.waiting(thread_id="fork")
+    assert asked.value == "second"
+    graph.invoke(Command(resume={asked.interrupt_id: "c"}), thread("fork"))
+    assert texts(saver, "fork") == ["go", "first: a", "second: c"]
+    saver.threads.fork("ada-1", "first", checkpoint_id=history(saver)[-1])
+    saver.note_prompt(thread("first"), "Be kind.")
+    meet(graph, "go", thread_id="first")
+    assert [kind for kind, *_ in events(saver, "first")] == ["fork", "prompt"], "in force in the fork, too"
     assert_counted(saver)
 
 

@@ -216,6 +216,16 @@ class Thread(RuleBasedStateMachine):
         self.saver.close()
 
 
+def test_a_message_that_is_met_several_times_in_a_save_is_counted_once(saver: HoldfastSaver) -> None:
+    """What a task wrote is known, and its copy in another channel is not; with and without an id."""
+    first = put(saver, thread(), checkpoint([]))
+    known, unnamed, named = AIMessage("so", id="m-1"), AIMessage("yes"), AIMessage("yes", id="m-2")
+    saver.put_writes(first, [("messages", [known, named]), ("notes", [unnamed])], "task")
+    put(saver, first, checkpoint([known, named], copies=[known.model_copy()], notes=[unnamed]))
+    assert saver.threads.get("ada-1").messages == 2
+    assert_counted(saver)
+
+
 def test_the_index_counts_what_is_there_after_four_have_done_anything_at_once(stored_url: str) -> None:
     with open_checkpointer(stored_url) as saver, open_checkpointer(stored_url) as other, ThreadPoolExecutor(4) as pool:
 

@@ -19,7 +19,7 @@ from checkpoints.indexing import LONGEST_TITLE, given_title, title_of
 from checkpoints.threads import Page, Threads
 from tests.contract.children import approval_graph
 from tests.contract.index_kit import assert_counted, digest, of_run
-from tests.contract.kit import change, checkpoint, echo_graph, one_node, put, rows, thread
+from tests.contract.kit import change, checkpoint, echo_graph, one_node, put, rows, texts, thread
 from tests.shapes import patient
 
 
@@ -240,6 +240,27 @@ def test_what_is_somebody_elses_is_as_unknown_as_what_is_not_there(saver: Holdfa
         method(saver.threads, "ada-1", "grace")
         if any(found.thread_id == "new" for found in saver.threads.list().threads):
             saver.threads.delete("new", user_id="grace")
+
+
+@pytest.mark.parametrize("name", ["rename", "restart", "undo"])
+def test_a_thread_that_becomes_somebody_elses_in_that_moment_is_left_alone(
+    saver: HoldfastSaver, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(saver, "hello", user_id="ada")
+    get = Threads.get
+
+    def and_change(self: Threads, *args: Any, **kwargs: Any) -> Any:
+        found = get(self, *args, **kwargs)
+        monkeypatch.undo()
+        saver.delete_thread("ada-1")
+        say(saver, "secret", user_id="grace")
+        return found
+
+    monkeypatch.setattr(Threads, "get", and_change)
+    with pytest.raises(UnknownThread):
+        METHODS[name](saver.threads, "ada-1", "ada")
+    assert saver.threads.get("ada-1", user_id="grace").title == "secret"
+    assert texts(saver) == ["secret", "You said: secret"]
 
 
 def test_a_thread_gets_the_title_that_is_given(saver: HoldfastSaver) -> None:
