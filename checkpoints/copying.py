@@ -108,6 +108,9 @@ def _copy(transaction: Transaction, store: Store, source: str, target: str) -> b
     found = transaction.run([(sql["has_checkpoints"], to), (sql["has_rows"], to)])
     if any(there for [(there,)] in found):
         raise ThreadNotEmpty(target)
+    # What is left of runs that were taken back, or of one that is about to begin, is of no thread.
+    left = [(sql[name], to) for name in ("delete_run_writes", "delete_interrupts", "delete_events")]
+    transaction.send([*store.backend.delete_calls(target), *left])
     names = _COPIED if store.backend.whole else ("copy_blobs", *_COPIED)
     transaction.send([(sql[name], {"thread_id": source, "target": target}) for name in names])
     return True

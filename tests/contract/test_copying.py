@@ -8,7 +8,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.types import Command
 
-from checkpoints import HoldfastSaver, ThreadConflict, ThreadNotEmpty
+from checkpoints import HoldfastSaver, ThreadConflict, ThreadNotEmpty, taking_back
 from tests.contract.asking import state_of, team, waiting
 from tests.contract.kit import checkpoint, echo_graph, put, rows, texts, thread
 from tests.shapes import exact
@@ -66,6 +66,24 @@ def test_a_copy_into_a_thread_that_is_not_empty_is_refused(saver: HoldfastSaver)
     saver.copy_thread("nobody", "new")
     assert listed(saver, "bob-1") == before
     assert rows(saver, "SELECT 1 FROM holdfast_threads WHERE thread_id IN ('new', 'nobody')") == []
+
+
+def test_what_is_left_of_runs_that_were_taken_back_is_in_nobodys_way(saver: HoldfastSaver) -> None:
+    graph = team(saver)
+    graph.invoke({"messages": [HumanMessage("go", id="h-1")]}, {**thread(), "metadata": {"run_id": "r-1"}})
+    for _ in range(2):
+        saver.threads.fork("ada-1", "target", by="Grace")
+        assert waiting(graph, thread("target")) == waiting(graph, thread())
+        interrupt_id = waiting(graph, thread("target"))["a"]
+        saver.interrupts.answer("target", interrupt_id, "yes", by="Grace")
+        taking_back.take_back(saver.store, "target", ["r-1"])
+        saver.put_writes(thread("target", checkpoint_ns="", checkpoint_id="gone"), [("notes", ["late"])], "task")
+        assert rows(saver, "SELECT 1 FROM holdfast_events WHERE thread_id = 'target'") != []
+    saver.threads.copy("ada-1", "target")
+    assert listed(saver, "target") == listed(saver, "ada-1")
+    assert rows(saver, "SELECT 1 FROM holdfast_events WHERE thread_id = 'target'") == []
+    table = "writes" if saver.store.backend.whole else "checkpoint_writes"
+    assert rows(saver, f"SELECT 1 FROM {table} WHERE thread_id = 'target' AND checkpoint_id = 'gone'") == []
 
 
 def test_a_deleted_id_can_be_copied_into_and_those_who_knew_it_are_refused(saver: HoldfastSaver) -> None:
