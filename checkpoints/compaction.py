@@ -14,6 +14,7 @@ from checkpoints.placing import Home, learned, place
 from checkpoints.port import Transaction
 from checkpoints.reindexing import reindex
 from checkpoints.rewriting import STOCK, Compacting, Recall
+from checkpoints.settling import settle_all
 from checkpoints.values import Detached
 
 
@@ -106,4 +107,5 @@ class Compaction(Conversion):
     def end(self, transaction: Transaction) -> None:
         params = {"thread_id": self.thread_id, "next_seq": self._next_seq}
         transaction.send([(self._sql["set_next_seq"], params)])
+        settle_all(transaction, self.store, self.thread_id)
         reindex(transaction, self.store, self.thread_id)

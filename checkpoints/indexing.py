@@ -126,6 +126,7 @@ def touch(
     found: Facts | None,
     placement: Placement,
     lists: Iterable[MessageList],
+    words: Iterable[Row] = (),
     *,
     enters: bool,
 ) -> list[Call]:
@@ -138,6 +139,7 @@ def touch(
         found: what the checkpoint says of the thread; `None` unless it is one of the root.
         placement: which rows are new.
         lists: the messages that are saved.
+        words: what people said besides that becomes part of the conversation, as rows of one text.
         enters: whether the thread comes into the index from before: then whose it is and what was said in it first is
             not in this save.
     """
@@ -145,7 +147,7 @@ def touch(
     if found is None:
         # Nothing by which threads are listed changes, so no index does.
         return [(sql["count_rows"], counts)] if placement.new_rows or locked.deleted else []
-    title = _first_words(lists) if locked.title is None and not enters else None
+    title = _first_words(lists) or first_title(words) if locked.title is None and not enters else None
     params = {
         **counts,
         "head": home.checkpoint_id,

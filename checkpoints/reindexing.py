@@ -8,7 +8,7 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 
-from checkpoints import delta, indexing, loading
+from checkpoints import delta, indexing, loading, settling
 from checkpoints.configs import user_text
 from checkpoints.errors import HoldfastError
 from checkpoints.guard import moment_of
@@ -49,6 +49,10 @@ def reindex(transaction: Transaction, store: Store, thread_id: str) -> None:
     if not rows:
         return  # there is no such thread
     locked = Locked(*rows[0])
+    if locked.head is None and ends:
+        # Saved by ways that do not settle what tasks wrote.
+        settling.settle_all(transaction, store, thread_id)
+        [words] = transaction.run([(sql["first_words"], params)])
     if not ends:
         nothing = dict.fromkeys(("head", "created_at", "updated_at", "user_id", "title", "metadata"))
         transaction.send(

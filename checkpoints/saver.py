@@ -21,7 +21,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.types import INTERRUPT
 
-from checkpoints import guard, indexing, interrupts, leases, loading, taking_back, threads
+from checkpoints import guard, indexing, interrupts, leases, loading, settling, taking_back, threads
 from checkpoints.configs import ns_of, run_of, run_text, thread_of, user_text
 from checkpoints.effects import Effects
 from checkpoints.errors import NotOpen
@@ -276,6 +276,7 @@ class HoldfastSaver(RetainingSaver):
             ThreadConflict: somebody else has written to the thread, or deleted it, since this run loaded it.
             ClockSkew: the checkpoint's id is not above the thread's newest.
             NotStorable: a value cannot be saved, or not be loaded again.
+            DamagedThread: what tasks have written for it, as a `DeltaChannel` has it, is altered.
         """
         return self.put_with(config, checkpoint, metadata, new_versions)
 
@@ -321,7 +322,9 @@ class HoldfastSaver(RetainingSaver):
         ]
         is_part = leans(stored_metadata) or self._backend.leans(split)
         is_saved = self._backend.is_saved(key, parent_id, document, stored_metadata)
-        Save(self._store, thread, home, placed, calls, parent_id, is_part, is_saved, facts, beside).run()
+        # What stands beside another has nothing that was not said with that one.
+        written = settling.made_of_writes(stored_metadata) if facts and not beside else ()
+        Save(self._store, thread, home, placed, calls, parent_id, is_part, is_saved, facts, beside, written).run()
         return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}}
 
     def put_writes(

@@ -11,18 +11,18 @@ A save that was cut off is repeated, although it may have taken place. That come
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from checkpoints import guard, indexing, ranges, reindexing
+from checkpoints import guard, indexing, ranges, reindexing, settling
 from checkpoints.errors import ThreadConflict, Unreachable
 from checkpoints.lines import Turn
 from checkpoints.memory import Known, Template
 from checkpoints.messages import encode, snapshot
 from checkpoints.patience import persist
 from checkpoints.placing import UNSETTLED, Home, NewRow, Placement, learned, place
-from checkpoints.port import Call, Row, StoredValue, Transaction
+from checkpoints.port import Call, CheckpointKey, Row, StoredValue, Transaction
 from checkpoints.store import Store
 from checkpoints.values import Detached, Detacher
 
@@ -85,11 +85,13 @@ class Save:
     """Of a root checkpoint, what it says of its thread."""
     beside: bool = False
     """Whether a checkpoint takes the place of the head that was loaded without following it."""
+    made_of_writes: Collection[str] = ()
+    """The channels of a root checkpoint whose messages are what tasks wrote onto its parent; see `settling`."""
 
     def run(self) -> None:
         """
         Raises:
-            ThreadConflict, ClockSkew, NotStorable: see `HoldfastSaver.put`. Nothing was saved.
+            ThreadConflict, ClockSkew, NotStorable, DamagedThread: see `HoldfastSaver.put`. Nothing was saved.
         """
         memory = self.store.memory
         with self.store.lines.join(self.home.thread_id) as turn:
@@ -128,7 +130,7 @@ class Save:
         with self.store.backend.writing() as transaction:
             if encoded.attempts > 1 and self._is_done(transaction):
                 return
-            locked, found, said = self._lock(transaction, encoded, {draft.row.digest for draft in drafts})
+            locked, found, said, written = self._lock(transaction, encoded, {draft.row.digest for draft in drafts})
             current = locked.generation
             encoded.turn.over()  # the thread is locked: who comes next, comes next
             if encoded.known and current != encoded.generation:
@@ -143,12 +145,18 @@ class Save:
             others = (enters or locked.user_id is not None) and self.home.user_id != locked.user_id
             home = self.home if others else self.home._replace(user_id=None)
             placement = place(lists, found, locked.next_seq, home, said)
+            words: list[Row] = []
+            if written and locked.title is None:
+                read = transaction.run(settling.words(sql, self.home.thread_id, written))
+                words = [row for rows in read for row in rows]
             transaction.send(self._calls(encoded.detached, home, placement))
             prompt = self.store.prompts.get(self.home.thread_id)
             transaction.send(
                 [
+                    # After what this save has itself, whose rows are counted by then.
+                    *settling.settle(sql, home, written),
                     *indexing.notice_prompt(sql, self.home.thread_id, locked, prompt),
-                    *indexing.touch(sql, self.home, locked, self.facts, placement, lists, enters=enters),
+                    *indexing.touch(sql, self.home, locked, self.facts, placement, lists, words, enters=enters),
                 ]
             )
             if enters:
@@ -191,22 +199,24 @@ class Save:
 
     def _lock(
         self, transaction: Transaction, encoded: _Encoded, digests: set[bytes]
-    ) -> tuple[indexing.Locked, dict[bytes, list[Row]], set[int]]:
+    ) -> tuple[indexing.Locked, dict[bytes, list[Row]], set[int], settling.Written]:
         """Lock the thread, and read all that the decisions need, in one round trip.
 
         Returns:
-            The thread's own row, the rows with each digest, and which of the known rows are part of the conversation.
+            The thread's own row, the rows with each digest, which of the known rows are part of the conversation, and
+            which rows were written onto the parent.
         """
         sql = self.store.backend.sql
         thread: dict[str, Any] = {"thread_id": self.home.thread_id}
         guarded = self.home.checkpoint_id is not None and self.home.ns == ""
         before = [(sql["add_thread"], thread)] if encoded.generation is None else []
-        known = self._said_of(encoded)
+        known, written = self._said_of(encoded), self._find_written()
         calls = [
             *before,
             (sql["lock_thread"], thread),
             *([(sql["head"], {**thread, "parent_id": self.parent_id})] if guarded else []),
             *self._find_parent(),
+            *written,
             *known,
             *self.store.backend.rows_with_digests(self.home.thread_id, digests),
         ]
@@ -223,13 +233,14 @@ class Save:
         if self._find_parent():
             [parent, *rest] = rest
             guard.check_parent(self.thread, self.parent_id, parent, leans=self.leans, beside=self.beside)
+        written_rows, rest = [row for rows in rest[: len(written)] for row in rows], rest[len(written) :]
         said = {seq for rows in rest[: len(known)] for (seq,) in rows}
         found: dict[bytes, list[Row]] = {}
         for digest, *row in (row for rows in rest[len(known) :] for row in rows):
             seq, message_id, *_ = row
             if message_id is not None or seq >= locked.live_from:
                 found.setdefault(digest, []).append(tuple(row))
-        return locked, found, said
+        return locked, found, said, settling.rows_in(self.store, self.home.thread_id, written_rows, self.made_of_writes)
 
     def _enters(self, locked: indexing.Locked) -> bool:
         """Whether a thread comes into the index that has something in it already."""
@@ -249,6 +260,11 @@ class Save:
         }
         sql, thread = self.store.backend.sql["rows_said"], {"thread_id": self.home.thread_id}
         return [(sql, {**thread, "first": first, "last": last}) for first, last in ranges.spans(unsettled)]
+
+    def _find_written(self) -> list[Call]:
+        if not self.parent_id or not self.made_of_writes:
+            return []
+        return [settling.find(self.store, CheckpointKey(self.home.thread_id, "", self.parent_id))]
 
     def _find_parent(self) -> list[Call]:
         if self.home.checkpoint_id is None or not self.parent_id:

@@ -25,6 +25,37 @@ SELECT m.seq
 FROM holdfast_messages AS m
 WHERE m.thread_id = :thread_id AND m.seq BETWEEN :first AND :last AND {said};
 
+-- name: written_messages
+-- What tasks wrote onto checkpoints of the graph itself, as far as it has messages.
+SELECT checkpoint_id, task_id, idx, channel, type, {value}
+FROM {writes}
+WHERE thread_id = :thread_id AND checkpoint_ns = '' AND type = :type AND {where};
+
+-- name: count_written
+-- Those of some rows that are about to become part of the conversation.
+UPDATE holdfast_threads
+SET messages = messages + (
+      SELECT count(*) FROM holdfast_messages AS m
+      WHERE m.thread_id = :thread_id AND m.seq BETWEEN :first AND :last AND NOT ({said})
+    )
+WHERE thread_id = :thread_id;
+
+-- name: settle_written
+-- As `settle_row`, for rows whose ids are there already. Those that a checkpoint's state has stay as they are.
+UPDATE holdfast_messages
+SET ns = :ns, channel = :channel, checkpoint_id = coalesce(checkpoint_id, :checkpoint_id),
+    run_id = coalesce(run_id, :run_id), step = coalesce(step, :step), user_id = coalesce(user_id, :user_id)
+WHERE thread_id = :thread_id AND seq BETWEEN :first AND :last
+  AND NOT (checkpoint_id IS NOT NULL AND ns = '' AND substr(channel, 1, 2) <> '__');
+
+-- name: words_written
+-- What people said in some rows. Several: the first may be a picture, or nothing but spaces.
+SELECT content
+FROM holdfast_messages
+WHERE thread_id = :thread_id AND seq BETWEEN :first AND :last AND role = 'human' AND content <> ''
+ORDER BY seq
+LIMIT 20;
+
 -- name: recount_thread
 -- Its rows have changed by other ways than a save, or it comes into the index.
 UPDATE holdfast_threads

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Annotated, Any, Literal, TypedDict
@@ -11,9 +11,11 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, RemoveMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.channels.delta import DeltaChannel
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.graph.message import _messages_delta_reducer
 from langgraph.types import Command, interrupt
 
 from checkpoints import (
@@ -21,6 +23,7 @@ from checkpoints import (
     DatabaseUnavailable,
     HoldfastError,
     HoldfastSaver,
+    MessageEntry,
     ThreadConflict,
     open_checkpointer,
 )
@@ -51,32 +54,44 @@ class State(MessagesState):
     notes: Annotated[list[BaseMessage], copied]
 
 
-def graph_on(saver: HoldfastSaver) -> Any:
+def all_copied(old: list[Any], updates: Sequence[list[Any]]) -> list[Any]:
+    return [*old, *(message.model_copy() for new in updates for message in new)]
+
+
+class DeltaState(TypedDict):
+    """`State`, with what tasks wrote in place of lists."""
+
+    messages: Annotated[list[AnyMessage], DeltaChannel(_messages_delta_reducer, snapshot_frequency=7)]
+    task: Task
+    notes: Annotated[list[BaseMessage], DeltaChannel(all_copied, list)]
+
+
+def graph_on(saver: HoldfastSaver, schema: type[Any] = State) -> Any:
     """A graph that does what it is told, in a node or in a subgraph."""
 
-    def answer(state: State) -> dict[str, Any]:
+    def answer(state: Any) -> dict[str, Any]:
         said = AIMessage(state["task"]["text"])
         return {"messages": [said], "notes": [said]}
 
-    def tool(state: State) -> dict[str, Any]:
+    def tool(state: Any) -> dict[str, Any]:
         call = AIMessage("", tool_calls=[{"name": "look", "args": {}, "id": "c-1", "type": "tool_call"}])
         return {"messages": [call, ToolMessage(state["task"]["text"], tool_call_id="c-1")]}
 
-    def ask(state: State) -> dict[str, Any]:
+    def ask(state: Any) -> dict[str, Any]:
         return {"messages": [AIMessage(interrupt({"about": AIMessage("a question")}))]}
 
-    def fail(state: State) -> dict[str, Any]:
+    def fail(state: Any) -> dict[str, Any]:
         raise ZeroDivisionError
 
     def subgraph(**compiled: Any) -> Any:
-        inner = StateGraph(State)
+        inner = StateGraph(schema)
         inner.add_node("think", answer)
         inner.add_node("say", answer)
         inner.add_edge(START, "think")
         inner.add_edge("think", "say")
         return inner.compile(**compiled)
 
-    builder = StateGraph(State)
+    builder = StateGraph(schema)
     for node in (answer, tool, ask, fail):
         builder.add_node(node)
     builder.add_node("call", subgraph())
@@ -95,11 +110,12 @@ class Thread(RuleBasedStateMachine):
     """One thread, and all that can be done with it."""
 
     url: str
+    schema: type[Any]
 
     def __init__(self) -> None:
         super().__init__()
         self.saver = open_checkpointer(self.url).open()
-        self.graph = graph_on(self.saver)
+        self.graph = graph_on(self.saver, self.schema)
         for thread_id in ("ada-1", "copy", "fork"):  # of the example before
             self.saver.delete_thread(thread_id)
         self.runs = 0
@@ -190,13 +206,22 @@ class Thread(RuleBasedStateMachine):
     def reopen(self) -> None:
         self.saver.close()
         self.saver = open_checkpointer(self.url).open()
-        self.graph = graph_on(self.saver)
+        self.graph = graph_on(self.saver, self.schema)
 
     # --- and what must be so
 
     @invariant()
     def counted(self) -> None:
         assert_counted(self.saver)
+
+    @invariant()
+    def all_that_the_state_has_was_said(self) -> None:
+        if self.checkpoints:
+            entries = [entry for entry in self.saver.transcript("ada-1") if isinstance(entry, MessageEntry)]
+            said = {(entry.message_id, entry.text) for entry in entries}
+            state = self.graph.get_state(thread()).values.get("messages", [])
+            # Of a run that came too late LangGraph takes what it wrote to a `DeltaChannel` for part of the state.
+            assert {(message.id, message.text) for message in state if message.id != "late"} <= said
 
     @property
     def checkpoints(self) -> list[str]:
@@ -265,6 +290,7 @@ def test_the_index_counts_what_is_there_after_four_have_done_anything_at_once(st
         assert_counted(saver)
 
 
-def test_the_index_counts_what_is_there_after_any_sequence(url: str) -> None:
-    here = type("Here", (Thread,), {"url": url})
+@pytest.mark.parametrize("schema", [State, DeltaState])
+def test_the_index_counts_what_is_there_after_any_sequence(url: str, schema: type[Any]) -> None:
+    here = type("Here", (Thread,), {"url": url, "schema": schema})
     run_state_machine_as_test(here, settings=settings(patient, max_examples=4, stateful_step_count=12))

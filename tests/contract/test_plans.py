@@ -11,6 +11,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.types import Interrupt
 
+from bench.talking import graph_of
 from checkpoints import HoldfastSaver, moving, open_checkpointer
 from checkpoints.judging import Effect, InDoubt, Started
 from checkpoints.moving.records import RECORDS
@@ -151,10 +152,13 @@ def turn(saver: HoldfastSaver) -> None:
 
 def test_no_statement_of_a_turn_walks_through_a_table(full: HoldfastSaver, record: Record) -> None:
     forget(full)
-    calls = record(lambda: turn(full))
+    delta = graph_of(full, lambda: "answer", delta=True)
+    asked = {"messages": [HumanMessage("again", id="again")]}
+    calls = record(lambda: (turn(full), delta.invoke(asked, thread(), durability="sync")))
 
     names = {statement.name for statement, _ in calls}
     assert {"find_checkpoints", "load_rows", "lock_thread", "head", "add_row", "save_checkpoint", "add_write"} <= names
+    assert {"written_messages", "count_written", "settle_written"} <= names
     for call in calls:
         assert scans(plan(full, call)) == [], call[0].name
 
