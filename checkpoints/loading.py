@@ -189,7 +189,10 @@ def attach(opened: Opened, store: Store, *, with_known: bool = False) -> Attache
         for write, part in zip(stored.writes, pending, strict=True)
     ]
     with explained(stored.thread_id, stored.checkpoint_id, ""):
-        return Attached(store.backend.join(stored.document, values), writes, known)
+        checkpoint: Any = store.backend.join(stored.document, values)
+        if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("channel_values"), dict):
+            raise TypeError("it is no checkpoint")  # bytes that were altered may still be a value
+        return Attached(checkpoint, writes, known)
 
 
 def _open(store: Store, stored: StoredCheckpoint, place: str, value: StoredValue) -> Attachable:
