@@ -189,10 +189,15 @@ def attach(opened: Opened, store: Store, *, with_known: bool = False) -> Attache
         for write, part in zip(stored.writes, pending, strict=True)
     ]
     with explained(stored.thread_id, stored.checkpoint_id, ""):
-        checkpoint: Any = store.backend.join(stored.document, values)
-        if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("channel_values"), dict):
-            raise TypeError("it is no checkpoint")  # bytes that were altered may still be a value
+        checkpoint = store.backend.join(stored.document, values)
+        if not _is_checkpoint(checkpoint):
+            raise TypeError("it is no checkpoint")
         return Attached(checkpoint, writes, known)
+
+
+def _is_checkpoint(found: Any) -> bool:
+    # Bytes that were altered may still be a value.
+    return isinstance(found, dict) and isinstance(found.get("channel_values"), dict)
 
 
 def _open(store: Store, stored: StoredCheckpoint, place: str, value: StoredValue) -> Attachable:
