@@ -67,7 +67,7 @@ def commands_of(section: str) -> list[str]:
 
 def test_the_commands_for_the_record_work_as_they_stand(cli: Cli) -> None:
     with open_checkpointer("sqlite:///holdfast.db") as saver:
-        Conversation(build_graph(checkpointer=saver), "ada-1", "ada").send("I am Ada. Please refund order 1001.")
+        Conversation(build_graph(checkpointer=saver), "ada-1", "ada").send("I am Ada. Please refund order 1002.")
     printed = []
     for command in commands_of("The record"):
         _, *words = shlex.split(command)
@@ -78,7 +78,7 @@ def test_the_commands_for_the_record_work_as_they_stand(cli: Cli) -> None:
     assert "paused (1)  ada-1  ada   4     I am Ada." in listed
     assert renamed == "ada-1 is called 'A refund'.\n"
     assert "Calls refund_order" in shown
-    assert "I ask for the [refund] of [order 1001]." in found
+    assert "I ask for the [refund] of [order 1002]." in found
     assert copied.startswith("1 conversation copied to sqlite:///elsewhere.db")
     assert brought.endswith("1 was there already.\n")
 
@@ -113,8 +113,8 @@ def test_what_the_readme_types_into_a_shell_works(tmp_path: Path) -> None:
         printed.append(done.stdout)
     nothing, asked, waiting, approved, resumed, last = printed
     assert nothing == ""
-    assert "I ask for the refund of order 1001." in asked
-    assert "Refund order 1001 in full?" in waiting
-    assert "Order 1001 is refunded" in approved
+    assert "I ask for the refund of order 1002." in asked
+    assert "Refund order 1002 in full?" in waiting
+    assert "Order 1002 is refunded" in approved
     assert resumed == "Nothing is left to be carried out.\n"
     assert json.loads(last.splitlines()[-1])["text"] == "Your name is Ada."
