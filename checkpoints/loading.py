@@ -189,7 +189,15 @@ def attach(opened: Opened, store: Store, *, with_known: bool = False) -> Attache
         for write, part in zip(stored.writes, pending, strict=True)
     ]
     with explained(stored.thread_id, stored.checkpoint_id, ""):
-        return Attached(store.backend.join(stored.document, values), writes, known)
+        checkpoint = store.backend.join(stored.document, values)
+        if not _is_checkpoint(checkpoint):
+            raise TypeError("it is no checkpoint")
+        return Attached(checkpoint, writes, known)
+
+
+def _is_checkpoint(found: Any) -> bool:
+    # Bytes that were altered may still be a value.
+    return isinstance(found, dict) and isinstance(found.get("channel_values"), dict)
 
 
 def _open(store: Store, stored: StoredCheckpoint, place: str, value: StoredValue) -> Attachable:

@@ -100,6 +100,7 @@ class Threads:
         UnknownThread: there is no such thread, or it is not the `user_id`'s.
         ThreadBusy: somebody else was writing to it all the time.
         ThreadConflict: somebody wrote to it, or deleted it, who does not stand in line. Nothing was changed.
+        DamagedThread: it is from before the index, and its newest checkpoint cannot be read.
     """
 
     def __init__(self, store: Store, saver: Saver) -> None:
@@ -127,7 +128,8 @@ class Threads:
         Args:
             user_id: only those of one user.
             status: only those in one status.
-            text: only those whose title has this in it, in small letters or capitals.
+            text: only those whose title has this in it, in small letters or capitals; on PostgreSQL, in those that the
+                locale of the database knows.
             since: only those that were written at this time or later, in epoch seconds.
             until: only those that were written before.
             limit: how many at the most, up to 1,000.
@@ -171,10 +173,21 @@ class Threads:
         """One thread."""
         params = {"thread_id": str(thread_id), "user_id": _user(user_id), "status": None, "limit": 1}
         of_user = [] if user_id is None else [_CONDITIONS["user_id"]]
-        found = self._find(["t.thread_id = :thread_id", *of_user], params) if is_sql_text(str(thread_id)) else []
+        conditions = ["t.thread_id = :thread_id", *of_user]
+        found = self._find(conditions, params) if is_sql_text(str(thread_id)) else []
+        if not found and self._is_unindexed(str(thread_id)):
+            self.index(str(thread_id))
+            found = self._find(conditions, params)
         if not found:
             raise UnknownThread(thread_id, user_id)
         return found[0]
+
+    def _is_unindexed(self, thread_id: str) -> bool:
+        """Whether it is one that an older version or a saver of LangGraph's has saved: it is there all the same."""
+        if not is_sql_text(thread_id):
+            return False
+        [rows] = self._store.read((self._store.backend.sql["is_unindexed"], {"thread_id": thread_id}))
+        return bool(rows)
 
     def _find(self, conditions: Sequence[str], params: Mapping[str, Any]) -> builtins.list[Thread]:
         # Where a status is asked for, nobody knows how many threads must be looked at.

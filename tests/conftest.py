@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,11 @@ def postgres_server() -> Iterator[str]:
     """The URL of a PostgreSQL server, for as long as the tests run."""
     # Not in pytest's own folder: every pytest that starts closes that one to other users, such as the one that the
     # server runs as when root starts it.
-    with server("holdfast-tests-") as found:
+    # With the locale that people have: the first test that needs the server may have taken it out of its environment.
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("LC_ALL", "C.UTF-8")
+            found = stack.enter_context(server("holdfast-tests-"))
         yield found.url
 
 

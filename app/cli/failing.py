@@ -109,7 +109,20 @@ def _known() -> tuple[tuple[type[BaseException], ...], tuple[type[BaseException]
 
     from app.demo import DemoFailedError, DemoRefusedError
     from app.settings import InvalidSettings
-    from checkpoints import DriverMissing, HoldfastError, InvalidSearch, InvalidThread, InvalidURL, UnknownThread
+    from checkpoints import (
+        DriverMissing,
+        HoldfastError,
+        InvalidArchive,
+        InvalidCursor,
+        InvalidSearch,
+        InvalidThread,
+        InvalidURL,
+        NothingToUndo,
+        ThreadNotEmpty,
+        UnknownCheckpoint,
+        UnknownMessage,
+        UnknownThread,
+    )
     from graph import BadAnswer, NothingWaits
 
     mistakes = (
@@ -117,6 +130,12 @@ def _known() -> tuple[tuple[type[BaseException], ...], tuple[type[BaseException]
         InvalidURL,
         InvalidThread,
         UnknownThread,
+        UnknownCheckpoint,
+        UnknownMessage,
+        ThreadNotEmpty,
+        NothingToUndo,
+        InvalidCursor,
+        InvalidArchive,
         InvalidSearch,
         DriverMissing,
         BadAnswer,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from collections.abc import Collection
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,7 @@ import typer
 from app.cli.db import location_of, opened
 from app.cli.failing import Mistake
 from app.cli.moments import HELP as MOMENT
-from app.cli.moments import METAVAR, moment
+from app.cli.moments import METAVAR, seconds
 from app.cli.options import By, Database, Debug, Given, Json, Owner, ThreadId, decider
 from app.cli.texts import columns, one_line, shortened
 
@@ -63,19 +63,19 @@ def list_(
     debug: Debug = False,
 ) -> None:
     """List conversations, the one that was written last first."""
-    given = Given(database)
+    given, times = Given(database), (seconds(since, "--since"), seconds(until, "--until"))
     location_of(context, given)
     with opened(context, given) as saver:
         page = saver.threads.list(
             user_id=user,
             status=None if status is None else status.value,
             text=text,
-            since=None if since is None else moment(since, "--since").timestamp(),
-            until=None if until is None else moment(until, "--until").timestamp(),
+            since=times[0],
+            until=times[1],
             limit=limit,
             cursor=cursor,
         )
-        left_out = next(saver.threads.unindexed(), None) is not None
+        tell_of_unlisted(saver, given)
     if as_json:
         typer.echo(json.dumps({"threads": [_facts(thread) for thread in page.threads], "cursor": page.cursor}))
     else:
@@ -83,11 +83,6 @@ def list_(
             typer.echo(line)
         if page.cursor is not None:
             typer.echo(f"There are more. To go on: --cursor {page.cursor}")
-    if left_out:
-        again = given.again("db", "upgrade")
-        typer.echo(
-            f"Some conversations are not in the list yet: saved by an older version. {again} adds them.", err=True
-        )
 
 
 def rename(
@@ -216,13 +211,22 @@ def delete(
         typer.echo(f"{one_line(thread)} is deleted.")
 
 
-def index(saver: HoldfastSaver, *, silent: bool) -> tuple[int, dict[str, str]]:
-    """Bring into the list what is not in it. Gives how many there were, and why some could not be, by thread."""
+def tell_of_unlisted(saver: HoldfastSaver, given: Given) -> None:
+    """Say so if a list, or what goes by it, is not of all conversations."""
+    if next(saver.threads.unindexed(), None) is not None:
+        again = given.again("db", "upgrade")
+        text = f"Some conversations are not in the list yet: saved by an older version. {again} adds them."
+        typer.echo(text, err=True)
+
+
+def index(saver: HoldfastSaver, only: Collection[str] | None = None, *, silent: bool) -> tuple[int, dict[str, str]]:
+    """Bring into the list what is not in it, of all conversations or of some. Gives how many there were, and why some
+    could not be, by thread."""
     from app.cli.progress import bar
     from checkpoints import DamagedThread
 
     listed, damaged = 0, {}
-    threads = list(saver.threads.unindexed())
+    threads = [thread for thread in saver.threads.unindexed() if only is None or thread in only]
     with bar("Listing", len(threads), silent=silent) as going:
         for thread_id in threads:
             try:
@@ -237,9 +241,12 @@ def index(saver: HoldfastSaver, *, silent: bool) -> tuple[int, dict[str, str]]:
 
 def _ask(found: Thread) -> None:
     what = f"{one_line(found.thread_id)} ({one_line(found.title or 'no title')}, {found.messages:,} messages)"
+    # On standard error, as all that is not what was asked for.
+    typer.echo(f"Delete {what} for good? [y/N] ", err=True, nl=False)
     try:
-        answer = input(f"Delete {what} for good? [y/N] ").strip().lower()
+        answer = input().strip().lower()
     except EOFError:
+        typer.echo(err=True)
         raise Mistake("Nobody answered, so nothing was deleted. --yes deletes without asking.") from None
     if answer not in ("y", "yes"):
         raise Mistake("Nothing was deleted.")
@@ -258,9 +265,11 @@ def _facts(thread: Thread) -> dict[str, Any]:
 
 
 def _table(threads: list[Thread]) -> list[str]:
+    from checkpoints.exports.plain import when
+
     rows = [
         (
-            datetime.fromtimestamp(thread.updated_at).astimezone().strftime("%Y-%m-%d %H:%M"),
+            when(thread.updated_at),
             thread.status if not thread.pending else f"{thread.status} ({thread.pending})",
             thread.thread_id,
             thread.user_id or "-",

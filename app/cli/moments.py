@@ -40,3 +40,8 @@ def moment(text: str, option: str, now: datetime | None = None) -> datetime:
             "long ago, such as 30m, 12h, 7d, 2w."
         ) from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def seconds(text: str | None, option: str) -> float | None:
+    """`moment`, in epoch seconds; `None` if the option was not given."""
+    return None if text is None else moment(text, option).timestamp()

@@ -88,6 +88,7 @@ def copy(
         raise Mistake(f"There are no conversations at {places[0]}: neither LangGraph's tables nor Holdfast's.")
     with open_checkpointer(source) as old, open_checkpointer(target) as new:
         wanted = _wanted(old, thread)
+        _list(old, wanted, silent=as_json)
 
         def outcomes() -> Iterator[Outcome]:
             for thread_id in moving.threads(old.store) if wanted is None else wanted:
@@ -135,6 +136,7 @@ def write_file(saver: HoldfastSaver, threads: list[str] | None, file: Path, *, s
     from checkpoints.moving import archive
 
     wanted = _wanted(saver, threads)
+    _list(saver, wanted, silent=silent)
     ids = moving.threads(saver.store) if wanted is None else iter(wanted)
     total = moving.count(saver.store) if wanted is None else len(wanted)
     from app.cli.progress import bar
@@ -187,6 +189,14 @@ def _wanted(saver: HoldfastSaver, threads: Iterable[str] | None) -> list[str] | 
         if not moving.is_there(saver.store, thread_id):
             raise Mistake(f"There is no conversation {thread_id!r} in this database.")
     return wanted
+
+
+def _list(saver: HoldfastSaver, wanted: list[str] | None, *, silent: bool) -> None:
+    """Bring into the list what an older version has saved. Elsewhere it would not be in the list either, and no longer
+    be the same when it is on one side. What is damaged is told when it is to be moved."""
+    from app.cli.managing import index
+
+    index(saver, wanted, silent=silent)
 
 
 def _go(outcomes: Iterator[Outcome], verb: str, total: int, *, as_json: bool) -> Done:

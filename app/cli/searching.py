@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -52,16 +51,18 @@ def search(
     alone.
     """
     from app.cli import db
+    from app.cli.managing import tell_of_unlisted
     from checkpoints.fulltext.questions import question
 
     given, text = Given(database), " ".join(words)
     question(text)  # what makes no sense is refused before the index is looked at
-    times = [
-        None if text is None else moments.moment(text, name) for name, text in (("--since", since), ("--until", until))
-    ]
+    times = moments.seconds(since, "--since"), moments.seconds(until, "--until")
     db.location_of(context, given)
     with db.opened(context, given) as saver:
-        index(saver, user, silent=as_json)
+        if thread is None:  # of one alone it is soon done by the search itself
+            index(saver, user, silent=as_json)
+        if user is not None:
+            tell_of_unlisted(saver, given)
         found = saver.search.find(text, user_id=user, thread_id=thread, since=times[0], until=times[1], limit=limit)
     if as_json:
         typer.echo(json.dumps([hit._asdict() for hit in found]))
@@ -83,8 +84,9 @@ def index(saver: HoldfastSaver, user: str | None, *, silent: bool) -> int:
 
 def _lines(hit: Hit) -> Iterator[str]:
     """A hit, for people: where it is, and what was said."""
-    at = datetime.fromtimestamp(hit.at, UTC)
-    facts: list[Any] = [f"{at:%Y-%m-%d %H:%M} UTC", f"thread {hit.thread_id}"]
+    from checkpoints.exports.plain import when
+
+    facts: list[Any] = [when(hit.at), f"thread {hit.thread_id}"]
     facts += [f"user {hit.user_id}"] if hit.user_id else []
     facts += [hit.title] if hit.title else []
     yield typer.style(one_line(", ".join(facts)), dim=True)

@@ -104,6 +104,8 @@ def export(
     target = None if output is None else record.Target(output, force=force)
     with opened(context, given, allow) as saver:
         if format_ is Format.HOLDFAST and target is not None:
+            if user is not None and not threads:
+                managing.tell_of_unlisted(saver, given)
             count = moving.write_file(saver, _whole(saver, threads, user), target.path)
             record.wrote(target, f"{count:,} conversation{'' if count == 1 else 's'}")
             return

@@ -29,6 +29,10 @@ LONGEST_LINE: Final = 64 * 2**20
 LONGEST_KEY: Final = 1024
 """Bytes, as of a thread's id: PostgreSQL can index 2,704 of several together."""
 
+FIRST_TIME: Final = -62_135_596_800
+LAST_TIME: Final = 253_402_300_800
+"""Epoch seconds: the years 1 to 9999, which are those that a calendar has."""
+
 Values = Mapping[str, tuple[str, bytes]]
 
 
@@ -126,7 +130,7 @@ def _value(name: str, field: Field, value: Any, before: Values | None) -> Any:
         case Is.INT | Is.LONG:
             fits = type(value) is int and -(2**31) <= value < 2 ** (31 if field.kind is Is.INT else 63)
         case Is.TIME:
-            fits = type(value) in {int, float} and abs(value) < 2**53 and math.isfinite(value)
+            fits = type(value) in {int, float} and math.isfinite(value) and FIRST_TIME <= value < LAST_TIME
             value = float(value) if fits else value
         case Is.JSON:
             fits = type(value) is dict

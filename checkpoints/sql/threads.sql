@@ -109,6 +109,13 @@ WHERE c.thread_id > :after AND c.checkpoint_ns = '' AND t.head IS NULL
 ORDER BY c.thread_id
 LIMIT :limit;
 
+-- name: is_unindexed
+SELECT 1
+FROM checkpoints AS c
+LEFT JOIN holdfast_threads AS t ON t.thread_id = c.thread_id
+WHERE c.thread_id = :thread_id AND c.checkpoint_ns = '' AND t.head IS NULL
+LIMIT 1;
+
 -- name: add_event
 -- After all that has a row by now.
 INSERT INTO holdfast_events (thread_id, no, after_seq, kind, actor, data, at)

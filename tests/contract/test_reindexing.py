@@ -8,7 +8,7 @@ import pytest
 from langgraph.types import Command
 
 from checkpoints import HoldfastSaver, converting, open_checkpointer
-from checkpoints.errors import DamagedThread, UnknownThread
+from checkpoints.errors import DamagedThread
 from tests.contract.children import approval_graph
 from tests.contract.index_kit import assert_counted, of_run
 from tests.contract.kit import change, echo_graph, rows, texts, thread
@@ -52,8 +52,6 @@ def test_threads_that_were_saved_without_the_index_are_found_and_indexed(shared_
     prepare(shared_url, made_by)
     with open_checkpointer(shared_url) as saver:
         assert saver.threads.list().threads == []
-        with pytest.raises(UnknownThread):
-            saver.threads.get("idle")
         found = list(saver.threads.unindexed())
         assert found == ["idle", "paused"]
         for thread_id in found * 2:

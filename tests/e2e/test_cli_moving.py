@@ -96,5 +96,5 @@ def test_conversations_go_through_a_file(cli: Cli, monkeypatch: pytest.MonkeyPat
     assert (code, told["moved"], told["there"], told["problems"]) == (0, 1, 1, {})
     Path("bob.jsonl").write_text(Path("bob.jsonl").read_text()[:-5])
     code, _, err = imports("bob.jsonl", "--database=sqlite:///new.db")
-    assert (code, "bob.jsonl, line" in err, "cut off" in err) == (1, True, True)
+    assert (code, "bob.jsonl, line" in err, "cut off" in err) == (2, True, True)
     assert not Path("new.db").exists()

@@ -10,7 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from checkpoints import open_checkpointer
+from graph import Conversation, build_graph
 from tests import forked
+from tests.e2e.cli_kit import Cli
 from tests.forked import HOUSE, environment
 
 
@@ -29,7 +32,7 @@ def test_the_programs_of_the_readme_run_as_they_stand(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         printed.append(done.stdout.splitlines())
 
-    one_line, agent, inbox, record, pay, own, *again = printed
+    one_line, agent, inbox, own, pay, record, *again = printed
     assert (one_line, again[0]) == (["4"], ["8"])
     assert agent == [
         "I ask for the refund of order 1001.",
@@ -40,10 +43,13 @@ def test_the_programs_of_the_readme_run_as_they_stand(tmp_path: Path) -> None:
     assert again[1][-1] == agent[-1]
     assert own == inbox == pay == []
     assert record == [
+        "ada-1 idle 8 A refund",
         "5 tool Order 1001 is refunded: 49.00 EUR go back to Ada. Grace",
         "6 ai Order 1001 is refunded: 49.00 EUR go back to Ada. ",
         "7 human What is my name? ",
         "8 ai Your name is Ada. ",
+        "8 6",
+        "ada-1 4 I ask for the refund of order 1001.",
     ]
     assert (tmp_path / "ada-1.html").read_text("utf-8").endswith("</html>\n")
 
@@ -54,9 +60,31 @@ def test_the_commands_of_the_readme_are_there() -> None:
         assert re.search(rf"^{command}:", makefile, re.MULTILINE), command
 
 
+def commands_of(section: str) -> list[str]:
+    text = (HOUSE / "README.md").read_text("utf-8").split(f"## {section}")[1].split("\n## ")[0]
+    return [line.partition("  #")[0] for line in re.findall(r"(?m)^\$ (.*)$", text)]
+
+
+def test_the_commands_for_the_record_work_as_they_stand(cli: Cli) -> None:
+    with open_checkpointer("sqlite:///holdfast.db") as saver:
+        Conversation(build_graph(checkpointer=saver), "ada-1", "ada").send("I am Ada. Please refund order 1002.")
+    printed = []
+    for command in commands_of("The record"):
+        _, *words = shlex.split(command)
+        code, out, err = cli(*words)
+        assert (code, err if code else "") == (0, ""), command
+        printed.append(out)
+    listed, renamed, shown, found, _, copied, _, brought = printed
+    assert "paused (1)  ada-1  ada   4     I am Ada." in listed
+    assert renamed == "ada-1 is called 'A refund'.\n"
+    assert "Calls refund_order" in shown
+    assert "I ask for the [refund] of [order 1002]." in found
+    assert copied.startswith("1 conversation copied to sqlite:///elsewhere.db")
+    assert brought.endswith("1 was there already.\n")
+
+
 def test_what_the_readme_types_into_a_shell_works(tmp_path: Path) -> None:
-    section = (HOUSE / "README.md").read_text("utf-8").split("## On the command line")[1].split("\n## ")[0]
-    commands = [line.partition("  #")[0] for line in re.findall(r"(?m)^\$ (.*)$", section)]
+    commands = commands_of("On the command line")
     assert len(commands) == 6
     (tmp_path / "bin").mkdir()
     holdfast = tmp_path / "bin" / "holdfast"
@@ -85,8 +113,8 @@ def test_what_the_readme_types_into_a_shell_works(tmp_path: Path) -> None:
         printed.append(done.stdout)
     nothing, asked, waiting, approved, resumed, last = printed
     assert nothing == ""
-    assert "I ask for the refund of order 1001." in asked
-    assert "Refund order 1001 in full?" in waiting
-    assert "Order 1001 is refunded" in approved
+    assert "I ask for the refund of order 1002." in asked
+    assert "Refund order 1002 in full?" in waiting
+    assert "Order 1002 is refunded" in approved
     assert resumed == "Nothing is left to be carried out.\n"
     assert json.loads(last.splitlines()[-1])["text"] == "Your name is Ada."
