@@ -265,7 +265,7 @@ def _facts(thread: Thread) -> dict[str, Any]:
 
 
 def _table(threads: list[Thread]) -> list[str]:
-    from checkpoints.exports.plain import when
+    from checkpoints.transcript.exports.plain import when
 
     rows = [
         (
