@@ -21,16 +21,10 @@ from uuid import UUID
 from langchain_core.runnables import RunnableConfig
 
 from checkpoints import Head, HoldfastError, HoldfastSaver, unwrapped
+from checkpoints.indexing import OF_THE_RUN
 
 # How many threads a server knows from the start, for those who list them. Each takes as long as loading it does.
 NEWEST: Final = 100
-
-# What LangGraph and its server put into the metadata of a checkpoint; the rest is the thread's own.
-_OF_THE_RUN: Final = {
-    "source", "step", "parents", "writes", "thread_id", "run_id", "run_attempt", "created_by", "checkpoint_ns",
-    "checkpoint_id", "langgraph_version", "langgraph_api_version", "langgraph_plan", "langgraph_host",
-    "langgraph_api_url", "langgraph_request_id", "langgraph_auth_user_id",
-}  # fmt: skip
 
 # A checkpoint's id is a time in units of 100 ns since the Gregorian calendar began.
 _UUID_EPOCH: Final = datetime(1582, 10, 15, tzinfo=UTC)
@@ -152,7 +146,7 @@ def _entry(thread_id: UUID, head: Head, metadata: Mapping[str, Any]) -> dict[str
     from langgraph_api.graph import GRAPHS
 
     user_id = metadata.get("user_id")  # the server writes "" where nobody was named
-    own = {key: value for key, value in metadata.items() if key not in {*_OF_THE_RUN, "user_id"}}
+    own = {key: value for key, value in metadata.items() if key not in {*OF_THE_RUN, "user_id"}}
     return {
         "thread_id": thread_id,
         "created_at": _time(head.first_id),
