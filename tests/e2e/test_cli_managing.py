@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.cli import managing
-from checkpoints import Thread, open_checkpointer
+from checkpoints import Thread, moving, open_checkpointer
 from graph import Conversation, build_graph
 from tests.contract.kit import change, echo_graph
 from tests.contract.stock_kit import in_stock
@@ -257,3 +257,17 @@ def test_a_conversation_that_waits_says_so_in_the_list(cli: Cli, sqlite_url: str
     assert "  paused (1)  ada-1  -     4     Please" in cli("threads", "list", f"--database={sqlite_url}")[1]
     far = managing._table([found._replace(updated_at=2.0**52)])
     assert "at 4503599627370496.0 s" in far[1]  # a database may say anything
+
+
+def test_what_is_deleted_while_everything_is_taken_out_is_left_out(
+    talked: Callable[..., tuple[int, str, str]], cli: Cli, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def listed(store: Any) -> list[str]:
+        return ["ada-1", "gone", "grace-1"]
+
+    monkeypatch.setattr(moving, "threads", listed)
+    written = "Written to all.jsonl: 2 conversations.\n"
+    assert talked("export", "--format=holdfast", "--output=all.jsonl") == (0, "", written)
+    code, out, err = cli("db", "copy", sqlite_url, "sqlite:///there.db")
+    assert (code, out[:22], err) == (0, "2 conversations copied", "")
+    assert "no conversation 'gone'" in cli.refused("db", "copy", sqlite_url, "sqlite:///there.db", "--thread=gone")
