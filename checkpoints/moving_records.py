@@ -52,7 +52,7 @@ RECORDS: Final[Mapping[str, Mapping[str, Field]]] = {
     # Not what belongs to a place: the generation, which tells those who knew the thread there, and the line of leases.
     THREAD: _fields(
         next_seq=Is.LONG,
-        user_id__=Is.TEXT,
+        user_id__=Is.KEY,
         title__=Is.TEXT,
         metadata__=Is.TEXT,
         head__=Is.KEY,

@@ -165,6 +165,8 @@ def test_what_cannot_be_is_one_line_and_changes_nothing(
     (cli.folder / "newer.jsonl").write_bytes(written.replace(b'"version":1', b'"version":2', 1))
     far = re.sub(rb'"updated_at":[0-9.]+', b'"updated_at":4503599627370496.0', written)
     (cli.folder / "far.jsonl").write_bytes(far)
+    long = written.replace(b'"user_id":"ada"', b'"user_id":"%s"' % (b"x" * 1025), 1)
+    (cli.folder / "long.jsonl").write_bytes(long)
     cursor = json.loads(talked("list", "--limit=1", "--json")[1])["cursor"]
     for words, why in (
         (("list", "--cursor=xyz"), "This is no cursor of a list of threads."),
@@ -190,6 +192,7 @@ def test_what_cannot_be_is_one_line_and_changes_nothing(
         (("import", "cut.jsonl"), "cut off"),
         (("import", "newer.jsonl"), "version"),
         (("import", "far.jsonl"), "'updated_at' is not a time"),
+        (("import", "long.jsonl"), "'user_id' is not a short text"),
     ):
         line = cli.refused("threads", words[0], f"--database={sqlite_url}", *words[1:])
         assert why in line, line
