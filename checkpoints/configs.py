@@ -11,10 +11,11 @@ from langchain_core.runnables import RunnableConfig
 
 from checkpoints.errors import InvalidThread
 from checkpoints.jsonb import storable
-from checkpoints.messages import sql_text
+from checkpoints.messages import is_sql_text
 
 # A key of three parts must stay below the 2,704 bytes that PostgreSQL can index.
 _LONGEST_THREAD_ID: Final = 1024
+_LONGEST_USER_ID: Final = 1024  # it is in an index, of which PostgreSQL can hold 2,704 bytes
 
 
 def thread_of(config: RunnableConfig) -> str:
@@ -43,9 +44,38 @@ def ns_of(config: RunnableConfig) -> str:
     return ns
 
 
+def user_of(user_id: Any) -> str | None:
+    """Who talks, as a text; `None` if nobody is named.
+
+    Raises:
+        InvalidThread: it is none that every database can hold and look up. Another one in its place could be somebody.
+    """
+    text = _text_of(user_id)
+    if text and not _is_user(text):
+        shown = text if len(text) <= 40 else text[:40] + "…"
+        raise InvalidThread(
+            f"The user_id {shown!r} cannot be used. Needed: 1 to {_LONGEST_USER_ID:,} bytes of text without NUL."
+        )
+    return text or None
+
+
 def user_text(user_id: Any) -> str | None:
-    """Who talks, as a text that every database can hold; `None` if nobody is named."""
-    return None if user_id is None or user_id == "" else sql_text(str(user_id))
+    """`user_of`, of what is stored already: `None` for what cannot be used."""
+    text = _text_of(user_id)
+    return text if text and _is_user(text) else None
+
+
+def asked_user(user_id: Any) -> str | None:
+    """Whose something must be, as it is stored; `None` for anybody's. Of `""` nothing is."""
+    return None if user_id is None else user_text(user_id) or ""
+
+
+def _text_of(user_id: Any) -> str:
+    return "" if user_id is None else str(user_id)
+
+
+def _is_user(text: str) -> bool:
+    return is_sql_text(text) and len(text.encode()) <= _LONGEST_USER_ID
 
 
 def run_of(config: RunnableConfig) -> str | None:

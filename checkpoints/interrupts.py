@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 from langgraph.checkpoint.serde.types import INTERRUPT
 from langgraph.types import Interrupt
 
+from checkpoints.configs import asked_user
 from checkpoints.errors import AlreadyAnswered, HoldfastError, QuestionClosed, UnknownInterrupt
 from checkpoints.guard import moment_of
 from checkpoints.loading import explained, rows_of
@@ -101,7 +102,7 @@ class Interrupts:
 
         def read() -> list[tuple[Row, Any]]:
             with self._store.backend.reading() as transaction:
-                [found] = transaction.run([(statement, {**params, "user_id": user_id, "limit": limit})])
+                [found] = transaction.run([(statement, {**params, "user_id": asked_user(user_id), "limit": limit})])
                 return [(row, self._read(transaction, row)) for row in found]
 
         placed = [entry for row, asked in persist(self._store.backend, read) for entry in self._waiting(row, asked)]

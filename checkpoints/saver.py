@@ -22,7 +22,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.types import INTERRUPT
 
 from checkpoints import guard, indexing, interrupts, leases, loading, settling, taking_back, threads
-from checkpoints.configs import ns_of, run_of, run_text, thread_of, user_text
+from checkpoints.configs import ns_of, run_of, run_text, thread_of, user_of
 from checkpoints.effects import Effects
 from checkpoints.errors import NotOpen
 from checkpoints.fulltext.search import Search
@@ -307,7 +307,7 @@ class HoldfastSaver(RetainingSaver):
         run_id = stored_metadata.get("run_id")
         if run_id is None and (run_id := run_of(config)) is not None:
             stored_metadata["run_id"] = run_id  # a UUID, which JSON has no form for
-        home = Home(*key, run_text(run_id), stored_metadata.get("step"), user_text(stored_metadata.get("user_id")))
+        home = Home(*key, run_text(run_id), stored_metadata.get("step"), user_of(stored_metadata.get("user_id")))
         facts = None if ns else indexing.facts(stored_metadata, checkpoint["channel_values"])
         split = self._backend.split(checkpoint, new_versions)
         document, values = split

@@ -17,7 +17,7 @@ from hashlib import blake2b
 from typing import Any, Final, Literal, NamedTuple, Protocol, get_args
 
 from checkpoints import branching, copying, reindexing
-from checkpoints.configs import thread_of
+from checkpoints.configs import asked_user, thread_of
 from checkpoints.errors import InvalidCursor, UnknownThread
 from checkpoints.indexing import first_title, given_title
 from checkpoints.messages import is_sql_text, sql_text
@@ -144,7 +144,7 @@ class Threads:
         if not 1 <= limit <= MOST:
             raise ValueError(f"limit is how many threads there may be, 1 to {MOST:,}; found {limit}.")
         wanted: dict[str, Any] = {
-            "user_id": _user(user_id),
+            "user_id": asked_user(user_id),
             "text": None if text is None else sql_text(text).lower(),
             "since": since,
             "until": until,
@@ -171,7 +171,7 @@ class Threads:
 
     def get(self, thread_id: str, *, user_id: str | None = None) -> Thread:
         """One thread."""
-        params = {"thread_id": str(thread_id), "user_id": _user(user_id), "status": None, "limit": 1}
+        params = {"thread_id": str(thread_id), "user_id": asked_user(user_id), "status": None, "limit": 1}
         of_user = [] if user_id is None else [_CONDITIONS["user_id"]]
         conditions = ["t.thread_id = :thread_id", *of_user]
         found = self._find(conditions, params) if is_sql_text(str(thread_id)) else []
@@ -211,7 +211,7 @@ class Threads:
         else:
             given = given_title(title)
         # In the statement once more: it may be another thread by now, of another user.
-        renamed = {**params, "title": given, "user_id": _user(user_id)}
+        renamed = {**params, "title": given, "user_id": asked_user(user_id)}
         if not self._store.write((sql["rename_thread"], renamed))[0]:
             raise UnknownThread(thread_id, user_id)
         return self.get(thread_id)
@@ -330,11 +330,6 @@ def _thread(*row: Any) -> Thread:
     own = json.loads(metadata) if metadata else {}
     counts = (int(messages), int(bytes_), int(pending), own, head)
     return Thread(thread_id, user_id, title, status, created_at, updated_at, *counts, *origin)
-
-
-def _user(user_id: object) -> str | None:
-    """A user as the index has them. Of one without a name there is no thread; `None` is nobody in particular."""
-    return None if user_id is None else sql_text(str(user_id))
 
 
 def _cursor(last: Thread, asked: Sequence[Any]) -> str:

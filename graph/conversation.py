@@ -51,7 +51,8 @@ class Conversation(Managed):
         if agent.checkpointer is None or isinstance(agent.checkpointer, bool):
             raise ValueError("A conversation needs an agent with a checkpointer: build_graph(checkpointer=…).")
         self.thread_id = thread_id
-        self.user_id = user_id
+        # A text from the start: LangGraph drops from a config what JSON has no form for, such as a UUID.
+        self.user_id = None if user_id is None else str(user_id)
         self._agent = agent
         self._answers = Answering(agent, thread_id)
         self._wait = wait

@@ -92,7 +92,10 @@ def copy(
 
         def outcomes() -> Iterator[Outcome]:
             for thread_id in moving.threads(old.store) if wanted is None else wanted:
-                yield moving.attempt(thread_id, lambda id_=thread_id: moving.copy_thread(old.store, new.store, id_))  # type: ignore[misc]
+                found = moving.attempt(thread_id, lambda id_=thread_id: moving.copy_thread(old.store, new.store, id_))  # type: ignore[misc]
+                if found.moved is None and wanted is None and not moving.is_there(old.store, thread_id):
+                    continue  # nobody asked for it by name, and it was deleted meanwhile
+                yield found
 
         total = moving.count(old.store) if wanted is None else len(wanted)
         done = _go(outcomes(), "Copying", total, as_json=as_json)
@@ -120,13 +123,16 @@ def import_threads(
     _tell(done, "brought", place, as_json=as_json, source=str(file))
 
 
-def write_file(saver: HoldfastSaver, threads: list[str] | None, file: Path, *, silent: bool = False) -> int:
+def write_file(
+    saver: HoldfastSaver, threads: list[str] | None, file: Path, *, gone_ok: bool = False, silent: bool = False
+) -> int:
     """Write conversations into a file that `import_threads` reads, with a bar that shows how far it is.
 
     Args:
         saver: the database.
         threads: which; `None` for all of them.
         file: the file, gzipped if its name ends with `.gz`. It is there when all of it is written.
+        gone_ok: whether those of the list may be deleted meanwhile, and are left out then. Of all, any may.
         silent: whether no bar is shown.
 
     Returns:
@@ -135,7 +141,8 @@ def write_file(saver: HoldfastSaver, threads: list[str] | None, file: Path, *, s
     from checkpoints import moving
     from checkpoints.moving import archive
 
-    wanted = _wanted(saver, threads)
+    wanted = threads if gone_ok else _wanted(saver, threads)
+    gone_ok = gone_ok or wanted is None
     _list(saver, wanted, silent=silent)
     ids = moving.threads(saver.store) if wanted is None else iter(wanted)
     total = moving.count(saver.store) if wanted is None else len(wanted)
@@ -148,7 +155,7 @@ def write_file(saver: HoldfastSaver, threads: list[str] | None, file: Path, *, s
                 yield thread_id
                 going.advance()
 
-        return len(archive.write_archive(saver.store, one_by_one(), file))
+        return len(archive.write_archive(saver.store, one_by_one(), file, gone_ok=gone_ok))
 
 
 def _place(context: typer.Context, url: str) -> Location:

@@ -106,7 +106,7 @@ def export(
         if format_ is Format.HOLDFAST and target is not None:
             if user is not None and not threads:
                 managing.tell_of_unlisted(saver, given)
-            count = moving.write_file(saver, _whole(saver, threads, user), target.path)
+            count = moving.write_file(saver, _whole(saver, threads, user), target.path, gone_ok=not threads)
             record.wrote(target, f"{count:,} conversation{'' if count == 1 else 's'}")
             return
         [thread] = threads or []

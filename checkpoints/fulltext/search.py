@@ -14,6 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+from checkpoints.configs import asked_user
 from checkpoints.errors import InvalidSearch
 from checkpoints.fulltext.questions import Question, question
 from checkpoints.fulltext.snippets import snippet
@@ -103,8 +104,7 @@ class Search:
         asked = question(text)
         if not 1 <= limit <= RANKED:
             raise InvalidSearch(f"A search gives 1 to {RANKED:,} hits; found {limit}.")
-        if user_id is not None and not is_sql_text(user_id):
-            return []  # nobody can be called so
+        user_id = asked_user(user_id)
         if thread_id is not None:
             thread_id = str(thread_id)
             self._check_thread(thread_id, user_id)
@@ -136,7 +136,7 @@ class Search:
         Raises:
             SearchUnavailable: as `find`.
         """
-        return self._bring_up_to_date(user_id, None, progress)
+        return self._bring_up_to_date(asked_user(user_id), None, progress)
 
     # --- finding
 

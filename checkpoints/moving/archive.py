@@ -42,13 +42,14 @@ from checkpoints.store import Store
 # --- writing
 
 
-def write_archive(store: Store, thread_ids: Iterable[str], path: Path) -> list[Moved]:
+def write_archive(store: Store, thread_ids: Iterable[str], path: Path, *, gone_ok: bool = False) -> list[Moved]:
     """Write threads into a file, each as it is at one moment. The file is there when all of it is written.
 
     Args:
         store: the database.
         thread_ids: which threads, each once.
         path: the file; one that is there is replaced.
+        gone_ok: leave out a thread that is not there, such as one that somebody deletes while others are written.
 
     Raises:
         NotMoved: a thread is not there, or has no form that another database could hold, or a part that is too large.
@@ -59,7 +60,8 @@ def write_archive(store: Store, thread_ids: Iterable[str], path: Path) -> list[M
     try:
         with _opened_to_write(part, gzipped=path.suffix == ".gz") as file:
             _write(file, {"format": FORMAT, "version": VERSION})
-            done = [_write_thread(store, file, thread_id) for thread_id in thread_ids]
+            written = (_write_thread(store, file, thread_id, gone_ok=gone_ok) for thread_id in thread_ids)
+            done = [moved for moved in written if moved is not None]
             _write(file, {"kind": END, "threads": len(done)})
         part.replace(path)
     finally:
@@ -67,7 +69,7 @@ def write_archive(store: Store, thread_ids: Iterable[str], path: Path) -> list[M
     return done
 
 
-def _write_thread(store: Store, file: IO[bytes], thread_id: str) -> Moved:
+def _write_thread(store: Store, file: IO[bytes], thread_id: str, *, gone_ok: bool) -> Moved | None:
     digest, check, before = ThreadDigest(thread_id), None, None
     with closing(export_thread(store, thread_id)) as leaving:
         for record in leaving:
@@ -92,6 +94,8 @@ def _write_thread(store: Store, file: IO[bytes], thread_id: str) -> Moved:
                     f"a {record.kind} of it is longer than {LONGEST_LINE // 2**20} MB, the most that a line of a file "
                     "holds. `holdfast db compact` may help; `holdfast db copy` needs no file.",
                 )
+    if not digest.count and gone_ok:
+        return None
     if not digest.count:
         raise NotMoved(thread_id, "there is no such thread.")
     _write(file, {"kind": END_OF_THREAD, "records": digest.count, "digest": digest.digest()})

@@ -32,7 +32,7 @@ T = TypeVar("T")
 # Rows that are read in one transaction, and are in memory at once. A tool's result may have a million characters.
 _PAGE: Final = 100
 
-_ABOVE_ALL: Final = 2**62  # numbers of events
+_ABOVE_ALL: Final = 2**62  # numbers of events and of messages
 
 _LOAD_ROWS: Final = 13  # columns of a message row as `MessageRows` has it
 
@@ -99,7 +99,7 @@ class Transcript:
         if count < 1:
             raise ValueError(f"The last messages are a number from 1 up; found {count}.")
         statement = self._store.backend.sql["said_from_the_end"].where(*self._within())
-        [rows] = self._checked((statement, {**self._which(), "skip": count - 1}))
+        [rows] = self._checked((statement, {**self._which(), "skip": min(count, _ABOVE_ALL) - 1}))
         if not rows:  # there are not as many
             return self
         [(seq, at)] = rows

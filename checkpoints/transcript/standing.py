@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from checkpoints.configs import asked_user
 from checkpoints.errors import DamagedThread, NotStorable, UnknownThread
 from checkpoints.keeping import leans
 from checkpoints.loading import explained
@@ -42,7 +43,7 @@ def look(transaction: Transaction, store: Store, thread_id: str, owner: str | No
     if not has_checkpoints and (deleted or not (has_said or has_events)):
         raise UnknownThread(thread_id, owner)
     user_id = None if user_id is None else str(user_id)
-    if owner is not None and user_id != owner:
+    if owner is not None and user_id != asked_user(owner):
         raise UnknownThread(thread_id, owner)
     notice = None
     if not has_said:

@@ -14,7 +14,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.types import Command
 
 from checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer
-from checkpoints.errors import InvalidCursor, UnknownThread
+from checkpoints.errors import InvalidCursor, InvalidThread, UnknownThread
 from checkpoints.indexing import LONGEST_TITLE, given_title, title_of
 from checkpoints.threads import Page, Threads
 from tests.contract.children import approval_graph
@@ -307,3 +307,24 @@ def test_a_deleted_thread_is_gone_and_its_id_can_be_used_by_somebody_else(saver:
     assert (again.status, again.pending) == ("idle", 0)
     assert again.created_at >= deleted_at, "another thread, and not an old one"
     assert_counted(saver)
+
+
+def test_users_need_not_be_texts_but_must_be_known_again(saver: HoldfastSaver) -> None:
+    for user in (7, 3.5, "\x1b[2J", "ä" * 500, "a b"):
+        say(saver, "hello", repr(user), user_id=user)
+        found: Any = user  # as somebody has it who does not look at types
+        assert [thread.thread_id for thread in saver.threads.list(user_id=found).threads] == [repr(user)]
+        assert saver.threads.get(repr(user), user_id=found).user_id == str(user)
+        assert len(list(saver.transcript(repr(user), user_id=found))) == 2
+        assert {hit.thread_id for hit in saver.search.find("hello", user_id=found)} == {repr(user)}
+    # What cannot be stored as it is could be somebody else when it is stored.
+    say(saver, "hello", "c", user_id="ab")
+    for nobody in ("a\0b", "\ud800", "", "x" * 1025):
+        assert saver.threads.list(user_id=nobody).threads == []
+        assert saver.search.find("hello", user_id=nobody) == []
+        for look in (saver.threads.get, saver.transcript):
+            with pytest.raises(UnknownThread):
+                look("c", user_id=nobody)
+    with pytest.raises(InvalidThread, match=r"The user_id 'x+…' cannot be used. Needed: 1 to 1,024 bytes"):
+        say(saver, "hello", "d", user_id="x" * 1025)
+    assert texts(saver, "d") == []

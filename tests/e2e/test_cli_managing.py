@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.cli import managing
-from checkpoints import Thread, open_checkpointer
+from checkpoints import Thread, moving, open_checkpointer
 from graph import Conversation, build_graph
 from tests.contract.kit import change, echo_graph
 from tests.contract.stock_kit import in_stock
@@ -165,6 +165,8 @@ def test_what_cannot_be_is_one_line_and_changes_nothing(
     (cli.folder / "newer.jsonl").write_bytes(written.replace(b'"version":1', b'"version":2', 1))
     far = re.sub(rb'"updated_at":[0-9.]+', b'"updated_at":4503599627370496.0', written)
     (cli.folder / "far.jsonl").write_bytes(far)
+    long = written.replace(b'"user_id":"ada"', b'"user_id":"%s"' % (b"x" * 1025), 1)
+    (cli.folder / "long.jsonl").write_bytes(long)
     cursor = json.loads(talked("list", "--limit=1", "--json")[1])["cursor"]
     for words, why in (
         (("list", "--cursor=xyz"), "This is no cursor of a list of threads."),
@@ -190,6 +192,7 @@ def test_what_cannot_be_is_one_line_and_changes_nothing(
         (("import", "cut.jsonl"), "cut off"),
         (("import", "newer.jsonl"), "version"),
         (("import", "far.jsonl"), "'updated_at' is not a time"),
+        (("import", "long.jsonl"), "'user_id' is not a short text"),
     ):
         line = cli.refused("threads", words[0], f"--database={sqlite_url}", *words[1:])
         assert why in line, line
@@ -257,3 +260,17 @@ def test_a_conversation_that_waits_says_so_in_the_list(cli: Cli, sqlite_url: str
     assert "  paused (1)  ada-1  -     4     Please" in cli("threads", "list", f"--database={sqlite_url}")[1]
     far = managing._table([found._replace(updated_at=2.0**52)])
     assert "at 4503599627370496.0 s" in far[1]  # a database may say anything
+
+
+def test_what_is_deleted_while_everything_is_taken_out_is_left_out(
+    talked: Callable[..., tuple[int, str, str]], cli: Cli, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def listed(store: Any) -> list[str]:
+        return ["ada-1", "gone", "grace-1"]
+
+    monkeypatch.setattr(moving, "threads", listed)
+    written = "Written to all.jsonl: 2 conversations.\n"
+    assert talked("export", "--format=holdfast", "--output=all.jsonl") == (0, "", written)
+    code, out, err = cli("db", "copy", sqlite_url, "sqlite:///there.db")
+    assert (code, out[:22], err) == (0, "2 conversations copied", "")
+    assert "no conversation 'gone'" in cli.refused("db", "copy", sqlite_url, "sqlite:///there.db", "--thread=gone")
