@@ -30,7 +30,8 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from graph.arguments import arguments_problem, arguments_schema
+from graph.arguments import arguments_problem
+from graph.forms import edit_form, form_of, one_of
 
 Decision: TypeAlias = Literal["approve", "edit", "reject", "respond"]
 DECISIONS: tuple[Decision, ...] = get_args(Decision)
@@ -114,13 +115,15 @@ def answer_schema(tool: BaseTool, decisions: Sequence[Decision]) -> Any:
         "respond": Respond,
     }
     allowed = [kinds[decision] for decision in decisions]
+    forms = [edit_form(Edit, tool) if decision == "edit" else form_of(kinds[decision]) for decision in decisions]
+    shown = WithJsonSchema(one_of(*forms))
     if len(allowed) == 1:
-        return allowed[0]
+        return Annotated[allowed[0], shown]
     union: Any = allowed[0]
     for kind in allowed[1:]:
         union = union | kind
     # By its `type`, so that a bad answer gets the one complaint that concerns it and not one for each decision.
-    return Annotated[union, Discriminator("type")]
+    return Annotated[union, Discriminator("type"), shown]
 
 
 def _edit_of(tool: BaseTool) -> type[Edit]:
@@ -129,7 +132,7 @@ def _edit_of(tool: BaseTool) -> type[Edit]:
             raise ValueError(problem)
         return args  # as sent: the tool reads them itself, once
 
-    args_type = Annotated[dict[str, Any], AfterValidator(fits), WithJsonSchema(arguments_schema(tool))]
+    args_type = Annotated[dict[str, Any], AfterValidator(fits)]
     # The name is pinned: an edit changes arguments, not the tool that a person was asked about.
     name_type: Any = Literal[tool.name]
     action = create_model("Action", __base__=Action, name=(name_type, ...), args=(args_type, ...))

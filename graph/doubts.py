@@ -17,7 +17,7 @@ from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.tools import BaseTool
 from langgraph.types import Interrupt
-from pydantic import Discriminator, Field
+from pydantic import Discriminator, Field, WithJsonSchema
 from typing_extensions import TypedDict
 
 from checkpoints import HoldfastSaver, apart, running_saver
@@ -25,6 +25,7 @@ from checkpoints.judging import Effect, Ended, Entry, InDoubt, Why
 from graph.answers import Person
 from graph.approval import Given, Question, aask, ask
 from graph.calls import Asked, calls_of, read
+from graph.forms import form_of, one_of
 from graph.outcomes import (
     APPROVAL,
     EFFECT,
@@ -85,7 +86,8 @@ class Skip(Person):
 _ASKED: Final[Mapping[Why, str]] = {"arguments": "Run {} as well", "elsewhere": "Run {} here as well"}
 
 VERDICTS: Final = ("run_again", "happened", "skip")
-VERDICT: Final = Annotated[RunAgain | Happened | Skip, Discriminator("type")]
+_FORM: Final = one_of(*map(form_of, (RunAgain, Happened, Skip)))
+VERDICT: Final = Annotated[RunAgain | Happened | Skip, Discriminator("type"), WithJsonSchema(_FORM)]
 
 
 def open_doubts(messages: Sequence[AnyMessage]) -> list[DoubtTask]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -108,6 +109,20 @@ def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'holdfast.db'}"
 
 
+@pytest.fixture(scope="session")
+def sqlite_file_with_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("made") / "holdfast.db"
+    with open_checkpointer(f"sqlite:///{path}"):
+        return path
+
+
+@pytest.fixture
+def sqlite_url_with_tables(sqlite_url: str, sqlite_file_with_tables: Path, tmp_path: Path) -> str:
+    """As `sqlite_url`, of a database whose tables are there: to copy them takes a tenth of the time to make them."""
+    shutil.copyfile(sqlite_file_with_tables, tmp_path / "holdfast.db")
+    return sqlite_url
+
+
 @pytest.fixture(params=BACKENDS)
 def url(request: pytest.FixtureRequest) -> str:
     """The URL of a database without a row in it, once for each backend."""
@@ -145,5 +160,5 @@ def other(saver: HoldfastSaver, url: str) -> Iterator[HoldfastSaver]:
 
 
 def _url(request: pytest.FixtureRequest) -> str:
-    found: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url_with_tables")
+    found: str = request.getfixturevalue(f"{request.param}_url_with_tables")
     return found

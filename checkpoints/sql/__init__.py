@@ -8,7 +8,8 @@ stands in braces is in `_WORDS`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import NamedTuple
@@ -70,23 +71,29 @@ class Statements:
     """The statements of one database, by name."""
 
     def __init__(self, dialect: str, *, now: str) -> None:
-        self._by_name: dict[str, Statement] = {}
-        for file in _files(dialect):
-            if not file.name.endswith(".sql") or _MIGRATION.fullmatch(file.name):
-                continue
-            parts = _BLOCK.split(file.read_text("utf-8"))[1:]
-            for name, text in zip(parts[::2], parts[1::2], strict=True):
-                if name in self._by_name:
-                    raise ValueError(f"{file.name}: the name {name} is taken")
-                bare = _COMMENT.sub("", text).strip().removesuffix(";")
-                bare = bare.replace("{over}", _OVER).replace("{now}", now)
-                self._by_name[name] = Statement(name, _in(dialect, bare))
+        self._by_name = _statements(dialect, now)
 
     def __getitem__(self, name: str) -> Statement:
         return self._by_name[name]
 
     def __iter__(self) -> Iterator[Statement]:
         return iter(self._by_name.values())
+
+
+@cache  # to read them takes longer than to open a database whose tables are there
+def _statements(dialect: str, now: str) -> Mapping[str, Statement]:
+    by_name: dict[str, Statement] = {}
+    for file in _files(dialect):
+        if not file.name.endswith(".sql") or _MIGRATION.fullmatch(file.name):
+            continue
+        parts = _BLOCK.split(file.read_text("utf-8"))[1:]
+        for name, text in zip(parts[::2], parts[1::2], strict=True):
+            if name in by_name:
+                raise ValueError(f"{file.name}: the name {name} is taken")
+            bare = _COMMENT.sub("", text).strip().removesuffix(";")
+            bare = bare.replace("{over}", _OVER).replace("{now}", now)
+            by_name[name] = Statement(name, _in(dialect, bare))
+    return by_name
 
 
 def _in(dialect: str, text: str) -> str:

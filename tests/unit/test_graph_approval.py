@@ -6,12 +6,14 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from langchain_core.tools import tool
+from langchain_core.tools import StructuredTool, tool
 from langgraph.errors import UnknownInterruptError, is_invalid_resume
 from langgraph.types import Command, interrupt
+from pydantic import BaseModel
 
 from checkpoints import HoldfastSaver
 from graph import BadAnswer, approval_policy, needs_approval
+from graph.approval import DECISIONS
 from tests.unit.graph_kit import SAVERS, Desk, Talk, calls, opened, says
 
 
@@ -44,6 +46,52 @@ def test_the_request_says_which_call_it_is_about(desk: Desk) -> None:
         "description": "Refund order 7 (broken)",
     }
     assert desk.refunded == []
+
+
+class Item(BaseModel):
+    sku: str
+    parts: list["Item"] = []
+
+
+PARTS = {"properties": {"sku": {"type": "string"}, "parts": {"type": "array"}}, "required": ["sku"]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "shown"),
+    [
+        (None, {"properties": {"item": PARTS}, "required": ["item"]}),
+        ({"type": "object", "properties": {"item": {"$ref": "#/definitions/none"}}}, {"type": "object"}),
+    ],
+    ids=["a model that holds itself", "a reference to nothing"],
+)
+def test_a_client_is_told_what_can_be_answered_without_a_reference(
+    desk: Desk, schema: dict[str, Any] | None, shown: dict[str, Any]
+) -> None:
+    def order(item: Item) -> str:
+        """Order it."""
+        return "ordered"
+
+    buy = StructuredTool.from_function(order, args_schema=schema)
+    wanted = calls(("order", {"item": {"sku": "kelp", "parts": [{"sku": "leaf"}]}}))
+    talk = Talk(desk.saver, wanted, says("done"), tools=[needs_approval(buy)])
+    (pause,) = talk.say("order it")["__interrupt__"]
+
+    form = pause.response_schema
+    assert [kind["properties"]["type"]["const"] for kind in form["oneOf"]] == list(DECISIONS)
+    assert "$" not in str(form)
+    edited = form["oneOf"][DECISIONS.index("edit")]["properties"]["edited_action"]["properties"]
+    assert edited["name"]["const"] == "order"
+    assert within(shown, edited["args"])
+    talk.answer(pause.id, type="approve")
+    if schema is None:
+        assert talk.answers[0].content == "ordered"
+
+
+def within(less: Any, more: Any) -> bool:
+    """Whether all that the one says is said by the other."""
+    if isinstance(less, dict):
+        return all(key in more and within(value, more[key]) for key, value in less.items())
+    return bool(less == more)
 
 
 def test_a_description_whose_argument_was_left_out_shows_the_plain_call(desk: Desk) -> None:
