@@ -11,7 +11,7 @@ from langgraph.constants import TAG_NOSTREAM
 from langgraph.types import Command
 
 from graph.calls import unsettled
-from graph.context import Context, leaving
+from graph.context import Context, leaving, tokens
 from graph.outcomes import Update
 from graph.state import State, summary_of
 from graph.summary import parts, request, summary_message
@@ -19,6 +19,9 @@ from graph.summary import parts, request, summary_message
 # Summaries that one turn makes. A thread that grew before there was a limit catches up over some turns, and nobody
 # waits for all of it before they get an answer.
 _MOST_PARTS = 4
+
+# How many times the limit a thread may grow to while no summary can be made.
+_MOST_UNTOLD = 3
 
 # Asks for summaries by yielding what the model is to be asked, and is sent its text, empty if there is none; whoever
 # drives it does the I/O, with or without `await`.
@@ -82,6 +85,9 @@ def _shortening(state: State, context: Context) -> Shortening:
             break
         summary = summary_message(text)
         done += part
+    if not done and tokens(messages) > _MOST_UNTOLD * context.most:
+        # Notes that a model refuses to make would keep a thread growing for ever; what leaves is on record.
+        return _without([message for block in gone for message in block])
     return _without(done, summary)
 
 

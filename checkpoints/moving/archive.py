@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -56,7 +57,7 @@ def write_archive(store: Store, thread_ids: Iterable[str], path: Path, *, gone_o
         DamagedThread, DatabaseUnavailable, NotOpen: as `export_thread`.
         OSError: the file cannot be written.
     """
-    part = path.with_name(f"{path.name}.part")
+    part = path.with_name(f".holdfast-{uuid.uuid4().hex}.part")  # two who write the same file do not meet
     try:
         with _opened_to_write(part, gzipped=path.suffix == ".gz") as file:
             _write(file, {"format": FORMAT, "version": VERSION})

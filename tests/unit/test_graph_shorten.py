@@ -52,6 +52,16 @@ def test_when_no_summary_can_be_made_the_model_sees_the_newest_and_the_next_turn
     assert all("".join(model.notes[failed:]).count(filled(number).strip()) >= 1 for number in range(6))
 
 
+def test_a_thread_does_not_grow_for_ever_while_no_summary_can_be_made(saver: HoldfastSaver, model: Listener) -> None:
+    model.noting = lambda _: ""
+    talk, largest = talk_of(saver, model), 0
+    for number in range(40):
+        say(talk, filled(number))
+        largest = max(largest, tokens(talk.history()))
+    assert 2 * SMALL.most < largest < 4 * SMALL.most
+    assert summary(saver) is None
+
+
 def test_on_an_event_loop_the_same_leaves_and_the_same_is_noted(saver: HoldfastSaver) -> None:
     def told(thread_id: str, *, asynchronous: bool) -> tuple[list[str], list[str]]:
         model = Listener()
