@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.cli import moving
+from app.cli.database import Allow, location_of, opened
 from app.cli.failing import BROKEN, Mistake
 from app.cli.options import Database, Debug, Given, Json, Thread, help_if_bare
 
 if TYPE_CHECKING:
     from app.cli.converting import Convert
-    from checkpoints import HoldfastSaver
-    from checkpoints.urls import Location
 
 app = typer.Typer(
     help="See what a database holds, make one of LangGraph's own savers compact, give one back, copy, upgrade, check.",
@@ -34,40 +31,6 @@ Vacuum = Annotated[
         help="Give the space back to the disk afterwards. Others wait as long, and it needs as much space again.",
     ),
 ]
-Allow = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow",
-        metavar="MODULE:CLASS",
-        help="A message class of your own, which may be imported. May be given several times.",
-        show_default=False,
-    ),
-]
-
-
-def location_of(context: typer.Context, given: Given, *, must_be_there: bool = True) -> Location:
-    """Where the database is; one that is not there is not made by looking at it."""
-    settings = given.settings(context)
-    from checkpoints import upkeep, urls
-
-    location = urls.parse(settings.database)
-    if isinstance(location, urls.MemoryURL):
-        raise Mistake("memory:// is gone when a command ends. Name a file or a server with --database.")
-    if must_be_there and not upkeep.schema(location).is_there:
-        raise Mistake(f"There are no conversations at {location}: neither LangGraph's tables nor Holdfast's.")
-    return location
-
-
-@contextmanager
-def opened(context: typer.Context, given: Given, allow: list[str] | None = None) -> Iterator[HoldfastSaver]:
-    """The database."""
-    from checkpoints import open_checkpointer
-
-    names = [tuple(name.rpartition(":")[::2]) for name in allow or ()]
-    if wrong := [name for name in allow or () if not all(name.rpartition(":"))]:
-        raise Mistake(f"--allow {wrong[0]} names no class. Needed: --allow package.module:Class.")
-    with open_checkpointer(given.settings(context).database, allow=names) as saver:
-        yield saver
 
 
 @app.command("compact", epilog="Example: holdfast db compact --database sqlite:///chat.db --vacuum")

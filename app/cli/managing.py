@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.db import location_of, opened
+from app.cli.database import there
 from app.cli.failing import Mistake
 from app.cli.moments import HELP as MOMENT
 from app.cli.moments import METAVAR, seconds
@@ -64,8 +64,7 @@ def list_(
 ) -> None:
     """List conversations, the one that was written last first."""
     given, times = Given(database), (seconds(since, "--since"), seconds(until, "--until"))
-    location_of(context, given)
-    with opened(context, given) as saver:
+    with there(context, given) as saver:
         page = saver.threads.list(
             user_id=user,
             status=None if status is None else status.value,
@@ -98,8 +97,7 @@ def rename(
 ) -> None:
     """Give a conversation a title."""
     given = Given(database)
-    location_of(context, given)
-    with opened(context, given) as saver:
+    with there(context, given) as saver:
         try:
             found = saver.threads.rename(thread, title, user_id=user)
         except ValueError as error:
@@ -118,8 +116,7 @@ def restart(
 ) -> None:
     """Let a conversation begin anew, with nothing said. What was said stays on record: threads show."""
     given = Given(database)
-    location_of(context, given)
-    with opened(context, given) as saver:
+    with there(context, given) as saver:
         found = saver.threads.restart(thread, user_id=user, by=decider(by, user))
     _say(found, f"{thread} begins anew. What was said stays on record.", as_json=as_json)
 
@@ -135,8 +132,7 @@ def undo(
 ) -> None:
     """Take back the last turn: what was said last, and what came of it. What tools have done is not undone."""
     given = Given(database)
-    location_of(context, given)
-    with opened(context, given) as saver:
+    with there(context, given) as saver:
         found = saver.threads.undo(thread, user_id=user, by=decider(by, user))
     _say(found, f"The last turn of {thread} is taken back. It stays on record.", as_json=as_json)
 
@@ -163,8 +159,7 @@ def fork(
     if checkpoint is not None and message is not None:
         raise Mistake("A fork begins at a checkpoint or at a message. Give one of --checkpoint and --message.")
     given = Given(database)
-    location_of(context, given)
-    with opened(context, given) as saver:
+    with there(context, given) as saver:
         found = saver.threads.fork(
             thread, to, checkpoint_id=checkpoint, message_id=message, user_id=user, by=decider(by, user)
         )
@@ -182,8 +177,7 @@ def copy(
 ) -> None:
     """Copy a conversation, with its history."""
     given = Given(database)
-    location_of(context, given)
-    with opened(context, given) as saver:
+    with there(context, given) as saver:
         found = saver.threads.copy(thread, to, user_id=user)
     _say(found, _goes_on(given, found), as_json=as_json)
 
@@ -199,8 +193,7 @@ def delete(
 ) -> None:
     """Delete everything of a conversation, what was said in it too."""
     given = Given(database)
-    location_of(context, given)
-    with opened(context, given) as saver:
+    with there(context, given) as saver:
         found = saver.threads.get(thread, user_id=user)
         if not yes:
             _ask(found)

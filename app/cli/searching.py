@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli import moments
+from app.cli.database import there
 from app.cli.options import Database, Debug, Given, Json, Thread
 from app.cli.texts import one_line, visible
 
@@ -50,15 +51,13 @@ def search(
     The first search brings an index up to date, which takes a while in an old database: holdfast db index does that
     alone.
     """
-    from app.cli import db
     from app.cli.managing import tell_of_unlisted
     from checkpoints.fulltext.questions import question
 
     given, text = Given(database), " ".join(words)
     question(text)  # what makes no sense is refused before the index is looked at
     times = moments.seconds(since, "--since"), moments.seconds(until, "--until")
-    db.location_of(context, given)
-    with db.opened(context, given) as saver:
+    with there(context, given) as saver:
         if thread is None:  # of one alone it is soon done by the search itself
             index(saver, user, silent=as_json)
         if user is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli import managing, moving, searching
-from app.cli.db import Allow, location_of, opened
+from app.cli.database import Allow, location_of, opened
 from app.cli.failing import Mistake
 from app.cli.formats import Format
 from app.cli.options import Database, Debug, Given, Json, Owner, ThreadId, help_if_bare
