@@ -6,11 +6,13 @@ import gc
 import shutil
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from langgraph._internal import _serde
 
 from checkpoints import HoldfastSaver, open_checkpointer
 from tests.chaos.servers import server
@@ -24,6 +26,10 @@ def pytest_collection_finish() -> None:
     """Leave what was imported out of every later search for garbage: a sixth of the time went there."""
     gc.collect()
     gc.freeze()
+
+
+# What the types in a state are made of, LangGraph reads anew for each graph: most of what it takes to make a small one.
+_serde._safe_get_type_hints = cache(_serde._safe_get_type_hints)
 
 
 @pytest.fixture(scope="session")
