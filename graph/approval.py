@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Literal, NoReturn, NotRequired, TypeAlias, overload
 
 from langchain_core.messages import ToolCall
-from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp, GraphInterrupt, is_invalid_resume
@@ -34,6 +34,7 @@ from graph.answers import (
     fitting,
     refuse,
 )
+from graph.steps import Step
 
 __all__ = [
     "DECISIONS",
@@ -191,7 +192,7 @@ class Given:
     """Of the decision, as the inbox has it; both are `None` where the run has no inbox."""
 
 
-class ToolStep(RunnableLambda[Any, Any]):
+class ToolStep(Step):
     """The step of a tool call. It says which tools there are: an answer is checked before it is recorded."""
 
     def __init__(self, tools: Mapping[str, BaseTool], step: Callable[..., Any], astep: Callable[..., Any]) -> None:

@@ -14,7 +14,7 @@ from threading import Event
 from typing import Annotated, Any, Final, Literal
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.types import Interrupt
 from pydantic import Discriminator, Field, WithJsonSchema
@@ -39,6 +39,7 @@ from graph.outcomes import (
     update_of,
 )
 from graph.performing import Performance, answer_id, effect_of
+from graph.steps import Step
 
 
 class DoubtTask(TypedDict):
@@ -171,7 +172,7 @@ def doubt_node(tools: Mapping[str, BaseTool], clock: Callable[[], datetime]) -> 
         [decided] = begun
         return await decided.arun(case.saver.offload) if isinstance(decided, Performance) else decided
 
-    return RunnableLambda(step, astep, name="doubt")
+    return Step(step, astep, name="doubt")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolCall, ToolMessage
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.types import Send
 from typing_extensions import TypedDict
@@ -38,6 +38,7 @@ from graph.doubts import is_over, left_doubts, open_doubts
 from graph.outcomes import APPROVAL, Ready, Update, error_message, update_of
 from graph.performing import aperform, off, perform, refused
 from graph.state import State, summary_of
+from graph.steps import Step
 from graph.summary import shown
 
 
@@ -119,7 +120,7 @@ def model_node(
         note(config)
         return _written(await model.ainvoke(view(state), config))
 
-    return RunnableLambda(step, astep, name="model")
+    return Step(step, astep, name="model")
 
 
 def _written(message: AIMessage) -> Update:

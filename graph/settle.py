@@ -13,7 +13,7 @@ from threading import Event
 from typing import Any, TypeAlias, TypeVar
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, RemoveMessage, ToolMessage
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.serde.types import INTERRUPT, TASKS
@@ -30,6 +30,7 @@ from graph.once import running_of
 from graph.outcomes import EFFECT, Ready, Update, answer_in, doubt_message, error_message, unreadable_message
 from graph.performing import answer_id, effect_of
 from graph.state import State
+from graph.steps import Step
 
 # Older checkpoints are not looked at: nobody waits for a thread that has dangled for so long, and each is a query.
 _FURTHEST = 50
@@ -119,7 +120,7 @@ def settle_node(
             await apart(lambda give_up: _consult(ours, messages, found, tools, config, give_up))
         return whole(state["messages"], found)
 
-    return RunnableLambda(step, astep, name="settle")
+    return Step(step, astep, name="settle")
 
 
 def _consult(

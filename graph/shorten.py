@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, RemoveMessage, SystemMessage
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.constants import TAG_NOSTREAM
 from langgraph.types import Command
 
@@ -14,6 +14,7 @@ from graph.calls import unsettled
 from graph.context import Context, leaving, tokens
 from graph.outcomes import Update
 from graph.state import State, summary_of
+from graph.steps import Step
 from graph.summary import parts, request, summary_message
 
 # Summaries that one turn makes. A thread that grew before there was a limit catches up over some turns, and nobody
@@ -66,7 +67,7 @@ def shorten_node(model: Runnable[LanguageModelInput, AIMessage], context: Contex
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
-    return RunnableLambda(step, astep, name="shorten")
+    return Step(step, astep, name="shorten")
 
 
 def _shortening(state: State, context: Context) -> Shortening:

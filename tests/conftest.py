@@ -5,13 +5,17 @@ from __future__ import annotations
 import gc
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from langgraph._internal import _serde
+from psycopg.conninfo import conninfo_to_dict
 
 from checkpoints import HoldfastSaver, open_checkpointer
 from tests.chaos.servers import server
@@ -25,6 +29,10 @@ def pytest_collection_finish() -> None:
     """Leave what was imported out of every later search for garbage: a sixth of the time went there."""
     gc.collect()
     gc.freeze()
+
+
+# What the types in a state are made of, LangGraph reads anew for each graph: most of what it takes to make a small one.
+_serde._safe_get_type_hints = cache(_serde._safe_get_type_hints)
 
 
 @pytest.fixture(scope="session")
@@ -78,9 +86,21 @@ def postgres_url_with_tables(postgres_database_with_tables: tuple[str, list[str]
         connection.execute(f"VACUUM {', '.join(tables)}")  # what was deleted is not to slow down the tests that follow
 
 
-def _new_database(server: str, name: str) -> str:
+@pytest.fixture(scope="session")
+def new_postgres_database(postgres_server: str) -> Callable[..., str]:
+    """Makes a database: an empty one, or a copy of the one whose URL it is given. Gives its URL."""
+    numbers = count()
+
+    def new(original: str = "") -> str:
+        return _new_database(postgres_server, f"made_{next(numbers)}", original)
+
+    return new
+
+
+def _new_database(server: str, name: str, original: str = "") -> str:
+    template = f" TEMPLATE {conninfo_to_dict(original)['dbname']}" if original else ""
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
+        connection.execute(f"CREATE DATABASE {name}{template}")
     return server.replace("/postgres?", f"/{name}?")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 from typing import Annotated
 
 try:
@@ -49,6 +50,11 @@ def holdfast(
     help_if_bare(context)
 
 
+# Typer reads every parameter of every command, which takes as long as many a command does: once is enough for who runs
+# several in one process.
+_command = cache(typer.main.get_command)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Gives the exit code: 0; 1 where something is broken; 2 for a user's mistake; 130 for Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -56,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = Run()
     try:
         failing.check_words(words)
-        code = typer.main.get_command(app).main(words, prog_name="holdfast", standalone_mode=False, obj=run)
+        code = _command(app).main(words, prog_name="holdfast", standalone_mode=False, obj=run)
     except Exception as error:  # noqa: BLE001 - the one place where failures become lines
         return failing.report(error, debug=run.debug, secrets=run.secrets)
     if code == failing.INTERRUPTED:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,16 +51,20 @@ LINEAGE = "'bob-' || n"
 Record = Callable[[Callable[[], object]], list[Call]]
 
 
-@pytest.fixture(params=COLUMNS)
+@pytest.fixture(params=COLUMNS, scope="module")
 def backend(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
 
 
-@pytest.fixture
-def full(backend: str, request: pytest.FixtureRequest) -> Iterator[HoldfastSaver]:
-    """A checkpointer with a long conversation, `ada-1`, and thousands of rows of other ones."""
-    with open_checkpointer(request.getfixturevalue(f"{backend}_url")) as saver:
+@pytest.fixture(scope="module")
+def filled(backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of a database with a long conversation, `ada-1`, and thousands of rows of other ones."""
+    if backend == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('filled') / 'holdfast.db'}"
+    else:
+        url = request.getfixturevalue("new_postgres_database")()
+    with open_checkpointer(url) as saver:
         said = [HumanMessage(f"message {n}", id=f"m{n}") for n in range(MESSAGES)]
         for end in range(10, MESSAGES + 1, 10):
             put_after(saver, thread(), saver.get_tuple(thread()), *said[end - 10 : end], note="n" * 500)
@@ -91,6 +97,17 @@ def full(backend: str, request: pytest.FixtureRequest) -> Iterator[HoldfastSaver
         saver.interrupts.answer("bob-7", "i1", "yes")
         if backend == "postgres":  # it counts by itself, now and then; SQLite never does, so it must do without
             change(saver, "ANALYZE")
+    return url
+
+
+@pytest.fixture
+def full(filled: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HoldfastSaver]:
+    """A checkpointer on a copy of that database."""
+    if filled.startswith("sqlite"):
+        url = f"sqlite:///{shutil.copy(filled.removeprefix('sqlite:///'), tmp_path)}"
+    else:
+        url = request.getfixturevalue("new_postgres_database")(filled)
+    with open_checkpointer(url) as saver:
         yield saver
 
 
