@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.cli import db, moving
+from app.cli import moving
 from checkpoints import moving as work
 from checkpoints import open_checkpointer
 from tests.contract.kit import echo_graph, texts, thread
@@ -77,17 +77,14 @@ def test_ctrl_c_says_what_is_there_and_the_same_command_goes_on(cli: Cli, monkey
     assert "1 conversation copied to sqlite:///there.db" in cli("db", "copy", HERE, "sqlite:///there.db")[1]
 
 
-def test_conversations_go_through_a_file(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_conversations_go_through_a_file(cli: Cli) -> None:
     talk(HERE, "ada-1", "bob-1")
     with open_checkpointer(HERE) as saver:
         assert moving.write_file(saver, None, Path("all.jsonl.gz")) == 2
         assert moving.write_file(saver, ["bob-1"], Path("bob.jsonl")) == 1
 
     def imports(*arguments: str) -> tuple[int, str, str]:
-        with monkeypatch.context() as patch:
-            patch.setattr(db.app, "registered_commands", list(db.app.registered_commands))
-            db.app.command("import")(moving.import_threads)
-            return cli("db", "import", *arguments)
+        return cli("threads", "import", *arguments)
 
     code, out, _ = imports("bob.jsonl", "--database=sqlite:///there.db")
     assert (code, out) == (0, "1 conversation brought to sqlite:///there.db, 9 records, verified.\n")
