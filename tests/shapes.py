@@ -53,9 +53,15 @@ ALLOWED = [Colour, Parcel, Receipt]
 """What has to be allowed to load `rich` values. Classes of messages need not be."""
 
 
+_PLAIN = {str, int, bool, bytes, type(None)}
+"""What is most of any value, and quickly told from the rest."""
+
+
 def exact(value: Any) -> Any:
     """`value` in a form in which == tells 1 from True and 1.0, a tuple from a list, and NaN is itself."""
     kind = type(value)
+    if kind in _PLAIN:
+        return kind, repr(value)
     if isinstance(value, BaseMessage):
         inside = (dict(sorted(value.__dict__.items())), value.__pydantic_extra__ or {}, value.__pydantic_private__)
         return kind, [exact(part) for part in inside]

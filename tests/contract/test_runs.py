@@ -255,16 +255,15 @@ def test_runs_without_an_id_are_never_taken_and_nothing_is_noted_of_them(saver: 
 
 
 @pytest.mark.parametrize("run_id", [5, True, 1.5, 1.0, 1e22, 2**70, uuid.UUID(int=7), "5", "true"], ids=repr)
-@pytest.mark.parametrize("where", ["metadata", "configurable"])
-def test_an_id_that_is_no_text_names_a_run(saver: HoldfastSaver, run_id: Any, where: str) -> None:
-    config: Any = thread()
-    config.setdefault(where, {})["run_id"] = run_id
+def test_an_id_that_is_no_text_names_a_run(saver: HoldfastSaver, run_id: Any) -> None:
     other = [1, False, 2.5, "other"]
     graph = talker(saver)
     for number in other:
         graph.invoke(say("kept"), {**thread(), "metadata": {"run_id": number}})
     kept = texts(saver)
-    for _ in range(2):  # the messages of the second time are rows already
+    for where in ("metadata", "configurable"):  # the messages of the second time are rows already
+        config: Any = thread()
+        config.setdefault(where, {})["run_id"] = run_id
         graph.invoke(say("gone"), config)
         written = saver.get_tuple(thread())
         assert written is not None
