@@ -163,6 +163,9 @@ def test_answers_to_any_graph_stand_where_their_time_is(saver: HoldfastSaver) ->
     asked = waiting(graph, thread())
     for name, answer in (("b", {"type": "yes"}), ("a", "no")):
         saver.interrupts.answer("ada-1", asked[name], answer, by="Grace")
+    # Two in the same millisecond would stand in the order of their ids.
+    earlier = "UPDATE holdfast_interrupts SET answered_at = answered_at - 0.005 WHERE interrupt_id = :b"
+    change(saver, earlier, b=asked["b"])
     change(saver, "UPDATE holdfast_interrupts SET expires_at = 1 WHERE interrupt_id = :c", c=asked["c"])
     saver.interrupts.expire()
     graph.invoke(Command(resume=dict.fromkeys(asked.values(), "so")), thread())
