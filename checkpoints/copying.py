@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-from checkpoints import indexing, interrupts, reindexing
+from checkpoints import asking, indexing, reindexing
 from checkpoints.errors import NotStorable, ThreadNotEmpty, UnknownCheckpoint, UnknownMessage, UnknownThread
 from checkpoints.guard import moment_of
 from checkpoints.keeping import Namespace, Outline, made_from
@@ -159,18 +159,18 @@ def _cut(
     path = _path(root, at.checkpoint_id)
     thread_id, place = {"thread_id": at.thread_id}, {"thread_id": at.thread_id, "checkpoint_id": at.checkpoint_id}
     [asked] = transaction.run([(sql["asked_in"], thread_id)])
-    asking = {} if is_head else _asking(thread, at.checkpoint_id, asked)
+    asked_by = {} if is_head else _asked_by(thread, at.checkpoint_id, asked)
     stays: set[str] = set()
     gone: set[str] = set()
     for ns, there in thread.items():
-        last = max(there) if is_head else asking.get(ns, "")
+        last = max(there) if is_head else asked_by.get(ns, "")
         kept = {id_ for id_, outline in there.items() if _is_before(outline, path, at.checkpoint_id, last)}
         left = there.keys() - kept
         remove(transaction, store, at._replace(ns=ns), there, left, [there[id_] for id_ in kept], relink=ns != "")
         stays |= kept
         gone |= left
     if not is_head:
-        for ns, checkpoint_id in {**asking, "": at.checkpoint_id}.items():
+        for ns, checkpoint_id in {**asked_by, "": at.checkpoint_id}.items():
             which = {"ns": ns, "checkpoint_ids": store.backend.array([checkpoint_id])}
             transaction.send(
                 [
@@ -179,7 +179,7 @@ def _cut(
                 ]
             )
         transaction.send([(sql["delete_interrupts"], thread_id)])
-        interrupts.ask_again(transaction, store, source, at.thread_id)
+        asking.ask_again(transaction, store, source, at.thread_id)
         if (moment := moment_of(at.checkpoint_id)) is not None:
             # The prompt in force may be among them: the next run puts it on record again.
             transaction.send([(sql["cut_events"], {**thread_id, "at": moment}), _forget_prompt(store, at.thread_id)])
@@ -208,15 +208,15 @@ def _path(root: Namespace, checkpoint_id: str) -> set[str]:
     return path
 
 
-def _asking(thread: Mapping[str, Namespace], at: str, asked: Iterable[Row]) -> dict[str, str]:
+def _asked_by(thread: Mapping[str, Namespace], at: str, asked: Iterable[Row]) -> dict[str, str]:
     """Of the subgraphs that asked something when the graph itself was at a checkpoint: the one that they asked it on.
     There they wait for the answer; begun anew, they would ask under another id."""
-    asking: dict[str, str] = {}
+    asked_by: dict[str, str] = {}
     for ns, checkpoint_id in asked:
         outline = thread.get(ns, {}).get(checkpoint_id)
         if ns and outline is not None and made_from(outline) == at:
-            asking[ns] = max(checkpoint_id, asking.get(ns, ""))
-    return asking
+            asked_by[ns] = max(checkpoint_id, asked_by.get(ns, ""))
+    return asked_by
 
 
 def _is_before(outline: Outline, path: Collection[str], at: str, last: str) -> bool:

@@ -1,6 +1,6 @@
 """What waits for a person, over all threads, and who answered.
 
-A question gets its row in the transaction that saves the pause, from every graph (`noted`). An answer is recorded
+A question gets its row in the transaction that saves the pause, from every graph (see `asking`). An answer is recorded
 before anything is done with it, and only one is taken: of several people who answer at the same moment, one wins, and
 the others are told who. What was answered and not carried out yet, because the process died in between, is in `todo`.
 
@@ -11,29 +11,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from langgraph.checkpoint.serde.types import INTERRUPT
-from langgraph.types import Interrupt
-
+from checkpoints.asking import listed, opened, pauses
 from checkpoints.configs import asked_user
 from checkpoints.errors import AlreadyAnswered, HoldfastError, QuestionClosed, UnknownInterrupt
 from checkpoints.guard import moment_of
-from checkpoints.loading import explained, rows_of
+from checkpoints.loading import explained
 from checkpoints.patience import persist
-from checkpoints.port import Call, CheckpointKey, Row, Transaction, write_place
+from checkpoints.port import Call, CheckpointKey, Row, Transaction
 from checkpoints.store import Store
-from checkpoints.values import Attachable
 from checkpoints.wire import Packing, Unpacking
 
 LIMIT: Final = 1000
-
-# Where LangGraph keeps the pause of a task.
-_PLACE: Final = -3
 
 # To look through all threads for what a stock saver has paused takes longer the more there are, and there is rarely
 # one: an open checkpointer does it once in so many seconds.
@@ -265,7 +259,7 @@ class Interrupts:
         """What a task asks; or, in place of it, why it cannot be read: one question does not hide the others."""
         thread_id, _, checkpoint_id, task_id, *_ = row
         key = CheckpointKey(thread_id, "", checkpoint_id)
-        return _open(transaction, self._store, key, task_id, row[7], row[8])
+        return opened(transaction, self._store, key, task_id, row[7], row[8])
 
     # --- pauses that were saved by somebody else
 
@@ -281,8 +275,8 @@ class Interrupts:
             [rows] = transaction.run([(statement, params)])
             for thread, checkpoint_id, task_id, type_, blob in rows:
                 key = CheckpointKey(thread, "", checkpoint_id)
-                asked = _open(transaction, self._store, key, task_id, type_, blob)
-                calls += _note(self._store, key, task_id, pauses(asked), asked_at=moment_of(checkpoint_id))
+                asked = opened(transaction, self._store, key, task_id, type_, blob)
+                calls += listed(self._store, key, task_id, pauses(asked), asked_at=moment_of(checkpoint_id))
         if calls:
             self._store.write(*calls)
 
@@ -315,90 +309,6 @@ def digest_of(answer: Any, key: bytes = b"") -> bytes:
         answer = {name: value for name, value in answer.items() if name not in {"by", "at"} and value is not None}
     text = json.dumps(answer, sort_keys=True, separators=(",", ":"), default=repr)
     return blake2b(text.encode(), digest_size=16, key=key).digest()
-
-
-def ask_again(transaction: Transaction, store: Store, source: str, target: str) -> None:
-    """Ask anew, in a fork that has no questions yet, what is asked on its newest checkpoint; each as long as in the
-    thread that it is a fork of. A task may have asked other things there before."""
-    sql = store.backend.sql
-    statement = sql["unlisted"].where("c.thread_id = :thread_id")
-    [rows] = transaction.run([(statement, {"thread_id": target})])
-    for _, checkpoint_id, task_id, type_, blob in rows:
-        key = CheckpointKey(target, "", checkpoint_id)
-        params = {"source": source, "target": target, "checkpoint_id": checkpoint_id}
-        asked = pauses(_open(transaction, store, key, task_id, type_, blob))
-        transaction.send([(sql["ask_again"], {**params, "interrupt_id": pause.id}) for pause in asked])
-
-
-def _open(transaction: Transaction, store: Store, key: CheckpointKey, task_id: str, type_: str, blob: bytes) -> Any:
-    """What a task asks; or, in place of it, why it cannot be read."""
-    try:
-        with explained(key.thread_id, key.checkpoint_id, INTERRUPT):
-            place = write_place(key, task_id, _PLACE)
-            part = Attachable(INTERRUPT, *store.sealer.open_value(key.thread_id, place, type_, blob or b""))
-            seqs = {abs(ref) for refs in part.lists for ref in refs}
-            return part.attach(rows_of(transaction, store, key.thread_id, seqs).make, store.types)
-    except HoldfastError as error:
-        return error
-
-
-def pauses(value: Any) -> list[Interrupt[Any]]:
-    """The pauses in what a task wrote as its interrupt."""
-    several = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-    return [pause for pause in several if isinstance(pause, Interrupt)]
-
-
-# --- what saving a thread does with its questions: more statements in a transaction that is there anyway
-
-
-def noted(store: Store, key: CheckpointKey, task_id: str, writes: Sequence[tuple[str, Any]]) -> list[Call]:
-    """The calls that list what a task asks.
-
-    A pause inside of a subgraph comes up to the graph itself, under the same id, so only those there are listed.
-    """
-    if key.ns:
-        return []
-    asked = [pause for channel, value in writes if channel == INTERRUPT for pause in pauses(value)]
-    if not asked:
-        return []
-    which = {"thread_id": key.thread_id, "checkpoint_id": key.checkpoint_id, "task_id": task_id}
-    now = {**which, "interrupt_ids": store.backend.array([pause.id for pause in asked])}
-    return [*_note(store, key, task_id, asked), (store.backend.sql["close_replaced"], now)]
-
-
-def moved_on(store: Store, key: CheckpointKey, thread: str) -> list[Call]:
-    """The calls that close what was asked before a checkpoint.
-
-    Only where the run has seen a question when it loaded the thread: others are closed by and by (`expire`), and until
-    then are known to be over by the checkpoint that they were asked on.
-    """
-    if key.ns or not getattr(thread, "asked", False):
-        return []
-    return [(store.backend.sql["close_before"], {"thread_id": key.thread_id, "checkpoint_id": key.checkpoint_id})]
-
-
-def taken_back(store: Store, thread_id: str, run_ids: Collection[str]) -> list[Call]:
-    """The calls that bring questions back to what they were before some runs, when all else of these is undone."""
-    sql, params = store.backend.sql, {"thread_id": thread_id}
-    again = [(sql["reopen_for_run"], {**params, "run_id": run_id}) for run_id in run_ids]
-    return [*again, (sql["reopen_head"], params), (sql["forget_unasked"], params)]
-
-
-def _note(
-    store: Store, key: CheckpointKey, task_id: str, asked: Sequence[Interrupt[Any]], *, asked_at: float | None = None
-) -> list[Call]:
-    params = {**key._asdict(), "task_id": task_id, "asked_at": asked_at}
-    note = store.backend.sql["note_interrupt"]
-    return [
-        (note, {**params, "interrupt_id": pause.id, "expires_in": _expires_in(pause.value) if not asked_at else None})
-        for pause in asked
-    ]
-
-
-def _expires_in(value: Any) -> float | None:
-    """How many seconds a question is to wait, if it says so."""
-    seconds = value.get("expires_in") if isinstance(value, Mapping) else None
-    return float(seconds) if isinstance(seconds, int | float) and not isinstance(seconds, bool) else None
 
 
 def _answer_place(interrupt_id: str) -> str:

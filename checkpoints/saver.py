@@ -21,7 +21,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.types import INTERRUPT
 
-from checkpoints import guard, indexing, interrupts, leases, loading, settling, taking_back, threads
+from checkpoints import asking, guard, indexing, interrupts, leases, loading, settling, taking_back, threads
 from checkpoints.configs import ns_of, run_of, run_text, thread_of, user_of
 from checkpoints.effects import Effects
 from checkpoints.errors import NotOpen
@@ -314,7 +314,7 @@ class HoldfastSaver(RetainingSaver):
 
         def calls(stored: Sequence[StoredValue]) -> Sequence[Call]:
             saved = self._backend.save_checkpoint(key, parent_id, document, stored, new_versions, stored_metadata)
-            return [*saved, *interrupts.moved_on(self._store, key, thread), *also]
+            return [*saved, *asking.moved_on(self._store, key, thread), *also]
 
         placed = [
             Value(channel, self._backend.value_place(key, channel, document), value)
@@ -347,7 +347,7 @@ class HoldfastSaver(RetainingSaver):
         replace = all(channel in WRITES_IDX_MAP for channel, _ in writes)
         indexes = [WRITES_IDX_MAP.get(channel, place) for place, (channel, _) in enumerate(writes)]
         noted = taking_back.note_writes(self._store, key, run_of(config), task_id, indexes, replace=replace)
-        asked = interrupts.noted(self._store, key, task_id, writes)
+        asked = asking.noted(self._store, key, task_id, writes)
 
         def calls(stored: Sequence[StoredValue]) -> Sequence[Call]:
             new = [

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from checkpoints import interrupts, reindexing
+from checkpoints import asking, reindexing
 from checkpoints.configs import run_value
 from checkpoints.keeping import Namespace, Outline
 from checkpoints.loading import explained
@@ -69,7 +69,7 @@ def take_back(store: Store, thread_id: str, run_ids: Collection[str]) -> None:
             )
         transaction.send(_undo(store, thread_id, noted, run_ids, doomed))
         transaction.send([(sql["forget_run"], {**params, "run_id": run_id}) for run_id in run_ids])
-        transaction.send(interrupts.taken_back(store, thread_id, run_ids))
+        transaction.send(asking.taken_back(store, thread_id, run_ids))
         unused, inherited = _rows_of(transaction, store, thread_id, run_ids, doomed)
         heir = _heir(thread, doomed)
         transaction.send([(sql["delete_row"], {**params, "seq": seq}) for seq in unused])

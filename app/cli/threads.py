@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli import managing, moving, searching
-from app.cli.database import Allow, location_of, opened
+from app.cli.database import Allow, location_of, opened, there
 from app.cli.failing import Mistake
 from app.cli.formats import Format
 from app.cli.options import Database, Debug, Given, Json, Owner, ThreadId, help_if_bare
@@ -55,10 +55,9 @@ def show(
     With --json, one object a line for each message, event and approval.
     """
     given = Given(database)
-    location_of(context, given)
-    from app.cli import record
+    with there(context, given, allow) as saver:
+        from app.cli import record
 
-    with opened(context, given, allow) as saver:
         found = saver.transcript(thread, user_id=user)
         record.show(found if last is None else found.last(last), as_json=as_json)
 

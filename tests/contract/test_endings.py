@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
 from decimal import Decimal
 from typing import Any
 
@@ -241,12 +240,12 @@ def test_an_edit_with_values_that_json_does_not_know_runs_and_ends(saver: Holdfa
 def test_a_run_that_is_cancelled_when_it_has_just_begun_gives_it_back(
     saver: HoldfastSaver, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin, begun = effects.Effects.begin, threading.Event()
+    begin, begun, cancelled = effects.Effects.begin, threading.Event(), threading.Event()
 
     def begin_and_be_cancelled(self: effects.Effects, *given: Any) -> Any:
         found = begin(self, *given)
         begun.set()
-        time.sleep(0.1)  # the run is cancelled in this moment
+        assert cancelled.wait(5)
         return found
 
     talk = talk_with(saver, world.tool())
@@ -255,6 +254,7 @@ def test_a_run_that_is_cancelled_when_it_has_just_begun_gives_it_back(
         run = asyncio.ensure_future(talk.agent.ainvoke({"messages": [("user", "pay")]}, talk.thread))
         await asyncio.to_thread(begun.wait, 5)
         run.cancel()
+        asyncio.get_running_loop().call_soon(cancelled.set)  # when the run has heard of it
         with contextlib.suppress(asyncio.CancelledError):
             await run
 
