@@ -53,8 +53,9 @@ from checkpoints.fulltext.search import Hit, Search
 from checkpoints.interrupts import Answered, Interrupts, Waiting
 from checkpoints.leases import Lease
 from checkpoints.offload import apart
+from checkpoints.opening import Head
 from checkpoints.running import running_saver, saver_of, unwrapped
-from checkpoints.saver import Head, HoldfastSaver
+from checkpoints.saver import HoldfastSaver
 from checkpoints.strict import derive_types
 from checkpoints.threads import Page, Status, Thread, Threads
 from checkpoints.transcript import Transcript

@@ -7,22 +7,17 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver, DeltaChannelHistory
+from langgraph.checkpoint.base import DeltaChannelHistory
 
 from checkpoints import copying, delta, retention, taking_back
 from checkpoints.configs import ns_of, run_text, thread_of
-from checkpoints.errors import NotOpen
-from checkpoints.offload import Offload
+from checkpoints.opening import OpenedSaver
 from checkpoints.patience import persist
 from checkpoints.port import CheckpointKey
-from checkpoints.store import Store
 
 
-class RetainingSaver(BaseCheckpointSaver[str]):
+class RetainingSaver(OpenedSaver):
     """See `HoldfastSaver`, of which this is a part."""
-
-    _store: Store
-    _offload: Offload | None
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete everything that is stored for a thread. A run that is going on in it cannot write to it any more;
@@ -139,11 +134,3 @@ class RetainingSaver(BaseCheckpointSaver[str]):
     ) -> Mapping[str, DeltaChannelHistory]:
         """`get_delta_channel_history`, without blocking the event loop."""
         return await self._threads.run(self.get_delta_channel_history, config=config, channels=channels)
-
-    @property
-    def _threads(self) -> Offload:
-        if self._offload is None:
-            raise NotOpen(
-                "This checkpointer is not open. Use it inside `with open_checkpointer(url) as checkpointer:`."
-            )
-        return self._offload

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import builtins
 import random
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from threading import Event
-from typing import Any, Final, NamedTuple, ParamSpec, Self, TypeVar
+from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -21,36 +19,22 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.types import INTERRUPT
 
-from checkpoints import asking, guard, indexing, interrupts, leases, loading, settling, taking_back, threads
+from checkpoints import asking, guard, indexing, loading, settling, taking_back, threads
 from checkpoints.configs import ns_of, run_of, run_text, thread_of, user_of
-from checkpoints.effects import Effects
-from checkpoints.errors import NotOpen
-from checkpoints.fulltext.search import Search
 from checkpoints.jsonb import storable
 from checkpoints.keeping import leans
-from checkpoints.offload import Offload
 from checkpoints.patience import persist
 from checkpoints.placing import Home
 from checkpoints.port import Backend, Call, CheckpointKey, Cursor, StoredValue, StoredWrite, Wanted, write_place
 from checkpoints.retaining import RetainingSaver
 from checkpoints.saving import Save, Value
-from checkpoints.store import Store
-from checkpoints.transcript import Transcript, transcript_of
-from checkpoints.wire import TypeName, Types
+from checkpoints.wire import TypeName
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 # Checkpoints that `list` reads in one transaction. They share their message rows, so a page costs little more than one.
 _PAGE: Final = 50
-
-
-class Head(NamedTuple):
-    """A thread, with its first and its newest root checkpoint."""
-
-    thread_id: str
-    first_id: str
-    checkpoint_id: str
 
 
 class HoldfastSaver(RetainingSaver):
@@ -65,84 +49,13 @@ class HoldfastSaver(RetainingSaver):
     """
 
     def __init__(self, backend: Backend, *, allow: Collection[type | TypeName] = ()) -> None:
-        super().__init__()
-        self._backend = backend
-        self._store = Store(backend, Types(allow))
-        backend.on_lost = self._store.memory.forget_all
-        self._interrupts = interrupts.Interrupts(self._store)
-        self._offload: Offload | None = None
-        self._effects = Effects(self._store)
+        super().__init__(backend, allow)
         self._index = threads.Threads(self._store, self)
-        self._search = Search(self._store)
-
-    @property
-    def effects(self) -> Effects:
-        """The ledger of the tool calls that change the world."""
-        return self._effects
 
     @property
     def threads(self) -> threads.Threads:
         """The threads that there are: list, rename, restart, undo, fork, copy, delete."""
         return self._index
-
-    @property
-    def store(self) -> Store:
-        """What the functions work on that are about a database as a whole (`converting`, `stats`)."""
-        return self._store
-
-    @property
-    def interrupts(self) -> interrupts.Interrupts:
-        """What waits for a person in any thread, and who answered."""
-        return self._interrupts
-
-    @property
-    def search(self) -> Search:
-        """What was said, found by its words."""
-        return self._search
-
-    # --- opening and closing
-
-    def open(self) -> Self:
-        """Connect, and make or migrate the tables.
-
-        Raises:
-            DatabaseUnavailable: the database cannot be opened or reached.
-            SchemaTooNew: newer code has changed the tables.
-            NotOpen: it is open already.
-        """
-        if self._offload is not None:
-            raise NotOpen("This checkpointer is open already. Open a second one with another open_checkpointer(url).")
-        self._store.memory.forget_all()  # what is opened now need not be what was open before: memory:// is empty
-        self._backend.open()
-        self._offload = Offload(self._backend.workers)
-        return self
-
-    def close(self) -> None:
-        """Wait for what is going on, but not for a database that is out of reach, and disconnect. Twice is once."""
-        self._backend.patience.end()
-        offload, self._offload = self._offload, None
-        if offload is not None:
-            offload.close()
-            self._effects.close()
-        self._backend.close()
-        self._store.memory.forget_all()
-
-    def __enter__(self) -> Self:
-        return self.open()
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        with closing(Offload(1)) as offload:
-            return await offload.run(self.open)
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        with closing(Offload(1)) as offload:
-            await offload.run(self.close)
-
-    def __repr__(self) -> str:
-        return f"HoldfastSaver({str(self._backend)!r})"
 
     # --- reading
 
@@ -231,32 +144,6 @@ class HoldfastSaver(RetainingSaver):
             last = found[-1].stored
             after = Cursor(last.checkpoint_id, last.thread_id, last.ns)
             limit = None if limit is None else limit - page
-
-    def heads(self, limit: int = 1, *, thread_id: str | None = None) -> builtins.list[Head]:
-        """The threads that were written last, newest first.
-
-        Args:
-            limit: how many at the most.
-            thread_id: only this one.
-        """
-        sql = self._backend.sql
-        call = (sql["heads"], {"limit": limit}) if thread_id is None else (sql["head_of"], {"thread_id": thread_id})
-
-        [rows] = self._store.read(call)
-        return [Head(*map(str, row)) for row in rows]
-
-    def transcript(self, thread_id: str, *, user_id: str | None = None) -> Transcript:
-        """What was said in a thread and what happened in it, in order, whatever was removed from its state since.
-
-        Args:
-            thread_id: which thread.
-            user_id: whose it must be.
-
-        Raises:
-            UnknownThread: there is no such thread, or it is not the user's.
-        """
-        thread = thread_of({"configurable": {"thread_id": thread_id}})
-        return transcript_of(self._store, self.offload, str(thread), user_id)
 
     # --- writing
 
@@ -362,29 +249,6 @@ class HoldfastSaver(RetainingSaver):
         ]
         Save(self._store, thread, home, placed, calls).run()
 
-    def note_prompt(self, config: RunnableConfig, prompt: str) -> None:
-        """Say which system prompt is in force in a thread; when it is another one than before, that goes on record with
-        what is saved next. Costs nothing: the agent says it before every call of its model."""
-        self._store.prompts[str(thread_of(config))] = prompt
-
-    def lease(
-        self,
-        thread_id: str,
-        *,
-        purpose: str = "run",
-        owner: str | None = None,
-        wait: float = leases.WAIT,
-        ttl: float = leases.TTL,
-        give_up: Event | None = None,
-    ) -> AbstractContextManager[leases.Lease]:
-        """Hold a thread for as long as a `with` block takes, so that writers take turns; see `leases.lease`.
-
-        Raises:
-            ThreadBusy: somebody else held it for `wait` seconds.
-        """
-        thread = thread_of({"configurable": {"thread_id": thread_id}})
-        return leases.lease(self._backend, thread, purpose=purpose, owner=owner, wait=wait, ttl=ttl, give_up=give_up)
-
     def get_next_version(self, current: str | int | None, channel: None) -> str:
         """The version after `current`, in the form of the stock savers, which may go on with a thread of ours.
 
@@ -400,11 +264,6 @@ class HoldfastSaver(RetainingSaver):
         return self
 
     # --- the same for event loops
-
-    async def offload(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call what blocks, such as a method of `interrupts`, in a thread of the checkpointer. A cancelled caller still
-        waits until it is done: it is never left half-way."""
-        return await self._threads.run(function, *args, **kwargs)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """`get_tuple`, without blocking the event loop."""
@@ -438,16 +297,6 @@ class HoldfastSaver(RetainingSaver):
     ) -> None:
         """`put_writes`, without blocking the event loop."""
         await self._threads.run(self.put_writes, config, writes, task_id, task_path)
-
-    def alease(
-        self, thread_id: str, *, purpose: str = "run", wait: float = leases.WAIT
-    ) -> AbstractAsyncContextManager[leases.Lease]:
-        """`lease`, without blocking the event loop."""
-
-        def lease_of(give_up: Event) -> AbstractContextManager[leases.Lease]:
-            return self.lease(thread_id, purpose=purpose, wait=wait, give_up=give_up)
-
-        return leases.on_a_loop(lease_of)
 
     # --- inside
 

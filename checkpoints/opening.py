@@ -1,0 +1,189 @@
+"""What a checkpointer is besides LangGraph's contract: it is opened and closed, and carries what belongs to the same
+database."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Collection
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing
+from threading import Event
+from typing import NamedTuple, ParamSpec, Self, TypeVar
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from checkpoints import interrupts, leases
+from checkpoints.configs import thread_of
+from checkpoints.effects import Effects
+from checkpoints.errors import NotOpen
+from checkpoints.fulltext.search import Search
+from checkpoints.offload import Offload
+from checkpoints.port import Backend
+from checkpoints.store import Store
+from checkpoints.transcript import Transcript, transcript_of
+from checkpoints.wire import TypeName, Types
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Head(NamedTuple):
+    """A thread, with its first and its newest root checkpoint."""
+
+    thread_id: str
+    first_id: str
+    checkpoint_id: str
+
+
+class OpenedSaver(BaseCheckpointSaver[str]):
+    """See `HoldfastSaver`, of which this is a part."""
+
+    def __init__(self, backend: Backend, allow: Collection[type | TypeName]) -> None:
+        super().__init__()
+        self._backend = backend
+        self._store = Store(backend, Types(allow))
+        backend.on_lost = self._store.memory.forget_all
+        self._interrupts = interrupts.Interrupts(self._store)
+        self._offload: Offload | None = None
+        self._effects = Effects(self._store)
+        self._search = Search(self._store)
+
+    # --- opening and closing
+
+    def open(self) -> Self:
+        """Connect, and make or migrate the tables.
+
+        Raises:
+            DatabaseUnavailable: the database cannot be opened or reached.
+            SchemaTooNew: newer code has changed the tables.
+            NotOpen: it is open already.
+        """
+        if self._offload is not None:
+            raise NotOpen("This checkpointer is open already. Open a second one with another open_checkpointer(url).")
+        self._store.memory.forget_all()  # what is opened now need not be what was open before: memory:// is empty
+        self._backend.open()
+        self._offload = Offload(self._backend.workers)
+        return self
+
+    def close(self) -> None:
+        """Wait for what is going on, but not for a database that is out of reach, and disconnect. Twice is once."""
+        self._backend.patience.end()
+        offload, self._offload = self._offload, None
+        if offload is not None:
+            offload.close()
+            self._effects.close()
+        self._backend.close()
+        self._store.memory.forget_all()
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        with closing(Offload(1)) as offload:
+            return await offload.run(self.open)
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        with closing(Offload(1)) as offload:
+            await offload.run(self.close)
+
+    def __repr__(self) -> str:
+        return f"HoldfastSaver({str(self._backend)!r})"
+
+    # --- what belongs to the same database
+
+    @property
+    def effects(self) -> Effects:
+        """The ledger of the tool calls that change the world."""
+        return self._effects
+
+    @property
+    def store(self) -> Store:
+        """What the functions work on that are about a database as a whole (`converting`, `stats`)."""
+        return self._store
+
+    @property
+    def interrupts(self) -> interrupts.Interrupts:
+        """What waits for a person in any thread, and who answered."""
+        return self._interrupts
+
+    @property
+    def search(self) -> Search:
+        """What was said, found by its words."""
+        return self._search
+
+    def heads(self, limit: int = 1, *, thread_id: str | None = None) -> builtins.list[Head]:
+        """The threads that were written last, newest first.
+
+        Args:
+            limit: how many at the most.
+            thread_id: only this one.
+        """
+        sql = self._backend.sql
+        call = (sql["heads"], {"limit": limit}) if thread_id is None else (sql["head_of"], {"thread_id": thread_id})
+
+        [rows] = self._store.read(call)
+        return [Head(*map(str, row)) for row in rows]
+
+    def transcript(self, thread_id: str, *, user_id: str | None = None) -> Transcript:
+        """What was said in a thread and what happened in it, in order, whatever was removed from its state since.
+
+        Args:
+            thread_id: which thread.
+            user_id: whose it must be.
+
+        Raises:
+            UnknownThread: there is no such thread, or it is not the user's.
+        """
+        thread = thread_of({"configurable": {"thread_id": thread_id}})
+        return transcript_of(self._store, self.offload, str(thread), user_id)
+
+    def note_prompt(self, config: RunnableConfig, prompt: str) -> None:
+        """Say which system prompt is in force in a thread; when it is another one than before, that goes on record with
+        what is saved next. Costs nothing: the agent says it before every call of its model."""
+        self._store.prompts[str(thread_of(config))] = prompt
+
+    def lease(
+        self,
+        thread_id: str,
+        *,
+        purpose: str = "run",
+        owner: str | None = None,
+        wait: float = leases.WAIT,
+        ttl: float = leases.TTL,
+        give_up: Event | None = None,
+    ) -> AbstractContextManager[leases.Lease]:
+        """Hold a thread for as long as a `with` block takes, so that writers take turns; see `leases.lease`.
+
+        Raises:
+            ThreadBusy: somebody else held it for `wait` seconds.
+        """
+        thread = thread_of({"configurable": {"thread_id": thread_id}})
+        return leases.lease(self._backend, thread, purpose=purpose, owner=owner, wait=wait, ttl=ttl, give_up=give_up)
+
+    # --- the same for event loops
+
+    async def offload(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call what blocks, such as a method of `interrupts`, in a thread of the checkpointer. A cancelled caller still
+        waits until it is done: it is never left half-way."""
+        return await self._threads.run(function, *args, **kwargs)
+
+    def alease(
+        self, thread_id: str, *, purpose: str = "run", wait: float = leases.WAIT
+    ) -> AbstractAsyncContextManager[leases.Lease]:
+        """`lease`, without blocking the event loop."""
+
+        def lease_of(give_up: Event) -> AbstractContextManager[leases.Lease]:
+            return self.lease(thread_id, purpose=purpose, wait=wait, give_up=give_up)
+
+        return leases.on_a_loop(lease_of)
+
+    @property
+    def _threads(self) -> Offload:
+        if self._offload is None:
+            raise NotOpen(
+                "This checkpointer is not open. Use it inside `with open_checkpointer(url) as checkpointer:`."
+            )
+        return self._offload
