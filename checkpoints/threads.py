@@ -21,6 +21,7 @@ from checkpoints.configs import asked_user, thread_of
 from checkpoints.errors import InvalidCursor, UnknownThread
 from checkpoints.indexing import first_title, given_title
 from checkpoints.messages import is_sql_text, sql_text
+from checkpoints.moments import Moment, epoch_seconds_if_given
 from checkpoints.patience import persist
 from checkpoints.store import Store
 
@@ -115,8 +116,8 @@ class Threads:
         user_id: str | None = None,
         status: Status | None = None,
         text: str | None = None,
-        since: float | None = None,
-        until: float | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
         limit: int = 20,
         cursor: str | None = None,
     ) -> Page:
@@ -130,14 +131,15 @@ class Threads:
             status: only those in one status.
             text: only those whose title has this in it, in small letters or capitals; on PostgreSQL, in those that the
                 locale of the database knows.
-            since: only those that were written at this time or later, in epoch seconds.
-            until: only those that were written before.
+            since: only those that were written at this time or later: a datetime with an offset, a date (its midnight
+                in UTC), either as ISO 8601 text, or epoch seconds.
+            until: only those that were written before this time.
             limit: how many at the most, up to 1,000.
             cursor: of the page before this one; the other arguments must be the same.
 
         Raises:
             InvalidCursor: it is not the cursor of such a list.
-            ValueError: there is no such status, or `limit` is out of range.
+            ValueError: there is no such status, `limit` is out of range, or `since` or `until` is no time.
         """
         if status is not None and status not in STATUSES:
             raise ValueError(f"There is no status {status!r}. Needed: one of {', '.join(STATUSES)}.")
@@ -146,8 +148,8 @@ class Threads:
         wanted: dict[str, Any] = {
             "user_id": asked_user(user_id),
             "text": None if text is None else sql_text(text).lower(),
-            "since": since,
-            "until": until,
+            "since": epoch_seconds_if_given(since, "since"),
+            "until": epoch_seconds_if_given(until, "until"),
         }
         asked = [*wanted.values(), status]
         conditions = [_CONDITIONS[name] for name, value in wanted.items() if value is not None]

@@ -6,7 +6,8 @@ import dataclasses
 import math
 from collections import deque
 from collections.abc import Mapping
-from datetime import UTC, date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from enum import Enum
 from typing import Any
 
@@ -18,6 +19,29 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 # How long an example takes, to draw or to run, says more about what else the machine is doing than about the code.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+NO_TIMES: list[Any] = [
+    datetime(2026, 11, 1),
+    "2026-11-01T00:00",
+    "",
+    "yesterday",
+    "7d",
+    "1793491200",
+    "2026-13-01",
+    "2026-11-01T00:00+25:00",
+    math.nan,
+    math.inf,
+    -math.inf,
+    10**400,
+    True,
+    False,
+    b"2026-11-01",
+    timedelta(days=7),
+    Decimal(1),
+    [1793491200],
+    object(),
+]
+"""Values that are given as times and are none."""
 
 
 class Colour(Enum):

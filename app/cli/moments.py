@@ -1,4 +1,4 @@
-"""Moments as people give them: a date, a time, or how long ago. Pure but for the clock."""
+"""Times as people type them: a date, a time, or how long ago. Pure but for the clock."""
 
 from __future__ import annotations
 
@@ -19,29 +19,28 @@ _AGO = re.compile(r"(\d{1,6})\s*([smhdw])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def moment(text: str, option: str, now: datetime | None = None) -> datetime:
-    """The moment that a text names.
+def seconds(text: str | None, option: str, now: datetime | None = None) -> float | None:
+    """Convert a time that a person typed to epoch seconds.
 
     Args:
-        text: an ISO date or time, or how long ago: `30m`, `12h`, `7d`, `2w`.
+        text: an ISO date or time, in UTC unless it has an offset; or how long ago: `30m`, `12h`, `7d`, `2w`. `None` if
+            the option was not given, and so is the result.
         option: which option it was given to, for the error.
         now: what "ago" is counted from; by default this computer's clock.
 
     Raises:
-        Mistake: it names none.
+        Mistake: it is no such time.
     """
+    if text is None:
+        return None
+    from checkpoints.moments import epoch_seconds
+
     try:
         if ago := _AGO.fullmatch(text.strip().lower()):
-            return (now or datetime.now(UTC)) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        found = datetime.fromisoformat(text.strip())
+            return ((now or datetime.now(UTC)) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})).timestamp()
+        return epoch_seconds(text, option, zone=UTC)
     except (ValueError, OverflowError):
         raise Mistake(
             f"{option} {text!r} is no moment. Needed: a date or time such as 2026-11-01 or 2026-11-01T09:30, or how "
             "long ago, such as 30m, 12h, 7d, 2w."
         ) from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def seconds(text: str | None, option: str) -> float | None:
-    """`moment`, in epoch seconds; `None` if the option was not given."""
-    return None if text is None else moment(text, option).timestamp()

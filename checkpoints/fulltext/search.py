@@ -7,10 +7,8 @@ an old database takes a while; `refresh` does that part alone.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -20,6 +18,7 @@ from checkpoints.fulltext.questions import Question, question
 from checkpoints.fulltext.snippets import snippet
 from checkpoints.fulltext.words import MOST_CHARACTERS
 from checkpoints.messages import is_sql_text
+from checkpoints.moments import Moment, epoch_seconds_if_given
 from checkpoints.patience import persist
 from checkpoints.port import Row, Transaction
 from checkpoints.sql import Statement
@@ -78,8 +77,8 @@ class Search:
         *,
         user_id: str | None = None,
         thread_id: str | None = None,
-        since: datetime | float | None = None,
-        until: datetime | float | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
         limit: int = 20,
     ) -> list[Hit]:
         """The messages that were said and have all the words, best first; of equals the newest first.
@@ -93,7 +92,8 @@ class Search:
             text: what to search for.
             user_id: only in threads of this user. Without it, in everybody's: whoever asks for a user must name them.
             thread_id: only in this thread.
-            since, until: only what was said from then on, and before then. A `datetime` or epoch seconds.
+            since, until: only what was said from then on, and before then: a datetime with an offset, a date (its
+                midnight in UTC), either as ISO 8601 text, or epoch seconds.
             limit: how many at the most, up to 1,000.
 
         Raises:
@@ -108,7 +108,10 @@ class Search:
         if thread_id is not None:
             thread_id = str(thread_id)
             self._check_thread(thread_id, user_id)
-        times = {"since": _seconds(since), "until": _seconds(until)}
+        try:
+            times = {"since": epoch_seconds_if_given(since, "since"), "until": epoch_seconds_if_given(until, "until")}
+        except ValueError as error:
+            raise InvalidSearch(str(error)) from None
         self._bring_up_to_date(user_id, thread_id, None)
         given = {
             "user_id": (user_id, "t.user_id = :user_id"),
@@ -260,17 +263,3 @@ def _batches(threads: Iterator[_Stale]) -> Iterator[list[str]]:
         rows += thread.rows
     if batch:
         yield batch
-
-
-def _seconds(moment: datetime | float | None) -> float | None:
-    """A moment as epoch seconds.
-
-    Raises:
-        InvalidSearch: it is none.
-    """
-    if moment is None:
-        return None
-    seconds = moment.timestamp() if isinstance(moment, datetime) else float(moment)
-    if not math.isfinite(seconds):
-        raise InvalidSearch(f"{moment} is no moment. Needed: a datetime, or epoch seconds.")
-    return seconds

@@ -12,13 +12,13 @@ import math
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from checkpoints.errors import HoldfastError, ThreadChanged
 from checkpoints.interrupts import answered_of
 from checkpoints.loading import MessageRows
+from checkpoints.moments import Moment, epoch_seconds
 from checkpoints.patience import persist
 from checkpoints.port import Call, Row
 from checkpoints.sql import Statement
@@ -105,17 +105,22 @@ class Transcript:
         [(seq, at)] = rows
         return replace(self, _bounds=self._bounds._replace(after=seq - 1, answers_since=at))
 
-    def since(self, moment: datetime | float) -> Transcript:
+    def since(self, moment: Moment) -> Transcript:
         """Only what was said and happened from this moment on.
 
         Args:
-            moment: epoch seconds, or a datetime; one without a zone is in local time.
-        """
-        return replace(self, _bounds=self._bounds._replace(since=max(self._bounds.since, _seconds(moment))))
+            moment: a datetime with an offset, a date (its midnight in UTC), either as ISO 8601 text, or epoch seconds.
 
-    def until(self, moment: datetime | float) -> Transcript:
+        Raises:
+            ValueError: it is no such time.
+        """
+        since = epoch_seconds(moment, "moment")
+        return replace(self, _bounds=self._bounds._replace(since=max(self._bounds.since, since)))
+
+    def until(self, moment: Moment) -> Transcript:
         """Only what was said and happened before this moment. As `since`."""
-        return replace(self, _bounds=self._bounds._replace(until=min(self._bounds.until, _seconds(moment))))
+        until = epoch_seconds(moment, "moment")
+        return replace(self, _bounds=self._bounds._replace(until=min(self._bounds.until, until)))
 
     def __iter__(self) -> Iterator[Entry]:
         events, answers = Peeking(self._events()), Peeking(self._answers())
@@ -279,13 +284,6 @@ def transcript_of(store: Store, offload: Offload, thread_id: str, user_id: str |
             return look(transaction, store, thread_id, user_id)
 
     return Transcript(thread_id, store, offload, persist(store.backend, read))
-
-
-def _seconds(moment: datetime | float) -> float:
-    seconds = moment.timestamp() if isinstance(moment, datetime) else float(moment)
-    if math.isnan(seconds):
-        raise ValueError("A moment is a datetime, or epoch seconds; found nan.")
-    return seconds
 
 
 def _json(data: str | None) -> Any:

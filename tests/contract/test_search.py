@@ -131,7 +131,7 @@ def test_a_search_is_about_a_time(saver: HoldfastSaver) -> None:
     moment = datetime.fromtimestamp(2000, UTC)
     assert found(saver, "order", since=moment, until=3000.0) == ["order two"]
     for bad in (float("nan"), float("inf")):
-        with pytest.raises(InvalidSearch, match="is no moment"):
+        with pytest.raises(InvalidSearch, match="since is no time"):
             saver.search.find("order", since=bad)
     for limit in (0, 1001):
         with pytest.raises(InvalidSearch, match="1 to 1,000 hits"):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from app.cli.failing import Mistake
-from app.cli.moments import moment
+from app.cli.moments import seconds
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -24,10 +24,14 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
     ],
 )
 def test_a_moment_is_a_date_a_time_or_how_long_ago(text: str, found: str) -> None:
-    assert moment(text, "--since", NOW).isoformat() == found
+    assert seconds(text, "--since", NOW) == datetime.fromisoformat(found).timestamp()
+
+
+def test_an_option_that_was_not_given_is_no_moment() -> None:
+    assert seconds(None, "--since", NOW) is None
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "7", "7y", "-7d", "2026-13-01", "999999w", "²d"])
 def test_what_is_no_moment_is_refused_with_what_would_be(text: str) -> None:
     with pytest.raises(Mistake, match=r"--since .* is no moment\. Needed: .* 7d"):
-        moment(text, "--since", NOW)
+        seconds(text, "--since", NOW)

@@ -1,0 +1,86 @@
+"""Times as callers give them. Pure: the one place that says what a time is."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, date, datetime, time, tzinfo
+from typing import Final, TypeAlias
+
+Moment: TypeAlias = datetime | date | str | float
+"""A `datetime` with an offset; a `date`: its midnight in UTC; ISO 8601 text for one of these; or epoch seconds."""
+
+_NEEDED: Final = (
+    "Needed: a datetime with an offset (datetime.now(UTC)), a date (its midnight in UTC), ISO 8601 text such as "
+    "'2026-11-01T09:30:00+00:00' or '2026-11-01', or epoch seconds as a finite number."
+)
+
+_SHOWN: Final = 60  # characters of a wrong value
+
+
+def epoch_seconds(value: Moment, name: str, *, zone: tzinfo | None = None) -> float:
+    """Convert a time to epoch seconds.
+
+    Args:
+        value: the time; see `Moment`.
+        name: which argument it was given as, for the error.
+        zone: where a datetime or a text without an offset is at home. By default such a one is refused: a guess can be
+            wrong by hours.
+
+    Raises:
+        ValueError: it is no such time.
+    """
+    try:
+        seconds = _seconds(value, zone)
+    except (ValueError, OverflowError):  # text that is no time; an integer, or a year with its offset, out of range
+        seconds = None
+    if seconds is None or not math.isfinite(seconds):
+        raise ValueError(f"{name} is no time: found {_shown(value)}. {_NEEDED}")
+    return seconds
+
+
+def epoch_seconds_if_given(value: Moment | None, name: str) -> float | None:
+    """Convert a time that may be left out; see `epoch_seconds`.
+
+    Raises:
+        ValueError: it is no such time.
+    """
+    return None if value is None else epoch_seconds(value, name)
+
+
+def _seconds(value: object, zone: tzinfo | None) -> float | None:
+    match value:
+        case bool():  # an int, as far as Python is concerned
+            return None
+        case int() | float():
+            return float(value)
+        case datetime():
+            return _of_datetime(value, zone)
+        case date():
+            return datetime.combine(value, time(), UTC).timestamp()
+        case str():
+            return _of_text(value.strip(), zone)
+        case _:
+            return None
+
+
+def _of_text(text: str, zone: tzinfo | None) -> float | None:
+    try:
+        return _seconds(date.fromisoformat(text), zone)
+    except ValueError:
+        return _of_datetime(datetime.fromisoformat(text), zone)
+
+
+def _of_datetime(value: datetime, zone: tzinfo | None) -> float | None:
+    if value.utcoffset() is not None:
+        return value.timestamp()
+    return None if zone is None else value.replace(tzinfo=zone).timestamp()
+
+
+def _shown(value: object) -> str:
+    kind = type(value).__name__
+    if isinstance(value, datetime) and value.utcoffset() is None:
+        return f"a datetime without an offset, {value.isoformat()}"
+    if not isinstance(value, str | float | date | bool):  # such as an integer of a million digits
+        return kind if not isinstance(value, int) else f"an integer of {value.bit_length():,} bits"
+    text = repr(value)
+    return f"{kind} {text if len(text) <= _SHOWN else text[: _SHOWN - 1] + '…'}"
