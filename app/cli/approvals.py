@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.cli.database import location_of
 from app.cli.failing import Mistake
 from app.cli.options import By, Database, Debug, Given, Json, Model, Shop, Thread, help_if_bare
 
@@ -28,6 +29,7 @@ Id = Annotated[
 
 
 def _inbox(context: typer.Context, given: Given, *, as_json: bool, by: str | None = None) -> Inbox:
+    location_of(context, given)
     from app.cli.inbox import Inbox
 
     return Inbox(given, given.settings(context), as_json=as_json, by=by)

@@ -35,7 +35,10 @@ def location_of(context: typer.Context, given: Given, *, must_be_there: bool = T
     if isinstance(location, urls.MemoryURL):
         raise Mistake("memory:// is gone when a command ends. Name a file or a server with --database.")
     if must_be_there and not upkeep.schema(location).is_there:
-        raise Mistake(f"There are no conversations at {location}: neither LangGraph's tables nor Holdfast's.")
+        raise Mistake(
+            f"There are no conversations at {location}: neither LangGraph's tables nor Holdfast's. Name another place "
+            "with --database."
+        )
     return location
 
 

@@ -161,8 +161,8 @@ def test_what_another_agent_has_asked_is_left_to_it(cli: Cli) -> None:
 
 
 def test_what_nobody_decides_about_in_time_is_closed(cli: Cli) -> None:
-    assert cli("approvals", "expire")[1] == "Nothing has expired.\n"
     cli("chat", "--thread=a", said=ASKED.encode())
+    assert cli("approvals", "expire")[1] == "Nothing has expired.\n"
     with sqlite3.connect(cli.folder / "holdfast.db") as database:
         database.execute("UPDATE holdfast_interrupts SET expires_at = asked_at")
     database.close()

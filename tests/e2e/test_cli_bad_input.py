@@ -40,10 +40,7 @@ ASKED = "Please refund order 1001."
         (["chat", "--thread", "a\0b"], r"The thread_id 'a\\x00b' cannot be used"),
         (["chat", "--thread", "\udcff"], "Argument 3 is not UTF-8"),
         (["chat", "--retry", "--thread", "new"], "nothing to retry in thread 'new'"),
-        (["approvals", "list", "--thread", "unknown"], "There is no thread 'unknown' in this database"),
         (["approvals", "list", "--limit", "0"], "Invalid value for '--limit'"),
-        (["approvals", "approve"], "Nothing waits now"),
-        (["approvals", "show", "3f9a"], "No call waits under '3f9a': it was answered or closed already"),
         (["approvals", "edit", "3f9a"], "Missing option '--args'"),
         (["approvals", "edit", "--args", "{"], "--args is not JSON: .*It takes a JSON object"),
         (["approvals", "edit", "--args", "[1]"], r"--args takes a JSON object.*; found \[1\]"),
@@ -58,6 +55,20 @@ def test_a_mistake_is_one_line_and_exit_code_2(cli: Cli, arguments: list[str], s
     assert "secret" not in line
     if any(cli.folder.iterdir()):  # else nothing was touched
         cli.works()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["approvals", "list", "--thread", "unknown"], "There is no thread 'unknown' in this database"),
+        (["approvals", "approve"], "Nothing waits now"),
+        (["approvals", "show", "3f9a"], "No call waits under '3f9a': it was answered or closed already"),
+    ],
+)
+def test_a_mistake_about_what_waits_is_one_line_and_exit_code_2(cli: Cli, arguments: list[str], said: str) -> None:
+    cli.works()
+    line = cli.refused(*arguments)
+    assert re.search(said, line), line
 
 
 @pytest.mark.parametrize(
@@ -226,6 +237,7 @@ def test_a_defect_is_one_line_too_and_debug_shows_where(cli: Cli, monkeypatch: p
     def broken(*_: Any) -> Any:
         raise ZeroDivisionError("by zero, with sk-secret-key")
 
+    cli.works()
     monkeypatch.setattr(Interrupts, "waiting", broken)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-key")
     code, _, err = cli("approvals", "list")
