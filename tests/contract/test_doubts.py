@@ -42,7 +42,10 @@ def test_when_its_run_was_cut_off_in_the_middle_a_person_is_asked(
     told = settle(talk, **given)
     assert told.id == talk.answers[0].id
     assert len(talk.answers) == 1
-    assert told.additional_kwargs[EFFECT]["state"] == "settled" if answer != "run_again" else EFFECT
+    decision = told.additional_kwargs.get(EFFECT, {})
+    assert (decision.get("state"), decision.get("decision"), decision.get("by")) == (
+        (None, None, None) if answer == "run_again" else ("settled", answer, "grace")
+    )
     assert {
         "run_again": (told.content, world.done, ledger(saver)) == ("order 1 is paid", [1, 1], ["done"]),
         "happened": (told.content, world.done, ledger(saver)) == ("paid, says the bank", [1], ["done"]),
@@ -67,9 +70,11 @@ def test_run_again_that_fails_again_is_asked_about_again(saver: HoldfastSaver, w
     world.behave = lambda: 1 / 0
     talk = talk_with(saver, world.tool())
     talk.say("pay")
-    first = asked(talk)
+    [first] = talk.agent.get_state(talk.thread).interrupts
     settle(talk, type="run_again")
-    assert asked(talk) != {**first, "type": "other"}
+    [again] = talk.agent.get_state(talk.thread).interrupts
+    assert again.id != first.id, "an answer to the first question does not answer this one"
+    assert {**again.value, "since": None} == {**first.value, "since": None}
     assert world.done == [1, 1]
     world.behave = crash
     with pytest.raises(KeyboardInterrupt):
