@@ -179,6 +179,7 @@ def histories(saver: Any, graph: Any, at: Any) -> list[tuple[Any, Any]]:
         ours = saver.get_delta_channel_history(config=state.config, channels=channels)
         theirs = BaseCheckpointSaver.get_delta_channel_history(saver, config=state.config, channels=channels)
         found.append((exact(ours), exact(theirs)))
+    assert found, "there is a checkpoint to compare them at"
     return found
 
 

@@ -104,6 +104,7 @@ def test_nobody_is_told_before_the_commit(writers: Writers) -> None:
     futures = [writers.first(), writers.next(1), writers.next(2, name="all"), writers.next(3, name="all")]
     writers.may_go.set()
     assert [future.result(10) for future in futures] == [None] * 4
+    assert seen, "there was a commit"
     assert all(not any(done) for done in seen)
 
 

@@ -148,7 +148,7 @@ def test_a_question_that_cannot_be_read_does_not_hide_the_others(saver: Holdfast
     change(saver, f"UPDATE {table} SET {column} = :odd WHERE thread_id = 't1' AND idx = -3", odd=b"\xc1")
     found = saver.interrupts.waiting()
     assert [w.thread_id for w in found if w.problem is None] == ["t2", "t2"]
-    assert all(isinstance(w.problem, DamagedThread) for w in found if w.thread_id == "t1")
+    assert [type(w.problem) for w in found if w.thread_id == "t1"] == [DamagedThread, DamagedThread]
 
 
 # --- answering

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +197,9 @@ def test_threads_are_listed_from_an_index(full: HoldfastSaver, record: Record) -
         lambda: full.threads.list(user_id="ada", status="paused"),
         lambda: full.threads.get("bob-7"),
     ]
-    for call in (call for look in lists for call in record(look)):
+    calls = [record(look) for look in lists]
+    assert all(calls), "each of them asked the database"
+    for call in chain.from_iterable(calls):
         steps = plan(full, call)
         # Leases are few, and so are open questions, of which there is an index.
         assert scans([step for step in steps if not re.search("leases|INDEX holdfast_interrupts|facts", step)]) == []
@@ -224,7 +227,9 @@ def run_of_its_own(saver: HoldfastSaver) -> None:
 def test_what_is_done_to_a_thread_walks_through_no_table(
     full: HoldfastSaver, record: Record, work: Callable[[HoldfastSaver], None]
 ) -> None:
-    for call in record(lambda: work(full)):
+    calls = record(lambda: work(full))
+    assert calls
+    for call in calls:
         assert scans(plan(full, call)) == [], call[0].name
 
 

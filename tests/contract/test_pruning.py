@@ -125,7 +125,9 @@ def test_forks_go_with_the_rest_and_nothing_is_left_that_nothing_refers_to(saver
     assert count(saver, "ada-1") == 1
     if "postgres" in str(saver._backend):
         [(kept,)] = rows(saver, "SELECT checkpoint -> 'channel_versions' FROM checkpoints")
-        for channel, version in rows(saver, "SELECT channel, version FROM checkpoint_blobs"):
+        stored = rows(saver, "SELECT channel, version FROM checkpoint_blobs")
+        assert stored
+        for channel, version in stored:
             assert kept[channel] == version
     graph.invoke(say("on"), thread())
     assert len(list(graph.get_state_history(thread()))) == 5

@@ -202,7 +202,8 @@ def test_long_texts_are_found_by_what_is_indexed_of_them(saver: HoldfastSaver) -
     assert found(saver, "beyond") == []
     assert found(saver, "raven lands") != []
     assert found(saver, '"raven lands"') == [], "the index knows the first 256 places of a word"
-    assert all(len(snippet) < 250 for snippet in found(saver, "raven"))
+    [snippet] = found(saver, "raven")
+    assert len(snippet) < 250
 
 
 def test_any_text_is_a_search_or_a_clear_error_and_every_database_finds_the_same(
