@@ -71,7 +71,7 @@ class Conversation(Managed):
 
     def stream(self, said: Said) -> Iterator[Event]:
         """As `send`, but tell what happens while it does: the model's text piece by piece, its calls, their answers,
-        and last the calls that wait for a person."""
+        and last the calls that wait for a person, which can be answered inside the loop."""
         return self._stream({"messages": [_message(said)]})
 
     def retry(self) -> Reply:
@@ -324,7 +324,8 @@ class Conversation(Managed):
             yield from self._events(what, turn)
             if taken is not None:
                 self._answers.check_done(taken)
-            yield from map(Paused, turn.reply.pending)
+        # Without the lease: a caller may answer a pause in the middle of the stream, which takes it.
+        yield from map(Paused, turn.reply.pending)
 
     def _events(self, what: Any, turn: Turn) -> Iterator[Event]:
         if what is None or isinstance(what, Command):
@@ -354,8 +355,8 @@ class Conversation(Managed):
                             yield event
                 if taken is not None:
                     await self._answers.off(self._answers.check_done, taken)
-            for pending in turn.reply.pending:
-                yield Paused(pending)
+        for pending in turn.reply.pending:
+            yield Paused(pending)
 
     async def _aevents(self, what: Any, turn: Turn) -> AsyncGenerator[Event, None]:
         if what is None or isinstance(what, Command):
