@@ -17,7 +17,7 @@ from hashlib import blake2b
 from typing import Any, Final, Literal, NamedTuple, Protocol, get_args
 
 from checkpoints import branching, copying, reindexing
-from checkpoints.configs import asked_user, thread_of
+from checkpoints.configs import asked_user, thread_of, user_of, user_text
 from checkpoints.errors import InvalidCursor, UnknownThread
 from checkpoints.indexing import first_title, given_title
 from checkpoints.messages import is_sql_text, sql_text
@@ -183,6 +183,30 @@ class Threads:
         if not found:
             raise UnknownThread(thread_id, user_id)
         return found[0]
+
+    def owner(self, thread_id: str) -> str | None:
+        """Name the user whose thread it is, as it was begun; `None` if it names no user, or does not exist yet."""
+        return self._owner(thread_id)[1]
+
+    def check_owner(self, thread_id: str, user_id: str) -> None:
+        """Refuse a thread that is another user's, or that names no user. A thread that does not exist yet passes: the
+        user may begin it. Only reads.
+
+        Raises:
+            UnknownThread: the thread exists and is not the user's, or `user_id` is empty.
+            InvalidThread: the `user_id` cannot be stored, so no thread can be this user's.
+        """
+        user = user_of(user_id)
+        exists, owner = self._owner(thread_id)
+        if user is None or (exists and owner != user):
+            raise UnknownThread(thread_id, user_id)
+
+    def _owner(self, thread_id: str) -> tuple[bool, str | None]:
+        """Tell whether a thread exists, and name its user."""
+        if not is_sql_text(str(thread_id)):
+            return False, None
+        [rows] = self._store.read((self._store.backend.sql["owner"], {"thread_id": str(thread_id)}))
+        return bool(rows), next((user_text(user) for row in rows for user in row if user is not None), None)
 
     def _is_unindexed(self, thread_id: str) -> bool:
         """Whether it is one that an older version or a saver of LangGraph's has saved: it is there all the same."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, nullcontext
+from contextlib import aclosing
 from typing import Any, Final, Literal, Self
 
 from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, StateSnapshot, StreamMode
 
-from checkpoints import HoldfastSaver
 from graph.agent import Agent
 from graph.answering import NOTHING, Answering, Choice, NothingWaits, told_apart
 from graph.managing import Managed
@@ -39,8 +38,12 @@ class Conversation(Managed):
     Args:
         agent: from `build_graph`, with a checkpointer.
         thread_id: which thread. A new one begins with the first message.
-        user_id: who talks; stored with every checkpoint.
+        user_id: who talks; stored with every checkpoint. Every method refuses a thread that exists and is not this
+            user's. Without it no method looks whose the thread is: the application vouches for it.
         wait: seconds to wait while somebody else writes to the thread.
+
+    Raises, from every method:
+        UnknownThread: the thread is another user's, or names no user. Nothing was read or written.
 
     Raises, from every method that runs the agent:
         ThreadBusy: somebody else was writing to the thread all the time. Nothing was saved.
@@ -80,11 +83,13 @@ class Conversation(Managed):
         Raises:
             NothingWaits: the last turn has ended, or waits for a person.
         """
+        self._check_owner()
         self._check_unfinished(*self._look())
         return self._run(None)
 
     def stream_retry(self) -> Iterator[Event]:
         """As `retry`, but tell what happens while it does."""
+        self._check_owner()
         self._check_unfinished(*self._look())
         yield from self._stream(None)
 
@@ -92,6 +97,7 @@ class Conversation(Managed):
 
     def pending(self) -> list[Pending]:
         """The calls that wait for a person."""
+        self._check_owner()
         return pending_of(*self._look())
 
     def approve(self, interrupt_id: str | None = None, *, by: str | None = None) -> Reply:
@@ -170,11 +176,13 @@ class Conversation(Managed):
 
     async def aretry(self) -> Reply:
         """`retry`, without blocking the event loop."""
+        await self._acheck_owner()
         self._check_unfinished(*await self._alook())
         return await self._arun(None)
 
     async def astream_retry(self) -> AsyncGenerator[Event, None]:
         """`stream_retry`, without blocking the event loop."""
+        await self._acheck_owner()
         self._check_unfinished(*await self._alook())
         async with aclosing(self._astream(None)) as seen:
             async for event in seen:
@@ -182,6 +190,7 @@ class Conversation(Managed):
 
     async def apending(self) -> list[Pending]:
         """`pending`, without blocking the event loop."""
+        await self._acheck_owner()
         return pending_of(*await self._alook())
 
     async def aapprove(self, interrupt_id: str | None = None, *, by: str | None = None) -> Reply:
@@ -233,14 +242,6 @@ class Conversation(Managed):
         configurable = {"thread_id": self.thread_id}
         return {"configurable": configurable if self.user_id is None else {**configurable, "user_id": self.user_id}}
 
-    def _lease(self) -> AbstractContextManager[object]:
-        saver = self._agent.checkpointer
-        return saver.lease(self.thread_id, wait=self._wait) if isinstance(saver, HoldfastSaver) else nullcontext()
-
-    def _alease(self) -> AbstractAsyncContextManager[object]:
-        saver = self._agent.checkpointer
-        return saver.alease(self.thread_id, wait=self._wait) if isinstance(saver, HoldfastSaver) else nullcontext()
-
     def _check_unfinished(self, state: StateSnapshot, answered: Collection[str]) -> None:
         if not unfinished(state, answered):
             why = "a call waits for a person" if state.interrupts else "the last turn has ended"
@@ -249,45 +250,47 @@ class Conversation(Managed):
     # --- running
 
     def _state(self) -> StateSnapshot:
+        self._check_owner()
         return self._agent.get_state(self._config)
 
     async def _astate(self) -> StateSnapshot:
+        await self._acheck_owner()
         return await self._agent.aget_state(self._config)
 
     def _look(self) -> tuple[StateSnapshot, frozenset[str]]:
         """The thread's state, and the pauses in it whose answers are on record."""
-        state = self._state()
+        state = self._agent.get_state(self._config)
         return state, self._answers.open() if state.interrupts else NOTHING
 
     async def _alook(self) -> tuple[StateSnapshot, frozenset[str]]:
-        state = await self._astate()
+        state = await self._agent.aget_state(self._config)
         return state, await self._aopen() if state.interrupts else NOTHING
 
     async def _aopen(self) -> frozenset[str]:
         return await self._answers.off(self._answers.open)
 
     def _run(self, what: Any) -> Reply:
-        with self._lease():
+        with self._held():
             if what is not None and self._answers.open():
                 self._go(None)  # what was decided is not dropped for what is said now
             return self._go(what)
 
     async def _arun(self, what: Any) -> Reply:
-        async with self._alease():
+        async with self._aheld():
             if what is not None and await self._aopen():
                 await self._ago(None)
             return await self._ago(what)
 
     def _answer(self, interrupt_id: str | None, answer: dict[str, Any], by: str | None) -> Reply:
         taken = self._answers.give(self._state(), (interrupt_id, answer, by))
-        with self._lease(), told_apart():
+        with self._held(), told_apart():
             reply = self._go(taken.what)
             self._answers.check_done(taken)
             return reply
 
     async def _aanswer(self, interrupt_id: str | None, answer: dict[str, Any], by: str | None) -> Reply:
         taken = await self._answers.off(self._answers.give, await self._astate(), (interrupt_id, answer, by))
-        async with self._alease():
+        async with self._aheld():
             with told_apart():
                 reply = await self._ago(taken.what)
                 await self._answers.off(self._answers.check_done, taken)
@@ -317,7 +320,7 @@ class Conversation(Managed):
         taken = None if choice is None else self._answers.give(self._state(), choice)
         if taken is not None:
             what = taken.what
-        with self._lease(), told_apart():
+        with self._held(), told_apart():
             if choice is None and what is not None and self._answers.open():
                 yield from self._events(None, Turn())
             turn = Turn()
@@ -343,7 +346,7 @@ class Conversation(Managed):
         if choice is not None:
             taken = await self._answers.off(self._answers.give, await self._astate(), choice)
             what = taken.what
-        async with self._alease():
+        async with self._aheld():
             with told_apart():
                 turn = Turn()
                 runs = [(what, turn)]

@@ -3,11 +3,20 @@ it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from functools import partial
 from typing import ParamSpec, Self, TypeVar
 
-from checkpoints import HoldfastSaver, Threads, Transcript, apart
+from langgraph.types import StateSnapshot
+
+from checkpoints import HoldfastSaver, Threads, Transcript, UnknownThread, apart
 from graph.agent import Agent
 
 P = ParamSpec("P")
@@ -26,6 +35,7 @@ class Managed:
     thread_id: str
     user_id: str | None
     _agent: Agent
+    _wait: float
 
     def transcript(self) -> Transcript:
         """What was said in the thread and what happened in it, also what its state has no more. Iterate over it, or
@@ -104,6 +114,57 @@ class Managed:
     async def adelete(self) -> None:
         """`delete`, without blocking the event loop."""
         await self._apart(self.delete)
+
+    def _check_owner(self) -> None:
+        """Refuse a thread that is not the user's. Without a user the application vouches for the thread.
+
+        Raises:
+            UnknownThread: the thread exists, and is another user's or names no user.
+        """
+        if self.user_id is None:
+            return
+        saver = self._agent.checkpointer
+        if isinstance(saver, HoldfastSaver):
+            saver.threads.check_owner(self.thread_id, self.user_id)
+        else:
+            self._check_named(self._agent.get_state({"configurable": {"thread_id": self.thread_id}}))
+
+    async def _acheck_owner(self) -> None:
+        if self.user_id is None:
+            return
+        saver = self._agent.checkpointer
+        if isinstance(saver, HoldfastSaver):
+            await saver.offload(saver.threads.check_owner, self.thread_id, self.user_id)
+        else:
+            self._check_named(await self._agent.aget_state({"configurable": {"thread_id": self.thread_id}}))
+
+    def _check_named(self, state: StateSnapshot) -> None:
+        # Another checkpointer has no index of users; its newest checkpoint names the user of the last run.
+        if state.created_at is not None and (state.metadata or {}).get("user_id") != self.user_id:
+            raise UnknownThread(self.thread_id, self.user_id)
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold the thread's lease, on a thread that is the user's."""
+        self._check_owner()  # before the lease, which makes a row for the thread
+        with self._lease():
+            self._check_owner()  # another user may have begun the thread since
+            yield
+
+    @asynccontextmanager
+    async def _aheld(self) -> AsyncIterator[None]:
+        await self._acheck_owner()
+        async with self._alease():
+            await self._acheck_owner()
+            yield
+
+    def _lease(self) -> AbstractContextManager[object]:
+        saver = self._agent.checkpointer
+        return saver.lease(self.thread_id, wait=self._wait) if isinstance(saver, HoldfastSaver) else nullcontext()
+
+    def _alease(self) -> AbstractAsyncContextManager[object]:
+        saver = self._agent.checkpointer
+        return saver.alease(self.thread_id, wait=self._wait) if isinstance(saver, HoldfastSaver) else nullcontext()
 
     def _in(self, thread_id: str) -> Self:
         """The same with another thread."""

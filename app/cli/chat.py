@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.options import By, Database, Debug, Given, Json, Model, Shop, Thread, User, config_of, decider, opened
+from app.cli.options import By, Database, Debug, Given, Json, Model, Shop, Thread, User, decider, opened
 
 EXAMPLE = "Example: holdfast chat --thread ada-1; or: echo 'What did I ask?' | holdfast chat --thread ada-1"
 
@@ -35,13 +35,15 @@ def chat(
     given = Given(database, model, shop)
     settings = given.settings(context)
     thread_id = str(uuid.uuid4()) if thread is None else thread
-    with opened(settings) as (_, agent):
+    with opened(settings) as (saver, agent):
         from app.cli.piped import Piped
         from app.cli.talking import Talking
-        from app.cli.thread import CurrentThread, user_of
+        from app.cli.thread import CurrentThread
 
         # A thread goes on under the name that it has. That of its owner is not that of who decides here.
-        owner = user or user_of(agent.get_state(config_of(thread_id)))
+        owner = saver.threads.owner(thread_id) if user is None else user
+        if user is not None:
+            saver.threads.check_owner(thread_id, user)  # before anything of it is shown
         current = CurrentThread(agent, thread_id, owner, decider(by, user), given, settings)
         if as_json or sys.stdin is None or not sys.stdin.isatty():
             Piped(current, as_json=as_json).run(retry=retry)

@@ -14,7 +14,7 @@ from app.cli.failing import BROKEN, Interrupted, Mistake, explain
 from app.cli.options import Given, config_of, decider, opened
 from app.cli.screen import Screen, Silence, facts, notice
 from app.cli.texts import one_line
-from app.cli.thread import CurrentThread, user_of
+from app.cli.thread import CurrentThread
 from app.settings import Settings
 from checkpoints import AlreadyAnswered, HoldfastSaver
 from graph import Conversation, NothingWaits, Pending
@@ -86,9 +86,8 @@ class Inbox:
         """Decide about a call, and print what the agent says then."""
         with opened(self._settings) as (saver, agent):
             waiting = _one(saver, id, thread_id)
-            thread = CurrentThread(
-                agent, waiting.thread_id, waiting.user, decider(self._by), self._given, self._settings
-            )
+            owner = saver.threads.owner(waiting.thread_id)  # whom its newest checkpoint names may be another
+            thread = CurrentThread(agent, waiting.thread_id, owner, decider(self._by), self._given, self._settings)
             shows = Silence() if self._as_json else self._screen
             try:
                 with asyncio.Runner() as runner:
@@ -127,7 +126,7 @@ class Inbox:
                 failed = True
                 continue
             try:
-                came_to = Conversation(agent, thread_id, user_of(state)).retry()
+                came_to = Conversation(agent, thread_id, saver.threads.owner(thread_id)).retry()
             except Exception as error:
                 # One thread that cannot go on does not keep the others from it.
                 failure = explain(error)

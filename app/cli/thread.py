@@ -7,7 +7,7 @@ import uuid
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.messages import HumanMessage
 from langgraph.types import StateSnapshot
@@ -108,12 +108,6 @@ class CurrentThread:
         if not any(said.id == message.id for said in messages_of(self.state)):
             return "Your message was not saved."
         return "Your message is kept." + (f" To try again: {self.back('--retry')}" if to_retry else "")
-
-
-def user_of(state: StateSnapshot) -> str | None:
-    """Whose thread it is, if it says so."""
-    found = cast("dict[str, Any]", state.metadata or {}).get("user_id")
-    return None if found is None else str(found)
 
 
 def _is_refusal(error: BaseException) -> bool:

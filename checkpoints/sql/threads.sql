@@ -100,6 +100,22 @@ WHERE c.thread_id = :thread_id AND c.checkpoint_ns = '' AND {user_id} IS NOT NUL
 ORDER BY c.checkpoint_id
 LIMIT 1;
 
+-- name: owner
+-- Whether there is such a thread, and whose it is. The checkpoints are asked only of a thread that is not in the index:
+-- a stock saver or an older version has saved it. A thread of which nothing is left keeps its user until it is deleted.
+SELECT t.user_id,
+       CASE WHEN t.head IS NULL THEN (
+         SELECT {user_id}
+         FROM checkpoints AS c
+         WHERE c.thread_id = :thread_id AND c.checkpoint_ns = '' AND {user_id} IS NOT NULL
+         ORDER BY c.checkpoint_id
+         LIMIT 1
+       ) END
+FROM (SELECT 1 AS one) AS one
+LEFT JOIN holdfast_threads AS t ON t.thread_id = :thread_id
+WHERE t.head IS NOT NULL OR t.user_id IS NOT NULL
+   OR EXISTS (SELECT 1 FROM checkpoints AS c WHERE c.thread_id = :thread_id AND c.checkpoint_ns = '');
+
 -- name: unindexed
 -- Threads with checkpoints that the index does not know: made by older versions, or by LangGraph's own savers.
 SELECT DISTINCT c.thread_id

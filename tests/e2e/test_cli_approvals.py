@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from typing import Any
 
 import pytest
 from langchain_core.tools import tool
@@ -108,6 +109,27 @@ def test_who_decides_is_not_whose_conversation_it_is(cli: Cli, monkeypatch: pyte
     assert found.metadata.get("user_id") == "ada"
     [decided] = [m for m in found.checkpoint["channel_values"]["messages"] if getattr(m, "name", "") == "refund_order"]
     assert decided.additional_kwargs["approval"]["by"] == "grace"
+
+
+def test_a_chat_of_another_user_is_refused_in_one_line_and_nothing_is_said(cli: Cli) -> None:
+    cli("chat", "--thread=ada-1", "--user=ada", said=ASKED.encode())
+    for user in ("bob", ""):
+        for more in ((), ("--json",), ("--retry",)):
+            line = cli.refused("chat", "--thread=ada-1", f"--user={user}", *more, said=b"What did Ada ask?")
+            assert line.startswith(f"There is no thread 'ada-1' of user {user!r} in this database")
+    assert "Refund order 1001" in cli("approvals", "list")[1]
+    assert cli("chat", "--thread=ada-1", "--user=ada", said=b"Hello")[0] == 0
+
+
+def test_a_conversation_goes_on_under_its_owners_name_whoever_spoke_last(cli: Cli) -> None:
+    cli("chat", "--thread=ada-1", "--user=ada", said=ASKED.encode())
+    with open_checkpointer("sqlite:///holdfast.db") as saver:
+        agent = build_graph(checkpointer=saver)
+        said: Any = {"messages": [("user", "This is Grace.")]}
+        agent.invoke(said, {"configurable": {"thread_id": "ada-1", "user_id": "grace"}})
+    code, _, err = cli("chat", "--thread=ada-1", said=ASKED.encode())
+    assert (code, "Waits for a person" in err) == (0, True)
+    assert cli("approvals", "approve")[0] == 0
 
 
 def test_one_question_that_cannot_be_read_does_not_hide_the_others(cli: Cli) -> None:
