@@ -56,7 +56,6 @@ from checkpoints.offload import apart
 from checkpoints.opening import Head
 from checkpoints.running import running_saver, saver_of, unwrapped
 from checkpoints.saver import HoldfastSaver
-from checkpoints.strict import derive_types
 from checkpoints.threads import Page, Status, Thread, Threads
 from checkpoints.transcript import Transcript
 from checkpoints.transcript.entries import ApprovalEntry, CalledTool, Entry, EventEntry, MessageEntry, Tokens
@@ -122,8 +121,6 @@ __all__ = [
     "saver_of",
     "unwrapped",
 ]
-
-derive_types()
 
 
 def open_checkpointer(

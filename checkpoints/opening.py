@@ -20,6 +20,7 @@ from checkpoints.fulltext.search import Search
 from checkpoints.offload import Offload
 from checkpoints.port import Backend
 from checkpoints.store import Store
+from checkpoints.strict import derive_types
 from checkpoints.transcript import Transcript, transcript_of
 from checkpoints.wire import TypeName, Types
 
@@ -40,6 +41,7 @@ class OpenedSaver(BaseCheckpointSaver[str]):
 
     def __init__(self, backend: Backend, allow: Collection[type | TypeName]) -> None:
         super().__init__()
+        derive_types()
         self._backend = backend
         self._store = Store(backend, Types(allow))
         backend.on_lost = self._store.memory.forget_all
