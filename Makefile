@@ -25,7 +25,7 @@ $(STAMP): requirements.lock
 	@touch $@
 
 demo: $(STAMP) ## the main job: ask, pause for a person, kill -9, approve, go on
-	@$(BIN)/python -m app.demo
+	@$(BIN)/python -m holdfast.demo
 
 serve: $(STAMP) ## LangGraph's server with the agent, on http://127.0.0.1:2024 and sqlite:///holdfast.db
 	@$(BIN)/holdfast serve

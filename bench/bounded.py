@@ -13,7 +13,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 
 from bench.peers import Peer
 from bench.talking import MESSAGE_CHARACTERS, Texts
-from graph import Context, Conversation, build_graph
+from holdfast.graph import Context, Conversation, build_graph
 
 # A message has about 500 tokens, so the older ones leave every few turns.
 CONTEXT = Context("summarise", budget=8_000)

@@ -8,8 +8,8 @@ from typing import Any
 
 from bench.peers import Peer
 from bench.talking import graph_of
-from checkpoints import HoldfastSaver
-from checkpoints.sql import Statement
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.sql import Statement
 
 USERS = 40
 

@@ -25,7 +25,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from bench.peers import Peer, new_database, vacuum
 from bench.talking import Talk, Texts, graph_of
-from checkpoints import open_checkpointer
+from holdfast.checkpoints import open_checkpointer
 
 EVERY = 20
 """Turns from one point of the curves to the next."""

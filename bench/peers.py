@@ -17,7 +17,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from checkpoints import open_checkpointer, urls
+from holdfast.checkpoints import open_checkpointer, urls
 
 Bytes = Callable[[], int]
 """What the database takes on disk now."""

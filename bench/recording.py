@@ -9,8 +9,8 @@ from unittest.mock import patch
 
 from bench.peers import Peer
 from bench.talking import Talk
-from checkpoints import HoldfastSaver, indexing, saving
-from checkpoints.sql import Statement
+from holdfast.checkpoints import HoldfastSaver, indexing, saving
+from holdfast.checkpoints.sql import Statement
 
 # As it was before there was an index: the thread's row is its lock and its counter. That it has a head only says that
 # it is not one from before.

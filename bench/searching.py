@@ -12,9 +12,9 @@ from itertools import accumulate
 from random import Random
 
 from bench.peers import Peer
-from checkpoints import HoldfastSaver
-from checkpoints.port import Call
-from checkpoints.sql import Statement
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.port import Call
+from holdfast.checkpoints.sql import Statement
 
 MESSAGES = 1_000_000
 USERS = 100

@@ -1,6 +1,6 @@
 """Where conversations live: a LangGraph checkpointer that keeps every message once, as a row.
 
-    from checkpoints import open_checkpointer
+    from holdfast.checkpoints import open_checkpointer
 
     with open_checkpointer("sqlite:///chat.db") as checkpointer:
         graph = builder.compile(checkpointer=checkpointer)
@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from checkpoints import urls
-from checkpoints.configs import run_of
-from checkpoints.errors import (
+from holdfast.checkpoints import urls
+from holdfast.checkpoints.configs import run_of
+from holdfast.checkpoints.errors import (
     AlreadyAnswered,
     ClockSkew,
     DamagedThread,
@@ -49,17 +49,24 @@ from checkpoints.errors import (
     UnknownMessage,
     UnknownThread,
 )
-from checkpoints.fulltext.search import Hit, Search
-from checkpoints.interrupts import Answered, Interrupts, Waiting
-from checkpoints.leases import Lease
-from checkpoints.offload import apart
-from checkpoints.opening import Head
-from checkpoints.running import running_saver, saver_of, unwrapped
-from checkpoints.saver import HoldfastSaver
-from checkpoints.threads import Page, Status, Thread, Threads
-from checkpoints.transcript import Transcript
-from checkpoints.transcript.entries import ApprovalEntry, CalledTool, Entry, EventEntry, MessageEntry, Tokens
-from checkpoints.wire import TypeName
+from holdfast.checkpoints.fulltext.search import Hit, Search
+from holdfast.checkpoints.interrupts import Answered, Interrupts, Waiting
+from holdfast.checkpoints.leases import Lease
+from holdfast.checkpoints.offload import apart
+from holdfast.checkpoints.opening import Head
+from holdfast.checkpoints.running import running_saver, saver_of, unwrapped
+from holdfast.checkpoints.saver import HoldfastSaver
+from holdfast.checkpoints.threads import Page, Status, Thread, Threads
+from holdfast.checkpoints.transcript import Transcript
+from holdfast.checkpoints.transcript.entries import (
+    ApprovalEntry,
+    CalledTool,
+    Entry,
+    EventEntry,
+    MessageEntry,
+    Tokens,
+)
+from holdfast.checkpoints.wire import TypeName
 
 __all__ = [
     "AlreadyAnswered",
@@ -145,7 +152,7 @@ def open_checkpointer(
     match urls.parse(url):
         case urls.PostgresURL() as location:
             try:
-                from checkpoints.postgres import PostgresBackend
+                from holdfast.checkpoints.postgres import PostgresBackend
             except ImportError as error:
                 raise DriverMissing(
                     f"PostgreSQL needs a driver that is not installed ({error}). "
@@ -153,6 +160,6 @@ def open_checkpointer(
                 ) from error
             return HoldfastSaver(PostgresBackend(location, pool_size=pool_size), allow=allow)
         case location:
-            from checkpoints.sqlite import SqliteBackend
+            from holdfast.checkpoints.sqlite import SqliteBackend
 
             return HoldfastSaver(SqliteBackend(location), allow=allow)

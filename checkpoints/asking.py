@@ -8,11 +8,11 @@ from typing import Any, Final
 from langgraph.checkpoint.serde.types import INTERRUPT
 from langgraph.types import Interrupt
 
-from checkpoints.errors import HoldfastError
-from checkpoints.loading import explained, rows_of
-from checkpoints.port import Call, CheckpointKey, Transaction, write_place
-from checkpoints.store import Store
-from checkpoints.values import Attachable
+from holdfast.checkpoints.errors import HoldfastError
+from holdfast.checkpoints.loading import explained, rows_of
+from holdfast.checkpoints.port import Call, CheckpointKey, Transaction, write_place
+from holdfast.checkpoints.store import Store
+from holdfast.checkpoints.values import Attachable
 
 # Where LangGraph keeps the pause of a task.
 _PLACE: Final = -3

@@ -23,12 +23,12 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.base.id import uuid6
 
-from checkpoints import indexing
-from checkpoints.errors import NothingToUndo, UnknownThread
-from checkpoints.indexing import OF_THE_RUN
-from checkpoints.keeping import COUNTERS, Namespace, Outline, outlines
-from checkpoints.port import Call
-from checkpoints.store import Store
+from holdfast.checkpoints import indexing
+from holdfast.checkpoints.errors import NothingToUndo, UnknownThread
+from holdfast.checkpoints.indexing import OF_THE_RUN
+from holdfast.checkpoints.keeping import COUNTERS, Namespace, Outline, outlines
+from holdfast.checkpoints.port import Call
+from holdfast.checkpoints.store import Store
 
 
 class Saver(Protocol):

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from checkpoints import loading
-from checkpoints.conversion import Conversion, Place
-from checkpoints.guard import moment_of
-from checkpoints.keeping import Outline
-from checkpoints.messages import MessageRow
-from checkpoints.placing import Home, learned, place
-from checkpoints.port import Transaction
-from checkpoints.reindexing import reindex
-from checkpoints.rewriting import STOCK, Compacting, Recall
-from checkpoints.settling import settle_all
-from checkpoints.values import Detached
+from holdfast.checkpoints import loading
+from holdfast.checkpoints.conversion import Conversion, Place
+from holdfast.checkpoints.guard import moment_of
+from holdfast.checkpoints.keeping import Outline
+from holdfast.checkpoints.messages import MessageRow
+from holdfast.checkpoints.placing import Home, learned, place
+from holdfast.checkpoints.port import Transaction
+from holdfast.checkpoints.reindexing import reindex
+from holdfast.checkpoints.rewriting import STOCK, Compacting, Recall
+from holdfast.checkpoints.settling import settle_all
+from holdfast.checkpoints.values import Detached
 
 
 class Compaction(Conversion):

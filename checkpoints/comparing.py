@@ -17,8 +17,8 @@ from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_TYPES
 from langgraph.types import Send
 
-from checkpoints.errors import NotStorable
-from checkpoints.wire import Types
+from holdfast.checkpoints.errors import NotStorable
+from holdfast.checkpoints.wire import Types
 
 _EXACT: Final = (
     ormsgpack.OPT_NON_STR_KEYS

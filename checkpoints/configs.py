@@ -9,9 +9,9 @@ from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
 
-from checkpoints.errors import InvalidThread
-from checkpoints.jsonb import storable
-from checkpoints.messages import is_sql_text
+from holdfast.checkpoints.errors import InvalidThread
+from holdfast.checkpoints.jsonb import storable
+from holdfast.checkpoints.messages import is_sql_text
 
 # A key of three parts must stay below the 2,704 bytes that PostgreSQL can index.
 _LONGEST_THREAD_ID: Final = 1024

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from checkpoints import loading
-from checkpoints.comparing import StandIns, fingerprint
-from checkpoints.indexing import Locked
-from checkpoints.keeping import Outline, outlines
-from checkpoints.port import CheckpointKey, Transaction, Wanted, write_place
-from checkpoints.store import Store
+from holdfast.checkpoints import loading
+from holdfast.checkpoints.comparing import StandIns, fingerprint
+from holdfast.checkpoints.indexing import Locked
+from holdfast.checkpoints.keeping import Outline, outlines
+from holdfast.checkpoints.port import CheckpointKey, Transaction, Wanted, write_place
+from holdfast.checkpoints.store import Store
 
 _PAGE: Final = 10  # checkpoints that are compared at once
 

@@ -10,13 +10,19 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from checkpoints.compaction import Compaction
-from checkpoints.conversion import Conversion
-from checkpoints.errors import DatabaseUnavailable, HoldfastError, NotConverted, NotOpen, TypeNotAllowed
-from checkpoints.expansion import Expansion
-from checkpoints.port import Transaction
-from checkpoints.sql import Statement
-from checkpoints.store import Store
+from holdfast.checkpoints.compaction import Compaction
+from holdfast.checkpoints.conversion import Conversion
+from holdfast.checkpoints.errors import (
+    DatabaseUnavailable,
+    HoldfastError,
+    NotConverted,
+    NotOpen,
+    TypeNotAllowed,
+)
+from holdfast.checkpoints.expansion import Expansion
+from holdfast.checkpoints.port import Transaction
+from holdfast.checkpoints.sql import Statement
+from holdfast.checkpoints.store import Store
 
 _THREADS: Final = 500  # whose ids are read at once
 

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-from checkpoints import asking, indexing, reindexing
-from checkpoints.errors import NotStorable, ThreadNotEmpty, UnknownCheckpoint, UnknownMessage, UnknownThread
-from checkpoints.guard import moment_of
-from checkpoints.keeping import Namespace, Outline, made_from
-from checkpoints.messages import sql_text
-from checkpoints.port import Call, CheckpointKey, Row, Transaction
-from checkpoints.retention import locked, remove
-from checkpoints.sealing import Plain
-from checkpoints.store import Store
-from checkpoints.taking_back import rows_referred_to
+from holdfast.checkpoints import asking, indexing, reindexing
+from holdfast.checkpoints.errors import (
+    NotStorable,
+    ThreadNotEmpty,
+    UnknownCheckpoint,
+    UnknownMessage,
+    UnknownThread,
+)
+from holdfast.checkpoints.guard import moment_of
+from holdfast.checkpoints.keeping import Namespace, Outline, made_from
+from holdfast.checkpoints.messages import sql_text
+from holdfast.checkpoints.port import Call, CheckpointKey, Row, Transaction
+from holdfast.checkpoints.retention import locked, remove
+from holdfast.checkpoints.sealing import Plain
+from holdfast.checkpoints.store import Store
+from holdfast.checkpoints.taking_back import rows_referred_to
 
 _COPIED: Final = (
     "copy_rows",

@@ -17,10 +17,10 @@ from uuid import UUID
 
 from langgraph.checkpoint.base import DeltaChannelHistory, PendingWrite, writes_sort_key
 
-from checkpoints.errors import DamagedThread
-from checkpoints.grafting import channels_with_value, graft
-from checkpoints.loading import explained, rows_of
-from checkpoints.port import (
+from holdfast.checkpoints.errors import DamagedThread
+from holdfast.checkpoints.grafting import channels_with_value, graft
+from holdfast.checkpoints.loading import explained, rows_of
+from holdfast.checkpoints.port import (
     BASE,
     Call,
     CheckpointKey,
@@ -30,8 +30,8 @@ from checkpoints.port import (
     Transaction,
     write_place,
 )
-from checkpoints.store import Store
-from checkpoints.values import Attachable
+from holdfast.checkpoints.store import Store
+from holdfast.checkpoints.values import Attachable
 
 # Ancestors that are read at once: at first few, since a snapshot is often near, then more.
 _FIRST_PAGE: Final = 16

@@ -18,14 +18,29 @@ from collections.abc import Callable, Iterator, Mapping
 from threading import Event, Lock
 from typing import Any, Final, TypeAlias
 
-from checkpoints import heartbeat
-from checkpoints.errors import DatabaseUnavailable, EffectNotApproved, EffectNotCommitted, EffectTaken, NotStorable
-from checkpoints.heartbeat import Heart
-from checkpoints.judging import Effect, Ended, Entry, InDoubt, Running, Started, Why, judge
-from checkpoints.leases import default_owner
-from checkpoints.port import Call
-from checkpoints.store import Store
-from checkpoints.wire import Packing, Unpacking
+from holdfast.checkpoints import heartbeat
+from holdfast.checkpoints.errors import (
+    DatabaseUnavailable,
+    EffectNotApproved,
+    EffectNotCommitted,
+    EffectTaken,
+    NotStorable,
+)
+from holdfast.checkpoints.heartbeat import Heart
+from holdfast.checkpoints.judging import (
+    Effect,
+    Ended,
+    Entry,
+    InDoubt,
+    Running,
+    Started,
+    Why,
+    judge,
+)
+from holdfast.checkpoints.leases import default_owner
+from holdfast.checkpoints.port import Call
+from holdfast.checkpoints.store import Store
+from holdfast.checkpoints.wire import Packing, Unpacking
 
 # How long a checkpoint that is on its way may take: with durability "async" LangGraph writes it while the tool begins.
 _COMMITTING: Final = 10.0

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from checkpoints import loading
-from checkpoints.conversion import Conversion
-from checkpoints.keeping import Outline
-from checkpoints.port import Transaction
-from checkpoints.rewriting import STOCK, Expanding, NotExpressible
-from checkpoints.values import TYPE, Attachable
+from holdfast.checkpoints import loading
+from holdfast.checkpoints.conversion import Conversion
+from holdfast.checkpoints.keeping import Outline
+from holdfast.checkpoints.port import Transaction
+from holdfast.checkpoints.rewriting import STOCK, Expanding, NotExpressible
+from holdfast.checkpoints.values import TYPE, Attachable
 
 
 class Expansion(Conversion):

@@ -8,9 +8,16 @@ from typing import Any
 import ormsgpack
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from checkpoints.errors import NotStorable
-from checkpoints.values import LIST, ONE, SPOKEN, TYPE, Attachable, with_references
-from checkpoints.wire import NESTING
+from holdfast.checkpoints.errors import NotStorable
+from holdfast.checkpoints.values import (
+    LIST,
+    ONE,
+    SPOKEN,
+    TYPE,
+    Attachable,
+    with_references,
+)
+from holdfast.checkpoints.wire import NESTING
 
 _OPTIONS = ormsgpack.OPT_NON_STR_KEYS
 

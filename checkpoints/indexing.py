@@ -14,13 +14,13 @@ from typing import Any, Final, NamedTuple
 
 from langgraph.checkpoint.serde.types import TASKS
 
-from checkpoints.configs import user_text
-from checkpoints.memory import Known
-from checkpoints.messages import sql_text
-from checkpoints.placing import Home, Placement
-from checkpoints.port import Call, Row
-from checkpoints.sql import Statements
-from checkpoints.values import MessageList
+from holdfast.checkpoints.configs import user_text
+from holdfast.checkpoints.memory import Known
+from holdfast.checkpoints.messages import sql_text
+from holdfast.checkpoints.placing import Home, Placement
+from holdfast.checkpoints.port import Call, Row
+from holdfast.checkpoints.sql import Statements
+from holdfast.checkpoints.values import MessageList
 
 LONGEST_TITLE: Final = 80
 LONGEST_GIVEN_TITLE: Final = 200

@@ -17,15 +17,15 @@ from hashlib import blake2b
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from checkpoints.asking import listed, opened, pauses
-from checkpoints.configs import asked_user
-from checkpoints.errors import AlreadyAnswered, HoldfastError, QuestionClosed, UnknownInterrupt
-from checkpoints.guard import moment_of
-from checkpoints.loading import explained
-from checkpoints.patience import persist
-from checkpoints.port import Call, CheckpointKey, Row, Transaction
-from checkpoints.store import Store
-from checkpoints.wire import Packing, Unpacking
+from holdfast.checkpoints.asking import listed, opened, pauses
+from holdfast.checkpoints.configs import asked_user
+from holdfast.checkpoints.errors import AlreadyAnswered, HoldfastError, QuestionClosed, UnknownInterrupt
+from holdfast.checkpoints.guard import moment_of
+from holdfast.checkpoints.loading import explained
+from holdfast.checkpoints.patience import persist
+from holdfast.checkpoints.port import Call, CheckpointKey, Row, Transaction
+from holdfast.checkpoints.store import Store
+from holdfast.checkpoints.wire import Packing, Unpacking
 
 LIMIT: Final = 1000
 

@@ -24,10 +24,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from checkpoints.errors import DatabaseUnavailable, ThreadBusy
-from checkpoints.offload import Offload
-from checkpoints.patience import persist
-from checkpoints.port import Backend, Transaction
+from holdfast.checkpoints.errors import DatabaseUnavailable, ThreadBusy
+from holdfast.checkpoints.offload import Offload
+from holdfast.checkpoints.patience import persist
+from holdfast.checkpoints.port import Backend, Transaction
 
 T = TypeVar("T")
 

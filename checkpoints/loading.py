@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.base import Checkpoint, PendingWrite, writes_sort_key
 
-from checkpoints import ranges
-from checkpoints.errors import DamagedThread, NotStorable, TypeNotAllowed
-from checkpoints.memory import Known, Template, fingerprint
-from checkpoints.messages import MessageRow, decode, digest
-from checkpoints.placing import UNSETTLED, rank
-from checkpoints.port import (
+from holdfast.checkpoints import ranges
+from holdfast.checkpoints.errors import DamagedThread, NotStorable, TypeNotAllowed
+from holdfast.checkpoints.memory import Known, Template, fingerprint
+from holdfast.checkpoints.messages import MessageRow, decode, digest
+from holdfast.checkpoints.placing import UNSETTLED, rank
+from holdfast.checkpoints.port import (
     Backend,
     CheckpointKey,
     Row,
@@ -24,9 +24,9 @@ from checkpoints.port import (
     Wanted,
     write_place,
 )
-from checkpoints.store import Store
-from checkpoints.values import Attachable, Make
-from checkpoints.wire import Types
+from holdfast.checkpoints.store import Store
+from holdfast.checkpoints.values import Attachable, Make
+from holdfast.checkpoints.wire import Types
 
 
 class Opened(NamedTuple):

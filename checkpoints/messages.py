@@ -17,8 +17,14 @@ from langchain_core import messages as lc
 from langchain_core.messages import BaseMessage, RemoveMessage
 from pydantic_core import PydanticUndefined
 
-from checkpoints.errors import NotStorable, TypeNotAllowed
-from checkpoints.wire import FIRST_FREE_CODE, NOT_MINE, Packing, Types, Unpacking
+from holdfast.checkpoints.errors import NotStorable, TypeNotAllowed
+from holdfast.checkpoints.wire import (
+    FIRST_FREE_CODE,
+    NOT_MINE,
+    Packing,
+    Types,
+    Unpacking,
+)
 
 # How to read `content`. The numbers are in the database.
 TEXT: Final = 1

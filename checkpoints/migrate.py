@@ -10,9 +10,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from checkpoints.errors import SchemaTooNew
-from checkpoints.port import Row, Transaction
-from checkpoints.sql import Statement, Statements, migrations
+from holdfast.checkpoints.errors import SchemaTooNew
+from holdfast.checkpoints.port import Row, Transaction
+from holdfast.checkpoints.sql import Statement, Statements, migrations
 
 KNOWN_VERSION: Final = 6
 """The newest schema that this code knows."""

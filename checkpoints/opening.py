@@ -12,17 +12,17 @@ from typing import NamedTuple, ParamSpec, Self, TypeVar
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from checkpoints import interrupts, leases
-from checkpoints.configs import thread_of
-from checkpoints.effects import Effects
-from checkpoints.errors import NotOpen
-from checkpoints.fulltext.search import Search
-from checkpoints.offload import Offload
-from checkpoints.port import Backend
-from checkpoints.store import Store
-from checkpoints.strict import derive_types
-from checkpoints.transcript import Transcript, transcript_of
-from checkpoints.wire import TypeName, Types
+from holdfast.checkpoints import interrupts, leases
+from holdfast.checkpoints.configs import thread_of
+from holdfast.checkpoints.effects import Effects
+from holdfast.checkpoints.errors import NotOpen
+from holdfast.checkpoints.fulltext.search import Search
+from holdfast.checkpoints.offload import Offload
+from holdfast.checkpoints.port import Backend
+from holdfast.checkpoints.store import Store
+from holdfast.checkpoints.strict import derive_types
+from holdfast.checkpoints.transcript import Transcript, transcript_of
+from holdfast.checkpoints.wire import TypeName, Types
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from threading import Event
 from typing import Final, Protocol, TypeVar
 
-from checkpoints.errors import Unreachable
+from holdfast.checkpoints.errors import Unreachable
 
 T = TypeVar("T")
 

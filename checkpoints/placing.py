@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from checkpoints.memory import Known, Template
-from checkpoints.messages import MessageRow
-from checkpoints.port import Row
-from checkpoints.values import Draft, MessageList
+from holdfast.checkpoints.memory import Known, Template
+from holdfast.checkpoints.messages import MessageRow
+from holdfast.checkpoints.port import Row
+from holdfast.checkpoints.values import Draft, MessageList
 
 
 class Home(NamedTuple):

@@ -14,10 +14,10 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 
-from checkpoints.errors import NotOpen
-from checkpoints.fulltext.questions import Question
-from checkpoints.patience import Patience
-from checkpoints.sql import Statement, Statements
+from holdfast.checkpoints.errors import NotOpen
+from holdfast.checkpoints.fulltext.questions import Question
+from holdfast.checkpoints.patience import Patience
+from holdfast.checkpoints.sql import Statement, Statements
 
 Row = tuple[Any, ...]
 Call = tuple[Statement, Mapping[str, Any]]

@@ -14,12 +14,18 @@ import psycopg
 from langgraph.checkpoint.postgres.base import BasePostgresSaver
 from psycopg.generators import send
 
-from checkpoints import migrate
-from checkpoints.errors import DatabaseUnavailable, HoldfastError, NotOpen, NotStorable, Unreachable
-from checkpoints.fulltext.postgres import PostgresFullText
-from checkpoints.patience import Patience
-from checkpoints.pool import Closed, Connection, Exhausted, Pool
-from checkpoints.port import (
+from holdfast.checkpoints import migrate
+from holdfast.checkpoints.errors import (
+    DatabaseUnavailable,
+    HoldfastError,
+    NotOpen,
+    NotStorable,
+    Unreachable,
+)
+from holdfast.checkpoints.fulltext.postgres import PostgresFullText
+from holdfast.checkpoints.patience import Patience
+from holdfast.checkpoints.pool import Closed, Connection, Exhausted, Pool
+from holdfast.checkpoints.port import (
     Call,
     FullText,
     OnStatement,
@@ -27,9 +33,9 @@ from checkpoints.port import (
     Transaction,
     check_process,
 )
-from checkpoints.postgres_tables import PostgresTables
-from checkpoints.sql import Statement, Statements
-from checkpoints.urls import PostgresURL
+from holdfast.checkpoints.postgres_tables import PostgresTables
+from holdfast.checkpoints.sql import Statement, Statements
+from holdfast.checkpoints.urls import PostgresURL
 
 _NOW: Final = "extract(epoch FROM clock_timestamp())"
 

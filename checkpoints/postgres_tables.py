@@ -9,9 +9,15 @@ from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from psycopg.types.json import Jsonb
 
-from checkpoints.documents import STORED, is_inline, packed, stored_in, unpacked
-from checkpoints.errors import DamagedThread
-from checkpoints.port import (
+from holdfast.checkpoints.documents import (
+    STORED,
+    is_inline,
+    packed,
+    stored_in,
+    unpacked,
+)
+from holdfast.checkpoints.errors import DamagedThread
+from holdfast.checkpoints.port import (
     Call,
     CheckpointKey,
     Link,
@@ -22,7 +28,7 @@ from checkpoints.port import (
     Transaction,
     Wanted,
 )
-from checkpoints.tables import Tables
+from holdfast.checkpoints.tables import Tables
 
 
 class PostgresTables(Tables):

@@ -8,13 +8,13 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 
-from checkpoints import delta, indexing, loading, settling
-from checkpoints.configs import user_text
-from checkpoints.errors import HoldfastError
-from checkpoints.guard import moment_of
-from checkpoints.indexing import Locked
-from checkpoints.port import CheckpointKey, Transaction, Wanted
-from checkpoints.store import Store
+from holdfast.checkpoints import delta, indexing, loading, settling
+from holdfast.checkpoints.configs import user_text
+from holdfast.checkpoints.errors import HoldfastError
+from holdfast.checkpoints.guard import moment_of
+from holdfast.checkpoints.indexing import Locked
+from holdfast.checkpoints.port import CheckpointKey, Transaction, Wanted
+from holdfast.checkpoints.store import Store
 
 _PAGE = 500  # threads whose ids are read at once
 

@@ -9,11 +9,11 @@ from functools import partial
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import DeltaChannelHistory
 
-from checkpoints import copying, delta, retention, taking_back
-from checkpoints.configs import ns_of, run_text, thread_of
-from checkpoints.opening import OpenedSaver
-from checkpoints.patience import persist
-from checkpoints.port import CheckpointKey
+from holdfast.checkpoints import copying, delta, retention, taking_back
+from holdfast.checkpoints.configs import ns_of, run_text, thread_of
+from holdfast.checkpoints.opening import OpenedSaver
+from holdfast.checkpoints.patience import persist
+from holdfast.checkpoints.port import CheckpointKey
 
 
 class RetainingSaver(OpenedSaver):

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from checkpoints import delta
-from checkpoints.indexing import is_unfinished
-from checkpoints.keeping import Namespace, Outline, delta_channels, latest, outlines, surviving_ancestor
-from checkpoints.port import Call, CheckpointKey, Row, Transaction
-from checkpoints.store import Store
+from holdfast.checkpoints import delta
+from holdfast.checkpoints.indexing import is_unfinished
+from holdfast.checkpoints.keeping import (
+    Namespace,
+    Outline,
+    delta_channels,
+    latest,
+    outlines,
+    surviving_ancestor,
+)
+from holdfast.checkpoints.port import Call, CheckpointKey, Row, Transaction
+from holdfast.checkpoints.store import Store
 
 Strategy = Literal["keep_latest", "delete"]
 

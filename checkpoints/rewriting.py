@@ -14,12 +14,29 @@ import ormsgpack
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde import jsonplus
 
-from checkpoints.comparing import StandIns, fingerprint
-from checkpoints.errors import NotStorable
-from checkpoints.memory import Known
-from checkpoints.messages import is_row_class
-from checkpoints.values import LIST, ONE, SPOKEN, VERSION, Attachable, Detacher, version_text
-from checkpoints.wire import BIG_INT, FIRST_FREE_CODE, NESTING, SURROGATES, TUPLE, Packing, Types, Unpacking
+from holdfast.checkpoints.comparing import StandIns, fingerprint
+from holdfast.checkpoints.errors import NotStorable
+from holdfast.checkpoints.memory import Known
+from holdfast.checkpoints.messages import is_row_class
+from holdfast.checkpoints.values import (
+    LIST,
+    ONE,
+    SPOKEN,
+    VERSION,
+    Attachable,
+    Detacher,
+    version_text,
+)
+from holdfast.checkpoints.wire import (
+    BIG_INT,
+    FIRST_FREE_CODE,
+    NESTING,
+    SURROGATES,
+    TUPLE,
+    Packing,
+    Types,
+    Unpacking,
+)
 
 STOCK: Final = "msgpack"
 """The form of the stock savers that is rewritten; what they stored before that stays as it is."""

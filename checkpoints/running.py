@@ -7,7 +7,7 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config
 
-from checkpoints.saver import HoldfastSaver
+from holdfast.checkpoints.saver import HoldfastSaver
 
 
 def running_saver() -> Any:

@@ -19,16 +19,39 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.types import INTERRUPT
 
-from checkpoints import asking, guard, indexing, loading, settling, taking_back, threads
-from checkpoints.configs import ns_of, run_of, run_text, thread_of, user_of
-from checkpoints.jsonb import storable
-from checkpoints.keeping import leans
-from checkpoints.patience import persist
-from checkpoints.placing import Home
-from checkpoints.port import Backend, Call, CheckpointKey, Cursor, StoredValue, StoredWrite, Wanted, write_place
-from checkpoints.retaining import RetainingSaver
-from checkpoints.saving import Save, Value
-from checkpoints.wire import TypeName
+from holdfast.checkpoints import (
+    asking,
+    guard,
+    indexing,
+    loading,
+    settling,
+    taking_back,
+    threads,
+)
+from holdfast.checkpoints.configs import (
+    ns_of,
+    run_of,
+    run_text,
+    thread_of,
+    user_of,
+)
+from holdfast.checkpoints.jsonb import storable
+from holdfast.checkpoints.keeping import leans
+from holdfast.checkpoints.patience import persist
+from holdfast.checkpoints.placing import Home
+from holdfast.checkpoints.port import (
+    Backend,
+    Call,
+    CheckpointKey,
+    Cursor,
+    StoredValue,
+    StoredWrite,
+    Wanted,
+    write_place,
+)
+from holdfast.checkpoints.retaining import RetainingSaver
+from holdfast.checkpoints.saving import Save, Value
+from holdfast.checkpoints.wire import TypeName
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -15,16 +15,35 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from checkpoints import guard, indexing, ranges, reindexing, settling
-from checkpoints.errors import ThreadConflict, Unreachable
-from checkpoints.lines import Turn
-from checkpoints.memory import Known, Template
-from checkpoints.messages import encode, snapshot
-from checkpoints.patience import persist
-from checkpoints.placing import UNSETTLED, Home, NewRow, Placement, learned, place
-from checkpoints.port import Call, CheckpointKey, Row, StoredValue, Transaction
-from checkpoints.store import Store
-from checkpoints.values import Detached, Detacher
+from holdfast.checkpoints import (
+    guard,
+    indexing,
+    ranges,
+    reindexing,
+    settling,
+)
+from holdfast.checkpoints.errors import ThreadConflict, Unreachable
+from holdfast.checkpoints.lines import Turn
+from holdfast.checkpoints.memory import Known, Template
+from holdfast.checkpoints.messages import encode, snapshot
+from holdfast.checkpoints.patience import persist
+from holdfast.checkpoints.placing import (
+    UNSETTLED,
+    Home,
+    NewRow,
+    Placement,
+    learned,
+    place,
+)
+from holdfast.checkpoints.port import (
+    Call,
+    CheckpointKey,
+    Row,
+    StoredValue,
+    Transaction,
+)
+from holdfast.checkpoints.store import Store
+from holdfast.checkpoints.values import Detached, Detacher
 
 
 class _Outdated(Exception):

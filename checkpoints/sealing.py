@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from checkpoints.errors import NotStorable
-from checkpoints.messages import MessageRow
+from holdfast.checkpoints.errors import NotStorable
+from holdfast.checkpoints.messages import MessageRow
 
 
 class Sealer(Protocol):

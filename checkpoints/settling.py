@@ -15,15 +15,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from checkpoints import ranges
-from checkpoints.configs import user_text
-from checkpoints.keeping import COUNTERS, Outline, outlines
-from checkpoints.loading import explained
-from checkpoints.placing import Home
-from checkpoints.port import Call, CheckpointKey, Row, Transaction, write_place
-from checkpoints.sql import Statements
-from checkpoints.store import Store
-from checkpoints.values import TYPE, Attachable
+from holdfast.checkpoints import ranges
+from holdfast.checkpoints.configs import user_text
+from holdfast.checkpoints.keeping import COUNTERS, Outline, outlines
+from holdfast.checkpoints.loading import explained
+from holdfast.checkpoints.placing import Home
+from holdfast.checkpoints.port import (
+    Call,
+    CheckpointKey,
+    Row,
+    Transaction,
+    write_place,
+)
+from holdfast.checkpoints.sql import Statements
+from holdfast.checkpoints.store import Store
+from holdfast.checkpoints.values import TYPE, Attachable
 
 Written: TypeAlias = Mapping[str, Sequence[tuple[int, int]]]
 """For each channel the rows that tasks wrote to it, as intervals (first, last) without gaps."""

@@ -18,16 +18,16 @@ from typing import Final
 
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from checkpoints import migrate
-from checkpoints.errors import DatabaseUnavailable, NotOpen
-from checkpoints.fulltext.sqlite import SqliteFullText, rank
-from checkpoints.jsonb import text_contains
-from checkpoints.patience import Patience
-from checkpoints.port import FullText, OnStatement, Transaction, check_process
-from checkpoints.sql import Statements
-from checkpoints.sqlite_tables import SqliteTables
-from checkpoints.sqlite_transactions import Line, SqliteTransaction
-from checkpoints.urls import MemoryURL, SqliteURL
+from holdfast.checkpoints import migrate
+from holdfast.checkpoints.errors import DatabaseUnavailable, NotOpen
+from holdfast.checkpoints.fulltext.sqlite import SqliteFullText, rank
+from holdfast.checkpoints.jsonb import text_contains
+from holdfast.checkpoints.patience import Patience
+from holdfast.checkpoints.port import FullText, OnStatement, Transaction, check_process
+from holdfast.checkpoints.sql import Statements
+from holdfast.checkpoints.sqlite_tables import SqliteTables
+from holdfast.checkpoints.sqlite_transactions import Line, SqliteTransaction
+from holdfast.checkpoints.urls import MemoryURL, SqliteURL
 
 # Julian day 2440587.5 is 1970-01-01; `unixepoch('subsec')` is NULL before SQLite 3.42.
 _NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 
-from checkpoints.port import (
+from holdfast.checkpoints.port import (
     Call,
     CheckpointKey,
     Link,
@@ -19,8 +19,8 @@ from checkpoints.port import (
     Transaction,
     Wanted,
 )
-from checkpoints.tables import Tables
-from checkpoints.values import ChannelValues, Version, holds_messages
+from holdfast.checkpoints.tables import Tables
+from holdfast.checkpoints.values import ChannelValues, Version, holds_messages
 
 
 class SqliteTables(Tables):

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from threading import Event, Lock
 from typing import Any, Final
 
-from checkpoints.port import Call, OnStatement, Row
-from checkpoints.sql import Statement
+from holdfast.checkpoints.port import Call, OnStatement, Row
+from holdfast.checkpoints.sql import Statement
 
 _BEGIN: Final = Statement("begin", "BEGIN IMMEDIATE")  # a deferred one fails when it turns into a writer too late
 _BEGIN_READING: Final = Statement("begin", "BEGIN")

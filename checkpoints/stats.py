@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from checkpoints.port import Call
-from checkpoints.store import Store
+from holdfast.checkpoints.port import Call
+from holdfast.checkpoints.store import Store
 
 
 class Part(NamedTuple):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from checkpoints.lines import Lines
-from checkpoints.memory import Memory
-from checkpoints.patience import persist
-from checkpoints.port import Backend, Call, Row
-from checkpoints.sealing import Plain, Sealer
-from checkpoints.wire import Types
+from holdfast.checkpoints.lines import Lines
+from holdfast.checkpoints.memory import Memory
+from holdfast.checkpoints.patience import persist
+from holdfast.checkpoints.port import Backend, Call, Row
+from holdfast.checkpoints.sealing import Plain, Sealer
+from holdfast.checkpoints.wire import Types
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
-from checkpoints.port import (
+from holdfast.checkpoints.port import (
     BASE,
     Call,
     CheckpointKey,
@@ -17,7 +17,7 @@ from checkpoints.port import (
     Wanted,
     by_checkpoint,
 )
-from checkpoints.sql import Statements
+from holdfast.checkpoints.sql import Statements
 
 
 class Tables:

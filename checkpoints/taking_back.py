@@ -6,14 +6,20 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from checkpoints import asking, reindexing
-from checkpoints.configs import run_value
-from checkpoints.keeping import Namespace, Outline
-from checkpoints.loading import explained
-from checkpoints.port import Call, CheckpointKey, Row, Transaction, write_place
-from checkpoints.retention import locked, remove, searched
-from checkpoints.store import Store
-from checkpoints.values import Attachable
+from holdfast.checkpoints import asking, reindexing
+from holdfast.checkpoints.configs import run_value
+from holdfast.checkpoints.keeping import Namespace, Outline
+from holdfast.checkpoints.loading import explained
+from holdfast.checkpoints.port import (
+    Call,
+    CheckpointKey,
+    Row,
+    Transaction,
+    write_place,
+)
+from holdfast.checkpoints.retention import locked, remove, searched
+from holdfast.checkpoints.store import Store
+from holdfast.checkpoints.values import Attachable
 
 
 def note_writes(

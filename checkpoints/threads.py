@@ -16,14 +16,14 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any, Final, Literal, NamedTuple, Protocol, get_args
 
-from checkpoints import branching, copying, reindexing
-from checkpoints.configs import asked_user, thread_of, user_of, user_text
-from checkpoints.errors import InvalidCursor, UnknownThread
-from checkpoints.indexing import first_title, given_title
-from checkpoints.messages import is_sql_text, sql_text
-from checkpoints.moments import Moment, epoch_seconds_if_given
-from checkpoints.patience import persist
-from checkpoints.store import Store
+from holdfast.checkpoints import branching, copying, reindexing
+from holdfast.checkpoints.configs import asked_user, thread_of, user_of, user_text
+from holdfast.checkpoints.errors import InvalidCursor, UnknownThread
+from holdfast.checkpoints.indexing import first_title, given_title
+from holdfast.checkpoints.messages import is_sql_text, sql_text
+from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given
+from holdfast.checkpoints.patience import persist
+from holdfast.checkpoints.store import Store
 
 Status = Literal["running", "paused", "failed", "unfinished", "idle"]
 """`running`: somebody holds its lease. `paused`: something waits for a person. `failed`: the last run ended in an

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
-from checkpoints import migrate
-from checkpoints.errors import DatabaseUnavailable, DriverMissing
-from checkpoints.port import Row
-from checkpoints.sql import migrations
-from checkpoints.sqlite import PAGE_SIZE
-from checkpoints.urls import Location, PostgresURL, SqliteURL
+from holdfast.checkpoints import migrate
+from holdfast.checkpoints.errors import DatabaseUnavailable, DriverMissing
+from holdfast.checkpoints.port import Row
+from holdfast.checkpoints.sql import migrations
+from holdfast.checkpoints.sqlite import PAGE_SIZE
+from holdfast.checkpoints.urls import Location, PostgresURL, SqliteURL
 
 _VERSIONS: Final = "SELECT version, name, min_reader FROM holdfast_schema ORDER BY version"
 _CONNECT_TIMEOUT: Final = 4  # seconds, as when a checkpointer is opened

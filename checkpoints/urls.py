@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote
 
-from checkpoints.errors import InvalidURL
+from holdfast.checkpoints.errors import InvalidURL
 
 DEFAULT_URL = "sqlite:///holdfast.db"
 

@@ -21,11 +21,17 @@ import ormsgpack
 from langchain_core.messages import BaseMessage, convert_to_messages
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from checkpoints import ranges
-from checkpoints.errors import NotStorable
-from checkpoints.memory import Fingerprint, Known, fingerprint, unchanged
-from checkpoints.messages import MessageRow, encode, is_row_class, snapshot
-from checkpoints.wire import FIRST_FREE_CODE, NOT_MINE, Packing, Types, Unpacking
+from holdfast.checkpoints import ranges
+from holdfast.checkpoints.errors import NotStorable
+from holdfast.checkpoints.memory import Fingerprint, Known, fingerprint, unchanged
+from holdfast.checkpoints.messages import MessageRow, encode, is_row_class, snapshot
+from holdfast.checkpoints.wire import (
+    FIRST_FREE_CODE,
+    NOT_MINE,
+    Packing,
+    Types,
+    Unpacking,
+)
 
 TYPE: Final = "holdfast-1"
 

@@ -23,7 +23,7 @@ from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_METHODS, SAFE_MSGPA
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.types import Send
 
-from checkpoints.errors import NotStorable, TypeNotAllowed
+from holdfast.checkpoints.errors import NotStorable, TypeNotAllowed
 
 _log = logging.getLogger(__name__)
 

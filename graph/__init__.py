@@ -1,14 +1,22 @@
 """One turn of the agent: the model, its tools, and the people who decide about them."""
 
-from graph.agent import build_graph
-from graph.answering import NothingWaits
-from graph.answers import BadAnswer
-from graph.approval import AnsweredBefore, ToolApproval, approval_policy, needs_approval
-from graph.context import Context
-from graph.conversation import Conversation
-from graph.once import IdempotencyKey, once, repeatable
-from graph.state import State
-from graph.turns import Event, Paused, Pending, Reply, Token, ToolAnswered, ToolCalled
+from holdfast.graph.agent import build_graph
+from holdfast.graph.answering import NothingWaits
+from holdfast.graph.answers import BadAnswer
+from holdfast.graph.approval import AnsweredBefore, ToolApproval, approval_policy, needs_approval
+from holdfast.graph.context import Context
+from holdfast.graph.conversation import Conversation
+from holdfast.graph.once import IdempotencyKey, once, repeatable
+from holdfast.graph.state import State
+from holdfast.graph.turns import (
+    Event,
+    Paused,
+    Pending,
+    Reply,
+    Token,
+    ToolAnswered,
+    ToolCalled,
+)
 
 __all__ = [
     "AnsweredBefore",

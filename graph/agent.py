@@ -12,15 +12,21 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
-from checkpoints import running_saver
-from graph.context import Context
-from graph.doubts import doubt_node
-from graph.models import chat_model
-from graph.nodes import after_model, before_model, model_node, once_whole, tool_node
-from graph.settle import settle_node
-from graph.shorten import shorten_node
-from graph.state import State
-from graph.tools import shop_tools
+from holdfast.checkpoints import running_saver
+from holdfast.graph.context import Context
+from holdfast.graph.doubts import doubt_node
+from holdfast.graph.models import chat_model
+from holdfast.graph.nodes import (
+    after_model,
+    before_model,
+    model_node,
+    once_whole,
+    tool_node,
+)
+from holdfast.graph.settle import settle_node
+from holdfast.graph.shorten import shorten_node
+from holdfast.graph.state import State
+from holdfast.graph.tools import shop_tools
 
 Agent: TypeAlias = CompiledStateGraph[State, None, State, State]
 

@@ -15,12 +15,18 @@ from langgraph.errors import UnknownInterruptError
 from langgraph.types import Command, StateSnapshot
 from pydantic import ValidationError
 
-from checkpoints import HoldfastSaver, Interrupts, NotAnswered
-from graph.agent import Agent
-from graph.answers import Answer, BadAnswer, answer_schema, fitting, refuse
-from graph.approval import DECISIONS, ToolStep, approval_policy
-from graph.doubts import VERDICT, VERDICTS
-from graph.turns import Pending, call_that_waits, pending_of
+from holdfast.checkpoints import HoldfastSaver, Interrupts, NotAnswered
+from holdfast.graph.agent import Agent
+from holdfast.graph.answers import (
+    Answer,
+    BadAnswer,
+    answer_schema,
+    fitting,
+    refuse,
+)
+from holdfast.graph.approval import DECISIONS, ToolStep, approval_policy
+from holdfast.graph.doubts import VERDICT, VERDICTS
+from holdfast.graph.turns import Pending, call_that_waits, pending_of
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -1,6 +1,6 @@
 """Approvals: which tools need one, what a person is shown, and how their answer comes to the call.
 
-What can be answered is in `graph.answers`.
+What can be answered is in `holdfast.graph.answers`.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -18,10 +18,16 @@ from langgraph.types import Interrupt, interrupt
 from pydantic import ValidationError
 from typing_extensions import TypedDict
 
-from checkpoints import Answered, HoldfastSaver, NotAnswered, Waiting, saver_of
-from checkpoints.configs import run_of
-from checkpoints.interrupts import digest_of
-from graph.answers import (
+from holdfast.checkpoints import (
+    Answered,
+    HoldfastSaver,
+    NotAnswered,
+    Waiting,
+    saver_of,
+)
+from holdfast.checkpoints.configs import run_of
+from holdfast.checkpoints.interrupts import digest_of
+from holdfast.graph.answers import (
     DECISIONS,
     Answer,
     Approve,
@@ -34,7 +40,7 @@ from graph.answers import (
     fitting,
     refuse,
 )
-from graph.steps import Step
+from holdfast.graph.steps import Step
 
 __all__ = [
     "DECISIONS",
@@ -186,7 +192,7 @@ class Given:
     """An answer, and where it is on record."""
 
     answer: Any
-    """In the form of `graph.answers`, or of whoever asked."""
+    """In the form of `holdfast.graph.answers`, or of whoever asked."""
     interrupt_id: str | None
     digest: bytes | None
     """Of the decision, as the inbox has it; both are `None` where the run has no inbox."""

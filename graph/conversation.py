@@ -15,10 +15,25 @@ from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, StateSnapshot, StreamMode
 
-from graph.agent import Agent
-from graph.answering import NOTHING, Answering, Choice, NothingWaits, told_apart
-from graph.managing import Managed
-from graph.turns import Event, Paused, Pending, Reply, Turn, messages_of, pending_of, unfinished
+from holdfast.graph.agent import Agent
+from holdfast.graph.answering import (
+    NOTHING,
+    Answering,
+    Choice,
+    NothingWaits,
+    told_apart,
+)
+from holdfast.graph.managing import Managed
+from holdfast.graph.turns import (
+    Event,
+    Paused,
+    Pending,
+    Reply,
+    Turn,
+    messages_of,
+    pending_of,
+    unfinished,
+)
 
 Said = str | list[str | dict[str, Any]] | HumanMessage
 """What a user says: a text, content blocks, or a whole message."""
@@ -154,7 +169,7 @@ class Conversation(Managed):
         """Any of these, told while it happens.
 
         Args:
-            answer: in the form of `graph.approval`; an edit may leave the tool's name out.
+            answer: in the form of `holdfast.graph.approval`; an edit may leave the tool's name out.
         """
         return self._stream(None, (interrupt_id, answer, by))
 

@@ -20,13 +20,19 @@ from langgraph.types import Interrupt
 from pydantic import Discriminator, Field, WithJsonSchema
 from typing_extensions import TypedDict
 
-from checkpoints import HoldfastSaver, apart, running_saver
-from checkpoints.judging import Effect, Ended, Entry, InDoubt, Why
-from graph.answers import Person
-from graph.approval import Given, Question, aask, ask
-from graph.calls import Asked, calls_of, read
-from graph.forms import form_of, one_of
-from graph.outcomes import (
+from holdfast.checkpoints import HoldfastSaver, apart, running_saver
+from holdfast.checkpoints.judging import (
+    Effect,
+    Ended,
+    Entry,
+    InDoubt,
+    Why,
+)
+from holdfast.graph.answers import Person
+from holdfast.graph.approval import Given, Question, aask, ask
+from holdfast.graph.calls import Asked, calls_of, read
+from holdfast.graph.forms import form_of, one_of
+from holdfast.graph.outcomes import (
     APPROVAL,
     EFFECT,
     Ready,
@@ -38,8 +44,8 @@ from graph.outcomes import (
     signed,
     update_of,
 )
-from graph.performing import Performance, answer_id, effect_of
-from graph.steps import Step
+from holdfast.graph.performing import Performance, answer_id, effect_of
+from holdfast.graph.steps import Step
 
 
 class DoubtTask(TypedDict):

@@ -16,8 +16,14 @@ from typing import ParamSpec, Self, TypeVar
 
 from langgraph.types import StateSnapshot
 
-from checkpoints import HoldfastSaver, Threads, Transcript, UnknownThread, apart
-from graph.agent import Agent
+from holdfast.checkpoints import (
+    HoldfastSaver,
+    Threads,
+    Transcript,
+    UnknownThread,
+    apart,
+)
+from holdfast.graph.agent import Agent
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -12,8 +12,8 @@ from langchain_core.tools import BaseTool
 from langgraph.types import Send
 from typing_extensions import TypedDict
 
-from checkpoints import Answered, HoldfastSaver, saver_of
-from graph.approval import (
+from holdfast.checkpoints import Answered, HoldfastSaver, saver_of
+from holdfast.graph.approval import (
     NOBODY,
     Answer,
     Approve,
@@ -31,15 +31,21 @@ from graph.approval import (
     ask,
     before,
 )
-from graph.arguments import arguments_problem
-from graph.calls import Call, unanswered_before, unsettled, with_unique_ids
-from graph.context import Context, leaving, seen
-from graph.doubts import is_over, left_doubts, open_doubts
-from graph.outcomes import APPROVAL, Ready, Update, error_message, update_of
-from graph.performing import aperform, off, perform, refused
-from graph.state import State, summary_of
-from graph.steps import Step
-from graph.summary import shown
+from holdfast.graph.arguments import arguments_problem
+from holdfast.graph.calls import Call, unanswered_before, unsettled, with_unique_ids
+from holdfast.graph.context import Context, leaving, seen
+from holdfast.graph.doubts import is_over, left_doubts, open_doubts
+from holdfast.graph.outcomes import (
+    APPROVAL,
+    Ready,
+    Update,
+    error_message,
+    update_of,
+)
+from holdfast.graph.performing import aperform, off, perform, refused
+from holdfast.graph.state import State, summary_of
+from holdfast.graph.steps import Step
+from holdfast.graph.summary import shown
 
 
 class ToolTask(TypedDict):

@@ -11,9 +11,9 @@ from langchain_core.messages import BaseMessage, ToolCall, ToolMessage, convert_
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.types import Command
 
-from checkpoints.judging import Why
-from graph.approval import Given
-from graph.calls import Call
+from holdfast.checkpoints.judging import Why
+from holdfast.graph.approval import Given
+from holdfast.graph.calls import Call
 
 # Where a ToolMessage says who decided about its call: additional_kwargs["approval"] =
 # {"decision", "by", "at"} and, where the call was edited, "args": what ran in place of what the model wrote.

@@ -20,12 +20,26 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.errors import GraphInterrupt, ParentCommand, is_invalid_resume
 
-from checkpoints import DatabaseUnavailable, EffectTaken, HoldfastSaver, apart, run_of, running_saver, saver_of
-from checkpoints.effects import Effects, arguments_digest, effect_key, idempotency_key
-from checkpoints.judging import Effect, Ended, InDoubt, Started, Why
-from graph.answers import BadAnswer
-from graph.once import running_of, with_key
-from graph.outcomes import (
+from holdfast.checkpoints import (
+    DatabaseUnavailable,
+    EffectTaken,
+    HoldfastSaver,
+    apart,
+    run_of,
+    running_saver,
+    saver_of,
+)
+from holdfast.checkpoints.effects import Effects, arguments_digest, effect_key, idempotency_key
+from holdfast.checkpoints.judging import (
+    Effect,
+    Ended,
+    InDoubt,
+    Started,
+    Why,
+)
+from holdfast.graph.answers import BadAnswer
+from holdfast.graph.once import running_of, with_key
+from holdfast.graph.outcomes import (
     Ready,
     Update,
     bare,

@@ -20,17 +20,32 @@ from langgraph.checkpoint.serde.types import INTERRUPT, TASKS
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command, Interrupt, Send
 
-from checkpoints import HoldfastSaver, apart
-from checkpoints.effects import effect_key
-from checkpoints.judging import Ended, InDoubt
-from graph.approval import approval_policy
-from graph.calls import Asked, Call, answered, read, settled, unsettled
-from graph.doubts import DoubtTask, as_approved, doubts_among
-from graph.once import running_of
-from graph.outcomes import EFFECT, Ready, Update, answer_in, doubt_message, error_message, unreadable_message
-from graph.performing import answer_id, effect_of
-from graph.state import State
-from graph.steps import Step
+from holdfast.checkpoints import HoldfastSaver, apart
+from holdfast.checkpoints.effects import effect_key
+from holdfast.checkpoints.judging import Ended, InDoubt
+from holdfast.graph.approval import approval_policy
+from holdfast.graph.calls import (
+    Asked,
+    Call,
+    answered,
+    read,
+    settled,
+    unsettled,
+)
+from holdfast.graph.doubts import DoubtTask, as_approved, doubts_among
+from holdfast.graph.once import running_of
+from holdfast.graph.outcomes import (
+    EFFECT,
+    Ready,
+    Update,
+    answer_in,
+    doubt_message,
+    error_message,
+    unreadable_message,
+)
+from holdfast.graph.performing import answer_id, effect_of
+from holdfast.graph.state import State
+from holdfast.graph.steps import Step
 
 # Older checkpoints are not looked at: nobody waits for a thread that has dangled for so long, and each is a query.
 _FURTHEST = 50

@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 
 from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, SystemMessage, get_buffer_string
 
-from graph.context import Block, tokens
+from holdfast.graph.context import Block, tokens
 
 SUMMARISE: Final = (
     "You keep the notes of a conversation between a user and an assistant. Write them anew: what the notes so far say "

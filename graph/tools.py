@@ -8,8 +8,8 @@ from pathlib import Path
 
 from langchain_core.tools import BaseTool, ToolException, tool
 
-from graph.approval import needs_approval
-from graph.once import IdempotencyKey
+from holdfast.graph.approval import needs_approval
+from holdfast.graph.once import IdempotencyKey
 
 _SCHEMA = """
 CREATE TABLE orders (

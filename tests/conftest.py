@@ -17,7 +17,7 @@ import pytest
 from langgraph._internal import _serde
 from psycopg.conninfo import conninfo_to_dict
 
-from checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
 from tests.chaos.servers import server
 
 BACKENDS = ["memory", "sqlite", "postgres"]

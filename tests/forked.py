@@ -31,13 +31,13 @@ HOUSE = Path(__file__).resolve().parent.parent
 
 # With them all that is slow to import is there. `readline` is not: it looks at its terminal when it is imported.
 _PRELOADED = [
-    "app.cli.inbox",
-    "app.cli.piped",
-    "app.cli.talking",
-    "app.compose",
-    "checkpoints.postgres",
-    "checkpoints.sqlite",
-    "graph.endpoint",
+    "holdfast.cli.inbox",
+    "holdfast.cli.chat.piped",
+    "holdfast.cli.chat.interactive",
+    "holdfast.factory",
+    "holdfast.checkpoints.postgres",
+    "holdfast.checkpoints.sqlite",
+    "holdfast.graph.endpoint",
     "tests.contract.children",
     "tests.chaos.kills",
     "tests.chaos.outages",
@@ -85,7 +85,7 @@ def start(
         streams: its standard input, output and error.
         terminal: they are a terminal, which is in charge of it: Ctrl-C becomes a signal, as it does for people.
         anew: start a new interpreter instead.
-        changed: values to be put in place of others, under names such as `app.cli.turning._PATIENCE`.
+        changed: values to be put in place of others, under names such as `holdfast.cli.chat.turning._PATIENCE`.
     """
     assert not (anew and changed), "a new interpreter cannot be changed from outside"
     held = [Connection(os.dup(stream)) for stream in streams]  # in this form they go to another process

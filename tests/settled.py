@@ -5,7 +5,7 @@ So no process walks through it, and none gets copies of the pages that would be 
 
 import gc
 
-from app import cli
+from holdfast import cli
 
 cli._command(cli.app)  # which the first command would make
 gc.collect()

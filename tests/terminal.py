@@ -96,7 +96,7 @@ def terminal(
     *arguments: str, cwd: Path, anew: bool = False, changed: Mapping[str, Any] | None = None, **more: str
 ) -> Iterator[Terminal]:
     """`holdfast` with these arguments on a terminal; ended when the block ends. See `forked.start`."""
-    words = ["-m", "app.cli", *arguments]
+    words = ["-m", "holdfast", *arguments]
     found = Terminal(words, cwd, environment(**more), anew=anew, changed=changed)
     try:
         yield found

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from checkpoints.fulltext.questions import Question, Term
-from checkpoints.fulltext.words import SKIPPED, indexed, owners
-from checkpoints.port import Call, Transaction
-from checkpoints.sql import Statement, Statements
+from holdfast.checkpoints.fulltext.questions import Question, Term
+from holdfast.checkpoints.fulltext.words import SKIPPED, indexed, owners
+from holdfast.checkpoints.port import Call, Transaction
+from holdfast.checkpoints.sql import Statement, Statements
 
 
 class PostgresFullText:

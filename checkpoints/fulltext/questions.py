@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from checkpoints.errors import InvalidSearch
-from checkpoints.fulltext.words import Placed, words
+from holdfast.checkpoints.errors import InvalidSearch
+from holdfast.checkpoints.fulltext.words import Placed, words
 
 MOST: Final = 100
 """Words that one may search for at once."""

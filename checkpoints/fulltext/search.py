@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from checkpoints.configs import asked_user
-from checkpoints.errors import InvalidSearch
-from checkpoints.fulltext.questions import Question, question
-from checkpoints.fulltext.snippets import snippet
-from checkpoints.fulltext.words import MOST_CHARACTERS
-from checkpoints.messages import is_sql_text
-from checkpoints.moments import Moment, epoch_seconds_if_given
-from checkpoints.patience import persist
-from checkpoints.port import Row, Transaction
-from checkpoints.sql import Statement
-from checkpoints.store import Store
+from holdfast.checkpoints.configs import asked_user
+from holdfast.checkpoints.errors import InvalidSearch
+from holdfast.checkpoints.fulltext.questions import Question, question
+from holdfast.checkpoints.fulltext.snippets import snippet
+from holdfast.checkpoints.fulltext.words import MOST_CHARACTERS
+from holdfast.checkpoints.messages import is_sql_text
+from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given
+from holdfast.checkpoints.patience import persist
+from holdfast.checkpoints.port import Row, Transaction
+from holdfast.checkpoints.sql import Statement
+from holdfast.checkpoints.store import Store
 
 RANKED: Final = 1000
 """Of more hits than this the newest are ranked, and the others not given."""

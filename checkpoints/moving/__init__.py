@@ -12,14 +12,21 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Final, NamedTuple
 
-from checkpoints.errors import DatabaseUnavailable, HoldfastError, InvalidArchive, NotMoved, NotOpen, ThreadDiffers
-from checkpoints.moving.arrival import Arrival
-from checkpoints.moving.leaving import records
-from checkpoints.moving.records import Record, ThreadDigest
-from checkpoints.patience import persist
-from checkpoints.port import Transaction
-from checkpoints.sealing import Plain
-from checkpoints.store import Store
+from holdfast.checkpoints.errors import (
+    DatabaseUnavailable,
+    HoldfastError,
+    InvalidArchive,
+    NotMoved,
+    NotOpen,
+    ThreadDiffers,
+)
+from holdfast.checkpoints.moving.arrival import Arrival
+from holdfast.checkpoints.moving.leaving import records
+from holdfast.checkpoints.moving.records import Record, ThreadDigest
+from holdfast.checkpoints.patience import persist
+from holdfast.checkpoints.port import Transaction
+from holdfast.checkpoints.sealing import Plain
+from holdfast.checkpoints.store import Store
 
 _THREADS: Final = 500  # whose ids are read at once
 

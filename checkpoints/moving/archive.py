@@ -21,10 +21,16 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
-from checkpoints.errors import NotMoved
-from checkpoints.moving import Moved, Outcome, attempt, export_thread, import_thread
-from checkpoints.moving.checks import ThreadCheck
-from checkpoints.moving.lines import (
+from holdfast.checkpoints.errors import NotMoved
+from holdfast.checkpoints.moving import (
+    Moved,
+    Outcome,
+    attempt,
+    export_thread,
+    import_thread,
+)
+from holdfast.checkpoints.moving.checks import ThreadCheck
+from holdfast.checkpoints.moving.lines import (
     END,
     END_OF_THREAD,
     FORMAT,
@@ -35,10 +41,10 @@ from checkpoints.moving.lines import (
     record_of,
     values_of,
 )
-from checkpoints.moving.reader import ArchivedThread, ArchiveReader
-from checkpoints.moving.records import THREAD, ThreadDigest
-from checkpoints.patience import persist
-from checkpoints.store import Store
+from holdfast.checkpoints.moving.reader import ArchivedThread, ArchiveReader
+from holdfast.checkpoints.moving.records import THREAD, ThreadDigest
+from holdfast.checkpoints.patience import persist
+from holdfast.checkpoints.store import Store
 
 # --- writing
 

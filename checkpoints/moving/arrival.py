@@ -6,12 +6,19 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
-from checkpoints.errors import NotMoved, NotStorable
-from checkpoints.moving.records import CHECKPOINT, EFFECT, RECORDS, THREAD, Record, canonical
-from checkpoints.moving.values import Parts, Value, join, spread
-from checkpoints.port import Call, CheckpointKey, StoredValue, Transaction
-from checkpoints.sql import Statement
-from checkpoints.store import Store
+from holdfast.checkpoints.errors import NotMoved, NotStorable
+from holdfast.checkpoints.moving.records import (
+    CHECKPOINT,
+    EFFECT,
+    RECORDS,
+    THREAD,
+    Record,
+    canonical,
+)
+from holdfast.checkpoints.moving.values import Parts, Value, join, spread
+from holdfast.checkpoints.port import Call, CheckpointKey, StoredValue, Transaction
+from holdfast.checkpoints.sql import Statement
+from holdfast.checkpoints.store import Store
 
 # Statements that are sent before anybody waits for them: enough to hide the way to a server, few enough to hold.
 _BATCH: Final = 500

@@ -13,13 +13,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from checkpoints.errors import NotStorable
-from checkpoints.guard import moment_of
-from checkpoints.messages import BLOCKS, OPAQUE, TEXT, digest
-from checkpoints.moving.lines import NotALine
-from checkpoints.moving.records import CHECKPOINT, EFFECT, MESSAGE, RECORDS, WRITE, Record, json_of
-from checkpoints.moving.values import FORMS, STOCK, Rows, normal
-from checkpoints.values import TYPE, Attachable
+from holdfast.checkpoints.errors import NotStorable
+from holdfast.checkpoints.guard import moment_of
+from holdfast.checkpoints.messages import BLOCKS, OPAQUE, TEXT, digest
+from holdfast.checkpoints.moving.lines import NotALine
+from holdfast.checkpoints.moving.records import (
+    CHECKPOINT,
+    EFFECT,
+    MESSAGE,
+    RECORDS,
+    WRITE,
+    Record,
+    json_of,
+)
+from holdfast.checkpoints.moving.values import FORMS, STOCK, Rows, normal
+from holdfast.checkpoints.values import TYPE, Attachable
 
 MOST_REFERENCES: Final = 1_000_000
 """Messages that one value may hold."""

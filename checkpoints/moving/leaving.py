@@ -5,16 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from checkpoints.errors import DamagedThread, NotMoved, NotStorable
-from checkpoints.guard import moment_of
-from checkpoints.loading import explained
-from checkpoints.messages import digest
-from checkpoints.moving.records import CHECKPOINT, KEYS, MESSAGE, RECORDS, THREAD, WRITE, Is, Record, json_of
-from checkpoints.moving.values import FORMS, Rows, gather, split
-from checkpoints.port import Row, StoredCheckpoint, Transaction
-from checkpoints.sealing import Plain
-from checkpoints.store import Store
-from checkpoints.values import Attachable
+from holdfast.checkpoints.errors import DamagedThread, NotMoved, NotStorable
+from holdfast.checkpoints.guard import moment_of
+from holdfast.checkpoints.loading import explained
+from holdfast.checkpoints.messages import digest
+from holdfast.checkpoints.moving.records import (
+    CHECKPOINT,
+    KEYS,
+    MESSAGE,
+    RECORDS,
+    THREAD,
+    WRITE,
+    Is,
+    Record,
+    json_of,
+)
+from holdfast.checkpoints.moving.values import FORMS, Rows, gather, split
+from holdfast.checkpoints.port import Row, StoredCheckpoint, Transaction
+from holdfast.checkpoints.sealing import Plain
+from holdfast.checkpoints.store import Store
+from holdfast.checkpoints.values import Attachable
 
 _ROWS: Final = 500  # records that are read at once
 

@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, cast
 
-from checkpoints.configs import thread_of
-from checkpoints.errors import InvalidArchive, InvalidThread
-from checkpoints.moving.checks import ThreadCheck
-from checkpoints.moving.lines import (
+from holdfast.checkpoints.configs import thread_of
+from holdfast.checkpoints.errors import InvalidArchive, InvalidThread
+from holdfast.checkpoints.moving.checks import ThreadCheck
+from holdfast.checkpoints.moving.lines import (
     END,
     END_OF_THREAD,
     FORMAT,
@@ -24,7 +24,7 @@ from checkpoints.moving.lines import (
     record_of,
     values_of,
 )
-from checkpoints.moving.records import RECORDS, Record, ThreadDigest
+from holdfast.checkpoints.moving.records import RECORDS, Record, ThreadDigest
 
 _GZIP: Final = b"\x1f\x8b"  # whatever the file is called
 

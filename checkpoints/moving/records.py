@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 
 import ormsgpack
 
-from checkpoints.errors import NotStorable
-from checkpoints.messages import sql_text
+from holdfast.checkpoints.errors import NotStorable
+from holdfast.checkpoints.messages import sql_text
 
 
 class Is(Enum):

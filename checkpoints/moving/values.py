@@ -15,12 +15,20 @@ from typing import Any, Final, NamedTuple
 import ormsgpack
 from langgraph.checkpoint.serde import jsonplus
 
-from checkpoints.documents import STORED, folded, is_inline
-from checkpoints.errors import NotStorable
-from checkpoints.grafting import renumbered
-from checkpoints.port import StoredValue
-from checkpoints.values import LIST, TYPE, VERSION, Attachable, Version, version_text, with_references
-from checkpoints.wire import NESTING, SURROGATES
+from holdfast.checkpoints.documents import STORED, folded, is_inline
+from holdfast.checkpoints.errors import NotStorable
+from holdfast.checkpoints.grafting import renumbered
+from holdfast.checkpoints.port import StoredValue
+from holdfast.checkpoints.values import (
+    LIST,
+    TYPE,
+    VERSION,
+    Attachable,
+    Version,
+    version_text,
+    with_references,
+)
+from holdfast.checkpoints.wire import NESTING, SURROGATES
 
 STOCK: Final = "msgpack"
 

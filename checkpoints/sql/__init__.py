@@ -126,6 +126,6 @@ def migrations(dialect: str) -> list[Migration]:
 
 def _files(dialect: str) -> Iterator[Traversable]:
     """What is in `sql`, for every database, and in `sql/<dialect>`."""
-    root = files("checkpoints.sql")
+    root = files("holdfast.checkpoints.sql")
     yield from root.iterdir()
     yield from root.joinpath(dialect).iterdir()

@@ -15,17 +15,23 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
-from checkpoints.errors import HoldfastError, ThreadChanged
-from checkpoints.interrupts import answered_of
-from checkpoints.loading import MessageRows
-from checkpoints.moments import Moment, epoch_seconds
-from checkpoints.patience import persist
-from checkpoints.port import Call, Row
-from checkpoints.sql import Statement
-from checkpoints.store import Store
-from checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry, MessageEntry
-from checkpoints.transcript.interleaving import Decision, Peeking, before, decision_in, decision_of
-from checkpoints.transcript.standing import Standing, look
+from holdfast.checkpoints.errors import HoldfastError, ThreadChanged
+from holdfast.checkpoints.interrupts import answered_of
+from holdfast.checkpoints.loading import MessageRows
+from holdfast.checkpoints.moments import Moment, epoch_seconds
+from holdfast.checkpoints.patience import persist
+from holdfast.checkpoints.port import Call, Row
+from holdfast.checkpoints.sql import Statement
+from holdfast.checkpoints.store import Store
+from holdfast.checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry, MessageEntry
+from holdfast.checkpoints.transcript.interleaving import (
+    Decision,
+    Peeking,
+    before,
+    decision_in,
+    decision_of,
+)
+from holdfast.checkpoints.transcript.standing import Standing, look
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry
+from holdfast.checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry
 
 T = TypeVar("T")
 

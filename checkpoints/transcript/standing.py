@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from checkpoints.configs import asked_user
-from checkpoints.errors import DamagedThread, NotStorable, UnknownThread
-from checkpoints.keeping import leans
-from checkpoints.loading import explained
-from checkpoints.port import CheckpointKey, Transaction, Wanted
-from checkpoints.store import Store
-from checkpoints.values import Attachable
+from holdfast.checkpoints.configs import asked_user
+from holdfast.checkpoints.errors import DamagedThread, NotStorable, UnknownThread
+from holdfast.checkpoints.keeping import leans
+from holdfast.checkpoints.loading import explained
+from holdfast.checkpoints.port import CheckpointKey, Transaction, Wanted
+from holdfast.checkpoints.store import Store
+from holdfast.checkpoints.values import Attachable
 
 
 class Standing(NamedTuple):

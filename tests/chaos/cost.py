@@ -9,8 +9,14 @@ from dataclasses import dataclass, field
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import BaseTool, tool
 
-from checkpoints import open_checkpointer
-from graph import Conversation, build_graph, needs_approval, once, repeatable
+from holdfast.checkpoints import open_checkpointer
+from holdfast.graph import (
+    Conversation,
+    build_graph,
+    needs_approval,
+    once,
+    repeatable,
+)
 from tests.chaos.journal import Place
 from tests.chaos.marks import watch
 from tests.chaos.scene import Clerk

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from checkpoints import HoldfastSaver
+from holdfast.checkpoints import HoldfastSaver
 from tests.contract.children import die
 
 _TRANSACTIONS = {

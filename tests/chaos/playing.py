@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from langgraph.errors import UnknownInterruptError
 
-from checkpoints import (
+from holdfast.checkpoints import (
     DatabaseUnavailable,
     EffectTaken,
     HoldfastSaver,
@@ -23,7 +23,7 @@ from checkpoints import (
     heartbeat,
     open_checkpointer,
 )
-from graph import NothingWaits
+from holdfast.graph import NothingWaits
 from tests.chaos.journal import Place
 from tests.chaos.marks import Marks, watch
 from tests.chaos.scene import Said, Script, agent_on, decision_about, script_of, verdict_about

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from langgraph.errors import UnknownInterruptError
 
-from checkpoints import NotAnswered, ThreadConflict
-from graph import NothingWaits
+from holdfast.checkpoints import NotAnswered, ThreadConflict
+from holdfast.graph import NothingWaits
 from tests.chaos.crowd import Crowd, End, Job, run
 from tests.chaos.journal import Place
 from tests.chaos.playing import opened

@@ -14,8 +14,8 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool, tool
 
-from checkpoints import HoldfastSaver
-from graph import IdempotencyKey, build_graph, needs_approval, once
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.graph import IdempotencyKey, build_graph, needs_approval, once
 from tests.chaos.journal import Place
 from tests.unit.graph_kit import StrictModel, calls
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 
-from checkpoints import HoldfastSaver
-from checkpoints.effects import effect_key
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.effects import effect_key
 from tests.chaos.journal import Place
 from tests.chaos.playing import opened
 from tests.chaos.scene import agent_on

@@ -8,7 +8,7 @@ from typing import Any, Final
 from langchain_core.messages import HumanMessage
 from langgraph.types import Command
 
-from graph import Conversation, NothingWaits
+from holdfast.graph import Conversation, NothingWaits
 from tests.chaos.scene import Said
 
 WAYS: Final = ("conversation", "loop", "bare")

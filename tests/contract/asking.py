@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, AnyMessage
 from langgraph.graph import START, StateGraph, add_messages
 from langgraph.types import Send, interrupt
 
-from checkpoints import HoldfastSaver
+from holdfast.checkpoints import HoldfastSaver
 from tests.contract.kit import rows
 from tests.contract.records import seen
 from tests.shapes import exact

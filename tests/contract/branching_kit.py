@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypedDict
 from langchain_core.messages import AIMessage, AnyMessage
 from langgraph.graph import START, MessagesState, StateGraph, add_messages
 
-from checkpoints import HoldfastSaver
+from holdfast.checkpoints import HoldfastSaver
 from tests.contract.index_kit import of_run
 from tests.contract.kit import rows, thread
 

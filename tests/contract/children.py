@@ -21,7 +21,7 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.graph import MessagesState
 from langgraph.types import Command, interrupt
 
-from checkpoints import AlreadyAnswered, HoldfastSaver, ThreadConflict, open_checkpointer
+from holdfast.checkpoints import AlreadyAnswered, HoldfastSaver, ThreadConflict, open_checkpointer
 from tests.contract.kit import checkpoint, echo_graph, one_node, put, texts, thread
 from tests.forked import PATIENCE, context
 
@@ -268,7 +268,7 @@ def answer_at_once(url: str, interrupt_id: str, name: str, gate: Barrier) -> tup
 
 def refunds(saver: HoldfastSaver, effects: str) -> Any:
     """An agent that asks a person for a refund, which is a line in a file."""
-    from graph import build_graph, needs_approval
+    from holdfast.graph import build_graph, needs_approval
     from tests.unit.graph_kit import ScriptedModel, calls, says
 
     @needs_approval
@@ -287,7 +287,7 @@ def refunds(saver: HoldfastSaver, effects: str) -> Any:
 
 def approve_or_die(url: str, thread_id: str, effects: str, bare: bool, commit: int) -> str:
     """Approve what waits, in a conversation or by LangGraph alone, and die before that commit."""
-    from graph import Conversation
+    from holdfast.graph import Conversation
 
     with open_checkpointer(url) as saver:
         agent = refunds(saver, effects)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from checkpoints import effects, heartbeat
+from holdfast.checkpoints import effects, heartbeat
 from tests.contract.outages import Wire, wired
 from tests.contract.world import World
 

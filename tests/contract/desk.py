@@ -7,8 +7,8 @@ from typing import Any
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import tool
 
-from checkpoints import HoldfastSaver
-from graph import Conversation, build_graph, needs_approval
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.graph import Conversation, build_graph, needs_approval
 from tests.unit.graph_kit import ScriptedModel, calls, says
 
 APPROVE = {"type": "approve"}

@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
-from checkpoints import HoldfastSaver
+from holdfast.checkpoints import HoldfastSaver
 from tests.contract.kit import rows, thread
 
 TABLES = ("checkpoints", "holdfast_messages", "holdfast_interrupts", "holdfast_events", "holdfast_effects")

@@ -13,8 +13,8 @@ from langgraph.checkpoint.base.id import uuid6
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
-from checkpoints import HoldfastSaver
-from checkpoints.sql import Statement
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.sql import Statement
 
 
 def thread(thread_id: str = "ada-1", **configurable: Any) -> RunnableConfig:

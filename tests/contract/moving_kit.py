@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from checkpoints import HoldfastSaver
-from checkpoints.moving import Moved, copy_thread, digest_of
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.moving import Moved, copy_thread, digest_of
 from tests.contract.kit import rows
 from tests.shapes import exact
 

@@ -18,8 +18,8 @@ import psycopg
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.base import CheckpointTuple
 
-from checkpoints import HoldfastSaver
-from checkpoints.patience import persist
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.patience import persist
 from tests.contract.children import put_after
 from tests.contract.kit import rows, thread
 

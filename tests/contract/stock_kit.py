@@ -10,13 +10,9 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from checkpoints import (
-    HoldfastSaver,
-    converting,
-    open_checkpointer,
-)
-from checkpoints.converting import Outcome
-from checkpoints.sql import migrations
+from holdfast.checkpoints import HoldfastSaver, converting, open_checkpointer
+from holdfast.checkpoints.converting import Outcome
+from holdfast.checkpoints.sql import migrations
 from tests.contract.foreign import Basket, Wish
 from tests.contract.kit import rows
 from tests.shapes import exact

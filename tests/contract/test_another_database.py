@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from checkpoints import DamagedThread, HoldfastSaver, ThreadConflict, open_checkpointer
-from checkpoints.sql import Statement
+from holdfast.checkpoints import DamagedThread, HoldfastSaver, ThreadConflict, open_checkpointer
+from holdfast.checkpoints.sql import Statement
 from tests.contract.kit import checkpoint, echo_graph, put, rows, texts, thread
 from tests.contract.outages import Wire, wired
 

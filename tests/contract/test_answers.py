@@ -12,8 +12,15 @@ import pytest
 from langchain_core.messages import HumanMessage, ToolMessage
 from langgraph.types import Command
 
-from checkpoints import HoldfastSaver, heartbeat, open_checkpointer
-from graph import AnsweredBefore, BadAnswer, Conversation, NothingWaits, build_graph, needs_approval
+from holdfast.checkpoints import HoldfastSaver, heartbeat, open_checkpointer
+from holdfast.graph import (
+    AnsweredBefore,
+    BadAnswer,
+    Conversation,
+    NothingWaits,
+    build_graph,
+    needs_approval,
+)
 from tests.contract import children
 from tests.contract.desk import APPROVE, REJECT, Desk
 from tests.contract.kit import change, rows, thread

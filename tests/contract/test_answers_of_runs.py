@@ -12,9 +12,15 @@ from langchain_core.tools import tool
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command
 
-from checkpoints import AlreadyAnswered, HoldfastSaver, NotAnswered, QuestionClosed, open_checkpointer
-from graph import AnsweredBefore, BadAnswer, build_graph, needs_approval
-from graph.state import State
+from holdfast.checkpoints import (
+    AlreadyAnswered,
+    HoldfastSaver,
+    NotAnswered,
+    QuestionClosed,
+    open_checkpointer,
+)
+from holdfast.graph import AnsweredBefore, BadAnswer, build_graph, needs_approval
+from holdfast.graph.state import State
 from tests.contract.desk import APPROVE, REJECT, Desk
 from tests.contract.kit import thread
 from tests.unit.graph_kit import ScriptedModel, calls, says

@@ -14,13 +14,19 @@ import ormsgpack
 import pytest
 from langchain_core.messages import HumanMessage
 
-from checkpoints import HoldfastSaver, InvalidArchive, NotMoved, moving, open_checkpointer
-from checkpoints.moving import lines as moving_lines
-from checkpoints.moving.archive import import_archive, read_archive, write_archive
-from checkpoints.moving.lines import record_of, values_of
-from checkpoints.moving.records import ThreadDigest
-from checkpoints.values import with_references
-from graph import needs_approval
+from holdfast.checkpoints import (
+    HoldfastSaver,
+    InvalidArchive,
+    NotMoved,
+    moving,
+    open_checkpointer,
+)
+from holdfast.checkpoints.moving import lines as moving_lines
+from holdfast.checkpoints.moving.archive import import_archive, read_archive, write_archive
+from holdfast.checkpoints.moving.lines import record_of, values_of
+from holdfast.checkpoints.moving.records import ThreadDigest
+from holdfast.checkpoints.values import with_references
+from holdfast.graph import needs_approval
 from tests.contract.kit import change, checkpoint, echo_graph, put, thread
 from tests.contract.moving_kit import everything, told
 from tests.contract.stock_kit import TYPES
@@ -99,7 +105,7 @@ def test_a_value_that_does_not_change_is_in_a_file_once(tmp_path: Path) -> None:
 
 
 def test_what_no_line_can_hold_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("checkpoints.moving.archive.LONGEST_LINE", 5000)
+    monkeypatch.setattr("holdfast.checkpoints.moving.archive.LONGEST_LINE", 5000)
     with open_checkpointer("memory://") as saver:
         put(saver, thread(), checkpoint([HumanMessage("x" * 5000)]))
         with pytest.raises(NotMoved, match=r"message of it is longer.*`holdfast db copy` needs no file"):
@@ -271,7 +277,7 @@ def test_a_file_that_was_cut_off_anywhere_is_refused(lines: Lines, tmp_path: Pat
 
 
 def test_no_line_fills_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("checkpoints.moving.reader.LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr("holdfast.checkpoints.moving.reader.LONGEST_LINE", 1 << 20)
     path = tmp_path / "bomb.gz"
     path.write_bytes(gzip.compress(b" " * (50 << 20)))
     with pytest.raises(InvalidArchive, match="longer than 1 MB"):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer
 from tests.contract.kit import checkpoint, echo_graph, put, rows, texts, thread
 
 

@@ -11,8 +11,8 @@ from langchain_core.messages import HumanMessage
 from langgraph.prebuilt import create_react_agent
 from langgraph.types import Command
 
-from checkpoints import HoldfastSaver, ThreadBusy, ThreadConflict
-from checkpoints.errors import NothingToUndo
+from holdfast.checkpoints import HoldfastSaver, ThreadBusy, ThreadConflict
+from holdfast.checkpoints.errors import NothingToUndo
 from tests.contract.asking import team, waiting
 from tests.contract.branching_kit import events, history, meet, remembering, transcript
 from tests.contract.foreign import DeltaState, Scripted, talker, weather

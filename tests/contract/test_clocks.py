@@ -12,7 +12,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import id as lg_id
 
-from checkpoints import ClockSkew, HoldfastSaver, ThreadConflict
+from holdfast.checkpoints import ClockSkew, HoldfastSaver, ThreadConflict
 from tests.contract.kit import checkpoint, echo_graph, put, texts, thread
 
 Host = Callable[[float], AbstractContextManager[None]]

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 
-from checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
 
 ALL = {
     "put",

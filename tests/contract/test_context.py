@@ -9,12 +9,12 @@ import pytest
 from langchain_core.messages import SystemMessage
 from langchain_core.tools import tool
 
-from checkpoints import HoldfastSaver
-from graph import Conversation, Token, build_graph, needs_approval
-from graph.context import tokens
-from graph.outcomes import EFFECT
-from graph.summary import HEADER
-from graph.tools import shop_tools
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.graph import Conversation, Token, build_graph, needs_approval
+from holdfast.graph.context import tokens
+from holdfast.graph.outcomes import EFFECT
+from holdfast.graph.summary import HEADER
+from holdfast.graph.tools import shop_tools
 from tests.contract.kit import rows
 from tests.contract.world import World
 from tests.unit.graph_kit import THREAD, calls

@@ -14,8 +14,8 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 
-from checkpoints import HoldfastSaver, ThreadBusy, open_checkpointer
-from graph import (
+from holdfast.checkpoints import HoldfastSaver, ThreadBusy, open_checkpointer
+from holdfast.graph import (
     BadAnswer,
     Conversation,
     NothingWaits,
@@ -26,7 +26,7 @@ from graph import (
     build_graph,
     needs_approval,
 )
-from graph.tools import Shop, shop_tools
+from holdfast.graph.tools import Shop, shop_tools
 from tests.unit.graph_kit import ScriptedModel, calls
 
 ASKED = "My name is Ada. Please refund order 1001."
@@ -135,7 +135,7 @@ def test_an_answer_that_does_not_say_which_call_is_meant_is_refused_with_the_cho
 def mail() -> Any:
     from langchain_core.tools import tool
 
-    from graph import needs_approval
+    from holdfast.graph import needs_approval
 
     @needs_approval(decisions=("approve", "edit"))
     @tool

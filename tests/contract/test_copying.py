@@ -8,7 +8,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.types import Command
 
-from checkpoints import HoldfastSaver, ThreadConflict, ThreadNotEmpty, taking_back
+from holdfast.checkpoints import HoldfastSaver, ThreadConflict, ThreadNotEmpty, taking_back
 from tests.contract.asking import state_of, team, waiting
 from tests.contract.kit import checkpoint, echo_graph, put, rows, texts, thread
 from tests.shapes import exact

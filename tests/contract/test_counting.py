@@ -18,7 +18,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.message import _messages_delta_reducer
 from langgraph.types import Command, interrupt
 
-from checkpoints import (
+from holdfast.checkpoints import (
     DamagedThread,
     DatabaseUnavailable,
     HoldfastError,
@@ -27,7 +27,7 @@ from checkpoints import (
     ThreadConflict,
     open_checkpointer,
 )
-from checkpoints.errors import NothingToUndo
+from holdfast.checkpoints.errors import NothingToUndo
 from tests.contract.index_kit import assert_counted, digest, of_run
 from tests.contract.kit import checkpoint, put, thread
 from tests.shapes import exact, patient

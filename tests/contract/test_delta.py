@@ -14,7 +14,7 @@ from langgraph.graph import START, StateGraph
 from langgraph.graph.message import _messages_delta_reducer
 from langgraph.types import Command, Overwrite, Send, interrupt
 
-from checkpoints import HoldfastSaver
+from holdfast.checkpoints import HoldfastSaver
 from tests.contract.kit import rows, thread
 from tests.contract.records import seen
 from tests.shapes import exact

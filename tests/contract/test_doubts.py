@@ -6,9 +6,15 @@ import pytest
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import tool
 
-from checkpoints import HoldfastSaver, NotConverted, converting, effects, open_checkpointer
-from graph import BadAnswer, build_graph, needs_approval
-from graph.outcomes import EFFECT
+from holdfast.checkpoints import (
+    HoldfastSaver,
+    NotConverted,
+    converting,
+    effects,
+    open_checkpointer,
+)
+from holdfast.graph import BadAnswer, build_graph, needs_approval
+from holdfast.graph.outcomes import EFFECT
 from tests.contract.kit import change, rows
 from tests.contract.world import World, asked, crash, ledger, settle, talk_with
 from tests.unit.graph_kit import Talk, calls, says

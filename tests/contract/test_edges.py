@@ -16,7 +16,13 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
-from checkpoints import DatabaseUnavailable, HoldfastSaver, NotStorable, TypeNotAllowed, open_checkpointer
+from holdfast.checkpoints import (
+    DatabaseUnavailable,
+    HoldfastSaver,
+    NotStorable,
+    TypeNotAllowed,
+    open_checkpointer,
+)
 from tests.contract.kit import change, checkpoint, put, thread
 from tests.shapes import Parcel, exact
 

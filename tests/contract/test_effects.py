@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage, ToolMessage
 
-from checkpoints import (
+from holdfast.checkpoints import (
     DatabaseUnavailable,
     EffectNotApproved,
     EffectNotCommitted,
@@ -24,7 +24,7 @@ from checkpoints import (
     heartbeat,
     open_checkpointer,
 )
-from checkpoints.judging import Effect, Ended, InDoubt, Started
+from holdfast.checkpoints.judging import Effect, Ended, InDoubt, Started
 from tests.contract import children
 from tests.contract.kit import change, checkpoint, put, rows, thread
 

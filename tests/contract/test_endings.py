@@ -14,9 +14,9 @@ from langchain_core.tools import ToolException, tool
 from langgraph.errors import GraphBubbleUp, ParentCommand
 from langgraph.types import Command, interrupt
 
-from checkpoints import HoldfastSaver, effects
-from graph import BadAnswer, needs_approval, once, repeatable
-from graph.outcomes import LONGEST
+from holdfast.checkpoints import HoldfastSaver, effects
+from holdfast.graph import BadAnswer, needs_approval, once, repeatable
+from holdfast.graph.outcomes import LONGEST
 from tests.contract.kit import rows
 from tests.contract.world import World, asked, ledger, settle, talk_with
 from tests.unit.graph_kit import says

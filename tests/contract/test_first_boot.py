@@ -20,9 +20,9 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.postgres.base import BasePostgresSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from checkpoints import DatabaseUnavailable, HoldfastSaver, open_checkpointer
-from checkpoints.migrate import KNOWN_VERSION
-from checkpoints.pool import is_quiet
+from holdfast.checkpoints import DatabaseUnavailable, HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.migrate import KNOWN_VERSION
+from holdfast.checkpoints.pool import is_quiet
 from tests.contract.children import Child, barrier, boot_and_talk
 from tests.contract.kit import change, checkpoint, echo_graph, put, rows, texts, thread
 from tests.contract.stock_kit import stock_saver

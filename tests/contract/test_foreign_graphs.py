@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
-from checkpoints import HoldfastSaver
+from holdfast.checkpoints import HoldfastSaver
 from tests.contract.foreign import SCENARIOS, say, talker
 from tests.contract.kit import thread
 from tests.contract.records import everything, numbered, steps_back

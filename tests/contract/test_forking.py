@@ -10,9 +10,9 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 
-from checkpoints import HoldfastSaver, ThreadNotEmpty, UnknownCheckpoint
-from checkpoints.errors import UnknownMessage, UnknownThread
-from graph import needs_approval
+from holdfast.checkpoints import HoldfastSaver, ThreadNotEmpty, UnknownCheckpoint
+from holdfast.checkpoints.errors import UnknownMessage, UnknownThread
+from holdfast.graph import needs_approval
 from tests.contract.asking import state_of, team, waiting
 from tests.contract.branching_kit import events, history, meet, remembering, transcript
 from tests.contract.index_kit import assert_counted, digest, of_run

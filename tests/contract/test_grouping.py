@@ -11,10 +11,10 @@ from threading import Event, current_thread
 
 import pytest
 
-from checkpoints.errors import DatabaseUnavailable, NotOpen
-from checkpoints.sql import Statement
-from checkpoints.sqlite import SqliteBackend
-from checkpoints.urls import SqliteURL
+from holdfast.checkpoints.errors import DatabaseUnavailable, NotOpen
+from holdfast.checkpoints.sql import Statement
+from holdfast.checkpoints.sqlite import SqliteBackend
+from holdfast.checkpoints.urls import SqliteURL
 
 SAY = Statement("say", "INSERT INTO said VALUES (:n)")
 FAIL = Statement("fail", "INSERT INTO no_such_table VALUES (:n)")

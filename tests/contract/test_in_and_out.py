@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from langgraph.types import Command
 
-from checkpoints import (
+from holdfast.checkpoints import (
     SchemaTooNew,
     converting,
     migrate,

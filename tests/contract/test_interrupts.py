@@ -14,7 +14,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, Send, interrupt
 from typing_extensions import TypedDict
 
-from checkpoints import (
+from holdfast.checkpoints import (
     AlreadyAnswered,
     DamagedThread,
     HoldfastSaver,

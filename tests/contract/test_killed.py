@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from checkpoints import open_checkpointer
+from holdfast.checkpoints import open_checkpointer
 from tests.contract import children
 from tests.contract.kit import rows, texts, thread
 

@@ -9,7 +9,13 @@ from signal import SIGKILL
 
 import pytest
 
-from checkpoints import HoldfastSaver, InvalidThread, ThreadBusy, leases, open_checkpointer
+from holdfast.checkpoints import (
+    HoldfastSaver,
+    InvalidThread,
+    ThreadBusy,
+    leases,
+    open_checkpointer,
+)
 from tests.contract import children
 from tests.contract.kit import change, echo_graph, rows, texts, thread
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
-from checkpoints import HoldfastSaver, NothingToUndo, UnknownThread
-from graph import Conversation, build_graph
+from holdfast.checkpoints import HoldfastSaver, NothingToUndo, UnknownThread
+from holdfast.graph import Conversation, build_graph
 from tests.contract.kit import rows
 
 

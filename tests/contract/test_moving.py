@@ -12,7 +12,7 @@ from langchain_core.messages import AnyMessage, HumanMessage
 from langgraph.channels.delta import DeltaChannel
 from langgraph.graph.message import _messages_delta_reducer
 
-from checkpoints import (
+from holdfast.checkpoints import (
     DamagedThread,
     HoldfastSaver,
     NotMoved,
@@ -22,10 +22,10 @@ from checkpoints import (
     moving,
     open_checkpointer,
 )
-from checkpoints.moving import copy_thread, digest_of
-from checkpoints.moving.arrival import Arrival
-from checkpoints.port import BASE
-from graph import needs_approval
+from holdfast.checkpoints.moving import copy_thread, digest_of
+from holdfast.checkpoints.moving.arrival import Arrival
+from holdfast.checkpoints.port import BASE
+from holdfast.graph import needs_approval
 from tests.contract import children
 from tests.contract.foreign import SCENARIOS, say, talker
 from tests.contract.kit import change, checkpoint, echo_graph, put, rows, texts, thread

@@ -8,12 +8,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.types import Send
 
-from checkpoints import (
-    NotConverted,
-    converting,
-    open_checkpointer,
-    rewriting,
-)
+from holdfast.checkpoints import NotConverted, converting, open_checkpointer, rewriting
 from tests.contract.foreign import SCENARIOS
 from tests.contract.kit import change, checkpoint, put, rows, texts, thread
 from tests.contract.stock_kit import (

@@ -9,8 +9,8 @@ import pytest
 from langchain_core.tools import tool
 from langgraph.types import Command, RetryPolicy
 
-from checkpoints import HoldfastSaver, open_checkpointer
-from graph import needs_approval, once, repeatable
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.graph import needs_approval, once, repeatable
 from tests.contract import children
 from tests.contract.kit import change
 from tests.contract.world import World, asked, crash, ledger, settle, talk_with

@@ -13,9 +13,9 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph
 
-from checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer
-from checkpoints.errors import Unreachable
-from checkpoints.sql import Statement
+from holdfast.checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer
+from holdfast.checkpoints.errors import Unreachable
+from holdfast.checkpoints.sql import Statement
 from tests.contract.kit import checkpoint, echo_graph, forget, put, rows, texts, thread
 from tests.contract.outages import Once, Wire, begin, delete, head, lease, put_more, restart, write
 

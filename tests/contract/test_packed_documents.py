@@ -11,7 +11,14 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.channels.delta import DeltaChannel
 from langgraph.graph import START, StateGraph, add_messages
 
-from checkpoints import DamagedThread, HoldfastSaver, converting, documents, open_checkpointer, postgres_tables
+from holdfast.checkpoints import (
+    DamagedThread,
+    HoldfastSaver,
+    converting,
+    documents,
+    open_checkpointer,
+    postgres_tables,
+)
 from tests.contract.foreign import SCENARIOS, say, talker
 from tests.contract.kit import change, checkpoint, echo_graph, forget, put, rows, texts, thread
 from tests.contract.records import steps_back

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from checkpoints import HoldfastSaver
-from graph import Conversation, Event, Paused, build_graph
-from graph.tools import Shop, shop_tools
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.graph import Conversation, Event, Paused, build_graph
+from holdfast.graph.tools import Shop, shop_tools
 
 ASKED = "Please refund order 1001. Please refund order 1002."
 APPROVE = {"type": "approve"}

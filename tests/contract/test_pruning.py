@@ -11,7 +11,13 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
 
-from checkpoints import DamagedThread, HoldfastSaver, NotStorable, ThreadConflict, open_checkpointer
+from holdfast.checkpoints import (
+    DamagedThread,
+    HoldfastSaver,
+    NotStorable,
+    ThreadConflict,
+    open_checkpointer,
+)
 from tests.contract import children
 from tests.contract.asking import Notes, after, count, state_of, team, waiting
 from tests.contract.foreign import SCENARIOS, say, talker

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from langgraph.types import Command
 
-from checkpoints import HoldfastSaver, converting, open_checkpointer
-from checkpoints.errors import DamagedThread
+from holdfast.checkpoints import HoldfastSaver, converting, open_checkpointer
+from holdfast.checkpoints.errors import DamagedThread
 from tests.contract.children import approval_graph
 from tests.contract.index_kit import assert_counted, of_run
 from tests.contract.kit import change, echo_graph, rows, texts, thread

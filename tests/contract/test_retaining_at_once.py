@@ -11,7 +11,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.types import Command
 
-from checkpoints import HoldfastSaver, ThreadNotEmpty, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, ThreadNotEmpty, open_checkpointer
 from tests.contract import children
 from tests.contract.kit import echo_graph, rows, texts, thread
 from tests.contract.test_delta import agent

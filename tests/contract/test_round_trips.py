@@ -15,8 +15,8 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.types import Overwrite, Send
 
-from checkpoints import HoldfastSaver, open_checkpointer
-from checkpoints.sql import Statement
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.sql import Statement
 from tests.contract.kit import checkpoint, put, rows, thread
 from tests.shapes import ALLOWED, HARD_TEXTS, Parcel, exact, messages, patient, plain, sound_texts
 

@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import MessagesState
 from langgraph.types import Command, interrupt
 
-from checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer, taking_back
+from holdfast.checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer, taking_back
 from tests.contract.asking import state_of, team, waiting
 from tests.contract.children import approval_graph, put_after
 from tests.contract.foreign import say, talker

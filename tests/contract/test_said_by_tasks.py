@@ -12,8 +12,8 @@ from langgraph.graph import START, StateGraph
 from langgraph.graph.message import _messages_delta_reducer, add_messages
 from langgraph.types import Command, Send, interrupt
 
-from checkpoints import HoldfastSaver, MessageEntry, converting
-from checkpoints.errors import DamagedThread, ThreadConflict
+from holdfast.checkpoints import HoldfastSaver, MessageEntry, converting
+from holdfast.checkpoints.errors import DamagedThread, ThreadConflict
 from tests.contract.index_kit import assert_counted, of_run
 from tests.contract.kit import change, checkpoint, put, rows, thread
 from tests.contract.stock_kit import holdfast, in_stock

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from langchain_core.messages import HumanMessage
 
-from checkpoints import HoldfastSaver, NotStorable, open_checkpointer
-from checkpoints.messages import OPAQUE, MessageRow
+from holdfast.checkpoints import HoldfastSaver, NotStorable, open_checkpointer
+from holdfast.checkpoints.messages import OPAQUE, MessageRow
 from tests.contract.kit import change, echo_graph, rows, texts, thread
 
 SAID = "the eagle lands at noon"

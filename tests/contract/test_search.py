@@ -10,10 +10,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage
 
-from checkpoints import DatabaseUnavailable, HoldfastSaver, InvalidSearch, SearchUnavailable, open_checkpointer
-from checkpoints.fulltext.questions import question
-from checkpoints.fulltext.words import MOST_CHARACTERS, MOST_PLACES, placed
-from checkpoints.sql import Statement
+from holdfast.checkpoints import (
+    DatabaseUnavailable,
+    HoldfastSaver,
+    InvalidSearch,
+    SearchUnavailable,
+    open_checkpointer,
+)
+from holdfast.checkpoints.fulltext.questions import question
+from holdfast.checkpoints.fulltext.words import MOST_CHARACTERS, MOST_PLACES, placed
+from holdfast.checkpoints.sql import Statement
 from tests.contract.kit import change, checkpoint, put, rows, thread
 
 

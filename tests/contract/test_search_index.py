@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage
 
-from checkpoints import HoldfastSaver, converting, open_checkpointer, stats
-from checkpoints.fulltext import search
+from holdfast.checkpoints import HoldfastSaver, converting, open_checkpointer, stats
+from holdfast.checkpoints.fulltext import search
 from tests.contract.children import DieBeforeCommit, run
 from tests.contract.kit import change, checkpoint, put, rows, thread
 from tests.contract.test_search import own

@@ -16,7 +16,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command, interrupt
 
-from checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
 from tests.contract.kit import thread
 from tests.shapes import ALLOWED, Voice, exact, messages, patient
 

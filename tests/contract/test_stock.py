@@ -8,7 +8,7 @@ import pytest
 from langchain_core.messages import AIMessage
 from langgraph.types import Command
 
-from checkpoints import ThreadConflict, open_checkpointer
+from holdfast.checkpoints import ThreadConflict, open_checkpointer
 from tests.contract.children import approval_graph
 from tests.contract.kit import checkpoint, echo_graph, put, rows, texts, thread
 from tests.contract.stock_kit import stock_saver

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from checkpoints import HoldfastSaver, InvalidThread, NotOpen, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, InvalidThread, NotOpen, open_checkpointer
 from tests.contract.kit import echo_graph, rows, texts, thread
 
 

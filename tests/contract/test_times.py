@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage
 
-import checkpoints
-import graph
-from checkpoints import HoldfastSaver
+from holdfast import checkpoints, graph
+from holdfast.checkpoints import HoldfastSaver
 from tests.contract.kit import change, checkpoint, put, thread
 from tests.shapes import NO_TIMES
 
@@ -100,7 +99,7 @@ def test_every_public_argument_that_is_a_time_is_one_of_those() -> None:
         for type_ in (getattr(module, public) for public in module.__all__)
         if inspect.isclass(type_)
         for method, function in inspect.getmembers(type_, inspect.isfunction)
-        if not method.startswith("_") and function.__module__.startswith(("checkpoints", "graph"))
+        if not method.startswith("_") and function.__module__.startswith("holdfast.")
         for name, parameter in inspect.signature(function).parameters.items()
         if name in {"since", "until", "moment", "at", "when", "after"} or "date" in str(parameter.annotation)
     }
@@ -112,4 +111,4 @@ def test_every_public_argument_that_is_a_time_is_one_of_those() -> None:
         ),
         ("Transcript", "since", "moment"),
         ("Transcript", "until", "moment"),
-    }, "a new one belongs into `checkpoints.moments`, and into the tests above"
+    }, "a new one belongs into `holdfast.checkpoints.moments`, and into the tests above"

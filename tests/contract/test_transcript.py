@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, Tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
-from checkpoints import (
+from holdfast.checkpoints import (
     ApprovalEntry,
     EventEntry,
     HoldfastSaver,
@@ -21,7 +21,7 @@ from checkpoints import (
     UnknownThread,
     transcript,
 )
-from graph import Conversation, build_graph
+from holdfast.graph import Conversation, build_graph
 from tests.contract.asking import team, waiting
 from tests.contract.desk import Desk
 from tests.contract.kit import change, checkpoint, echo_graph, one_node, put, rows, thread

@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Send
 
-from checkpoints import HoldfastSaver, ThreadConflict, UnknownCheckpoint, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, ThreadConflict, UnknownCheckpoint, open_checkpointer
 from tests.contract.children import Child, barrier, send_all, send_until_it_is_taken
 from tests.contract.kit import checkpoint, echo_graph, put, rows, texts, thread
 

@@ -12,10 +12,10 @@ from contextlib import closing
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from checkpoints import DatabaseUnavailable, HoldfastSaver, ThreadConflict, open_checkpointer
-from checkpoints.errors import Unreachable
-from checkpoints.patience import persist
-from checkpoints.sql import Statement
+from holdfast.checkpoints import DatabaseUnavailable, HoldfastSaver, ThreadConflict, open_checkpointer
+from holdfast.checkpoints.errors import Unreachable
+from holdfast.checkpoints.patience import persist
+from holdfast.checkpoints.sql import Statement
 from tests.contract.children import put_after
 from tests.contract.kit import checkpoint, put, rows, texts, thread
 from tests.contract.outages import Once, Wire, begin, delete, head, lease, put_more, write

@@ -8,8 +8,8 @@ from typing import Any
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, tool
 
-from checkpoints import HoldfastSaver
-from graph import IdempotencyKey, once
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.graph import IdempotencyKey, once
 from tests.contract.kit import rows
 from tests.unit.graph_kit import Talk, calls, says
 

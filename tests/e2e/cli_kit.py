@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from app.cli import main
+from holdfast.cli import main
 from tests import forked
 from tests.forked import environment
 
@@ -20,7 +20,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """`holdfast` with these arguments and with pipes. See `forked.start`."""
     data = said.encode() if isinstance(said, str) else said
-    return forked.run("-m", "app.cli", *arguments, cwd=cwd, env=environment(**more), said=data, anew=anew)
+    return forked.run("-m", "holdfast", *arguments, cwd=cwd, env=environment(**more), said=data, anew=anew)
 
 
 class Cli:

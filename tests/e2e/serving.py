@@ -19,9 +19,8 @@ import httpx
 from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
 
-from app import serving
+from tests.forked import HOUSE
 
-HOUSE = serving.HOUSE
 PATIENCE = 30.0
 """Seconds for the server to start, or to stop, on a busy machine."""
 
@@ -88,7 +87,7 @@ def served(folder: Path, command: list[str] | None = None, **environment: str) -
     """
     port = free_port()
     started = [
-        *(command or [sys.executable, "-m", "app.cli", "serve"]),
+        *(command or [sys.executable, "-m", "holdfast", "serve"]),
         "--port",
         str(port),
     ]

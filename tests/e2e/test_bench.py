@@ -12,7 +12,7 @@ import pytest
 from bench import __main__ as bench
 from bench import bounded, listing, measures, recording, report, searching
 from bench.peers import Peer, peer_at, peers
-from checkpoints import open_checkpointer
+from holdfast.checkpoints import open_checkpointer
 
 
 def test_a_database_of_ones_own_is_measured(

@@ -8,8 +8,8 @@ from typing import Any
 
 from langchain_core.tools import BaseTool
 
-from checkpoints import open_checkpointer
-from graph.once import Running
+from holdfast.checkpoints import open_checkpointer
+from holdfast.graph.once import Running
 from tests.chaos.cost import MOST, count
 from tests.chaos.crowd import Crowd, End, Job
 from tests.chaos.journal import Place

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage, ToolMessage
 
-from checkpoints import open_checkpointer
-from graph import Conversation, build_graph
-from graph.tools import Shop, shop_tools
+from holdfast.checkpoints import open_checkpointer
+from holdfast.graph import Conversation, build_graph
+from holdfast.graph.tools import Shop, shop_tools
 from tests import stub_openai as stub
 from tests.e2e.cli_kit import run
 from tests.forked import HOUSE, environment
@@ -222,7 +222,7 @@ def test_ctrl_c_while_the_model_hangs_leaves_at_once_and_the_message_is_kept(
     place: Place, after: str, seen: str
 ) -> None:
     with stub.stub_openai(stub.hangs(after), says("Here I am.")) as endpoint:
-        with chat(place, changed={"app.cli.turning._PATIENCE": 0.3}, **at(endpoint)) as talk:
+        with chat(place, changed={"holdfast.cli.chat.turning._PATIENCE": 0.3}, **at(endpoint)) as talk:
             talk.says("Hello?")
             talk.expect(seen)
             talk.type(CTRL_C)
@@ -310,7 +310,7 @@ def test_a_pipe_that_is_closed_early_ends_quietly(place: Place) -> None:
     os.close(read)
     with os.fdopen(write, "wb") as closed:
         done = subprocess.run(
-            [sys.executable, "-m", "app.cli", "approvals", "list"],
+            [sys.executable, "-m", "holdfast", "approvals", "list"],
             cwd=place.folder,
             env=environment(),
             stdout=closed,
@@ -325,7 +325,8 @@ def test_a_pipe_that_is_closed_early_ends_quietly(place: Place) -> None:
 
 def test_help_answers_before_anything_slow_is_imported(tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom app.cli import main\nassert main(['--help']) == 0\nassert main(['chat', '--help']) == 0\n"
+        "import sys\nfrom holdfast.cli import main\n"
+        "assert main(['--help']) == main(['chat', '--help']) == 0\n"
         "assert main(['chat', '--thread']) == main(['nonsense']) == 2\n"
         "print([name for name in ('langgraph', 'langchain_core', 'pydantic_settings', 'rich') if name in sys.modules])"
     )
@@ -337,7 +338,7 @@ def test_help_answers_before_anything_slow_is_imported(tmp_path: Path) -> None:
 
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    from app.cli import main
+    from holdfast.cli import main
 
     decisions = ("list", "show", "approve", "edit", "reject", "respond")
     for words in [[], ["chat"], ["demo"], ["serve"], ["approvals"], *(["approvals", word] for word in decisions)]:
@@ -348,8 +349,8 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
 def test_the_command_is_installed() -> None:
     from importlib.metadata import entry_points
 
-    import app.cli
+    import holdfast.cli
 
     [found] = entry_points(group="console_scripts", name="holdfast")
-    assert found.load() is app.cli.main
-    assert (HOUSE / "app" / "cli" / "__main__.py").exists()
+    assert found.load() is holdfast.cli.main
+    assert (HOUSE / "holdfast" / "__main__.py").exists()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from checkpoints import Interrupts, open_checkpointer
+from holdfast.checkpoints import Interrupts, open_checkpointer
 from tests.e2e.cli_kit import Cli, run
 from tests.forked import environment
 from tests.stub_openai import KEY, Reply, breaks_off, hangs, refuses, says, stub_openai
@@ -150,13 +150,13 @@ def test_a_postgres_that_does_not_answer_is_said_within_seconds_and_without_the_
 
 
 def test_a_driver_that_is_not_installed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "checkpoints.postgres", raising=False)
+    monkeypatch.delitem(sys.modules, "holdfast.checkpoints.postgres", raising=False)
     monkeypatch.setitem(sys.modules, "psycopg", None)
     assert "pip install 'holdfast[postgres]'" in cli.refused("chat", "--database=postgresql://db/x")
 
 
 def test_a_model_client_that_is_not_installed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "graph.endpoint", raising=False)
+    monkeypatch.delitem(sys.modules, "holdfast.graph.endpoint", raising=False)
     monkeypatch.setitem(sys.modules, "openai", None)
     assert "pip install 'holdfast[openai]'" in cli.refused("chat", "--model=openai:gpt-5")
 
@@ -225,7 +225,7 @@ def test_a_shop_that_cannot_be_opened_costs_no_message(cli: Cli) -> None:
 
 
 def test_a_busy_thread_is_said_with_who_holds_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("graph.conversation.Conversation.__init__.__kwdefaults__", {"wait": 0.0})
+    monkeypatch.setattr("holdfast.graph.conversation.Conversation.__init__.__kwdefaults__", {"wait": 0.0})
     with open_checkpointer("sqlite:///holdfast.db") as saver, saver.lease("ada-1", owner="Grace"):
         line = cli.refused("chat", "--thread=ada-1", said=b"Hello", code=1)
     assert "is busy: Grace has held it" in line
@@ -256,7 +256,7 @@ def test_a_missing_extra_is_said(tmp_path: Path) -> None:
     import subprocess
 
     done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import app.cli"],
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import holdfast.cli"],
         env=environment(),
         capture_output=True,
         text=True,

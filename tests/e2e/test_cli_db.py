@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from app.cli.converting import sized
-from checkpoints import converting, migrate, open_checkpointer
+from holdfast.checkpoints import converting, migrate, open_checkpointer
+from holdfast.cli.db.convert import sized
 from tests.contract.kit import change, checkpoint, echo_graph, put, texts, thread
 from tests.contract.stock_kit import in_stock
 from tests.contract.test_migrations import EARLIER, empty, open_as_version

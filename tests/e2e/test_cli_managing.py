@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from app.cli import managing
-from checkpoints import Thread, moving, open_checkpointer
-from graph import Conversation, build_graph
+from holdfast.checkpoints import Thread, moving, open_checkpointer
+from holdfast.cli.threads import manage
+from holdfast.graph import Conversation, build_graph
 from tests.contract.kit import change, echo_graph
 from tests.contract.stock_kit import in_stock
 from tests.e2e.cli_kit import Cli
@@ -258,7 +258,7 @@ def test_a_conversation_that_waits_says_so_in_the_list(cli: Cli, sqlite_url: str
         Conversation(build_graph(model="offline", checkpointer=saver), "ada-1").send("Please refund order 1001.")
         [found] = saver.threads.list().threads
     assert "  paused (1)  ada-1  -     4     Please" in cli("threads", "list", f"--database={sqlite_url}")[1]
-    far = managing._table([found._replace(updated_at=2.0**52)])
+    far = manage._table([found._replace(updated_at=2.0**52)])
     assert "at 4503599627370496.0 s" in far[1]  # a database may say anything
 
 

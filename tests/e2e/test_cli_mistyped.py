@@ -10,9 +10,9 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
-from app.cli import app
-from checkpoints import open_checkpointer
-from checkpoints.moving.archive import write_archive
+from holdfast.checkpoints import open_checkpointer
+from holdfast.checkpoints.moving.archive import write_archive
+from holdfast.cli import app
 from tests.contract.kit import echo_graph, thread
 from tests.e2e.cli_kit import Cli
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from app.cli import moving
-from checkpoints import moving as work
-from checkpoints import open_checkpointer
+from holdfast.checkpoints import moving as work
+from holdfast.checkpoints import open_checkpointer
+from holdfast.cli.db import transfer
 from tests.contract.kit import echo_graph, texts, thread
 from tests.e2e.cli_kit import Cli
 
@@ -80,8 +80,8 @@ def test_ctrl_c_says_what_is_there_and_the_same_command_goes_on(cli: Cli, monkey
 def test_conversations_go_through_a_file(cli: Cli) -> None:
     talk(HERE, "ada-1", "bob-1")
     with open_checkpointer(HERE) as saver:
-        assert moving.write_file(saver, None, Path("all.jsonl.gz")) == 2
-        assert moving.write_file(saver, ["bob-1"], Path("bob.jsonl")) == 1
+        assert transfer.write_file(saver, None, Path("all.jsonl.gz")) == 2
+        assert transfer.write_file(saver, ["bob-1"], Path("bob.jsonl")) == 1
 
     def imports(*arguments: str) -> tuple[int, str, str]:
         return cli("threads", "import", *arguments)

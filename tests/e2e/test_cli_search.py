@@ -8,9 +8,10 @@ import re
 import pytest
 import typer
 
-from app.cli import failing, searching
-from app.cli.options import Run
-from checkpoints import open_checkpointer
+from holdfast.checkpoints import open_checkpointer
+from holdfast.cli import errors
+from holdfast.cli.options import Run
+from holdfast.cli.threads import search
 from tests.contract.kit import change
 from tests.contract.test_search import say
 from tests.e2e.cli_kit import Cli
@@ -19,12 +20,12 @@ from tests.e2e.cli_kit import Cli
 def searched(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     """The command alone, under whatever noun it stands."""
     app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
-    app.command("search", epilog=searching.EXAMPLE)(searching.search)
+    app.command("search", epilog=search.EXAMPLE)(search.search)
     code = 0
     try:
         typer.main.get_command(app).main([*arguments], prog_name="search", standalone_mode=False, obj=Run())
     except Exception as error:  # noqa: BLE001 - as the command itself does
-        code = failing.report(error, debug=False, secrets=())
+        code = errors.report(error, debug=False, secrets=())
     out, err = capsys.readouterr()
     return code, out, err
 

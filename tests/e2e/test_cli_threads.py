@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.cli import record
-from checkpoints import DatabaseUnavailable, Transcript, open_checkpointer
-from graph import Conversation, build_graph
+from holdfast.checkpoints import DatabaseUnavailable, Transcript, open_checkpointer
+from holdfast.cli.threads import export as record
+from holdfast.graph import Conversation, build_graph
 from tests.contract.kit import change
 from tests.contract.stock_kit import in_stock
 from tests.contract.test_transcript import say

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from app import demo
-from graph.tools import Shop
+from holdfast import demo
+from holdfast.graph.tools import Shop
 from tests import forked
 
 HOUSE = Path(demo.__file__).parent.parent
 
 
 def run(*arguments: str, cwd: Path = HOUSE) -> subprocess.CompletedProcess[str]:
-    return forked.run("-m", "app.demo", *arguments, cwd=cwd, env={**os.environ, "PYTHONPATH": str(HOUSE)})
+    return forked.run("-m", "holdfast.demo", *arguments, cwd=cwd, env={**os.environ, "PYTHONPATH": str(HOUSE)})
 
 
 def test_the_demo_does_what_it_says_and_what_it_recommends_works(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from checkpoints import open_checkpointer
-from graph import Conversation, build_graph
+from holdfast.checkpoints import open_checkpointer
+from holdfast.graph import Conversation, build_graph
 from tests import forked
 from tests.contract.kit import change
 from tests.e2e.serving import clean_environment, last_words, served
@@ -23,8 +23,8 @@ resource.setrlimit(resource.RLIMIT_FSIZE, ({LIMIT}, {LIMIT}))
 LONG = "x" * 40_000
 
 TALK = """
-from checkpoints import HoldfastError, open_checkpointer
-from graph import Conversation, build_graph
+from holdfast.checkpoints import HoldfastError, open_checkpointer
+from holdfast.graph import Conversation, build_graph
 
 with open_checkpointer("sqlite:///holdfast.db") as saver:
     ada = Conversation(build_graph(checkpointer=saver), "ada-1")
@@ -66,7 +66,7 @@ def test_from_python(tmp_path: Path) -> None:
 
 def test_on_the_command_line(tmp_path: Path) -> None:
     lines = "".join(f"{number} {LONG}\n" for number in range(100))
-    command = "import sys; from app.cli import main; sys.exit(main())"
+    command = "import sys; from holdfast.cli import main; sys.exit(main())"
     done = on_a_full_disk(tmp_path, command, "chat", "--thread", "ada-1", said=lines)
     assert done.returncode == 1
     assert "Look for space on its disk" in done.stderr.splitlines()[-1]
@@ -75,7 +75,16 @@ def test_on_the_command_line(tmp_path: Path) -> None:
 
 
 def test_on_the_server(tmp_path: Path) -> None:
-    limited = ["/bin/sh", "-c", f'ulimit -f {LIMIT // 512}; exec "$@"', "sh", sys.executable, "-m", "app.cli", "serve"]
+    limited = [
+        "/bin/sh",
+        "-c",
+        f'ulimit -f {LIMIT // 512}; exec "$@"',
+        "sh",
+        sys.executable,
+        "-m",
+        "holdfast.cli",
+        "serve",
+    ]
     with served(tmp_path, limited) as server:
         thread_id = server.client.threads.create()["thread_id"]
         acknowledged: list[str] = []

@@ -12,9 +12,9 @@ from langchain_core import exceptions as failures
 from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, ToolMessage
 from langgraph.types import Command
 
-from checkpoints import HoldfastSaver, open_checkpointer
-from graph import build_graph
-from graph.models import chat_model
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.graph import build_graph
+from holdfast.graph.models import chat_model
 from tests import stub_openai as stub
 from tests.stub_openai import KEY, Reply, Stub, breaks_off, call, calls, refuses, says
 

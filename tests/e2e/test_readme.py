@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from checkpoints import open_checkpointer
-from graph import Conversation, build_graph
+from holdfast.checkpoints import open_checkpointer
+from holdfast.graph import Conversation, build_graph
 from tests import forked
 from tests.e2e.cli_kit import Cli
 from tests.forked import HOUSE, environment
@@ -88,7 +88,7 @@ def test_what_the_readme_types_into_a_shell_works(tmp_path: Path) -> None:
     assert len(commands) == 6
     (tmp_path / "bin").mkdir()
     holdfast = tmp_path / "bin" / "holdfast"
-    holdfast.write_text(f'#!/bin/sh\nexec {sys.executable} -m app.cli "$@"\n')
+    holdfast.write_text(f'#!/bin/sh\nexec {sys.executable} -m holdfast.cli "$@"\n')
     holdfast.chmod(0o755)
     path = f"{holdfast.parent}{os.pathsep}{os.environ['PATH']}"
     printed = []
@@ -108,7 +108,7 @@ def test_what_the_readme_types_into_a_shell_works(tmp_path: Path) -> None:
                 check=False,
             )
         else:
-            done = forked.run("-m", "app.cli", *words, cwd=tmp_path, env=environment(), said=said.encode())
+            done = forked.run("-m", "holdfast", *words, cwd=tmp_path, env=environment(), said=said.encode())
         assert done.returncode == 0, done.stderr
         printed.append(done.stdout)
     nothing, asked, waiting, approved, resumed, last = printed

@@ -17,10 +17,11 @@ import httpx
 import pytest
 from langgraph_sdk.errors import ConflictError, NotFoundError
 
-from app import cli, compose, serving, settings
-from checkpoints import open_checkpointer
-from graph import Conversation
-from graph.tools import Shop
+from holdfast import cli, factory, settings
+from holdfast.checkpoints import open_checkpointer
+from holdfast.graph import Conversation
+from holdfast.graph.tools import Shop
+from holdfast.server import run
 from tests.contract.kit import change
 from tests.e2e.serving import HOUSE, PATIENCE, Server, clean_environment, free_port, last_words, served
 from tests.stub_openai import KEY, breaks_off, call, calls, hangs, refuses, says, stub_openai
@@ -118,8 +119,8 @@ def test_threads_pauses_and_owners_outlive_the_server(postgres_url: str, tmp_pat
 
 
 def test_langgraph_dev_serves_the_same_and_does_not_begin_old_runs_again(sqlite_url: str, tmp_path: Path) -> None:
-    for name in ("app", "graph", "checkpoints"):
-        shutil.copytree(HOUSE / name, tmp_path / name)
+    for name in ("holdfast", "graph", "checkpoints"):
+        shutil.copytree(HOUSE / name, tmp_path / name, symlinks=True)
     shutil.copy(HOUSE / "langgraph.json", tmp_path)
     command = [str(Path(sys.executable).with_name("langgraph")), "dev", "--no-browser", "--no-reload"]
     environment = {"HOLDFAST_DATABASE": sqlite_url, "LANGGRAPH_NO_VERSION_CHECK": "true", "PYTHONPATH": ""}
@@ -160,7 +161,7 @@ def start(
 
 
 def test_what_is_served_is_what_langgraph_json_says() -> None:
-    assert serving._read(HOUSE / "langgraph.json") == serving.OURS
+    assert run._read(HOUSE / "langgraph.json") == run.OURS
 
 
 def test_a_port_that_is_taken_is_refused(start: Callable[..., tuple[int, str]]) -> None:
@@ -203,7 +204,7 @@ def test_what_cannot_be_served_is_one_line(
 def test_what_was_decided_before_the_server_starts_is_carried_out_by_it(sqlite_url: str, tmp_path: Path) -> None:
     decided, expired = str(uuid.uuid4()), str(uuid.uuid4())
     with open_checkpointer(sqlite_url) as saver:
-        agent = compose.agent(settings.load(shop=tmp_path / "shop.db", model="offline"), saver)
+        agent = factory.agent(settings.load(shop=tmp_path / "shop.db", model="offline"), saver)
         for thread_id in (decided, expired):
             Conversation(agent, thread_id).send("Please refund order 1001.")
         [asked] = saver.interrupts.waiting(thread_id=decided)
@@ -237,7 +238,7 @@ def test_what_was_decided_elsewhere_is_carried_out_before_what_is_said_next(serv
 def test_a_thread_begun_elsewhere_is_known_and_cannot_be_taken_over(server: Server, place: Path) -> None:
     thread_id = str(uuid.uuid4())
     with open_checkpointer(f"sqlite:///{place}/holdfast.db") as saver:
-        agent = compose.agent(settings.load(shop=place / "shop.db", model="offline"), saver)
+        agent = factory.agent(settings.load(shop=place / "shop.db", model="offline"), saver)
         Conversation(agent, thread_id, user_id="ada").send("My name is Ada.")
 
         with pytest.raises(ConflictError):
@@ -264,7 +265,7 @@ def test_what_another_process_did_to_a_thread_is_seen_when_the_thread_is_asked_f
     for known in (thread_id, gone):
         last_words(server.say(known, "My name is Ada."))
     with open_checkpointer(f"sqlite:///{place}/holdfast.db") as saver:
-        agent = compose.agent(settings.load(shop=place / "shop.db", model="offline"), saver)
+        agent = factory.agent(settings.load(shop=place / "shop.db", model="offline"), saver)
         [call] = Conversation(agent, thread_id).send("Please refund order 1005.").pending
         saver.delete_thread(gone)
 

@@ -14,8 +14,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 from pydantic import Field
 
-from checkpoints import open_checkpointer
-from graph import build_graph, needs_approval
+from holdfast.checkpoints import open_checkpointer
+from holdfast.graph import build_graph, needs_approval
 
 THREAD = {"configurable": {"thread_id": "ada-1"}}
 

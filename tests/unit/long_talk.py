@@ -9,9 +9,9 @@ from typing import Any
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage
 from pydantic import Field
 
-from checkpoints import HoldfastSaver
-from graph import Context, Conversation, Reply, build_graph
-from graph.summary import SUMMARISE
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.graph import Context, Conversation, Reply, build_graph
+from holdfast.graph.summary import SUMMARISE
 from tests.unit.graph_kit import THREAD, StrictModel, says
 
 SMALL = Context(budget=200)

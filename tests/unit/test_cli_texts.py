@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.cli.texts import one_line, shortened, shown_json, visible
+from holdfast.cli.output.text import one_line, shortened, shown_json, visible
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from checkpoints.moments import epoch_seconds
+from holdfast.checkpoints.moments import epoch_seconds
 from tests.shapes import NO_TIMES
 
 BERLIN = timezone(timedelta(hours=1))

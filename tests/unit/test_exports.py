@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
-from app.cli import texts
-from checkpoints import HoldfastSaver, Transcript, open_checkpointer
-from checkpoints.transcript import exports
-from checkpoints.transcript.exports.plain import plain, visible
+from holdfast.checkpoints import HoldfastSaver, Transcript, open_checkpointer
+from holdfast.checkpoints.transcript import exports
+from holdfast.checkpoints.transcript.exports.plain import plain, visible
+from holdfast.cli.output import text as texts
 from tests.contract.kit import change, checkpoint, put, thread
 from tests.shapes import Colour, Parcel
 

@@ -11,9 +11,9 @@ from langgraph.errors import UnknownInterruptError, is_invalid_resume
 from langgraph.types import Command, interrupt
 from pydantic import BaseModel
 
-from checkpoints import HoldfastSaver
-from graph import BadAnswer, approval_policy, needs_approval
-from graph.approval import DECISIONS
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.graph import BadAnswer, approval_policy, needs_approval
+from holdfast.graph.approval import DECISIONS
 from tests.unit.graph_kit import SAVERS, Desk, Talk, calls, opened, says
 
 

@@ -9,11 +9,25 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
 
-from graph.calls import Asked, read
-from graph.context import BUDGET, Context, blocks, leaving, seen, tokens
-from graph.noting import noted, summarise
-from graph.outcomes import EFFECT
-from graph.summary import HEADER, LONGEST, parts, request, shown, summary_message
+from holdfast.graph.calls import Asked, read
+from holdfast.graph.context import (
+    BUDGET,
+    Context,
+    blocks,
+    leaving,
+    seen,
+    tokens,
+)
+from holdfast.graph.noting import noted, summarise
+from holdfast.graph.outcomes import EFFECT
+from holdfast.graph.summary import (
+    HEADER,
+    LONGEST,
+    parts,
+    request,
+    shown,
+    summary_message,
+)
 
 TEXTS = st.integers(0, 60).map(lambda words: "so " * words)
 # Numbered anew in every turn, as some endpoints do, and a doubt now and then.

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from graph import build_graph
-from graph.endpoint import failure
-from graph.models import chat_model
-from graph.offline import WHAT_I_AM
+from holdfast.graph import build_graph
+from holdfast.graph.endpoint import failure
+from holdfast.graph.models import chat_model
+from holdfast.graph.offline import WHAT_I_AM
 from tests.stub_openai import KEY
 
 
@@ -23,7 +23,7 @@ def test_a_model_without_a_key_is_one_clear_line(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_missing_package_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "graph.endpoint", raising=False)
+    monkeypatch.delitem(sys.modules, "holdfast.graph.endpoint", raising=False)
     real = builtins.__import__
 
     def without(name: str, *args: Any, **kwargs: Any) -> Any:

@@ -10,9 +10,9 @@ from langchain_core.runnables import Runnable
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
-from graph import build_graph
-from graph.offline import NOT_UNDERSTOOD, WHAT_I_AM, OfflineModel
-from graph.tools import Shop, shop_tools
+from holdfast.graph import build_graph
+from holdfast.graph.offline import NOT_UNDERSTOOD, WHAT_I_AM, OfflineModel
+from holdfast.graph.tools import Shop, shop_tools
 
 
 @pytest.fixture

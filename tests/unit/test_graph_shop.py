@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from langchain_core.tools import ToolException
 
-from graph import approval_policy
-from graph.tools import Shop, shop_tools
+from holdfast.graph import approval_policy
+from holdfast.graph.tools import Shop, shop_tools
 from tests.forked import context
 
 

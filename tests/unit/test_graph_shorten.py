@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from checkpoints import HoldfastSaver, open_checkpointer
-from graph import Context, Conversation, build_graph
-from graph.context import tokens
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.graph import Context, Conversation, build_graph
+from holdfast.graph.context import tokens
 from tests.unit.long_talk import SMALL, Listener, filled, say, summary, talk_of, texts
 
 

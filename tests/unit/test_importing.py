@@ -34,7 +34,7 @@ sys.path_importer_cache.clear()
 for root in ("checkpoints", "graph", "app"):
     package = importlib.import_module(root)
     for found in pkgutil.walk_packages(package.__path__, f"{root}."):
-        if found.name not in {"app.served", "app.cli.__main__"}:
+        if found.name not in {"holdfast.server.entrypoint", "holdfast.__main__"}:
             importlib.import_module(found.name)
 
 print("langgraph._internal._serde" in loaded)
@@ -61,7 +61,7 @@ builder = StateGraph(State)
 builder.add_node("pack", lambda state: {"parcel": Parcel(3)})
 builder.set_entry_point("pack")
 
-from checkpoints import open_checkpointer
+from holdfast.checkpoints import open_checkpointer
 from langgraph._internal import _serde
 
 print(_serde.STRICT_MSGPACK_ENABLED)

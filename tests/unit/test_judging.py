@@ -6,8 +6,15 @@ from typing import Any
 
 import pytest
 
-from checkpoints.effects import arguments_digest, effect_key, idempotency_key
-from checkpoints.judging import Effect, Ended, Entry, InDoubt, Running, judge
+from holdfast.checkpoints.effects import arguments_digest, effect_key, idempotency_key
+from holdfast.checkpoints.judging import (
+    Effect,
+    Ended,
+    Entry,
+    InDoubt,
+    Running,
+    judge,
+)
 
 EFFECT = Effect("ada-1", "key", "refund", b"args", "", "checkpoint-1")
 

@@ -9,9 +9,9 @@ from threading import Event
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from checkpoints import open_checkpointer
-from checkpoints.lines import Lines
-from checkpoints.values import Detacher
+from holdfast.checkpoints import open_checkpointer
+from holdfast.checkpoints.lines import Lines
+from holdfast.checkpoints.values import Detacher
 from tests.contract.kit import checkpoint, put, rows, thread
 
 

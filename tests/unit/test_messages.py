@@ -10,9 +10,17 @@ from hypothesis import strategies as st
 from langchain_core import messages as lc
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage, ToolMessage
 
-from checkpoints import TypeNotAllowed
-from checkpoints.messages import MessageRow, decode, encode, is_row_class, is_sql_text, snapshot, sql_text
-from checkpoints.wire import Types
+from holdfast.checkpoints import TypeNotAllowed
+from holdfast.checkpoints.messages import (
+    MessageRow,
+    decode,
+    encode,
+    is_row_class,
+    is_sql_text,
+    snapshot,
+    sql_text,
+)
+from holdfast.checkpoints.wire import Types
 from tests.shapes import (
     ALLOWED,
     HARD_TEXTS,

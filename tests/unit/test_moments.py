@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.cli.failing import Mistake
-from app.cli.moments import seconds
+from holdfast.cli.errors import Mistake
+from holdfast.cli.moments import seconds
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

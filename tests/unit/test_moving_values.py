@@ -12,14 +12,23 @@ from hypothesis import strategies as st
 from langchain_core.messages import BaseMessage, HumanMessage
 from langgraph.types import Overwrite, Send
 
-from checkpoints import NotStorable
-from checkpoints.documents import unpacked
-from checkpoints.moving.records import json_of
-from checkpoints.moving.values import Parts, Value, gather, join, normal, pairs, split, spread
-from checkpoints.ranges import expand
-from checkpoints.values import Attachable as Part
-from checkpoints.values import ChannelValues, Detacher, Version
-from checkpoints.wire import Types
+from holdfast.checkpoints import NotStorable
+from holdfast.checkpoints.documents import unpacked
+from holdfast.checkpoints.moving.records import json_of
+from holdfast.checkpoints.moving.values import (
+    Parts,
+    Value,
+    gather,
+    join,
+    normal,
+    pairs,
+    split,
+    spread,
+)
+from holdfast.checkpoints.ranges import expand
+from holdfast.checkpoints.values import Attachable as Part
+from holdfast.checkpoints.values import ChannelValues, Detacher, Version
+from holdfast.checkpoints.wire import Types
 from tests.shapes import ALLOWED, exact, patient, rich
 
 TYPES = Types([*ALLOWED, Overwrite])

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from checkpoints import patience
-from checkpoints.errors import Unreachable
-from checkpoints.patience import Patience, persist
+from holdfast.checkpoints import patience
+from holdfast.checkpoints.errors import Unreachable
+from holdfast.checkpoints.patience import Patience, persist
 
 
 class Clock:

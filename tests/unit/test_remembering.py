@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given, settings
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
-from checkpoints.memory import Known, Memory, Template, fingerprint, unchanged
+from holdfast.checkpoints.memory import (
+    Known,
+    Memory,
+    Template,
+    fingerprint,
+    unchanged,
+)
 from tests.shapes import exact, messages, patient
 
 RANK = (False, False)

@@ -9,10 +9,16 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from app import compose
-from app.settings import OPENAI_DEFAULT, InvalidSettings, Settings, absolute, load
-from checkpoints import open_checkpointer
-from graph import Conversation
+from holdfast import factory
+from holdfast.checkpoints import open_checkpointer
+from holdfast.graph import Conversation
+from holdfast.settings import (
+    OPENAI_DEFAULT,
+    InvalidSettings,
+    Settings,
+    absolute,
+    load,
+)
 from tests import forked
 from tests.forked import HOUSE, environment
 
@@ -166,14 +172,14 @@ def test_another_process_has_the_same_settings(folder: Path) -> None:
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / ".env").write_text("HOLDFAST_MODEL=offline\n")
-    code = "from app.settings import load; import json; print(json.dumps(load().environment()))"
+    code = "from holdfast.settings import load; import json; print(json.dumps(load().environment()))"
     told = forked.run("-c", code, cwd=elsewhere, env=environment(**mine.environment()))
     assert json.loads(told.stdout) == mine.environment()
 
 
 def test_the_agent_keeps_to_the_context_that_is_set() -> None:
     with open_checkpointer("memory://") as saver:
-        ada = Conversation(compose.agent(load(context="trim", context_budget=100), saver), "ada-1")
+        ada = Conversation(factory.agent(load(context="trim", context_budget=100), saver), "ada-1")
         for number in range(9):
             ada.send(f"Hello, {number} times " + "so " * 20)
         assert 2 <= len(ada.history()) < 9
@@ -183,8 +189,8 @@ def test_no_other_module_reads_the_environment() -> None:
     # The demo hands its own on to its processes, and the server's is prepared before it starts.
     readers = {
         str(path.relative_to(HOUSE))
-        for floor in ("checkpoints", "graph", "app")
+        for floor in ("checkpoints", "graph", "holdfast")
         for path in (HOUSE / floor).rglob("*.py")
         if re.search(r"os\.(environ|getenv)", path.read_text("utf-8"))
     }
-    assert not [name for name in readers if name.startswith(("graph/", "app/cli/"))], readers
+    assert not [name for name in readers if name.startswith(("graph/", "holdfast/cli/"))], readers

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from checkpoints import HoldfastError, InvalidURL, open_checkpointer
-from checkpoints.urls import MemoryURL, PostgresURL, SqliteURL, parse
+from holdfast.checkpoints import HoldfastError, InvalidURL, open_checkpointer
+from holdfast.checkpoints.urls import MemoryURL, PostgresURL, SqliteURL, parse
 
 HIDDEN = "xk2SECRET"
 

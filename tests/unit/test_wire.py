@@ -24,9 +24,9 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.types import Command, Interrupt, Overwrite, Send
 from pydantic import BaseModel, SecretStr
 
-from checkpoints import NotStorable, TypeNotAllowed
-from checkpoints.values import Attachable, Detacher, Draft
-from checkpoints.wire import Packing, Types, Unpacking
+from holdfast.checkpoints import NotStorable, TypeNotAllowed
+from holdfast.checkpoints.values import Attachable, Detacher, Draft
+from holdfast.checkpoints.wire import Packing, Types, Unpacking
 from tests.shapes import ALLOWED, Colour, Parcel, Receipt, exact, patient, plain, rich
 
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from checkpoints import InvalidSearch
-from checkpoints.fulltext.questions import MOST, Term, question
-from checkpoints.fulltext.snippets import LENGTH, snippet
-from checkpoints.fulltext.words import (
+from holdfast.checkpoints import InvalidSearch
+from holdfast.checkpoints.fulltext.questions import MOST, Term, question
+from holdfast.checkpoints.fulltext.snippets import LENGTH, snippet
+from holdfast.checkpoints.fulltext.words import (
     LONGEST,
     MOST_BYTES,
     MOST_CHARACTERS,

@@ -30,9 +30,9 @@ import json
 from collections.abc import Iterator
 from typing import Any, assert_never
 
-from checkpoints.transcript import Transcript
-from checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry, MessageEntry
-from checkpoints.transcript.exports.plain import iso, plain
+from holdfast.checkpoints.transcript import Transcript
+from holdfast.checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry, MessageEntry
+from holdfast.checkpoints.transcript.exports.plain import iso, plain
 
 
 def jsonl(transcript: Transcript) -> Iterator[str]:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from checkpoints.transcript import Transcript
-from checkpoints.transcript.exports.plain import one_line
-from checkpoints.transcript.exports.words import Part, words
+from holdfast.checkpoints.transcript import Transcript
+from holdfast.checkpoints.transcript.exports.plain import one_line
+from holdfast.checkpoints.transcript.exports.words import Part, words
 
 # What begins markup, a link or a mention within a line. CommonMark reads each as itself behind a backslash.
 _MARKUP: Final = re.compile(r"([\\`*_{}\[\]<>()&~!#|@$:.])")

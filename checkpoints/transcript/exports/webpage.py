@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from html import escape
 from typing import Final
 
-from checkpoints.transcript import Transcript
-from checkpoints.transcript.entries import Entry
-from checkpoints.transcript.exports.plain import iso, one_line
-from checkpoints.transcript.exports.words import Part, words
+from holdfast.checkpoints.transcript import Transcript
+from holdfast.checkpoints.transcript.entries import Entry
+from holdfast.checkpoints.transcript.exports.plain import iso, one_line
+from holdfast.checkpoints.transcript.exports.words import Part, words
 
 # The policy is a second belt: nothing of what was said becomes markup, and if it did, nothing would run or be loaded.
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"

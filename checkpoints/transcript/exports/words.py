@@ -10,8 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, assert_never
 
-from checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry, MessageEntry
-from checkpoints.transcript.exports.plain import one_line, plain, visible, when, when_said
+from holdfast.checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry, MessageEntry
+from holdfast.checkpoints.transcript.exports.plain import (
+    one_line,
+    plain,
+    visible,
+    when,
+    when_said,
+)
 
 _ROLES: Final = {"human": "User", "ai": "Agent", "tool": "Tool", "system": "System"}
 _EVENTS: Final = {

@@ -1,1 +1,0 @@
-"""Ways in: what a person starts."""

@@ -1,0 +1,69 @@
+"""Conversations and approvals that survive anything: a LangGraph checkpointer, and an agent over it.
+
+    from holdfast import Conversation, build_graph, open_checkpointer
+
+    with open_checkpointer("sqlite:///chat.db") as checkpointer:
+        agent = build_graph(checkpointer=checkpointer)
+        print(Conversation(agent, "ada-1", user_id="ada").send("Refund order 1001").text)
+
+The errors are in `holdfast.errors`. A name is imported when it is first used, so that the command line answers before
+LangGraph is loaded.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+    from holdfast.graph import (
+        Context,
+        Conversation,
+        IdempotencyKey,
+        Paused,
+        Pending,
+        Reply,
+        State,
+        Token,
+        ToolAnswered,
+        ToolCalled,
+        build_graph,
+        needs_approval,
+        once,
+        repeatable,
+    )
+
+__all__ = [
+    "Context",
+    "Conversation",
+    "HoldfastSaver",
+    "IdempotencyKey",
+    "Paused",
+    "Pending",
+    "Reply",
+    "State",
+    "Token",
+    "ToolAnswered",
+    "ToolCalled",
+    "build_graph",
+    "needs_approval",
+    "once",
+    "open_checkpointer",
+    "repeatable",
+]
+
+_OF_THE_CHECKPOINTER = frozenset({"HoldfastSaver", "open_checkpointer"})
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = "holdfast.checkpoints" if name in _OF_THE_CHECKPOINTER else "holdfast.graph"
+    value = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

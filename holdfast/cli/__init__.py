@@ -1,0 +1,78 @@
+"""The command `holdfast`: one noun a file, and every failure one line.
+
+Nothing that is slow to import is imported before a command runs, so that `--help` and a mistyped option answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import cache
+from typing import Annotated
+
+try:
+    import typer
+except ModuleNotFoundError as missing:
+    sys.stderr.write(f"The command line needs {missing.name!r}. Install it: pip install 'holdfast[cli]'\n")
+    raise SystemExit(2) from None
+
+from holdfast.cli import (
+    approvals,
+    chat,
+    db,
+    demo,
+    errors,
+    serve,
+    threads,
+)
+from holdfast.cli.options import Debug, Run, help_if_bare
+
+app = typer.Typer(
+    help="Talk to an agent whose conversations and approvals survive anything.",
+    epilog="Example: holdfast chat --thread ada-1",
+    # Plain help, which can be read in a pipe and by a screen reader, and is there in a tenth of a second.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    invoke_without_command=True,
+)
+app.command("chat", epilog=chat.EXAMPLE)(chat.chat)
+app.add_typer(threads.app, name="threads")
+app.add_typer(approvals.app, name="approvals")
+app.add_typer(db.app, name="db")
+app.command("serve", epilog=serve.EXAMPLE)(serve.serve)
+app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
+
+
+@app.callback()
+def holdfast(
+    context: typer.Context,
+    debug: Debug = False,
+    version: Annotated[bool, typer.Option("--version", help="Say which version this is.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"holdfast {installed('holdfast')}")
+        raise typer.Exit
+    help_if_bare(context)
+
+
+# Typer reads every parameter of every command, which takes as long as many a command does: once is enough for who runs
+# several in one process.
+_command = cache(typer.main.get_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command. Gives the exit code: 0; 1 where something is broken; 2 for a user's mistake; 130 for Ctrl-C."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    errors.never_fail_to_print()
+    run = Run()
+    try:
+        errors.check_words(words)
+        code = _command(app).main(words, prog_name="holdfast", standalone_mode=False, obj=run)
+    except Exception as error:  # noqa: BLE001 - the one place where failures become lines
+        return errors.report(error, debug=run.debug, secrets=run.secrets)
+    if code == errors.INTERRUPTED:
+        sys.stderr.write("Stopped.\n")
+    return code if isinstance(code, int) else 0

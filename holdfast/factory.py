@@ -1,0 +1,38 @@
+"""The parts put together as the settings say: the same for every way in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.graph import Context, build_graph
+from holdfast.graph.agent import PROMPT, Agent
+from holdfast.graph.models import chat_model
+from holdfast.graph.tools import shop_tools
+from holdfast.settings import Settings
+
+
+def checkpointer(settings: Settings) -> HoldfastSaver:
+    """The checkpointer, to be opened by `with` or `async with`."""
+    return open_checkpointer(settings.database)
+
+
+def agent(settings: Settings, saver: BaseCheckpointSaver[Any] | None = None) -> Agent:
+    """The agent with the model and the shop of the settings.
+
+    Raises:
+        ImportError: the model needs something that is not installed.
+        ValueError: the model cannot be made of what was given.
+    """
+    key = settings.openai_api_key
+    model = chat_model(
+        settings.model_name,
+        api_key=key.get_secret_value() if key else None,
+        base_url=settings.openai_base_url,
+        retries=settings.model_retries,
+        timeout=settings.model_timeout,
+    )
+    context = Context(settings.context, settings.context_budget, settings.context_limit)
+    return build_graph(model=model, tools=shop_tools(settings.shop), prompt=PROMPT, checkpointer=saver, context=context)

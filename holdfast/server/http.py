@@ -1,0 +1,68 @@
+"""What is mounted in LangGraph's server: nothing to see yet, but every thread of the database is there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from holdfast.server import registry, worker
+
+_THREAD = re.compile(r"/threads/([0-9a-fA-F-]{32,36})(?:/|$)")
+
+
+class KnowThreads:
+    """Enter the thread that a request names into the server's registry before the server looks for it.
+
+    A thread that the server has forgotten could otherwise be created anew by somebody else, who would own it then.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            found = _THREAD.search(scope["path"])
+            if found:
+                await registry.restore(found[1])
+            elif scope["method"] == "POST" and scope["path"].rstrip("/").endswith("/threads"):
+                receive = await _restore_named(receive)
+        await self._app(scope, receive, send)
+
+
+async def _restore_named(receive: Receive) -> Receive:
+    """Restore the thread that a request to create one names. Gives what the server reads the request from."""
+    messages: list[Message] = []
+    while not messages or messages[-1].get("more_body"):
+        messages.append(await receive())
+    try:
+        thread_id = json.loads(b"".join(message.get("body", b"") for message in messages))["thread_id"]
+    except (ValueError, LookupError, TypeError):
+        thread_id = None  # the server says what is wrong with it
+    if isinstance(thread_id, str):
+        await registry.restore(thread_id)
+
+    async def again() -> Message:
+        return messages.pop(0) if messages else await receive()
+
+    return again
+
+
+@asynccontextmanager
+async def _lifespan(_: Any) -> AsyncIterator[None]:
+    await registry.restore_newest()
+    at_work = asyncio.create_task(worker.carry_out())
+    try:
+        yield
+    finally:
+        at_work.cancel()
+
+
+app = Starlette(lifespan=_lifespan, middleware=[Middleware(KnowThreads)])

@@ -1,0 +1,201 @@
+"""What the ways in are told by the environment and by `.env`. Nothing else reads either.
+
+A setting is looked up in the environment, then in `.env` in the working directory; an empty one counts as not set. The
+table in the README is checked against the fields below.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from holdfast.checkpoints import urls
+from holdfast.graph.context import BUDGET, Mode
+from holdfast.graph.models import RETRIES, TIMEOUT, check_name
+
+OPENAI_DEFAULT = "openai:gpt-5-mini"
+
+
+class InvalidSettings(ValueError):
+    """A setting cannot be used. The message names it and what it takes; it never holds a secret."""
+
+
+def _database(url: str) -> str:
+    urls.parse(url)
+    return url
+
+
+def _model(name: str) -> str:
+    check_name(name)
+    return name
+
+
+def _path(value: str | Path) -> Path:
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:  # there is nobody of the name behind ~
+        raise ValueError(str(error)) from None
+
+
+class Settings(BaseSettings):
+    """The settings, each under the name of its environment variable."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore")
+
+    database: Annotated[str, AfterValidator(_database)] = Field(
+        urls.DEFAULT_URL,
+        repr=False,  # it may hold a password
+        validation_alias="HOLDFAST_DATABASE",
+        description="where conversations live: a URL of `open_checkpointer`",
+    )
+    model: Annotated[str | None, AfterValidator(lambda name: name and _model(name))] = Field(
+        None,
+        validation_alias="HOLDFAST_MODEL",
+        description=f"`offline` or `openai:NAME`. Not set: `{OPENAI_DEFAULT}` if there is a key, else `offline`",
+    )
+    openai_api_key: SecretStr | None = Field(
+        None, validation_alias="OPENAI_API_KEY", description="the key of the model's endpoint"
+    )
+    openai_base_url: str | None = Field(
+        None,
+        repr=False,  # somebody may have put a password into it
+        validation_alias="OPENAI_BASE_URL",
+        description="an endpoint that speaks OpenAI's protocol, up to and with its `/v1`; OpenAI's own if not set",
+    )
+    model_retries: int = Field(
+        RETRIES,
+        ge=0,
+        validation_alias="HOLDFAST_MODEL_RETRIES",
+        description="how often a call to the model that was refused for the moment is made again",
+    )
+    model_timeout: float = Field(
+        TIMEOUT,
+        gt=0,
+        allow_inf_nan=False,
+        validation_alias="HOLDFAST_MODEL_TIMEOUT",
+        description="seconds that the model's endpoint may be silent for",
+    )
+    context: Mode = Field(
+        "summarise",
+        validation_alias="HOLDFAST_CONTEXT",
+        description="what becomes of messages beyond the limit: `summarise`, `trim` or `off`",
+    )
+    context_budget: int = Field(
+        BUDGET,
+        gt=0,
+        validation_alias="HOLDFAST_CONTEXT_BUDGET",
+        description="tokens of messages that the model sees at the most",
+    )
+    context_limit: int | None = Field(
+        None,
+        validation_alias="HOLDFAST_CONTEXT_LIMIT",
+        description="tokens of messages in a thread beyond which the older ones leave it; the budget if not set",
+    )
+    shop: Annotated[Path, BeforeValidator(_path)] = Field(
+        Path("shop.db"), validation_alias="HOLDFAST_SHOP", description="the SQLite file of the example shop"
+    )
+    host: str = Field("127.0.0.1", validation_alias="HOLDFAST_HOST", description="the address that `serve` listens on")
+    port: int = Field(
+        2024, ge=1, le=65535, validation_alias="HOLDFAST_PORT", description="the port that `serve` listens on"
+    )
+    workers: int = Field(
+        10, ge=1, validation_alias="HOLDFAST_WORKERS", description="how many runs `serve` has going at once"
+    )
+
+    @field_validator("context_limit")
+    @classmethod
+    def _not_below_the_budget(cls, limit: int | None, info: ValidationInfo) -> int | None:
+        budget = info.data.get("context_budget")  # missing where it cannot be used itself
+        if limit is not None and budget is not None and limit < budget:
+            raise ValueError(
+                f"it is {limit}, and HOLDFAST_CONTEXT_BUDGET is {budget}; it has to be at least as much. Leave it out, "
+                "and it is the budget"
+            )
+        return limit
+
+    @property
+    def model_name(self) -> str:
+        """The model that is meant, with what it is when it is not said.
+
+        Raises:
+            InvalidSettings: there is a key and an endpoint of one's own, and nobody can know what models that one has.
+        """
+        if self.model:
+            return self.model
+        if self.openai_api_key is None:
+            return "offline"
+        if self.openai_base_url:
+            raise InvalidSettings(
+                "OPENAI_API_KEY and OPENAI_BASE_URL are set, and which model to ask there is not. Set "
+                "HOLDFAST_MODEL=openai:NAME, or HOLDFAST_MODEL=offline to ask none."
+            )
+        return OPENAI_DEFAULT
+
+    def in_full(self) -> Settings:
+        """The same with every path absolute, for a process that stands in another folder."""
+        return self.model_copy(update={"database": absolute(self.database), "shop": self.shop.resolve()})
+
+    def environment(self) -> dict[str, str]:
+        """What the environment of another process has to say for it to have the same settings. Holds secrets."""
+        found = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+            found[str(field.validation_alias)] = "" if plain is None else str(plain)
+        return found
+
+
+def load(**given: Any) -> Settings:
+    """The settings; what is `given` and not `None`, such as the options of a command, goes first.
+
+    Args:
+        given: by the names of the fields of `Settings`.
+
+    Raises:
+        InvalidSettings: one of them cannot be used.
+    """
+    fields = Settings.model_fields
+    chosen = {str(fields[name].validation_alias): value for name, value in given.items() if value is not None}
+    try:
+        return Settings(**chosen)
+    except ValidationError as error:
+        raise InvalidSettings("\n".join(_said(problem, chosen) for problem in error.errors())) from None
+    except UnicodeDecodeError:
+        raise InvalidSettings("The file .env is not text in UTF-8. Save it as such.") from None
+
+
+def absolute(url: str) -> str:
+    """The URL of a database with its file, if it is one, named in full.
+
+    Raises:
+        InvalidURL: it is not a URL of a database.
+    """
+    match urls.parse(url):
+        case urls.SqliteURL(path=path):
+            options = url.partition("?")[2]
+            return f"sqlite:///{quote(str(path.resolve()))}{'?' if options else ''}{options}"
+        case urls.MemoryURL() | urls.PostgresURL():
+            return url
+
+
+def _said(problem: Any, chosen: dict[str, Any]) -> str:
+    # The value is not shown: it may be a password that was put into the wrong variable.
+    name = str(problem["loc"][0]) if problem["loc"] else "a setting"
+    fields = {str(field.validation_alias): (key, field) for key, field in Settings.model_fields.items()}
+    key, field = fields.get(name, (name, None))
+    what = str(problem["msg"]).removeprefix("Value error, ").replace("Input should", "it should", 1).rstrip(".")
+    needed = f" It is {field.description}." if field is not None and problem["type"] != "value_error" else ""
+    called = f"--{key.replace('_', '-')}" if name in chosen else name
+    return f"{called} cannot be used: {what}.{needed}"
