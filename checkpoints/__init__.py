@@ -56,6 +56,7 @@ from holdfast.checkpoints.offload import apart
 from holdfast.checkpoints.opening import Head
 from holdfast.checkpoints.running import running_saver, saver_of, unwrapped
 from holdfast.checkpoints.saver import HoldfastSaver
+from holdfast.checkpoints.serde.msgpack import TypeName
 from holdfast.checkpoints.threads import Page, Status, Thread, Threads
 from holdfast.checkpoints.transcript import Transcript
 from holdfast.checkpoints.transcript.entries import (
@@ -66,7 +67,6 @@ from holdfast.checkpoints.transcript.entries import (
     MessageEntry,
     Tokens,
 )
-from holdfast.checkpoints.wire import TypeName
 
 __all__ = [
     "AlreadyAnswered",

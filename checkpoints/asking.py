@@ -11,8 +11,8 @@ from langgraph.types import Interrupt
 from holdfast.checkpoints.errors import HoldfastError
 from holdfast.checkpoints.loading import explained, rows_of
 from holdfast.checkpoints.port import Call, CheckpointKey, Transaction, write_place
+from holdfast.checkpoints.serde.values import Attachable
 from holdfast.checkpoints.store import Store
-from holdfast.checkpoints.values import Attachable
 
 # Where LangGraph keeps the pause of a task.
 _PLACE: Final = -3

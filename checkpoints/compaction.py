@@ -9,13 +9,13 @@ from holdfast.checkpoints import loading
 from holdfast.checkpoints.conversion import Conversion, Place
 from holdfast.checkpoints.guard import moment_of
 from holdfast.checkpoints.keeping import Outline
-from holdfast.checkpoints.messages import MessageRow
 from holdfast.checkpoints.placing import Home, learned, place
 from holdfast.checkpoints.port import Transaction
 from holdfast.checkpoints.reindexing import reindex
 from holdfast.checkpoints.rewriting import STOCK, Compacting, Recall
+from holdfast.checkpoints.serde.messages import MessageRow
+from holdfast.checkpoints.serde.values import Detached
 from holdfast.checkpoints.settling import settle_all
-from holdfast.checkpoints.values import Detached
 
 
 class Compaction(Conversion):

@@ -10,8 +10,8 @@ from uuid import UUID
 from langchain_core.runnables import RunnableConfig
 
 from holdfast.checkpoints.errors import InvalidThread
-from holdfast.checkpoints.jsonb import storable
-from holdfast.checkpoints.messages import is_sql_text
+from holdfast.checkpoints.serde.jsonb import storable
+from holdfast.checkpoints.serde.messages import is_sql_text
 
 # A key of three parts must stay below the 2,704 bytes that PostgreSQL can index.
 _LONGEST_THREAD_ID: Final = 1024

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from holdfast.checkpoints import loading
-from holdfast.checkpoints.comparing import StandIns, fingerprint
 from holdfast.checkpoints.indexing import Locked
 from holdfast.checkpoints.keeping import Outline, outlines
 from holdfast.checkpoints.port import CheckpointKey, Transaction, Wanted, write_place
+from holdfast.checkpoints.serde.fingerprint import StandIns, fingerprint
 from holdfast.checkpoints.store import Store
 
 _PAGE: Final = 10  # checkpoints that are compared at once

@@ -15,10 +15,10 @@ from holdfast.checkpoints.errors import (
 )
 from holdfast.checkpoints.guard import moment_of
 from holdfast.checkpoints.keeping import Namespace, Outline, made_from
-from holdfast.checkpoints.messages import sql_text
 from holdfast.checkpoints.port import Call, CheckpointKey, Row, Transaction
 from holdfast.checkpoints.retention import locked, remove
-from holdfast.checkpoints.sealing import Plain
+from holdfast.checkpoints.serde.encryption import Plain
+from holdfast.checkpoints.serde.messages import sql_text
 from holdfast.checkpoints.store import Store
 from holdfast.checkpoints.taking_back import rows_referred_to
 

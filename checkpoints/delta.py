@@ -18,7 +18,6 @@ from uuid import UUID
 from langgraph.checkpoint.base import DeltaChannelHistory, PendingWrite, writes_sort_key
 
 from holdfast.checkpoints.errors import DamagedThread
-from holdfast.checkpoints.grafting import channels_with_value, graft
 from holdfast.checkpoints.loading import explained, rows_of
 from holdfast.checkpoints.port import (
     BASE,
@@ -30,8 +29,9 @@ from holdfast.checkpoints.port import (
     Transaction,
     write_place,
 )
+from holdfast.checkpoints.serde.splice import channels_with_value, graft
+from holdfast.checkpoints.serde.values import Attachable
 from holdfast.checkpoints.store import Store
-from holdfast.checkpoints.values import Attachable
 
 # Ancestors that are read at once: at first few, since a snapshot is often near, then more.
 _FIRST_PAGE: Final = 16

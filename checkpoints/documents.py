@@ -18,8 +18,8 @@ from typing import Any, Final, NamedTuple
 
 import ormsgpack
 
-from holdfast.checkpoints.messages import is_sql_text
-from holdfast.checkpoints.values import VERSION, Version, holds_messages, version_text
+from holdfast.checkpoints.serde.messages import is_sql_text
+from holdfast.checkpoints.serde.values import VERSION, Version, holds_messages, version_text
 
 STORED: Final = "stored"
 """In a document: the channels whose values lie in rows of their own. In a packed one they are those with a version."""

@@ -39,8 +39,8 @@ from holdfast.checkpoints.judging import (
 )
 from holdfast.checkpoints.leases import default_owner
 from holdfast.checkpoints.port import Call
+from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
 from holdfast.checkpoints.store import Store
-from holdfast.checkpoints.wire import Packing, Unpacking
 
 # How long a checkpoint that is on its way may take: with durability "async" LangGraph writes it while the tool begins.
 _COMMITTING: Final = 10.0

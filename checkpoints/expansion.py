@@ -10,7 +10,7 @@ from holdfast.checkpoints.conversion import Conversion
 from holdfast.checkpoints.keeping import Outline
 from holdfast.checkpoints.port import Transaction
 from holdfast.checkpoints.rewriting import STOCK, Expanding, NotExpressible
-from holdfast.checkpoints.values import TYPE, Attachable
+from holdfast.checkpoints.serde.values import TYPE, Attachable
 
 
 class Expansion(Conversion):

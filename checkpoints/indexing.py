@@ -16,11 +16,11 @@ from langgraph.checkpoint.serde.types import TASKS
 
 from holdfast.checkpoints.configs import user_text
 from holdfast.checkpoints.memory import Known
-from holdfast.checkpoints.messages import sql_text
 from holdfast.checkpoints.placing import Home, Placement
 from holdfast.checkpoints.port import Call, Row
+from holdfast.checkpoints.serde.messages import sql_text
+from holdfast.checkpoints.serde.values import MessageList
 from holdfast.checkpoints.sql import Statements
-from holdfast.checkpoints.values import MessageList
 
 LONGEST_TITLE: Final = 80
 LONGEST_GIVEN_TITLE: Final = 200

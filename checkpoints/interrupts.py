@@ -24,8 +24,8 @@ from holdfast.checkpoints.guard import moment_of
 from holdfast.checkpoints.loading import explained
 from holdfast.checkpoints.patience import persist
 from holdfast.checkpoints.port import Call, CheckpointKey, Row, Transaction
+from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
 from holdfast.checkpoints.store import Store
-from holdfast.checkpoints.wire import Packing, Unpacking
 
 LIMIT: Final = 1000
 

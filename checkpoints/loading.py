@@ -9,10 +9,8 @@ from typing import Any, NamedTuple
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.base import Checkpoint, PendingWrite, writes_sort_key
 
-from holdfast.checkpoints import ranges
 from holdfast.checkpoints.errors import DamagedThread, NotStorable, TypeNotAllowed
 from holdfast.checkpoints.memory import Known, Template, fingerprint
-from holdfast.checkpoints.messages import MessageRow, decode, digest
 from holdfast.checkpoints.placing import UNSETTLED, rank
 from holdfast.checkpoints.port import (
     Backend,
@@ -24,9 +22,11 @@ from holdfast.checkpoints.port import (
     Wanted,
     write_place,
 )
+from holdfast.checkpoints.serde import ranges
+from holdfast.checkpoints.serde.messages import MessageRow, decode, digest
+from holdfast.checkpoints.serde.msgpack import Types
+from holdfast.checkpoints.serde.values import Attachable, Make
 from holdfast.checkpoints.store import Store
-from holdfast.checkpoints.values import Attachable, Make
-from holdfast.checkpoints.wire import Types
 
 
 class Opened(NamedTuple):

@@ -19,10 +19,10 @@ from holdfast.checkpoints.errors import NotOpen
 from holdfast.checkpoints.fulltext.search import Search
 from holdfast.checkpoints.offload import Offload
 from holdfast.checkpoints.port import Backend
+from holdfast.checkpoints.serde.msgpack import TypeName, Types
 from holdfast.checkpoints.store import Store
 from holdfast.checkpoints.strict import derive_types
 from holdfast.checkpoints.transcript import Transcript, transcript_of
-from holdfast.checkpoints.wire import TypeName, Types
 
 P = ParamSpec("P")
 T = TypeVar("T")

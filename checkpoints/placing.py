@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from holdfast.checkpoints.memory import Known, Template
-from holdfast.checkpoints.messages import MessageRow
 from holdfast.checkpoints.port import Row
-from holdfast.checkpoints.values import Draft, MessageList
+from holdfast.checkpoints.serde.messages import MessageRow
+from holdfast.checkpoints.serde.values import Draft, MessageList
 
 
 class Home(NamedTuple):

@@ -14,20 +14,11 @@ import ormsgpack
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde import jsonplus
 
-from holdfast.checkpoints.comparing import StandIns, fingerprint
 from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.memory import Known
-from holdfast.checkpoints.messages import is_row_class
-from holdfast.checkpoints.values import (
-    LIST,
-    ONE,
-    SPOKEN,
-    VERSION,
-    Attachable,
-    Detacher,
-    version_text,
-)
-from holdfast.checkpoints.wire import (
+from holdfast.checkpoints.serde.fingerprint import StandIns, fingerprint
+from holdfast.checkpoints.serde.messages import is_row_class
+from holdfast.checkpoints.serde.msgpack import (
     BIG_INT,
     FIRST_FREE_CODE,
     NESTING,
@@ -36,6 +27,15 @@ from holdfast.checkpoints.wire import (
     Packing,
     Types,
     Unpacking,
+)
+from holdfast.checkpoints.serde.values import (
+    LIST,
+    ONE,
+    SPOKEN,
+    VERSION,
+    Attachable,
+    Detacher,
+    version_text,
 )
 
 STOCK: Final = "msgpack"

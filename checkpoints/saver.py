@@ -35,7 +35,6 @@ from holdfast.checkpoints.configs import (
     thread_of,
     user_of,
 )
-from holdfast.checkpoints.jsonb import storable
 from holdfast.checkpoints.keeping import leans
 from holdfast.checkpoints.patience import persist
 from holdfast.checkpoints.placing import Home
@@ -51,7 +50,8 @@ from holdfast.checkpoints.port import (
 )
 from holdfast.checkpoints.retaining import RetainingSaver
 from holdfast.checkpoints.saving import Save, Value
-from holdfast.checkpoints.wire import TypeName
+from holdfast.checkpoints.serde.jsonb import storable
+from holdfast.checkpoints.serde.msgpack import TypeName
 
 P = ParamSpec("P")
 T = TypeVar("T")

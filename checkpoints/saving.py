@@ -15,17 +15,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from holdfast.checkpoints import (
-    guard,
-    indexing,
-    ranges,
-    reindexing,
-    settling,
-)
+from holdfast.checkpoints import guard, indexing, reindexing, settling
 from holdfast.checkpoints.errors import ThreadConflict, Unreachable
 from holdfast.checkpoints.lines import Turn
 from holdfast.checkpoints.memory import Known, Template
-from holdfast.checkpoints.messages import encode, snapshot
 from holdfast.checkpoints.patience import persist
 from holdfast.checkpoints.placing import (
     UNSETTLED,
@@ -42,8 +35,10 @@ from holdfast.checkpoints.port import (
     StoredValue,
     Transaction,
 )
+from holdfast.checkpoints.serde import ranges
+from holdfast.checkpoints.serde.messages import encode, snapshot
+from holdfast.checkpoints.serde.values import Detached, Detacher
 from holdfast.checkpoints.store import Store
-from holdfast.checkpoints.values import Detached, Detacher
 
 
 class _Outdated(Exception):

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from holdfast.checkpoints import ranges
 from holdfast.checkpoints.configs import user_text
 from holdfast.checkpoints.keeping import COUNTERS, Outline, outlines
 from holdfast.checkpoints.loading import explained
@@ -27,9 +26,10 @@ from holdfast.checkpoints.port import (
     Transaction,
     write_place,
 )
+from holdfast.checkpoints.serde import ranges
+from holdfast.checkpoints.serde.values import TYPE, Attachable
 from holdfast.checkpoints.sql import Statements
 from holdfast.checkpoints.store import Store
-from holdfast.checkpoints.values import TYPE, Attachable
 
 Written: TypeAlias = Mapping[str, Sequence[tuple[int, int]]]
 """For each channel the rows that tasks wrote to it, as intervals (first, last) without gaps."""

@@ -21,9 +21,9 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from holdfast.checkpoints import migrate
 from holdfast.checkpoints.errors import DatabaseUnavailable, NotOpen
 from holdfast.checkpoints.fulltext.sqlite import SqliteFullText, rank
-from holdfast.checkpoints.jsonb import text_contains
 from holdfast.checkpoints.patience import Patience
 from holdfast.checkpoints.port import FullText, OnStatement, Transaction, check_process
+from holdfast.checkpoints.serde.jsonb import text_contains
 from holdfast.checkpoints.sql import Statements
 from holdfast.checkpoints.sqlite_tables import SqliteTables
 from holdfast.checkpoints.sqlite_transactions import Line, SqliteTransaction

@@ -19,8 +19,8 @@ from holdfast.checkpoints.port import (
     Transaction,
     Wanted,
 )
+from holdfast.checkpoints.serde.values import ChannelValues, Version, holds_messages
 from holdfast.checkpoints.tables import Tables
-from holdfast.checkpoints.values import ChannelValues, Version, holds_messages
 
 
 class SqliteTables(Tables):

@@ -8,8 +8,8 @@ from holdfast.checkpoints.lines import Lines
 from holdfast.checkpoints.memory import Memory
 from holdfast.checkpoints.patience import persist
 from holdfast.checkpoints.port import Backend, Call, Row
-from holdfast.checkpoints.sealing import Plain, Sealer
-from holdfast.checkpoints.wire import Types
+from holdfast.checkpoints.serde.encryption import Plain, Sealer
+from holdfast.checkpoints.serde.msgpack import Types
 
 
 @dataclass(frozen=True)

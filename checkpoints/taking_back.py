@@ -18,8 +18,8 @@ from holdfast.checkpoints.port import (
     write_place,
 )
 from holdfast.checkpoints.retention import locked, remove, searched
+from holdfast.checkpoints.serde.values import Attachable
 from holdfast.checkpoints.store import Store
-from holdfast.checkpoints.values import Attachable
 
 
 def note_writes(

@@ -25,7 +25,7 @@ from holdfast.checkpoints.moving.leaving import records
 from holdfast.checkpoints.moving.records import Record, ThreadDigest
 from holdfast.checkpoints.patience import persist
 from holdfast.checkpoints.port import Transaction
-from holdfast.checkpoints.sealing import Plain
+from holdfast.checkpoints.serde.encryption import Plain
 from holdfast.checkpoints.store import Store
 
 _THREADS: Final = 500  # whose ids are read at once

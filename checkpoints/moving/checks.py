@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.guard import moment_of
-from holdfast.checkpoints.messages import BLOCKS, OPAQUE, TEXT, digest
 from holdfast.checkpoints.moving.lines import NotALine
 from holdfast.checkpoints.moving.records import (
     CHECKPOINT,
@@ -27,7 +26,8 @@ from holdfast.checkpoints.moving.records import (
     json_of,
 )
 from holdfast.checkpoints.moving.values import FORMS, STOCK, Rows, normal
-from holdfast.checkpoints.values import TYPE, Attachable
+from holdfast.checkpoints.serde.messages import BLOCKS, OPAQUE, TEXT, digest
+from holdfast.checkpoints.serde.values import TYPE, Attachable
 
 MOST_REFERENCES: Final = 1_000_000
 """Messages that one value may hold."""

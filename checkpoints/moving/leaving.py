@@ -8,7 +8,6 @@ from typing import Any, Final
 from holdfast.checkpoints.errors import DamagedThread, NotMoved, NotStorable
 from holdfast.checkpoints.guard import moment_of
 from holdfast.checkpoints.loading import explained
-from holdfast.checkpoints.messages import digest
 from holdfast.checkpoints.moving.records import (
     CHECKPOINT,
     KEYS,
@@ -22,9 +21,10 @@ from holdfast.checkpoints.moving.records import (
 )
 from holdfast.checkpoints.moving.values import FORMS, Rows, gather, split
 from holdfast.checkpoints.port import Row, StoredCheckpoint, Transaction
-from holdfast.checkpoints.sealing import Plain
+from holdfast.checkpoints.serde.encryption import Plain
+from holdfast.checkpoints.serde.messages import digest
+from holdfast.checkpoints.serde.values import Attachable
 from holdfast.checkpoints.store import Store
-from holdfast.checkpoints.values import Attachable
 
 _ROWS: Final = 500  # records that are read at once
 

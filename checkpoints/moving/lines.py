@@ -14,7 +14,6 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn, assert_never
 
-from holdfast.checkpoints.messages import is_sql_text
 from holdfast.checkpoints.moving.records import (
     CHECKPOINT,
     RECORDS,
@@ -22,6 +21,7 @@ from holdfast.checkpoints.moving.records import (
     Is,
     Record,
 )
+from holdfast.checkpoints.serde.messages import is_sql_text
 
 FORMAT: Final = "holdfast-threads"
 VERSION: Final = 1

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import ormsgpack
 
 from holdfast.checkpoints.errors import NotStorable
-from holdfast.checkpoints.messages import sql_text
+from holdfast.checkpoints.serde.messages import sql_text
 
 
 class Is(Enum):

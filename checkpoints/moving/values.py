@@ -17,9 +17,10 @@ from langgraph.checkpoint.serde import jsonplus
 
 from holdfast.checkpoints.documents import STORED, folded, is_inline
 from holdfast.checkpoints.errors import NotStorable
-from holdfast.checkpoints.grafting import renumbered
 from holdfast.checkpoints.port import StoredValue
-from holdfast.checkpoints.values import (
+from holdfast.checkpoints.serde.msgpack import NESTING, SURROGATES
+from holdfast.checkpoints.serde.splice import renumbered
+from holdfast.checkpoints.serde.values import (
     LIST,
     TYPE,
     VERSION,
@@ -28,7 +29,6 @@ from holdfast.checkpoints.values import (
     version_text,
     with_references,
 )
-from holdfast.checkpoints.wire import NESTING, SURROGATES
 
 STOCK: Final = "msgpack"
 

@@ -9,8 +9,8 @@ from holdfast.checkpoints.errors import DamagedThread, NotStorable, UnknownThrea
 from holdfast.checkpoints.keeping import leans
 from holdfast.checkpoints.loading import explained
 from holdfast.checkpoints.port import CheckpointKey, Transaction, Wanted
+from holdfast.checkpoints.serde.values import Attachable
 from holdfast.checkpoints.store import Store
-from holdfast.checkpoints.values import Attachable
 
 
 class Standing(NamedTuple):

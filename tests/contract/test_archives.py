@@ -25,7 +25,7 @@ from holdfast.checkpoints.moving import lines as moving_lines
 from holdfast.checkpoints.moving.archive import import_archive, read_archive, write_archive
 from holdfast.checkpoints.moving.lines import record_of, values_of
 from holdfast.checkpoints.moving.records import ThreadDigest
-from holdfast.checkpoints.values import with_references
+from holdfast.checkpoints.serde.values import with_references
 from holdfast.graph import needs_approval
 from tests.contract.kit import change, checkpoint, echo_graph, put, thread
 from tests.contract.moving_kit import everything, told

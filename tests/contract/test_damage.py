@@ -99,7 +99,7 @@ def test_a_missing_row_is_an_error_that_names_thread_and_row(talked: HoldfastSav
 
 @pytest.mark.parametrize("digest_is", ["that of the damage", "what it was"])
 def test_a_row_whose_body_cannot_be_decoded_is_an_error(talked: HoldfastSaver, digest_is: str) -> None:
-    from holdfast.checkpoints.messages import digest
+    from holdfast.checkpoints.serde.messages import digest
 
     body = b"\x92\xa0\x81\xa1"
     row = "thread_id = 'ada-1' AND seq = 2"

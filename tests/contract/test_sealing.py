@@ -6,7 +6,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from holdfast.checkpoints import HoldfastSaver, NotStorable, open_checkpointer
-from holdfast.checkpoints.messages import OPAQUE, MessageRow
+from holdfast.checkpoints.serde.messages import OPAQUE, MessageRow
 from tests.contract.kit import change, echo_graph, rows, texts, thread
 
 SAID = "the eagle lands at noon"

@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from holdfast.checkpoints import open_checkpointer
 from holdfast.checkpoints.lines import Lines
-from holdfast.checkpoints.values import Detacher
+from holdfast.checkpoints.serde.values import Detacher
 from tests.contract.kit import checkpoint, put, rows, thread
 
 

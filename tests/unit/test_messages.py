@@ -11,7 +11,7 @@ from langchain_core import messages as lc
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage, ToolMessage
 
 from holdfast.checkpoints import TypeNotAllowed
-from holdfast.checkpoints.messages import (
+from holdfast.checkpoints.serde.messages import (
     MessageRow,
     decode,
     encode,
@@ -20,7 +20,7 @@ from holdfast.checkpoints.messages import (
     snapshot,
     sql_text,
 )
-from holdfast.checkpoints.wire import Types
+from holdfast.checkpoints.serde.msgpack import Types
 from tests.shapes import (
     ALLOWED,
     HARD_TEXTS,

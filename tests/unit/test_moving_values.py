@@ -25,10 +25,10 @@ from holdfast.checkpoints.moving.values import (
     split,
     spread,
 )
-from holdfast.checkpoints.ranges import expand
-from holdfast.checkpoints.values import Attachable as Part
-from holdfast.checkpoints.values import ChannelValues, Detacher, Version
-from holdfast.checkpoints.wire import Types
+from holdfast.checkpoints.serde.msgpack import Types
+from holdfast.checkpoints.serde.ranges import expand
+from holdfast.checkpoints.serde.values import Attachable as Part
+from holdfast.checkpoints.serde.values import ChannelValues, Detacher, Version
 from tests.shapes import ALLOWED, exact, patient, rich
 
 TYPES = Types([*ALLOWED, Overwrite])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.checkpoints.ranges import compress, expand, spans
+from holdfast.checkpoints.serde.ranges import compress, expand, spans
 
 refs = st.one_of(
     st.lists(st.integers(-6, 6).filter(bool), max_size=20),  # runs, repetitions and both directions

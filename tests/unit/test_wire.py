@@ -25,8 +25,8 @@ from langgraph.types import Command, Interrupt, Overwrite, Send
 from pydantic import BaseModel, SecretStr
 
 from holdfast.checkpoints import NotStorable, TypeNotAllowed
-from holdfast.checkpoints.values import Attachable, Detacher, Draft
-from holdfast.checkpoints.wire import Packing, Types, Unpacking
+from holdfast.checkpoints.serde.msgpack import Packing, Types, Unpacking
+from holdfast.checkpoints.serde.values import Attachable, Detacher, Draft
 from tests.shapes import ALLOWED, Colour, Parcel, Receipt, exact, patient, plain, rich
 
 

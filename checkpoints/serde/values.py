@@ -21,11 +21,11 @@ import ormsgpack
 from langchain_core.messages import BaseMessage, convert_to_messages
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from holdfast.checkpoints import ranges
 from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.memory import Fingerprint, Known, fingerprint, unchanged
-from holdfast.checkpoints.messages import MessageRow, encode, is_row_class, snapshot
-from holdfast.checkpoints.wire import (
+from holdfast.checkpoints.serde import ranges
+from holdfast.checkpoints.serde.messages import MessageRow, encode, is_row_class, snapshot
+from holdfast.checkpoints.serde.msgpack import (
     FIRST_FREE_CODE,
     NOT_MINE,
     Packing,

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from holdfast.checkpoints.messages import sql_text
+from holdfast.checkpoints.serde.messages import sql_text
 
 
 def storable(value: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from holdfast.checkpoints.errors import NotStorable
-from holdfast.checkpoints.messages import MessageRow
+from holdfast.checkpoints.serde.messages import MessageRow
 
 
 class Sealer(Protocol):

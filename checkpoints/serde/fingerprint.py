@@ -18,7 +18,7 @@ from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_TYPES
 from langgraph.types import Send
 
 from holdfast.checkpoints.errors import NotStorable
-from holdfast.checkpoints.wire import Types
+from holdfast.checkpoints.serde.msgpack import Types
 
 _EXACT: Final = (
     ormsgpack.OPT_NON_STR_KEYS

@@ -18,7 +18,7 @@ from langchain_core.messages import BaseMessage, RemoveMessage
 from pydantic_core import PydanticUndefined
 
 from holdfast.checkpoints.errors import NotStorable, TypeNotAllowed
-from holdfast.checkpoints.wire import (
+from holdfast.checkpoints.serde.msgpack import (
     FIRST_FREE_CODE,
     NOT_MINE,
     Packing,

@@ -9,7 +9,8 @@ import ormsgpack
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from holdfast.checkpoints.errors import NotStorable
-from holdfast.checkpoints.values import (
+from holdfast.checkpoints.serde.msgpack import NESTING
+from holdfast.checkpoints.serde.values import (
     LIST,
     ONE,
     SPOKEN,
@@ -17,7 +18,6 @@ from holdfast.checkpoints.values import (
     Attachable,
     with_references,
 )
-from holdfast.checkpoints.wire import NESTING
 
 _OPTIONS = ormsgpack.OPT_NON_STR_KEYS
 
