@@ -13,7 +13,7 @@ from random import Random
 
 from bench.peers import Peer
 from holdfast.checkpoints import HoldfastSaver
-from holdfast.checkpoints.port import Call
+from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.sql import Statement
 
 MESSAGES = 1_000_000

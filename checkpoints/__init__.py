@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from holdfast.checkpoints import urls
+from holdfast.checkpoints.backends.executor import apart
 from holdfast.checkpoints.configs import run_of
 from holdfast.checkpoints.errors import (
     AlreadyAnswered,
@@ -52,7 +53,6 @@ from holdfast.checkpoints.errors import (
 from holdfast.checkpoints.fulltext.search import Hit, Search
 from holdfast.checkpoints.interrupts import Answered, Interrupts, Waiting
 from holdfast.checkpoints.leases import Lease
-from holdfast.checkpoints.offload import apart
 from holdfast.checkpoints.opening import Head
 from holdfast.checkpoints.running import running_saver, saver_of, unwrapped
 from holdfast.checkpoints.saver import HoldfastSaver
@@ -152,7 +152,7 @@ def open_checkpointer(
     match urls.parse(url):
         case urls.PostgresURL() as location:
             try:
-                from holdfast.checkpoints.postgres import PostgresBackend
+                from holdfast.checkpoints.backends.postgres import PostgresBackend
             except ImportError as error:
                 raise DriverMissing(
                     f"PostgreSQL needs a driver that is not installed ({error}). "
@@ -160,6 +160,6 @@ def open_checkpointer(
                 ) from error
             return HoldfastSaver(PostgresBackend(location, pool_size=pool_size), allow=allow)
         case location:
-            from holdfast.checkpoints.sqlite import SqliteBackend
+            from holdfast.checkpoints.backends.sqlite import SqliteBackend
 
             return HoldfastSaver(SqliteBackend(location), allow=allow)

@@ -8,9 +8,9 @@ from typing import Any, Final
 from langgraph.checkpoint.serde.types import INTERRUPT
 from langgraph.types import Interrupt
 
+from holdfast.checkpoints.backends.base import Call, CheckpointKey, Transaction, write_place
 from holdfast.checkpoints.errors import HoldfastError
 from holdfast.checkpoints.loading import explained, rows_of
-from holdfast.checkpoints.port import Call, CheckpointKey, Transaction, write_place
 from holdfast.checkpoints.serde.values import Attachable
 from holdfast.checkpoints.store import Store
 

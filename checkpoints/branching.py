@@ -24,10 +24,10 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.base.id import uuid6
 
 from holdfast.checkpoints import indexing
+from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.errors import NothingToUndo, UnknownThread
 from holdfast.checkpoints.indexing import OF_THE_RUN
 from holdfast.checkpoints.keeping import COUNTERS, Namespace, Outline, outlines
-from holdfast.checkpoints.port import Call
 from holdfast.checkpoints.store import Store
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from holdfast.checkpoints import loading
+from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.conversion import Conversion, Place
 from holdfast.checkpoints.guard import moment_of
 from holdfast.checkpoints.keeping import Outline
 from holdfast.checkpoints.placing import Home, learned, place
-from holdfast.checkpoints.port import Transaction
 from holdfast.checkpoints.reindexing import reindex
 from holdfast.checkpoints.rewriting import STOCK, Compacting, Recall
 from holdfast.checkpoints.serde.messages import MessageRow

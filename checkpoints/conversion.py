@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from holdfast.checkpoints import loading
+from holdfast.checkpoints.backends.base import CheckpointKey, Transaction, Wanted, write_place
 from holdfast.checkpoints.indexing import Locked
 from holdfast.checkpoints.keeping import Outline, outlines
-from holdfast.checkpoints.port import CheckpointKey, Transaction, Wanted, write_place
 from holdfast.checkpoints.serde.fingerprint import StandIns, fingerprint
 from holdfast.checkpoints.store import Store
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.compaction import Compaction
 from holdfast.checkpoints.conversion import Conversion
 from holdfast.checkpoints.errors import (
@@ -20,7 +21,6 @@ from holdfast.checkpoints.errors import (
     TypeNotAllowed,
 )
 from holdfast.checkpoints.expansion import Expansion
-from holdfast.checkpoints.port import Transaction
 from holdfast.checkpoints.sql import Statement
 from holdfast.checkpoints.store import Store
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from holdfast.checkpoints import asking, indexing, reindexing
+from holdfast.checkpoints.backends.base import Call, CheckpointKey, Row, Transaction
 from holdfast.checkpoints.errors import (
     NotStorable,
     ThreadNotEmpty,
@@ -15,7 +16,6 @@ from holdfast.checkpoints.errors import (
 )
 from holdfast.checkpoints.guard import moment_of
 from holdfast.checkpoints.keeping import Namespace, Outline, made_from
-from holdfast.checkpoints.port import Call, CheckpointKey, Row, Transaction
 from holdfast.checkpoints.retention import locked, remove
 from holdfast.checkpoints.serde.encryption import Plain
 from holdfast.checkpoints.serde.messages import sql_text

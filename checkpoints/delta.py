@@ -17,9 +17,7 @@ from uuid import UUID
 
 from langgraph.checkpoint.base import DeltaChannelHistory, PendingWrite, writes_sort_key
 
-from holdfast.checkpoints.errors import DamagedThread
-from holdfast.checkpoints.loading import explained, rows_of
-from holdfast.checkpoints.port import (
+from holdfast.checkpoints.backends.base import (
     BASE,
     Call,
     CheckpointKey,
@@ -29,6 +27,8 @@ from holdfast.checkpoints.port import (
     Transaction,
     write_place,
 )
+from holdfast.checkpoints.errors import DamagedThread
+from holdfast.checkpoints.loading import explained, rows_of
 from holdfast.checkpoints.serde.splice import channels_with_value, graft
 from holdfast.checkpoints.serde.values import Attachable
 from holdfast.checkpoints.store import Store

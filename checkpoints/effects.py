@@ -19,6 +19,7 @@ from threading import Event, Lock
 from typing import Any, Final, TypeAlias
 
 from holdfast.checkpoints import heartbeat
+from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.errors import (
     DatabaseUnavailable,
     EffectNotApproved,
@@ -38,7 +39,6 @@ from holdfast.checkpoints.judging import (
     judge,
 )
 from holdfast.checkpoints.leases import default_owner
-from holdfast.checkpoints.port import Call
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
 from holdfast.checkpoints.store import Store
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from holdfast.checkpoints import loading
+from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.conversion import Conversion
 from holdfast.checkpoints.keeping import Outline
-from holdfast.checkpoints.port import Transaction
 from holdfast.checkpoints.rewriting import STOCK, Expanding, NotExpressible
 from holdfast.checkpoints.serde.values import TYPE, Attachable
 

@@ -15,8 +15,8 @@ from uuid import UUID
 
 from langgraph.checkpoint.base import id as lg_id
 
+from holdfast.checkpoints.backends.base import BASE, Row
 from holdfast.checkpoints.errors import ClockSkew, ThreadConflict, UnknownCheckpoint
-from holdfast.checkpoints.port import BASE, Row
 
 # 1970 in units of 100 ns since the beginning of the Gregorian calendar, from which ids count:
 # https://www.rfc-editor.org/rfc/rfc9562#section-5.1

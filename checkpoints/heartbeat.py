@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 from typing import Final
 
+from holdfast.checkpoints.backends.base import Backend, Call
 from holdfast.checkpoints.errors import DatabaseUnavailable
 from holdfast.checkpoints.judging import Started
-from holdfast.checkpoints.port import Backend, Call
 
 _log = logging.getLogger(__name__)
 

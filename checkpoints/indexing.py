@@ -14,10 +14,10 @@ from typing import Any, Final, NamedTuple
 
 from langgraph.checkpoint.serde.types import TASKS
 
+from holdfast.checkpoints.backends.base import Call, Row
 from holdfast.checkpoints.configs import user_text
 from holdfast.checkpoints.memory import Known
 from holdfast.checkpoints.placing import Home, Placement
-from holdfast.checkpoints.port import Call, Row
 from holdfast.checkpoints.serde.messages import sql_text
 from holdfast.checkpoints.serde.values import MessageList
 from holdfast.checkpoints.sql import Statements

@@ -18,12 +18,12 @@ from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 from holdfast.checkpoints.asking import listed, opened, pauses
+from holdfast.checkpoints.backends.base import Call, CheckpointKey, Row, Transaction
+from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.configs import asked_user
 from holdfast.checkpoints.errors import AlreadyAnswered, HoldfastError, QuestionClosed, UnknownInterrupt
 from holdfast.checkpoints.guard import moment_of
 from holdfast.checkpoints.loading import explained
-from holdfast.checkpoints.patience import persist
-from holdfast.checkpoints.port import Call, CheckpointKey, Row, Transaction
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
 from holdfast.checkpoints.store import Store
 

@@ -10,8 +10,8 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from holdfast.checkpoints.backends.base import BASE, Row
 from holdfast.checkpoints.configs import run_text
-from holdfast.checkpoints.port import BASE, Row
 
 COUNTERS: Final = "counters_since_delta_snapshot"
 

@@ -24,10 +24,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from holdfast.checkpoints.backends.base import Backend, Transaction
+from holdfast.checkpoints.backends.executor import Offload
+from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.errors import DatabaseUnavailable, ThreadBusy
-from holdfast.checkpoints.offload import Offload
-from holdfast.checkpoints.patience import persist
-from holdfast.checkpoints.port import Backend, Transaction
 
 T = TypeVar("T")
 

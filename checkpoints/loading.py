@@ -9,10 +9,7 @@ from typing import Any, NamedTuple
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.base import Checkpoint, PendingWrite, writes_sort_key
 
-from holdfast.checkpoints.errors import DamagedThread, NotStorable, TypeNotAllowed
-from holdfast.checkpoints.memory import Known, Template, fingerprint
-from holdfast.checkpoints.placing import UNSETTLED, rank
-from holdfast.checkpoints.port import (
+from holdfast.checkpoints.backends.base import (
     Backend,
     CheckpointKey,
     Row,
@@ -22,6 +19,9 @@ from holdfast.checkpoints.port import (
     Wanted,
     write_place,
 )
+from holdfast.checkpoints.errors import DamagedThread, NotStorable, TypeNotAllowed
+from holdfast.checkpoints.memory import Known, Template, fingerprint
+from holdfast.checkpoints.placing import UNSETTLED, rank
 from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.messages import MessageRow, decode, digest
 from holdfast.checkpoints.serde.msgpack import Types

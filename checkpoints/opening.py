@@ -13,12 +13,12 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from holdfast.checkpoints import interrupts, leases
+from holdfast.checkpoints.backends.base import Backend
+from holdfast.checkpoints.backends.executor import Offload
 from holdfast.checkpoints.configs import thread_of
 from holdfast.checkpoints.effects import Effects
 from holdfast.checkpoints.errors import NotOpen
 from holdfast.checkpoints.fulltext.search import Search
-from holdfast.checkpoints.offload import Offload
-from holdfast.checkpoints.port import Backend
 from holdfast.checkpoints.serde.msgpack import TypeName, Types
 from holdfast.checkpoints.store import Store
 from holdfast.checkpoints.strict import derive_types

@@ -9,11 +9,11 @@ from typing import Any
 from langchain_core.messages import HumanMessage
 
 from holdfast.checkpoints import delta, indexing, loading, settling
+from holdfast.checkpoints.backends.base import CheckpointKey, Transaction, Wanted
 from holdfast.checkpoints.configs import user_text
 from holdfast.checkpoints.errors import HoldfastError
 from holdfast.checkpoints.guard import moment_of
 from holdfast.checkpoints.indexing import Locked
-from holdfast.checkpoints.port import CheckpointKey, Transaction, Wanted
 from holdfast.checkpoints.store import Store
 
 _PAGE = 500  # threads whose ids are read at once

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from holdfast.checkpoints import delta
+from holdfast.checkpoints.backends.base import Call, CheckpointKey, Row, Transaction
 from holdfast.checkpoints.indexing import is_unfinished
 from holdfast.checkpoints.keeping import (
     Namespace,
@@ -15,7 +16,6 @@ from holdfast.checkpoints.keeping import (
     outlines,
     surviving_ancestor,
 )
-from holdfast.checkpoints.port import Call, CheckpointKey, Row, Transaction
 from holdfast.checkpoints.store import Store
 
 Strategy = Literal["keep_latest", "delete"]

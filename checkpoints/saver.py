@@ -28,17 +28,7 @@ from holdfast.checkpoints import (
     taking_back,
     threads,
 )
-from holdfast.checkpoints.configs import (
-    ns_of,
-    run_of,
-    run_text,
-    thread_of,
-    user_of,
-)
-from holdfast.checkpoints.keeping import leans
-from holdfast.checkpoints.patience import persist
-from holdfast.checkpoints.placing import Home
-from holdfast.checkpoints.port import (
+from holdfast.checkpoints.backends.base import (
     Backend,
     Call,
     CheckpointKey,
@@ -48,6 +38,16 @@ from holdfast.checkpoints.port import (
     Wanted,
     write_place,
 )
+from holdfast.checkpoints.backends.retry import persist
+from holdfast.checkpoints.configs import (
+    ns_of,
+    run_of,
+    run_text,
+    thread_of,
+    user_of,
+)
+from holdfast.checkpoints.keeping import leans
+from holdfast.checkpoints.placing import Home
 from holdfast.checkpoints.retaining import RetainingSaver
 from holdfast.checkpoints.saving import Save, Value
 from holdfast.checkpoints.serde.jsonb import storable

@@ -16,10 +16,17 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from holdfast.checkpoints import guard, indexing, reindexing, settling
+from holdfast.checkpoints.backends.base import (
+    Call,
+    CheckpointKey,
+    Row,
+    StoredValue,
+    Transaction,
+)
+from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.errors import ThreadConflict, Unreachable
 from holdfast.checkpoints.lines import Turn
 from holdfast.checkpoints.memory import Known, Template
-from holdfast.checkpoints.patience import persist
 from holdfast.checkpoints.placing import (
     UNSETTLED,
     Home,
@@ -27,13 +34,6 @@ from holdfast.checkpoints.placing import (
     Placement,
     learned,
     place,
-)
-from holdfast.checkpoints.port import (
-    Call,
-    CheckpointKey,
-    Row,
-    StoredValue,
-    Transaction,
 )
 from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.messages import encode, snapshot

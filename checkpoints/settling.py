@@ -15,17 +15,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from holdfast.checkpoints.configs import user_text
-from holdfast.checkpoints.keeping import COUNTERS, Outline, outlines
-from holdfast.checkpoints.loading import explained
-from holdfast.checkpoints.placing import Home
-from holdfast.checkpoints.port import (
+from holdfast.checkpoints.backends.base import (
     Call,
     CheckpointKey,
     Row,
     Transaction,
     write_place,
 )
+from holdfast.checkpoints.configs import user_text
+from holdfast.checkpoints.keeping import COUNTERS, Outline, outlines
+from holdfast.checkpoints.loading import explained
+from holdfast.checkpoints.placing import Home
 from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.values import TYPE, Attachable
 from holdfast.checkpoints.sql import Statements

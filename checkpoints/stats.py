@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from holdfast.checkpoints.port import Call
+from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.store import Store
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from holdfast.checkpoints.backends.base import Backend, Call, Row
+from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.lines import Lines
 from holdfast.checkpoints.memory import Memory
-from holdfast.checkpoints.patience import persist
-from holdfast.checkpoints.port import Backend, Call, Row
 from holdfast.checkpoints.serde.encryption import Plain, Sealer
 from holdfast.checkpoints.serde.msgpack import Types
 

@@ -7,16 +7,16 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from holdfast.checkpoints import asking, reindexing
-from holdfast.checkpoints.configs import run_value
-from holdfast.checkpoints.keeping import Namespace, Outline
-from holdfast.checkpoints.loading import explained
-from holdfast.checkpoints.port import (
+from holdfast.checkpoints.backends.base import (
     Call,
     CheckpointKey,
     Row,
     Transaction,
     write_place,
 )
+from holdfast.checkpoints.configs import run_value
+from holdfast.checkpoints.keeping import Namespace, Outline
+from holdfast.checkpoints.loading import explained
 from holdfast.checkpoints.retention import locked, remove, searched
 from holdfast.checkpoints.serde.values import Attachable
 from holdfast.checkpoints.store import Store

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
-from holdfast.checkpoints import migrate
+from holdfast.checkpoints.backends import migrations as migrate
+from holdfast.checkpoints.backends.base import Row
+from holdfast.checkpoints.backends.sqlite import PAGE_SIZE
 from holdfast.checkpoints.errors import DatabaseUnavailable, DriverMissing
-from holdfast.checkpoints.port import Row
 from holdfast.checkpoints.sql import migrations
-from holdfast.checkpoints.sqlite import PAGE_SIZE
 from holdfast.checkpoints.urls import Location, PostgresURL, SqliteURL
 
 _VERSIONS: Final = "SELECT version, name, min_reader FROM holdfast_schema ORDER BY version"

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+from holdfast.checkpoints.backends.base import Row, Transaction
+from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.configs import asked_user
 from holdfast.checkpoints.errors import InvalidSearch
 from holdfast.checkpoints.fulltext.questions import Question, question
 from holdfast.checkpoints.fulltext.snippets import snippet
 from holdfast.checkpoints.fulltext.words import MOST_CHARACTERS
 from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given
-from holdfast.checkpoints.patience import persist
-from holdfast.checkpoints.port import Row, Transaction
 from holdfast.checkpoints.serde.messages import is_sql_text
 from holdfast.checkpoints.sql import Statement
 from holdfast.checkpoints.store import Store

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Final, NamedTuple
 
+from holdfast.checkpoints.backends.base import Transaction
+from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.errors import (
     DatabaseUnavailable,
     HoldfastError,
@@ -23,8 +25,6 @@ from holdfast.checkpoints.errors import (
 from holdfast.checkpoints.moving.arrival import Arrival
 from holdfast.checkpoints.moving.leaving import records
 from holdfast.checkpoints.moving.records import Record, ThreadDigest
-from holdfast.checkpoints.patience import persist
-from holdfast.checkpoints.port import Transaction
 from holdfast.checkpoints.serde.encryption import Plain
 from holdfast.checkpoints.store import Store
 

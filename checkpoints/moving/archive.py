@@ -21,6 +21,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
+from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.errors import NotMoved
 from holdfast.checkpoints.moving import (
     Moved,
@@ -43,7 +44,6 @@ from holdfast.checkpoints.moving.lines import (
 )
 from holdfast.checkpoints.moving.reader import ArchivedThread, ArchiveReader
 from holdfast.checkpoints.moving.records import THREAD, ThreadDigest
-from holdfast.checkpoints.patience import persist
 from holdfast.checkpoints.store import Store
 
 # --- writing

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
+from holdfast.checkpoints.backends.base import Call, CheckpointKey, StoredValue, Transaction
 from holdfast.checkpoints.errors import NotMoved, NotStorable
 from holdfast.checkpoints.moving.records import (
     CHECKPOINT,
@@ -16,7 +17,6 @@ from holdfast.checkpoints.moving.records import (
     canonical,
 )
 from holdfast.checkpoints.moving.values import Parts, Value, join, spread
-from holdfast.checkpoints.port import Call, CheckpointKey, StoredValue, Transaction
 from holdfast.checkpoints.sql import Statement
 from holdfast.checkpoints.store import Store
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from holdfast.checkpoints.backends.base import Row, StoredCheckpoint, Transaction
 from holdfast.checkpoints.errors import DamagedThread, NotMoved, NotStorable
 from holdfast.checkpoints.guard import moment_of
 from holdfast.checkpoints.loading import explained
@@ -20,7 +21,6 @@ from holdfast.checkpoints.moving.records import (
     json_of,
 )
 from holdfast.checkpoints.moving.values import FORMS, Rows, gather, split
-from holdfast.checkpoints.port import Row, StoredCheckpoint, Transaction
 from holdfast.checkpoints.serde.encryption import Plain
 from holdfast.checkpoints.serde.messages import digest
 from holdfast.checkpoints.serde.values import Attachable

@@ -15,9 +15,9 @@ from typing import Any, Final, NamedTuple
 import ormsgpack
 from langgraph.checkpoint.serde import jsonplus
 
-from holdfast.checkpoints.documents import STORED, folded, is_inline
+from holdfast.checkpoints.backends.base import StoredValue
+from holdfast.checkpoints.backends.postgres.documents import STORED, folded, is_inline
 from holdfast.checkpoints.errors import NotStorable
-from holdfast.checkpoints.port import StoredValue
 from holdfast.checkpoints.serde.msgpack import NESTING, SURROGATES
 from holdfast.checkpoints.serde.splice import renumbered
 from holdfast.checkpoints.serde.values import (

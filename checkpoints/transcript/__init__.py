@@ -15,12 +15,12 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
+from holdfast.checkpoints.backends.base import Call, Row
+from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.errors import HoldfastError, ThreadChanged
 from holdfast.checkpoints.interrupts import answered_of
 from holdfast.checkpoints.loading import MessageRows
 from holdfast.checkpoints.moments import Moment, epoch_seconds
-from holdfast.checkpoints.patience import persist
-from holdfast.checkpoints.port import Call, Row
 from holdfast.checkpoints.sql import Statement
 from holdfast.checkpoints.store import Store
 from holdfast.checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry, MessageEntry

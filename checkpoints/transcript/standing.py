@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from holdfast.checkpoints.backends.base import CheckpointKey, Transaction, Wanted
 from holdfast.checkpoints.configs import asked_user
 from holdfast.checkpoints.errors import DamagedThread, NotStorable, UnknownThread
 from holdfast.checkpoints.keeping import leans
 from holdfast.checkpoints.loading import explained
-from holdfast.checkpoints.port import CheckpointKey, Transaction, Wanted
 from holdfast.checkpoints.serde.values import Attachable
 from holdfast.checkpoints.store import Store
 

@@ -19,7 +19,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.base import CheckpointTuple
 
 from holdfast.checkpoints import HoldfastSaver
-from holdfast.checkpoints.patience import persist
+from holdfast.checkpoints.backends.retry import persist
 from tests.contract.children import put_after
 from tests.contract.kit import rows, thread
 

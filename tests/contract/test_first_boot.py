@@ -21,8 +21,8 @@ from langgraph.checkpoint.postgres.base import BasePostgresSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from holdfast.checkpoints import DatabaseUnavailable, HoldfastSaver, open_checkpointer
-from holdfast.checkpoints.migrate import KNOWN_VERSION
-from holdfast.checkpoints.pool import is_quiet
+from holdfast.checkpoints.backends.migrations import KNOWN_VERSION
+from holdfast.checkpoints.backends.postgres.pool import is_quiet
 from tests.contract.children import Child, barrier, boot_and_talk
 from tests.contract.kit import change, checkpoint, echo_graph, put, rows, texts, thread
 from tests.contract.stock_kit import stock_saver

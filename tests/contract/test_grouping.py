@@ -11,9 +11,9 @@ from threading import Event, current_thread
 
 import pytest
 
+from holdfast.checkpoints.backends.sqlite import SqliteBackend
 from holdfast.checkpoints.errors import DatabaseUnavailable, NotOpen
 from holdfast.checkpoints.sql import Statement
-from holdfast.checkpoints.sqlite import SqliteBackend
 from holdfast.checkpoints.urls import SqliteURL
 
 SAY = Statement("say", "INSERT INTO said VALUES (:n)")

@@ -13,12 +13,12 @@ from langgraph.types import Command
 from holdfast.checkpoints import (
     SchemaTooNew,
     converting,
-    migrate,
     open_checkpointer,
     stats,
     upkeep,
     urls,
 )
+from holdfast.checkpoints.backends import migrations
 from tests.contract import children
 from tests.contract.foreign import SCENARIOS, DeltaState, say, talker
 from tests.contract.kit import change, echo_graph, rows, texts, thread
@@ -151,14 +151,14 @@ def test_without_its_tables_holdfast_opens_the_database_as_at_the_first_time(sha
         converting.expand(saver.store, "ada-1")
         converting.drop(saver.store)
     location = urls.parse(shared_url)
-    assert upkeep.schema(location) == (True, 0, migrate.KNOWN_VERSION, PENDING)
+    assert upkeep.schema(location) == (True, 0, migrations.KNOWN_VERSION, PENDING)
     assert in_stock(shared_url, listed) == before
     upkeep.vacuum(location)
     with holdfast(shared_url) as saver:
         assert listed(saver) == before
         assert done(converting.compact(saver.store, "ada-1")) > 0
         assert listed(saver) == before
-        assert upkeep.schema(location) == (True, migrate.KNOWN_VERSION, migrate.KNOWN_VERSION, [])
+        assert upkeep.schema(location) == (True, migrations.KNOWN_VERSION, migrations.KNOWN_VERSION, [])
 
 
 def test_a_conversion_that_is_killed_leaves_each_thread_as_it_was_or_done(database: str) -> None:
@@ -209,7 +209,7 @@ def test_statistics_say_what_takes_the_space(shared_url: str) -> None:
 
 def test_looking_at_a_schema_changes_nothing(shared_url: str, tmp_path: Path) -> None:
     location = urls.parse(shared_url)
-    assert upkeep.schema(location) == (False, 0, migrate.KNOWN_VERSION, PENDING)
+    assert upkeep.schema(location) == (False, 0, migrations.KNOWN_VERSION, PENDING)
     assert list(tmp_path.glob("*.db")) == []
     with holdfast(shared_url) as saver:
         change(saver, "INSERT INTO holdfast_schema VALUES (99, 'later', 98, 0)")

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.checkpoints import HoldfastSaver, migrate, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.backends import migrations as migrate
 from holdfast.checkpoints.sql import migrations
 from tests.contract.children import approval_graph
 from tests.contract.kit import change, echo_graph, rows, texts, thread

@@ -22,9 +22,9 @@ from holdfast.checkpoints import (
     moving,
     open_checkpointer,
 )
+from holdfast.checkpoints.backends.base import BASE
 from holdfast.checkpoints.moving import copy_thread, digest_of
 from holdfast.checkpoints.moving.arrival import Arrival
-from holdfast.checkpoints.port import BASE
 from holdfast.graph import needs_approval
 from tests.contract import children
 from tests.contract.foreign import SCENARIOS, say, talker

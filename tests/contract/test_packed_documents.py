@@ -11,14 +11,8 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.channels.delta import DeltaChannel
 from langgraph.graph import START, StateGraph, add_messages
 
-from holdfast.checkpoints import (
-    DamagedThread,
-    HoldfastSaver,
-    converting,
-    documents,
-    open_checkpointer,
-    postgres_tables,
-)
+from holdfast.checkpoints import DamagedThread, HoldfastSaver, converting, open_checkpointer
+from holdfast.checkpoints.backends.postgres import documents, tables
 from tests.contract.foreign import SCENARIOS, say, talker
 from tests.contract.kit import change, checkpoint, echo_graph, forget, put, rows, texts, thread
 from tests.contract.records import steps_back
@@ -52,7 +46,7 @@ def turn(saver: Any, text: str) -> None:
 def begin_as_before(url: str, monkeypatch: pytest.MonkeyPatch, *said: str) -> None:
     """Begin a thread as it was done before documents were packed."""
     with monkeypatch.context() as patch, open_checkpointer(url) as saver:
-        patch.setattr(postgres_tables, "packed", lambda document, values: document)
+        patch.setattr(tables, "packed", lambda document, values: document)
         for text in said:
             talker(saver).invoke(say(text), thread())
         assert count(saver, PACKED) == 0

@@ -16,9 +16,9 @@ from langgraph.types import Interrupt
 
 from bench.talking import graph_of
 from holdfast.checkpoints import HoldfastSaver, moving, open_checkpointer
+from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.judging import Effect, InDoubt, Started
 from holdfast.checkpoints.moving.records import RECORDS
-from holdfast.checkpoints.port import Call
 from holdfast.checkpoints.sql import Statement
 from tests.contract.children import put_after
 from tests.contract.kit import change, echo_graph, forget, rows, thread
@@ -115,14 +115,14 @@ def full(filled: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterato
 @pytest.fixture
 def record(backend: str, monkeypatch: pytest.MonkeyPatch) -> Record:
     """Calls something, and returns the statements that it sent with their parameters."""
-    import holdfast.checkpoints.postgres
-    import holdfast.checkpoints.sqlite_transactions
+    import holdfast.checkpoints.backends.postgres
+    import holdfast.checkpoints.backends.sqlite.group_commit
 
     seen: list[Call] = []
-    of: Any = holdfast.checkpoints.sqlite_transactions.SqliteTransaction
+    of: Any = holdfast.checkpoints.backends.sqlite.group_commit.SqliteTransaction
     name = "run"
     if backend == "postgres":
-        of, name = holdfast.checkpoints.postgres._PostgresTransaction, "_execute"
+        of, name = holdfast.checkpoints.backends.postgres._PostgresTransaction, "_execute"
     original = getattr(of, name)
 
     def spy(self: Any, calls: Any) -> Any:

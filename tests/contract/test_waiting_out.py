@@ -13,8 +13,8 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from holdfast.checkpoints import DatabaseUnavailable, HoldfastSaver, ThreadConflict, open_checkpointer
+from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.errors import Unreachable
-from holdfast.checkpoints.patience import persist
 from holdfast.checkpoints.sql import Statement
 from tests.contract.children import put_after
 from tests.contract.kit import checkpoint, put, rows, texts, thread

@@ -150,7 +150,7 @@ def test_a_postgres_that_does_not_answer_is_said_within_seconds_and_without_the_
 
 
 def test_a_driver_that_is_not_installed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "holdfast.checkpoints.postgres", raising=False)
+    monkeypatch.delitem(sys.modules, "holdfast.checkpoints.backends.postgres", raising=False)
     monkeypatch.setitem(sys.modules, "psycopg", None)
     assert "pip install 'holdfast[postgres]'" in cli.refused("chat", "--database=postgresql://db/x")
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.checkpoints import converting, migrate, open_checkpointer
+from holdfast.checkpoints import converting, open_checkpointer
+from holdfast.checkpoints.backends import migrations
 from holdfast.cli.db.convert import sized
 from tests.contract.kit import change, checkpoint, echo_graph, put, texts, thread
 from tests.contract.stock_kit import in_stock
@@ -54,7 +55,7 @@ def test_a_database_goes_in_and_out_on_the_command_line(cli: Cli, shared_url: st
     code, out, _ = cli("db", "expand", at, "--drop")
     assert (code, "Holdfast's tables are removed." in out) == (0, True)
     _, out, _ = cli("db", "check", at, "--json")
-    assert (json.loads(out)["found"], len(json.loads(out)["pending"])) == (0, migrate.KNOWN_VERSION)
+    assert (json.loads(out)["found"], len(json.loads(out)["pending"])) == (0, migrations.KNOWN_VERSION)
     in_stock(shared_url, talk)
     with open_checkpointer(shared_url) as saver:
         assert len(texts(saver)) == 24
@@ -88,7 +89,7 @@ def test_a_database_of_an_earlier_version_is_checked_and_upgraded(
     with open_checkpointer(shared_url) as saver:
         empty(saver)
     open_as_version(shared_url, version, monkeypatch).close()
-    known = migrate.KNOWN_VERSION
+    known = migrations.KNOWN_VERSION
     code, out, _ = cli("db", "check", at)
     assert (code, f"schema version {version} found, {known} known." in out) == (0, True)
     assert re.search(r"To be applied: 000\d_\w+.*holdfast db upgrade --database", out)
@@ -110,7 +111,7 @@ def test_a_database_that_is_newer_is_refused_with_what_to_do(cli: Cli, shared_ur
     for command in ("check", "upgrade", "stats", "compact", "expand"):
         line = cli.refused("db", command, at, code=1)
         assert "schema version 99" in line
-        assert f"this code knows version {migrate.KNOWN_VERSION}. Upgrade Holdfast." in line
+        assert f"this code knows version {migrations.KNOWN_VERSION}. Upgrade Holdfast." in line
 
 
 def test_nothing_is_made_by_looking(cli: Cli) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage
 
-from holdfast.checkpoints.documents import STORED, packed, stored_in, unpacked
+from holdfast.checkpoints.backends.postgres.documents import STORED, packed, stored_in, unpacked
 
 SAID = {"messages": [HumanMessage("hello")]}
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from holdfast.checkpoints.backends.base import BASE
 from holdfast.checkpoints.delta import base_id
 from holdfast.checkpoints.keeping import latest, outlines, surviving_ancestor
-from holdfast.checkpoints.port import BASE
 
 
 def kept(*checkpoints: tuple[Any, ...], written: Any = (), unfinished: bool = True) -> dict[str, set[str]]:

@@ -13,7 +13,7 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from langgraph.types import Overwrite, Send
 
 from holdfast.checkpoints import NotStorable
-from holdfast.checkpoints.documents import unpacked
+from holdfast.checkpoints.backends.postgres.documents import unpacked
 from holdfast.checkpoints.moving.records import json_of
 from holdfast.checkpoints.moving.values import (
     Parts,

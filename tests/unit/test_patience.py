@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from holdfast.checkpoints import patience
+from holdfast.checkpoints.backends import retry
+from holdfast.checkpoints.backends.retry import Patience, persist
 from holdfast.checkpoints.errors import Unreachable
-from holdfast.checkpoints.patience import Patience, persist
 
 
 class Clock:
@@ -16,7 +16,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
-        monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(retry, "time", SimpleNamespace(monotonic=lambda: self.now))
 
 
 class Database:

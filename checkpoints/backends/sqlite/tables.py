@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 
-from holdfast.checkpoints.port import (
+from holdfast.checkpoints.backends.base import (
     Call,
     CheckpointKey,
     Link,
@@ -19,8 +19,8 @@ from holdfast.checkpoints.port import (
     Transaction,
     Wanted,
 )
+from holdfast.checkpoints.backends.tables import Tables
 from holdfast.checkpoints.serde.values import ChannelValues, Version, holds_messages
-from holdfast.checkpoints.tables import Tables
 
 
 class SqliteTables(Tables):

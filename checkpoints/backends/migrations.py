@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from holdfast.checkpoints.backends.base import Row, Transaction
 from holdfast.checkpoints.errors import SchemaTooNew
-from holdfast.checkpoints.port import Row, Transaction
 from holdfast.checkpoints.sql import Statement, Statements, migrations
 
 KNOWN_VERSION: Final = 6

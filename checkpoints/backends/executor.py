@@ -14,7 +14,7 @@ from contextvars import copy_context
 from threading import Event
 from typing import ParamSpec, TypeVar
 
-from holdfast.checkpoints.patience import until
+from holdfast.checkpoints.backends.retry import until
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -18,15 +18,15 @@ from typing import Final
 
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from holdfast.checkpoints import migrate
+from holdfast.checkpoints.backends import migrations
+from holdfast.checkpoints.backends.base import FullText, OnStatement, Transaction, check_process
+from holdfast.checkpoints.backends.retry import Patience
+from holdfast.checkpoints.backends.sqlite.full_text import SqliteFullText, rank
+from holdfast.checkpoints.backends.sqlite.group_commit import Line, SqliteTransaction
+from holdfast.checkpoints.backends.sqlite.tables import SqliteTables
 from holdfast.checkpoints.errors import DatabaseUnavailable, NotOpen
-from holdfast.checkpoints.fulltext.sqlite import SqliteFullText, rank
-from holdfast.checkpoints.patience import Patience
-from holdfast.checkpoints.port import FullText, OnStatement, Transaction, check_process
 from holdfast.checkpoints.serde.jsonb import text_contains
 from holdfast.checkpoints.sql import Statements
-from holdfast.checkpoints.sqlite_tables import SqliteTables
-from holdfast.checkpoints.sqlite_transactions import Line, SqliteTransaction
 from holdfast.checkpoints.urls import MemoryURL, SqliteURL
 
 # Julian day 2440587.5 is 1970-01-01; `unixepoch('subsec')` is NULL before SQLite 3.42.
@@ -184,7 +184,7 @@ class SqliteBackend(SqliteTables):
         connection.execute(f"PRAGMA wal_autocheckpoint = {4 * 2**20 // PAGE_SIZE}")
         self._insist(SqliteSaver(connection).setup)
         with self._explained(), Line().turn(lambda: self._on(connection)) as transaction:
-            migrate.upgrade(transaction, self.sql, "sqlite")
+            migrations.upgrade(transaction, self.sql, "sqlite")
 
     def _insist(self, action: Callable[[], object]) -> None:
         """Repeat `action` while the file is locked: these steps come before SQLite's own wait has an effect on them."""

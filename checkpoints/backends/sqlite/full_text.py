@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
+from holdfast.checkpoints.backends.base import Call, Transaction
 from holdfast.checkpoints.errors import SearchUnavailable
 from holdfast.checkpoints.fulltext.questions import Question, Term
 from holdfast.checkpoints.fulltext.words import indexed, owners
-from holdfast.checkpoints.port import Call, Transaction
 from holdfast.checkpoints.sql import Statement, Statements
 
 # From then on FTS5 can take words out of its tables at once.

@@ -14,18 +14,8 @@ import psycopg
 from langgraph.checkpoint.postgres.base import BasePostgresSaver
 from psycopg.generators import send
 
-from holdfast.checkpoints import migrate
-from holdfast.checkpoints.errors import (
-    DatabaseUnavailable,
-    HoldfastError,
-    NotOpen,
-    NotStorable,
-    Unreachable,
-)
-from holdfast.checkpoints.fulltext.postgres import PostgresFullText
-from holdfast.checkpoints.patience import Patience
-from holdfast.checkpoints.pool import Closed, Connection, Exhausted, Pool
-from holdfast.checkpoints.port import (
+from holdfast.checkpoints.backends import migrations
+from holdfast.checkpoints.backends.base import (
     Call,
     FullText,
     OnStatement,
@@ -33,7 +23,17 @@ from holdfast.checkpoints.port import (
     Transaction,
     check_process,
 )
-from holdfast.checkpoints.postgres_tables import PostgresTables
+from holdfast.checkpoints.backends.postgres.full_text import PostgresFullText
+from holdfast.checkpoints.backends.postgres.pool import Closed, Connection, Exhausted, Pool
+from holdfast.checkpoints.backends.postgres.tables import PostgresTables
+from holdfast.checkpoints.backends.retry import Patience
+from holdfast.checkpoints.errors import (
+    DatabaseUnavailable,
+    HoldfastError,
+    NotOpen,
+    NotStorable,
+    Unreachable,
+)
 from holdfast.checkpoints.sql import Statement, Statements
 from holdfast.checkpoints.urls import PostgresURL
 
@@ -192,13 +192,13 @@ class PostgresBackend(PostgresTables):
         """Whether the tables are there, after making them if nobody else is doing so."""
         transaction = _PostgresTransaction(connection, None, None)
         with connection.transaction():
-            if migrate.is_current(transaction, self.sql):
+            if migrations.is_current(transaction, self.sql):
                 return True
             # The lock belongs to the transaction, not to the session: it ends with it, whatever happens.
             [(mine,)] = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [_MIGRATION_LOCK]).fetchall()
             if mine:
                 _upgrade_langgraph(connection)
-                migrate.upgrade(transaction, self.sql, "postgres")
+                migrations.upgrade(transaction, self.sql, "postgres")
             return bool(mine)
 
     def _failed(self, error: psycopg.Error, *, is_lost: bool, committing: bool) -> HoldfastError:

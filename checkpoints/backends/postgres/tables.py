@@ -9,15 +9,7 @@ from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from psycopg.types.json import Jsonb
 
-from holdfast.checkpoints.documents import (
-    STORED,
-    is_inline,
-    packed,
-    stored_in,
-    unpacked,
-)
-from holdfast.checkpoints.errors import DamagedThread
-from holdfast.checkpoints.port import (
+from holdfast.checkpoints.backends.base import (
     Call,
     CheckpointKey,
     Link,
@@ -28,7 +20,15 @@ from holdfast.checkpoints.port import (
     Transaction,
     Wanted,
 )
-from holdfast.checkpoints.tables import Tables
+from holdfast.checkpoints.backends.postgres.documents import (
+    STORED,
+    is_inline,
+    packed,
+    stored_in,
+    unpacked,
+)
+from holdfast.checkpoints.backends.tables import Tables
+from holdfast.checkpoints.errors import DamagedThread
 
 
 class PostgresTables(Tables):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
-from holdfast.checkpoints.port import (
+from holdfast.checkpoints.backends.base import (
     BASE,
     Call,
     CheckpointKey,

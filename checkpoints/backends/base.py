@@ -14,9 +14,9 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 
+from holdfast.checkpoints.backends.retry import Patience
 from holdfast.checkpoints.errors import NotOpen
 from holdfast.checkpoints.fulltext.questions import Question
-from holdfast.checkpoints.patience import Patience
 from holdfast.checkpoints.sql import Statement, Statements
 
 Row = tuple[Any, ...]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from threading import Event, Lock
 from typing import Any, Final
 
-from holdfast.checkpoints.port import Call, OnStatement, Row
+from holdfast.checkpoints.backends.base import Call, OnStatement, Row
 from holdfast.checkpoints.sql import Statement
 
 _BEGIN: Final = Statement("begin", "BEGIN IMMEDIATE")  # a deferred one fails when it turns into a writer too late

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from holdfast.checkpoints.backends.base import Call, Transaction
 from holdfast.checkpoints.fulltext.questions import Question, Term
 from holdfast.checkpoints.fulltext.words import SKIPPED, indexed, owners
-from holdfast.checkpoints.port import Call, Transaction
 from holdfast.checkpoints.sql import Statement, Statements
 
 
