@@ -18,7 +18,7 @@ from holdfast.checkpoints.backends.executor import Offload
 from holdfast.checkpoints.configs import thread_of
 from holdfast.checkpoints.effects import Effects
 from holdfast.checkpoints.errors import NotOpen
-from holdfast.checkpoints.fulltext.search import Search
+from holdfast.checkpoints.search.service import Search
 from holdfast.checkpoints.serde.msgpack import TypeName, Types
 from holdfast.checkpoints.store import Store
 from holdfast.checkpoints.strict import derive_types

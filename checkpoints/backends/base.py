@@ -16,7 +16,7 @@ from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 
 from holdfast.checkpoints.backends.retry import Patience
 from holdfast.checkpoints.errors import NotOpen
-from holdfast.checkpoints.fulltext.questions import Question
+from holdfast.checkpoints.search.query import Question
 from holdfast.checkpoints.sql import Statement, Statements
 
 Row = tuple[Any, ...]

@@ -17,8 +17,8 @@ from holdfast.checkpoints import (
     SearchUnavailable,
     open_checkpointer,
 )
-from holdfast.checkpoints.fulltext.questions import question
-from holdfast.checkpoints.fulltext.words import MOST_CHARACTERS, MOST_PLACES, placed
+from holdfast.checkpoints.search.query import question
+from holdfast.checkpoints.search.tokenizer import MOST_CHARACTERS, MOST_PLACES, placed
 from holdfast.checkpoints.sql import Statement
 from tests.contract.kit import change, checkpoint, put, rows, thread
 

@@ -9,7 +9,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from holdfast.checkpoints import HoldfastSaver, converting, open_checkpointer, stats
-from holdfast.checkpoints.fulltext import search
+from holdfast.checkpoints.search import service
 from tests.contract.children import DieBeforeCommit, run
 from tests.contract.kit import change, checkpoint, put, rows, thread
 from tests.contract.test_search import own
@@ -19,7 +19,7 @@ from tests.contract.test_search import own
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """A transaction for every three rows or two threads."""
     for name, number in (("_ROWS", 3), ("_THREADS", 2), ("_PAGE", 2)):
-        monkeypatch.setattr(search, name, number)
+        monkeypatch.setattr(service, name, number)
 
 
 def fill(saver: HoldfastSaver, threads: int = 5, messages: int = 7) -> None:
@@ -64,7 +64,7 @@ def test_several_may_bring_it_up_to_date_at_once(saver: HoldfastSaver, other: Ho
 
 def refresh_or_die(url: str, commit: int) -> int:
     """Bring the index up to date, three rows at a time, and die before that commit."""
-    search._ROWS, search._THREADS = 3, 2  # type: ignore[misc]  # in this process alone
+    service._ROWS, service._THREADS = 3, 2  # type: ignore[misc]  # in this process alone
     with open_checkpointer(url) as saver:
         reads = ("search_state", "to_index_after")
         saver._backend.on_statement = DieBeforeCommit(commit, reads)

@@ -7,9 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holdfast.checkpoints import InvalidSearch
-from holdfast.checkpoints.fulltext.questions import MOST, Term, question
-from holdfast.checkpoints.fulltext.snippets import LENGTH, snippet
-from holdfast.checkpoints.fulltext.words import (
+from holdfast.checkpoints.search.query import MOST, Term, question
+from holdfast.checkpoints.search.snippet import LENGTH, snippet
+from holdfast.checkpoints.search.tokenizer import (
     LONGEST,
     MOST_BYTES,
     MOST_CHARACTERS,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from holdfast.checkpoints.backends.base import Call, Transaction
-from holdfast.checkpoints.fulltext.questions import Question, Term
-from holdfast.checkpoints.fulltext.words import SKIPPED, indexed, owners
+from holdfast.checkpoints.search.query import Question, Term
+from holdfast.checkpoints.search.tokenizer import SKIPPED, indexed, owners
 from holdfast.checkpoints.sql import Statement, Statements
 
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from holdfast.checkpoints.backends.base import Call, Transaction
 from holdfast.checkpoints.errors import SearchUnavailable
-from holdfast.checkpoints.fulltext.questions import Question, Term
-from holdfast.checkpoints.fulltext.words import indexed, owners
+from holdfast.checkpoints.search.query import Question, Term
+from holdfast.checkpoints.search.tokenizer import indexed, owners
 from holdfast.checkpoints.sql import Statement, Statements
 
 # From then on FTS5 can take words out of its tables at once.

@@ -57,7 +57,7 @@ def search(
     The first search brings an index up to date, which takes a while in an old database: holdfast db index does that
     alone.
     """
-    from holdfast.checkpoints.fulltext.questions import question
+    from holdfast.checkpoints.search.query import question
     from holdfast.cli.threads.manage import tell_of_unlisted
 
     given, text = Given(database), " ".join(words)

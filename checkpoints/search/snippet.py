@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from holdfast.checkpoints.fulltext.questions import Question
-from holdfast.checkpoints.fulltext.words import placed
+from holdfast.checkpoints.search.query import Question
+from holdfast.checkpoints.search.tokenizer import placed
 
 LENGTH: Final = 160
 """Characters of a snippet, about."""

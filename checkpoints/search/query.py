@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from holdfast.checkpoints.errors import InvalidSearch
-from holdfast.checkpoints.fulltext.words import Placed, words
+from holdfast.checkpoints.search.tokenizer import Placed, words
 
 MOST: Final = 100
 """Words that one may search for at once."""

@@ -16,10 +16,10 @@ from holdfast.checkpoints.backends.base import Row, Transaction
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.configs import asked_user
 from holdfast.checkpoints.errors import InvalidSearch
-from holdfast.checkpoints.fulltext.questions import Question, question
-from holdfast.checkpoints.fulltext.snippets import snippet
-from holdfast.checkpoints.fulltext.words import MOST_CHARACTERS
 from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given
+from holdfast.checkpoints.search.query import Question, question
+from holdfast.checkpoints.search.snippet import snippet
+from holdfast.checkpoints.search.tokenizer import MOST_CHARACTERS
 from holdfast.checkpoints.serde.messages import is_sql_text
 from holdfast.checkpoints.sql import Statement
 from holdfast.checkpoints.store import Store
