@@ -14,7 +14,7 @@ from collections.abc import Collection
 
 from holdfast.checkpoints import urls
 from holdfast.checkpoints.backends.executor import apart
-from holdfast.checkpoints.configs import run_of
+from holdfast.checkpoints.config import run_of
 from holdfast.checkpoints.errors import (
     AlreadyAnswered,
     ClockSkew,

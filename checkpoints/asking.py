@@ -9,10 +9,10 @@ from langgraph.checkpoint.serde.types import INTERRUPT
 from langgraph.types import Interrupt
 
 from holdfast.checkpoints.backends.base import Call, CheckpointKey, Transaction, write_place
+from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.load import explained, rows_of
 from holdfast.checkpoints.errors import HoldfastError
-from holdfast.checkpoints.loading import explained, rows_of
 from holdfast.checkpoints.serde.values import Attachable
-from holdfast.checkpoints.store import Store
 
 # Where LangGraph keeps the pause of a task.
 _PLACE: Final = -3

@@ -25,10 +25,10 @@ from langgraph.checkpoint.base.id import uuid6
 
 from holdfast.checkpoints import indexing
 from holdfast.checkpoints.backends.base import Call
+from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.outline import COUNTERS, Namespace, Outline, outlines
 from holdfast.checkpoints.errors import NothingToUndo, UnknownThread
 from holdfast.checkpoints.indexing import OF_THE_RUN
-from holdfast.checkpoints.keeping import COUNTERS, Namespace, Outline, outlines
-from holdfast.checkpoints.store import Store
 
 
 class Saver(Protocol):

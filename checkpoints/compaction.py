@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from holdfast.checkpoints import loading
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.conversion import Conversion, Place
-from holdfast.checkpoints.guard import moment_of
-from holdfast.checkpoints.keeping import Outline
-from holdfast.checkpoints.placing import Home, learned, place
+from holdfast.checkpoints.core import load
+from holdfast.checkpoints.core.conflicts import moment_of
+from holdfast.checkpoints.core.outline import Outline
+from holdfast.checkpoints.core.placement import Home, learned, place
 from holdfast.checkpoints.reindexing import reindex
 from holdfast.checkpoints.rewriting import STOCK, Compacting, Recall
 from holdfast.checkpoints.serde.messages import MessageRow
@@ -40,7 +40,7 @@ class Compaction(Conversion):
             for where, body in (*values, *writes):
                 if where.text in self._done:
                     continue
-                with loading.explained(self.thread_id, checkpoint.checkpoint_id, where.channel):
+                with load.explained(self.thread_id, checkpoint.checkpoint_id, where.channel):
                     found = looking.has_messages(body)
                 if found:
                     self._done.clear()
@@ -98,7 +98,7 @@ class Compaction(Conversion):
         return found
 
     def _detached(self, detacher: Compacting, where: Place, body: bytes) -> Detached:
-        with loading.explained(self.thread_id, where.key.checkpoint_id, where.channel):
+        with load.explained(self.thread_id, where.key.checkpoint_id, where.channel):
             value = detacher.opened(body)
             if where.statement == "set_value" and self.store.backend.whole:
                 [value] = self.store.backend.split(value, {}).values.values()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from holdfast.checkpoints import loading
 from holdfast.checkpoints.backends.base import CheckpointKey, Transaction, Wanted, write_place
+from holdfast.checkpoints.core import load
+from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.outline import Outline, outlines
 from holdfast.checkpoints.indexing import Locked
-from holdfast.checkpoints.keeping import Outline, outlines
 from holdfast.checkpoints.serde.fingerprint import StandIns, fingerprint
-from holdfast.checkpoints.store import Store
 
 _PAGE: Final = 10  # checkpoints that are compared at once
 
@@ -92,7 +92,7 @@ class Conversion:
             before: str | None = None
             while True:
                 wanted = Wanted(_PAGE, self.thread_id, ns, before=before)
-                page = loading.find(transaction, self._comparing, wanted)
+                page = load.find(transaction, self._comparing, wanted)
                 for opened in page:
                     found[ns, opened.stored.checkpoint_id] = self._print(opened)
                 if len(page) < _PAGE:
@@ -100,8 +100,8 @@ class Conversion:
                 before = page[-1].stored.checkpoint_id
         return found
 
-    def _print(self, opened: loading.Opened) -> Mark:
-        checkpoint, writes, _ = loading.attach(opened, self._comparing)
+    def _print(self, opened: load.Opened) -> Mark:
+        checkpoint, writes, _ = load.attach(opened, self._comparing)
         values = dict(sorted(checkpoint["channel_values"].items()))  # PostgreSQL gives them in no order
         had = self._channels.setdefault((opened.stored.ns, opened.stored.checkpoint_id), set(values))
 

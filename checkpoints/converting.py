@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.compaction import Compaction
 from holdfast.checkpoints.conversion import Conversion
+from holdfast.checkpoints.core.database import Store
 from holdfast.checkpoints.errors import (
     DatabaseUnavailable,
     HoldfastError,
@@ -22,7 +23,6 @@ from holdfast.checkpoints.errors import (
 )
 from holdfast.checkpoints.expansion import Expansion
 from holdfast.checkpoints.sql import Statement
-from holdfast.checkpoints.store import Store
 
 _THREADS: Final = 500  # whose ids are read at once
 

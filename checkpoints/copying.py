@@ -7,6 +7,9 @@ from typing import Final
 
 from holdfast.checkpoints import asking, indexing, reindexing
 from holdfast.checkpoints.backends.base import Call, CheckpointKey, Row, Transaction
+from holdfast.checkpoints.core.conflicts import moment_of
+from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.outline import Namespace, Outline, made_from
 from holdfast.checkpoints.errors import (
     NotStorable,
     ThreadNotEmpty,
@@ -14,12 +17,9 @@ from holdfast.checkpoints.errors import (
     UnknownMessage,
     UnknownThread,
 )
-from holdfast.checkpoints.guard import moment_of
-from holdfast.checkpoints.keeping import Namespace, Outline, made_from
 from holdfast.checkpoints.retention import locked, remove
 from holdfast.checkpoints.serde.encryption import Plain
 from holdfast.checkpoints.serde.messages import sql_text
-from holdfast.checkpoints.store import Store
 from holdfast.checkpoints.taking_back import rows_referred_to
 
 _COPIED: Final = (

@@ -27,11 +27,11 @@ from holdfast.checkpoints.backends.base import (
     Transaction,
     write_place,
 )
+from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.load import explained, rows_of
 from holdfast.checkpoints.errors import DamagedThread
-from holdfast.checkpoints.loading import explained, rows_of
 from holdfast.checkpoints.serde.splice import channels_with_value, graft
 from holdfast.checkpoints.serde.values import Attachable
-from holdfast.checkpoints.store import Store
 
 # Ancestors that are read at once: at first few, since a snapshot is often near, then more.
 _FIRST_PAGE: Final = 16

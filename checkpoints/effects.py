@@ -20,6 +20,7 @@ from typing import Any, Final, TypeAlias
 
 from holdfast.checkpoints import heartbeat
 from holdfast.checkpoints.backends.base import Call
+from holdfast.checkpoints.core.database import Store
 from holdfast.checkpoints.errors import (
     DatabaseUnavailable,
     EffectNotApproved,
@@ -40,7 +41,6 @@ from holdfast.checkpoints.judging import (
 )
 from holdfast.checkpoints.leases import default_owner
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
-from holdfast.checkpoints.store import Store
 
 # How long a checkpoint that is on its way may take: with durability "async" LangGraph writes it while the tool begins.
 _COMMITTING: Final = 10.0

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from holdfast.checkpoints import loading
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.conversion import Conversion
-from holdfast.checkpoints.keeping import Outline
+from holdfast.checkpoints.core import load
+from holdfast.checkpoints.core.outline import Outline
 from holdfast.checkpoints.rewriting import STOCK, Expanding, NotExpressible
 from holdfast.checkpoints.serde.values import TYPE, Attachable
 
@@ -19,7 +19,7 @@ class Expansion(Conversion):
 
     def begin(self, transaction: Transaction, next_seq: int) -> None:
         def make(refs: Sequence[int]) -> list[Any]:
-            rows = loading.rows_of(transaction, self.store, self.thread_id, {abs(ref) for ref in refs})
+            rows = load.rows_of(transaction, self.store, self.thread_id, {abs(ref) for ref in refs})
             return rows.make(refs)
 
         self._expanding = Expanding(self.store.types, make)
@@ -37,7 +37,7 @@ class Expansion(Conversion):
     def rewrite(self, transaction: Transaction, checkpoint: Outline) -> None:
         values, writes = self.values(transaction, checkpoint)
         for where, blob in (*values, *writes):
-            with loading.explained(self.thread_id, checkpoint.checkpoint_id, where.channel):
+            with load.explained(self.thread_id, checkpoint.checkpoint_id, where.channel):
                 try:
                     body = self._expanding.expanded(Attachable(where.channel, TYPE, blob))
                 except NotExpressible as error:

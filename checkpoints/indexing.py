@@ -15,9 +15,9 @@ from typing import Any, Final, NamedTuple
 from langgraph.checkpoint.serde.types import TASKS
 
 from holdfast.checkpoints.backends.base import Call, Row
-from holdfast.checkpoints.configs import user_text
-from holdfast.checkpoints.memory import Known
-from holdfast.checkpoints.placing import Home, Placement
+from holdfast.checkpoints.config import user_text
+from holdfast.checkpoints.core.cache import Known
+from holdfast.checkpoints.core.placement import Home, Placement
 from holdfast.checkpoints.serde.messages import sql_text
 from holdfast.checkpoints.serde.values import MessageList
 from holdfast.checkpoints.sql import Statements

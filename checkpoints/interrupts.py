@@ -20,12 +20,12 @@ from typing import Any, Final, NamedTuple
 from holdfast.checkpoints.asking import listed, opened, pauses
 from holdfast.checkpoints.backends.base import Call, CheckpointKey, Row, Transaction
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.configs import asked_user
+from holdfast.checkpoints.config import asked_user
+from holdfast.checkpoints.core.conflicts import moment_of
+from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.load import explained
 from holdfast.checkpoints.errors import AlreadyAnswered, HoldfastError, QuestionClosed, UnknownInterrupt
-from holdfast.checkpoints.guard import moment_of
-from holdfast.checkpoints.loading import explained
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
-from holdfast.checkpoints.store import Store
 
 LIMIT: Final = 1000
 

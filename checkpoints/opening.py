@@ -15,12 +15,12 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from holdfast.checkpoints import interrupts, leases
 from holdfast.checkpoints.backends.base import Backend
 from holdfast.checkpoints.backends.executor import Offload
-from holdfast.checkpoints.configs import thread_of
+from holdfast.checkpoints.config import thread_of
+from holdfast.checkpoints.core.database import Store
 from holdfast.checkpoints.effects import Effects
 from holdfast.checkpoints.errors import NotOpen
 from holdfast.checkpoints.search.service import Search
 from holdfast.checkpoints.serde.msgpack import TypeName, Types
-from holdfast.checkpoints.store import Store
 from holdfast.checkpoints.strict import derive_types
 from holdfast.checkpoints.transcript import Transcript, transcript_of
 

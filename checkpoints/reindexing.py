@@ -8,13 +8,14 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 
-from holdfast.checkpoints import delta, indexing, loading, settling
+from holdfast.checkpoints import delta, indexing, settling
 from holdfast.checkpoints.backends.base import CheckpointKey, Transaction, Wanted
-from holdfast.checkpoints.configs import user_text
+from holdfast.checkpoints.config import user_text
+from holdfast.checkpoints.core import load
+from holdfast.checkpoints.core.conflicts import moment_of
+from holdfast.checkpoints.core.database import Store
 from holdfast.checkpoints.errors import HoldfastError
-from holdfast.checkpoints.guard import moment_of
 from holdfast.checkpoints.indexing import Locked
-from holdfast.checkpoints.store import Store
 
 _PAGE = 500  # threads whose ids are read at once
 
@@ -60,7 +61,7 @@ def reindex(transaction: Transaction, store: Store, thread_id: str) -> None:
         )
         return
     [(_, first, head)] = ends
-    [opened] = loading.find(transaction, store, Wanted(1, thread_id, "", checkpoint_id=head))
+    [opened] = load.find(transaction, store, Wanted(1, thread_id, "", checkpoint_id=head))
     values = _values(opened, store)
     if values is None:
         values = dict.fromkeys(delta.channels_of(transaction, store, CheckpointKey(thread_id, "", head)), True)
@@ -78,15 +79,15 @@ def reindex(transaction: Transaction, store: Store, thread_id: str) -> None:
     transaction.send([(sql["index_thread"], {**params, **found}), (sql["recount_thread"], params)])
 
 
-def _values(opened: loading.Opened, store: Store) -> dict[str, Any] | None:
+def _values(opened: load.Opened, store: Store) -> dict[str, Any] | None:
     """The values of a checkpoint, if they can be loaded here."""
     try:
-        return loading.attach(opened, store).checkpoint["channel_values"]
+        return load.attach(opened, store).checkpoint["channel_values"]
     except HoldfastError:  # a type that is not here: what is listed is known all the same
         return None
 
 
-def _without_rows(opened: loading.Opened, values: Mapping[str, Any]) -> dict[str, Any]:
+def _without_rows(opened: load.Opened, values: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the values of a checkpoint that were saved by LangGraph's own savers, and hold messages in them."""
     with_rows = {part.channel for part in opened.values if part.lists}
     return {} if "" in with_rows else {name: value for name, value in values.items() if name not in with_rows}

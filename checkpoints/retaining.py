@@ -12,7 +12,7 @@ from langgraph.checkpoint.base import DeltaChannelHistory
 from holdfast.checkpoints import copying, delta, retention, taking_back
 from holdfast.checkpoints.backends.base import CheckpointKey
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.configs import ns_of, run_text, thread_of
+from holdfast.checkpoints.config import ns_of, run_text, thread_of
 from holdfast.checkpoints.opening import OpenedSaver
 
 

@@ -7,8 +7,8 @@ from typing import Any, Final, Literal
 
 from holdfast.checkpoints import delta
 from holdfast.checkpoints.backends.base import Call, CheckpointKey, Row, Transaction
-from holdfast.checkpoints.indexing import is_unfinished
-from holdfast.checkpoints.keeping import (
+from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.outline import (
     Namespace,
     Outline,
     delta_channels,
@@ -16,7 +16,7 @@ from holdfast.checkpoints.keeping import (
     outlines,
     surviving_ancestor,
 )
-from holdfast.checkpoints.store import Store
+from holdfast.checkpoints.indexing import is_unfinished
 
 Strategy = Literal["keep_latest", "delete"]
 

@@ -14,8 +14,8 @@ import ormsgpack
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde import jsonplus
 
+from holdfast.checkpoints.core.cache import Known
 from holdfast.checkpoints.errors import NotStorable
-from holdfast.checkpoints.memory import Known
 from holdfast.checkpoints.serde.fingerprint import StandIns, fingerprint
 from holdfast.checkpoints.serde.messages import is_row_class
 from holdfast.checkpoints.serde.msgpack import (

@@ -21,9 +21,7 @@ from langgraph.checkpoint.serde.types import INTERRUPT
 
 from holdfast.checkpoints import (
     asking,
-    guard,
     indexing,
-    loading,
     settling,
     taking_back,
     threads,
@@ -39,15 +37,17 @@ from holdfast.checkpoints.backends.base import (
     write_place,
 )
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.configs import (
+from holdfast.checkpoints.config import (
     ns_of,
     run_of,
     run_text,
     thread_of,
     user_of,
 )
-from holdfast.checkpoints.keeping import leans
-from holdfast.checkpoints.placing import Home
+from holdfast.checkpoints.core import conflicts
+from holdfast.checkpoints.core import load as loading
+from holdfast.checkpoints.core.outline import leans
+from holdfast.checkpoints.core.placement import Home
 from holdfast.checkpoints.retaining import RetainingSaver
 from holdfast.checkpoints.saving import Save, Value
 from holdfast.checkpoints.serde.jsonb import storable
@@ -109,17 +109,17 @@ class HoldfastSaver(RetainingSaver):
 
         found, generation = persist(self._backend, load)
         if not found and loads_head:
-            config["configurable"]["thread_id"] = guard.LoadedThread(str(thread), None, generation)
+            config["configurable"]["thread_id"] = conflicts.LoadedThread(str(thread), None, generation)
         if not found:
             return None
         [opened] = found
         # Of an older checkpoint nothing is remembered: a run that is sent there is rare.
         generation = None if checkpoint_id else opened.stored.generation
         attached = loading.attach(opened, self._store, with_known=generation is not None)
-        guard.move_clock_past(opened.stored.checkpoint_id)
+        conflicts.move_clock_past(opened.stored.checkpoint_id)
         if loads_head:
             asked = any(write.channel == INTERRUPT for write in opened.stored.writes)
-            thread = guard.LoadedThread(str(thread), opened.stored.checkpoint_id, generation, asked=asked)
+            thread = conflicts.LoadedThread(str(thread), opened.stored.checkpoint_id, generation, asked=asked)
         elif checkpoint_id:
             thread = str(thread)
         if generation is not None:  # else it is a conversation of the stock saver, and has no rows yet

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from holdfast.checkpoints import guard, indexing, reindexing, settling
+from holdfast.checkpoints import indexing, reindexing, settling
 from holdfast.checkpoints.backends.base import (
     Call,
     CheckpointKey,
@@ -24,10 +24,10 @@ from holdfast.checkpoints.backends.base import (
     Transaction,
 )
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.errors import ThreadConflict, Unreachable
-from holdfast.checkpoints.lines import Turn
-from holdfast.checkpoints.memory import Known, Template
-from holdfast.checkpoints.placing import (
+from holdfast.checkpoints.core import conflicts
+from holdfast.checkpoints.core.cache import Known, Template
+from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.placement import (
     UNSETTLED,
     Home,
     NewRow,
@@ -35,10 +35,11 @@ from holdfast.checkpoints.placing import (
     learned,
     place,
 )
+from holdfast.checkpoints.core.queue import Turn
+from holdfast.checkpoints.errors import ThreadConflict, Unreachable
 from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.messages import encode, snapshot
 from holdfast.checkpoints.serde.values import Detached, Detacher
-from holdfast.checkpoints.store import Store
 
 
 class _Outdated(Exception):
@@ -149,7 +150,7 @@ class Save:
             encoded.turn.over()  # the thread is locked: who comes next, comes next
             if encoded.known and current != encoded.generation:
                 raise _Outdated
-            if encoded.locked is not None and not guard.is_same(encoded.locked, current):
+            if encoded.locked is not None and not conflicts.is_same(encoded.locked, current):
                 raise ThreadConflict(self.home.thread_id, _DELETED)
             encoded.locked = current
             if encoded.known and encoded.era != self.store.memory.era:
@@ -238,15 +239,15 @@ class Save:
         if not found_thread:
             raise _Outdated  # the database was restored or emptied behind our back
         locked = indexing.Locked(*found_thread[0])
-        guard.check_generation(self.thread, locked.generation)
+        conflicts.check_generation(self.thread, locked.generation)
         if guarded:
             assert self.home.checkpoint_id is not None  # noqa: S101 - this is what `guarded` says
             [[(head, has_parent)], *rest] = rest
             new, there = self.home.checkpoint_id, bool(has_parent)
-            guard.check_head(self.thread, self.parent_id, new, head, has_parent=there, beside=self.beside)
+            conflicts.check_head(self.thread, self.parent_id, new, head, has_parent=there, beside=self.beside)
         if self._find_parent():
             [parent, *rest] = rest
-            guard.check_parent(self.thread, self.parent_id, parent, leans=self.leans, beside=self.beside)
+            conflicts.check_parent(self.thread, self.parent_id, parent, leans=self.leans, beside=self.beside)
         written_rows, rest = [row for rows in rest[: len(written)] for row in rows], rest[len(written) :]
         said = {seq for rows in rest[: len(known)] for (seq,) in rows}
         found: dict[bytes, list[Row]] = {}
@@ -283,7 +284,7 @@ class Save:
     def _find_parent(self) -> list[Call]:
         if self.home.checkpoint_id is None or not self.parent_id:
             return []
-        if self.home.ns == "" and isinstance(self.thread, guard.LoadedThread) and not self.beside:
+        if self.home.ns == "" and isinstance(self.thread, conflicts.LoadedThread) and not self.beside:
             return []  # it is the head
         params = {"thread_id": self.home.thread_id, "ns": self.home.ns, "checkpoint_id": self.parent_id}
         return [(self.store.backend.sql["parent"], params)]

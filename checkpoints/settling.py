@@ -22,14 +22,14 @@ from holdfast.checkpoints.backends.base import (
     Transaction,
     write_place,
 )
-from holdfast.checkpoints.configs import user_text
-from holdfast.checkpoints.keeping import COUNTERS, Outline, outlines
-from holdfast.checkpoints.loading import explained
-from holdfast.checkpoints.placing import Home
+from holdfast.checkpoints.config import user_text
+from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.load import explained
+from holdfast.checkpoints.core.outline import COUNTERS, Outline, outlines
+from holdfast.checkpoints.core.placement import Home
 from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.values import TYPE, Attachable
 from holdfast.checkpoints.sql import Statements
-from holdfast.checkpoints.store import Store
 
 Written: TypeAlias = Mapping[str, Sequence[tuple[int, int]]]
 """For each channel the rows that tasks wrote to it, as intervals (first, last) without gaps."""

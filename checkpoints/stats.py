@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from holdfast.checkpoints.backends.base import Call
-from holdfast.checkpoints.store import Store
+from holdfast.checkpoints.core.database import Store
 
 
 class Part(NamedTuple):

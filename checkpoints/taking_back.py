@@ -14,12 +14,12 @@ from holdfast.checkpoints.backends.base import (
     Transaction,
     write_place,
 )
-from holdfast.checkpoints.configs import run_value
-from holdfast.checkpoints.keeping import Namespace, Outline
-from holdfast.checkpoints.loading import explained
+from holdfast.checkpoints.config import run_value
+from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.load import explained
+from holdfast.checkpoints.core.outline import Namespace, Outline
 from holdfast.checkpoints.retention import locked, remove, searched
 from holdfast.checkpoints.serde.values import Attachable
-from holdfast.checkpoints.store import Store
 
 
 def note_writes(

@@ -18,12 +18,12 @@ from typing import Any, Final, Literal, NamedTuple, Protocol, get_args
 
 from holdfast.checkpoints import branching, copying, reindexing
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.configs import asked_user, thread_of, user_of, user_text
+from holdfast.checkpoints.config import asked_user, thread_of, user_of, user_text
+from holdfast.checkpoints.core.database import Store
 from holdfast.checkpoints.errors import InvalidCursor, UnknownThread
 from holdfast.checkpoints.indexing import first_title, given_title
 from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given
 from holdfast.checkpoints.serde.messages import is_sql_text, sql_text
-from holdfast.checkpoints.store import Store
 
 Status = Literal["running", "paused", "failed", "unfinished", "idle"]
 """`running`: somebody holds its lease. `paused`: something waits for a person. `failed`: the last run ended in an

@@ -25,7 +25,7 @@ from holdfast.checkpoints import (
     Waiting,
     saver_of,
 )
-from holdfast.checkpoints.configs import run_of
+from holdfast.checkpoints.config import run_of
 from holdfast.checkpoints.interrupts import digest_of
 from holdfast.graph.answers import (
     DECISIONS,

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.backends.retry import persist
+from holdfast.checkpoints.core.database import Store
 from holdfast.checkpoints.errors import (
     DatabaseUnavailable,
     HoldfastError,
@@ -26,7 +27,6 @@ from holdfast.checkpoints.moving.arrival import Arrival
 from holdfast.checkpoints.moving.leaving import records
 from holdfast.checkpoints.moving.records import Record, ThreadDigest
 from holdfast.checkpoints.serde.encryption import Plain
-from holdfast.checkpoints.store import Store
 
 _THREADS: Final = 500  # whose ids are read at once
 

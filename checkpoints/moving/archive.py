@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from holdfast.checkpoints.backends.retry import persist
+from holdfast.checkpoints.core.database import Store
 from holdfast.checkpoints.errors import NotMoved
 from holdfast.checkpoints.moving import (
     Moved,
@@ -44,7 +45,6 @@ from holdfast.checkpoints.moving.lines import (
 )
 from holdfast.checkpoints.moving.reader import ArchivedThread, ArchiveReader
 from holdfast.checkpoints.moving.records import THREAD, ThreadDigest
-from holdfast.checkpoints.store import Store
 
 # --- writing
 

@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from holdfast.checkpoints.backends.base import Call, CheckpointKey, StoredValue, Transaction
+from holdfast.checkpoints.core.database import Store
 from holdfast.checkpoints.errors import NotMoved, NotStorable
 from holdfast.checkpoints.moving.records import (
     CHECKPOINT,
@@ -18,7 +19,6 @@ from holdfast.checkpoints.moving.records import (
 )
 from holdfast.checkpoints.moving.values import Parts, Value, join, spread
 from holdfast.checkpoints.sql import Statement
-from holdfast.checkpoints.store import Store
 
 # Statements that are sent before anybody waits for them: enough to hide the way to a server, few enough to hold.
 _BATCH: Final = 500

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.errors import NotStorable
-from holdfast.checkpoints.guard import moment_of
 from holdfast.checkpoints.moving.lines import NotALine
 from holdfast.checkpoints.moving.records import (
     CHECKPOINT,

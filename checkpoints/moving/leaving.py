@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from holdfast.checkpoints.backends.base import Row, StoredCheckpoint, Transaction
+from holdfast.checkpoints.core.conflicts import moment_of
+from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.load import explained
 from holdfast.checkpoints.errors import DamagedThread, NotMoved, NotStorable
-from holdfast.checkpoints.guard import moment_of
-from holdfast.checkpoints.loading import explained
 from holdfast.checkpoints.moving.records import (
     CHECKPOINT,
     KEYS,
@@ -24,7 +25,6 @@ from holdfast.checkpoints.moving.values import FORMS, Rows, gather, split
 from holdfast.checkpoints.serde.encryption import Plain
 from holdfast.checkpoints.serde.messages import digest
 from holdfast.checkpoints.serde.values import Attachable
-from holdfast.checkpoints.store import Store
 
 _ROWS: Final = 500  # records that are read at once
 

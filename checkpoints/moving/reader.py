@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, cast
 
-from holdfast.checkpoints.configs import thread_of
+from holdfast.checkpoints.config import thread_of
 from holdfast.checkpoints.errors import InvalidArchive, InvalidThread
 from holdfast.checkpoints.moving.checks import ThreadCheck
 from holdfast.checkpoints.moving.lines import (

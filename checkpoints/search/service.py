@@ -14,7 +14,8 @@ from typing import Any, Final, NamedTuple
 
 from holdfast.checkpoints.backends.base import Row, Transaction
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.configs import asked_user
+from holdfast.checkpoints.config import asked_user
+from holdfast.checkpoints.core.database import Store
 from holdfast.checkpoints.errors import InvalidSearch
 from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given
 from holdfast.checkpoints.search.query import Question, question
@@ -22,7 +23,6 @@ from holdfast.checkpoints.search.snippet import snippet
 from holdfast.checkpoints.search.tokenizer import MOST_CHARACTERS
 from holdfast.checkpoints.serde.messages import is_sql_text
 from holdfast.checkpoints.sql import Statement
-from holdfast.checkpoints.store import Store
 
 RANKED: Final = 1000
 """Of more hits than this the newest are ranked, and the others not given."""

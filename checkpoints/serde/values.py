@@ -21,8 +21,8 @@ import ormsgpack
 from langchain_core.messages import BaseMessage, convert_to_messages
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
+from holdfast.checkpoints.core.cache import Fingerprint, Known, fingerprint, unchanged
 from holdfast.checkpoints.errors import NotStorable
-from holdfast.checkpoints.memory import Fingerprint, Known, fingerprint, unchanged
 from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.messages import MessageRow, encode, is_row_class, snapshot
 from holdfast.checkpoints.serde.msgpack import (

@@ -17,12 +17,12 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from holdfast.checkpoints.backends.base import Call, Row
 from holdfast.checkpoints.backends.retry import persist
+from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.load import MessageRows
 from holdfast.checkpoints.errors import HoldfastError, ThreadChanged
 from holdfast.checkpoints.interrupts import answered_of
-from holdfast.checkpoints.loading import MessageRows
 from holdfast.checkpoints.moments import Moment, epoch_seconds
 from holdfast.checkpoints.sql import Statement
-from holdfast.checkpoints.store import Store
 from holdfast.checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry, MessageEntry
 from holdfast.checkpoints.transcript.interleaving import (
     Decision,

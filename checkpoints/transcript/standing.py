@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from holdfast.checkpoints.backends.base import CheckpointKey, Transaction, Wanted
-from holdfast.checkpoints.configs import asked_user
+from holdfast.checkpoints.config import asked_user
+from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.load import explained
+from holdfast.checkpoints.core.outline import leans
 from holdfast.checkpoints.errors import DamagedThread, NotStorable, UnknownThread
-from holdfast.checkpoints.keeping import leans
-from holdfast.checkpoints.loading import explained
 from holdfast.checkpoints.serde.values import Attachable
-from holdfast.checkpoints.store import Store
 
 
 class Standing(NamedTuple):

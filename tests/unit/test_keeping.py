@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from holdfast.checkpoints.backends.base import BASE
+from holdfast.checkpoints.core.outline import latest, outlines, surviving_ancestor
 from holdfast.checkpoints.delta import base_id
-from holdfast.checkpoints.keeping import latest, outlines, surviving_ancestor
 
 
 def kept(*checkpoints: tuple[Any, ...], written: Any = (), unfinished: bool = True) -> dict[str, set[str]]:

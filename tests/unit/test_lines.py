@@ -10,7 +10,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from holdfast.checkpoints import open_checkpointer
-from holdfast.checkpoints.lines import Lines
+from holdfast.checkpoints.core.queue import Lines
 from holdfast.checkpoints.serde.values import Detacher
 from tests.contract.kit import checkpoint, put, rows, thread
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
-from holdfast.checkpoints.memory import (
+from holdfast.checkpoints.core.cache import (
     Known,
     Memory,
     Template,

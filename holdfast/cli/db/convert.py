@@ -18,8 +18,8 @@ from holdfast.cli.output.text import columns, one_line
 
 if TYPE_CHECKING:
     from holdfast.checkpoints.converting import Outcome
+    from holdfast.checkpoints.core.database import Store
     from holdfast.checkpoints.stats import Stats
-    from holdfast.checkpoints.store import Store
 
 Convert = Callable[["Store", str], "Outcome"]
 

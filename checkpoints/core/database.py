@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from holdfast.checkpoints.backends.base import Backend, Call, Row
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.lines import Lines
-from holdfast.checkpoints.memory import Memory
+from holdfast.checkpoints.core.cache import Memory
+from holdfast.checkpoints.core.queue import Lines
 from holdfast.checkpoints.serde.encryption import Plain, Sealer
 from holdfast.checkpoints.serde.msgpack import Types
 

@@ -19,14 +19,14 @@ from holdfast.checkpoints.backends.base import (
     Wanted,
     write_place,
 )
+from holdfast.checkpoints.core.cache import Known, Template, fingerprint
+from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.placement import UNSETTLED, rank
 from holdfast.checkpoints.errors import DamagedThread, NotStorable, TypeNotAllowed
-from holdfast.checkpoints.memory import Known, Template, fingerprint
-from holdfast.checkpoints.placing import UNSETTLED, rank
 from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.messages import MessageRow, decode, digest
 from holdfast.checkpoints.serde.msgpack import Types
 from holdfast.checkpoints.serde.values import Attachable, Make
-from holdfast.checkpoints.store import Store
 
 
 class Opened(NamedTuple):

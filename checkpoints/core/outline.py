@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from holdfast.checkpoints.backends.base import BASE, Row
-from holdfast.checkpoints.configs import run_text
+from holdfast.checkpoints.config import run_text
 
 COUNTERS: Final = "counters_since_delta_snapshot"
 

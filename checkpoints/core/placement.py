@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from holdfast.checkpoints.backends.base import Row
-from holdfast.checkpoints.memory import Known, Template
+from holdfast.checkpoints.core.cache import Known, Template
 from holdfast.checkpoints.serde.messages import MessageRow
 from holdfast.checkpoints.serde.values import Draft, MessageList
 
