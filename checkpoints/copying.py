@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-from holdfast.checkpoints import asking, indexing, reindexing
+from holdfast.checkpoints import indexing, reindexing
 from holdfast.checkpoints.backends.base import Call, CheckpointKey, Row, Transaction
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Store
@@ -17,6 +17,7 @@ from holdfast.checkpoints.errors import (
     UnknownMessage,
     UnknownThread,
 )
+from holdfast.checkpoints.interrupts import record
 from holdfast.checkpoints.retention import locked, remove
 from holdfast.checkpoints.serde.encryption import Plain
 from holdfast.checkpoints.serde.messages import sql_text
@@ -185,7 +186,7 @@ def _cut(
                 ]
             )
         transaction.send([(sql["delete_interrupts"], thread_id)])
-        asking.ask_again(transaction, store, source, at.thread_id)
+        record.ask_again(transaction, store, source, at.thread_id)
         if (moment := moment_of(at.checkpoint_id)) is not None:
             # The prompt in force may be among them: the next run puts it on record again.
             transaction.send([(sql["cut_events"], {**thread_id, "at": moment}), _forget_prompt(store, at.thread_id)])

@@ -8,12 +8,13 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 
-from holdfast.checkpoints import delta, indexing, settling
+from holdfast.checkpoints import indexing
 from holdfast.checkpoints.backends.base import CheckpointKey, Transaction, Wanted
 from holdfast.checkpoints.config import user_text
 from holdfast.checkpoints.core import load
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.delta import claim_writes, history
 from holdfast.checkpoints.errors import HoldfastError
 from holdfast.checkpoints.indexing import Locked
 
@@ -52,7 +53,7 @@ def reindex(transaction: Transaction, store: Store, thread_id: str) -> None:
     locked = Locked(*rows[0])
     if locked.head is None and ends:
         # Saved by ways that do not settle what tasks wrote.
-        settling.settle_all(transaction, store, thread_id)
+        claim_writes.settle_all(transaction, store, thread_id)
         [words] = transaction.run([(sql["first_words"], params)])
     if not ends:
         nothing = dict.fromkeys(("head", "created_at", "updated_at", "user_id", "title", "metadata"))
@@ -64,7 +65,7 @@ def reindex(transaction: Transaction, store: Store, thread_id: str) -> None:
     [opened] = load.find(transaction, store, Wanted(1, thread_id, "", checkpoint_id=head))
     values = _values(opened, store)
     if values is None:
-        values = dict.fromkeys(delta.channels_of(transaction, store, CheckpointKey(thread_id, "", head)), True)
+        values = dict.fromkeys(history.channels_of(transaction, store, CheckpointKey(thread_id, "", head)), True)
     facts = indexing.facts(opened.stored.metadata, values)
     found = {
         "head": head,

@@ -9,10 +9,11 @@ from functools import partial
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import DeltaChannelHistory
 
-from holdfast.checkpoints import copying, delta, retention, taking_back
+from holdfast.checkpoints import copying, retention, taking_back
 from holdfast.checkpoints.backends.base import CheckpointKey
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import ns_of, run_text, thread_of
+from holdfast.checkpoints.delta import history
 from holdfast.checkpoints.opening import OpenedSaver
 
 
@@ -107,7 +108,7 @@ class RetainingSaver(OpenedSaver):
 
         def read() -> Mapping[str, DeltaChannelHistory]:
             with self._store.backend.reading() as transaction:
-                return delta.history(transaction, self._store, key, list(dict.fromkeys(channels)))
+                return history.history(transaction, self._store, key, list(dict.fromkeys(channels)))
 
         return persist(self._store.backend, read)
 

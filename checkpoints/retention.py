@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from holdfast.checkpoints import delta
 from holdfast.checkpoints.backends.base import Call, CheckpointKey, Row, Transaction
 from holdfast.checkpoints.core.database import Store
 from holdfast.checkpoints.core.outline import (
@@ -16,6 +15,7 @@ from holdfast.checkpoints.core.outline import (
     outlines,
     surviving_ancestor,
 )
+from holdfast.checkpoints.delta import history
 from holdfast.checkpoints.indexing import is_unfinished
 
 Strategy = Literal["keep_latest", "delete"]
@@ -101,7 +101,7 @@ def keep_latest(store: Store, thread_id: str) -> None:
 def _is_unfinished(transaction: Transaction, store: Store, thread_id: str, outline: Outline) -> bool:
     """Whether the checkpoint has tasks that are still to be done."""
     key = CheckpointKey(thread_id, outline.ns, outline.checkpoint_id)
-    return is_unfinished(dict.fromkeys(delta.channels_of(transaction, store, key), True))
+    return is_unfinished(dict.fromkeys(history.channels_of(transaction, store, key), True))
 
 
 def locked(transaction: Transaction, store: Store, thread_id: str) -> dict[str, dict[str, Outline]]:
@@ -139,10 +139,10 @@ def remove(
     channels = delta_channels(there)
     needs: dict[str, set[str]] = {}
     for outline in orphans:
-        lacking = delta.missing(transaction, store, key._replace(checkpoint_id=outline.checkpoint_id), channels)
+        lacking = history.missing(transaction, store, key._replace(checkpoint_id=outline.checkpoint_id), channels)
         needs.setdefault(outline.parent_id or "", set()).update(lacking)
     bases = {
-        parent_id: delta.squash(transaction, store, key._replace(checkpoint_id=parent_id), lacking, there)
+        parent_id: history.squash(transaction, store, key._replace(checkpoint_id=parent_id), lacking, there)
         for parent_id, lacking in needs.items()
         if lacking
     }

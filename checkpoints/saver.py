@@ -19,13 +19,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.types import INTERRUPT
 
-from holdfast.checkpoints import (
-    asking,
-    indexing,
-    settling,
-    taking_back,
-    threads,
-)
+from holdfast.checkpoints import indexing, taking_back, threads
 from holdfast.checkpoints.backends.base import (
     Backend,
     Call,
@@ -48,6 +42,8 @@ from holdfast.checkpoints.core import conflicts
 from holdfast.checkpoints.core import load as loading
 from holdfast.checkpoints.core.outline import leans
 from holdfast.checkpoints.core.placement import Home
+from holdfast.checkpoints.delta import claim_writes
+from holdfast.checkpoints.interrupts import record
 from holdfast.checkpoints.retaining import RetainingSaver
 from holdfast.checkpoints.saving import Save, Value
 from holdfast.checkpoints.serde.jsonb import storable
@@ -224,7 +220,7 @@ class HoldfastSaver(RetainingSaver):
 
         def calls(stored: Sequence[StoredValue]) -> Sequence[Call]:
             saved = self._backend.save_checkpoint(key, parent_id, document, stored, new_versions, stored_metadata)
-            return [*saved, *asking.moved_on(self._store, key, thread), *also]
+            return [*saved, *record.moved_on(self._store, key, thread), *also]
 
         placed = [
             Value(channel, self._backend.value_place(key, channel, document), value)
@@ -233,7 +229,7 @@ class HoldfastSaver(RetainingSaver):
         is_part = leans(stored_metadata) or self._backend.leans(split)
         is_saved = self._backend.is_saved(key, parent_id, document, stored_metadata)
         # What stands beside another has nothing that was not said with that one.
-        written = settling.made_of_writes(stored_metadata) if facts and not beside else ()
+        written = claim_writes.made_of_writes(stored_metadata) if facts and not beside else ()
         Save(self._store, thread, home, placed, calls, parent_id, is_part, is_saved, facts, beside, written).run()
         return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}}
 
@@ -257,7 +253,7 @@ class HoldfastSaver(RetainingSaver):
         replace = all(channel in WRITES_IDX_MAP for channel, _ in writes)
         indexes = [WRITES_IDX_MAP.get(channel, place) for place, (channel, _) in enumerate(writes)]
         noted = taking_back.note_writes(self._store, key, run_of(config), task_id, indexes, replace=replace)
-        asked = asking.noted(self._store, key, task_id, writes)
+        asked = record.noted(self._store, key, task_id, writes)
 
         def calls(stored: Sequence[StoredValue]) -> Sequence[Call]:
             new = [

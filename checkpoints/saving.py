@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from holdfast.checkpoints import indexing, reindexing, settling
+from holdfast.checkpoints import indexing, reindexing
 from holdfast.checkpoints.backends.base import (
     Call,
     CheckpointKey,
@@ -36,6 +36,7 @@ from holdfast.checkpoints.core.placement import (
     place,
 )
 from holdfast.checkpoints.core.queue import Turn
+from holdfast.checkpoints.delta import claim_writes
 from holdfast.checkpoints.errors import ThreadConflict, Unreachable
 from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.messages import encode, snapshot
@@ -162,14 +163,14 @@ class Save:
             placement = place(lists, found, locked.next_seq, home, said)
             words: list[Row] = []
             if written and locked.title is None:
-                read = transaction.run(settling.words(sql, self.home.thread_id, written))
+                read = transaction.run(claim_writes.words(sql, self.home.thread_id, written))
                 words = [row for rows in read for row in rows]
             transaction.send(self._calls(encoded.detached, home, placement))
             prompt = self.store.prompts.get(self.home.thread_id)
             transaction.send(
                 [
                     # After what this save has itself, whose rows are counted by then.
-                    *settling.settle(sql, home, written),
+                    *claim_writes.settle(sql, home, written),
                     *indexing.notice_prompt(sql, self.home.thread_id, locked, prompt),
                     *indexing.touch(sql, self.home, locked, self.facts, placement, lists, words, enters=enters),
                 ]
@@ -214,7 +215,7 @@ class Save:
 
     def _lock(
         self, transaction: Transaction, encoded: _Encoded, digests: set[bytes]
-    ) -> tuple[indexing.Locked, dict[bytes, list[Row]], set[int], settling.Written]:
+    ) -> tuple[indexing.Locked, dict[bytes, list[Row]], set[int], claim_writes.Written]:
         """Lock the thread, and read all that the decisions need, in one round trip.
 
         Returns:
@@ -255,7 +256,12 @@ class Save:
             seq, message_id, *_ = row
             if message_id is not None or seq >= locked.live_from:
                 found.setdefault(digest, []).append(tuple(row))
-        return locked, found, said, settling.rows_in(self.store, self.home.thread_id, written_rows, self.made_of_writes)
+        return (
+            locked,
+            found,
+            said,
+            claim_writes.rows_in(self.store, self.home.thread_id, written_rows, self.made_of_writes),
+        )
 
     def _enters(self, locked: indexing.Locked) -> bool:
         """Whether a thread comes into the index that has something in it already."""
@@ -279,7 +285,7 @@ class Save:
     def _find_written(self) -> list[Call]:
         if not self.parent_id or not self.made_of_writes:
             return []
-        return [settling.find(self.store, CheckpointKey(self.home.thread_id, "", self.parent_id))]
+        return [claim_writes.find(self.store, CheckpointKey(self.home.thread_id, "", self.parent_id))]
 
     def _find_parent(self) -> list[Call]:
         if self.home.checkpoint_id is None or not self.parent_id:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from holdfast.checkpoints import asking, reindexing
+from holdfast.checkpoints import reindexing
 from holdfast.checkpoints.backends.base import (
     Call,
     CheckpointKey,
@@ -18,6 +18,7 @@ from holdfast.checkpoints.config import run_value
 from holdfast.checkpoints.core.database import Store
 from holdfast.checkpoints.core.load import explained
 from holdfast.checkpoints.core.outline import Namespace, Outline
+from holdfast.checkpoints.interrupts import record
 from holdfast.checkpoints.retention import locked, remove, searched
 from holdfast.checkpoints.serde.values import Attachable
 
@@ -75,7 +76,7 @@ def take_back(store: Store, thread_id: str, run_ids: Collection[str]) -> None:
             )
         transaction.send(_undo(store, thread_id, noted, run_ids, doomed))
         transaction.send([(sql["forget_run"], {**params, "run_id": run_id}) for run_id in run_ids])
-        transaction.send(asking.taken_back(store, thread_id, run_ids))
+        transaction.send(record.taken_back(store, thread_id, run_ids))
         unused, inherited = _rows_of(transaction, store, thread_id, run_ids, doomed)
         heir = _heir(thread, doomed)
         transaction.send([(sql["delete_row"], {**params, "seq": seq}) for seq in unused])

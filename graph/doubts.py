@@ -21,7 +21,7 @@ from pydantic import Discriminator, Field, WithJsonSchema
 from typing_extensions import TypedDict
 
 from holdfast.checkpoints import HoldfastSaver, apart, running_saver
-from holdfast.checkpoints.judging import (
+from holdfast.checkpoints.effects.states import (
     Effect,
     Ended,
     Entry,

@@ -11,7 +11,7 @@ from langchain_core.messages import BaseMessage, ToolCall, ToolMessage, convert_
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.types import Command
 
-from holdfast.checkpoints.judging import Why
+from holdfast.checkpoints.effects.states import Why
 from holdfast.graph.approval import Given
 from holdfast.graph.calls import Call
 

@@ -30,7 +30,7 @@ from holdfast.checkpoints import (
     saver_of,
 )
 from holdfast.checkpoints.effects import Effects, arguments_digest, effect_key, idempotency_key
-from holdfast.checkpoints.judging import (
+from holdfast.checkpoints.effects.states import (
     Effect,
     Ended,
     InDoubt,

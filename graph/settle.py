@@ -22,7 +22,7 @@ from langgraph.types import Command, Interrupt, Send
 
 from holdfast.checkpoints import HoldfastSaver, apart
 from holdfast.checkpoints.effects import effect_key
-from holdfast.checkpoints.judging import Ended, InDoubt
+from holdfast.checkpoints.effects.states import Ended, InDoubt
 from holdfast.graph.approval import approval_policy
 from holdfast.graph.calls import (
     Asked,

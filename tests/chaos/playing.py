@@ -20,9 +20,9 @@ from holdfast.checkpoints import (
     NotAnswered,
     ThreadBusy,
     ThreadConflict,
-    heartbeat,
     open_checkpointer,
 )
+from holdfast.checkpoints.effects import heartbeat
 from holdfast.graph import NothingWaits
 from tests.chaos.journal import Place
 from tests.chaos.marks import Marks, watch

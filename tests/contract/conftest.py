@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from holdfast.checkpoints import effects, heartbeat
+from holdfast.checkpoints import effects
+from holdfast.checkpoints.effects import heartbeat
 from tests.contract.outages import Wire, wired
 from tests.contract.world import World
 

@@ -12,7 +12,8 @@ import pytest
 from langchain_core.messages import HumanMessage, ToolMessage
 from langgraph.types import Command
 
-from holdfast.checkpoints import HoldfastSaver, heartbeat, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.effects import heartbeat
 from holdfast.graph import (
     AnsweredBefore,
     BadAnswer,

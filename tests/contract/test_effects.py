@@ -21,10 +21,10 @@ from holdfast.checkpoints import (
     HoldfastSaver,
     NotStorable,
     effects,
-    heartbeat,
     open_checkpointer,
 )
-from holdfast.checkpoints.judging import Effect, Ended, InDoubt, Started
+from holdfast.checkpoints.effects import heartbeat
+from holdfast.checkpoints.effects.states import Effect, Ended, InDoubt, Started
 from tests.contract import children
 from tests.contract.kit import change, checkpoint, put, rows, thread
 

@@ -17,7 +17,7 @@ from langgraph.types import Interrupt
 from bench.talking import graph_of
 from holdfast.checkpoints import HoldfastSaver, moving, open_checkpointer
 from holdfast.checkpoints.backends.base import Call
-from holdfast.checkpoints.judging import Effect, InDoubt, Started
+from holdfast.checkpoints.effects.states import Effect, InDoubt, Started
 from holdfast.checkpoints.moving.records import RECORDS
 from holdfast.checkpoints.sql import Statement
 from tests.contract.children import put_after

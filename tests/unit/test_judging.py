@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from holdfast.checkpoints.effects import arguments_digest, effect_key, idempotency_key
-from holdfast.checkpoints.judging import (
+from holdfast.checkpoints.effects.states import (
     Effect,
     Ended,
     Entry,

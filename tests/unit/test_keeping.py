@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.checkpoints.backends.base import BASE
 from holdfast.checkpoints.core.outline import latest, outlines, surviving_ancestor
-from holdfast.checkpoints.delta import base_id
+from holdfast.checkpoints.delta.history import base_id
 
 
 def kept(*checkpoints: tuple[Any, ...], written: Any = (), unfinished: bool = True) -> dict[str, set[str]]:

@@ -14,8 +14,8 @@ from threading import Event, Lock, Thread
 from typing import Final
 
 from holdfast.checkpoints.backends.base import Backend, Call
+from holdfast.checkpoints.effects.states import Started
 from holdfast.checkpoints.errors import DatabaseUnavailable
-from holdfast.checkpoints.judging import Started
 
 _log = logging.getLogger(__name__)
 

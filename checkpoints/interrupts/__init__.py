@@ -17,7 +17,6 @@ from hashlib import blake2b
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from holdfast.checkpoints.asking import listed, opened, pauses
 from holdfast.checkpoints.backends.base import Call, CheckpointKey, Row, Transaction
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user
@@ -25,6 +24,7 @@ from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Store
 from holdfast.checkpoints.core.load import explained
 from holdfast.checkpoints.errors import AlreadyAnswered, HoldfastError, QuestionClosed, UnknownInterrupt
+from holdfast.checkpoints.interrupts.record import listed, opened, pauses
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
 
 LIMIT: Final = 1000

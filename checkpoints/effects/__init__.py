@@ -18,18 +18,11 @@ from collections.abc import Callable, Iterator, Mapping
 from threading import Event, Lock
 from typing import Any, Final, TypeAlias
 
-from holdfast.checkpoints import heartbeat
 from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.core.database import Store
-from holdfast.checkpoints.errors import (
-    DatabaseUnavailable,
-    EffectNotApproved,
-    EffectNotCommitted,
-    EffectTaken,
-    NotStorable,
-)
-from holdfast.checkpoints.heartbeat import Heart
-from holdfast.checkpoints.judging import (
+from holdfast.checkpoints.effects import heartbeat
+from holdfast.checkpoints.effects.heartbeat import Heart
+from holdfast.checkpoints.effects.states import (
     Effect,
     Ended,
     Entry,
@@ -38,6 +31,13 @@ from holdfast.checkpoints.judging import (
     Started,
     Why,
     judge,
+)
+from holdfast.checkpoints.errors import (
+    DatabaseUnavailable,
+    EffectNotApproved,
+    EffectNotCommitted,
+    EffectTaken,
+    NotStorable,
 )
 from holdfast.checkpoints.leases import default_owner
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
