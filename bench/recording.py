@@ -9,8 +9,9 @@ from unittest.mock import patch
 
 from bench.peers import Peer
 from bench.talking import Talk
-from holdfast.checkpoints import HoldfastSaver, indexing, saving
+from holdfast.checkpoints import HoldfastSaver, saving
 from holdfast.checkpoints.sql import Statement
+from holdfast.checkpoints.threads import index as thread_index
 
 # As it was before there was an index: the thread's row is its lock and its counter. That it has a head only says that
 # it is not one from before.
@@ -37,7 +38,7 @@ def _ratio(whole: HoldfastSaver, bare: HoldfastSaver, turns: int) -> float:
         for talk in talks if number % 2 else reversed(talks):
             with ExitStack() as stack:
                 if talk is talks[1]:
-                    stack.enter_context(patch.object(indexing, "touch", _count))
+                    stack.enter_context(patch.object(thread_index, "touch", _count))
                     stack.enter_context(patch.object(saving.Save, "_said_of", lambda *_: []))
                 else:
                     prompt = "You help the customers of a small shop."

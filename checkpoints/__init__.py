@@ -51,13 +51,13 @@ from holdfast.checkpoints.errors import (
     UnknownThread,
 )
 from holdfast.checkpoints.interrupts import Answered, Interrupts, Waiting
-from holdfast.checkpoints.leases import Lease
 from holdfast.checkpoints.opening import Head
 from holdfast.checkpoints.running import running_saver, saver_of, unwrapped
 from holdfast.checkpoints.saver import HoldfastSaver
 from holdfast.checkpoints.search.service import Hit, Search
 from holdfast.checkpoints.serde.msgpack import TypeName
 from holdfast.checkpoints.threads import Page, Status, Thread, Threads
+from holdfast.checkpoints.threads.leases import Lease
 from holdfast.checkpoints.transcript import Transcript
 from holdfast.checkpoints.transcript.entries import (
     ApprovalEntry,

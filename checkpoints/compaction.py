@@ -12,10 +12,10 @@ from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.outline import Outline
 from holdfast.checkpoints.core.placement import Home, learned, place
 from holdfast.checkpoints.delta.claim_writes import settle_all
-from holdfast.checkpoints.reindexing import reindex
 from holdfast.checkpoints.rewriting import STOCK, Compacting, Recall
 from holdfast.checkpoints.serde.messages import MessageRow
 from holdfast.checkpoints.serde.values import Detached
+from holdfast.checkpoints.threads.reindex import reindex
 
 
 class Compaction(Conversion):

@@ -9,8 +9,8 @@ from holdfast.checkpoints.backends.base import CheckpointKey, Transaction, Wante
 from holdfast.checkpoints.core import load
 from holdfast.checkpoints.core.database import Store
 from holdfast.checkpoints.core.outline import Outline, outlines
-from holdfast.checkpoints.indexing import Locked
 from holdfast.checkpoints.serde.fingerprint import StandIns, fingerprint
+from holdfast.checkpoints.threads.index import Locked
 
 _PAGE: Final = 10  # checkpoints that are compared at once
 

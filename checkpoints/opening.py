@@ -12,7 +12,7 @@ from typing import NamedTuple, ParamSpec, Self, TypeVar
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from holdfast.checkpoints import interrupts, leases
+from holdfast.checkpoints import interrupts
 from holdfast.checkpoints.backends.base import Backend
 from holdfast.checkpoints.backends.executor import Offload
 from holdfast.checkpoints.config import thread_of
@@ -22,6 +22,7 @@ from holdfast.checkpoints.errors import NotOpen
 from holdfast.checkpoints.search.service import Search
 from holdfast.checkpoints.serde.msgpack import TypeName, Types
 from holdfast.checkpoints.strict import derive_types
+from holdfast.checkpoints.threads import leases
 from holdfast.checkpoints.transcript import Transcript, transcript_of
 
 P = ParamSpec("P")

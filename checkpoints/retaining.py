@@ -9,12 +9,14 @@ from functools import partial
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import DeltaChannelHistory
 
-from holdfast.checkpoints import copying, retention, taking_back
 from holdfast.checkpoints.backends.base import CheckpointKey
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import ns_of, run_text, thread_of
 from holdfast.checkpoints.delta import history
 from holdfast.checkpoints.opening import OpenedSaver
+from holdfast.checkpoints.threads import copy as copying
+from holdfast.checkpoints.threads import prune as retention
+from holdfast.checkpoints.threads import rollback
 
 
 class RetainingSaver(OpenedSaver):
@@ -87,10 +89,10 @@ class RetainingSaver(OpenedSaver):
             DamagedThread: a thread cannot be read as far as it must be; it is as before.
         """
         runs = retention.ids(run_ids, "run_ids", run_text)
-        found = persist(self._store.backend, partial(taking_back.threads_of_runs, self._store, runs)) if runs else []
+        found = persist(self._store.backend, partial(rollback.threads_of_runs, self._store, runs)) if runs else []
         for thread_id in found:
             # What is taken back is found no more, so the second time there is nothing to do.
-            persist(self._store.backend, partial(taking_back.take_back, self._store, thread_id, runs))
+            persist(self._store.backend, partial(rollback.take_back, self._store, thread_id, runs))
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]

@@ -19,7 +19,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.types import INTERRUPT
 
-from holdfast.checkpoints import indexing, taking_back, threads
+from holdfast.checkpoints import threads
 from holdfast.checkpoints.backends.base import (
     Backend,
     Call,
@@ -48,6 +48,7 @@ from holdfast.checkpoints.retaining import RetainingSaver
 from holdfast.checkpoints.saving import Save, Value
 from holdfast.checkpoints.serde.jsonb import storable
 from holdfast.checkpoints.serde.msgpack import TypeName
+from holdfast.checkpoints.threads import index, rollback
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -214,7 +215,7 @@ class HoldfastSaver(RetainingSaver):
         if run_id is None and (run_id := run_of(config)) is not None:
             stored_metadata["run_id"] = run_id  # a UUID, which JSON has no form for
         home = Home(*key, run_text(run_id), stored_metadata.get("step"), user_of(stored_metadata.get("user_id")))
-        facts = None if ns else indexing.facts(stored_metadata, checkpoint["channel_values"])
+        facts = None if ns else index.facts(stored_metadata, checkpoint["channel_values"])
         split = self._backend.split(checkpoint, new_versions)
         document, values = split
 
@@ -252,7 +253,7 @@ class HoldfastSaver(RetainingSaver):
         home = Home(str(thread), ns, None, None, None)
         replace = all(channel in WRITES_IDX_MAP for channel, _ in writes)
         indexes = [WRITES_IDX_MAP.get(channel, place) for place, (channel, _) in enumerate(writes)]
-        noted = taking_back.note_writes(self._store, key, run_of(config), task_id, indexes, replace=replace)
+        noted = rollback.note_writes(self._store, key, run_of(config), task_id, indexes, replace=replace)
         asked = record.noted(self._store, key, task_id, writes)
 
         def calls(stored: Sequence[StoredValue]) -> Sequence[Call]:

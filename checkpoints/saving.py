@@ -15,7 +15,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from holdfast.checkpoints import indexing, reindexing
 from holdfast.checkpoints.backends.base import (
     Call,
     CheckpointKey,
@@ -41,6 +40,7 @@ from holdfast.checkpoints.errors import ThreadConflict, Unreachable
 from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.messages import encode, snapshot
 from holdfast.checkpoints.serde.values import Detached, Detacher
+from holdfast.checkpoints.threads import index, reindex
 
 
 class _Outdated(Exception):
@@ -97,7 +97,7 @@ class Save:
     """Whether it is incomplete without that one."""
     is_saved: Sequence[Call] = ()
     """The call that gives a row if the checkpoint is there already, for when the save is repeated."""
-    facts: indexing.Facts | None = None
+    facts: index.Facts | None = None
     """Of a root checkpoint, what it says of its thread."""
     beside: bool = False
     """Whether a checkpoint takes the place of the head that was loaded without following it."""
@@ -171,12 +171,12 @@ class Save:
                 [
                     # After what this save has itself, whose rows are counted by then.
                     *claim_writes.settle(sql, home, written),
-                    *indexing.notice_prompt(sql, self.home.thread_id, locked, prompt),
-                    *indexing.touch(sql, self.home, locked, self.facts, placement, lists, words, enters=enters),
+                    *index.notice_prompt(sql, self.home.thread_id, locked, prompt),
+                    *index.touch(sql, self.home, locked, self.facts, placement, lists, words, enters=enters),
                 ]
             )
             if enters:
-                reindexing.reindex(transaction, self.store, self.home.thread_id)
+                reindex.reindex(transaction, self.store, self.home.thread_id)
         if self.store.prompts.get(self.home.thread_id) is prompt:
             self.store.prompts.pop(self.home.thread_id, None)
         known, templates = learned(drafts, placement, self.home.ns)
@@ -215,7 +215,7 @@ class Save:
 
     def _lock(
         self, transaction: Transaction, encoded: _Encoded, digests: set[bytes]
-    ) -> tuple[indexing.Locked, dict[bytes, list[Row]], set[int], claim_writes.Written]:
+    ) -> tuple[index.Locked, dict[bytes, list[Row]], set[int], claim_writes.Written]:
         """Lock the thread, and read all that the decisions need, in one round trip.
 
         Returns:
@@ -239,7 +239,7 @@ class Save:
         [found_thread, *rest] = transaction.run(calls)[len(before) :]
         if not found_thread:
             raise _Outdated  # the database was restored or emptied behind our back
-        locked = indexing.Locked(*found_thread[0])
+        locked = index.Locked(*found_thread[0])
         conflicts.check_generation(self.thread, locked.generation)
         if guarded:
             assert self.home.checkpoint_id is not None  # noqa: S101 - this is what `guarded` says
@@ -263,7 +263,7 @@ class Save:
             claim_writes.rows_in(self.store, self.home.thread_id, written_rows, self.made_of_writes),
         )
 
-    def _enters(self, locked: indexing.Locked) -> bool:
+    def _enters(self, locked: index.Locked) -> bool:
         """Whether a thread comes into the index that has something in it already."""
         is_new = not self.parent_id and locked.next_seq == 1
         return self.facts is not None and locked.head is None and not is_new

@@ -39,8 +39,8 @@ from holdfast.checkpoints.errors import (
     EffectTaken,
     NotStorable,
 )
-from holdfast.checkpoints.leases import default_owner
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
+from holdfast.checkpoints.threads.leases import default_owner
 
 # How long a checkpoint that is on its way may take: with durability "async" LangGraph writes it while the tool begins.
 _COMMITTING: Final = 10.0

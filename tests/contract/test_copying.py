@@ -8,7 +8,8 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.types import Command
 
-from holdfast.checkpoints import HoldfastSaver, ThreadConflict, ThreadNotEmpty, taking_back
+from holdfast.checkpoints import HoldfastSaver, ThreadConflict, ThreadNotEmpty
+from holdfast.checkpoints.threads import rollback
 from tests.contract.asking import state_of, team, waiting
 from tests.contract.kit import checkpoint, echo_graph, put, rows, texts, thread
 from tests.shapes import exact
@@ -76,7 +77,7 @@ def test_what_is_left_of_runs_that_were_taken_back_is_in_nobodys_way(saver: Hold
         assert waiting(graph, thread("target")) == waiting(graph, thread())
         interrupt_id = waiting(graph, thread("target"))["a"]
         saver.interrupts.answer("target", interrupt_id, "yes", by="Grace")
-        taking_back.take_back(saver.store, "target", ["r-1"])
+        rollback.take_back(saver.store, "target", ["r-1"])
         saver.put_writes(thread("target", checkpoint_ns="", checkpoint_id="gone"), [("notes", ["late"])], "task")
         assert rows(saver, "SELECT 1 FROM holdfast_events WHERE thread_id = 'target'") != []
     saver.threads.copy("ada-1", "target")

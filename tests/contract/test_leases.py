@@ -9,13 +9,8 @@ from signal import SIGKILL
 
 import pytest
 
-from holdfast.checkpoints import (
-    HoldfastSaver,
-    InvalidThread,
-    ThreadBusy,
-    leases,
-    open_checkpointer,
-)
+from holdfast.checkpoints import HoldfastSaver, InvalidThread, ThreadBusy, open_checkpointer
+from holdfast.checkpoints.threads import leases
 from tests.contract import children
 from tests.contract.kit import change, echo_graph, rows, texts, thread
 

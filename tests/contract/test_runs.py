@@ -10,7 +10,8 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import MessagesState
 from langgraph.types import Command, interrupt
 
-from holdfast.checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer, taking_back
+from holdfast.checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer
+from holdfast.checkpoints.threads import rollback
 from tests.contract.asking import state_of, team, waiting
 from tests.contract.children import approval_graph, put_after
 from tests.contract.foreign import say, talker
@@ -172,7 +173,7 @@ def test_a_delta_thread_keeps_its_state_whichever_run_is_deleted(saver: Holdfast
         name = f"without-{number}"
         saver.copy_thread("plan", name)
         # Copies name the same runs; take each back in one of them alone.
-        taking_back.take_back(saver._store, name, [f"run-{number}"])
+        rollback.take_back(saver._store, name, [f"run-{number}"])
         history = graph.get_state_history(thread(name))
         now = {state.config["configurable"]["checkpoint_id"]: exact(state.values) for state in history}
         assert now == {id_: value for id_, (run_id, value) in values.items() if run_id != f"run-{number}"}

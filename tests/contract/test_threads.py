@@ -15,8 +15,8 @@ from langgraph.types import Command
 
 from holdfast.checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer
 from holdfast.checkpoints.errors import InvalidCursor, InvalidThread, UnknownThread
-from holdfast.checkpoints.indexing import LONGEST_TITLE, given_title, title_of
 from holdfast.checkpoints.threads import Page, Threads
+from holdfast.checkpoints.threads.index import LONGEST_TITLE, given_title, title_of
 from tests.contract.children import approval_graph
 from tests.contract.index_kit import assert_counted, digest, of_run
 from tests.contract.kit import change, checkpoint, echo_graph, one_node, put, rows, texts, thread

@@ -6,7 +6,6 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from holdfast.checkpoints import reindexing
 from holdfast.checkpoints.backends.base import (
     Call,
     CheckpointKey,
@@ -19,8 +18,9 @@ from holdfast.checkpoints.core.database import Store
 from holdfast.checkpoints.core.load import explained
 from holdfast.checkpoints.core.outline import Namespace, Outline
 from holdfast.checkpoints.interrupts import record
-from holdfast.checkpoints.retention import locked, remove, searched
 from holdfast.checkpoints.serde.values import Attachable
+from holdfast.checkpoints.threads import reindex
+from holdfast.checkpoints.threads.prune import locked, remove, searched
 
 
 def note_writes(
@@ -86,7 +86,7 @@ def take_back(store: Store, thread_id: str, run_ids: Collection[str]) -> None:
             new = {**params, "checkpoint_id": heir.checkpoint_id, "run_id": heir.run_id}
             transaction.send([(sql["inherit_row"], {**new, "seq": seq}) for seq in inherited])
         transaction.send([(sql["next_generation"], params)])
-        reindexing.reindex(transaction, store, thread_id)
+        reindex.reindex(transaction, store, thread_id)
     store.memory.forget(thread_id)
 
 

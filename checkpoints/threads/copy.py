@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-from holdfast.checkpoints import indexing, reindexing
 from holdfast.checkpoints.backends.base import Call, CheckpointKey, Row, Transaction
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Store
@@ -18,10 +17,11 @@ from holdfast.checkpoints.errors import (
     UnknownThread,
 )
 from holdfast.checkpoints.interrupts import record
-from holdfast.checkpoints.retention import locked, remove
 from holdfast.checkpoints.serde.encryption import Plain
 from holdfast.checkpoints.serde.messages import sql_text
-from holdfast.checkpoints.taking_back import rows_referred_to
+from holdfast.checkpoints.threads import index, reindex
+from holdfast.checkpoints.threads.prune import locked, remove
+from holdfast.checkpoints.threads.rollback import rows_referred_to
 
 _COPIED: Final = (
     "copy_rows",
@@ -90,10 +90,10 @@ def fork_thread(
         transaction.send(
             [
                 (sql["set_origin"], {"thread_id": target, "origin": source, "checkpoint_id": at}),
-                indexing.event(sql, target, "fork", origin, actor),
+                index.event(sql, target, "fork", origin, actor),
             ]
         )
-        reindexing.reindex(transaction, store, target)
+        reindex.reindex(transaction, store, target)
     store.memory.forget(target)
 
 

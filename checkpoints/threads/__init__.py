@@ -16,14 +16,15 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any, Final, Literal, NamedTuple, Protocol, get_args
 
-from holdfast.checkpoints import branching, copying, reindexing
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user, thread_of, user_of, user_text
 from holdfast.checkpoints.core.database import Store
 from holdfast.checkpoints.errors import InvalidCursor, UnknownThread
-from holdfast.checkpoints.indexing import first_title, given_title
 from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given
 from holdfast.checkpoints.serde.messages import is_sql_text, sql_text
+from holdfast.checkpoints.threads import copy as copying
+from holdfast.checkpoints.threads import reindex, reset
+from holdfast.checkpoints.threads.index import first_title, given_title
 
 Status = Literal["running", "paused", "failed", "unfinished", "idle"]
 """`running`: somebody holds its lease. `paused`: something waits for a person. `failed`: the last run ended in an
@@ -86,7 +87,7 @@ class Page(NamedTuple):
     """Where the list goes on; `None` at its end."""
 
 
-class Saver(branching.Saver, Protocol):
+class Saver(reset.Saver, Protocol):
     """What threads are changed through; see `HoldfastSaver`."""
 
     def lease(self, thread_id: str, *, purpose: str) -> AbstractContextManager[object]: ...
@@ -252,7 +253,7 @@ class Threads:
             by: who does this, for the record.
         """
         with self._held(thread_id, user_id, "restart"):
-            branching.restart(self._store, self._saver, thread_id, by)
+            reset.restart(self._store, self._saver, thread_id, by)
         return self.get(thread_id)
 
     def undo(self, thread_id: str, *, user_id: str | None = None, by: str | None = None) -> Thread:
@@ -263,7 +264,7 @@ class Threads:
             NothingToUndo: no turn is left, or what was before it was pruned.
         """
         with self._held(thread_id, user_id, "undo"):
-            branching.undo(self._store, self._saver, thread_id, by)
+            reset.undo(self._store, self._saver, thread_id, by)
         return self.get(thread_id)
 
     def delete(self, thread_id: str, *, user_id: str | None = None) -> None:
@@ -339,7 +340,7 @@ class Threads:
 
     def unindexed(self) -> Iterator[str]:
         """The threads that are not in the index: saved by an older version, or by LangGraph's own savers."""
-        return reindexing.unindexed(self._store)
+        return reindex.unindexed(self._store)
 
     def index(self, thread_id: str) -> None:
         """Bring one of them into the index. Its next save does the same.
@@ -347,7 +348,7 @@ class Threads:
         Raises:
             DamagedThread: its newest checkpoint cannot be read.
         """
-        persist(self._store.backend, partial(reindexing.index, self._store, thread_id))
+        persist(self._store.backend, partial(reindex.index, self._store, thread_id))
 
 
 def _thread(*row: Any) -> Thread:

@@ -8,7 +8,6 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 
-from holdfast.checkpoints import indexing
 from holdfast.checkpoints.backends.base import CheckpointKey, Transaction, Wanted
 from holdfast.checkpoints.config import user_text
 from holdfast.checkpoints.core import load
@@ -16,7 +15,8 @@ from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Store
 from holdfast.checkpoints.delta import claim_writes, history
 from holdfast.checkpoints.errors import HoldfastError
-from holdfast.checkpoints.indexing import Locked
+from holdfast.checkpoints.threads import index as thread_index
+from holdfast.checkpoints.threads.index import Locked
 
 _PAGE = 500  # threads whose ids are read at once
 
@@ -66,13 +66,13 @@ def reindex(transaction: Transaction, store: Store, thread_id: str) -> None:
     values = _values(opened, store)
     if values is None:
         values = dict.fromkeys(history.channels_of(transaction, store, CheckpointKey(thread_id, "", head)), True)
-    facts = indexing.facts(opened.stored.metadata, values)
+    facts = thread_index.facts(opened.stored.metadata, values)
     found = {
         "head": head,
         "unfinished": int(facts.unfinished),
         "user_id": user_text(users[0][0]) if users else None,
         # What has no rows was said before what has.
-        "title": locked.title or _first_words(_without_rows(opened, values)) or indexing.first_title(words),
+        "title": locked.title or _first_words(_without_rows(opened, values)) or thread_index.first_title(words),
         "metadata": json.dumps(facts.metadata) if facts.metadata else None,
         "created_at": moment_of(first),
         "updated_at": moment_of(head),
@@ -97,4 +97,4 @@ def _without_rows(opened: load.Opened, values: Mapping[str, Any]) -> dict[str, A
 def _first_words(values: Mapping[str, Any]) -> str | None:
     """The title by what a person said first in some values."""
     said = (m for value in values.values() if isinstance(value, list) for m in value if isinstance(m, HumanMessage))
-    return next((title for m in said if (title := indexing.title_of(m.text))), None)
+    return next((title for m in said if (title := thread_index.title_of(m.text))), None)

@@ -16,7 +16,7 @@ from holdfast.checkpoints.core.outline import (
     surviving_ancestor,
 )
 from holdfast.checkpoints.delta import history
-from holdfast.checkpoints.indexing import is_unfinished
+from holdfast.checkpoints.threads.index import is_unfinished
 
 Strategy = Literal["keep_latest", "delete"]
 

@@ -23,12 +23,12 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.base.id import uuid6
 
-from holdfast.checkpoints import indexing
 from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.core.database import Store
 from holdfast.checkpoints.core.outline import COUNTERS, Namespace, Outline, outlines
 from holdfast.checkpoints.errors import NothingToUndo, UnknownThread
-from holdfast.checkpoints.indexing import OF_THE_RUN
+from holdfast.checkpoints.threads import index
+from holdfast.checkpoints.threads.index import OF_THE_RUN
 
 
 class Saver(Protocol):
@@ -58,7 +58,7 @@ def restart(store: Store, saver: Saver, thread_id: str, actor: str | None) -> No
     newest = _newest(saver, thread_id, "")
     if newest is None:
         raise UnknownThread(thread_id)
-    event = indexing.event(store.backend.sql, thread_id, "restart", {}, actor)
+    event = index.event(store.backend.sql, thread_id, "restart", {}, actor)
     _put(saver, newest, None, (event, (store.backend.sql["set_live_from"], {"thread_id": thread_id})))
     for ns in _remembering(_outlines(store, thread_id)):
         _put(saver, _newest(saver, thread_id, ns), None, ())
@@ -78,7 +78,7 @@ def undo(store: Store, saver: Saver, thread_id: str, actor: str | None) -> None:
     if newest is None:
         raise UnknownThread(thread_id)
     turn = _last_turn(thread_id, thread.get("", {}))
-    event = indexing.event(store.backend.sql, thread_id, "undo", {"checkpoint_id": turn.parent_id}, actor)
+    event = index.event(store.backend.sql, thread_id, "undo", {"checkpoint_id": turn.parent_id}, actor)
     _put(saver, newest, turn.parent_id, (event,))
     for ns in _remembering(thread):
         older = [id_ for id_, outline in thread[ns].items() if id_ < turn.checkpoint_id and not outline.is_base]
