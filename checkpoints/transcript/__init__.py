@@ -24,14 +24,14 @@ from holdfast.checkpoints.interrupts import answered_of
 from holdfast.checkpoints.moments import Moment, epoch_seconds
 from holdfast.checkpoints.sql import Statement
 from holdfast.checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry, MessageEntry
-from holdfast.checkpoints.transcript.interleaving import (
+from holdfast.checkpoints.transcript.header import Standing, look
+from holdfast.checkpoints.transcript.merge import (
     Decision,
     Peeking,
     before,
     decision_in,
     decision_of,
 )
-from holdfast.checkpoints.transcript.standing import Standing, look
 
 T = TypeVar("T")
 

@@ -12,8 +12,8 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from holdfast.checkpoints import HoldfastSaver, Transcript, open_checkpointer
-from holdfast.checkpoints.transcript import exports
-from holdfast.checkpoints.transcript.exports.plain import plain, visible
+from holdfast.checkpoints.transcript import export as exports
+from holdfast.checkpoints.transcript.export.text import plain, visible
 from holdfast.cli.output import text as texts
 from tests.contract.kit import change, checkpoint, put, thread
 from tests.shapes import Colour, Parcel

@@ -11,8 +11,8 @@ from typing import assert_never
 import typer
 
 from holdfast.checkpoints import Entry, Transcript
-from holdfast.checkpoints.transcript import exports
-from holdfast.checkpoints.transcript.exports.words import Part, words
+from holdfast.checkpoints.transcript import export as exports
+from holdfast.checkpoints.transcript.export.describe import Part, words
 from holdfast.cli.errors import Mistake
 from holdfast.cli.formats import Format
 from holdfast.cli.output import Screen, notice

@@ -267,7 +267,7 @@ def _facts(thread: Thread) -> dict[str, Any]:
 
 
 def _table(threads: list[Thread]) -> list[str]:
-    from holdfast.checkpoints.transcript.exports.plain import when
+    from holdfast.checkpoints.transcript.export.text import when
 
     rows = [
         (

@@ -89,7 +89,7 @@ def index(saver: HoldfastSaver, user: str | None, *, silent: bool) -> int:
 
 def _lines(hit: Hit) -> Iterator[str]:
     """A hit, for people: where it is, and what was said."""
-    from holdfast.checkpoints.transcript.exports.plain import when
+    from holdfast.checkpoints.transcript.export.text import when
 
     facts: list[Any] = [when(hit.at), f"thread {hit.thread_id}"]
     facts += [f"user {hit.user_id}"] if hit.user_id else []

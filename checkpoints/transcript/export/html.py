@@ -8,8 +8,8 @@ from typing import Final
 
 from holdfast.checkpoints.transcript import Transcript
 from holdfast.checkpoints.transcript.entries import Entry
-from holdfast.checkpoints.transcript.exports.plain import iso, one_line
-from holdfast.checkpoints.transcript.exports.words import Part, words
+from holdfast.checkpoints.transcript.export.describe import Part, words
+from holdfast.checkpoints.transcript.export.text import iso, one_line
 
 # The policy is a second belt: nothing of what was said becomes markup, and if it did, nothing would run or be loaded.
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"

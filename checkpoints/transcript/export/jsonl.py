@@ -32,7 +32,7 @@ from typing import Any, assert_never
 
 from holdfast.checkpoints.transcript import Transcript
 from holdfast.checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry, MessageEntry
-from holdfast.checkpoints.transcript.exports.plain import iso, plain
+from holdfast.checkpoints.transcript.export.text import iso, plain
 
 
 def jsonl(transcript: Transcript) -> Iterator[str]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from holdfast.checkpoints.transcript import Transcript
-from holdfast.checkpoints.transcript.exports.plain import one_line
-from holdfast.checkpoints.transcript.exports.words import Part, words
+from holdfast.checkpoints.transcript.export.describe import Part, words
+from holdfast.checkpoints.transcript.export.text import one_line
 
 # What begins markup, a link or a mention within a line. CommonMark reads each as itself behind a backslash.
 _MARKUP: Final = re.compile(r"([\\`*_{}\[\]<>()&~!#|@$:.])")

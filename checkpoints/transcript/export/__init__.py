@@ -9,8 +9,8 @@ UTF-8.
 
 from __future__ import annotations
 
-from holdfast.checkpoints.transcript.exports.jsonl import jsonl
-from holdfast.checkpoints.transcript.exports.markdown import markdown
-from holdfast.checkpoints.transcript.exports.webpage import html
+from holdfast.checkpoints.transcript.export.html import html
+from holdfast.checkpoints.transcript.export.jsonl import jsonl
+from holdfast.checkpoints.transcript.export.markdown import markdown
 
 __all__ = ["html", "jsonl", "markdown"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, assert_never
 
 from holdfast.checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry, MessageEntry
-from holdfast.checkpoints.transcript.exports.plain import (
+from holdfast.checkpoints.transcript.export.text import (
     one_line,
     plain,
     visible,
