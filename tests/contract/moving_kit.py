@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from holdfast.checkpoints import HoldfastSaver
-from holdfast.checkpoints.moving import Moved, copy_thread, digest_of
+from holdfast.checkpoints.transfer import Moved, copy_thread, digest_of
 from tests.contract.kit import rows
 from tests.shapes import exact
 

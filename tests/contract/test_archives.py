@@ -18,14 +18,14 @@ from holdfast.checkpoints import (
     HoldfastSaver,
     InvalidArchive,
     NotMoved,
-    moving,
     open_checkpointer,
+    transfer,
 )
-from holdfast.checkpoints.moving import lines as moving_lines
-from holdfast.checkpoints.moving.archive import import_archive, read_archive, write_archive
-from holdfast.checkpoints.moving.lines import record_of, values_of
-from holdfast.checkpoints.moving.records import ThreadDigest
 from holdfast.checkpoints.serde.values import with_references
+from holdfast.checkpoints.transfer import jsonl as moving_lines
+from holdfast.checkpoints.transfer.archive import import_archive, read_archive, write_archive
+from holdfast.checkpoints.transfer.jsonl import record_of, values_of
+from holdfast.checkpoints.transfer.records import ThreadDigest
 from holdfast.graph import needs_approval
 from tests.contract.kit import change, checkpoint, echo_graph, put, thread
 from tests.contract.moving_kit import everything, told
@@ -57,7 +57,7 @@ def source() -> Iterator[HoldfastSaver]:
 def lines(source: HoldfastSaver, tmp_path_factory: pytest.TempPathFactory) -> Lines:
     """The file of these threads, one object a line."""
     path = tmp_path_factory.mktemp("archive") / "threads.jsonl"
-    write_archive(source.store, moving.threads(source.store), path)
+    write_archive(source.store, transfer.threads(source.store), path)
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -72,7 +72,7 @@ def test_threads_come_out_of_a_file_as_they_went_in(
     source: HoldfastSaver, saver: HoldfastSaver, tmp_path: Path, name: str
 ) -> None:
     path = tmp_path / name
-    done = write_archive(source.store, moving.threads(source.store), path)
+    done = write_archive(source.store, transfer.threads(source.store), path)
     found = read_archive(path)
     assert [one[:3] for one in found] == [(moved.thread_id, moved.records, moved.digest) for moved in done]
     assert [outcome.moved for outcome in import_archive(saver.store, path)] == [
@@ -81,7 +81,7 @@ def test_threads_come_out_of_a_file_as_they_went_in(
     assert told(saver.with_allowlist(TYPES)) == told(source)
     assert saver.interrupts.waiting() == source.interrupts.waiting()
     again = tmp_path / f"again-{name}"
-    write_archive(saver.store, moving.threads(saver.store), again)
+    write_archive(saver.store, transfer.threads(saver.store), again)
     assert {one.digest for one in read_archive(again)} == {one.digest for one in found}
 
     echo_graph(saver).invoke({"messages": [HumanMessage("on")]}, thread("bob-1"))
@@ -105,7 +105,7 @@ def test_a_value_that_does_not_change_is_in_a_file_once(tmp_path: Path) -> None:
 
 
 def test_what_no_line_can_hold_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("holdfast.checkpoints.moving.archive.LONGEST_LINE", 5000)
+    monkeypatch.setattr("holdfast.checkpoints.transfer.archive.LONGEST_LINE", 5000)
     with open_checkpointer("memory://") as saver:
         put(saver, thread(), checkpoint([HumanMessage("x" * 5000)]))
         with pytest.raises(NotMoved, match=r"message of it is longer.*`holdfast db copy` needs no file"):
@@ -277,7 +277,7 @@ def test_a_file_that_was_cut_off_anywhere_is_refused(lines: Lines, tmp_path: Pat
 
 
 def test_no_line_fills_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("holdfast.checkpoints.moving.reader.LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr("holdfast.checkpoints.transfer.archive_reader.LONGEST_LINE", 1 << 20)
     path = tmp_path / "bomb.gz"
     path.write_bytes(gzip.compress(b" " * (50 << 20)))
     with pytest.raises(InvalidArchive, match="longer than 1 MB"):

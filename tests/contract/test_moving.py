@@ -19,12 +19,12 @@ from holdfast.checkpoints import (
     ThreadConflict,
     ThreadDiffers,
     converting,
-    moving,
     open_checkpointer,
+    transfer,
 )
 from holdfast.checkpoints.backends.base import BASE
-from holdfast.checkpoints.moving import copy_thread, digest_of
-from holdfast.checkpoints.moving.arrival import Arrival
+from holdfast.checkpoints.transfer import copy_thread, digest_of
+from holdfast.checkpoints.transfer.writer import Arrival
 from holdfast.graph import needs_approval
 from tests.contract import children
 from tests.contract.foreign import SCENARIOS, say, talker
@@ -133,7 +133,7 @@ def test_a_pause_is_answered_on_the_other_side_and_its_tool_runs_once(
     talk.answer(pause.id, type="approve")
     talk.say("pay again")
     waiting = source.interrupts.waiting()
-    assert move(source, target, *moving.threads(source.store))[0].thread_id == "a-copy"
+    assert move(source, target, *transfer.threads(source.store))[0].thread_id == "a-copy"
     assert (ledger(target), world.done) == (["done"], [1])
     assert target.interrupts.waiting() == waiting
 
@@ -261,7 +261,7 @@ def test_a_copy_that_was_cut_off_is_repeated(here: HoldfastSaver, line: tuple[Wi
 def copy_until_killed(source: str, target: str, commits: int) -> list[bool]:
     with open_checkpointer(source) as old, open_checkpointer(target) as new:
         new._backend.on_statement = children.DieBeforeCommit(commits)
-        return [copy_thread(old.store, new.store, id_).was_there for id_ in moving.threads(old.store)]
+        return [copy_thread(old.store, new.store, id_).was_there for id_ in transfer.threads(old.store)]
 
 
 def test_a_copy_that_was_killed_goes_on_where_it_was(sqlite_url: str, database: str, tmp_path: Any) -> None:
@@ -271,7 +271,7 @@ def test_a_copy_that_was_killed_goes_on_where_it_was(sqlite_url: str, database: 
             echo_graph(here).invoke({"messages": [HumanMessage("hello")]}, thread(f"t-{number}"))
         assert children.run(copy_until_killed, source, database, 2) == -SIGKILL
         with open_checkpointer(database) as there:
-            assert list(moving.threads(there.store)) == ["t-0", "t-1"]
+            assert list(transfer.threads(there.store)) == ["t-0", "t-1"]
         assert children.run(copy_until_killed, source, database, 99) == [True, True, False]
         with open_checkpointer(database) as there:
             assert told(there) == told(here)

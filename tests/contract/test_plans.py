@@ -15,11 +15,11 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.types import Interrupt
 
 from bench.talking import graph_of
-from holdfast.checkpoints import HoldfastSaver, moving, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer, transfer
 from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.effects.states import Effect, InDoubt, Started
-from holdfast.checkpoints.moving.records import RECORDS
 from holdfast.checkpoints.sql import Statement
+from holdfast.checkpoints.transfer.records import RECORDS
 from tests.contract.children import put_after
 from tests.contract.kit import change, echo_graph, forget, rows, thread
 
@@ -234,7 +234,7 @@ def test_what_is_done_to_a_thread_walks_through_no_table(
 
 
 def test_a_thread_is_taken_out_by_its_keys(full: HoldfastSaver, record: Record) -> None:
-    calls = record(lambda: list(moving.export_thread(full.store, "ada-1")))
+    calls = record(lambda: list(transfer.export_thread(full.store, "ada-1")))
     assert {f"page_of_{kind}" for kind in RECORDS} <= {statement.name for statement, _ in calls}
     for call in calls:
         few = "holdfast_events"  # it does not pay to look them up

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from holdfast.checkpoints import open_checkpointer
-from holdfast.checkpoints.moving.archive import write_archive
+from holdfast.checkpoints.transfer.archive import write_archive
 from holdfast.cli import app
 from tests.contract.kit import echo_graph, thread
 from tests.e2e.cli_kit import Cli

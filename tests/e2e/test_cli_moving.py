@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.checkpoints import moving as work
 from holdfast.checkpoints import open_checkpointer
+from holdfast.checkpoints import transfer as work
 from holdfast.cli.db import transfer
 from tests.contract.kit import echo_graph, texts, thread
 from tests.e2e.cli_kit import Cli

@@ -14,8 +14,11 @@ from langgraph.types import Overwrite, Send
 
 from holdfast.checkpoints import NotStorable
 from holdfast.checkpoints.backends.postgres.documents import unpacked
-from holdfast.checkpoints.moving.records import json_of
-from holdfast.checkpoints.moving.values import (
+from holdfast.checkpoints.serde.msgpack import Types
+from holdfast.checkpoints.serde.ranges import expand
+from holdfast.checkpoints.serde.values import Attachable as Part
+from holdfast.checkpoints.serde.values import ChannelValues, Detacher, Version
+from holdfast.checkpoints.transfer.canonical import (
     Parts,
     Value,
     gather,
@@ -25,10 +28,7 @@ from holdfast.checkpoints.moving.values import (
     split,
     spread,
 )
-from holdfast.checkpoints.serde.msgpack import Types
-from holdfast.checkpoints.serde.ranges import expand
-from holdfast.checkpoints.serde.values import Attachable as Part
-from holdfast.checkpoints.serde.values import ChannelValues, Detacher, Version
+from holdfast.checkpoints.transfer.records import json_of
 from tests.shapes import ALLOWED, exact, patient, rich
 
 TYPES = Types([*ALLOWED, Overwrite])

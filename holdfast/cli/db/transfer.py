@@ -15,7 +15,7 @@ from holdfast.cli.options import Database, Debug, Given, Json
 
 if TYPE_CHECKING:
     from holdfast.checkpoints import HoldfastSaver
-    from holdfast.checkpoints.moving import Outcome
+    from holdfast.checkpoints.transfer import Outcome
     from holdfast.checkpoints.urls import Location
 
 COPY_EXAMPLE = "Example: holdfast db copy sqlite:///chat.db postgresql://holdfast@localhost/holdfast"
@@ -80,7 +80,7 @@ def copy(
     let nobody go on with both. The exit code is 1 if something was not copied.
     """
     places = [_place(context, url) for url in (source, target)]
-    from holdfast.checkpoints import moving, open_checkpointer, upkeep
+    from holdfast.checkpoints import open_checkpointer, transfer, upkeep
 
     if _address(places[0]) == _address(places[1]):
         raise Mistake(f"The source and the target are the same database, {places[0]}.")
@@ -91,13 +91,15 @@ def copy(
         _list(old, wanted, silent=as_json)
 
         def outcomes() -> Iterator[Outcome]:
-            for thread_id in moving.threads(old.store) if wanted is None else wanted:
-                found = moving.attempt(thread_id, lambda id_=thread_id: moving.copy_thread(old.store, new.store, id_))  # type: ignore[misc]
-                if found.moved is None and wanted is None and not moving.is_there(old.store, thread_id):
+            for thread_id in transfer.threads(old.store) if wanted is None else wanted:
+                found = transfer.attempt(
+                    thread_id, lambda id_=thread_id: transfer.copy_thread(old.store, new.store, id_)
+                )  # type: ignore[misc]
+                if found.moved is None and wanted is None and not transfer.is_there(old.store, thread_id):
                     continue  # nobody asked for it by name, and it was deleted meanwhile
                 yield found
 
-        total = moving.count(old.store) if wanted is None else len(wanted)
+        total = transfer.count(old.store) if wanted is None else len(wanted)
         done = _go(outcomes(), "Copying", total, as_json=as_json)
     _tell(done, "copied", places[1], as_json=as_json, source=str(places[0]))
 
@@ -114,7 +116,7 @@ def import_threads(
     given = Given(database)
     place = _place(context, given.settings(context).database)
     from holdfast.checkpoints import open_checkpointer
-    from holdfast.checkpoints.moving import archive
+    from holdfast.checkpoints.transfer import archive
 
     found = archive.read_archive(file)
     with open_checkpointer(given.settings(context).database) as saver:
@@ -138,14 +140,14 @@ def write_file(
     Returns:
         How many there are in it.
     """
-    from holdfast.checkpoints import moving
-    from holdfast.checkpoints.moving import archive
+    from holdfast.checkpoints import transfer
+    from holdfast.checkpoints.transfer import archive
 
     wanted = threads if gone_ok else _wanted(saver, threads)
     gone_ok = gone_ok or wanted is None
     _list(saver, wanted, silent=silent)
-    ids = moving.threads(saver.store) if wanted is None else iter(wanted)
-    total = moving.count(saver.store) if wanted is None else len(wanted)
+    ids = transfer.threads(saver.store) if wanted is None else iter(wanted)
+    total = transfer.count(saver.store) if wanted is None else len(wanted)
     from holdfast.cli.output.progress import bar
 
     with bar("Exporting", total, silent=silent) as going:
@@ -189,11 +191,11 @@ def _wanted(saver: HoldfastSaver, threads: Iterable[str] | None) -> list[str] | 
     """
     if threads is None:
         return None
-    from holdfast.checkpoints import moving
+    from holdfast.checkpoints import transfer
 
     wanted = list(dict.fromkeys(threads))
     for thread_id in wanted:
-        if not moving.is_there(saver.store, thread_id):
+        if not transfer.is_there(saver.store, thread_id):
             raise Mistake(f"There is no conversation {thread_id!r} in this database.")
     return wanted
 

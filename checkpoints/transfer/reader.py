@@ -10,7 +10,11 @@ from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Store
 from holdfast.checkpoints.core.load import explained
 from holdfast.checkpoints.errors import DamagedThread, NotMoved, NotStorable
-from holdfast.checkpoints.moving.records import (
+from holdfast.checkpoints.serde.encryption import Plain
+from holdfast.checkpoints.serde.messages import digest
+from holdfast.checkpoints.serde.values import Attachable
+from holdfast.checkpoints.transfer.canonical import FORMS, Rows, gather, split
+from holdfast.checkpoints.transfer.records import (
     CHECKPOINT,
     KEYS,
     MESSAGE,
@@ -21,10 +25,6 @@ from holdfast.checkpoints.moving.records import (
     Record,
     json_of,
 )
-from holdfast.checkpoints.moving.values import FORMS, Rows, gather, split
-from holdfast.checkpoints.serde.encryption import Plain
-from holdfast.checkpoints.serde.messages import digest
-from holdfast.checkpoints.serde.values import Attachable
 
 _ROWS: Final = 500  # records that are read at once
 

@@ -15,8 +15,11 @@ from typing import Any, Final
 
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.errors import NotStorable
-from holdfast.checkpoints.moving.lines import NotALine
-from holdfast.checkpoints.moving.records import (
+from holdfast.checkpoints.serde.messages import BLOCKS, OPAQUE, TEXT, digest
+from holdfast.checkpoints.serde.values import TYPE, Attachable
+from holdfast.checkpoints.transfer.canonical import FORMS, STOCK, Rows, normal
+from holdfast.checkpoints.transfer.jsonl import NotALine
+from holdfast.checkpoints.transfer.records import (
     CHECKPOINT,
     EFFECT,
     MESSAGE,
@@ -25,9 +28,6 @@ from holdfast.checkpoints.moving.records import (
     Record,
     json_of,
 )
-from holdfast.checkpoints.moving.values import FORMS, STOCK, Rows, normal
-from holdfast.checkpoints.serde.messages import BLOCKS, OPAQUE, TEXT, digest
-from holdfast.checkpoints.serde.values import TYPE, Attachable
 
 MOST_REFERENCES: Final = 1_000_000
 """Messages that one value may hold."""

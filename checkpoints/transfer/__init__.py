@@ -23,10 +23,10 @@ from holdfast.checkpoints.errors import (
     NotOpen,
     ThreadDiffers,
 )
-from holdfast.checkpoints.moving.arrival import Arrival
-from holdfast.checkpoints.moving.leaving import records
-from holdfast.checkpoints.moving.records import Record, ThreadDigest
 from holdfast.checkpoints.serde.encryption import Plain
+from holdfast.checkpoints.transfer.reader import records
+from holdfast.checkpoints.transfer.records import Record, ThreadDigest
+from holdfast.checkpoints.transfer.writer import Arrival
 
 _THREADS: Final = 500  # whose ids are read at once
 

@@ -14,14 +14,14 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn, assert_never
 
-from holdfast.checkpoints.moving.records import (
+from holdfast.checkpoints.serde.messages import is_sql_text
+from holdfast.checkpoints.transfer.records import (
     CHECKPOINT,
     RECORDS,
     Field,
     Is,
     Record,
 )
-from holdfast.checkpoints.serde.messages import is_sql_text
 
 FORMAT: Final = "holdfast-threads"
 VERSION: Final = 1

@@ -9,7 +9,9 @@ from typing import Any, Final
 from holdfast.checkpoints.backends.base import Call, CheckpointKey, StoredValue, Transaction
 from holdfast.checkpoints.core.database import Store
 from holdfast.checkpoints.errors import NotMoved, NotStorable
-from holdfast.checkpoints.moving.records import (
+from holdfast.checkpoints.sql import Statement
+from holdfast.checkpoints.transfer.canonical import Parts, Value, join, spread
+from holdfast.checkpoints.transfer.records import (
     CHECKPOINT,
     EFFECT,
     RECORDS,
@@ -17,8 +19,6 @@ from holdfast.checkpoints.moving.records import (
     Record,
     canonical,
 )
-from holdfast.checkpoints.moving.values import Parts, Value, join, spread
-from holdfast.checkpoints.sql import Statement
 
 # Statements that are sent before anybody waits for them: enough to hide the way to a server, few enough to hold.
 _BATCH: Final = 500

@@ -24,15 +24,15 @@ from typing import IO, Any, cast
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core.database import Store
 from holdfast.checkpoints.errors import NotMoved
-from holdfast.checkpoints.moving import (
+from holdfast.checkpoints.transfer import (
     Moved,
     Outcome,
     attempt,
     export_thread,
     import_thread,
 )
-from holdfast.checkpoints.moving.checks import ThreadCheck
-from holdfast.checkpoints.moving.lines import (
+from holdfast.checkpoints.transfer.archive_reader import ArchivedThread, ArchiveReader
+from holdfast.checkpoints.transfer.jsonl import (
     END,
     END_OF_THREAD,
     FORMAT,
@@ -43,8 +43,8 @@ from holdfast.checkpoints.moving.lines import (
     record_of,
     values_of,
 )
-from holdfast.checkpoints.moving.reader import ArchivedThread, ArchiveReader
-from holdfast.checkpoints.moving.records import THREAD, ThreadDigest
+from holdfast.checkpoints.transfer.records import THREAD, ThreadDigest
+from holdfast.checkpoints.transfer.validate import ThreadCheck
 
 # --- writing
 

@@ -11,8 +11,7 @@ from typing import IO, Any, Final, NamedTuple, cast
 
 from holdfast.checkpoints.config import thread_of
 from holdfast.checkpoints.errors import InvalidArchive, InvalidThread
-from holdfast.checkpoints.moving.checks import ThreadCheck
-from holdfast.checkpoints.moving.lines import (
+from holdfast.checkpoints.transfer.jsonl import (
     END,
     END_OF_THREAD,
     FORMAT,
@@ -24,7 +23,8 @@ from holdfast.checkpoints.moving.lines import (
     record_of,
     values_of,
 )
-from holdfast.checkpoints.moving.records import RECORDS, Record, ThreadDigest
+from holdfast.checkpoints.transfer.records import RECORDS, Record, ThreadDigest
+from holdfast.checkpoints.transfer.validate import ThreadCheck
 
 _GZIP: Final = b"\x1f\x8b"  # whatever the file is called
 
