@@ -10,8 +10,8 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from holdfast.checkpoints import HoldfastSaver, converting, open_checkpointer
-from holdfast.checkpoints.converting import Outcome
+from holdfast.checkpoints import HoldfastSaver, convert, open_checkpointer
+from holdfast.checkpoints.convert import Outcome
 from holdfast.checkpoints.sql import migrations
 from tests.contract.foreign import Basket, Wish
 from tests.contract.kit import rows
@@ -70,13 +70,13 @@ def done(outcome: Outcome) -> int:
 
 
 def compact_all(saver: HoldfastSaver) -> None:
-    for thread_id in converting.threads(saver.store):
-        done(converting.compact(saver.store, thread_id))
+    for thread_id in convert.threads(saver.store):
+        done(convert.compact(saver.store, thread_id))
 
 
 def expand_all(saver: HoldfastSaver) -> None:
-    for thread_id in converting.threads(saver.store):
-        done(converting.expand(saver.store, thread_id))
+    for thread_id in convert.threads(saver.store):
+        done(convert.expand(saver.store, thread_id))
 
 
 def converted(saver: HoldfastSaver) -> set[str]:

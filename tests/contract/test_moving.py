@@ -18,7 +18,7 @@ from holdfast.checkpoints import (
     NotMoved,
     ThreadConflict,
     ThreadDiffers,
-    converting,
+    convert,
     open_checkpointer,
     transfer,
 )
@@ -113,7 +113,7 @@ def test_stock_checkpoints_move_as_they_are_and_become_compact_there(
         assert told(back) == told(here)
         assert copy_thread(here.store, there.store, "ada-1") == moved._replace(was_there=True)
         assert rows(there, "SELECT count(*) FROM holdfast_messages") == [(0,)]
-        assert converting.compact(there.store, "ada-1").rewritten > 0
+        assert convert.compact(there.store, "ada-1").rewritten > 0
         assert told(there) == told(here)
         here.delete_thread("ada-1")
         back.delete_thread("ada-1")

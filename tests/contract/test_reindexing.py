@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from langgraph.types import Command
 
-from holdfast.checkpoints import HoldfastSaver, converting, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, convert, open_checkpointer
 from holdfast.checkpoints.errors import DamagedThread
 from tests.contract.children import approval_graph
 from tests.contract.index_kit import assert_counted, of_run
@@ -98,11 +98,11 @@ def test_compacting_a_stock_thread_counts_its_messages(shared_url: str) -> None:
     in_stock(shared_url, talk)
     with open_checkpointer(shared_url) as saver:
         for thread_id in ("idle", "paused"):
-            converting.compact(saver.store, thread_id)
+            convert.compact(saver.store, thread_id)
         idle = saver.threads.get("idle")
         assert (idle.title, idle.user_id, idle.messages, idle.status) == ("Refund order 1001", "ada", 4, "idle")
         saver.threads.restart("idle")
-        converting.compact(saver.store, "idle")
+        convert.compact(saver.store, "idle")
         assert saver.threads.get("idle").updated_at > idle.updated_at, "it keeps its place in the list"
         assert_counted(saver)
 

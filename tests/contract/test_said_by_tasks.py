@@ -12,7 +12,7 @@ from langgraph.graph import START, StateGraph
 from langgraph.graph.message import _messages_delta_reducer, add_messages
 from langgraph.types import Command, Send, interrupt
 
-from holdfast.checkpoints import HoldfastSaver, MessageEntry, converting
+from holdfast.checkpoints import HoldfastSaver, MessageEntry, convert
 from holdfast.checkpoints.errors import DamagedThread, ThreadConflict
 from tests.contract.index_kit import assert_counted, of_run
 from tests.contract.kit import change, checkpoint, put, rows, thread
@@ -172,7 +172,7 @@ def test_what_was_written_before_is_said_once_a_thread_is_in_the_index(stored_ur
     with holdfast(stored_url) as saver:
         if made_by == "stock":
             saver.threads.index("ada-1")  # as an upgrade does
-            converting.compact(saver.store, "ada-1")
+            convert.compact(saver.store, "ada-1")
         else:
             talk(saver)
             before = said(saver)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage
 
-from holdfast.checkpoints import HoldfastSaver, converting, open_checkpointer, stats
+from holdfast.checkpoints import HoldfastSaver, convert, open_checkpointer, stats
 from holdfast.checkpoints.search import service
 from tests.contract.children import DieBeforeCommit, run
 from tests.contract.kit import change, checkpoint, put, rows, thread
@@ -92,8 +92,8 @@ def test_the_index_is_counted_and_goes_with_our_tables(shared_url: str) -> None:
         names = {part.name for part in stats.stats(saver.store).parts}
         assert not names or any(name.startswith("holdfast_search") for name in names)
         for number in range(2):
-            converting.expand(saver.store, f"t{number}")
-        converting.drop(saver.store)
+            convert.expand(saver.store, f"t{number}")
+        convert.drop(saver.store)
         assert ours(saver) == []
     with open_checkpointer(shared_url) as saver:
         fill(saver, 2, 2)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.checkpoints import converting, open_checkpointer
+from holdfast.checkpoints import convert, open_checkpointer
 from holdfast.checkpoints.backends import migrations
 from holdfast.cli.db.convert import sized
 from tests.contract.kit import change, checkpoint, echo_graph, put, texts, thread
@@ -134,7 +134,7 @@ def test_nothing_is_made_by_looking(cli: Cli) -> None:
 
 def test_ctrl_c_says_what_is_done(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     in_stock("sqlite:///stock.db", talk)
-    real = converting.compact
+    real = convert.compact
 
     def stop_at_the_second(store: Any, thread_id: str) -> Any:
         if thread_id == "bob-1":
@@ -142,7 +142,7 @@ def test_ctrl_c_says_what_is_done(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> 
         return real(store, thread_id)
 
     with monkeypatch.context() as patch:
-        patch.setattr(converting, "compact", stop_at_the_second)
+        patch.setattr(convert, "compact", stop_at_the_second)
         code, _, err = cli("db", "compact", "--database=sqlite:///stock.db")
     assert (code, err) == (130, "Stopped. 1 conversation is done and stays so; the same command goes on.\n")
     assert "1 conversation of 2 compacted" in cli("db", "compact", "--database=sqlite:///stock.db")[1]

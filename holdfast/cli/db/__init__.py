@@ -185,7 +185,7 @@ def check(
         raise Mistake(f"Conversations are looked at when the tables are up to date. First: {first}")
     damaged: dict[str, str] = {}
     if deep or thread is not None:
-        from holdfast.checkpoints import converting as work
+        from holdfast.checkpoints import convert as work
         from holdfast.cli.db import convert as converting
 
         with opened(context, given, allow) as saver:
@@ -238,7 +238,7 @@ def _convert(
     drop: bool = False,
 ) -> None:
     location = location_of(context, given)
-    from holdfast.checkpoints import converting as work
+    from holdfast.checkpoints import convert as work
     from holdfast.checkpoints import upkeep
     from holdfast.cli.db import convert as converting
 

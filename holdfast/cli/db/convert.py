@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from holdfast.checkpoints import HoldfastSaver
-from holdfast.checkpoints import converting as work
+from holdfast.checkpoints import convert as work
 from holdfast.cli.errors import Interrupted, Mistake
 from holdfast.cli.output import notice
 from holdfast.cli.output.progress import bar
 from holdfast.cli.output.text import columns, one_line
 
 if TYPE_CHECKING:
-    from holdfast.checkpoints.converting import Outcome
+    from holdfast.checkpoints.convert import Outcome
     from holdfast.checkpoints.core.database import Store
     from holdfast.checkpoints.stats import Stats
 

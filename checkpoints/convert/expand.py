@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from holdfast.checkpoints.backends.base import Transaction
-from holdfast.checkpoints.conversion import Conversion
+from holdfast.checkpoints.convert.base import Conversion
+from holdfast.checkpoints.convert.codec import STOCK, Expanding, NotExpressible
 from holdfast.checkpoints.core import load
 from holdfast.checkpoints.core.outline import Outline
-from holdfast.checkpoints.rewriting import STOCK, Expanding, NotExpressible
 from holdfast.checkpoints.serde.values import TYPE, Attachable
 
 

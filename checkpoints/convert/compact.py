@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from holdfast.checkpoints.backends.base import Transaction
-from holdfast.checkpoints.conversion import Conversion, Place
+from holdfast.checkpoints.convert.base import Conversion, Place
+from holdfast.checkpoints.convert.codec import STOCK, Compacting, Recall
 from holdfast.checkpoints.core import load
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.outline import Outline
 from holdfast.checkpoints.core.placement import Home, learned, place
 from holdfast.checkpoints.delta.claim_writes import settle_all
-from holdfast.checkpoints.rewriting import STOCK, Compacting, Recall
 from holdfast.checkpoints.serde.messages import MessageRow
 from holdfast.checkpoints.serde.values import Detached
 from holdfast.checkpoints.threads.reindex import reindex

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from holdfast.checkpoints.backends.base import Transaction
-from holdfast.checkpoints.compaction import Compaction
-from holdfast.checkpoints.conversion import Conversion
+from holdfast.checkpoints.convert.base import Conversion
+from holdfast.checkpoints.convert.compact import Compaction
+from holdfast.checkpoints.convert.expand import Expansion
 from holdfast.checkpoints.core.database import Store
 from holdfast.checkpoints.errors import (
     DatabaseUnavailable,
@@ -21,7 +22,6 @@ from holdfast.checkpoints.errors import (
     NotOpen,
     TypeNotAllowed,
 )
-from holdfast.checkpoints.expansion import Expansion
 from holdfast.checkpoints.sql import Statement
 
 _THREADS: Final = 500  # whose ids are read at once
