@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from bench.peers import Peer
 from bench.talking import Talk
-from holdfast.checkpoints import HoldfastSaver, saving
+from holdfast.checkpoints import HoldfastSaver, save
 from holdfast.checkpoints.sql import Statement
 from holdfast.checkpoints.threads import index as thread_index
 
@@ -39,7 +39,7 @@ def _ratio(whole: HoldfastSaver, bare: HoldfastSaver, turns: int) -> float:
             with ExitStack() as stack:
                 if talk is talks[1]:
                     stack.enter_context(patch.object(thread_index, "touch", _count))
-                    stack.enter_context(patch.object(saving.Save, "_said_of", lambda *_: []))
+                    stack.enter_context(patch.object(save.Save, "_said_of", lambda *_: []))
                 else:
                     prompt = "You help the customers of a small shop."
                     whole.note_prompt(talk.config, prompt)

@@ -51,8 +51,8 @@ from holdfast.checkpoints.errors import (
     UnknownThread,
 )
 from holdfast.checkpoints.interrupts import Answered, Interrupts, Waiting
-from holdfast.checkpoints.opening import Head
-from holdfast.checkpoints.running import running_saver, saver_of, unwrapped
+from holdfast.checkpoints.lifecycle import Head
+from holdfast.checkpoints.runtime import running_saver, saver_of, unwrapped
 from holdfast.checkpoints.saver import HoldfastSaver
 from holdfast.checkpoints.search.service import Hit, Search
 from holdfast.checkpoints.serde.msgpack import TypeName

@@ -13,7 +13,7 @@ from holdfast.checkpoints.backends.base import CheckpointKey
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import ns_of, run_text, thread_of
 from holdfast.checkpoints.delta import history
-from holdfast.checkpoints.opening import OpenedSaver
+from holdfast.checkpoints.lifecycle import OpenedSaver
 from holdfast.checkpoints.threads import copy as copying
 from holdfast.checkpoints.threads import prune as retention
 from holdfast.checkpoints.threads import rollback

@@ -45,7 +45,7 @@ from holdfast.checkpoints.core.placement import Home
 from holdfast.checkpoints.delta import claim_writes
 from holdfast.checkpoints.interrupts import record
 from holdfast.checkpoints.retaining import RetainingSaver
-from holdfast.checkpoints.saving import Save, Value
+from holdfast.checkpoints.save import Save, Value
 from holdfast.checkpoints.serde.jsonb import storable
 from holdfast.checkpoints.serde.msgpack import TypeName
 from holdfast.checkpoints.threads import index, rollback

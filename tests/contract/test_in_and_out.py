@@ -13,9 +13,9 @@ from langgraph.types import Command
 from holdfast.checkpoints import (
     SchemaTooNew,
     convert,
+    maintenance,
     open_checkpointer,
     stats,
-    upkeep,
     urls,
 )
 from holdfast.checkpoints.backends import migrations
@@ -151,14 +151,14 @@ def test_without_its_tables_holdfast_opens_the_database_as_at_the_first_time(sha
         convert.expand(saver.store, "ada-1")
         convert.drop(saver.store)
     location = urls.parse(shared_url)
-    assert upkeep.schema(location) == (True, 0, migrations.KNOWN_VERSION, PENDING)
+    assert maintenance.schema(location) == (True, 0, migrations.KNOWN_VERSION, PENDING)
     assert in_stock(shared_url, listed) == before
-    upkeep.vacuum(location)
+    maintenance.vacuum(location)
     with holdfast(shared_url) as saver:
         assert listed(saver) == before
         assert done(convert.compact(saver.store, "ada-1")) > 0
         assert listed(saver) == before
-        assert upkeep.schema(location) == (True, migrations.KNOWN_VERSION, migrations.KNOWN_VERSION, [])
+        assert maintenance.schema(location) == (True, migrations.KNOWN_VERSION, migrations.KNOWN_VERSION, [])
 
 
 def test_a_conversion_that_is_killed_leaves_each_thread_as_it_was_or_done(database: str) -> None:
@@ -209,9 +209,9 @@ def test_statistics_say_what_takes_the_space(shared_url: str) -> None:
 
 def test_looking_at_a_schema_changes_nothing(shared_url: str, tmp_path: Path) -> None:
     location = urls.parse(shared_url)
-    assert upkeep.schema(location) == (False, 0, migrations.KNOWN_VERSION, PENDING)
+    assert maintenance.schema(location) == (False, 0, migrations.KNOWN_VERSION, PENDING)
     assert list(tmp_path.glob("*.db")) == []
     with holdfast(shared_url) as saver:
         change(saver, "INSERT INTO holdfast_schema VALUES (99, 'later', 98, 0)")
     with pytest.raises(SchemaTooNew, match=r"schema version 99.* knows version 98 or newer"):
-        upkeep.schema(location)
+        maintenance.schema(location)

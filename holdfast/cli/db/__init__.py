@@ -127,11 +127,11 @@ def upgrade(context: typer.Context, database: Database = None, as_json: Json = F
     """
     given = Given(database)
     location = location_of(context, given, must_be_there=False)
-    from holdfast.checkpoints import open_checkpointer, upkeep
+    from holdfast.checkpoints import maintenance, open_checkpointer
 
-    before = upkeep.schema(location)
+    before = maintenance.schema(location)
     with open_checkpointer(given.settings(context).database) as saver:
-        after = upkeep.schema(location)
+        after = maintenance.schema(location)
         from holdfast.cli.threads.manage import index
 
         listed, damaged = index(saver, silent=as_json)
@@ -167,9 +167,9 @@ def check(
     """
     given = Given(database)
     location = location_of(context, given)
-    from holdfast.checkpoints import upkeep
+    from holdfast.checkpoints import maintenance
 
-    schema = upkeep.schema(location)
+    schema = maintenance.schema(location)
     said: dict[str, Any] = {"found": schema.version, "known": schema.known, "pending": schema.pending}
     if not as_json:
         typer.echo(f"{location}: schema version {schema.version} found, {schema.known} known.")
@@ -239,7 +239,7 @@ def _convert(
 ) -> None:
     location = location_of(context, given)
     from holdfast.checkpoints import convert as work
-    from holdfast.checkpoints import upkeep
+    from holdfast.checkpoints import maintenance
     from holdfast.cli.db import convert as converting
 
     convert: Convert = work.compact if name == "compact" else work.expand
@@ -248,7 +248,7 @@ def _convert(
         if drop and not done.problems:
             work.drop(saver.store)
     if vacuum:
-        upkeep.vacuum(location)
+        maintenance.vacuum(location)
     if as_json:
         _print_json({**done.facts(), "dropped": drop and not done.problems, "vacuumed": vacuum})
     else:

@@ -29,12 +29,12 @@ Allow = Annotated[
 def location_of(context: typer.Context, given: Given, *, must_be_there: bool = True) -> Location:
     """Where the database is; one that is not there is not made by looking at it."""
     settings = given.settings(context)
-    from holdfast.checkpoints import upkeep, urls
+    from holdfast.checkpoints import maintenance, urls
 
     location = urls.parse(settings.database)
     if isinstance(location, urls.MemoryURL):
         raise Mistake("memory:// is gone when a command ends. Name a file or a server with --database.")
-    if must_be_there and not upkeep.schema(location).is_there:
+    if must_be_there and not maintenance.schema(location).is_there:
         raise Mistake(
             f"There are no conversations at {location}: neither LangGraph's tables nor Holdfast's. Name another place "
             "with --database."

@@ -80,11 +80,11 @@ def copy(
     let nobody go on with both. The exit code is 1 if something was not copied.
     """
     places = [_place(context, url) for url in (source, target)]
-    from holdfast.checkpoints import open_checkpointer, transfer, upkeep
+    from holdfast.checkpoints import maintenance, open_checkpointer, transfer
 
     if _address(places[0]) == _address(places[1]):
         raise Mistake(f"The source and the target are the same database, {places[0]}.")
-    if not upkeep.schema(places[0]).is_there:
+    if not maintenance.schema(places[0]).is_there:
         raise Mistake(f"There are no conversations at {places[0]}: neither LangGraph's tables nor Holdfast's.")
     with open_checkpointer(source) as old, open_checkpointer(target) as new:
         wanted = _wanted(old, thread)
