@@ -1,14 +1,12 @@
 """One turn of the agent: the model, its tools, and the people who decide about them."""
 
 from holdfast.graph.agent import build_graph
-from holdfast.graph.answering import NothingWaits
-from holdfast.graph.answers import BadAnswer
-from holdfast.graph.approval import AnsweredBefore, ToolApproval, approval_policy, needs_approval
+from holdfast.graph.approvals.decisions import BadAnswer
+from holdfast.graph.approvals.policy import AnsweredBefore, ToolApproval, approval_policy, needs_approval
 from holdfast.graph.context import Context
 from holdfast.graph.conversation import Conversation
-from holdfast.graph.once import IdempotencyKey, once, repeatable
-from holdfast.graph.state import State
-from holdfast.graph.turns import (
+from holdfast.graph.conversation.answer import NothingWaits
+from holdfast.graph.conversation.events import (
     Event,
     Paused,
     Pending,
@@ -17,6 +15,8 @@ from holdfast.graph.turns import (
     ToolAnswered,
     ToolCalled,
 )
+from holdfast.graph.state import State
+from holdfast.graph.tools.once import IdempotencyKey, once, repeatable
 
 __all__ = [
     "AnsweredBefore",

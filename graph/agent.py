@@ -14,19 +14,19 @@ from langgraph.graph.state import CompiledStateGraph
 
 from holdfast.checkpoints import running_saver
 from holdfast.graph.context import Context
-from holdfast.graph.doubts import doubt_node
 from holdfast.graph.models import chat_model
-from holdfast.graph.nodes import (
+from holdfast.graph.nodes.close_calls import settle_node
+from holdfast.graph.nodes.in_doubt import doubt_node
+from holdfast.graph.nodes.model import (
     after_model,
     before_model,
     model_node,
     once_whole,
     tool_node,
 )
-from holdfast.graph.settle import settle_node
-from holdfast.graph.shorten import shorten_node
+from holdfast.graph.nodes.trim import shorten_node
+from holdfast.graph.shop import shop_tools
 from holdfast.graph.state import State
-from holdfast.graph.tools import shop_tools
 
 Agent: TypeAlias = CompiledStateGraph[State, None, State, State]
 

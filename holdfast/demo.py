@@ -29,7 +29,7 @@ from langgraph.types import Command
 from holdfast.checkpoints import HoldfastError, InvalidURL, open_checkpointer, urls
 from holdfast.graph import build_graph
 from holdfast.graph.agent import PROMPT, Agent
-from holdfast.graph.tools import Shop, shop_tools
+from holdfast.graph.shop import Shop, shop_tools
 from holdfast.settings import absolute
 
 HOUSE = Path(__file__).resolve().parent.parent
@@ -255,7 +255,7 @@ def demo(place: Place) -> None:
     for act in (ask_and_kill, approve, go_on):
         act(place, shop)
     python, holdfast = Path(sys.executable), Path(sys.executable).with_name("holdfast")
-    look = f"from holdfast.graph.tools import Shop; print(Shop({place.shop!r}).orders_of('Ada'))"
+    look = f"from holdfast.graph.shop import Shop; print(Shop({place.shop!r}).orders_of('Ada'))"
     command = [_from_house(holdfast)] if holdfast.exists() else [_from_house(python), "-m", "holdfast"]
     # Offline as the demo was, whatever keys the environment has.
     options = ["--database", database, "--shop", place.shop, "--model", "offline"]

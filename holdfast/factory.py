@@ -10,7 +10,7 @@ from holdfast.checkpoints import HoldfastSaver, open_checkpointer
 from holdfast.graph import Context, build_graph
 from holdfast.graph.agent import PROMPT, Agent
 from holdfast.graph.models import chat_model
-from holdfast.graph.tools import shop_tools
+from holdfast.graph.shop import shop_tools
 from holdfast.settings import Settings
 
 

@@ -37,7 +37,7 @@ _PRELOADED = [
     "holdfast.factory",
     "holdfast.checkpoints.backends.postgres",
     "holdfast.checkpoints.backends.sqlite",
-    "holdfast.graph.endpoint",
+    "holdfast.graph.models.openai",
     "tests.contract.children",
     "tests.chaos.kills",
     "tests.chaos.outages",

@@ -18,8 +18,8 @@ from holdfast.cli.output import Screen, Silence, facts, notice
 from holdfast.cli.output.text import one_line
 from holdfast.graph import Conversation, NothingWaits, Pending
 from holdfast.graph.agent import Agent
-from holdfast.graph.answering import Answering
-from holdfast.graph.turns import call_that_waits, messages_of, reply
+from holdfast.graph.conversation.answer import Answering
+from holdfast.graph.conversation.events import call_that_waits, messages_of, reply
 from holdfast.settings import Settings
 
 # Among how many calls one is searched for when no thread is named.

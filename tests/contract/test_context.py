@@ -12,9 +12,9 @@ from langchain_core.tools import tool
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.graph import Conversation, Token, build_graph, needs_approval
 from holdfast.graph.context import tokens
-from holdfast.graph.outcomes import EFFECT
-from holdfast.graph.summary import HEADER
-from holdfast.graph.tools import shop_tools
+from holdfast.graph.context.summary import HEADER
+from holdfast.graph.shop import shop_tools
+from holdfast.graph.tools.results import EFFECT
 from tests.contract.kit import rows
 from tests.contract.world import World
 from tests.unit.graph_kit import THREAD, calls

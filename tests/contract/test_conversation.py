@@ -26,7 +26,7 @@ from holdfast.graph import (
     build_graph,
     needs_approval,
 )
-from holdfast.graph.tools import Shop, shop_tools
+from holdfast.graph.shop import Shop, shop_tools
 from tests.unit.graph_kit import ScriptedModel, calls
 
 ASKED = "My name is Ada. Please refund order 1001."

@@ -14,7 +14,7 @@ from holdfast.checkpoints import (
     open_checkpointer,
 )
 from holdfast.graph import BadAnswer, build_graph, needs_approval
-from holdfast.graph.outcomes import EFFECT
+from holdfast.graph.tools.results import EFFECT
 from tests.contract.kit import change, rows
 from tests.contract.world import World, asked, crash, ledger, settle, talk_with
 from tests.unit.graph_kit import Talk, calls, says

@@ -13,7 +13,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from holdfast.checkpoints import HoldfastSaver, UnknownThread, open_checkpointer
 from holdfast.graph import Conversation, build_graph
-from holdfast.graph.tools import shop_tools
+from holdfast.graph.shop import shop_tools
 from tests.contract.kit import echo_graph, rows, thread
 from tests.contract.stock_kit import in_stock
 from tests.unit.graph_kit import ScriptedModel

@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.graph import Conversation, Event, Paused, build_graph
-from holdfast.graph.tools import Shop, shop_tools
+from holdfast.graph.shop import Shop, shop_tools
 
 ASKED = "Please refund order 1001. Please refund order 1002."
 APPROVE = {"type": "approve"}

@@ -9,7 +9,7 @@ from typing import Any
 from langchain_core.tools import BaseTool
 
 from holdfast.checkpoints import open_checkpointer
-from holdfast.graph.once import Running
+from holdfast.graph.tools.once import Running
 from tests.chaos.cost import MOST, count
 from tests.chaos.crowd import Crowd, End, Job
 from tests.chaos.journal import Place

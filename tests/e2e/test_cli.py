@@ -16,7 +16,7 @@ from langchain_core.messages import HumanMessage, ToolMessage
 
 from holdfast.checkpoints import open_checkpointer
 from holdfast.graph import Conversation, build_graph
-from holdfast.graph.tools import Shop, shop_tools
+from holdfast.graph.shop import Shop, shop_tools
 from tests import stub_openai as stub
 from tests.e2e.cli_kit import run
 from tests.forked import HOUSE, environment

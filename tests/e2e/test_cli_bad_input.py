@@ -156,7 +156,7 @@ def test_a_driver_that_is_not_installed(cli: Cli, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_model_client_that_is_not_installed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "holdfast.graph.endpoint", raising=False)
+    monkeypatch.delitem(sys.modules, "holdfast.graph.models.openai", raising=False)
     monkeypatch.setitem(sys.modules, "openai", None)
     assert "pip install 'holdfast[openai]'" in cli.refused("chat", "--model=openai:gpt-5")
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from holdfast import demo
-from holdfast.graph.tools import Shop
+from holdfast.graph.shop import Shop
 from tests import forked
 
 HOUSE = Path(demo.__file__).parent.parent

@@ -20,7 +20,7 @@ from langgraph_sdk.errors import ConflictError, NotFoundError
 from holdfast import cli, factory, settings
 from holdfast.checkpoints import open_checkpointer
 from holdfast.graph import Conversation
-from holdfast.graph.tools import Shop
+from holdfast.graph.shop import Shop
 from holdfast.server import run
 from tests.contract.kit import change
 from tests.e2e.serving import HOUSE, PATIENCE, Server, clean_environment, free_port, last_words, served

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.graph import Context, Conversation, Reply, build_graph
-from holdfast.graph.summary import SUMMARISE
+from holdfast.graph.context.summary import SUMMARISE
 from tests.unit.graph_kit import THREAD, StrictModel, says
 
 SMALL = Context(budget=200)

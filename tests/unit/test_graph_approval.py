@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.graph import BadAnswer, approval_policy, needs_approval
-from holdfast.graph.approval import DECISIONS
+from holdfast.graph.approvals.policy import DECISIONS
 from tests.unit.graph_kit import SAVERS, Desk, Talk, calls, opened, says
 
 

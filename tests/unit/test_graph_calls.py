@@ -12,7 +12,7 @@ from langgraph.types import Command, interrupt
 from pydantic import BaseModel, Field, field_validator
 
 from holdfast.graph import build_graph
-from holdfast.graph.calls import settled, unsettled, with_unique_ids
+from holdfast.graph.messages import settled, unsettled, with_unique_ids
 from tests.unit.graph_kit import SAVERS, Desk, ScriptedModel, Talk, calls, opened, says
 
 

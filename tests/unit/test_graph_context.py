@@ -9,7 +9,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
 
-from holdfast.graph.calls import Asked, read
 from holdfast.graph.context import (
     BUDGET,
     Context,
@@ -18,9 +17,7 @@ from holdfast.graph.context import (
     seen,
     tokens,
 )
-from holdfast.graph.noting import noted, summarise
-from holdfast.graph.outcomes import EFFECT
-from holdfast.graph.summary import (
+from holdfast.graph.context.summary import (
     HEADER,
     LONGEST,
     parts,
@@ -28,6 +25,9 @@ from holdfast.graph.summary import (
     shown,
     summary_message,
 )
+from holdfast.graph.messages import Asked, read
+from holdfast.graph.models.notes import noted, summarise
+from holdfast.graph.tools.results import EFFECT
 
 TEXTS = st.integers(0, 60).map(lambda words: "so " * words)
 # Numbered anew in every turn, as some endpoints do, and a doubt now and then.

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from holdfast.graph import build_graph
-from holdfast.graph.endpoint import failure
 from holdfast.graph.models import chat_model
-from holdfast.graph.offline import WHAT_I_AM
+from holdfast.graph.models.offline import WHAT_I_AM
+from holdfast.graph.models.openai import failure
 from tests.stub_openai import KEY
 
 
@@ -23,7 +23,7 @@ def test_a_model_without_a_key_is_one_clear_line(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_missing_package_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "holdfast.graph.endpoint", raising=False)
+    monkeypatch.delitem(sys.modules, "holdfast.graph.models.openai", raising=False)
     real = builtins.__import__
 
     def without(name: str, *args: Any, **kwargs: Any) -> Any:

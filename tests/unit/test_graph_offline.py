@@ -11,8 +11,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from holdfast.graph import build_graph
-from holdfast.graph.offline import NOT_UNDERSTOOD, WHAT_I_AM, OfflineModel
-from holdfast.graph.tools import Shop, shop_tools
+from holdfast.graph.models.offline import NOT_UNDERSTOOD, WHAT_I_AM, OfflineModel
+from holdfast.graph.shop import Shop, shop_tools
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from langgraph.types import Command
 
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.graph import State, build_graph
-from holdfast.graph.settle import IN_DOUBT, NEVER_APPROVED, NEVER_MADE, WAITING
+from holdfast.graph.nodes.close_calls import IN_DOUBT, NEVER_APPROVED, NEVER_MADE, WAITING
 from tests.unit.graph_kit import SAVERS, Desk, ScriptedModel, Talk, calls, opened, says
 
 Durability = Literal["sync", "async", "exit"]
@@ -134,7 +134,7 @@ def test_a_run_that_died_while_settling_is_made_good_by_the_next(desk: Desk, mon
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("holdfast.graph.settle.settled", dies)
+        patch.setattr("holdfast.graph.nodes.close_calls.settled", dies)
         with pytest.raises(KeyboardInterrupt):
             talk.say("never mind", durability="sync")
     assert talk.kinds == "hah"

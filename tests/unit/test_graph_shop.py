@@ -8,7 +8,7 @@ import pytest
 from langchain_core.tools import ToolException
 
 from holdfast.graph import approval_policy
-from holdfast.graph.tools import Shop, shop_tools
+from holdfast.graph.shop import Shop, shop_tools
 from tests.forked import context
 
 

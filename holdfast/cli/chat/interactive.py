@@ -11,7 +11,7 @@ from holdfast.cli.chat.session import CurrentThread
 from holdfast.cli.errors import Interrupted, explain
 from holdfast.cli.output import Screen
 from holdfast.graph import BadAnswer, Pending
-from holdfast.graph.turns import messages_of, pending_of, unfinished
+from holdfast.graph.conversation.events import messages_of, pending_of, unfinished
 
 # How much of a conversation is shown when it is picked up.
 _SHOWN = 8

@@ -19,7 +19,7 @@ from holdfast.cli.options import Given, config_of
 from holdfast.cli.output import Shows, notice
 from holdfast.graph import Conversation, Event, Pending
 from holdfast.graph.agent import Agent
-from holdfast.graph.turns import messages_of
+from holdfast.graph.conversation.events import messages_of
 from holdfast.settings import Settings
 
 OFFLINE = (

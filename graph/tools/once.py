@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, overload
 from langchain_core.messages import ToolCall
 from langchain_core.tools import BaseTool, InjectedToolArg
 
-from holdfast.graph.approval import approval_policy
+from holdfast.graph.approvals.policy import approval_policy
 
 # The key of a tool's metadata under which this is declared.
 _ONCE: Final = "once"

@@ -2,7 +2,7 @@
 
 from langchain_core.language_models import BaseChatModel
 
-from holdfast.graph.offline import OfflineModel
+from holdfast.graph.models.offline import OfflineModel
 
 OFFLINE = "offline"
 
@@ -43,7 +43,7 @@ def chat_model(
     if not model:
         return OfflineModel()
     try:
-        from holdfast.graph.endpoint import endpoint_model
+        from holdfast.graph.models.openai import endpoint_model
     except ModuleNotFoundError as error:
         raise ImportError(
             f"The model {name!r} needs langchain-openai; there is no module {error.name!r} here. "

@@ -37,9 +37,9 @@ from holdfast.checkpoints.effects.states import (
     Started,
     Why,
 )
-from holdfast.graph.answers import BadAnswer
-from holdfast.graph.once import running_of, with_key
-from holdfast.graph.outcomes import (
+from holdfast.graph.approvals.decisions import BadAnswer
+from holdfast.graph.tools.once import running_of, with_key
+from holdfast.graph.tools.results import (
     Ready,
     Update,
     bare,

@@ -23,8 +23,8 @@ from langgraph.types import Command, Interrupt, Send
 from holdfast.checkpoints import HoldfastSaver, apart
 from holdfast.checkpoints.effects import effect_key
 from holdfast.checkpoints.effects.states import Ended, InDoubt
-from holdfast.graph.approval import approval_policy
-from holdfast.graph.calls import (
+from holdfast.graph.approvals.policy import approval_policy
+from holdfast.graph.messages import (
     Asked,
     Call,
     answered,
@@ -32,9 +32,12 @@ from holdfast.graph.calls import (
     settled,
     unsettled,
 )
-from holdfast.graph.doubts import DoubtTask, as_approved, doubts_among
-from holdfast.graph.once import running_of
-from holdfast.graph.outcomes import (
+from holdfast.graph.nodes.base import Step
+from holdfast.graph.nodes.in_doubt import DoubtTask, as_approved, doubts_among
+from holdfast.graph.state import State
+from holdfast.graph.tools.execute import answer_id, effect_of
+from holdfast.graph.tools.once import running_of
+from holdfast.graph.tools.results import (
     EFFECT,
     Ready,
     Update,
@@ -43,9 +46,6 @@ from holdfast.graph.outcomes import (
     error_message,
     unreadable_message,
 )
-from holdfast.graph.performing import answer_id, effect_of
-from holdfast.graph.state import State
-from holdfast.graph.steps import Step
 
 # Older checkpoints are not looked at: nobody waits for a thread that has dangled for so long, and each is a query.
 _FURTHEST = 50

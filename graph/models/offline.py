@@ -16,8 +16,8 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from holdfast.graph.noting import NAME, NUMBER, noted, summarise
-from holdfast.graph.summary import SUMMARISE
+from holdfast.graph.context.summary import SUMMARISE
+from holdfast.graph.models.notes import NAME, NUMBER, noted, summarise
 
 WHAT_I_AM = "(Offline stand-in: simple rules, not a language model.)"
 NOT_UNDERSTOOD = (

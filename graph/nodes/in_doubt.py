@@ -28,11 +28,13 @@ from holdfast.checkpoints.effects.states import (
     InDoubt,
     Why,
 )
-from holdfast.graph.answers import Person
-from holdfast.graph.approval import Given, Question, aask, ask
-from holdfast.graph.calls import Asked, calls_of, read
-from holdfast.graph.forms import form_of, one_of
-from holdfast.graph.outcomes import (
+from holdfast.graph.approvals.decisions import Person
+from holdfast.graph.approvals.policy import Given, Question, aask, ask
+from holdfast.graph.approvals.schema import form_of, one_of
+from holdfast.graph.messages import Asked, calls_of, read
+from holdfast.graph.nodes.base import Step
+from holdfast.graph.tools.execute import Performance, answer_id, effect_of
+from holdfast.graph.tools.results import (
     APPROVAL,
     EFFECT,
     Ready,
@@ -44,8 +46,6 @@ from holdfast.graph.outcomes import (
     signed,
     update_of,
 )
-from holdfast.graph.performing import Performance, answer_id, effect_of
-from holdfast.graph.steps import Step
 
 
 class DoubtTask(TypedDict):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from langchain_core.tools import BaseTool, ToolException, tool
 
-from holdfast.graph.approval import needs_approval
-from holdfast.graph.once import IdempotencyKey
+from holdfast.graph.approvals.policy import needs_approval
+from holdfast.graph.tools.once import IdempotencyKey
 
 _SCHEMA = """
 CREATE TABLE orders (

@@ -13,7 +13,8 @@ from langgraph.types import Send
 from typing_extensions import TypedDict
 
 from holdfast.checkpoints import Answered, HoldfastSaver, saver_of
-from holdfast.graph.approval import (
+from holdfast.graph.approvals.arguments import arguments_problem
+from holdfast.graph.approvals.policy import (
     NOBODY,
     Answer,
     Approve,
@@ -31,21 +32,20 @@ from holdfast.graph.approval import (
     ask,
     before,
 )
-from holdfast.graph.arguments import arguments_problem
-from holdfast.graph.calls import Call, unanswered_before, unsettled, with_unique_ids
 from holdfast.graph.context import Context, leaving, seen
-from holdfast.graph.doubts import is_over, left_doubts, open_doubts
-from holdfast.graph.outcomes import (
+from holdfast.graph.context.summary import shown
+from holdfast.graph.messages import Call, unanswered_before, unsettled, with_unique_ids
+from holdfast.graph.nodes.base import Step
+from holdfast.graph.nodes.in_doubt import is_over, left_doubts, open_doubts
+from holdfast.graph.state import State, summary_of
+from holdfast.graph.tools.execute import aperform, off, perform, refused
+from holdfast.graph.tools.results import (
     APPROVAL,
     Ready,
     Update,
     error_message,
     update_of,
 )
-from holdfast.graph.performing import aperform, off, perform, refused
-from holdfast.graph.state import State, summary_of
-from holdfast.graph.steps import Step
-from holdfast.graph.summary import shown
 
 
 class ToolTask(TypedDict):

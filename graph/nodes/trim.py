@@ -10,12 +10,12 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.constants import TAG_NOSTREAM
 from langgraph.types import Command
 
-from holdfast.graph.calls import unsettled
 from holdfast.graph.context import Context, leaving, tokens
-from holdfast.graph.outcomes import Update
+from holdfast.graph.context.summary import parts, request, summary_message
+from holdfast.graph.messages import unsettled
+from holdfast.graph.nodes.base import Step
 from holdfast.graph.state import State, summary_of
-from holdfast.graph.steps import Step
-from holdfast.graph.summary import parts, request, summary_message
+from holdfast.graph.tools.results import Update
 
 # Summaries that one turn makes. A thread that grew before there was a limit catches up over some turns, and nobody
 # waits for all of it before they get an answer.

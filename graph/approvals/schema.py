@@ -13,7 +13,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.json_schema import dereference_refs
 from pydantic import BaseModel
 
-from holdfast.graph.arguments import arguments_schema
+from holdfast.graph.approvals.arguments import arguments_schema
 
 _DEFINITIONS = ("$defs", "definitions")
 

@@ -30,8 +30,8 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from holdfast.graph.arguments import arguments_problem
-from holdfast.graph.forms import edit_form, form_of, one_of
+from holdfast.graph.approvals.arguments import arguments_problem
+from holdfast.graph.approvals.schema import edit_form, form_of, one_of
 
 Decision: TypeAlias = Literal["approve", "edit", "reject", "respond"]
 DECISIONS: tuple[Decision, ...] = get_args(Decision)

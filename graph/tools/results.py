@@ -12,8 +12,8 @@ from langchain_core.tools import BaseTool, ToolException
 from langgraph.types import Command
 
 from holdfast.checkpoints.effects.states import Why
-from holdfast.graph.approval import Given
-from holdfast.graph.calls import Call
+from holdfast.graph.approvals.policy import Given
+from holdfast.graph.messages import Call
 
 # Where a ToolMessage says who decided about its call: additional_kwargs["approval"] =
 # {"decision", "by", "at"} and, where the call was edited, "args": what ran in place of what the model wrote.

@@ -17,16 +17,16 @@ from pydantic import ValidationError
 
 from holdfast.checkpoints import HoldfastSaver, Interrupts, NotAnswered
 from holdfast.graph.agent import Agent
-from holdfast.graph.answers import (
+from holdfast.graph.approvals.decisions import (
     Answer,
     BadAnswer,
     answer_schema,
     fitting,
     refuse,
 )
-from holdfast.graph.approval import DECISIONS, ToolStep, approval_policy
-from holdfast.graph.doubts import VERDICT, VERDICTS
-from holdfast.graph.turns import Pending, call_that_waits, pending_of
+from holdfast.graph.approvals.policy import DECISIONS, ToolStep, approval_policy
+from holdfast.graph.conversation.events import Pending, call_that_waits, pending_of
+from holdfast.graph.nodes.in_doubt import VERDICT, VERDICTS
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -16,15 +16,14 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, StateSnapshot, StreamMode
 
 from holdfast.graph.agent import Agent
-from holdfast.graph.answering import (
+from holdfast.graph.conversation.answer import (
     NOTHING,
     Answering,
     Choice,
     NothingWaits,
     told_apart,
 )
-from holdfast.graph.managing import Managed
-from holdfast.graph.turns import (
+from holdfast.graph.conversation.events import (
     Event,
     Paused,
     Pending,
@@ -34,6 +33,7 @@ from holdfast.graph.turns import (
     pending_of,
     unfinished,
 )
+from holdfast.graph.conversation.manage import Managed
 
 Said = str | list[str | dict[str, Any]] | HumanMessage
 """What a user says: a text, content blocks, or a whole message."""
@@ -169,7 +169,7 @@ class Conversation(Managed):
         """Any of these, told while it happens.
 
         Args:
-            answer: in the form of `holdfast.graph.approval`; an edit may leave the tool's name out.
+            answer: in the form of `holdfast.graph.approvals.policy`; an edit may leave the tool's name out.
         """
         return self._stream(None, (interrupt_id, answer, by))
 

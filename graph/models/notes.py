@@ -4,7 +4,7 @@ import re
 from typing import Final
 from xml.sax.saxutils import unescape
 
-from holdfast.graph.summary import shortened
+from holdfast.graph.context.summary import shortened
 
 NAME = re.compile(
     r"(?:(?i:\bmy name is|\bcall me)\s+([^\W\d_][\w'-]*))|(?:(?i:\bI am|\bI'm|\bthis is)\s+([A-Z][\w'-]+))"
@@ -22,7 +22,7 @@ def summarise(request: str) -> str:
     and where they named orders.
 
     Args:
-        request: the notes so far and what was said since, as `holdfast.graph.summary.request` puts them.
+        request: the notes so far and what was said since, as `holdfast.graph.context.summary.request` puts them.
     """
     notes, _, conversation = request.rpartition("<conversation>")
     said = [unescape(line) for line in noted(notes)] + [unescape(text) for text in _SAID.findall(conversation)]

@@ -1,6 +1,6 @@
 """Approvals: which tools need one, what a person is shown, and how their answer comes to the call.
 
-What can be answered is in `holdfast.graph.answers`.
+What can be answered is in `holdfast.graph.approvals.decisions`.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -27,7 +27,7 @@ from holdfast.checkpoints import (
 )
 from holdfast.checkpoints.config import run_of
 from holdfast.checkpoints.interrupts import digest_of
-from holdfast.graph.answers import (
+from holdfast.graph.approvals.decisions import (
     DECISIONS,
     Answer,
     Approve,
@@ -40,7 +40,7 @@ from holdfast.graph.answers import (
     fitting,
     refuse,
 )
-from holdfast.graph.steps import Step
+from holdfast.graph.nodes.base import Step
 
 __all__ = [
     "DECISIONS",
@@ -192,7 +192,7 @@ class Given:
     """An answer, and where it is on record."""
 
     answer: Any
-    """In the form of `holdfast.graph.answers`, or of whoever asked."""
+    """In the form of `holdfast.graph.approvals.decisions`, or of whoever asked."""
     interrupt_id: str | None
     digest: bytes | None
     """Of the decision, as the inbox has it; both are `None` where the run has no inbox."""

@@ -12,8 +12,8 @@ from typing import Final, Literal, TypeAlias, get_args
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.messages.utils import count_tokens_approximately
 
-from holdfast.graph.calls import calls_of, unsettled
-from holdfast.graph.doubts import left_doubts
+from holdfast.graph.messages import calls_of, unsettled
+from holdfast.graph.nodes.in_doubt import left_doubts
 
 Mode: TypeAlias = Literal["summarise", "trim", "off"]
 
