@@ -54,7 +54,7 @@ format: $(STAMP) ## put the code into its format
 
 lock: ## resolve the dependencies anew into requirements.lock
 	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
-	@$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	@$(VENV)-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --all-extras --group dev --output-file requirements.lock pyproject.toml
 	@rm -rf $(VENV)-lock
 
