@@ -7,6 +7,7 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config
 
+from holdfast.checkpoints.langgraph_internals import CONFIG_KEY_CHECKPOINTER, inner_saver
 from holdfast.checkpoints.saver import HoldfastSaver
 
 
@@ -23,11 +24,10 @@ def running_saver() -> Any:
 
 def saver_of(config: RunnableConfig) -> Any:
     """The checkpointer in the config of a run; `None` if there is none."""
-    return unwrapped(config.get("configurable", {}).get("__pregel_checkpointer"))
+    return unwrapped(config.get("configurable", {}).get(CONFIG_KEY_CHECKPOINTER))
 
 
 def unwrapped(saver: Any) -> Any:
     """The `HoldfastSaver` inside of the adapter that LangGraph's server puts around it; anything else as it is."""
-    # The name is the adapter's own and not public; a test asks the real server.
-    inner = getattr(saver, "__dict__", {}).get("_inner")
+    inner = inner_saver(saver)
     return inner if isinstance(inner, HoldfastSaver) else saver

@@ -10,14 +10,12 @@ from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
-    WRITES_IDX_MAP,
     ChannelVersions,
     Checkpoint,
     CheckpointMetadata,
     CheckpointTuple,
     get_serializable_checkpoint_metadata,
 )
-from langgraph.checkpoint.serde.types import INTERRUPT
 
 from holdfast.checkpoints import threads
 from holdfast.checkpoints.backends.base import (
@@ -44,6 +42,7 @@ from holdfast.checkpoints.core.outline import leans
 from holdfast.checkpoints.core.placement import Home
 from holdfast.checkpoints.delta import claim_writes
 from holdfast.checkpoints.interrupts import record
+from holdfast.checkpoints.langgraph_internals import INTERRUPT, WRITES_IDX_MAP
 from holdfast.checkpoints.retaining import RetainingSaver
 from holdfast.checkpoints.save import Save, Value
 from holdfast.checkpoints.serde.jsonb import storable

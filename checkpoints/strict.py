@@ -10,9 +10,9 @@ works this way.
 
 from __future__ import annotations
 
-from langgraph._internal import _serde
+from holdfast.checkpoints.langgraph_internals import pass_state_types
 
 
 def derive_types() -> None:
     """From now on, `compile(checkpointer=…)` passes the types of the graph's state to the checkpointer."""
-    vars(_serde)["STRICT_MSGPACK_ENABLED"] = True
+    pass_state_types()

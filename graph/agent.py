@@ -13,6 +13,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from holdfast.checkpoints import running_saver
+from holdfast.checkpoints.langgraph_internals import STRICT_RESUME
 from holdfast.graph.context import Context
 from holdfast.graph.models import chat_model
 from holdfast.graph.nodes.close_calls import settle_node
@@ -82,7 +83,7 @@ def build_graph(
     builder.add_edge("tool", "model")
     builder.add_edge("doubt", "model")
     # A late answer to a pause that is gone is an error; without this LangGraph takes it silently.
-    strict: RunnableConfig = {"configurable": {"__pregel_strict_resume": True}}
+    strict: RunnableConfig = {"configurable": {STRICT_RESUME: True}}
     return builder.compile(checkpointer=checkpointer, name="holdfast").with_config(strict)
 
 

@@ -17,6 +17,7 @@ from langgraph.checkpoint.base import id as lg_id
 
 from holdfast.checkpoints.backends.base import BASE, Row
 from holdfast.checkpoints.errors import ClockSkew, ThreadConflict, UnknownCheckpoint
+from holdfast.checkpoints.langgraph_internals import last_uuid6_timestamp, set_last_uuid6_timestamp
 
 # 1970 in units of 100 ns since the beginning of the Gregorian calendar, from which ids count:
 # https://www.rfc-editor.org/rfc/rfc9562#section-5.1
@@ -146,9 +147,9 @@ def move_clock_past(checkpoint_id: str) -> None:
     of a later id.
     """
     time = _time_of(checkpoint_id)
-    last: int | None = lg_id._last_v6_timestamp  # noqa: SLF001 - there is no public way to set it
+    last = last_uuid6_timestamp()
     if time is not None and (last is None or time > last):
-        lg_id._last_v6_timestamp = time  # type: ignore[assignment]  # noqa: SLF001 - it is annotated as always None
+        set_last_uuid6_timestamp(time)
 
 
 def _time_of(checkpoint_id: str) -> int | None:

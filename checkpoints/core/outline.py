@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from holdfast.checkpoints.backends.base import BASE, Row
 from holdfast.checkpoints.config import run_text
-
-COUNTERS: Final = "counters_since_delta_snapshot"
+from holdfast.checkpoints.langgraph_internals import DELTA_COUNTERS, NS_END
 
 
 class Outline(NamedTuple):
@@ -72,7 +71,7 @@ def latest(thread: Mapping[str, Namespace], is_unfinished: Callable[[Outline], b
         if ns == "" or not states:
             continue
         newest = states[max(states)]
-        if ":" in ns and (made := made_from(newest)) and made not in root and made < newest_root:
+        if NS_END in ns and (made := made_from(newest)) and made not in root and made < newest_root:
             continue
         parents = {outline.parent_id for outline in states.values()}
         kept[ns] = {newest.checkpoint_id} | {
@@ -114,12 +113,12 @@ def made_from(outline: Outline) -> Any:
 
 def delta_channels(there: Namespace) -> set[str]:
     """The channels of a namespace whose value may lie in ancestors."""
-    return {channel for outline in there.values() for channel in outline.metadata.get(COUNTERS) or ()}
+    return {channel for outline in there.values() for channel in outline.metadata.get(DELTA_COUNTERS) or ()}
 
 
 def leans(metadata: Mapping[str, Any]) -> bool:
     """Whether a checkpoint with these metadata has channels whose value lies in ancestors."""
-    return bool(metadata.get(COUNTERS))
+    return bool(metadata.get(DELTA_COUNTERS))
 
 
 def surviving_ancestor(there: Namespace, outline: Outline, gone: Collection[str]) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from holdfast.checkpoints.backends.base import Row
 from holdfast.checkpoints.core.cache import Known, Template
+from holdfast.checkpoints.langgraph_internals import RESERVED, START
 from holdfast.checkpoints.serde.messages import MessageRow
 from holdfast.checkpoints.serde.values import Draft, MessageList
 
@@ -126,7 +127,7 @@ def learned(drafts: Iterable[Draft], placement: Placement, ns: str) -> tuple[lis
 
 def is_said(ns: str, channel: str, *, committed: bool) -> bool:
     """Whether a row is part of the conversation: what `{said}` says in SQL."""
-    return committed and ns == "" and (not channel.startswith("__") or channel == "__start__")
+    return committed and ns == "" and (not channel.startswith(RESERVED) or channel == START)
 
 
 def is_settled(ns: str, row_ns: str, row_channel: str, *, committed: bool) -> bool:
@@ -210,4 +211,4 @@ UNSETTLED: Final = (True, True)
 
 def rank(ns: str, channel: str) -> tuple[bool, bool]:
     """The lower, the more a row belongs there: the root before subgraphs, the state before LangGraph's own channels."""
-    return ns != "", channel.startswith("__")
+    return ns != "", channel.startswith(RESERVED)

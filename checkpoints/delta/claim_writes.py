@@ -25,8 +25,9 @@ from holdfast.checkpoints.backends.base import (
 from holdfast.checkpoints.config import user_text
 from holdfast.checkpoints.core.database import Store
 from holdfast.checkpoints.core.load import explained
-from holdfast.checkpoints.core.outline import COUNTERS, Outline, outlines
+from holdfast.checkpoints.core.outline import Outline, outlines
 from holdfast.checkpoints.core.placement import Home
+from holdfast.checkpoints.langgraph_internals import DELTA_COUNTERS
 from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.values import TYPE, Attachable
 from holdfast.checkpoints.sql import Statements
@@ -37,7 +38,7 @@ Written: TypeAlias = Mapping[str, Sequence[tuple[int, int]]]
 
 def made_of_writes(metadata: Mapping[str, Any]) -> frozenset[str]:
     """The channels whose value a checkpoint with these metadata has from what was written onto the one before it."""
-    return frozenset(metadata.get(COUNTERS) or ())
+    return frozenset(metadata.get(DELTA_COUNTERS) or ())
 
 
 def find(store: Store, key: CheckpointKey) -> Call:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from langgraph.checkpoint.serde.types import INTERRUPT
 from langgraph.types import Interrupt
 
 from holdfast.checkpoints.backends.base import Call, CheckpointKey, Transaction, write_place
 from holdfast.checkpoints.core.database import Store
 from holdfast.checkpoints.core.load import explained, rows_of
 from holdfast.checkpoints.errors import HoldfastError
+from holdfast.checkpoints.langgraph_internals import INTERRUPT
 from holdfast.checkpoints.serde.values import Attachable
 
 # Where LangGraph keeps the pause of a task.

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import ormsgpack
 from langchain_core.messages import BaseMessage
-from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_TYPES
 from langgraph.types import Send
 
 from holdfast.checkpoints.errors import NotStorable
+from holdfast.checkpoints.langgraph_internals import SAFE_MSGPACK_TYPES
 from holdfast.checkpoints.serde.msgpack import Types
 
 _EXACT: Final = (

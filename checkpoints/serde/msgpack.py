@@ -19,11 +19,10 @@ from typing import Any, Final
 
 import ormsgpack
 from langgraph.checkpoint.serde import jsonplus
-from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_METHODS, SAFE_MSGPACK_TYPES
-from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.types import Send
 
 from holdfast.checkpoints.errors import NotStorable, TypeNotAllowed
+from holdfast.checkpoints.langgraph_internals import SAFE_MSGPACK_METHODS, SAFE_MSGPACK_TYPES, DeltaSnapshot
 
 _log = logging.getLogger(__name__)
 
@@ -196,7 +195,7 @@ class Packing:
         if kind is tuple:
             return self.ext(TUPLE, self.pack(list(value)))
         # What may hold messages is encoded here, so that they are found at any depth.
-        if isinstance(value, _DeltaSnapshot):
+        if isinstance(value, DeltaSnapshot):
             return ormsgpack.Ext(jsonplus.EXT_DELTA_SNAPSHOT, self.pack(value.value))
         if isinstance(value, Send):
             timeout = getattr(value, "timeout", None)
@@ -276,7 +275,7 @@ class Unpacking:
 
     def _decode(self, code: int, data: bytes) -> Any:
         if code == jsonplus.EXT_DELTA_SNAPSHOT:
-            return _DeltaSnapshot(self.unpack(data))
+            return DeltaSnapshot(self.unpack(data))
         if code in _CONSTRUCTORS:
             return self._rebuild(code, self.unpack(data))
         if code == SURROGATES:

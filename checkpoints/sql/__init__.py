@@ -14,6 +14,8 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import NamedTuple
 
+from holdfast.checkpoints.langgraph_internals import RESERVED, START
+
 _BLOCK = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 
 _MIGRATION = re.compile(r"(\d{4})_(\w+)\.sql")
@@ -53,7 +55,10 @@ _OVER = """EXISTS (
   )"""
 
 # A message row `m` was said: a checkpoint of the graph itself has it, and not only as what LangGraph hands to a task.
-_SAID = "m.checkpoint_id IS NOT NULL AND m.ns = '' AND (substr(m.channel, 1, 2) <> '__' OR m.channel = '__start__')"
+_SAID = (
+    "m.checkpoint_id IS NOT NULL AND m.ns = ''"
+    f" AND (substr(m.channel, 1, {len(RESERVED)}) <> '{RESERVED}' OR m.channel = '{START}')"
+)
 
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 

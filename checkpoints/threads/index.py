@@ -12,28 +12,17 @@ from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-from langgraph.checkpoint.serde.types import TASKS
-
 from holdfast.checkpoints.backends.base import Call, Row
 from holdfast.checkpoints.config import user_text
 from holdfast.checkpoints.core.cache import Known
 from holdfast.checkpoints.core.placement import Home, Placement
+from holdfast.checkpoints.langgraph_internals import BRANCH_TO, OF_THE_RUN, START, TASKS
 from holdfast.checkpoints.serde.messages import sql_text
 from holdfast.checkpoints.serde.values import MessageList
 from holdfast.checkpoints.sql import Statements
 
 LONGEST_TITLE: Final = 80
 LONGEST_GIVEN_TITLE: Final = 200
-
-# What LangGraph and its server put into the metadata of a checkpoint; the rest is the thread's own.
-OF_THE_RUN: Final = frozenset({
-    "source", "step", "parents", "writes", "thread_id", "run_id", "run_attempt", "created_by", "checkpoint_ns",
-    "checkpoint_id", "langgraph_version", "langgraph_api_version", "langgraph_plan", "langgraph_host",
-    "langgraph_api_url", "langgraph_request_id", "langgraph_auth_user_id", "counters_since_delta_snapshot",
-})  # fmt: skip
-
-_BRANCH: Final = "branch:to:"  # LangGraph tells a node that it is next by a value in a channel of this name and its own
-_INPUT: Final = "__start__"  # where an input waits to be taken
 
 # What a terminal would obey. Others that cannot be seen stay: they join emoji.
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -81,7 +70,7 @@ def facts(metadata: Mapping[str, Any], values: Mapping[str, Any]) -> Facts:
 
 def is_unfinished(values: Mapping[str, Any]) -> bool:
     """Whether a checkpoint with these values has tasks that are to be done: LangGraph marks them in channels."""
-    return bool(values.get(TASKS)) or any(channel == _INPUT or channel.startswith(_BRANCH) for channel in values)
+    return bool(values.get(TASKS)) or any(channel == START or channel.startswith(BRANCH_TO) for channel in values)
 
 
 def title_of(text: str) -> str | None:

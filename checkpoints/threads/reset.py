@@ -25,10 +25,10 @@ from langgraph.checkpoint.base.id import uuid6
 
 from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.core.database import Store
-from holdfast.checkpoints.core.outline import COUNTERS, Namespace, Outline, outlines
+from holdfast.checkpoints.core.outline import Namespace, Outline, outlines
 from holdfast.checkpoints.errors import NothingToUndo, UnknownThread
+from holdfast.checkpoints.langgraph_internals import DELTA_COUNTERS, OF_THE_RUN
 from holdfast.checkpoints.threads import index
-from holdfast.checkpoints.threads.index import OF_THE_RUN
 
 
 class Saver(Protocol):
@@ -134,7 +134,7 @@ def _put(saver: Saver, newest: CheckpointTuple | None, source_id: str | None, al
         if source is None:
             raise NothingToUndo(f"Checkpoint {source_id} of thread {place['thread_id']!r} is gone.")
         checkpoint = copy_checkpoint(source.checkpoint)
-        counters = source.metadata.get(COUNTERS)
+        counters = source.metadata.get(DELTA_COUNTERS)
         # It stands beside the older one and not after it, as LangGraph has it for copies: a `DeltaChannel` is made of
         # what was written on the way.
         parent_id = ((source.parent_config or {}).get("configurable") or {}).get("checkpoint_id")
@@ -143,7 +143,7 @@ def _put(saver: Saver, newest: CheckpointTuple | None, source_id: str | None, al
     step = int(newest.metadata.get("step", -1)) + 1
     metadata = {**own, "source": "fork" if source_id else "update", "step": step, "parents": {}}
     if counters is not None:
-        metadata[COUNTERS] = counters
+        metadata[DELTA_COUNTERS] = counters
     config: RunnableConfig = {
         "configurable": {
             "thread_id": place["thread_id"],

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, NoReturn, TypeAlias, get_args
 
 from langchain_core.tools import BaseTool
-from langgraph import errors
 from langgraph.errors import GraphBubbleUp
 from pydantic import (
     AfterValidator,
@@ -30,6 +29,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from holdfast.checkpoints.langgraph_internals import mark_invalid_resume
 from holdfast.graph.approvals.arguments import arguments_problem
 from holdfast.graph.approvals.schema import edit_form, form_of, one_of
 
@@ -162,7 +162,7 @@ def refuse(name: str, decisions: Sequence[str], error: ValidationError) -> NoRet
         f"It can be answered with {_either(decisions)}. Nothing was saved, and the call still waits."
     )
     # LangGraph marks the error of a bad answer with an attribute: so is the error that people read.
-    setattr(refusal, errors._INVALID_RESUME, True)  # noqa: SLF001 - a test asks `is_invalid_resume`
+    mark_invalid_resume(refusal)
     raise refusal from None
 
 

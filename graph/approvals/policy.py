@@ -27,6 +27,7 @@ from holdfast.checkpoints import (
 )
 from holdfast.checkpoints.config import run_of
 from holdfast.checkpoints.interrupts import digest_of
+from holdfast.checkpoints.langgraph_internals import RESUME_MAP, RESUMING
 from holdfast.graph.approvals.decisions import (
     DECISIONS,
     Answer,
@@ -277,7 +278,7 @@ class Before:
 
 def before(config: RunnableConfig) -> Before:
     """Whether a person was asked about the call of this task before: its tool may have changed since. It blocks."""
-    record = _Record.of_run(config) if config["configurable"].get("__pregel_resuming") else None
+    record = _Record.of_run(config) if config["configurable"].get(RESUMING) else None
     if record is None or not record.saver.interrupts.was_asked(record.thread_id, record.interrupt_id):
         return Before()
     decided = record.look()
@@ -363,7 +364,7 @@ class _Record:
             saver,
             str(configurable["thread_id"]),
             id_,
-            id_ in (configurable.get("__pregel_resume_map") or {}),
+            id_ in (configurable.get(RESUME_MAP) or {}),
             run_of(config),
             bool(config.get("metadata", {}).get("checkpoint_id")),
         )

@@ -16,13 +16,13 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, RemoveMe
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
-from langgraph.checkpoint.serde.types import INTERRUPT, TASKS
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command, Interrupt, Send
 
 from holdfast.checkpoints import HoldfastSaver, apart
 from holdfast.checkpoints.effects import effect_key
 from holdfast.checkpoints.effects.states import Ended, InDoubt
+from holdfast.checkpoints.langgraph_internals import CHECKPOINT_MAP, INTERRUPT, TASKS, graph_ns
 from holdfast.graph.approvals.policy import approval_policy
 from holdfast.graph.messages import (
     Asked,
@@ -250,9 +250,8 @@ def _before_this_run(
     """The checkpoint that this run went on from; None on a new thread or without a saver."""
     own = config["configurable"]
     thread_id = str(own.get("thread_id", ""))
-    # The namespace of the graph, without the task: "" for the root graph, "agent:1f.." inside another one.
-    namespace = own.get("checkpoint_ns", "").rpartition("|")[0]
-    current = own.get("checkpoint_map", {}).get(namespace)
+    namespace = graph_ns(own.get("checkpoint_ns", ""))
+    current = own.get(CHECKPOINT_MAP, {}).get(namespace)
     if not thread_id or current is None:
         return None
 

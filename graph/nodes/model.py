@@ -9,10 +9,12 @@ from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolCall, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
+from langgraph.graph import END
 from langgraph.types import Send
 from typing_extensions import TypedDict
 
 from holdfast.checkpoints import Answered, HoldfastSaver, saver_of
+from holdfast.checkpoints.langgraph_internals import NS_SEP
 from holdfast.graph.approvals.arguments import arguments_problem
 from holdfast.graph.approvals.policy import (
     NOBODY,
@@ -58,13 +60,13 @@ class ToolTask(TypedDict):
 # --- where a turn goes next ---
 
 
-def before_model(context: Context) -> Callable[[State], Literal["settle", "shorten", "model", "__end__"]]:
+def before_model(context: Context) -> Callable[[State], str]:
     """A run starts with the model, unless the history may have a gap or is too long, or nothing was said at all."""
 
-    def route(state: State) -> Literal["settle", "shorten", "model", "__end__"]:
+    def route(state: State) -> str:
         messages = state["messages"]
         if not messages:
-            return "__end__"
+            return END
         return "settle" if unsettled(messages) or unanswered_before(messages) else once_whole(context)(messages)
 
     return route
@@ -75,14 +77,14 @@ def once_whole(context: Context) -> Callable[[Sequence[AnyMessage]], Literal["sh
     return lambda messages: "shorten" if leaving(messages, context) else "model"
 
 
-def after_model(state: State) -> list[Send] | Literal["settle", "__end__"]:
+def after_model(state: State) -> list[Send] | str:
     """One task for each call of the message that the model has just written; the turn ends where there is none."""
     messages = state["messages"]
     if doubts := open_doubts(messages):
         return [Send("doubt", task) for task in doubts]
     match unsettled(messages):
         case []:
-            return [Send("doubt", task) for task in left_doubts(messages)] or "__end__"
+            return [Send("doubt", task) for task in left_doubts(messages)] or END
         case [asked] if asked.message is messages[-1]:
             message_id = asked.message.id or ""
             return [Send("tool", ToolTask(call=call, message_id=message_id)) for call in asked.calls]
@@ -105,7 +107,11 @@ def model_node(
     def note(config: RunnableConfig) -> None:
         saver = saver_of(config)
         # As a part of another graph its prompt is not the one of the thread.
-        if prompt and isinstance(saver, HoldfastSaver) and "|" not in config["configurable"].get("checkpoint_ns", ""):
+        if (
+            prompt
+            and isinstance(saver, HoldfastSaver)
+            and NS_SEP not in config["configurable"].get("checkpoint_ns", "")
+        ):
             saver.note_prompt(config, prompt)
 
     def waits(state: State) -> bool:

@@ -37,6 +37,7 @@ from holdfast.checkpoints.effects.states import (
     Started,
     Why,
 )
+from holdfast.checkpoints.langgraph_internals import CHECKPOINT_MAP, graph_ns, has_own_coroutine
 from holdfast.graph.approvals.decisions import BadAnswer
 from holdfast.graph.tools.once import running_of, with_key
 from holdfast.graph.tools.results import (
@@ -115,15 +116,14 @@ async def off(config: RunnableConfig, function: Callable[P, T], *args: P.args, *
 def effect_of(ready: Ready, message_id: str, config: RunnableConfig) -> Effect:
     """The call as the ledger knows it."""
     own = config["configurable"]
-    # The namespace of the graph, without the task: "" for the root graph, "agent:1f.." inside another one.
-    ns = own.get("checkpoint_ns", "").rpartition("|")[0]
+    ns = graph_ns(own.get("checkpoint_ns", ""))
     return Effect(
         thread_id=str(own.get("thread_id", "")),
         key=effect_key(message_id, ready.call["id"] or ""),
         tool=ready.tool.name,
         args_digest=arguments_digest(ready.tool.name, ready.call["args"]),
         ns=ns,
-        checkpoint_id=own.get("checkpoint_map", {}).get(ns, ""),
+        checkpoint_id=own.get(CHECKPOINT_MAP, {}).get(ns, ""),
         interrupt_id=ready.given.interrupt_id if ready.given else None,
         answer_digest=ready.given.digest if ready.given else None,
         run_id=run_of(config),
@@ -202,7 +202,7 @@ class _Plain:
         limit = asyncio.timeout(self.timeout)
         try:
             async with limit:
-                if not _is_asynchronous(self.tool):
+                if not has_own_coroutine(self.tool):
                     # In a thread of its own: it may go on when nobody waits for it any more, and says how it ended.
                     return await asyncio.wrap_future(_start(self._work))
                 try:
@@ -358,11 +358,6 @@ def _is_pause(error: BaseException) -> bool:
 def _is_ordinary(error: BaseException) -> bool:
     """Whether it is the tool's own affair. A tool that calls `sys.exit` does not end the program."""
     return isinstance(error, Exception | SystemExit) and not isinstance(error, asyncio.CancelledError)
-
-
-def _is_asynchronous(tool: BaseTool) -> bool:
-    """Whether it has code of its own for event loops. (A function as a tool has it if it has a coroutine.)"""
-    return type(tool)._arun is not BaseTool._arun and getattr(tool, "coroutine", True) is not None  # noqa: SLF001
 
 
 def _start(work: Callable[[], Update]) -> Future[Update]:

@@ -21,7 +21,7 @@ from uuid import UUID
 from langchain_core.runnables import RunnableConfig
 
 from holdfast.checkpoints import Head, HoldfastError, HoldfastSaver, unwrapped
-from holdfast.checkpoints.threads.index import OF_THE_RUN
+from holdfast.checkpoints.langgraph_internals import OF_THE_RUN
 
 # How many threads a server knows from the start, for those who list them. Each takes as long as loading it does.
 NEWEST: Final = 100

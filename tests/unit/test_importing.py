@@ -31,7 +31,7 @@ extensions = (importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTEN
 sys.path_hooks.insert(0, importlib.machinery.FileFinder.path_hook(extensions, (Noting, [".py"])))
 sys.path_importer_cache.clear()
 
-for root in ("checkpoints", "graph", "app"):
+for root in ("holdfast",):
     package = importlib.import_module(root)
     for found in pkgutil.walk_packages(package.__path__, f"{root}."):
         if found.name not in {"holdfast.server.entrypoint", "holdfast.__main__"}:

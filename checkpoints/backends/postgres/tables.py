@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
-from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from psycopg.types.json import Jsonb
 
 from holdfast.checkpoints.backends.base import (
@@ -29,6 +28,7 @@ from holdfast.checkpoints.backends.postgres.documents import (
 )
 from holdfast.checkpoints.backends.tables import Tables
 from holdfast.checkpoints.errors import DamagedThread
+from holdfast.checkpoints.langgraph_internals import DeltaSnapshot
 
 
 class PostgresTables(Tables):
@@ -48,7 +48,7 @@ class PostgresTables(Tables):
             if is_inline(value):
                 inline[channel] = value
                 continue
-            if isinstance(value, _DeltaSnapshot):
+            if isinstance(value, DeltaSnapshot):
                 inline[channel] = True  # by this mark the stock saver knows a snapshot
             if channel in new_versions:  # else it is stored with the version that it has
                 values[channel] = value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,9 +93,7 @@ def copy(
 
         def outcomes() -> Iterator[Outcome]:
             for thread_id in transfer.threads(old.store) if wanted is None else wanted:
-                found = transfer.attempt(
-                    thread_id, lambda id_=thread_id: transfer.copy_thread(old.store, new.store, id_)
-                )  # type: ignore[misc]
+                found = transfer.attempt(thread_id, partial(transfer.copy_thread, old.store, new.store, thread_id))
                 if found.moved is None and wanted is None and not transfer.is_there(old.store, thread_id):
                     continue  # nobody asked for it by name, and it was deleted meanwhile
                 yield found

@@ -1,0 +1,142 @@
+"""The names and values of LangGraph that are not part of its documented interface.
+
+All of them are here, so that a new minor release of LangGraph means one file to check; only the server's own modules
+are used elsewhere, in `app/web/registry.py`. Any layer may import this module, and it imports nothing of Holdfast. A
+test compares its values with the installed LangGraph, and another one keeps such names out of the other modules.
+
+Files of SQL repeat the places of `WRITES_IDX_MAP`: -1 for an error, -3 for an interrupt. The same test checks them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from langgraph import errors
+from langgraph._internal import _serde
+from langgraph.checkpoint.base import WRITES_IDX_MAP
+from langgraph.checkpoint.base import id as lg_id
+from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_METHODS, SAFE_MSGPACK_TYPES
+from langgraph.checkpoint.serde.types import INTERRUPT, TASKS
+from langgraph.checkpoint.serde.types import _DeltaSnapshot as DeltaSnapshot
+from langgraph.constants import CONFIG_KEY_CHECKPOINTER, START
+
+if TYPE_CHECKING:
+    from langchain_core.tools import BaseTool
+
+__all__ = [
+    "BRANCH_TO",
+    "CHECKPOINT_MAP",
+    "CONFIG_KEY_CHECKPOINTER",
+    "DELTA_COUNTERS",
+    "INTERRUPT",
+    "NS_END",
+    "NS_SEP",
+    "OF_THE_RUN",
+    "RESERVED",
+    "RESUME_MAP",
+    "RESUMING",
+    "SAFE_MSGPACK_METHODS",
+    "SAFE_MSGPACK_TYPES",
+    "START",
+    "STRICT_RESUME",
+    "TASKS",
+    "WRITES_IDX_MAP",
+    "DeltaSnapshot",
+    "graph_ns",
+    "has_own_coroutine",
+    "inner_saver",
+    "last_uuid6_timestamp",
+    "mark_invalid_resume",
+    "pass_state_types",
+    "set_last_uuid6_timestamp",
+]
+
+# --- channels
+
+RESERVED: Final = "__"
+"""The names of LangGraph's own channels begin with it; `START` is one of them, and holds an input until it is taken."""
+
+BRANCH_TO: Final = "branch:to:"
+"""Before the name of a node: the channel that says that the node is next."""
+
+# --- keys of a run's `configurable`
+
+RESUMING: Final = "__pregel_resuming"
+"""Set when a run goes on with an interrupted step."""
+
+RESUME_MAP: Final = "__pregel_resume_map"
+"""The answers that a run was given, by interrupt id."""
+
+STRICT_RESUME: Final = "__pregel_strict_resume"
+"""Makes an answer to an interrupt that is not pending an error; without it LangGraph takes it silently."""
+
+CHECKPOINT_MAP: Final = "checkpoint_map"
+"""The checkpoint that each enclosing graph is at, by namespace."""
+
+# --- namespaces
+
+NS_SEP: Final = "|"
+"""Stands between the levels of a namespace."""
+
+NS_END: Final = ":"
+"""Stands between a node's name and the id of its task, in one level of a namespace."""
+
+# --- metadata of a checkpoint
+
+DELTA_COUNTERS: Final = "counters_since_delta_snapshot"
+"""Counts, for each `DeltaChannel`, what was written since its last snapshot."""
+
+OF_THE_RUN: Final = frozenset({
+    "source", "step", "parents", "writes", "thread_id", "run_id", "run_attempt", "created_by", "checkpoint_ns",
+    "checkpoint_id", "langgraph_version", "langgraph_api_version", "langgraph_plan", "langgraph_host",
+    "langgraph_api_url", "langgraph_request_id", "langgraph_auth_user_id", DELTA_COUNTERS,
+})  # fmt: skip
+"""What LangGraph and its server put into the metadata of a checkpoint; the rest is the thread's own."""
+
+# --- attributes
+
+_STRICT: Final = "STRICT_MSGPACK_ENABLED"
+_INNER: Final = "_inner"
+
+
+def pass_state_types() -> None:
+    """Make every later `compile(checkpointer=…)` pass the types of the graph's state to the checkpointer.
+
+    LangGraph reads the attribute from `LANGGRAPH_STRICT_MSGPACK` when it is imported; there is no public way to set it.
+    """
+    vars(_serde)[_STRICT] = True
+
+
+def last_uuid6_timestamp() -> int | None:
+    """Return the time of the last checkpoint id that this process made, in units of 100 ns; `None` before the first."""
+    return lg_id._last_v6_timestamp  # noqa: SLF001 - there is no public way to read it
+
+
+def set_last_uuid6_timestamp(time: int) -> None:
+    """Make the next checkpoint id of this process later than `time`."""
+    lg_id._last_v6_timestamp = time  # type: ignore[assignment]  # noqa: SLF001 - it is annotated as always None
+
+
+def mark_invalid_resume(error: BaseException) -> None:
+    """Mark an error as one of a bad answer, as `langgraph.errors.is_invalid_resume` reads it."""
+    setattr(error, errors._INVALID_RESUME, True)  # noqa: SLF001 - only LangGraph's own errors are marked publicly
+
+
+def inner_saver(adapter: object) -> object:
+    """Return the checkpointer inside the adapter that LangGraph's server puts around it; `None` for anything else.
+
+    The adapter passes unknown attributes on, so only its own are looked at.
+    """
+    return getattr(adapter, "__dict__", {}).get(_INNER)
+
+
+def has_own_coroutine(tool: BaseTool) -> bool:
+    """Return whether a tool has code of its own for event loops. A function as a tool has it if it has a coroutine."""
+    from langchain_core.tools import BaseTool
+
+    return type(tool)._arun is not BaseTool._arun and getattr(tool, "coroutine", True) is not None  # noqa: SLF001
+
+
+def graph_ns(task_ns: str) -> str:
+    """Return the namespace of the graph that a task is part of: "" for the root graph, "agent:1f.." inside another."""
+    return task_ns.rpartition(NS_SEP)[0]
