@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from bench import __main__ as bench
-from bench import bounded, listing, measures, recording, report, searching
+from bench import bounded, calls, listing, measures, recording, report, searching
 from bench.peers import Peer, peer_at, peers
 from holdfast.checkpoints import open_checkpointer
 
@@ -73,3 +76,44 @@ def test_a_search_of_many_messages_is_measured(sqlite_url: str) -> None:
     printed = report.table({"search": [asdict(found)]})
     assert f"search 20 messages of a user among 2,000, median | {found.median_ms:.1f} ms | ≤ 50 ms |" in printed
     assert set(found.kinds_ms) >= {"rare", "common", "common and rare", "a phrase"}
+
+
+def test_a_load_a_save_and_an_approval_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["calls", "--url", "memory://", "--json", f"{tmp_path / 'calls.json'}"])
+    calls.main()
+
+    printed = capsys.readouterr().out
+    found = {count["operation"]: count for count in json.loads((tmp_path / "calls.json").read_text())}
+    assert list(found) == ["get_tuple", "put", "put_writes", "approval"]
+    for operation, count in found.items():
+        assert re.search(rf"\| {operation} \| memory, Holdfast \| (≥ )?{count['calls']:,} \|", printed)
+        assert all((calls._HOUSE / module).is_file() for module in count["modules"])
+        assert count["calls"] > len(count["modules"]) > 10
+        assert count["statements"] > 1
+    assert found["get_tuple"]["steady"], "a load is on one thread, and counted alike each time"
+    assert found["approval"]["calls"] > found["put"]["calls"] > found["get_tuple"]["calls"]
+
+
+def test_what_is_counted_is_a_call_once_and_a_statement_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "_NOT_OURS", {"bench", ".venv"})
+    counter = calls.Counter(peer_at("memory://"))
+    database = sqlite3.connect(":memory:")
+
+    def numbers(last: int) -> Iterator[int]:
+        yield from range(last)
+
+    def asked() -> None:
+        assert sum(number for number in numbers(3)) == 3
+        database.execute("SELECT 1")
+
+    with counter.counting():
+        asked()
+        worker = Thread(target=lambda: [*numbers(2)])
+        worker.start()
+        worker.join()
+    database.close()
+    count = counter.count("asked")
+    assert (count.calls, count.statements) == (3, 1), "asked, and the two generators that ran"
+    assert count.modules == ["tests/e2e/test_bench.py"]
