@@ -27,7 +27,7 @@ from langgraph.checkpoint.base import copy_checkpoint, create_checkpoint
 
 from bench.peers import Peer, peer_at, peers, postgres_server
 from bench.talking import Texts, graph_of
-from graph import Conversation, build_graph, needs_approval
+from holdfast.graph import Conversation, build_graph, needs_approval
 
 TURNS = 5
 """Turns of two messages before anything is counted."""
