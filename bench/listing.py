@@ -42,9 +42,9 @@ def _fill(saver: HoldfastSaver, many: int, *, sqlite: bool) -> None:
     graph_of(saver, lambda: "Hello").invoke({"messages": [("user", "Hello")]}, config)
     params = {"many": many, "users": USERS, "thread_id": "first"}
     for text in _COPIES.values():
-        saver.store.write((Statement("fill", text.replace("{type}", " type," if sqlite else "")), params))
+        saver.database.write((Statement("fill", text.replace("{type}", " type," if sqlite else "")), params))
     if not sqlite:
-        saver.store.write((Statement("analyze", "ANALYZE"), {}))
+        saver.database.write((Statement("analyze", "ANALYZE"), {}))
 
 
 def _median(saver: HoldfastSaver, times: int = 300) -> float:

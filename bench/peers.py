@@ -29,7 +29,7 @@ class Peer:
 
     name: str
     database: str
-    """`SQLite`, `PostgreSQL` or `memory`."""
+    """`SQLite`, `PostgreSQL` or `cache`."""
     opened: Callable[[], AbstractContextManager[tuple[Any, Bytes]]]
     """An open checkpointer on an empty database, and what that takes."""
     delta: bool = False

@@ -32,7 +32,7 @@ def recording(peer: Peer, turns: int = 400, rounds: int = 5) -> float:
 
 def _ratio(whole: HoldfastSaver, bare: HoldfastSaver, turns: int) -> float:
     for index in ("holdfast_threads_user", "holdfast_threads_newest"):
-        bare.store.write((Statement("drop", f"DROP INDEX {index}"), {}))
+        bare.database.write((Statement("drop", f"DROP INDEX {index}"), {}))
     talks = Talk(whole), Talk(bare)
     for number in range(turns):
         for talk in talks if number % 2 else reversed(talks):

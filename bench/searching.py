@@ -73,7 +73,7 @@ def searching(peer: Peer, messages: int = MESSAGES) -> Searched:
             raise AssertionError(f"{done} messages of {messages} were put into the index")
         index_bytes = taken() - before
         if peer.database == "PostgreSQL":
-            with saver.store.backend.writing() as transaction:
+            with saver.database.backend.writing() as transaction:
                 transaction.run([(Statement("analyze", "ANALYZE"), {})])  # as its own service has done by then
         kinds = {kind: _times(saver, asked, "user-7") for kind, asked in _kinds().items()}
         everybody = [time for asked in _kinds().values() for time in _times(saver, asked[:2], None)]
@@ -133,7 +133,7 @@ def _fill(saver: HoldfastSaver, messages: int) -> int:
             calls.append(
                 (_MESSAGE, {**row, "digest": uuid.uuid4().bytes, "body": b"\x92\xa0\x80", "at": float(number + seq)})
             )
-        with saver.store.backend.writing() as transaction:
+        with saver.database.backend.writing() as transaction:
             transaction.run(calls)
     return size
 

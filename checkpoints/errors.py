@@ -238,7 +238,7 @@ class AlreadyAnswered(NotAnswered):
         )
 
 
-class QuestionClosed(NotAnswered):
+class RequestClosed(NotAnswered):
     """It waits no more: the thread went on without an answer, or nobody answered in time."""
 
     def __init__(self, thread_id: str, interrupt_id: str, *, expired_at: float | None) -> None:

@@ -14,9 +14,9 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from holdfast.checkpoints import interrupts
 from holdfast.checkpoints.backends.base import Backend
-from holdfast.checkpoints.backends.executor import Offload
+from holdfast.checkpoints.backends.executor import Executor
 from holdfast.checkpoints.config import thread_of
-from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.effects import Effects
 from holdfast.checkpoints.errors import NotOpen
 from holdfast.checkpoints.search.service import Search
@@ -44,12 +44,12 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         super().__init__()
         derive_types()
         self._backend = backend
-        self._store = Store(backend, Types(allow))
-        backend.on_lost = self._store.memory.forget_all
-        self._interrupts = interrupts.Interrupts(self._store)
-        self._offload: Offload | None = None
-        self._effects = Effects(self._store)
-        self._search = Search(self._store)
+        self._database = Database(backend, Types(allow))
+        backend.on_lost = self._database.cache.forget_all
+        self._interrupts = interrupts.Interrupts(self._database)
+        self._offload: Executor | None = None
+        self._effects = Effects(self._database)
+        self._search = Search(self._database)
 
     # --- opening and closing
 
@@ -63,9 +63,9 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         """
         if self._offload is not None:
             raise NotOpen("This checkpointer is open already. Open a second one with another open_checkpointer(url).")
-        self._store.memory.forget_all()  # what is opened now need not be what was open before: memory:// is empty
+        self._database.cache.forget_all()  # what is opened now need not be what was open before: memory:// is empty
         self._backend.open()
-        self._offload = Offload(self._backend.workers)
+        self._offload = Executor(self._backend.workers)
         return self
 
     def close(self) -> None:
@@ -76,7 +76,7 @@ class OpenedSaver(BaseCheckpointSaver[str]):
             offload.close()
             self._effects.close()
         self._backend.close()
-        self._store.memory.forget_all()
+        self._database.cache.forget_all()
 
     def __enter__(self) -> Self:
         return self.open()
@@ -85,11 +85,11 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         self.close()
 
     async def __aenter__(self) -> Self:
-        with closing(Offload(1)) as offload:
+        with closing(Executor(1)) as offload:
             return await offload.run(self.open)
 
     async def __aexit__(self, *exc_info: object) -> None:
-        with closing(Offload(1)) as offload:
+        with closing(Executor(1)) as offload:
             await offload.run(self.close)
 
     def __repr__(self) -> str:
@@ -103,9 +103,9 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         return self._effects
 
     @property
-    def store(self) -> Store:
+    def database(self) -> Database:
         """What the functions work on that are about a database as a whole (`converting`, `stats`)."""
-        return self._store
+        return self._database
 
     @property
     def interrupts(self) -> interrupts.Interrupts:
@@ -127,7 +127,7 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         sql = self._backend.sql
         call = (sql["heads"], {"limit": limit}) if thread_id is None else (sql["head_of"], {"thread_id": thread_id})
 
-        [rows] = self._store.read(call)
+        [rows] = self._database.read(call)
         return [Head(*map(str, row)) for row in rows]
 
     def transcript(self, thread_id: str, *, user_id: str | None = None) -> Transcript:
@@ -141,12 +141,12 @@ class OpenedSaver(BaseCheckpointSaver[str]):
             UnknownThread: there is no such thread, or it is not the user's.
         """
         thread = thread_of({"configurable": {"thread_id": thread_id}})
-        return transcript_of(self._store, self.offload, str(thread), user_id)
+        return transcript_of(self._database, self.offload, str(thread), user_id)
 
     def note_prompt(self, config: RunnableConfig, prompt: str) -> None:
         """Say which system prompt is in force in a thread; when it is another one than before, that goes on record with
         what is saved next. Costs nothing: the agent says it before every call of its model."""
-        self._store.prompts[str(thread_of(config))] = prompt
+        self._database.prompts[str(thread_of(config))] = prompt
 
     def lease(
         self,
@@ -184,7 +184,7 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         return leases.on_a_loop(lease_of)
 
     @property
-    def _threads(self) -> Offload:
+    def _threads(self) -> Executor:
         if self._offload is None:
             raise NotOpen(
                 "This checkpointer is not open. Use it inside `with open_checkpointer(url) as checkpointer:`."

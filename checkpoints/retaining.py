@@ -26,7 +26,7 @@ class RetainingSaver(OpenedSaver):
         """Delete everything that is stored for a thread. A run that is going on in it cannot write to it any more;
         a new one may use the id again."""
         # Once more deletes what there is by then, as a deletion that came later would.
-        persist(self._store.backend, partial(retention.delete_thread, self._store, str(thread_id)))
+        persist(self._database.backend, partial(retention.delete_thread, self._database, str(thread_id)))
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Delete what is not needed to go on with some threads.
@@ -54,7 +54,7 @@ class RetainingSaver(OpenedSaver):
                 self.delete_thread(thread_id)
             else:
                 # Pruned once more, a thread stays as it is.
-                persist(self._store.backend, partial(retention.keep_latest, self._store, thread_id))
+                persist(self._database.backend, partial(retention.keep_latest, self._database, thread_id))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy all that is stored for a thread, under the same checkpoint ids, into another one that is empty.
@@ -68,8 +68,8 @@ class RetainingSaver(OpenedSaver):
         """
         target = thread_of({"configurable": {"thread_id": target_thread_id}})
         # Not repeatable: what is in the target the second time may be the copy, or somebody else's.
-        copy = partial(copying.copy_thread, self._store, str(source_thread_id), target)
-        persist(self._store.backend, copy, repeatable=False)
+        copy = partial(copying.copy_thread, self._database, str(source_thread_id), target)
+        persist(self._database.backend, copy, repeatable=False)
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete what some runs have saved, in all threads, as if they had never been.
@@ -89,10 +89,10 @@ class RetainingSaver(OpenedSaver):
             DamagedThread: a thread cannot be read as far as it must be; it is as before.
         """
         runs = retention.ids(run_ids, "run_ids", run_text)
-        found = persist(self._store.backend, partial(rollback.threads_of_runs, self._store, runs)) if runs else []
+        found = persist(self._database.backend, partial(rollback.threads_of_runs, self._database, runs)) if runs else []
         for thread_id in found:
             # What is taken back is found no more, so the second time there is nothing to do.
-            persist(self._store.backend, partial(rollback.take_back, self._store, thread_id, runs))
+            persist(self._database.backend, partial(rollback.delete_runs, self._database, thread_id, runs))
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
@@ -109,10 +109,10 @@ class RetainingSaver(OpenedSaver):
         key = CheckpointKey(str(thread_of(config)), ns_of(config), config["configurable"].get("checkpoint_id") or "")
 
         def read() -> Mapping[str, DeltaChannelHistory]:
-            with self._store.backend.reading() as transaction:
-                return history.history(transaction, self._store, key, list(dict.fromkeys(channels)))
+            with self._database.backend.reading() as transaction:
+                return history.history(transaction, self._database, key, list(dict.fromkeys(channels)))
 
-        return persist(self._store.backend, read)
+        return persist(self._database.backend, read)
 
     # --- the same for event loops
 

@@ -25,16 +25,16 @@ from holdfast.checkpoints.backends.base import (
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core import conflicts
 from holdfast.checkpoints.core.cache import Known, Template
-from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.placement import (
-    UNSETTLED,
-    Home,
+    UNCLAIMED,
     NewRow,
     Placement,
+    RowOwner,
     learned,
     place,
 )
-from holdfast.checkpoints.core.queue import Turn
+from holdfast.checkpoints.core.queue import Ticket
 from holdfast.checkpoints.delta import claim_writes
 from holdfast.checkpoints.errors import ThreadConflict, Unreachable
 from holdfast.checkpoints.serde import ranges
@@ -51,7 +51,7 @@ class _Outdated(Exception):
 class _Encoded:
     """A save as bytes, but for the rows of its messages, and what has become of it."""
 
-    turn: Turn
+    turn: Ticket
     """When it may begin."""
     era: int
     """Of the memory, when it was asked."""
@@ -83,10 +83,10 @@ class Value(NamedTuple):
 class Save:
     """Values to save in a thread, with their messages as rows."""
 
-    store: Store
+    database: Database
     thread: str
     """The `thread_id` as it stands in the run's config: it may say what the run has loaded."""
-    home: Home
+    home: RowOwner
     """Where the messages belong."""
     values: Sequence[Value]
     make_calls: Callable[[Sequence[StoredValue]], Sequence[Call]]
@@ -109,8 +109,8 @@ class Save:
         Raises:
             ThreadConflict, ClockSkew, NotStorable, DamagedThread: see `HoldfastSaver.put`. Nothing was saved.
         """
-        memory = self.store.memory
-        with self.store.lines.join(self.home.thread_id) as turn:
+        memory = self.database.cache
+        with self.database.queues.join(self.home.thread_id) as turn:
             try:
                 era = memory.era
                 self._save(turn, era, *memory.recall(self.home.thread_id, self.home.ns))
@@ -118,10 +118,10 @@ class Save:
                 memory.forget(self.home.thread_id)
                 self._save(turn, memory.era, None, {})
 
-    def _save(self, turn: Turn, era: int, generation: int | None, known: Any) -> None:
+    def _save(self, turn: Ticket, era: int, generation: int | None, known: Any) -> None:
         # Encoding is the larger part of the work, and is done before anything is locked.
-        key = self.store.sealer.digest_key(self.home.thread_id)
-        detacher = Detacher(self.store.types, known, key=key)
+        key = self.database.sealer.digest_key(self.home.thread_id)
+        detacher = Detacher(self.database.types, known, key=key)
         detached = [detacher.detach(value.channel, value.value) for value in self.values]
         encoded = _Encoded(turn, era, generation, known, detacher, detached)
 
@@ -134,16 +134,16 @@ class Save:
                 # Encoded anew it would be what the messages are by now, and not what was put.
                 raise ThreadConflict(self.home.thread_id, _DELETED) from None
 
-        persist(self.store.backend, save)
+        persist(self.database.backend, save)
 
     def _attempt(self, encoded: _Encoded) -> None:
-        drafts, sql = encoded.detacher.drafts.values(), self.store.backend.sql
+        drafts, sql = encoded.detacher.drafts.values(), self.database.backend.sql
         encoded.attempts += 1
         for draft in drafts:
-            draft.ref, draft.settled = 0, False  # as another attempt may have left it
-        if not encoded.turn.wait(self.store.backend.patience.is_lost):
-            raise Unreachable(f"{self.store.backend} is out of reach, and nobody waits any more.", maybe_saved=False)
-        with self.store.backend.writing() as transaction:
+            draft.ref, draft.claimed = 0, False  # as another attempt may have left it
+        if not encoded.turn.wait(self.database.backend.patience.is_lost):
+            raise Unreachable(f"{self.database.backend} is out of reach, and nobody waits any more.", maybe_saved=False)
+        with self.database.backend.writing() as transaction:
             if encoded.attempts > 1 and self._is_done(transaction):
                 return
             locked, found, said, written = self._lock(transaction, encoded, {draft.row.digest for draft in drafts})
@@ -154,7 +154,7 @@ class Save:
             if encoded.locked is not None and not conflicts.is_same(encoded.locked, current):
                 raise ThreadConflict(self.home.thread_id, _DELETED)
             encoded.locked = current
-            if encoded.known and encoded.era != self.store.memory.era:
+            if encoded.known and encoded.era != self.database.cache.era:
                 self._check_known(transaction, encoded)
             lists = [list_ for value in encoded.detached for list_ in value.lists]
             enters = self._enters(locked)
@@ -166,21 +166,21 @@ class Save:
                 read = transaction.run(claim_writes.words(sql, self.home.thread_id, written))
                 words = [row for rows in read for row in rows]
             transaction.send(self._calls(encoded.detached, home, placement))
-            prompt = self.store.prompts.get(self.home.thread_id)
+            prompt = self.database.prompts.get(self.home.thread_id)
             transaction.send(
                 [
                     # After what this save has itself, whose rows are counted by then.
-                    *claim_writes.settle(sql, home, written),
+                    *claim_writes.claim(sql, home, written),
                     *index.notice_prompt(sql, self.home.thread_id, locked, prompt),
                     *index.touch(sql, self.home, locked, self.facts, placement, lists, words, enters=enters),
                 ]
             )
             if enters:
-                reindex.reindex(transaction, self.store, self.home.thread_id)
-        if self.store.prompts.get(self.home.thread_id) is prompt:
-            self.store.prompts.pop(self.home.thread_id, None)
+                reindex.reindex(transaction, self.database, self.home.thread_id)
+        if self.database.prompts.get(self.home.thread_id) is prompt:
+            self.database.prompts.pop(self.home.thread_id, None)
         known, templates = learned(drafts, placement, self.home.ns)
-        self.store.memory.saved(self.home.thread_id, self.home.ns, current, known, templates)
+        self.database.cache.saved(self.home.thread_id, self.home.ns, current, known, templates)
 
     def _check_known(self, transaction: Transaction, encoded: _Encoded) -> None:
         """The database may be another one since rows were recalled, such as a standby that lacks the last of them."""
@@ -193,15 +193,15 @@ class Save:
             for message in list_.messages
             if isinstance(message, Known)
         }
-        sql, thread = self.store.backend.sql["load_rows"], {"thread_id": self.home.thread_id}
+        sql, thread = self.database.backend.sql["load_rows"], {"thread_id": self.home.thread_id}
         spans = ranges.spans(found)
         read = transaction.run([(sql, {**thread, "first": first, "last": last}) for first, last in spans])
         digests = {row[0]: row[7] for rows in read for row in rows}
-        key = self.store.sealer.digest_key(self.home.thread_id)
+        key = self.database.sealer.digest_key(self.home.thread_id)
         for seq, known in found.items():
             # As it was when it was put: the graph may have changed it since.
-            message = Template(type(known.message), known.fingerprint, UNSETTLED).make()
-            if digests.get(seq) != encode(snapshot(message), self.store.types, key=key).digest:
+            message = Template(type(known.message), known.fingerprint, UNCLAIMED).make()
+            if digests.get(seq) != encode(snapshot(message), self.database.types, key=key).digest:
                 raise ThreadConflict(self.home.thread_id, _LOST)
 
     def _is_done(self, transaction: Transaction) -> bool:
@@ -209,20 +209,20 @@ class Save:
         if not self.is_saved:
             return False
         # In this order: another attempt that is still at its commit ends before the lock is got.
-        lock = (self.store.backend.sql["lock_thread"], {"thread_id": self.home.thread_id})
+        lock = (self.database.backend.sql["lock_thread"], {"thread_id": self.home.thread_id})
         _, rows = transaction.run([lock, *self.is_saved])
         return bool(rows)
 
     def _lock(
         self, transaction: Transaction, encoded: _Encoded, digests: set[bytes]
-    ) -> tuple[index.Locked, dict[bytes, list[Row]], set[int], claim_writes.Written]:
+    ) -> tuple[index.ThreadRow, dict[bytes, list[Row]], set[int], claim_writes.Written]:
         """Lock the thread, and read all that the decisions need, in one round trip.
 
         Returns:
             The thread's own row, the rows with each digest, which of the known rows are part of the conversation, and
             which rows were written onto the parent.
         """
-        sql = self.store.backend.sql
+        sql = self.database.backend.sql
         thread: dict[str, Any] = {"thread_id": self.home.thread_id}
         guarded = self.home.checkpoint_id is not None and self.home.ns == ""
         before = [(sql["add_thread"], thread)] if encoded.generation is None else []
@@ -234,12 +234,12 @@ class Save:
             *self._find_parent(),
             *written,
             *known,
-            *self.store.backend.rows_with_digests(self.home.thread_id, digests),
+            *self.database.backend.rows_with_digests(self.home.thread_id, digests),
         ]
         [found_thread, *rest] = transaction.run(calls)[len(before) :]
         if not found_thread:
             raise _Outdated  # the database was restored or emptied behind our back
-        locked = index.Locked(*found_thread[0])
+        locked = index.ThreadRow(*found_thread[0])
         conflicts.check_generation(self.thread, locked.generation)
         if guarded:
             assert self.home.checkpoint_id is not None  # noqa: S101 - this is what `guarded` says
@@ -260,10 +260,10 @@ class Save:
             locked,
             found,
             said,
-            claim_writes.rows_in(self.store, self.home.thread_id, written_rows, self.made_of_writes),
+            claim_writes.rows_in(self.database, self.home.thread_id, written_rows, self.made_of_writes),
         )
 
-    def _enters(self, locked: index.Locked) -> bool:
+    def _enters(self, locked: index.ThreadRow) -> bool:
         """Whether a thread comes into the index that has something in it already."""
         is_new = not self.parent_id and locked.next_seq == 1
         return self.facts is not None and locked.head is None and not is_new
@@ -277,15 +277,15 @@ class Save:
             for value in encoded.detached
             for list_ in value.lists
             for message in list_.messages
-            if isinstance(message, Known) and not message.settled
+            if isinstance(message, Known) and not message.claimed
         }
-        sql, thread = self.store.backend.sql["rows_said"], {"thread_id": self.home.thread_id}
+        sql, thread = self.database.backend.sql["rows_said"], {"thread_id": self.home.thread_id}
         return [(sql, {**thread, "first": first, "last": last}) for first, last in ranges.spans(unsettled)]
 
     def _find_written(self) -> list[Call]:
         if not self.parent_id or not self.made_of_writes:
             return []
-        return [claim_writes.find(self.store, CheckpointKey(self.home.thread_id, "", self.parent_id))]
+        return [claim_writes.find(self.database, CheckpointKey(self.home.thread_id, "", self.parent_id))]
 
     def _find_parent(self) -> list[Call]:
         if self.home.checkpoint_id is None or not self.parent_id:
@@ -293,21 +293,21 @@ class Save:
         if self.home.ns == "" and isinstance(self.thread, conflicts.LoadedThread) and not self.beside:
             return []  # it is the head
         params = {"thread_id": self.home.thread_id, "ns": self.home.ns, "checkpoint_id": self.parent_id}
-        return [(self.store.backend.sql["parent"], params)]
+        return [(self.database.backend.sql["parent"], params)]
 
-    def _calls(self, detached: Sequence[Detached], home: Home, placement: Placement) -> list[Call]:
-        sql = self.store.backend.sql
-        seal = self.store.sealer.seal_value
+    def _calls(self, detached: Sequence[Detached], home: RowOwner, placement: Placement) -> list[Call]:
+        sql = self.database.backend.sql
+        seal = self.database.sealer.seal_value
         stored = [
             StoredValue(value.channel, *seal(self.home.thread_id, value.place, *ready.finish()))
             for value, ready in zip(self.values, detached, strict=True)
         ]
         return [
             *((sql["add_row"], self._row(home, new)) for new in placement.new_rows),
-            *((sql["settle_row"], row) for row in placement.settled_rows),
+            *((sql["claim_row"], row) for row in placement.claimed_rows),
             *self.make_calls(stored),
         ]
 
-    def _row(self, home: Home, new: NewRow) -> dict[str, Any]:
-        key_no, row = self.store.sealer.seal_row(home.thread_id, new.seq, new.row)
+    def _row(self, home: RowOwner, new: NewRow) -> dict[str, Any]:
+        key_no, row = self.database.sealer.seal_row(home.thread_id, new.seq, new.row)
         return {"seq": new.seq, "channel": new.channel, "key_no": key_no, **home._asdict(), **row._asdict()}

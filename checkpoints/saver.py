@@ -39,7 +39,7 @@ from holdfast.checkpoints.config import (
 from holdfast.checkpoints.core import conflicts
 from holdfast.checkpoints.core import load as loading
 from holdfast.checkpoints.core.outline import leans
-from holdfast.checkpoints.core.placement import Home
+from holdfast.checkpoints.core.placement import RowOwner
 from holdfast.checkpoints.delta import claim_writes
 from holdfast.checkpoints.interrupts import record
 from holdfast.checkpoints.langgraph_internals import INTERRUPT, WRITES_IDX_MAP
@@ -69,7 +69,7 @@ class HoldfastSaver(RetainingSaver):
 
     def __init__(self, backend: Backend, *, allow: Collection[type | TypeName] = ()) -> None:
         super().__init__(backend, allow)
-        self._index = threads.Threads(self._store, self)
+        self._index = threads.Threads(self._database, self)
 
     @property
     def threads(self) -> threads.Threads:
@@ -96,7 +96,7 @@ class HoldfastSaver(RetainingSaver):
 
         def load() -> tuple[builtins.list[loading.Opened], int | None]:
             with self._backend.reading() as transaction:
-                found = loading.find(transaction, self._store, wanted)
+                found = loading.find(transaction, self._database, wanted)
                 if found or not loads_head:
                     return found, None
                 # Deleted, perhaps: then the row that is left says which generation it was.
@@ -111,7 +111,7 @@ class HoldfastSaver(RetainingSaver):
         [opened] = found
         # Of an older checkpoint nothing is remembered: a run that is sent there is rare.
         generation = None if checkpoint_id else opened.stored.generation
-        attached = loading.attach(opened, self._store, with_known=generation is not None)
+        attached = loading.attach(opened, self._database, with_known=generation is not None)
         conflicts.move_clock_past(opened.stored.checkpoint_id)
         if loads_head:
             asked = any(write.channel == INTERRUPT for write in opened.stored.writes)
@@ -119,7 +119,7 @@ class HoldfastSaver(RetainingSaver):
         elif checkpoint_id:
             thread = str(thread)
         if generation is not None:  # else it is a conversation of the stock saver, and has no rows yet
-            self._store.memory.loaded(str(thread), ns, generation, attached.known, opened.rows.learned)
+            self._database.cache.loaded(str(thread), ns, generation, attached.known, opened.rows.learned)
         return self._tuple(opened, attached, thread)
 
     def list(
@@ -157,7 +157,7 @@ class HoldfastSaver(RetainingSaver):
             )
             found = persist(self._backend, partial(self._find, wanted))
             for opened in found:
-                yield self._tuple(opened, loading.attach(opened, self._store), opened.stored.thread_id)
+                yield self._tuple(opened, loading.attach(opened, self._database), opened.stored.thread_id)
             if len(found) < page:
                 return
             last = found[-1].stored
@@ -213,14 +213,14 @@ class HoldfastSaver(RetainingSaver):
         run_id = stored_metadata.get("run_id")
         if run_id is None and (run_id := run_of(config)) is not None:
             stored_metadata["run_id"] = run_id  # a UUID, which JSON has no form for
-        home = Home(*key, run_text(run_id), stored_metadata.get("step"), user_of(stored_metadata.get("user_id")))
+        home = RowOwner(*key, run_text(run_id), stored_metadata.get("step"), user_of(stored_metadata.get("user_id")))
         facts = None if ns else index.facts(stored_metadata, checkpoint["channel_values"])
         split = self._backend.split(checkpoint, new_versions)
         document, values = split
 
         def calls(stored: Sequence[StoredValue]) -> Sequence[Call]:
             saved = self._backend.save_checkpoint(key, parent_id, document, stored, new_versions, stored_metadata)
-            return [*saved, *record.moved_on(self._store, key, thread), *also]
+            return [*saved, *record.moved_on(self._database, key, thread), *also]
 
         placed = [
             Value(channel, self._backend.value_place(key, channel, document), value)
@@ -230,7 +230,7 @@ class HoldfastSaver(RetainingSaver):
         is_saved = self._backend.is_saved(key, parent_id, document, stored_metadata)
         # What stands beside another has nothing that was not said with that one.
         written = claim_writes.made_of_writes(stored_metadata) if facts and not beside else ()
-        Save(self._store, thread, home, placed, calls, parent_id, is_part, is_saved, facts, beside, written).run()
+        Save(self._database, thread, home, placed, calls, parent_id, is_part, is_saved, facts, beside, written).run()
         return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}}
 
     def put_writes(
@@ -249,11 +249,11 @@ class HoldfastSaver(RetainingSaver):
         """
         thread, ns = thread_of(config), ns_of(config)
         key = CheckpointKey(str(thread), ns, config["configurable"]["checkpoint_id"])
-        home = Home(str(thread), ns, None, None, None)
+        home = RowOwner(str(thread), ns, None, None, None)
         replace = all(channel in WRITES_IDX_MAP for channel, _ in writes)
         indexes = [WRITES_IDX_MAP.get(channel, place) for place, (channel, _) in enumerate(writes)]
-        noted = rollback.note_writes(self._store, key, run_of(config), task_id, indexes, replace=replace)
-        asked = record.noted(self._store, key, task_id, writes)
+        noted = rollback.note_writes(self._database, key, run_of(config), task_id, indexes, replace=replace)
+        asked = record.noted(self._database, key, task_id, writes)
 
         def calls(stored: Sequence[StoredValue]) -> Sequence[Call]:
             new = [
@@ -266,7 +266,7 @@ class HoldfastSaver(RetainingSaver):
             Value(channel, write_place(key, task_id, idx), value)
             for idx, (channel, value) in zip(indexes, writes, strict=True)
         ]
-        Save(self._store, thread, home, placed, calls).run()
+        Save(self._database, thread, home, placed, calls).run()
 
     def get_next_version(self, current: str | int | None, channel: None) -> str:
         """The version after `current`, in the form of the stock savers, which may go on with a thread of ours.
@@ -279,7 +279,7 @@ class HoldfastSaver(RetainingSaver):
     def with_allowlist(self, extra_allowlist: Collection[type | TypeName]) -> Self:
         """Allow more types to be loaded; LangGraph calls this with those of a graph's state. Returns this same object:
         a copy would have a memory and threads of its own."""
-        self._store.types.allow(extra_allowlist)
+        self._database.types.allow(extra_allowlist)
         return self
 
     # --- the same for event loops
@@ -321,7 +321,7 @@ class HoldfastSaver(RetainingSaver):
 
     def _find(self, wanted: Wanted) -> builtins.list[loading.Opened]:
         with self._backend.reading() as transaction:
-            return loading.find(transaction, self._store, wanted)
+            return loading.find(transaction, self._database, wanted)
 
     def _tuple(self, opened: loading.Opened, attached: loading.Attached, thread: str) -> CheckpointTuple:
         stored = opened.stored

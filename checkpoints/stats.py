@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from holdfast.checkpoints.backends.base import Call
-from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.database import Database
 
 
-class Part(NamedTuple):
+class TableSize(NamedTuple):
     """A table or an index."""
 
     kind: str
@@ -37,7 +37,7 @@ class Stats(NamedTuple):
     messages: int
     text: int
     """Bytes of text in the message rows."""
-    parts: list[Part]
+    parts: list[TableSize]
     """The largest first; empty where the database cannot tell."""
     largest: list[ThreadSize]
 
@@ -47,16 +47,16 @@ class Stats(NamedTuple):
         return self.bytes / self.text if self.text else None
 
 
-def stats(store: Store, *, largest: int = 10) -> Stats:
+def stats(database: Database, *, largest: int = 10) -> Stats:
     """What takes the space. Reads the sizes of all values, and not the values.
 
     Args:
         store: the open database.
         largest: how many of the largest threads.
     """
-    sql = store.backend.sql
+    sql = database.backend.sql
     calls: list[Call] = [(sql[name], {}) for name in ("can_measure", "whole_size", "counts")]
-    with store.backend.reading() as transaction:
+    with database.backend.reading() as transaction:
         [[(can_measure,)], [(size, free)], [counts], large] = transaction.run(
             [*calls, (sql["largest"], {"limit": largest})]
         )
@@ -70,6 +70,6 @@ def stats(store: Store, *, largest: int = 10) -> Stats:
         writes=writes,
         messages=messages,
         text=text,
-        parts=[Part(*part) for part in parts],
+        parts=[TableSize(*part) for part in parts],
         largest=[ThreadSize(*thread) for thread in large],
     )

@@ -16,7 +16,7 @@ from holdfast.checkpoints import running_saver
 from holdfast.checkpoints.langgraph_internals import STRICT_RESUME
 from holdfast.graph.context import Context
 from holdfast.graph.models import chat_model
-from holdfast.graph.nodes.close_calls import settle_node
+from holdfast.graph.nodes.close_calls import close_calls_node
 from holdfast.graph.nodes.in_doubt import doubt_node
 from holdfast.graph.nodes.model import (
     after_model,
@@ -25,7 +25,7 @@ from holdfast.graph.nodes.model import (
     once_whole,
     tool_node,
 )
-from holdfast.graph.nodes.trim import shorten_node
+from holdfast.graph.nodes.trim import trim_node
 from holdfast.graph.shop import shop_tools
 from holdfast.graph.state import State
 
@@ -74,8 +74,8 @@ def build_graph(
     builder.add_node("tool", tool_node(named, _now))
     builder.add_node("doubt", doubt_node(named, _now))
     # Whatever the mode: a thread that stopped before this step under another one goes on.
-    builder.add_node("shorten", shorten_node(chosen, context))
-    settle = settle_node(named, running_saver, _now, once_whole(context))
+    builder.add_node("shorten", trim_node(chosen, context))
+    settle = close_calls_node(named, running_saver, _now, once_whole(context))
     builder.add_node("settle", settle, destinations=("model", "shorten", "doubt"))
     builder.add_conditional_edges(START, before_model(context), ["settle", "shorten", "model", END])
     builder.add_edge("shorten", "model")

@@ -14,7 +14,7 @@ Call = ToolCall | InvalidToolCall
 
 
 @dataclass
-class Asked:
+class CallGroup:
     """An AIMessage that calls tools, with the answers that its calls have, by position of the call."""
 
     message: AIMessage
@@ -70,18 +70,18 @@ def with_unique_ids(message: AIMessage) -> AIMessage:
     )
 
 
-def read(messages: Sequence[AnyMessage]) -> list[AnyMessage | Asked]:
+def read(messages: Sequence[AnyMessage]) -> list[AnyMessage | CallGroup]:
     """The messages with each call and its answers joined.
 
     An answer belongs to the nearest message before it that made a call of its id. One that answers nothing stays
     where it is: dropping it would lose what somebody wrote.
     """
-    out: list[AnyMessage | Asked] = []
-    latest: dict[str | None, Asked] = {}  # the nearest message that made a call of this id
-    behind: Asked | None = None  # the message whose answers may stand here
+    out: list[AnyMessage | CallGroup] = []
+    latest: dict[str | None, CallGroup] = {}  # the nearest message that made a call of this id
+    behind: CallGroup | None = None  # the message whose answers may stand here
     for message in messages:
         if isinstance(message, AIMessage) and calls_of(message):
-            behind = Asked(message)
+            behind = CallGroup(message)
             out.append(behind)
             latest.update((call["id"], behind) for call in behind.calls)
             continue
@@ -105,19 +105,19 @@ def unanswered_before(messages: Sequence[AnyMessage]) -> bool:
     return len(messages) > 1 and isinstance(messages[-2], HumanMessage | ToolMessage)
 
 
-def unsettled(messages: Sequence[AnyMessage]) -> list[Asked]:
+def unclosed_calls(messages: Sequence[AnyMessage]) -> list[CallGroup]:
     """The messages whose calls have no answer, or one that does not stand directly behind them."""
-    return [item for item in read(messages) if isinstance(item, Asked) and (item.open or item.displaced)]
+    return [item for item in read(messages) if isinstance(item, CallGroup) and (item.open or item.displaced)]
 
 
-def settled(messages: Sequence[AnyMessage], answer: Callable[[AIMessage, Call], ToolMessage]) -> list[AnyMessage]:
+def close_calls(messages: Sequence[AnyMessage], answer: Callable[[AIMessage, Call], ToolMessage]) -> list[AnyMessage]:
     """The messages with every call answered directly behind it, in call order.
 
     `answer(message, call)` supplies what is missing. Every other message keeps its id and its place among the others.
     """
     out: list[AnyMessage] = []
     for item in read(messages):
-        if not isinstance(item, Asked):
+        if not isinstance(item, CallGroup):
             out.append(item)
             continue
         out.append(item.message)

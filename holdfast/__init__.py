@@ -30,9 +30,9 @@ if TYPE_CHECKING:
         ToolCalled,
         build_graph,
         needs_approval,
+        once,
         repeatable,
     )
-    from holdfast.graph.tools import once
 
 __all__ = [
     "Context",

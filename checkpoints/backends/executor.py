@@ -20,7 +20,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Offload:
+class Executor:
     """A bounded set of threads of its own, for any number of event loops."""
 
     def __init__(self, threads: int, *, wait_for_it: bool = True) -> None:
@@ -68,7 +68,7 @@ async def apart(function: Callable[[Event], T]) -> T:
         function: is passed the event that is set when its caller is cancelled, and ends soon then.
     """
     give_up = Event()
-    with closing(Offload(1, wait_for_it=False)) as offload:
+    with closing(Executor(1, wait_for_it=False)) as offload:
         task = asyncio.ensure_future(offload.run(function, give_up))
         try:
             return await asyncio.shield(task)

@@ -14,7 +14,7 @@ from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.convert.base import Conversion
 from holdfast.checkpoints.convert.compact import Compaction
 from holdfast.checkpoints.convert.expand import Expansion
-from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import (
     DatabaseUnavailable,
     HoldfastError,
@@ -29,7 +29,7 @@ _THREADS: Final = 500  # whose ids are read at once
 _OBJECT: Final = re.compile("holdfast_[a-z_0-9]+")
 
 
-class Outcome(NamedTuple):
+class Converted(NamedTuple):
     """What was done to a thread."""
 
     thread_id: str
@@ -43,18 +43,18 @@ class Outcome(NamedTuple):
     """Why something is as it was."""
 
 
-def count(store: Store) -> int:
+def count(database: Database) -> int:
     """How many threads there are."""
-    with store.backend.reading() as transaction:
-        [[(threads,)]] = transaction.run([(store.backend.sql["count_threads"], {})])
+    with database.backend.reading() as transaction:
+        [[(threads,)]] = transaction.run([(database.backend.sql["count_threads"], {})])
     return int(threads)
 
 
-def threads(store: Store) -> Iterator[str]:
+def threads(database: Database) -> Iterator[str]:
     """The threads of a database, in an order that stays; nothing is locked in between."""
-    sql, after = store.backend.sql, ""
+    sql, after = database.backend.sql, ""
     while True:
-        with store.backend.reading() as transaction:
+        with database.backend.reading() as transaction:
             [found] = transaction.run([(sql["threads_after"], {"after": after, "limit": _THREADS})])
         yield from (str(thread_id) for (thread_id,) in found)
         if len(found) < _THREADS:
@@ -62,7 +62,7 @@ def threads(store: Store) -> Iterator[str]:
         after = found[-1][0]
 
 
-def compact(store: Store, thread_id: str) -> Outcome:
+def compact(database: Database, thread_id: str) -> Converted:
     """Give the messages of a thread's stock checkpoints and writes rows. Twice is once.
 
     What is not a message, and messages of classes that are not allowed, stay as they are. If something cannot be
@@ -71,10 +71,10 @@ def compact(store: Store, thread_id: str) -> Outcome:
     Raises:
         DatabaseUnavailable, NotOpen: as ever.
     """
-    return _converted(store, thread_id, Compaction)
+    return _converted(database, thread_id, Compaction)
 
 
-def expand(store: Store, thread_id: str) -> Outcome:
+def expand(database: Database, thread_id: str) -> Converted:
     """Put the messages of a thread back into its checkpoints and writes, for the stock savers. Twice is once.
 
     The rows stay. A value for which the stock savers have no form stays as it is, and the outcome says so.
@@ -82,17 +82,17 @@ def expand(store: Store, thread_id: str) -> Outcome:
     Raises:
         DatabaseUnavailable, NotOpen: as ever.
     """
-    return _converted(store, thread_id, Expansion)
+    return _converted(database, thread_id, Expansion)
 
 
-def drop(store: Store) -> None:
+def drop(database: Database) -> None:
     """Remove Holdfast's own tables, with the transcript, from a database that is expanded. Nobody may use it then.
 
     Raises:
         NotConverted: some thread is not expanded, or nobody knows what a tool of it has done. Nothing was removed.
     """
-    sql = store.backend.sql
-    with store.backend.writing() as transaction:
+    sql = database.backend.sql
+    with database.backend.writing() as transaction:
         ours, doubtful, objects = transaction.run(
             [(sql["still_ours"], {}), (sql["open_effect"], {}), (sql["our_objects"], {})]
         )
@@ -113,11 +113,11 @@ def drop(store: Store) -> None:
         transaction.run([(Statement("drop", f"DROP {kind.upper()} IF EXISTS {name}"), {}) for kind, name in names])
 
 
-def damage(store: Store, thread_id: str) -> str | None:
+def damage(database: Database, thread_id: str) -> str | None:
     """Why something of a thread cannot be loaded; `None` if everything can."""
-    work = Conversion(store, thread_id)
+    work = Conversion(database, thread_id)
     try:
-        with store.backend.reading() as transaction:
+        with database.backend.reading() as transaction:
             work.prints(transaction, work.outline(transaction))
     except (DatabaseUnavailable, NotOpen):
         raise
@@ -137,27 +137,27 @@ def _why(error: HoldfastError, thread_id: str) -> str:
     return str(error)
 
 
-def _converted(store: Store, thread_id: str, kind: Callable[[Store, str], Conversion]) -> Outcome:
-    work = kind(store, thread_id)
+def _converted(database: Database, thread_id: str, kind: Callable[[Database, str], Conversion]) -> Converted:
+    work = kind(database, thread_id)
     try:
-        with store.backend.writing() as transaction:
+        with database.backend.writing() as transaction:
             outcome = _convert(transaction, work)
     except (DatabaseUnavailable, NotOpen):
         raise
     except HoldfastError as error:
-        return Outcome(thread_id, 0, 0, 0, 0, _why(error, thread_id))
+        return Converted(thread_id, 0, 0, 0, 0, _why(error, thread_id))
     if outcome.rewritten:
-        store.memory.forget(thread_id)
+        database.cache.forget(thread_id)
     return outcome
 
 
-def _convert(transaction: Transaction, work: Conversion) -> Outcome:
+def _convert(transaction: Transaction, work: Conversion) -> Converted:
     checkpoints = work.outline(transaction)
     if not checkpoints:
-        return Outcome(work.thread_id, 0, 0, 0, 0)
+        return Converted(work.thread_id, 0, 0, 0, 0)
     work.begin(transaction, work.lock(transaction))
     if not work.has_work(transaction, checkpoints):
-        return Outcome(work.thread_id, 0, 0, 0, 0)
+        return Converted(work.thread_id, 0, 0, 0, 0)
     checkpoints = work.outline(transaction)  # again, now that nobody else may add to them
     size = work.size(transaction)
     before = work.prints(transaction, checkpoints)
@@ -177,7 +177,7 @@ def _convert(transaction: Transaction, work: Conversion) -> Outcome:
             f"Thread {work.thread_id!r}: the stock savers have no form for {len(work.problems)} of its values, which "
             f"were left as they are; the first is of {work.problems[0]}."
         )
-    return Outcome(work.thread_id, work.rewritten, len(work.problems), size, work.size(transaction), problem)
+    return Converted(work.thread_id, work.rewritten, len(work.problems), size, work.size(transaction), problem)
 
 
 def _check(work: Conversion, differing: Sequence[tuple[str, str]]) -> None:

@@ -7,10 +7,10 @@ from typing import Any, Final, NamedTuple
 
 from holdfast.checkpoints.backends.base import CheckpointKey, Transaction, Wanted, write_place
 from holdfast.checkpoints.core import load
-from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.outline import Outline, outlines
 from holdfast.checkpoints.serde.fingerprint import StandIns, fingerprint
-from holdfast.checkpoints.threads.index import Locked
+from holdfast.checkpoints.threads.index import ThreadRow
 
 _PAGE: Final = 10  # checkpoints that are compared at once
 
@@ -43,21 +43,21 @@ class Conversion:
     """The form of what is to be rewritten."""
     as_stock = False
 
-    def __init__(self, store: Store, thread_id: str) -> None:
-        self.store = store
+    def __init__(self, database: Database, thread_id: str) -> None:
+        self.database = database
         self.thread_id = thread_id
-        self._sql = store.backend.sql
+        self._sql = database.backend.sql
         self._channels: dict[tuple[str, str], set[str]] = {}
         self.rewritten = 0
         self.problems: list[str] = []
         # What is compared is loaded without anything that this process remembers, or that is not here.
-        self._comparing = Store(store.backend, StandIns(store.types), store.sealer)
+        self._comparing = Database(database.backend, StandIns(database.types), database.sealer)
 
     def lock(self, transaction: Transaction) -> int:
         """Lock the thread, and give its next seq."""
-        sql, params = self.store.backend.sql, {"thread_id": self.thread_id}
+        sql, params = self.database.backend.sql, {"thread_id": self.thread_id}
         [_, [locked]] = transaction.run([(sql["adopt_thread"], params), (sql["lock_thread"], params)])
-        return Locked(*locked).next_seq
+        return ThreadRow(*locked).next_seq
 
     def outline(self, transaction: Transaction) -> list[Outline]:
         """The checkpoints, in the order in which they were made."""
@@ -125,10 +125,10 @@ class Conversion:
         )
 
     def _opened(self, where: Place, blob: bytes) -> tuple[Place, bytes]:
-        return where, self.store.sealer.open_value(self.thread_id, where.text, self.form, bytes(blob))[1]
+        return where, self.database.sealer.open_value(self.thread_id, where.text, self.form, bytes(blob))[1]
 
     def _value(self, key: CheckpointKey, channel: str, version: str) -> Place:
-        text = self.store.backend.value_place(key, channel, {"channel_versions": {channel: version}})
+        text = self.database.backend.value_place(key, channel, {"channel_versions": {channel: version}})
         return Place(key, channel, text, "set_value", {**key._asdict(), "channel": channel, "version": version})
 
     def _write(self, key: CheckpointKey, task_id: str, idx: int, channel: str) -> Place:
@@ -136,6 +136,6 @@ class Conversion:
         return Place(key, channel, write_place(key, task_id, idx), "set_write", params)
 
     def set(self, transaction: Transaction, where: Place, type_: str, blob: bytes) -> None:
-        type_, blob = self.store.sealer.seal_value(self.thread_id, where.text, type_, blob)
+        type_, blob = self.database.sealer.seal_value(self.thread_id, where.text, type_, blob)
         transaction.send([(self._sql[where.statement], {**where.params, "type": type_, "blob": blob})])
         self.rewritten += 1

@@ -11,8 +11,8 @@ from holdfast.checkpoints.convert.codec import STOCK, Compacting, Recall
 from holdfast.checkpoints.core import load
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.outline import Outline
-from holdfast.checkpoints.core.placement import Home, learned, place
-from holdfast.checkpoints.delta.claim_writes import settle_all
+from holdfast.checkpoints.core.placement import RowOwner, learned, place
+from holdfast.checkpoints.delta.claim_writes import claim_all
 from holdfast.checkpoints.serde.messages import MessageRow
 from holdfast.checkpoints.serde.values import Detached
 from holdfast.checkpoints.threads.reindex import reindex
@@ -30,8 +30,8 @@ class Compaction(Conversion):
         self._said_by = {seq: checkpoint_id for seq, _, checkpoint_id in rows}
 
     def _compacting(self, ns: str, recall: Recall | None = None) -> Compacting:
-        key = self.store.sealer.digest_key(self.thread_id)
-        return Compacting(self.store.types, recall or self._recall, ns, key=key)
+        key = self.database.sealer.digest_key(self.thread_id)
+        return Compacting(self.database.types, recall or self._recall, ns, key=key)
 
     def has_work(self, transaction: Transaction, checkpoints: Sequence[Outline]) -> bool:
         looking = self._compacting("", Recall())
@@ -51,15 +51,15 @@ class Compaction(Conversion):
     def rewrite(self, transaction: Transaction, checkpoint: Outline) -> None:
         values, writes = self.values(transaction, checkpoint)
         run_id, step = checkpoint.run_id, checkpoint.metadata.get("step")
-        said = Home(self.thread_id, checkpoint.ns, checkpoint.checkpoint_id, run_id, step)
-        written = Home(self.thread_id, checkpoint.ns, None, None, None)
+        said = RowOwner(self.thread_id, checkpoint.ns, checkpoint.checkpoint_id, run_id, step)
+        written = RowOwner(self.thread_id, checkpoint.ns, None, None, None)
         for home, found in ((said, values), (written, writes)):
             new = [(where, body) for where, body in found if where.text not in self._done]
             self._done.update(where.text for where, _ in new)
             self._save(transaction, home, checkpoint, new)
 
     def _save(
-        self, transaction: Transaction, home: Home, checkpoint: Outline, values: Sequence[tuple[Place, bytes]]
+        self, transaction: Transaction, home: RowOwner, checkpoint: Outline, values: Sequence[tuple[Place, bytes]]
     ) -> None:
         detacher = self._compacting(home.ns)
         ready = [(where, self._detached(detacher, where, body)) for where, body in values]
@@ -71,17 +71,17 @@ class Compaction(Conversion):
         self._next_seq = placement.next_seq
         said_at = moment_of(checkpoint.checkpoint_id)
         for new in placement.new_rows:
-            key_no, row = self.store.sealer.seal_row(self.thread_id, new.seq, new.row)
+            key_no, row = self.database.sealer.seal_row(self.thread_id, new.seq, new.row)
             params = {"seq": new.seq, "channel": new.channel, "key_no": key_no, **home._asdict(), **row._asdict()}
             transaction.send([(self._sql["add_old_row"], {**params, "said_at": said_at})])
-        transaction.send([(self._sql["settle_row"], row) for row in placement.settled_rows])
+        transaction.send([(self._sql["claim_row"], row) for row in placement.claimed_rows])
         for where, value in ready:
             self.set(transaction, where, *value.finish())
         known, _ = learned(detacher.drafts.values(), placement, home.ns)
         self._recall.known.setdefault(home.ns, {}).update((id(entry.message), entry) for entry in known)
 
     def _found(
-        self, transaction: Transaction, home: Home, messages: Sequence[MessageRow]
+        self, transaction: Transaction, home: RowOwner, messages: Sequence[MessageRow]
     ) -> dict[bytes, list[tuple[Any, ...]]]:
         """The rows that are there already, by digest.
 
@@ -90,7 +90,7 @@ class Compaction(Conversion):
         """
         with_id = {message.digest for message in messages if message.message_id is not None}
         found: dict[bytes, list[tuple[Any, ...]]] = {}
-        calls = self.store.backend.rows_with_digests(self.thread_id, {message.digest for message in messages})
+        calls = self.database.backend.rows_with_digests(self.thread_id, {message.digest for message in messages})
         for digest, seq, message_id, *place_ in (row for rows in transaction.run(calls) for row in rows):
             said_later = home.checkpoint_id is not None and (self._said_by.get(seq) or "") >= home.checkpoint_id
             is_its_own = said_later and digest not in with_id
@@ -100,12 +100,12 @@ class Compaction(Conversion):
     def _detached(self, detacher: Compacting, where: Place, body: bytes) -> Detached:
         with load.explained(self.thread_id, where.key.checkpoint_id, where.channel):
             value = detacher.opened(body)
-            if where.statement == "set_value" and self.store.backend.whole:
-                [value] = self.store.backend.split(value, {}).values.values()
+            if where.statement == "set_value" and self.database.backend.whole:
+                [value] = self.database.backend.split(value, {}).values.values()
             return detacher.detach(where.channel, value)
 
     def end(self, transaction: Transaction) -> None:
         params = {"thread_id": self.thread_id, "next_seq": self._next_seq}
         transaction.send([(self._sql["set_next_seq"], params)])
-        settle_all(transaction, self.store, self.thread_id)
-        reindex(transaction, self.store, self.thread_id)
+        claim_all(transaction, self.database, self.thread_id)
+        reindex(transaction, self.database, self.thread_id)

@@ -19,10 +19,10 @@ class Expansion(Conversion):
 
     def begin(self, transaction: Transaction, next_seq: int) -> None:
         def make(refs: Sequence[int]) -> list[Any]:
-            rows = load.rows_of(transaction, self.store, self.thread_id, {abs(ref) for ref in refs})
+            rows = load.rows_of(transaction, self.database, self.thread_id, {abs(ref) for ref in refs})
             return rows.make(refs)
 
-        self._expanding = Expanding(self.store.types, make)
+        self._expanding = Expanding(self.database.types, make)
 
     def has_work(self, transaction: Transaction, checkpoints: Sequence[Outline]) -> bool:
         params = {"thread_id": self.thread_id, "type": self.form}
@@ -31,8 +31,8 @@ class Expansion(Conversion):
 
     def prepare(self, transaction: Transaction) -> bool:
         # First: what is rewritten then is compared as the stock saver will find it.
-        self.store.backend.plain_documents(transaction, self.thread_id)
-        return not self.store.backend.whole
+        self.database.backend.plain_documents(transaction, self.thread_id)
+        return not self.database.backend.whole
 
     def rewrite(self, transaction: Transaction, checkpoint: Outline) -> None:
         values, writes = self.values(transaction, checkpoint)

@@ -134,12 +134,12 @@ class Known(NamedTuple):
     fingerprint: Fingerprint
     ref: int
     """See `ranges`."""
-    settled: bool
+    claimed: bool
     """The row already says that a checkpoint of this namespace has it."""
 
 
 @dataclass
-class _Thread:
+class _CachedThread:
     generation: int
     namespaces: OrderedDict[str, dict[int, Known]] = field(default_factory=OrderedDict)
     templates: dict[int, Template] = field(default_factory=dict)
@@ -161,7 +161,7 @@ class _Thread:
         self.size = sum(template.size for template in self.templates.values())
 
 
-class Memory:
+class MessageCache:
     """Known messages of the threads that were used last, bounded in threads, messages and bytes. Safe for threads."""
 
     def __init__(
@@ -170,7 +170,7 @@ class Memory:
         self._most_threads = most_threads
         self._most_messages = most_messages
         self._most_bytes = most_bytes
-        self._threads: OrderedDict[str, _Thread] = OrderedDict()
+        self._threads: OrderedDict[str, _CachedThread] = OrderedDict()
         self._messages = 0
         self._bytes = 0
         self._lock = Lock()
@@ -223,19 +223,19 @@ class Memory:
             self._messages = self._bytes = 0
             self.era += 1
 
-    def _put(self, thread: _Thread, ns: str, known: dict[int, Known]) -> None:
+    def _put(self, thread: _CachedThread, ns: str, known: dict[int, Known]) -> None:
         thread.namespaces.pop(ns, None)
         thread.namespaces[ns] = known
         while len(thread.namespaces) > _MOST_NAMESPACES:
             thread.namespaces.popitem(last=False)
 
     @contextmanager
-    def _changing(self, thread_id: str, generation: int) -> Iterator[_Thread]:
+    def _changing(self, thread_id: str, generation: int) -> Iterator[_CachedThread]:
         """The thread, as the one that was used last; afterwards those that were used longest ago go."""
         with self._lock:
             thread = self._take(thread_id)
             if thread is None or thread.generation != generation:
-                thread = _Thread(generation)
+                thread = _CachedThread(generation)
             yield thread
             self._threads[thread_id] = thread
             self._messages += len(thread)
@@ -243,7 +243,7 @@ class Memory:
             while self._threads and self._is_too_much():
                 self._take(next(iter(self._threads)))
 
-    def _take(self, thread_id: str) -> _Thread | None:
+    def _take(self, thread_id: str) -> _CachedThread | None:
         thread = self._threads.pop(thread_id, None)
         if thread is not None:
             self._messages -= len(thread)
@@ -259,9 +259,9 @@ class Memory:
 
 
 def _newer(old: Mapping[int, Known], entry: Known) -> Known:
-    """Saves end in any order, and what one has settled stays settled."""
+    """Saves end in any order, and what one has claimed stays claimed."""
     before = old.get(id(entry.message))
-    return before if before is not None and before.settled and before.fingerprint == entry.fingerprint else entry
+    return before if before is not None and before.claimed and before.fingerprint == entry.fingerprint else entry
 
 
 def _refuse(_: object) -> NoReturn:

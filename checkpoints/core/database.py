@@ -6,21 +6,21 @@ from dataclasses import dataclass, field
 
 from holdfast.checkpoints.backends.base import Backend, Call, Row
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.core.cache import Memory
-from holdfast.checkpoints.core.queue import Lines
+from holdfast.checkpoints.core.cache import MessageCache
+from holdfast.checkpoints.core.queue import SaveQueues
 from holdfast.checkpoints.serde.encryption import Plain, Sealer
 from holdfast.checkpoints.serde.msgpack import Types
 
 
 @dataclass(frozen=True)
-class Store:
+class Database:
     """A database, with what this process knows about it."""
 
     backend: Backend
     types: Types
     sealer: Sealer = field(default_factory=Plain)
-    memory: Memory = field(default_factory=Memory)
-    lines: Lines = field(default_factory=Lines)
+    cache: MessageCache = field(default_factory=MessageCache)
+    queues: SaveQueues = field(default_factory=SaveQueues)
     prompts: dict[str, str] = field(default_factory=dict)
     """By thread: the system prompt that is in force there, to go on record with what is saved next."""
 

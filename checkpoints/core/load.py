@@ -20,8 +20,8 @@ from holdfast.checkpoints.backends.base import (
     write_place,
 )
 from holdfast.checkpoints.core.cache import Known, Template, fingerprint
-from holdfast.checkpoints.core.database import Store
-from holdfast.checkpoints.core.placement import UNSETTLED, rank
+from holdfast.checkpoints.core.database import Database
+from holdfast.checkpoints.core.placement import UNCLAIMED, rank
 from holdfast.checkpoints.errors import DamagedThread, NotStorable, TypeNotAllowed
 from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.messages import MessageRow, decode, digest
@@ -38,7 +38,7 @@ class Opened(NamedTuple):
     rows: MessageRows
 
 
-def find(transaction: Transaction, store: Store, wanted: Wanted) -> list[Opened]:
+def find(transaction: Transaction, database: Database, wanted: Wanted) -> list[Opened]:
     """The checkpoints that are wanted, newest first, with their message rows.
 
     Raises:
@@ -47,17 +47,17 @@ def find(transaction: Transaction, store: Store, wanted: Wanted) -> list[Opened]
     opened: list[tuple[StoredCheckpoint, list[Attachable], list[Attachable]]] = []
     needed: dict[str, set[int]] = {}
     templates: dict[str, Mapping[int, Template]] = {}
-    for found in store.backend.find(transaction, wanted):
+    for found in database.backend.find(transaction, wanted):
         writes = sorted(found.writes, key=lambda write: writes_sort_key(write.task_path, write.task_id, write.idx))
         stored = found._replace(writes=writes)
         key = CheckpointKey(stored.thread_id, stored.ns, stored.checkpoint_id)
         values = [
-            _open(store, stored, store.backend.value_place(key, value.channel, stored.document), value)
+            _open(database, stored, database.backend.value_place(key, value.channel, stored.document), value)
             for value in stored.values
         ]
         pending = [
             _open(
-                store,
+                database,
                 stored,
                 write_place(key, write.task_id, write.idx),
                 StoredValue(write.channel, write.type, write.blob),
@@ -66,14 +66,14 @@ def find(transaction: Transaction, store: Store, wanted: Wanted) -> list[Opened]
         ]
         opened.append((stored, values, pending))
         if (known := templates.get(stored.thread_id)) is None:
-            known = templates[stored.thread_id] = store.memory.templates(stored.thread_id, stored.generation)
+            known = templates[stored.thread_id] = database.cache.templates(stored.thread_id, stored.generation)
         seqs = needed.setdefault(stored.thread_id, set())
         for part in (*values, *pending):
             for refs in part.lists:
                 seqs.update(abs(ref) for ref in refs if ref not in known)
     rows = {
         thread_id: MessageRows(
-            thread_id, _load_rows(transaction, store.backend, thread_id, seqs), templates[thread_id], store
+            thread_id, _load_rows(transaction, database.backend, thread_id, seqs), templates[thread_id], database
         )
         for thread_id, seqs in needed.items()
     }
@@ -84,7 +84,7 @@ class MessageRows:
     """The message rows of a thread, from which any number of fresh message objects can be made."""
 
     def __init__(
-        self, thread_id: str, rows: Mapping[int, Row], templates: Mapping[int, Template], store: Store
+        self, thread_id: str, rows: Mapping[int, Row], templates: Mapping[int, Template], database: Database
     ) -> None:
         self.learned: dict[int, Template] = {}
         """What was made of rows and can be made again without them, by reference."""
@@ -92,9 +92,9 @@ class MessageRows:
         self._stored = rows
         self._opened: dict[int, MessageRow] = {}
         self._templates = templates
-        self._types = store.types
-        self._sealer = store.sealer
-        self._key = store.sealer.digest_key(thread_id)
+        self._types = database.types
+        self._sealer = database.sealer
+        self._key = database.sealer.digest_key(thread_id)
 
     def make(self, refs: Iterable[int]) -> list[BaseMessage]:
         """A new message object for each reference (see `ranges`).
@@ -129,7 +129,7 @@ class MessageRows:
         if mark is None:
             return None
         row_ns, channel, committed, redacted, *_ = self._stored[abs(ref)]
-        template = Template(type(message), mark, rank(row_ns, channel) if committed else UNSETTLED)
+        template = Template(type(message), mark, rank(row_ns, channel) if committed else UNCLAIMED)
         if committed and not redacted:
             self.learned[ref] = template
         return template
@@ -167,7 +167,7 @@ class Attached(NamedTuple):
     """The messages of the checkpoint, if they were asked for."""
 
 
-def attach(opened: Opened, store: Store, *, with_known: bool = False) -> Attached:
+def attach(opened: Opened, database: Database, *, with_known: bool = False) -> Attached:
     """Put a checkpoint together. Every call makes new objects: callers change messages in place.
 
     Raises:
@@ -183,13 +183,13 @@ def attach(opened: Opened, store: Store, *, with_known: bool = False) -> Attache
         return messages
 
     make = make_known if with_known else rows.make
-    values = {part.channel: _attach(stored, part, make, store.types) for part in parts if not part.is_empty}
+    values = {part.channel: _attach(stored, part, make, database.types) for part in parts if not part.is_empty}
     writes = [
-        (write.task_id, write.channel, _attach(stored, part, rows.make, store.types))
+        (write.task_id, write.channel, _attach(stored, part, rows.make, database.types))
         for write, part in zip(stored.writes, pending, strict=True)
     ]
     with explained(stored.thread_id, stored.checkpoint_id, ""):
-        checkpoint = store.backend.join(stored.document, values)
+        checkpoint = database.backend.join(stored.document, values)
         if not _is_checkpoint(checkpoint):
             raise TypeError("it is no checkpoint")
         return Attached(checkpoint, writes, known)
@@ -200,10 +200,10 @@ def _is_checkpoint(found: Any) -> bool:
     return isinstance(found, dict) and isinstance(found.get("channel_values"), dict)
 
 
-def _open(store: Store, stored: StoredCheckpoint, place: str, value: StoredValue) -> Attachable:
+def _open(database: Database, stored: StoredCheckpoint, place: str, value: StoredValue) -> Attachable:
     with explained(stored.thread_id, stored.checkpoint_id, value.channel):
         return Attachable(
-            value.channel, *store.sealer.open_value(stored.thread_id, place, value.type, value.blob or b"")
+            value.channel, *database.sealer.open_value(stored.thread_id, place, value.type, value.blob or b"")
         )
 
 
@@ -226,9 +226,9 @@ def explained(thread_id: str, checkpoint_id: str, channel: str) -> Iterator[None
         raise DamagedThread(thread_id, f"{where} cannot be read ({error})") from error
 
 
-def rows_of(transaction: Transaction, store: Store, thread_id: str, seqs: Iterable[int]) -> MessageRows:
+def rows_of(transaction: Transaction, database: Database, thread_id: str, seqs: Iterable[int]) -> MessageRows:
     """Some message rows of a thread."""
-    return MessageRows(thread_id, _load_rows(transaction, store.backend, thread_id, seqs), {}, store)
+    return MessageRows(thread_id, _load_rows(transaction, database.backend, thread_id, seqs), {}, database)
 
 
 def _load_rows(transaction: Transaction, backend: Backend, thread_id: str, seqs: Iterable[int]) -> dict[int, Row]:

@@ -14,7 +14,7 @@ from holdfast.checkpoints.serde.messages import MessageRow
 from holdfast.checkpoints.serde.values import Draft, MessageList
 
 
-class Home(NamedTuple):
+class RowOwner(NamedTuple):
     """Where messages are saved."""
 
     thread_id: str
@@ -28,7 +28,7 @@ class Home(NamedTuple):
 
 
 @dataclass(slots=True)
-class Found:
+class Candidate:
     """A row that is there already, or is about to be."""
 
     seq: int
@@ -50,9 +50,9 @@ class Placement:
 
     next_seq: int
     new_rows: list[NewRow] = field(default_factory=list)
-    settled_rows: list[dict[str, Any]] = field(default_factory=list)
-    """Parameters of `settle_row`."""
-    settled_known: list[Known] = field(default_factory=list)
+    claimed_rows: list[dict[str, Any]] = field(default_factory=list)
+    """Parameters of `claim_row`."""
+    claimed_known: list[Known] = field(default_factory=list)
     """Those of them that were known, as they are afterwards."""
     said: set[int] = field(default_factory=set)
     """The rows that are part of the conversation now and were not before. One may be met several times in a save: in
@@ -68,7 +68,7 @@ def place(
     lists: Iterable[MessageList],
     found: Mapping[bytes, Sequence[Row]],
     next_seq: int,
-    home: Home,
+    home: RowOwner,
     said_before: Collection[int] = (),
 ) -> Placement:
     """Give every draft its row: one that is there, or a new one, numbered in list order.
@@ -90,17 +90,19 @@ def place(
         said_before: of the known messages, those that are part of the conversation already.
     """
     placement = Placement(next_seq)
-    candidates: defaultdict[bytes, list[Found]] = defaultdict(list)
+    candidates: defaultdict[bytes, list[Candidate]] = defaultdict(list)
     for digest, rows in found.items():
-        candidates[digest] = [Found(seq, id_, ns, channel, bool(done)) for seq, id_, ns, channel, done in sorted(rows)]
-    settled: set[int] = set()
+        candidates[digest] = [
+            Candidate(seq, id_, ns, channel, bool(done)) for seq, id_, ns, channel, done in sorted(rows)
+        ]
+    claimed: set[int] = set()
     for channel, messages in lists:
         taken: set[int] | None = None
         for message in messages:
             if isinstance(message, Known):
-                if not message.settled and home.checkpoint_id is not None and message.ref not in settled:
-                    _settle_known(message, channel, home, placement)
-                    settled.add(message.ref)
+                if not message.claimed and home.checkpoint_id is not None and message.ref not in claimed:
+                    _claim_known(message, channel, home, placement)
+                    claimed.add(message.ref)
                     if is_said(home.ns, channel, committed=True) and abs(message.ref) not in said_before:
                         placement.said.add(abs(message.ref))
             elif not message.ref:
@@ -113,14 +115,14 @@ def place(
 
 def learned(drafts: Iterable[Draft], placement: Placement, ns: str) -> tuple[list[Known], dict[int, Template]]:
     """What to remember after the save is committed."""
-    known = list(placement.settled_known)
+    known = list(placement.claimed_known)
     # The rank is not above this; where it is below, somebody may look at the row once more than needed.
     templates = {found.ref: Template(type(found.message), found.fingerprint, rank(ns, "")) for found in known}
     for draft in drafts:
         if draft.fingerprint is None or not draft.ref:
             continue
-        known.append(Known(draft.message, draft.fingerprint, draft.ref, draft.settled))
-        if draft.settled:
+        known.append(Known(draft.message, draft.fingerprint, draft.ref, draft.claimed))
+        if draft.claimed:
             templates[draft.ref] = Template(type(draft.message), draft.fingerprint, rank(ns, ""))
     return known, templates
 
@@ -130,17 +132,17 @@ def is_said(ns: str, channel: str, *, committed: bool) -> bool:
     return committed and ns == "" and (not channel.startswith(RESERVED) or channel == START)
 
 
-def is_settled(ns: str, row_ns: str, row_channel: str, *, committed: bool) -> bool:
+def is_claimed(ns: str, row_ns: str, row_channel: str, *, committed: bool) -> bool:
     """Whether a row need not be touched when a checkpoint of namespace `ns` has it."""
     return committed and rank(row_ns, row_channel) <= rank(ns, "")
 
 
 def _place_one(
-    draft: Draft, channel: str, candidates: list[Found], taken: set[int], home: Home, placement: Placement
+    draft: Draft, channel: str, candidates: list[Candidate], taken: set[int], home: RowOwner, placement: Placement
 ) -> None:
     match = _choose(candidates, draft.row.message_id, taken, said=home.checkpoint_id is not None)
     if match is None:
-        match = Found(
+        match = Candidate(
             placement.next_seq, draft.row.message_id, home.ns, channel, committed=home.checkpoint_id is not None
         )
         placement.next_seq += 1
@@ -156,7 +158,7 @@ def _place_one(
         match.committed = match.committed or home.checkpoint_id is not None
         if is_said(match.ns, match.channel, committed=match.committed) and not before:
             placement.said.add(match.seq)
-        placement.settled_rows.append(
+        placement.claimed_rows.append(
             {
                 "seq": match.seq,
                 **home._asdict(),
@@ -166,17 +168,17 @@ def _place_one(
             }
         )
     draft.ref = match.seq if draft.row.message_id is not None else -match.seq
-    draft.settled = is_settled(home.ns, match.ns, match.channel, committed=match.committed)
+    draft.claimed = is_claimed(home.ns, match.ns, match.channel, committed=match.committed)
 
 
-def _settle_known(known: Known, channel: str, home: Home, placement: Placement) -> None:
+def _claim_known(known: Known, channel: str, home: RowOwner, placement: Placement) -> None:
     place = {"seq": abs(known.ref), **home._asdict(), "message_id": None, "channel": channel}
-    placement.settled_rows.append(place)
-    if is_settled(home.ns, home.ns, channel, committed=True):
-        placement.settled_known.append(known._replace(settled=True))
+    placement.claimed_rows.append(place)
+    if is_claimed(home.ns, home.ns, channel, committed=True):
+        placement.claimed_known.append(known._replace(claimed=True))
 
 
-def _choose(candidates: list[Found], message_id: str | None, taken: set[int], *, said: bool) -> Found | None:
+def _choose(candidates: list[Candidate], message_id: str | None, taken: set[int], *, said: bool) -> Candidate | None:
     if message_id is not None:
         for candidate in candidates:
             if candidate.message_id == message_id:
@@ -189,7 +191,7 @@ def _choose(candidates: list[Found], message_id: str | None, taken: set[int], *,
     return None
 
 
-def _changes(row: Found, message_id: str | None, channel: str, home: Home) -> bool:
+def _changes(row: Candidate, message_id: str | None, channel: str, home: RowOwner) -> bool:
     return (
         (message_id is not None and row.message_id is None)
         or (home.checkpoint_id is not None and not row.committed)
@@ -197,7 +199,7 @@ def _changes(row: Found, message_id: str | None, channel: str, home: Home) -> bo
     )
 
 
-def _moves(row: Found, channel: str, home: Home) -> bool:
+def _moves(row: Candidate, channel: str, home: RowOwner) -> bool:
     """Whether a row belongs to where it is saved now, and no more to where it was: what a checkpoint has goes before
     what a task wrote, and then the lower rank."""
     if (home.checkpoint_id is not None) != row.committed:
@@ -205,7 +207,7 @@ def _moves(row: Found, channel: str, home: Home) -> bool:
     return rank(home.ns, channel) < rank(row.ns, row.channel)
 
 
-UNSETTLED: Final = (True, True)
+UNCLAIMED: Final = (True, True)
 """Of a row that is not part of a checkpoint: above all others."""
 
 

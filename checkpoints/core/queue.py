@@ -16,10 +16,10 @@ from typing import Final
 _LOOK: Final = 0.05
 
 
-class Turn:
+class Ticket:
     """A place in a line."""
 
-    def __init__(self, lines: Lines, name: str) -> None:
+    def __init__(self, lines: SaveQueues, name: str) -> None:
         self._lines = lines
         self._name = name
         self._comes = Event()
@@ -39,17 +39,17 @@ class Turn:
         self._comes.set()
 
 
-class Lines:
+class SaveQueues:
     """The lines of a process, by name."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._lines: dict[str, deque[Turn]] = {}
+        self._lines: dict[str, deque[Ticket]] = {}
 
     @contextmanager
-    def join(self, name: str) -> Iterator[Turn]:
+    def join(self, name: str) -> Iterator[Ticket]:
         """Take the last place in a line, and give it up when the block ends."""
-        turn = Turn(self, name)
+        turn = Ticket(self, name)
         with self._lock:
             line = self._lines.setdefault(name, deque())
             line.append(turn)
@@ -60,7 +60,7 @@ class Lines:
         finally:
             turn.over()
 
-    def _leave(self, name: str, turn: Turn) -> None:
+    def _leave(self, name: str, turn: Ticket) -> None:
         with self._lock:
             line = self._lines.get(name, deque())
             if turn not in line:

@@ -23,10 +23,10 @@ from holdfast.checkpoints.backends.base import (
     write_place,
 )
 from holdfast.checkpoints.config import user_text
-from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import explained
 from holdfast.checkpoints.core.outline import Outline, outlines
-from holdfast.checkpoints.core.placement import Home
+from holdfast.checkpoints.core.placement import RowOwner
 from holdfast.checkpoints.langgraph_internals import DELTA_COUNTERS
 from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.values import TYPE, Attachable
@@ -41,13 +41,13 @@ def made_of_writes(metadata: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(metadata.get(DELTA_COUNTERS) or ())
 
 
-def find(store: Store, key: CheckpointKey) -> Call:
+def find(database: Database, key: CheckpointKey) -> Call:
     """The call that finds what was written onto a checkpoint of the graph itself and has messages; for `rows_in`."""
-    statement = store.backend.sql["written_messages"].where("checkpoint_id = :checkpoint_id")
+    statement = database.backend.sql["written_messages"].where("checkpoint_id = :checkpoint_id")
     return statement, {"thread_id": key.thread_id, "checkpoint_id": key.checkpoint_id, "type": TYPE}
 
 
-def rows_in(store: Store, thread_id: str, found: Iterable[Row], channels: Collection[str]) -> Written:
+def rows_in(database: Database, thread_id: str, found: Iterable[Row], channels: Collection[str]) -> Written:
     """The message rows in some writes.
 
     Args:
@@ -66,7 +66,7 @@ def rows_in(store: Store, thread_id: str, found: Iterable[Row], channels: Collec
             continue
         place = write_place(CheckpointKey(thread_id, "", checkpoint_id), task_id, idx)
         with explained(thread_id, checkpoint_id, channel):
-            part = Attachable(channel, *store.sealer.open_value(thread_id, place, type_, bytes(blob)))
+            part = Attachable(channel, *database.sealer.open_value(thread_id, place, type_, bytes(blob)))
         seqs.setdefault(channel, set()).update(abs(ref) for refs in part.lists for ref in refs)
     written: dict[str, list[tuple[int, int]]] = {}
     for channel in sorted(seqs):
@@ -75,7 +75,7 @@ def rows_in(store: Store, thread_id: str, found: Iterable[Row], channels: Collec
     return written
 
 
-def settle(sql: Statements, home: Home, written: Written) -> list[Call]:
+def claim(sql: Statements, home: RowOwner, written: Written) -> list[Call]:
     """The calls that make rows part of the conversation, and count those in that were not.
 
     Args:
@@ -89,7 +89,7 @@ def settle(sql: Statements, home: Home, written: Written) -> list[Call]:
             span = {"thread_id": home.thread_id, "first": first, "last": last}
             # In this order: once they are settled, nobody knows which were new.
             calls.append((sql["count_written"], span))
-            calls.append((sql["settle_written"], {**home._asdict(), **span, "channel": channel}))
+            calls.append((sql["claim_written"], {**home._asdict(), **span, "channel": channel}))
     return calls
 
 
@@ -103,13 +103,13 @@ def words(sql: Statements, thread_id: str, written: Written) -> list[Call]:
     ]
 
 
-def settle_all(transaction: Transaction, store: Store, thread_id: str) -> None:
+def claim_all(transaction: Transaction, database: Database, thread_id: str) -> None:
     """Settle what was written in a thread that was saved by other ways, such as older versions.
 
     Raises:
         DamagedThread, NotStorable: as `rows_in`.
     """
-    sql, params = store.backend.sql, {"thread_id": thread_id}
+    sql, params = database.backend.sql, {"thread_id": thread_id}
     [found] = transaction.run([(sql["outline"], params)])
     root = outlines(found, ()).get("", {})
     made = [root[id_] for id_ in sorted(root) if root[id_].parent_id and made_of_writes(root[id_].metadata)]
@@ -121,11 +121,11 @@ def settle_all(transaction: Transaction, store: Store, thread_id: str) -> None:
         by_checkpoint.setdefault(row[0], []).append(row)
     for outline in made:
         there = by_checkpoint.get(outline.parent_id or "", ())
-        written = rows_in(store, thread_id, there, made_of_writes(outline.metadata))
-        transaction.send(settle(sql, _home(thread_id, outline), written))
+        written = rows_in(database, thread_id, there, made_of_writes(outline.metadata))
+        transaction.send(claim(sql, _home(thread_id, outline), written))
 
 
-def _home(thread_id: str, outline: Outline) -> Home:
+def _home(thread_id: str, outline: Outline) -> RowOwner:
     metadata = outline.metadata
     user_id = user_text(metadata.get("user_id"))
-    return Home(thread_id, "", outline.checkpoint_id, outline.run_id, metadata.get("step"), user_id)
+    return RowOwner(thread_id, "", outline.checkpoint_id, outline.run_id, metadata.get("step"), user_id)

@@ -27,7 +27,7 @@ from holdfast.checkpoints.backends.base import (
     Transaction,
     write_place,
 )
-from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import explained, rows_of
 from holdfast.checkpoints.errors import DamagedThread
 from holdfast.checkpoints.serde.splice import channels_with_value, graft
@@ -38,7 +38,7 @@ _FIRST_PAGE: Final = 16
 _LARGEST_PAGE: Final = 512
 
 
-class Step(NamedTuple):
+class DeltaStep(NamedTuple):
     """An ancestor, and the channels for which the walk still went through it."""
 
     checkpoint_id: str
@@ -49,12 +49,12 @@ class Step(NamedTuple):
 class Walk:
     """The ancestors that some channels are made of, newest first."""
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[DeltaStep] = field(default_factory=list)
     seeds: dict[str, Link] = field(default_factory=dict)
     """For each channel the nearest ancestor that has a value of it, if there is one."""
 
 
-def walk(transaction: Transaction, store: Store, start: CheckpointKey, channels: Collection[str]) -> Walk:
+def walk(transaction: Transaction, database: Database, start: CheckpointKey, channels: Collection[str]) -> Walk:
     """Go from a checkpoint to its ancestors, until each channel has its seed or there are no more.
 
     Raises:
@@ -64,10 +64,10 @@ def walk(transaction: Transaction, store: Store, start: CheckpointKey, channels:
     at: str | None = start.checkpoint_id
     page = _FIRST_PAGE
     while at is not None and remaining:
-        links = store.backend.chain(transaction, start._replace(checkpoint_id=at), remaining, page)
+        links = database.backend.chain(transaction, start._replace(checkpoint_id=at), remaining, page)
         for link in links:
-            walked.steps.append(Step(link.checkpoint_id, frozenset(remaining)))
-            for channel in present(store, start, link, remaining):
+            walked.steps.append(DeltaStep(link.checkpoint_id, frozenset(remaining)))
+            for channel in present(database, start, link, remaining):
                 walked.seeds[channel] = link
                 remaining.discard(channel)
             if not remaining:
@@ -77,44 +77,44 @@ def walk(transaction: Transaction, store: Store, start: CheckpointKey, channels:
     return walked
 
 
-def present(store: Store, key: CheckpointKey, link: Link, channels: Collection[str]) -> set[str]:
+def present(database: Database, key: CheckpointKey, link: Link, channels: Collection[str]) -> set[str]:
     """Those of the channels that have a value in this checkpoint."""
-    if store.backend.whole:
-        return named(store, key, link).intersection(channels)
+    if database.backend.whole:
+        return named(database, key, link).intersection(channels)
     stored = {value.channel for value in link.values}
     if lost := set(link.document["stored"]).intersection(channels) - stored:
         raise DamagedThread(key.thread_id, f"checkpoint {link.checkpoint_id} lost its value of channel {min(lost)!r}")
     return (stored | set(link.document["channel_values"] or ())).intersection(channels)
 
 
-def channels_of(transaction: Transaction, store: Store, key: CheckpointKey) -> set[str]:
+def channels_of(transaction: Transaction, database: Database, key: CheckpointKey) -> set[str]:
     """The channels that have a value in a checkpoint."""
-    [link] = store.backend.chain(transaction, key, (), 1)
-    return named(store, key, link)
+    [link] = database.backend.chain(transaction, key, (), 1)
+    return named(database, key, link)
 
 
-def named(store: Store, key: CheckpointKey, link: Link) -> set[str]:
+def named(database: Database, key: CheckpointKey, link: Link) -> set[str]:
     """The channels that a checkpoint has a value of, by its own account."""
-    if store.backend.whole:
+    if database.backend.whole:
         [whole] = link.values
         with explained(key.thread_id, link.checkpoint_id, ""):
-            return channels_with_value(_open(store, key, link, whole))
+            return channels_with_value(_open(database, key, link, whole))
     return {*link.document["stored"], *(link.document["channel_values"] or ())}
 
 
-def missing(transaction: Transaction, store: Store, key: CheckpointKey, channels: Collection[str]) -> set[str]:
+def missing(transaction: Transaction, database: Database, key: CheckpointKey, channels: Collection[str]) -> set[str]:
     """Those of the channels that have no value in a checkpoint."""
     if not channels:
         return set()
-    links = store.backend.chain(transaction, key, channels, 1)
-    return set(channels) - {channel for link in links for channel in present(store, key, link, channels)}
+    links = database.backend.chain(transaction, key, channels, 1)
+    return set(channels) - {channel for link in links for channel in present(database, key, link, channels)}
 
 
 # --- reading
 
 
 def history(
-    transaction: Transaction, store: Store, key: CheckpointKey, channels: Sequence[str]
+    transaction: Transaction, database: Database, key: CheckpointKey, channels: Sequence[str]
 ) -> dict[str, DeltaChannelHistory]:
     """What some channels are made of at a checkpoint, as `BaseCheckpointSaver.get_delta_channel_history` has it.
 
@@ -125,28 +125,28 @@ def history(
         DamagedThread, NotStorable: as `loading.attach`.
     """
     if not key.checkpoint_id:
-        [[(newest,)]] = transaction.run([(store.backend.sql["newest"], key._asdict())])
+        [[(newest,)]] = transaction.run([(database.backend.sql["newest"], key._asdict())])
         key = key._replace(checkpoint_id=newest or "")
-    links = store.backend.chain(transaction, key, (), 1)
+    links = database.backend.chain(transaction, key, (), 1)
     if not links or links[0].parent_id is None:
         return {channel: {"writes": []} for channel in channels}
     start = key._replace(checkpoint_id=links[0].parent_id)
-    backend = store.backend
-    walked = walk(transaction, store, start, channels)
-    written = _written(transaction, store, start, walked, channels)
+    backend = database.backend
+    walked = walk(transaction, database, start, channels)
+    written = _written(transaction, database, start, walked, channels)
     parts: dict[str, tuple[Link, Attachable | None]] = {}
     for channel, link in walked.seeds.items():
         found = [v for v in backend.values_of(transaction, start, link, [channel]) if v.channel in {"", channel}]
         with explained(start.thread_id, link.checkpoint_id, channel):
-            parts[channel] = link, _open(store, start, link, found[0]) if found else None
-    opened = [(at, write, _open_write(store, start, at, write)) for at, write in written]
+            parts[channel] = link, _open(database, start, link, found[0]) if found else None
+    opened = [(at, write, _open_write(database, start, at, write)) for at, write in written]
     attachables = [part for _, part in parts.values() if part is not None] + [part for *_, part in opened]
     seqs = {abs(ref) for part in attachables for refs in part.lists for ref in refs}
-    rows = rows_of(transaction, store, start.thread_id, seqs)
+    rows = rows_of(transaction, database, start.thread_id, seqs)
 
     def value(at: str, channel: str, part: Attachable) -> Any:
         with explained(start.thread_id, at, channel):
-            return part.attach(rows.make, store.types)
+            return part.attach(rows.make, database.types)
 
     writes: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}
     for at, write, part in opened:
@@ -162,13 +162,13 @@ def history(
 
 
 def _written(
-    transaction: Transaction, store: Store, key: CheckpointKey, walked: Walk, channels: Collection[str]
+    transaction: Transaction, database: Database, key: CheckpointKey, walked: Walk, channels: Collection[str]
 ) -> list[tuple[str, StoredWrite]]:
     """What was written on the way, with its checkpoint, oldest first, in the order in which it was applied."""
     if not walked.steps:
         return []
     ids = [step.checkpoint_id for step in walked.steps]
-    found = store.backend.writes_to(transaction, key, ids, channels)
+    found = database.backend.writes_to(transaction, key, ids, channels)
     return [
         (at, write)
         for at, wanted in reversed(walked.steps)
@@ -177,15 +177,17 @@ def _written(
     ]
 
 
-def _open(store: Store, key: CheckpointKey, link: Link, value: StoredValue) -> Attachable:
-    place = store.backend.value_place(key._replace(checkpoint_id=link.checkpoint_id), value.channel, link.document)
-    return Attachable(value.channel, *store.sealer.open_value(key.thread_id, place, value.type, value.blob or b""))
+def _open(database: Database, key: CheckpointKey, link: Link, value: StoredValue) -> Attachable:
+    place = database.backend.value_place(key._replace(checkpoint_id=link.checkpoint_id), value.channel, link.document)
+    return Attachable(value.channel, *database.sealer.open_value(key.thread_id, place, value.type, value.blob or b""))
 
 
-def _open_write(store: Store, key: CheckpointKey, at: str, write: StoredWrite) -> Attachable:
+def _open_write(database: Database, key: CheckpointKey, at: str, write: StoredWrite) -> Attachable:
     place = write_place(key._replace(checkpoint_id=at), write.task_id, write.idx)
     with explained(key.thread_id, at, write.channel):
-        return Attachable(write.channel, *store.sealer.open_value(key.thread_id, place, write.type, write.blob or b""))
+        return Attachable(
+            write.channel, *database.sealer.open_value(key.thread_id, place, write.type, write.blob or b"")
+        )
 
 
 # --- squashing
@@ -201,7 +203,7 @@ class Base(NamedTuple):
 
 def squash(
     transaction: Transaction,
-    store: Store,
+    database: Database,
     start: CheckpointKey,
     channels: Collection[str],
     taken: Collection[str],
@@ -213,39 +215,39 @@ def squash(
         channels: those that a child has no value of.
         taken: the ids of the checkpoints in this namespace.
     """
-    walked = walk(transaction, store, start, channels)
-    written = _written(transaction, store, start, walked, channels)
+    walked = walk(transaction, database, start, channels)
+    written = _written(transaction, database, start, walked, channels)
     if not walked.seeds and not written:
         return None
     key = start._replace(checkpoint_id=base_id(start.checkpoint_id, taken))
-    seal = partial(store.sealer.seal_value, key.thread_id)
-    document = store.backend.base_document(key.checkpoint_id, walked.seeds)
+    seal = partial(database.sealer.seal_value, key.thread_id)
+    document = database.backend.base_document(key.checkpoint_id, walked.seeds)
     values: list[StoredValue] = []
-    if store.backend.whole:
+    if database.backend.whole:
         parts: dict[str, Attachable] = {}
         for channel, link in walked.seeds.items():
             with explained(start.thread_id, link.checkpoint_id, channel):
-                parts[channel] = _open(store, start, link, link.values[0])
-        values = [StoredValue("", *seal(store.backend.value_place(key, "", None), *graft(key.checkpoint_id, parts)))]
-    moved = [_moved(store, start, key, at, write, number) for number, (at, write) in enumerate(written)]
+                parts[channel] = _open(database, start, link, link.values[0])
+        values = [StoredValue("", *seal(database.backend.value_place(key, "", None), *graft(key.checkpoint_id, parts)))]
+    moved = [_moved(database, start, key, at, write, number) for number, (at, write) in enumerate(written)]
     return Base(
         key.checkpoint_id,
         [
-            *store.backend.save_checkpoint(key, None, document, values, {}, BASE),
-            *store.backend.save_writes(key, moved, replace=True),
+            *database.backend.save_checkpoint(key, None, document, values, {}, BASE),
+            *database.backend.save_writes(key, moved, replace=True),
         ],
     )
 
 
 def _moved(
-    store: Store, start: CheckpointKey, key: CheckpointKey, at: str, write: StoredWrite, number: int
+    database: Database, start: CheckpointKey, key: CheckpointKey, at: str, write: StoredWrite, number: int
 ) -> StoredWrite:
     """A write on a base: its number is its place in the order."""
     place = write_place(start._replace(checkpoint_id=at), write.task_id, write.idx)
     with explained(key.thread_id, at, write.channel):
-        opened = store.sealer.open_value(key.thread_id, place, write.type, write.blob or b"")
+        opened = database.sealer.open_value(key.thread_id, place, write.type, write.blob or b"")
         Attachable(write.channel, *opened)  # what is damaged is not moved
-    type_, blob = store.sealer.seal_value(key.thread_id, write_place(key, write.task_id, number), *opened)
+    type_, blob = database.sealer.seal_value(key.thread_id, write_place(key, write.task_id, number), *opened)
     return write._replace(task_path=f"{number:012d}", idx=number, type=type_, blob=blob)
 
 

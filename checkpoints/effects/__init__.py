@@ -19,7 +19,7 @@ from threading import Event, Lock
 from typing import Any, Final, TypeAlias
 
 from holdfast.checkpoints.backends.base import Call
-from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.effects import heartbeat
 from holdfast.checkpoints.effects.heartbeat import Heart
 from holdfast.checkpoints.effects.states import (
@@ -30,7 +30,7 @@ from holdfast.checkpoints.effects.states import (
     Running,
     Started,
     Why,
-    judge,
+    classify,
 )
 from holdfast.checkpoints.errors import (
     DatabaseUnavailable,
@@ -77,8 +77,8 @@ def _digest(data: bytes, key: bytes = b"") -> bytes:
 class Effects:
     """The ledger of a database. Synchronous; an event loop calls it through `HoldfastSaver.offload`."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._heart: Heart | None = None
         self._making = Lock()
 
@@ -166,17 +166,17 @@ class Effects:
 
     def entry(self, thread_id: str, key: str) -> Entry | None:
         """What is on record of an effect, in a thread or any copy of it."""
-        [rows] = self._store.read(self._entry(thread_id, key))
+        [rows] = self._database.read(self._entry(thread_id, key))
         return Entry(*rows[0]) if rows else None
 
     def look(self, effect: Effect) -> Running | Ended | InDoubt | None:
         """What is on record of an effect, without waiting; `None` if it never began."""
         entry = self.entry(effect.thread_id, effect.key)
-        return None if entry is None else self._with_value(judge(entry, effect))
+        return None if entry is None else self._with_value(classify(entry, effect))
 
     def in_doubt(self, limit: int = 100) -> list[Entry]:
         """What a person has to decide about, in all threads, oldest first."""
-        [rows] = self._store.read((self._sql["effects_in_doubt"], {"limit": limit}))
+        [rows] = self._database.read((self._sql["effects_in_doubt"], {"limit": limit}))
         return [Entry(*row) for row in rows]
 
     def run_again(self, doubt: InDoubt, effect: Effect, *, by: str | None) -> Started | None:
@@ -236,12 +236,12 @@ class Effects:
         """Made when it is first needed: a process that was forked in between has its own."""
         with self._making:
             if self._heart is None:
-                self._heart = Heart(self._store.backend)
+                self._heart = Heart(self._database.backend)
             return self._heart
 
     @property
     def _sql(self) -> Any:
-        return self._store.backend.sql
+        return self._database.backend.sql
 
     def _looks(self, look: Callable[[], _Seen], effect: Effect, give_up: Event | None) -> Iterator[_Seen]:
         """What is seen at each look, for as long as the caller wants to look again."""
@@ -258,7 +258,7 @@ class Effects:
     def _claim(self, effect: Effect) -> _Seen:
         """`None`: there is no checkpoint with the call, yet, or no answer under which it may run."""
         params = self._claim_params(effect)
-        claimed, found = self._store.write(
+        claimed, found = self._database.write(
             (self._sql["claim_effect"], params), self._entry(effect.thread_id, effect.key)
         )
         if claimed:
@@ -269,11 +269,11 @@ class Effects:
         if entry.state == "started" and entry.owner == owner:
             # The connection was lost at the commit, and it did take place.
             return Started(entry.lineage, entry.key, entry.attempt, owner)
-        return self._with_value(judge(entry, effect))
+        return self._with_value(classify(entry, effect))
 
     def _is_committed(self, effect: Effect) -> bool:
         place = {"thread_id": effect.thread_id, "ns": effect.ns, "checkpoint_id": effect.checkpoint_id}
-        [[(committed,)]] = self._store.read((self._sql["is_committed"], place))
+        [[(committed,)]] = self._database.read((self._sql["is_committed"], place))
         return bool(committed)
 
     def _bury(self, running: Running, missed: dict[float, float]) -> Running | InDoubt:
@@ -323,12 +323,12 @@ class Effects:
         return taken
 
     def _write(self, name: str, params: Mapping[str, Any]) -> list[Any]:
-        [rows] = self._store.write((self._sql[name], params))
+        [rows] = self._database.write((self._sql[name], params))
         return rows
 
     def _packed(self, lineage: str, key: str, value: Any) -> tuple[str, bytes]:
-        body = Packing(self._store.types).pack(value)
-        return self._store.sealer.seal_value(lineage, _place(lineage, key), "msgpack", body)
+        body = Packing(self._database.types).pack(value)
+        return self._database.sealer.seal_value(lineage, _place(lineage, key), "msgpack", body)
 
     def _with_value(self, verdict: Running | Ended | InDoubt) -> Running | Ended | InDoubt:
         entry = verdict.entry
@@ -342,10 +342,10 @@ class Effects:
         if entry.result is None or entry.result_type is None:
             return None
         place = _place(entry.lineage, entry.key)
-        type_, body = self._store.sealer.open_value(entry.lineage, place, entry.result_type, bytes(entry.result))
+        type_, body = self._database.sealer.open_value(entry.lineage, place, entry.result_type, bytes(entry.result))
         if type_ != "msgpack":
             raise NotStorable(f"A result in the ledger has the form {type_!r}, which this version does not read.")
-        return Unpacking(self._store.types).unpack(body)
+        return Unpacking(self._database.types).unpack(body)
 
 
 def _place(lineage: str, key: str) -> str:

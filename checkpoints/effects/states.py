@@ -97,7 +97,7 @@ class InDoubt:
     """What came of it, if it ended with other arguments or elsewhere."""
 
 
-def judge(entry: Entry, effect: Effect) -> Running | Ended | InDoubt:
+def classify(entry: Entry, effect: Effect) -> Running | Ended | InDoubt:
     """What the ledger says to somebody who wants to run an effect that is on record already."""
     if entry.state == "started":
         return Running(entry)

@@ -21,9 +21,9 @@ from holdfast.checkpoints.backends.base import Call, CheckpointKey, Row, Transac
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user
 from holdfast.checkpoints.core.conflicts import moment_of
-from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import explained
-from holdfast.checkpoints.errors import AlreadyAnswered, HoldfastError, QuestionClosed, UnknownInterrupt
+from holdfast.checkpoints.errors import AlreadyAnswered, HoldfastError, RequestClosed, UnknownInterrupt
 from holdfast.checkpoints.interrupts.record import listed, opened, pauses
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
 
@@ -80,7 +80,7 @@ class Answered(NamedTuple):
 class Interrupts:
     """The questions of a database. All of it blocks: on an event loop, use `HoldfastSaver.offload`."""
 
-    _store: Store
+    _database: Database
     _looked_at: float | None = field(default=None, init=False, repr=False)
 
     def waiting(self, limit: int = LIMIT, thread_id: str | None = None, user_id: str | None = None) -> list[Waiting]:
@@ -95,11 +95,11 @@ class Interrupts:
         statement, params = self._of_thread("waiting", "i", thread_id)
 
         def read() -> list[tuple[Row, Any]]:
-            with self._store.backend.reading() as transaction:
+            with self._database.backend.reading() as transaction:
                 [found] = transaction.run([(statement, {**params, "user_id": asked_user(user_id), "limit": limit})])
                 return [(row, self._read(transaction, row)) for row in found]
 
-        placed = [entry for row, asked in persist(self._store.backend, read) for entry in self._waiting(row, asked)]
+        placed = [entry for row, asked in persist(self._database.backend, read) for entry in self._waiting(row, asked)]
         steps = groupby(placed, key=lambda entry: entry[0].thread_id)
         return [entry for _, step in steps for entry, _ in sorted(step, key=lambda entry: entry[1])]
 
@@ -142,26 +142,26 @@ class Interrupts:
     def recorded(self, thread_id: str, interrupt_id: str) -> Answered | None:
         """The answer that is on record for a question, if there is one."""
         params = {"thread_id": str(thread_id), "interrupt_id": interrupt_id}
-        [rows] = self._store.read((self._store.backend.sql["interrupt"], params))
+        [rows] = self._database.read((self._database.backend.sql["interrupt"], params))
         return next((self._answered(thread_id, row) for row in rows if row[1] is not None), None)
 
     def was_asked(self, thread_id: str, interrupt_id: str) -> bool:
         """Whether there is such a question, answered or not."""
         params = {"thread_id": str(thread_id), "interrupt_id": interrupt_id}
-        [rows] = self._store.read((self._store.backend.sql["interrupt"], params))
+        [rows] = self._database.read((self._database.backend.sql["interrupt"], params))
         return bool(rows)
 
     def answered(self, beginning: str, thread_id: str | None = None) -> Answered | None:
         """The last answer to a question whose id begins like this, in any thread or in this one."""
         statement, params = self._of_thread("answered", "i", thread_id)
         bounds = {"first": beginning, "last": beginning + "g"}  # an id is hexadecimal
-        [rows] = self._store.read((statement, {**params, **bounds}))
+        [rows] = self._database.read((statement, {**params, **bounds}))
         return next((self._answered(thread, row) for thread, *row in rows), None)
 
     def is_dropped(self, thread_id: str, interrupt_id: str) -> bool:
         """Whether the thread has gone on without carrying out the answer to a question."""
         params = {"thread_id": str(thread_id), "interrupt_id": interrupt_id}
-        [[(dropped,)]] = self._store.read((self._store.backend.sql["is_dropped"], params))
+        [[(dropped,)]] = self._database.read((self._database.backend.sql["is_dropped"], params))
         return bool(dropped)
 
     def todo(self, limit: int = LIMIT, thread_id: str | None = None) -> list[Answered]:
@@ -171,7 +171,7 @@ class Interrupts:
         it: `graph.invoke(Command(resume={found.interrupt_id: found.answer}), …)`.
         """
         statement, params = self._of_thread("todo", "i", thread_id)
-        [rows] = self._store.read((statement, {**params, "limit": limit}))
+        [rows] = self._database.read((statement, {**params, "limit": limit}))
         return [self._answered(thread, row) for thread, *row in rows]
 
     def expire(self, limit: int = LIMIT) -> list[str]:
@@ -180,17 +180,17 @@ class Interrupts:
         Returns:
             The threads in which there were any; `todo` has them until they are carried out.
         """
-        sql = self._store.backend.sql
-        _, rows = self._store.write(
+        sql = self._database.backend.sql
+        _, rows = self._database.write(
             (sql["close_all_passed"], {}),
-            (sql["expire_interrupts"], {"limit": limit, "digest": digest_of(_EXPIRED)}),
+            (sql["expire_interrupts"], {"limit": limit, "digest": answer_digest(_EXPIRED)}),
         )
         return sorted({str(thread_id) for (thread_id,) in rows})
 
     def reopen(self, answered: Answered) -> bool:
         """Let a question wait again whose answer turned out not to fit; says whether that answer was still there."""
         params = {key: getattr(answered, key) for key in ("thread_id", "interrupt_id", "digest")}
-        [rows] = self._store.write((self._store.backend.sql["reopen_answer"], params))
+        [rows] = self._database.write((self._database.backend.sql["reopen_answer"], params))
         return bool(rows)
 
     # --- recording
@@ -203,7 +203,7 @@ class Interrupts:
             by = answer.get("by")
         type_, blob = self._pack(thread_id, interrupt_id, answer)
         place = {"thread_id": str(thread_id), "interrupt_id": interrupt_id}
-        given = {"by": by, "type": type_, "blob": blob, "digest": digest_of(answer, self._key(thread_id))}
+        given = {"by": by, "type": type_, "blob": blob, "digest": answer_digest(answer, self._key(thread_id))}
         how = {"run_id": where.get("run_id"), "anywhere": int(where.get("anywhere", False))}
         mine, row = self._take(place, {**given, **how})
         if row is None:
@@ -212,17 +212,17 @@ class Interrupts:
         if row is None:
             raise UnknownInterrupt(str(thread_id), interrupt_id)
         if row[1] is None:
-            raise QuestionClosed(str(thread_id), interrupt_id, expired_at=row[8] if row[9] else None)
+            raise RequestClosed(str(thread_id), interrupt_id, expired_at=row[8] if row[9] else None)
         found = self._answered(thread_id, row)
         if found.expired:
-            raise QuestionClosed(str(thread_id), interrupt_id, expired_at=row[8])
+            raise RequestClosed(str(thread_id), interrupt_id, expired_at=row[8])
         return mine, found
 
     def _take(self, place: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[bool, Row | None]:
-        sql = self._store.backend.sql
+        sql = self._database.backend.sql
         # With the thread locked, it cannot go on meanwhile. Not repeated when nobody knows whether it was committed:
         # one's own answer would look like somebody else's who was first.
-        *_, taken, found = self._store.write(
+        *_, taken, found = self._database.write(
             (sql["adopt_thread"], {"thread_id": place["thread_id"]}),
             (sql["lock_thread"], {"thread_id": place["thread_id"]}),
             (sql["record_answer"], {**place, **given}),
@@ -234,14 +234,14 @@ class Interrupts:
     # --- to bytes and back
 
     def _key(self, thread_id: str) -> bytes:
-        return self._store.sealer.digest_key(str(thread_id))
+        return self._database.sealer.digest_key(str(thread_id))
 
     def _pack(self, thread_id: str, interrupt_id: str, answer: Any) -> tuple[str, bytes]:
-        body = Packing(self._store.types).pack(answer)
-        return self._store.sealer.seal_value(str(thread_id), _answer_place(interrupt_id), "msgpack", body)
+        body = Packing(self._database.types).pack(answer)
+        return self._database.sealer.seal_value(str(thread_id), _answer_place(interrupt_id), "msgpack", body)
 
     def _answered(self, thread_id: str, row: Sequence[Any]) -> Answered:
-        return answered_of(self._store, thread_id, row)
+        return answered_of(self._database, thread_id, row)
 
     def _waiting(self, row: Row, asked: Sequence[Any] | HoldfastError) -> list[tuple[Waiting, tuple[str, str, int]]]:
         """A question with its place among those of its step; nothing, if its task asks something else by now."""
@@ -259,7 +259,7 @@ class Interrupts:
         """What a task asks; or, in place of it, why it cannot be read: one question does not hide the others."""
         thread_id, _, checkpoint_id, task_id, *_ = row
         key = CheckpointKey(thread_id, "", checkpoint_id)
-        return opened(transaction, self._store, key, task_id, row[7], row[8])
+        return opened(transaction, self._database, key, task_id, row[7], row[8])
 
     # --- pauses that were saved by somebody else
 
@@ -271,23 +271,23 @@ class Interrupts:
             self._looked_at = now
         statement, params = self._of_thread("unlisted", "c", thread_id)
         calls: list[Call] = []
-        with self._store.backend.reading() as transaction:
+        with self._database.backend.reading() as transaction:
             [rows] = transaction.run([(statement, params)])
             for thread, checkpoint_id, task_id, type_, blob in rows:
                 key = CheckpointKey(thread, "", checkpoint_id)
-                asked = opened(transaction, self._store, key, task_id, type_, blob)
-                calls += listed(self._store, key, task_id, pauses(asked), asked_at=moment_of(checkpoint_id))
+                asked = opened(transaction, self._database, key, task_id, type_, blob)
+                calls += listed(self._database, key, task_id, pauses(asked), asked_at=moment_of(checkpoint_id))
         if calls:
-            self._store.write(*calls)
+            self._database.write(*calls)
 
     def _of_thread(self, name: str, table: str, thread_id: str | None) -> tuple[Any, dict[str, Any]]:
-        statement = self._store.backend.sql[name]
+        statement = self._database.backend.sql[name]
         if thread_id is None:
             return statement.where(), {}
         return statement.where(f"{table}.thread_id = :thread_id"), {"thread_id": str(thread_id)}
 
 
-def answered_of(store: Store, thread_id: str, row: Sequence[Any]) -> Answered:
+def answered_of(database: Database, thread_id: str, row: Sequence[Any]) -> Answered:
     """The answer in a row of the statement `interrupt`.
 
     Raises:
@@ -297,13 +297,13 @@ def answered_of(store: Store, thread_id: str, row: Sequence[Any]) -> Answered:
     answer = None
     if type_ is not None:
         with explained(str(thread_id), interrupt_id, "answer"):
-            sealed = store.sealer.open_value(str(thread_id), _answer_place(interrupt_id), type_, blob)
-            answer = Unpacking(store.types).unpack(sealed[1])
+            sealed = database.sealer.open_value(str(thread_id), _answer_place(interrupt_id), type_, blob)
+            answer = Unpacking(database.types).unpack(sealed[1])
     allowed = None if expires_at is None else expires_at - asked_at
     return Answered(str(thread_id), interrupt_id, answer, by, at, bytes(digest), bool(expired), allowed)
 
 
-def digest_of(answer: Any, key: bytes = b"") -> bytes:
+def answer_digest(answer: Any, key: bytes = b"") -> bytes:
     """What was decided, without by whom and when, as a digest: the same decision has the same one."""
     if isinstance(answer, Mapping):
         answer = {name: value for name, value in answer.items() if name not in {"by", "at"} and value is not None}

@@ -8,7 +8,7 @@ from typing import Any, Final
 from langgraph.types import Interrupt
 
 from holdfast.checkpoints.backends.base import Call, CheckpointKey, Transaction, write_place
-from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import explained, rows_of
 from holdfast.checkpoints.errors import HoldfastError
 from holdfast.checkpoints.langgraph_internals import INTERRUPT
@@ -18,27 +18,29 @@ from holdfast.checkpoints.serde.values import Attachable
 _PLACE: Final = -3
 
 
-def ask_again(transaction: Transaction, store: Store, source: str, target: str) -> None:
+def ask_again(transaction: Transaction, database: Database, source: str, target: str) -> None:
     """Ask anew, in a fork that has no questions yet, what is asked on its newest checkpoint; each as long as in the
     thread that it is a fork of. A task may have asked other things there before."""
-    sql = store.backend.sql
+    sql = database.backend.sql
     statement = sql["unlisted"].where("c.thread_id = :thread_id")
     [rows] = transaction.run([(statement, {"thread_id": target})])
     for _, checkpoint_id, task_id, type_, blob in rows:
         key = CheckpointKey(target, "", checkpoint_id)
         params = {"source": source, "target": target, "checkpoint_id": checkpoint_id}
-        asked = pauses(opened(transaction, store, key, task_id, type_, blob))
+        asked = pauses(opened(transaction, database, key, task_id, type_, blob))
         transaction.send([(sql["ask_again"], {**params, "interrupt_id": pause.id}) for pause in asked])
 
 
-def opened(transaction: Transaction, store: Store, key: CheckpointKey, task_id: str, type_: str, blob: bytes) -> Any:
+def opened(
+    transaction: Transaction, database: Database, key: CheckpointKey, task_id: str, type_: str, blob: bytes
+) -> Any:
     """What a task asks; or, in place of it, why it cannot be read."""
     try:
         with explained(key.thread_id, key.checkpoint_id, INTERRUPT):
             place = write_place(key, task_id, _PLACE)
-            part = Attachable(INTERRUPT, *store.sealer.open_value(key.thread_id, place, type_, blob or b""))
+            part = Attachable(INTERRUPT, *database.sealer.open_value(key.thread_id, place, type_, blob or b""))
             seqs = {abs(ref) for refs in part.lists for ref in refs}
-            return part.attach(rows_of(transaction, store, key.thread_id, seqs).make, store.types)
+            return part.attach(rows_of(transaction, database, key.thread_id, seqs).make, database.types)
     except HoldfastError as error:
         return error
 
@@ -49,7 +51,7 @@ def pauses(value: Any) -> list[Interrupt[Any]]:
     return [pause for pause in several if isinstance(pause, Interrupt)]
 
 
-def noted(store: Store, key: CheckpointKey, task_id: str, writes: Sequence[tuple[str, Any]]) -> list[Call]:
+def noted(database: Database, key: CheckpointKey, task_id: str, writes: Sequence[tuple[str, Any]]) -> list[Call]:
     """The calls that list what a task asks.
 
     A pause inside of a subgraph comes up to the graph itself, under the same id, so only those there are listed.
@@ -60,11 +62,11 @@ def noted(store: Store, key: CheckpointKey, task_id: str, writes: Sequence[tuple
     if not asked:
         return []
     which = {"thread_id": key.thread_id, "checkpoint_id": key.checkpoint_id, "task_id": task_id}
-    now = {**which, "interrupt_ids": store.backend.array([pause.id for pause in asked])}
-    return [*listed(store, key, task_id, asked), (store.backend.sql["close_replaced"], now)]
+    now = {**which, "interrupt_ids": database.backend.array([pause.id for pause in asked])}
+    return [*listed(database, key, task_id, asked), (database.backend.sql["close_replaced"], now)]
 
 
-def moved_on(store: Store, key: CheckpointKey, thread: str) -> list[Call]:
+def moved_on(database: Database, key: CheckpointKey, thread: str) -> list[Call]:
     """The calls that close what was asked before a checkpoint.
 
     Only where the run has seen a question when it loaded the thread: others are closed by and by (`expire`), and until
@@ -72,18 +74,23 @@ def moved_on(store: Store, key: CheckpointKey, thread: str) -> list[Call]:
     """
     if key.ns or not getattr(thread, "asked", False):
         return []
-    return [(store.backend.sql["close_before"], {"thread_id": key.thread_id, "checkpoint_id": key.checkpoint_id})]
+    return [(database.backend.sql["close_before"], {"thread_id": key.thread_id, "checkpoint_id": key.checkpoint_id})]
 
 
-def taken_back(store: Store, thread_id: str, run_ids: Collection[str]) -> list[Call]:
+def taken_back(database: Database, thread_id: str, run_ids: Collection[str]) -> list[Call]:
     """The calls that bring questions back to what they were before some runs, when all else of these is undone."""
-    sql, params = store.backend.sql, {"thread_id": thread_id}
+    sql, params = database.backend.sql, {"thread_id": thread_id}
     again = [(sql["reopen_for_run"], {**params, "run_id": run_id}) for run_id in run_ids]
     return [*again, (sql["reopen_head"], params), (sql["forget_unasked"], params)]
 
 
 def listed(
-    store: Store, key: CheckpointKey, task_id: str, asked: Sequence[Interrupt[Any]], *, asked_at: float | None = None
+    database: Database,
+    key: CheckpointKey,
+    task_id: str,
+    asked: Sequence[Interrupt[Any]],
+    *,
+    asked_at: float | None = None,
 ) -> list[Call]:
     """The calls that give questions their rows.
 
@@ -95,7 +102,7 @@ def listed(
         asked_at: when, if they were saved without; now by default. Nobody knows then how long they were to wait.
     """
     params = {**key._asdict(), "task_id": task_id, "asked_at": asked_at}
-    note = store.backend.sql["note_interrupt"]
+    note = database.backend.sql["note_interrupt"]
     return [
         (note, {**params, "interrupt_id": pause.id, "expires_in": _expires_in(pause.value) if not asked_at else None})
         for pause in asked

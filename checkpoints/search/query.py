@@ -45,7 +45,7 @@ class Term(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Question:
+class Query:
     """What is searched for."""
 
     terms: tuple[Term, ...]
@@ -54,7 +54,7 @@ class Question:
     """None of these may."""
 
 
-def question(text: str) -> Question:
+def parse_query(text: str) -> Query:
     """Read what somebody has typed.
 
     Words that are written without a space between them, such as "e-mail", are a phrase. An asterisk behind a word
@@ -77,4 +77,4 @@ def question(text: str) -> Question:
         )
     if count > MOST:
         raise InvalidSearch(f"This is a search for {count} words. Search for at most {MOST} at once.")
-    return Question(tuple(terms), tuple(without))
+    return Query(tuple(terms), tuple(without))

@@ -15,10 +15,10 @@ from typing import Any, Final, NamedTuple
 from holdfast.checkpoints.backends.base import Row, Transaction
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user
-from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import InvalidSearch
 from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given
-from holdfast.checkpoints.search.query import Question, question
+from holdfast.checkpoints.search.query import Query, parse_query
 from holdfast.checkpoints.search.snippet import snippet
 from holdfast.checkpoints.search.tokenizer import MOST_CHARACTERS
 from holdfast.checkpoints.serde.messages import is_sql_text
@@ -69,7 +69,7 @@ class _Stale(NamedTuple):
 class Search:
     """What was said in a database. All of it blocks: on an event loop, use `HoldfastSaver.offload`."""
 
-    _store: Store
+    _database: Database
 
     def find(
         self,
@@ -101,7 +101,7 @@ class Search:
                 makes no sense.
             SearchUnavailable: this Python's SQLite has no full text search.
         """
-        asked = question(text)
+        asked = parse_query(text)
         if not 1 <= limit <= RANKED:
             raise InvalidSearch(f"A search gives 1 to {RANKED:,} hits; found {limit}.")
         user_id = asked_user(user_id)
@@ -120,10 +120,10 @@ class Search:
             "until": (times["until"], "m.created_at < :until"),
         }
         wanted = {name: found for name, found in given.items() if found[0] is not None}
-        statement, params = self._store.backend.full_text.find(asked, user_id, thread_id)
+        statement, params = self._database.backend.full_text.find(asked, user_id, thread_id)
         params |= {name: value for name, (value, _) in wanted.items()} | {"most": RANKED, "limit": limit}
         found = statement.where(*(condition for _, condition in wanted.values()))
-        return persist(self._store.backend, partial(self._hits, asked, found, params))
+        return persist(self._database.backend, partial(self._hits, asked, found, params))
 
     def refresh(self, *, user_id: str | None = None, progress: Progress | None = None) -> int:
         """Put into the index what is not in it yet, as every search does first. It may be stopped at any time, and done
@@ -146,7 +146,7 @@ class Search:
     def _check_thread(self, thread_id: str, user_id: str | None) -> None:
         rows: Sequence[Row] = []
         if is_sql_text(thread_id):
-            [rows] = self._store.read((self._store.backend.sql["thread_of_user"], {"thread_id": thread_id}))
+            [rows] = self._database.read((self._database.backend.sql["thread_of_user"], {"thread_id": thread_id}))
         # Whose thread it is, if not this user's, is not said.
         if not rows or (user_id is not None and rows[0][0] != user_id):
             of_user = "" if user_id is None else f" of user {user_id!r}"
@@ -154,9 +154,9 @@ class Search:
                 f"There is no thread {thread_id!r}{of_user} to search in. Name one that is there, or none."
             )
 
-    def _hits(self, asked: Question, statement: Statement, params: dict[str, Any]) -> list[Hit]:
-        row = self._store.backend.sql["found_rows"]
-        with self._store.backend.reading() as transaction:
+    def _hits(self, asked: Query, statement: Statement, params: dict[str, Any]) -> list[Hit]:
+        row = self._database.backend.sql["found_rows"]
+        with self._database.backend.reading() as transaction:
             [found] = transaction.run([(statement, params)])
             calls = [
                 (row, {"thread_id": thread_id, "seq": seq, "characters": MOST_CHARACTERS})
@@ -172,11 +172,11 @@ class Search:
     # --- the index
 
     def _bring_up_to_date(self, user_id: str | None, thread_id: str | None, progress: Progress | None) -> int:
-        backend = self._store.backend
+        backend = self._database.backend
         condition, params = _which(user_id, thread_id)
         total = 0
         if progress is not None:
-            [[(total,)]] = self._store.read((backend.sql["rows_to_index"].where(*condition), params))
+            [[(total,)]] = self._database.read((backend.sql["rows_to_index"].where(*condition), params))
         done = 0
         for some in _batches(self._stale(condition, params)):
             left: Sequence[str] = some
@@ -189,11 +189,11 @@ class Search:
 
     def _stale(self, condition: Sequence[str], params: dict[str, Any]) -> Iterator[_Stale]:
         """The threads that are not in the index as they are now."""
-        sql, after = self._store.backend.sql, ""
+        sql, after = self._database.backend.sql, ""
 
         def read(statement: Statement, given: dict[str, Any]) -> tuple[bool, list[Row]]:
-            with self._store.backend.reading() as transaction:
-                is_made = self._store.backend.full_text.is_made(transaction)
+            with self._database.backend.reading() as transaction:
+                is_made = self._database.backend.full_text.is_made(transaction)
                 return is_made, transaction.run([(statement, given)])[0]
 
         while True:
@@ -201,32 +201,32 @@ class Search:
                 statement, given = sql["to_index"].where(*condition), params
             else:
                 statement, given = sql["to_index_after"], {"after": after, "limit": _PAGE}
-            is_made, found = persist(self._store.backend, partial(read, statement, given))
+            is_made, found = persist(self._database.backend, partial(read, statement, given))
             if not is_made:
-                persist(self._store.backend, self._make)
+                persist(self._database.backend, self._make)
             yield from (_Stale(str(id_), rows) for id_, rows in found)
             if condition or len(found) < _PAGE:
                 return
             after = found[-1][0]
 
     def _make(self) -> None:
-        with self._store.backend.writing() as transaction:
-            self._store.backend.full_text.make(transaction)
+        with self._database.backend.writing() as transaction:
+            self._database.backend.full_text.make(transaction)
 
     def _index(self, thread_ids: Sequence[str]) -> tuple[int, list[str]]:
         """Put some rows of some threads into the index. Gives how many there were to look at, and the threads that have
         more. Done again it goes on from there, and somebody else may have done it meanwhile."""
-        sql = self._store.backend.sql
+        sql = self._database.backend.sql
         # In order of their ids, so that two who do this wait for each other and not both.
         names = sorted(thread_ids)
         calls = [(sql[name], {"thread_id": id_}) for id_ in names for name in ("lock_thread", "index_state")]
-        with self._store.backend.writing() as transaction:
+        with self._database.backend.writing() as transaction:
             states = transaction.run(calls)[1::2]
             done = [self._index_one(transaction, id_, state) for id_, state in zip(names, states, strict=True)]
         return sum(rows for rows, _ in done), [id_ for id_, (_, more) in zip(names, done, strict=True) if more]
 
     def _index_one(self, transaction: Transaction, thread_id: str, state: Sequence[Row]) -> tuple[int, bool]:
-        sql, full_text = self._store.backend.sql, self._store.backend.full_text
+        sql, full_text = self._database.backend.sql, self._database.backend.full_text
         if not state:
             return 0, False
         [(last, searched, indexed_as, user_id)] = state

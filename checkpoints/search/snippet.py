@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from holdfast.checkpoints.search.query import Question
+from holdfast.checkpoints.search.query import Query
 from holdfast.checkpoints.search.tokenizer import placed
 
 LENGTH: Final = 160
@@ -26,7 +26,7 @@ class Snippet(NamedTuple):
     """What was searched for: where each begins and ends in `text`."""
 
 
-def snippet(text: str, question: Question) -> Snippet:
+def snippet(text: str, question: Query) -> Snippet:
     """The part of a text in which the most of what was searched for stands close together."""
     there = placed(text)
     found = sorted(

@@ -62,7 +62,7 @@ class Draft:
     """What to look for, and to store if it is not there."""
     ref: int = 0
     """The row, once it is known (see `ranges`)."""
-    settled: bool = False
+    claimed: bool = False
     """The row already says where it belongs."""
 
 

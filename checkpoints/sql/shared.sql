@@ -51,7 +51,7 @@ INSERT INTO holdfast_messages (thread_id, seq, message_id, digest, codec, key_no
 VALUES (:thread_id, :seq, :message_id, :digest, :codec, :key_no, :role, :name, :content, :body,
         :ns, :channel, :checkpoint_id, :run_id, :step, :user_id, {now});
 
--- name: settle_row
+-- name: claim_row
 -- A row gets its id, and the first checkpoint that has it, once; afterwards they stay. Whoever saves may not know that
 -- it is part of the conversation by now, which it stays as well.
 UPDATE holdfast_messages

@@ -40,8 +40,8 @@ SET messages = messages + (
     )
 WHERE thread_id = :thread_id;
 
--- name: settle_written
--- As `settle_row`, for rows whose ids are there already. Those that a checkpoint's state has stay as they are.
+-- name: claim_written
+-- As `claim_row`, for rows whose ids are there already. Those that a checkpoint's state has stay as they are.
 UPDATE holdfast_messages
 SET ns = :ns, channel = :channel, checkpoint_id = coalesce(checkpoint_id, :checkpoint_id),
     run_id = coalesce(run_id, :run_id), step = coalesce(step, :step), user_id = coalesce(user_id, :user_id)

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol, get_args
 
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user, thread_of, user_of, user_text
-from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import InvalidCursor, UnknownThread
 from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given
 from holdfast.checkpoints.serde.messages import is_sql_text, sql_text
@@ -87,7 +87,7 @@ class Page(NamedTuple):
     """Where the list goes on; `None` at its end."""
 
 
-class Saver(reset.Saver, Protocol):
+class ManagedSaver(reset.ResettableSaver, Protocol):
     """What threads are changed through; see `HoldfastSaver`."""
 
     def lease(self, thread_id: str, *, purpose: str) -> AbstractContextManager[object]: ...
@@ -105,8 +105,8 @@ class Threads:
         DamagedThread: it is from before the index, and its newest checkpoint cannot be read.
     """
 
-    def __init__(self, store: Store, saver: Saver) -> None:
-        self._store = store
+    def __init__(self, database: Database, saver: ManagedSaver) -> None:
+        self._database = database
         self._saver = saver
 
     # --- looking
@@ -206,20 +206,22 @@ class Threads:
         """Tell whether a thread exists, and name its user."""
         if not is_sql_text(str(thread_id)):
             return False, None
-        [rows] = self._store.read((self._store.backend.sql["owner"], {"thread_id": str(thread_id)}))
+        [rows] = self._database.read((self._database.backend.sql["owner"], {"thread_id": str(thread_id)}))
         return bool(rows), next((user_text(user) for row in rows for user in row if user is not None), None)
 
     def _is_unindexed(self, thread_id: str) -> bool:
         """Whether it is one that an older version or a saver of LangGraph's has saved: it is there all the same."""
         if not is_sql_text(thread_id):
             return False
-        [rows] = self._store.read((self._store.backend.sql["is_unindexed"], {"thread_id": thread_id}))
+        [rows] = self._database.read((self._database.backend.sql["is_unindexed"], {"thread_id": thread_id}))
         return bool(rows)
 
     def _find(self, conditions: Sequence[str], params: Mapping[str, Any]) -> builtins.list[Thread]:
         # Where a status is asked for, nobody knows how many threads must be looked at.
         looked_at = {"looked_at": params["limit"] if params["status"] is None else _ALL}
-        [rows] = self._store.read((self._store.backend.sql["threads"].where(*conditions), {**params, **looked_at}))
+        [rows] = self._database.read(
+            (self._database.backend.sql["threads"].where(*conditions), {**params, **looked_at})
+        )
         return [_thread(*row) for row in rows]
 
     # --- changing one
@@ -231,15 +233,15 @@ class Threads:
             ValueError: the title is empty, or longer than 200 characters.
         """
         self.get(thread_id, user_id=user_id)
-        sql, params = self._store.backend.sql, {"thread_id": thread_id}
+        sql, params = self._database.backend.sql, {"thread_id": thread_id}
         if title is None:
-            [words] = self._store.read((sql["first_words"], params))
+            [words] = self._database.read((sql["first_words"], params))
             given = first_title(words)
         else:
             given = given_title(title)
         # In the statement once more: it may be another thread by now, of another user.
         renamed = {**params, "title": given, "user_id": asked_user(user_id)}
-        if not self._store.write((sql["rename_thread"], renamed))[0]:
+        if not self._database.write((sql["rename_thread"], renamed))[0]:
             raise UnknownThread(thread_id, user_id)
         return self.get(thread_id)
 
@@ -253,7 +255,7 @@ class Threads:
             by: who does this, for the record.
         """
         with self._held(thread_id, user_id, "restart"):
-            reset.restart(self._store, self._saver, thread_id, by)
+            reset.restart(self._database, self._saver, thread_id, by)
         return self.get(thread_id)
 
     def undo(self, thread_id: str, *, user_id: str | None = None, by: str | None = None) -> Thread:
@@ -264,7 +266,7 @@ class Threads:
             NothingToUndo: no turn is left, or what was before it was pruned.
         """
         with self._held(thread_id, user_id, "undo"):
-            reset.undo(self._store, self._saver, thread_id, by)
+            reset.undo(self._database, self._saver, thread_id, by)
         return self.get(thread_id)
 
     def delete(self, thread_id: str, *, user_id: str | None = None) -> None:
@@ -320,12 +322,16 @@ class Threads:
         return self._branch(fork, thread_id, target, user_id)
 
     def _branch(
-        self, branch: Callable[[Store, str, str], bool | None], thread_id: str, target: str | None, user_id: str | None
+        self,
+        branch: Callable[[Database, str, str], bool | None],
+        thread_id: str,
+        target: str | None,
+        user_id: str | None,
     ) -> Thread:
         self.get(thread_id, user_id=user_id)
         new = str(uuid.uuid4()) if target is None else thread_of({"configurable": {"thread_id": target}})
         # Not repeatable: what is in the target the second time may be the copy, or somebody else's.
-        if persist(self._store.backend, partial(branch, self._store, thread_id, new), repeatable=False) is False:
+        if persist(self._database.backend, partial(branch, self._database, thread_id, new), repeatable=False) is False:
             raise UnknownThread(thread_id, user_id)  # it was deleted in this moment
         return self.get(new)
 
@@ -340,7 +346,7 @@ class Threads:
 
     def unindexed(self) -> Iterator[str]:
         """The threads that are not in the index: saved by an older version, or by LangGraph's own savers."""
-        return reindex.unindexed(self._store)
+        return reindex.unindexed(self._database)
 
     def index(self, thread_id: str) -> None:
         """Bring one of them into the index. Its next save does the same.
@@ -348,7 +354,7 @@ class Threads:
         Raises:
             DamagedThread: its newest checkpoint cannot be read.
         """
-        persist(self._store.backend, partial(reindex.index, self._store, thread_id))
+        persist(self._database.backend, partial(reindex.index, self._database, thread_id))
 
 
 def _thread(*row: Any) -> Thread:

@@ -7,7 +7,7 @@ from typing import Final
 
 from holdfast.checkpoints.backends.base import Call, CheckpointKey, Row, Transaction
 from holdfast.checkpoints.core.conflicts import moment_of
-from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.outline import Namespace, Outline, made_from
 from holdfast.checkpoints.errors import (
     NotStorable,
@@ -35,7 +35,7 @@ _COPIED: Final = (
 )
 
 
-def copy_thread(store: Store, source: str, target: str) -> bool:
+def copy_thread(database: Database, source: str, target: str) -> bool:
     """Copy everything of a thread into one that is empty. A source that is not there leaves the target as it is.
 
     Returns:
@@ -45,14 +45,14 @@ def copy_thread(store: Store, source: str, target: str) -> bool:
         ThreadNotEmpty: the target has something in it.
         NotStorable: what is stored is encrypted for its place.
     """
-    with store.backend.writing() as transaction:
-        copied = _copy(transaction, store, source, target)
-    store.memory.forget(target)
+    with database.backend.writing() as transaction:
+        copied = _copy(transaction, database, source, target)
+    database.cache.forget(target)
     return copied
 
 
 def fork_thread(
-    store: Store,
+    database: Database,
     source: str,
     target: str,
     *,
@@ -75,31 +75,31 @@ def fork_thread(
         UnknownCheckpoint, UnknownMessage: it has no such checkpoint or message.
         ThreadNotEmpty, NotStorable: as `copy_thread`.
     """
-    with store.backend.writing() as transaction:
-        if not _copy(transaction, store, source, target):
+    with database.backend.writing() as transaction:
+        if not _copy(transaction, database, source, target):
             raise UnknownThread(source)
-        thread = locked(transaction, store, target)
+        thread = locked(transaction, database, target)
         root = {id_: outline for id_, outline in thread.get("", {}).items() if not outline.is_base}
         if message_id is not None:
-            checkpoint_id = _first_with(transaction, store, source, message_id, thread)
+            checkpoint_id = _first_with(transaction, database, source, message_id, thread)
         at = max(root, default="") if checkpoint_id is None else checkpoint_id
         if at not in root:
             raise UnknownCheckpoint(source, at)
-        _cut(transaction, store, CheckpointKey(target, "", at), thread, source, is_head=at == max(root))
-        sql, origin = store.backend.sql, {"thread_id": source, "checkpoint_id": at}
+        _cut(transaction, database, CheckpointKey(target, "", at), thread, source, is_head=at == max(root))
+        sql, origin = database.backend.sql, {"thread_id": source, "checkpoint_id": at}
         transaction.send(
             [
                 (sql["set_origin"], {"thread_id": target, "origin": source, "checkpoint_id": at}),
                 index.event(sql, target, "fork", origin, actor),
             ]
         )
-        reindex.reindex(transaction, store, target)
-    store.memory.forget(target)
+        reindex.reindex(transaction, database, target)
+    database.cache.forget(target)
 
 
-def _copy(transaction: Transaction, store: Store, source: str, target: str) -> bool:
-    sql = store.backend.sql
-    if not isinstance(store.sealer, Plain):
+def _copy(transaction: Transaction, database: Database, source: str, target: str) -> bool:
+    sql = database.backend.sql
+    if not isinstance(database.sealer, Plain):
         raise NotStorable(f"Thread {source!r} is encrypted, and an encrypted thread cannot be copied yet.")
     from_, to = {"thread_id": source}, {"thread_id": target}
     *_, [(exists,)] = transaction.run([(sql["adopt_thread"], from_), (sql["has_checkpoints"], from_)])
@@ -117,18 +117,18 @@ def _copy(transaction: Transaction, store: Store, source: str, target: str) -> b
         raise ThreadNotEmpty(target)
     # What is left of runs that were taken back, or of one that is about to begin, is of no thread.
     left = [(sql[name], to) for name in ("delete_run_writes", "delete_interrupts", "delete_events")]
-    transaction.send([*store.backend.delete_calls(target), *left])
-    names = _COPIED if store.backend.whole else ("copy_blobs", *_COPIED)
+    transaction.send([*database.backend.delete_calls(target), *left])
+    names = _COPIED if database.backend.whole else ("copy_blobs", *_COPIED)
     transaction.send([(sql[name], {"thread_id": source, "target": target}) for name in names])
     return True
 
 
 def _first_with(
-    transaction: Transaction, store: Store, thread_id: str, message_id: str, thread: Mapping[str, Namespace]
+    transaction: Transaction, database: Database, thread_id: str, message_id: str, thread: Mapping[str, Namespace]
 ) -> str:
     """The first root checkpoint that had a message in its state."""
     params = {"thread_id": thread_id, "message_id": sql_text(message_id)}
-    [found] = transaction.run([(store.backend.sql["message_place"], params)])
+    [found] = transaction.run([(database.backend.sql["message_place"], params)])
     if not found:
         raise UnknownMessage(thread_id, message_id, pruned=False)
     [(first,)] = found
@@ -145,7 +145,7 @@ def _first_with(
 
 def _cut(
     transaction: Transaction,
-    store: Store,
+    database: Database,
     at: CheckpointKey,
     thread: Mapping[str, Namespace],
     source: str,
@@ -162,7 +162,7 @@ def _cut(
         source: the thread that it is a copy of.
         is_head: whether nothing came after it: then what its tasks have done so far stays.
     """
-    sql, root = store.backend.sql, thread[""]
+    sql, root = database.backend.sql, thread[""]
     path = _path(root, at.checkpoint_id)
     thread_id, place = {"thread_id": at.thread_id}, {"thread_id": at.thread_id, "checkpoint_id": at.checkpoint_id}
     [asked] = transaction.run([(sql["asked_in"], thread_id)])
@@ -173,12 +173,12 @@ def _cut(
         last = max(there) if is_head else asked_by.get(ns, "")
         kept = {id_ for id_, outline in there.items() if _is_before(outline, path, at.checkpoint_id, last)}
         left = there.keys() - kept
-        remove(transaction, store, at._replace(ns=ns), there, left, [there[id_] for id_ in kept], relink=ns != "")
+        remove(transaction, database, at._replace(ns=ns), there, left, [there[id_] for id_ in kept], relink=ns != "")
         stays |= kept
         gone |= left
     if not is_head:
         for ns, checkpoint_id in {**asked_by, "": at.checkpoint_id}.items():
-            which = {"ns": ns, "checkpoint_ids": store.backend.array([checkpoint_id])}
+            which = {"ns": ns, "checkpoint_ids": database.backend.array([checkpoint_id])}
             transaction.send(
                 [
                     (sql["cut_writes"], {**place, "ns": ns, "checkpoint_id": checkpoint_id}),
@@ -186,12 +186,12 @@ def _cut(
                 ]
             )
         transaction.send([(sql["delete_interrupts"], thread_id)])
-        record.ask_again(transaction, store, source, at.thread_id)
+        record.ask_again(transaction, database, source, at.thread_id)
         if (moment := moment_of(at.checkpoint_id)) is not None:
             # The prompt in force may be among them: the next run puts it on record again.
-            transaction.send([(sql["cut_events"], {**thread_id, "at": moment}), _forget_prompt(store, at.thread_id)])
+            transaction.send([(sql["cut_events"], {**thread_id, "at": moment}), _forget_prompt(database, at.thread_id)])
     [rows] = transaction.run([(sql["rows_of_runs"], place)])
-    used = rows_referred_to(transaction, store, at.thread_id)
+    used = rows_referred_to(transaction, database, at.thread_id)
     for seq, run_id, first in rows:
         if first in stays or (first is not None and first not in gone and first <= at.checkpoint_id):
             continue
@@ -201,8 +201,8 @@ def _cut(
             transaction.send([(sql["inherit_row"], {**place, "run_id": run_id, "seq": seq})])
 
 
-def _forget_prompt(store: Store, thread_id: str) -> Call:
-    return store.backend.sql["set_prompt"], {"thread_id": thread_id, "prompt": None}
+def _forget_prompt(database: Database, thread_id: str) -> Call:
+    return database.backend.sql["set_prompt"], {"thread_id": thread_id, "prompt": None}
 
 
 def _path(root: Namespace, checkpoint_id: str) -> set[str]:

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from holdfast.checkpoints.backends.base import Call, Row
 from holdfast.checkpoints.config import user_text
 from holdfast.checkpoints.core.cache import Known
-from holdfast.checkpoints.core.placement import Home, Placement
+from holdfast.checkpoints.core.placement import Placement, RowOwner
 from holdfast.checkpoints.langgraph_internals import BRANCH_TO, OF_THE_RUN, START, TASKS
 from holdfast.checkpoints.serde.messages import sql_text
 from holdfast.checkpoints.serde.values import MessageList
@@ -30,7 +30,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PROMPT_PERSON: Final = b"holdfast-prompt"
 
 
-class Locked(NamedTuple):
+class ThreadRow(NamedTuple):
     """A thread's own row, as the statement `lock_thread` gives it."""
 
     generation: int
@@ -103,15 +103,15 @@ def _in_a_line(text: str) -> str:
     return " ".join(_CONTROL.sub(" ", text).split())
 
 
-def digest_of(prompt: str) -> bytes:
+def prompt_digest(prompt: str) -> bytes:
     """What a system prompt is known again by."""
     return blake2b(prompt.encode("utf-8", "replace"), digest_size=16, person=_PROMPT_PERSON).digest()
 
 
 def touch(
     sql: Statements,
-    home: Home,
-    locked: Locked,
+    home: RowOwner,
+    locked: ThreadRow,
     found: Facts | None,
     placement: Placement,
     lists: Iterable[MessageList],
@@ -149,9 +149,9 @@ def touch(
     return [(sql["touch_thread"], params)]
 
 
-def notice_prompt(sql: Statements, thread_id: str, locked: Locked, prompt: str | None) -> list[Call]:
+def notice_prompt(sql: Statements, thread_id: str, locked: ThreadRow, prompt: str | None) -> list[Call]:
     """The calls that put the system prompt in force on record, if it is another one than before."""
-    if prompt is None or (digest := digest_of(prompt)) == locked.prompt:
+    if prompt is None or (digest := prompt_digest(prompt)) == locked.prompt:
         return []
     return [
         event(sql, thread_id, "prompt", {"text": prompt}),

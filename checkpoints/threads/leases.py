@@ -25,7 +25,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from holdfast.checkpoints.backends.base import Backend, Transaction
-from holdfast.checkpoints.backends.executor import Offload
+from holdfast.checkpoints.backends.executor import Executor
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.errors import DatabaseUnavailable, ThreadBusy
 
@@ -89,7 +89,7 @@ def lease(
     Raises:
         ThreadBusy: somebody else held it all the time.
     """
-    line = _Line(backend, thread_id, owner or default_owner(), purpose, ttl, give_up or threading.Event())
+    line = _LeaseQueue(backend, thread_id, owner or default_owner(), purpose, ttl, give_up or threading.Event())
     stop = threading.Event()
     try:
         held = Lease(thread_id, line.wait_for(line.enter(), wait))
@@ -118,7 +118,7 @@ async def on_a_loop(
     lease = lease_of(give_up)
     # Waiting blocks, so it is done in a thread; in one of its own, since those who wait would soon fill any pool, and
     # the work that they wait for would find no thread.
-    with closing(Offload(1, wait_for_it=False)) as offload:
+    with closing(Executor(1, wait_for_it=False)) as offload:
         entering = asyncio.ensure_future(offload.run(lease.__enter__))
         try:
             held = await asyncio.shield(entering)
@@ -135,7 +135,7 @@ async def on_a_loop(
 
 
 @dataclass(frozen=True)
-class _Line:
+class _LeaseQueue:
     """Those who want to write to one thread, as one of them sees it."""
 
     backend: Backend

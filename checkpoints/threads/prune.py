@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from holdfast.checkpoints.backends.base import Call, CheckpointKey, Row, Transaction
-from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.outline import (
     Namespace,
     Outline,
@@ -55,18 +55,18 @@ def ids(given: Sequence[str], what: str, text: Callable[[Any], str | None] = str
 # --- deleting
 
 
-def delete_thread(store: Store, thread_id: str) -> None:
+def delete_thread(database: Database, thread_id: str) -> None:
     """Delete everything that is stored for a thread, and leave a tombstone."""
-    params, sql = {"thread_id": thread_id}, store.backend.sql
+    params, sql = {"thread_id": thread_id}, database.backend.sql
     # The order matters: what the ledger keeps depends on the lineage, which the thread leaves then.
     names = ("delete_rows", "delete_run_writes", "delete_interrupts", "delete_events", *_LEDGER, "bury_thread")
-    with store.backend.writing() as transaction:
+    with database.backend.writing() as transaction:
         # A conversation of the stock saver needs its row now, to be the tombstone.
         *_, state = transaction.run([(sql[name], params) for name in ("adopt_thread", "lock_thread", "index_state")])
-        transaction.send([*store.backend.delete_calls(thread_id), *((sql[name], params) for name in names)])
+        transaction.send([*database.backend.delete_calls(thread_id), *((sql[name], params) for name in names)])
         if searched(state):
-            store.backend.full_text.clean(transaction)
-    store.memory.forget(thread_id)
+            database.backend.full_text.clean(transaction)
+    database.cache.forget(thread_id)
 
 
 def searched(state: Sequence[Row]) -> int:
@@ -77,15 +77,15 @@ def searched(state: Sequence[Row]) -> int:
 # --- pruning
 
 
-def keep_latest(store: Store, thread_id: str) -> None:
+def keep_latest(database: Database, thread_id: str) -> None:
     """Delete the checkpoints of a thread that nothing needs to go on with; message rows stay.
 
     Raises:
         DamagedThread: a checkpoint that is kept is built on one that cannot be read. Nothing was deleted.
     """
-    with store.backend.writing() as transaction:
-        thread = locked(transaction, store, thread_id)
-        kept = latest(thread, lambda outline: _is_unfinished(transaction, store, thread_id, outline))
+    with database.backend.writing() as transaction:
+        thread = locked(transaction, database, thread_id)
+        kept = latest(thread, lambda outline: _is_unfinished(transaction, database, thread_id, outline))
         for ns, there in thread.items():
             gone = set(there) - kept.get(ns, set())
             survivors = [there[id_] for id_ in kept.get(ns, ())]
@@ -95,18 +95,18 @@ def keep_latest(store: Store, thread_id: str) -> None:
                 for o in survivors
                 if o.parent_id in there and there[o.parent_id].is_base
             }
-            remove(transaction, store, CheckpointKey(thread_id, ns, ""), there, gone, survivors, relink=False)
+            remove(transaction, database, CheckpointKey(thread_id, ns, ""), there, gone, survivors, relink=False)
 
 
-def _is_unfinished(transaction: Transaction, store: Store, thread_id: str, outline: Outline) -> bool:
+def _is_unfinished(transaction: Transaction, database: Database, thread_id: str, outline: Outline) -> bool:
     """Whether the checkpoint has tasks that are still to be done."""
     key = CheckpointKey(thread_id, outline.ns, outline.checkpoint_id)
-    return is_unfinished(dict.fromkeys(history.channels_of(transaction, store, key), True))
+    return is_unfinished(dict.fromkeys(history.channels_of(transaction, database, key), True))
 
 
-def locked(transaction: Transaction, store: Store, thread_id: str) -> dict[str, dict[str, Outline]]:
+def locked(transaction: Transaction, database: Database, thread_id: str) -> dict[str, dict[str, Outline]]:
     """Lock a thread, and say what is in it."""
-    sql, params = store.backend.sql, {"thread_id": thread_id}
+    sql, params = database.backend.sql, {"thread_id": thread_id}
     # A conversation of the stock saver needs its row now, to be locked.
     transaction.run([(sql["adopt_thread"], params), (sql["lock_thread"], params)])
     checkpoints, written = transaction.run([(sql["outline"], params), (sql["written"], params)])
@@ -115,7 +115,7 @@ def locked(transaction: Transaction, store: Store, thread_id: str) -> dict[str, 
 
 def remove(
     transaction: Transaction,
-    store: Store,
+    database: Database,
     key: CheckpointKey,
     there: Namespace,
     gone: Collection[str],
@@ -134,15 +134,15 @@ def remove(
         relink: whether a survivor follows its nearest surviving ancestor from now on, or nothing.
         losing: the ids of checkpoints that stay but lose some of their writes.
     """
-    sql = store.backend.sql
+    sql = database.backend.sql
     orphans = [o for o in survivors if o.parent_id is not None and (o.parent_id in gone or o.parent_id in losing)]
     channels = delta_channels(there)
     needs: dict[str, set[str]] = {}
     for outline in orphans:
-        lacking = history.missing(transaction, store, key._replace(checkpoint_id=outline.checkpoint_id), channels)
+        lacking = history.missing(transaction, database, key._replace(checkpoint_id=outline.checkpoint_id), channels)
         needs.setdefault(outline.parent_id or "", set()).update(lacking)
     bases = {
-        parent_id: history.squash(transaction, store, key._replace(checkpoint_id=parent_id), lacking, there)
+        parent_id: history.squash(transaction, database, key._replace(checkpoint_id=parent_id), lacking, there)
         for parent_id, lacking in needs.items()
         if lacking
     }
@@ -159,7 +159,7 @@ def remove(
         params = {**key._replace(checkpoint_id=outline.checkpoint_id)._asdict(), "parent_id": new}
         calls.append((sql["set_parent"], params))
     if gone:
-        which = {"thread_id": key.thread_id, "ns": key.ns, "checkpoint_ids": store.backend.array(gone)}
+        which = {"thread_id": key.thread_id, "ns": key.ns, "checkpoint_ids": database.backend.array(gone)}
         names = ["delete_writes_of", "delete_run_writes_of", "delete_checkpoints_of"]
-        calls += [(sql[name], which) for name in ([] if store.backend.whole else ["delete_blobs_of"]) + names]
+        calls += [(sql[name], which) for name in ([] if database.backend.whole else ["delete_blobs_of"]) + names]
     transaction.send(calls)

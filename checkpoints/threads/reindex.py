@@ -12,48 +12,48 @@ from holdfast.checkpoints.backends.base import CheckpointKey, Transaction, Wante
 from holdfast.checkpoints.config import user_text
 from holdfast.checkpoints.core import load
 from holdfast.checkpoints.core.conflicts import moment_of
-from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.delta import claim_writes, history
 from holdfast.checkpoints.errors import HoldfastError
 from holdfast.checkpoints.threads import index as thread_index
-from holdfast.checkpoints.threads.index import Locked
+from holdfast.checkpoints.threads.index import ThreadRow
 
 _PAGE = 500  # threads whose ids are read at once
 
 
-def unindexed(store: Store) -> Iterator[str]:
+def unindexed(database: Database) -> Iterator[str]:
     """The threads that are not in the index, in an order that stays; nothing is locked in between."""
     after = ""
     while True:
-        [found] = store.read((store.backend.sql["unindexed"], {"after": after, "limit": _PAGE}))
+        [found] = database.read((database.backend.sql["unindexed"], {"after": after, "limit": _PAGE}))
         yield from (str(thread_id) for (thread_id,) in found)
         if len(found) < _PAGE:
             return
         after = found[-1][0]
 
 
-def index(store: Store, thread_id: str) -> None:
+def index(database: Database, thread_id: str) -> None:
     """Bring one thread into the index. Twice is once."""
-    with store.backend.writing() as transaction:
-        reindex(transaction, store, thread_id)
+    with database.backend.writing() as transaction:
+        reindex(transaction, database, thread_id)
 
 
-def reindex(transaction: Transaction, store: Store, thread_id: str) -> None:
+def reindex(transaction: Transaction, database: Database, thread_id: str) -> None:
     """Set what the index says of a thread by what is stored of it. Without a checkpoint it is not in the index.
 
     Raises:
         DamagedThread: the newest checkpoint cannot be read.
     """
-    sql, params = store.backend.sql, {"thread_id": thread_id}
+    sql, params = database.backend.sql, {"thread_id": thread_id}
     # Locked in any case: somebody may be about to save.
     names = ("adopt_thread", "lock_thread", "head_of", "first_user", "first_words")
     _, rows, ends, users, words = transaction.run([(sql[name], params) for name in names])
     if not rows:
         return  # there is no such thread
-    locked = Locked(*rows[0])
+    locked = ThreadRow(*rows[0])
     if locked.head is None and ends:
         # Saved by ways that do not settle what tasks wrote.
-        claim_writes.settle_all(transaction, store, thread_id)
+        claim_writes.claim_all(transaction, database, thread_id)
         [words] = transaction.run([(sql["first_words"], params)])
     if not ends:
         nothing = dict.fromkeys(("head", "created_at", "updated_at", "user_id", "title", "metadata"))
@@ -62,10 +62,10 @@ def reindex(transaction: Transaction, store: Store, thread_id: str) -> None:
         )
         return
     [(_, first, head)] = ends
-    [opened] = load.find(transaction, store, Wanted(1, thread_id, "", checkpoint_id=head))
-    values = _values(opened, store)
+    [opened] = load.find(transaction, database, Wanted(1, thread_id, "", checkpoint_id=head))
+    values = _values(opened, database)
     if values is None:
-        values = dict.fromkeys(history.channels_of(transaction, store, CheckpointKey(thread_id, "", head)), True)
+        values = dict.fromkeys(history.channels_of(transaction, database, CheckpointKey(thread_id, "", head)), True)
     facts = thread_index.facts(opened.stored.metadata, values)
     found = {
         "head": head,
@@ -80,10 +80,10 @@ def reindex(transaction: Transaction, store: Store, thread_id: str) -> None:
     transaction.send([(sql["index_thread"], {**params, **found}), (sql["recount_thread"], params)])
 
 
-def _values(opened: load.Opened, store: Store) -> dict[str, Any] | None:
+def _values(opened: load.Opened, database: Database) -> dict[str, Any] | None:
     """The values of a checkpoint, if they can be loaded here."""
     try:
-        return load.attach(opened, store).checkpoint["channel_values"]
+        return load.attach(opened, database).checkpoint["channel_values"]
     except HoldfastError:  # a type that is not here: what is listed is known all the same
         return None
 

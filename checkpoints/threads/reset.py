@@ -24,14 +24,14 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.base.id import uuid6
 
 from holdfast.checkpoints.backends.base import Call
-from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.outline import Namespace, Outline, outlines
 from holdfast.checkpoints.errors import NothingToUndo, UnknownThread
 from holdfast.checkpoints.langgraph_internals import DELTA_COUNTERS, OF_THE_RUN
 from holdfast.checkpoints.threads import index
 
 
-class Saver(Protocol):
+class ResettableSaver(Protocol):
     """What saves checkpoints; see `HoldfastSaver`."""
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None: ...
@@ -48,7 +48,7 @@ class Saver(Protocol):
     ) -> RunnableConfig: ...
 
 
-def restart(store: Store, saver: Saver, thread_id: str, actor: str | None) -> None:
+def restart(database: Database, saver: ResettableSaver, thread_id: str, actor: str | None) -> None:
     """Let a thread begin anew: its next run finds an empty state, also in subgraphs that have a memory of their own.
 
     Raises:
@@ -58,13 +58,13 @@ def restart(store: Store, saver: Saver, thread_id: str, actor: str | None) -> No
     newest = _newest(saver, thread_id, "")
     if newest is None:
         raise UnknownThread(thread_id)
-    event = index.event(store.backend.sql, thread_id, "restart", {}, actor)
-    _put(saver, newest, None, (event, (store.backend.sql["set_live_from"], {"thread_id": thread_id})))
-    for ns in _remembering(_outlines(store, thread_id)):
+    event = index.event(database.backend.sql, thread_id, "restart", {}, actor)
+    _put(saver, newest, None, (event, (database.backend.sql["set_live_from"], {"thread_id": thread_id})))
+    for ns in _remembering(_outlines(database, thread_id)):
         _put(saver, _newest(saver, thread_id, ns), None, ())
 
 
-def undo(store: Store, saver: Saver, thread_id: str, actor: str | None) -> None:
+def undo(database: Database, saver: ResettableSaver, thread_id: str, actor: str | None) -> None:
     """Take back the last turn: what a person said last, and all that came of it. What its tools have done in the world
     is not undone.
 
@@ -74,23 +74,23 @@ def undo(store: Store, saver: Saver, thread_id: str, actor: str | None) -> None:
     """
     # In this order: what is written after the head was loaded is refused below, and never taken for the last turn.
     newest = _newest(saver, thread_id, "")
-    thread = _outlines(store, thread_id)
+    thread = _outlines(database, thread_id)
     if newest is None:
         raise UnknownThread(thread_id)
     turn = _last_turn(thread_id, thread.get("", {}))
-    event = index.event(store.backend.sql, thread_id, "undo", {"checkpoint_id": turn.parent_id}, actor)
+    event = index.event(database.backend.sql, thread_id, "undo", {"checkpoint_id": turn.parent_id}, actor)
     _put(saver, newest, turn.parent_id, (event,))
     for ns in _remembering(thread):
         older = [id_ for id_, outline in thread[ns].items() if id_ < turn.checkpoint_id and not outline.is_base]
         _put(saver, _newest(saver, thread_id, ns), max(older, default=None), ())
 
 
-def _newest(saver: Saver, thread_id: str, ns: str) -> CheckpointTuple | None:
+def _newest(saver: ResettableSaver, thread_id: str, ns: str) -> CheckpointTuple | None:
     return saver.get_tuple({"configurable": {"thread_id": thread_id, "checkpoint_ns": ns}})
 
 
-def _outlines(store: Store, thread_id: str) -> dict[str, dict[str, Outline]]:
-    [found] = store.read((store.backend.sql["outline"], {"thread_id": thread_id}))
+def _outlines(database: Database, thread_id: str) -> dict[str, dict[str, Outline]]:
+    [found] = database.read((database.backend.sql["outline"], {"thread_id": thread_id}))
     return outlines(found, ())
 
 
@@ -116,7 +116,7 @@ def _last_turn(thread_id: str, root: Namespace) -> Outline:
     )
 
 
-def _put(saver: Saver, newest: CheckpointTuple | None, source_id: str | None, also: Sequence[Call]) -> None:
+def _put(saver: ResettableSaver, newest: CheckpointTuple | None, source_id: str | None, also: Sequence[Call]) -> None:
     """Save a checkpoint that has the state of an older one, or none, as the newest of its namespace.
 
     Args:

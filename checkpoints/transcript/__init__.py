@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from holdfast.checkpoints.backends.base import Call, Row
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import MessageRows
 from holdfast.checkpoints.errors import HoldfastError, ThreadChanged
 from holdfast.checkpoints.interrupts import answered_of
@@ -76,7 +76,7 @@ class Transcript:
     """
 
     thread_id: str
-    _store: Store = field(repr=False)
+    _database: Database = field(repr=False)
     _offload: Offload = field(repr=False)
     _read: Standing = field(repr=False)
     _bounds: Bounds = _WHOLE
@@ -104,7 +104,7 @@ class Transcript:
         """
         if count < 1:
             raise ValueError(f"The last messages are a number from 1 up; found {count}.")
-        statement = self._store.backend.sql["said_from_the_end"].where(*self._within())
+        statement = self._database.backend.sql["said_from_the_end"].where(*self._within())
         [rows] = self._checked((statement, {**self._which(), "skip": min(count, _ABOVE_ALL) - 1}))
         if not rows:  # there are not as many
             return self
@@ -146,7 +146,7 @@ class Transcript:
     # --- reading
 
     def _messages(self) -> Iterator[MessageEntry]:
-        again = self._store.backend.sql["said_again"]
+        again = self._database.backend.sql["said_again"]
         [reworded] = self._checked((again, self._which()))
         last_wording = {str(message_id): int(seq) for message_id, seq in reworded}
         for row, rows in self._said(*self._within()):
@@ -159,11 +159,11 @@ class Transcript:
 
     def _said(self, *conditions: str) -> Iterator[tuple[Row, MessageRows]]:
         """The rows of what was said, and with each that from which the messages of its page can be made."""
-        statement = self._store.backend.sql["said"].where(*conditions)
+        statement = self._database.backend.sql["said"].where(*conditions)
         for after in range(self._bounds.after, self._read.last, _PAGE):
             numbers = {"after": after, "until_seq": min(after + _PAGE, self._read.last)}
             [page] = self._checked((statement, {**self._which(), **numbers}))
-            rows = MessageRows(self.thread_id, {row[0]: row[1:_LOAD_ROWS] for row in page}, {}, self._store)
+            rows = MessageRows(self.thread_id, {row[0]: row[1:_LOAD_ROWS] for row in page}, {}, self._database)
             for row in page:
                 yield row, rows
 
@@ -195,13 +195,13 @@ class Transcript:
     def _events(self) -> Iterator[EventEntry]:
         # An event follows a message: the first that is read may have some, and those before it are not read.
         first = {"after": self._bounds.after, "no": _ABOVE_ALL if self._bounds.after else -1}
-        statement = self._store.backend.sql["events_of"]
+        statement = self._database.backend.sql["events_of"]
         for page in self._pages(statement, lambda row: {"after": row[1], "no": row[0]}, first):
             for no, seq, event, by, data, at in page:
                 yield EventEntry(seq=seq, no=no, at=at, event=event, by=by, data=_json(data))
 
     def _answers(self) -> Iterator[ApprovalEntry]:
-        statement = self._store.backend.sql["answers_of"]
+        statement = self._database.backend.sql["answers_of"]
         on_messages: Counter[Decision] | None = None
         first = {"since": max(self._bounds.since, self._bounds.answers_since), "interrupt_id": ""}
         for page in self._pages(statement, lambda row: {"since": row[1], "interrupt_id": row[0]}, first):
@@ -219,7 +219,7 @@ class Transcript:
         interrupt_id, at, by, _, _, _, expired, asked_at, _, run_id = row
         answer, problem = None, None
         try:
-            answer = answered_of(self._store, self.thread_id, row).answer
+            answer = answered_of(self._database, self.thread_id, row).answer
         except HoldfastError as error:
             problem = str(error)
         return ApprovalEntry(
@@ -265,14 +265,14 @@ class Transcript:
 
     def _checked(self, *calls: Call) -> list[list[Row]]:
         """What some statements find, if the thread is still the one that was asked for."""
-        alive = (self._store.backend.sql["thread"], {"thread_id": self.thread_id})
-        thread, *found = self._store.read(alive, *calls)
+        alive = (self._database.backend.sql["thread"], {"thread_id": self.thread_id})
+        thread, *found = self._database.read(alive, *calls)
         if self._read.generation is not None and [row[0] for row in thread] != [self._read.generation]:
             raise ThreadChanged(self.thread_id)
         return found
 
 
-def transcript_of(store: Store, offload: Offload, thread_id: str, user_id: str | None) -> Transcript:
+def transcript_of(database: Database, offload: Offload, thread_id: str, user_id: str | None) -> Transcript:
     """The transcript of a thread.
 
     Args:
@@ -286,10 +286,10 @@ def transcript_of(store: Store, offload: Offload, thread_id: str, user_id: str |
     """
 
     def read() -> Standing:
-        with store.backend.reading() as transaction:
-            return look(transaction, store, thread_id, user_id)
+        with database.backend.reading() as transaction:
+            return look(transaction, database, thread_id, user_id)
 
-    return Transcript(thread_id, store, offload, persist(store.backend, read))
+    return Transcript(thread_id, database, offload, persist(database.backend, read))
 
 
 def _json(data: str | None) -> Any:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from holdfast.checkpoints.backends.base import CheckpointKey, Transaction, Wanted
 from holdfast.checkpoints.config import asked_user
-from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import explained
 from holdfast.checkpoints.core.outline import leans
 from holdfast.checkpoints.errors import DamagedThread, NotStorable, UnknownThread
@@ -26,7 +26,7 @@ class Standing(NamedTuple):
     notice: str | None
 
 
-def look(transaction: Transaction, store: Store, thread_id: str, owner: str | None) -> Standing:
+def look(transaction: Transaction, database: Database, thread_id: str, owner: str | None) -> Standing:
     """How a thread stands.
 
     Args:
@@ -38,7 +38,7 @@ def look(transaction: Transaction, store: Store, thread_id: str, owner: str | No
     Raises:
         UnknownThread: there is no such thread, or it is not the owner's.
     """
-    [[row]] = transaction.run([(store.backend.sql["transcript"], {"thread_id": thread_id})])
+    [[row]] = transaction.run([(database.backend.sql["transcript"], {"thread_id": thread_id})])
     generation, deleted, user_id, title, last, has_checkpoints, has_said, has_events = row
     if not has_checkpoints and (deleted or not (has_said or has_events)):
         raise UnknownThread(thread_id, owner)
@@ -51,13 +51,13 @@ def look(transaction: Transaction, store: Store, thread_id: str, owner: str | No
             f"No message of thread {thread_id!r} has a row. If one of LangGraph's own savers has saved them, "
             "`holdfast db compact` gives them rows."
         )
-    return Standing(generation, user_id, title, last, _live(transaction, store, thread_id), notice)
+    return Standing(generation, user_id, title, last, _live(transaction, database, thread_id), notice)
 
 
-def _live(transaction: Transaction, store: Store, thread_id: str) -> frozenset[int] | None:
+def _live(transaction: Transaction, database: Database, thread_id: str) -> frozenset[int] | None:
     """The message rows that the newest checkpoint refers to, without reading them."""
     try:
-        found = store.backend.find(transaction, Wanted(limit=1, thread_id=thread_id, ns=""))
+        found = database.backend.find(transaction, Wanted(limit=1, thread_id=thread_id, ns=""))
         if not found:
             return frozenset()
         [head] = found
@@ -67,8 +67,8 @@ def _live(transaction: Transaction, store: Store, thread_id: str) -> frozenset[i
         parts = []
         for value in head.values:
             with explained(thread_id, head.checkpoint_id, value.channel):
-                place = store.backend.value_place(key, value.channel, head.document)
-                opened = store.sealer.open_value(thread_id, place, value.type, value.blob or b"")
+                place = database.backend.value_place(key, value.channel, head.document)
+                opened = database.sealer.open_value(thread_id, place, value.type, value.blob or b"")
                 parts.append(Attachable(value.channel, *opened))
     except (DamagedThread, NotStorable):
         return None

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import (
     DatabaseUnavailable,
     HoldfastError,
@@ -42,7 +42,7 @@ class Moved(NamedTuple):
     """It was there already, the same, and nothing was written."""
 
 
-class Outcome(NamedTuple):
+class Transferred(NamedTuple):
     """What came of one thread among many."""
 
     thread_id: str
@@ -51,28 +51,28 @@ class Outcome(NamedTuple):
     """Why it was not moved."""
 
 
-def count(store: Store) -> int:
+def count(database: Database) -> int:
     """How many threads can be taken out."""
-    [[(threads,)]] = store.read((store.backend.sql["count_movable"], {}))
+    [[(threads,)]] = database.read((database.backend.sql["count_movable"], {}))
     return int(threads)
 
 
-def threads(store: Store) -> Iterator[str]:
+def threads(database: Database) -> Iterator[str]:
     """The threads of a database, in an order that stays; nothing is locked in between."""
     after = ""
     while True:
-        [found] = store.read((store.backend.sql["movable_after"], {"after": after, "limit": _THREADS}))
+        [found] = database.read((database.backend.sql["movable_after"], {"after": after, "limit": _THREADS}))
         yield from (str(thread_id) for (thread_id,) in found)
         if len(found) < _THREADS:
             return
         after = found[-1][0]
 
 
-def is_there(store: Store, thread_id: str) -> bool:
+def is_there(database: Database, thread_id: str) -> bool:
     """Whether a thread can be taken out."""
     params = {"thread_id": thread_id}
-    known, [(saved,)] = store.read(
-        (store.backend.sql["page_of_thread"], params), (store.backend.sql["has_checkpoints"], params)
+    known, [(saved,)] = database.read(
+        (database.backend.sql["page_of_thread"], params), (database.backend.sql["has_checkpoints"], params)
     )
     return bool(known or saved)
 
@@ -80,7 +80,7 @@ def is_there(store: Store, thread_id: str) -> bool:
 # --- out
 
 
-def export_thread(store: Store, thread_id: str) -> Generator[Record]:
+def export_thread(database: Database, thread_id: str) -> Generator[Record]:
     """A thread, all of one moment and in pages. The first record is its own; of one that is not there come none.
 
     The transaction in which it is read is open until the last record is taken, or the iterator is closed.
@@ -90,14 +90,14 @@ def export_thread(store: Store, thread_id: str) -> Generator[Record]:
         NotMoved: something of it has no form that another database could hold, or it is encrypted.
         DatabaseUnavailable, NotOpen: as ever.
     """
-    with store.backend.reading() as transaction:
-        yield from records(transaction, store, thread_id)
+    with database.backend.reading() as transaction:
+        yield from records(transaction, database, thread_id)
 
 
 # --- in
 
 
-def import_thread(store: Store, thread_id: str, found: Iterable[Record]) -> Moved:
+def import_thread(database: Database, thread_id: str, found: Iterable[Record]) -> Moved:
     """Put a thread into a database, in one transaction: as its records say, or not at all.
 
     If it is there already and is the same, nothing is written. An id that was deleted can be used again; whoever knew
@@ -113,15 +113,15 @@ def import_thread(store: Store, thread_id: str, found: Iterable[Record]) -> Move
         NotMoved: the database cannot hold it as it is, or what its tools have done is told there in another way.
         DatabaseUnavailable, NotOpen: as ever.
     """
-    if not isinstance(store.sealer, Plain):
+    if not isinstance(database.sealer, Plain):
         raise NotMoved(thread_id, "this database is encrypted, and nothing can be moved into it yet.")
-    sql, params = store.backend.sql, {"thread_id": thread_id}
+    sql, params = database.backend.sql, {"thread_id": thread_id}
     digest = ThreadDigest(thread_id)
-    with store.backend.writing() as transaction:
+    with database.backend.writing() as transaction:
         _, _, [(is_empty,)] = transaction.run(
             [(sql["add_thread"], params), (sql["lock_thread"], params), (sql["is_empty"], params)]
         )
-        arrival = Arrival(transaction, store, thread_id) if is_empty else None
+        arrival = Arrival(transaction, database, thread_id) if is_empty else None
         for record in found:
             digest.add(record)
             if arrival is not None:
@@ -130,23 +130,25 @@ def import_thread(store: Store, thread_id: str, found: Iterable[Record]) -> Move
         if not digest.count:
             raise NotMoved(thread_id, "there is no such thread.")
         # One with nothing in it may be there already, and then nothing was sent so far.
-        was_there = (arrival is None or digest.count == 1) and _digest(transaction, store, thread_id).digest() == said
+        was_there = (arrival is None or digest.count == 1) and _digest(
+            transaction, database, thread_id
+        ).digest() == said
         if arrival is None and not was_there:
             raise ThreadDiffers(thread_id)
         if arrival is not None and not was_there:
             arrival.end()
-        if not was_there and _digest(transaction, store, thread_id).digest() != said:
+        if not was_there and _digest(transaction, database, thread_id).digest() != said:
             raise NotMoved(
                 thread_id,
                 "it would not be there as it was. Is a program writing to it in this moment? Then stop it and repeat "
                 "this; else it is a defect of Holdfast.",
             )
     if not was_there:
-        store.memory.forget(thread_id)
+        database.cache.forget(thread_id)
     return Moved(thread_id, said, digest.count, was_there)
 
 
-def copy_thread(source: Store, target: Store, thread_id: str) -> Moved:
+def copy_thread(source: Database, target: Database, thread_id: str) -> Moved:
     """Copy a thread from one database into another. Repeated after it was cut off it comes to the same.
 
     Raises:
@@ -166,7 +168,7 @@ def copy_thread(source: Store, target: Store, thread_id: str) -> Moved:
     return persist(target.backend, copy)
 
 
-def attempt(thread_id: str, move: Callable[[], Moved]) -> Outcome:
+def attempt(thread_id: str, move: Callable[[], Moved]) -> Transferred:
     """Move a thread; if that cannot be done for what the thread is, the outcome says why.
 
     Raises:
@@ -174,25 +176,25 @@ def attempt(thread_id: str, move: Callable[[], Moved]) -> Outcome:
         InvalidArchive: the file is.
     """
     try:
-        return Outcome(thread_id, move())
+        return Transferred(thread_id, move())
     except (DatabaseUnavailable, NotOpen, InvalidArchive):
         raise
     except HoldfastError as error:
-        return Outcome(thread_id, None, str(error))
+        return Transferred(thread_id, None, str(error))
 
 
-def digest_of(store: Store, thread_id: str) -> str:
+def thread_digest(database: Database, thread_id: str) -> str:
     """The digest of a thread: the same wherever it lies, and of a thread that is not there that of nothing."""
 
     def read() -> str:
-        with store.backend.reading() as transaction:
-            return _digest(transaction, store, thread_id).digest()
+        with database.backend.reading() as transaction:
+            return _digest(transaction, database, thread_id).digest()
 
-    return persist(store.backend, read)
+    return persist(database.backend, read)
 
 
-def _digest(transaction: Transaction, store: Store, thread_id: str) -> ThreadDigest:
+def _digest(transaction: Transaction, database: Database, thread_id: str) -> ThreadDigest:
     digest = ThreadDigest(thread_id)
-    for record in records(transaction, store, thread_id):
+    for record in records(transaction, database, thread_id):
         digest.add(record)
     return digest

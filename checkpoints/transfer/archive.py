@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import NotMoved
 from holdfast.checkpoints.transfer import (
     Moved,
-    Outcome,
+    Transferred,
     attempt,
     export_thread,
     import_thread,
@@ -49,7 +49,7 @@ from holdfast.checkpoints.transfer.validate import ThreadCheck
 # --- writing
 
 
-def write_archive(store: Store, thread_ids: Iterable[str], path: Path, *, gone_ok: bool = False) -> list[Moved]:
+def write_archive(database: Database, thread_ids: Iterable[str], path: Path, *, gone_ok: bool = False) -> list[Moved]:
     """Write threads into a file, each as it is at one moment. The file is there when all of it is written.
 
     Args:
@@ -67,7 +67,7 @@ def write_archive(store: Store, thread_ids: Iterable[str], path: Path, *, gone_o
     try:
         with _opened_to_write(part, gzipped=path.suffix == ".gz") as file:
             _write(file, {"format": FORMAT, "version": VERSION})
-            written = (_write_thread(store, file, thread_id, gone_ok=gone_ok) for thread_id in thread_ids)
+            written = (_write_thread(database, file, thread_id, gone_ok=gone_ok) for thread_id in thread_ids)
             done = [moved for moved in written if moved is not None]
             _write(file, {"kind": END, "threads": len(done)})
         part.replace(path)
@@ -76,9 +76,9 @@ def write_archive(store: Store, thread_ids: Iterable[str], path: Path, *, gone_o
     return done
 
 
-def _write_thread(store: Store, file: IO[bytes], thread_id: str, *, gone_ok: bool) -> Moved | None:
+def _write_thread(database: Database, file: IO[bytes], thread_id: str, *, gone_ok: bool) -> Moved | None:
     digest, check, before = ThreadDigest(thread_id), None, None
-    with closing(export_thread(store, thread_id)) as leaving:
+    with closing(export_thread(database, thread_id)) as leaving:
         for record in leaving:
             digest.add(record)
             said = line_of(record, before)
@@ -156,7 +156,9 @@ def read_archive(path: Path) -> list[ArchivedThread]:
     return found
 
 
-def import_archive(store: Store, path: Path, found: Sequence[ArchivedThread] | None = None) -> Iterator[Outcome]:
+def import_archive(
+    database: Database, path: Path, found: Sequence[ArchivedThread] | None = None
+) -> Iterator[Transferred]:
     """Put the threads of a file into a database, each in its own transaction. Those that are there, the same, stay.
 
     Args:
@@ -172,12 +174,12 @@ def import_archive(store: Store, path: Path, found: Sequence[ArchivedThread] | N
     found = read_archive(path) if found is None else found
     with ArchiveReader(path) as reader:
         for thread in found:
-            yield attempt(thread.thread_id, lambda thread=thread: _import(store, reader, thread))  # type: ignore[misc]
+            yield attempt(thread.thread_id, lambda thread=thread: _import(database, reader, thread))  # type: ignore[misc]
 
 
-def _import(store: Store, reader: ArchiveReader, thread: ArchivedThread) -> Moved:
+def _import(database: Database, reader: ArchiveReader, thread: ArchivedThread) -> Moved:
     def work() -> Moved:
         reader.go_to(thread)
-        return import_thread(store, thread.thread_id, reader.records(reader.next()))
+        return import_thread(database, thread.thread_id, reader.records(reader.next()))
 
-    return persist(store.backend, work)
+    return persist(database.backend, work)

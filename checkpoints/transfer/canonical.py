@@ -42,7 +42,7 @@ _VALUES: Final = "channel_values"
 _NUMBER: Final = 4  # bytes of the checksum in front of a value, and of the length of its references
 
 
-class Value(NamedTuple):
+class CanonicalValue(NamedTuple):
     """A channel's value in its normal form: msgpack, and its lists of messages numbered in their order."""
 
     type: str
@@ -55,7 +55,7 @@ class Parts(NamedTuple):
 
     document: dict[str, Any]
     """The checkpoint without its values, as JSON has it."""
-    values: dict[str, Value]
+    values: dict[str, CanonicalValue]
     """By channel."""
 
 
@@ -66,7 +66,7 @@ class _Top(NamedTuple):
     data: bytes
 
 
-def normal(part: Attachable) -> Value:
+def normal(part: Attachable) -> CanonicalValue:
     """A stored value in its normal form.
 
     Raises:
@@ -80,9 +80,9 @@ def normal(part: Attachable) -> Value:
         )
     match part.type:
         case "null":
-            return Value(STOCK, ormsgpack.packb(None))
+            return CanonicalValue(STOCK, ormsgpack.packb(None))
         case "bytes" | "bytearray":  # within a checkpoint that is one value they are the same
-            return Value(STOCK, ormsgpack.packb(part.body))
+            return CanonicalValue(STOCK, ormsgpack.packb(part.body))
     return _normal(part.body, part)
 
 
@@ -141,7 +141,7 @@ def gather(document: Mapping[str, Any], found: Mapping[str, Attachable]) -> Part
     if lost := stored - found.keys():
         raise ValueError(f"the value of channel {min(lost)!r} is missing")
     inline = (document.get(_VALUES) or {}).items()
-    values = {name: Value(STOCK, ormsgpack.packb(value)) for name, value in inline if name not in stored}
+    values = {name: CanonicalValue(STOCK, ormsgpack.packb(value)) for name, value in inline if name not in stored}
     return Parts(rest, {**values, **{channel: normal(found[channel]) for channel in stored}})
 
 
@@ -221,16 +221,16 @@ class Rows:
         return total
 
 
-def _normal(packed: bytes, part: Attachable) -> Value:
+def _normal(packed: bytes, part: Attachable) -> CanonicalValue:
     if part.type != TYPE:
-        return Value(
+        return CanonicalValue(
             STOCK, ormsgpack.packb(ormsgpack.unpackb(packed, ext_hook=ormsgpack.Ext, option=_OPTIONS), option=_OPTIONS)
         )
     lists: list[list[int]] = []
     body = ormsgpack.packb(renumbered(packed, part, lists), option=_OPTIONS)
     if not lists and not _is_ours(body):
-        return Value(STOCK, body)
-    return Value(TYPE, with_references(lists, body))
+        return CanonicalValue(STOCK, body)
+    return CanonicalValue(TYPE, with_references(lists, body))
 
 
 def _is_ours(body: bytes) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from holdfast.checkpoints.backends.base import Row, StoredCheckpoint, Transaction
 from holdfast.checkpoints.core.conflicts import moment_of
-from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import explained
 from holdfast.checkpoints.errors import DamagedThread, NotMoved, NotStorable
 from holdfast.checkpoints.serde.encryption import Plain
@@ -37,16 +37,16 @@ _NEW: Final[dict[str, Any]] = {"next_seq": 1, "unfinished": 0, "messages": 0, "b
 _LOWEST: Final[dict[Is, Any]] = {Is.KEY: "", Is.INT: -(2**31), Is.LONG: -(2**31)}
 
 
-def records(transaction: Transaction, store: Store, thread_id: str) -> Iterator[Record]:
+def records(transaction: Transaction, database: Database, thread_id: str) -> Iterator[Record]:
     """A thread. The first record is the thread's own; of one that is not there come none.
 
     Raises:
         DamagedThread: something of it cannot be read.
         NotMoved: something of it has no form that another database could hold, or it is encrypted.
     """
-    if not isinstance(store.sealer, Plain):
+    if not isinstance(database.sealer, Plain):
         raise NotMoved(thread_id, "it is encrypted, and an encrypted thread cannot be moved yet.")
-    thread = _thread(transaction, store, thread_id)
+    thread = _thread(transaction, database, thread_id)
     if thread is None:
         return
     yield thread
@@ -54,17 +54,17 @@ def records(transaction: Transaction, store: Store, thread_id: str) -> Iterator[
     rows = Rows()
     for kind in RECORDS:
         if kind == CHECKPOINT:
-            yield from _checkpoints(transaction, store, thread_id, rows)
+            yield from _checkpoints(transaction, database, thread_id, rows)
         elif kind != THREAD:
-            for row in _rows(transaction, store, kind, place):
+            for row in _rows(transaction, database, kind, place):
                 yield _record(kind, row, thread_id, rows)
 
 
-def _thread(transaction: Transaction, store: Store, thread_id: str) -> Record | None:
+def _thread(transaction: Transaction, database: Database, thread_id: str) -> Record | None:
     """The record of a thread itself; one of a stock saver has no row, and gets one with what is known of it."""
     params = {"thread_id": thread_id}
     rows, [(first, newest)] = transaction.run(
-        [(store.backend.sql["page_of_thread"], params), (store.backend.sql["span_of_thread"], params)]
+        [(database.backend.sql["page_of_thread"], params), (database.backend.sql["span_of_thread"], params)]
     )
     if rows:
         return Record(THREAD, dict(zip(RECORDS[THREAD], rows[0], strict=True)))
@@ -74,8 +74,8 @@ def _thread(transaction: Transaction, store: Store, thread_id: str) -> Record | 
     return Record(THREAD, {**dict.fromkeys(RECORDS[THREAD]), **_NEW, **begun})
 
 
-def _rows(transaction: Transaction, store: Store, kind: str, place: dict[str, Any]) -> Iterator[Row]:
-    statement, names = store.backend.sql[f"page_of_{kind}"], tuple(RECORDS[kind])
+def _rows(transaction: Transaction, database: Database, kind: str, place: dict[str, Any]) -> Iterator[Row]:
+    statement, names = database.backend.sql[f"page_of_{kind}"], tuple(RECORDS[kind])
     after = {name: _LOWEST[RECORDS[kind][name].kind] for name in KEYS[kind]}
     while True:
         [found] = transaction.run([(statement, {**place, **after, "limit": _ROWS})])
@@ -126,15 +126,15 @@ def _whole(channel: str, type_: str, blob: bytes, rows: Rows) -> Attachable:
     return part
 
 
-def _checkpoints(transaction: Transaction, store: Store, thread_id: str, rows: Rows) -> Iterator[Record]:
+def _checkpoints(transaction: Transaction, database: Database, thread_id: str, rows: Rows) -> Iterator[Record]:
     after, limit = ("", ""), _FIRST_PAGE
     while True:
         try:
-            page = store.backend.page(transaction, thread_id, after, limit)
+            page = database.backend.page(transaction, thread_id, after, limit)
         except ValueError as error:
             raise DamagedThread(thread_id, f"the metadata of a checkpoint are no JSON ({error})") from error
         for stored in page:
-            yield _checkpoint(store, stored, rows)
+            yield _checkpoint(database, stored, rows)
         if len(page) < limit:
             return
         after = page[-1].ns, page[-1].checkpoint_id
@@ -142,12 +142,12 @@ def _checkpoints(transaction: Transaction, store: Store, thread_id: str, rows: R
         limit = min(limit * 2, _LARGEST_PAGE) if size < _PAGE_BYTES else max(limit // 2, 1)
 
 
-def _checkpoint(store: Store, stored: StoredCheckpoint, rows: Rows) -> Record:
+def _checkpoint(database: Database, stored: StoredCheckpoint, rows: Rows) -> Record:
     try:
         with explained(stored.thread_id, stored.checkpoint_id, ""):
             opened = [_whole(value.channel, value.type, value.blob or b"", rows) for value in stored.values]
             found = {part.channel: part for part in opened if not part.is_empty}
-            parts = split(found[""]) if store.backend.whole else gather(stored.document, found)
+            parts = split(found[""]) if database.backend.whole else gather(stored.document, found)
             document, metadata = json_of(parts.document), json_of(stored.metadata)
     except NotStorable as error:
         raise NotMoved(stored.thread_id, str(error)) from error

@@ -7,10 +7,10 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from holdfast.checkpoints.backends.base import Call, CheckpointKey, StoredValue, Transaction
-from holdfast.checkpoints.core.database import Store
+from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import NotMoved, NotStorable
 from holdfast.checkpoints.sql import Statement
-from holdfast.checkpoints.transfer.canonical import Parts, Value, join, spread
+from holdfast.checkpoints.transfer.canonical import CanonicalValue, Parts, join, spread
 from holdfast.checkpoints.transfer.records import (
     CHECKPOINT,
     EFFECT,
@@ -28,7 +28,7 @@ _BATCH_BYTES: Final = 4 * 2**20
 class Arrival:
     """Writes the records of one thread, in any order after the thread's own."""
 
-    def __init__(self, transaction: Transaction, store: Store, thread_id: str) -> None:
+    def __init__(self, transaction: Transaction, database: Database, thread_id: str) -> None:
         """
         Args:
             transaction: in which the thread is locked, and empty.
@@ -36,7 +36,7 @@ class Arrival:
             thread_id: the thread.
         """
         self._transaction = transaction
-        self._store = store
+        self._database = database
         self._thread_id = thread_id
         self._ledger: Ledger | None = None
         self._stored: dict[tuple[str, str, str], bytes] = {}
@@ -49,9 +49,9 @@ class Arrival:
         Raises:
             NotMoved: the database cannot hold it, or says something else of what the thread's tools have done.
         """
-        sql = self._store.backend.sql
+        sql = self._database.backend.sql
         if record.kind == THREAD:
-            self._ledger = Ledger(self._transaction, self._store, self._thread_id, record.fields["lineage"])
+            self._ledger = Ledger(self._transaction, self._database, self._thread_id, record.fields["lineage"])
         if record.kind == CHECKPOINT:
             self._send(*self._checkpoint(record.fields))
         elif record.kind != EFFECT:
@@ -70,9 +70,9 @@ class Arrival:
         self._flush()
 
     def _checkpoint(self, fields: dict[str, Any]) -> list[Call]:
-        backend = self._store.backend
+        backend = self._database.backend
         key = CheckpointKey(self._thread_id, fields["ns"], fields["checkpoint_id"])
-        parts = Parts(fields["document"], {name: Value(*value) for name, value in fields["values"].items()})
+        parts = Parts(fields["document"], {name: CanonicalValue(*value) for name, value in fields["values"].items()})
         document, values, versions = None, [], parts.document["channel_versions"]
         if backend.whole:
             values = [StoredValue("", *join(parts))]
@@ -119,11 +119,11 @@ class Ledger:
     """What a thread's tools have done, which it shares with its copies. Those that are here already are not told
     anything new by one that arrives: it would change what they may run."""
 
-    def __init__(self, transaction: Transaction, store: Store, thread_id: str, lineage: str | None) -> None:
+    def __init__(self, transaction: Transaction, database: Database, thread_id: str, lineage: str | None) -> None:
         self._thread_id = thread_id
         self._lineage = lineage or thread_id
         self._transaction = transaction
-        self._sql = store.backend.sql
+        self._sql = database.backend.sql
         params = {"thread_id": thread_id, "lineage": self._lineage}
         everything = {**params, "effect_key": "", "limit": 2**31 - 1}
         relatives, effects = transaction.run(

@@ -26,7 +26,7 @@ from holdfast.checkpoints import (
     saver_of,
 )
 from holdfast.checkpoints.config import run_of
-from holdfast.checkpoints.interrupts import digest_of
+from holdfast.checkpoints.interrupts import answer_digest
 from holdfast.checkpoints.langgraph_internals import RESUME_MAP, RESUMING
 from holdfast.graph.approvals.decisions import (
     DECISIONS,
@@ -54,19 +54,19 @@ __all__ = [
     "Edit",
     "Given",
     "Policy",
-    "Question",
     "Reject",
+    "Request",
     "Respond",
     "ToolApproval",
     "ToolStep",
     "aask",
     "answer_schema",
     "approval_policy",
-    "approval_question",
     "approval_request",
     "ask",
     "before",
     "needs_approval",
+    "request_of",
 ]
 
 # The key of a tool's metadata under which its policy is declared.
@@ -208,7 +208,7 @@ class ToolStep(Step):
 
 
 @dataclass(frozen=True)
-class Question:
+class Request:
     """What a person is asked about a call."""
 
     shown: Mapping[str, Any]
@@ -227,13 +227,13 @@ class Question:
         refuse(self.tool, self.decisions, error)
 
 
-def approval_question(tool: BaseTool, policy: Policy, call: ToolCall) -> Question:
+def request_of(tool: BaseTool, policy: Policy, call: ToolCall) -> Request:
     """Whether a call may run."""
     schema = answer_schema(tool, policy.decisions)
-    return Question(approval_request(policy, call), schema, call["name"], policy.decisions)
+    return Request(approval_request(policy, call), schema, call["name"], policy.decisions)
 
 
-def ask(question: Question) -> Given:
+def ask(question: Request) -> Given:
     """Pause until a person has answered, then give their answer, which is on record then. At most once a task: the id
     of a task's first pause would also answer a second one, which nobody has seen.
 
@@ -255,7 +255,7 @@ def ask(question: Question) -> Given:
         return given
 
 
-async def aask(question: Question) -> Given:
+async def aask(question: Request) -> Given:
     """`ask`, without blocking the event loop."""
     config = get_config()
     asking = _asking(question, config)
@@ -289,7 +289,7 @@ def before(config: RunnableConfig) -> Before:
 _Asking: TypeAlias = Generator[Callable[[], Any], Any, Given]
 
 
-def _asking(question: Question, config: RunnableConfig) -> _Asking:
+def _asking(question: Request, config: RunnableConfig) -> _Asking:
     record = _Record.of_run(config)
     answer: Any = None
     try:
@@ -392,7 +392,7 @@ class _Record:
             found = self.saver.interrupts.settle(*place, answer, run_id=self.run_id, anywhere=self.anywhere)
         except NotAnswered as closed:
             raise AnsweredBefore(closed) from closed
-        if digest_of(found.answer) != digest_of(answer):
+        if answer_digest(found.answer) != answer_digest(answer):
             first = found.told()
             raise AnsweredBefore(first) from first
         return found

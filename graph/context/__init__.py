@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias, get_args
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.messages.utils import count_tokens_approximately
 
-from holdfast.graph.messages import calls_of, unsettled
+from holdfast.graph.messages import calls_of, unclosed_calls
 from holdfast.graph.nodes.in_doubt import left_doubts
 
 Mode: TypeAlias = Literal["summarise", "trim", "off"]
@@ -147,4 +147,4 @@ def _newest(found: Sequence[Block], budget: int) -> list[int]:
 
 
 def _is_needed(block: Block) -> bool:
-    return bool(unsettled(block) or left_doubts(block))
+    return bool(unclosed_calls(block) or left_doubts(block))

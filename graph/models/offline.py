@@ -40,7 +40,7 @@ Request: TypeAlias = list[Step]
 
 
 @dataclass(frozen=True)
-class Memory:
+class Notes:
     """What the conversation says, as far as the rules can read it."""
 
     said: list[str]  # by the user, oldest first
@@ -64,7 +64,7 @@ _CLAUSES = re.compile(
 # --- what asks for tools: a pattern, and the requests that a clause makes ---
 
 
-def _refunds(clause: re.Match[str], _: Memory) -> list[Request]:
+def _refunds(clause: re.Match[str], _: Notes) -> list[Request]:
     orders = [int(number) for number in NUMBER.findall(clause.string)]
     return [
         [Step("find_order", {"order_id": n}), Step("refund_order", {"order_id": n}, after="not refunded")]
@@ -72,22 +72,22 @@ def _refunds(clause: re.Match[str], _: Memory) -> list[Request]:
     ]
 
 
-def _mail(clause: re.Match[str], _: Memory) -> list[Request]:
+def _mail(clause: re.Match[str], _: Notes) -> list[Request]:
     body = (clause["body"] or "Hello").strip()
     subject = body if len(body) <= 40 else body[:37].rstrip() + "..."
     return [[Step("send_mail", {"to": clause["to"].rstrip(".,;:"), "subject": subject, "body": body})]]
 
 
-def _listing(clause: re.Match[str], memory: Memory) -> list[Request]:
+def _listing(clause: re.Match[str], memory: Notes) -> list[Request]:
     customer = clause["customer"] or clause["owner"] or memory.name
     return [[Step("list_orders", {"customer": customer})]] if customer else []
 
 
-def _look_ups(clause: re.Match[str], _: Memory) -> list[Request]:
+def _look_ups(clause: re.Match[str], _: Notes) -> list[Request]:
     return [[Step("find_order", {"order_id": int(number)})] for number in NUMBER.findall(clause.string)]
 
 
-TOOL_RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str], Memory], list[Request]], str]] = [
+TOOL_RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str], Notes], list[Request]], str]] = [
     # pattern, what it asks for, and what to say if that cannot be told from the clause
     (
         re.compile(r"(?is)\be?-?mail\b.*?\bto\s+(?P<to>\S+@[\w.-]+)(?:.*?(?:\bsaying|\bthat says|:)\s*(?P<body>.+))?"),
@@ -108,7 +108,7 @@ TOOL_RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str], Memory], list[R
 
 # --- what is answered from the conversation itself ---
 
-TALK_RULES: list[tuple[re.Pattern[str], Callable[[Memory], str]]] = [
+TALK_RULES: list[tuple[re.Pattern[str], Callable[[Notes], str]]] = [
     (
         re.compile(r"(?i)\bwhat(?:'s| is) my name|\bwho am i\b|\b(?:know|remember) my name"),
         lambda memory: f"Your name is {memory.name}." if memory.name else "You have not told me your name.",
@@ -190,7 +190,7 @@ def reply(messages: Sequence[BaseMessage], tools: set[str]) -> AIMessage:
     if messages and messages[0].text == SUMMARISE:
         return _answer(messages, summarise(messages[-1].text))
     remembered = [line for message in messages if isinstance(message, SystemMessage) for line in noted(message.text)]
-    memory = Memory(remembered + [message.text for message in messages if isinstance(message, HumanMessage)])
+    memory = Notes(remembered + [message.text for message in messages if isinstance(message, HumanMessage)])
     turn = _this_turn(messages)
     requests, questions = _requests(memory, tools)
     steps = [step for request in requests if (step := _next_step(request, turn)) is not None]
@@ -216,7 +216,7 @@ def _answer(messages: Sequence[BaseMessage], text: str, calls: Sequence[ToolCall
     )
 
 
-def _requests(memory: Memory, tools: set[str]) -> tuple[list[Request], list[str]]:
+def _requests(memory: Notes, tools: set[str]) -> tuple[list[Request], list[str]]:
     """What the last message asks for with these tools, and what has to be asked back."""
     requests: list[Request] = []
     questions: list[str] = []
@@ -266,7 +266,7 @@ def _report(requests: list[Request], turn: list[tuple[ToolCall, ToolMessage]]) -
     return lines
 
 
-def _talk(memory: Memory) -> str:
+def _talk(memory: Notes) -> str:
     said = memory.said[-1] if memory.said else ""
     return next((answer(memory) for pattern, answer in TALK_RULES if pattern.search(said)), NOT_UNDERSTOOD)
 

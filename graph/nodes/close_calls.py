@@ -25,12 +25,12 @@ from holdfast.checkpoints.effects.states import Ended, InDoubt
 from holdfast.checkpoints.langgraph_internals import CHECKPOINT_MAP, INTERRUPT, TASKS, graph_ns
 from holdfast.graph.approvals.policy import approval_policy
 from holdfast.graph.messages import (
-    Asked,
     Call,
+    CallGroup,
     answered,
+    close_calls,
     read,
-    settled,
-    unsettled,
+    unclosed_calls,
 )
 from holdfast.graph.nodes.base import Step
 from holdfast.graph.nodes.in_doubt import DoubtTask, as_approved, doubts_among
@@ -90,7 +90,7 @@ class Found:
     lost: dict[str, list[AIMessage]] = field(default_factory=dict)
 
 
-def settle_node(
+def close_calls_node(
     tools: Mapping[str, BaseTool],
     saver_of_run: Callable[[], BaseCheckpointSaver[Any] | None],
     clock: Callable[[], datetime],
@@ -104,7 +104,10 @@ def settle_node(
     def whole(messages: Sequence[AnyMessage], found: Found) -> Update:
         closed = _whole(messages, found, tools, clock)
         doubts = [
-            Send("doubt", task) for item in read(closed) if isinstance(item, Asked) for task in _new_doubts(item, found)
+            Send("doubt", task)
+            for item in read(closed)
+            if isinstance(item, CallGroup)
+            for task in _new_doubts(item, found)
         ]
         # Ids and order stay, so this is the same thread with the gaps closed. Only a new list can fill a gap.
         update = {"messages": [RemoveMessage(id=REMOVE_ALL_MESSAGES), *closed]}
@@ -147,7 +150,7 @@ def _consult(
     give_up: Event | None = None,
 ) -> None:
     """Ask the ledger about the open calls whose results are not in a checkpoint; waits for what is running."""
-    for asked in unsettled(messages):
+    for asked in unclosed_calls(messages):
         for call in (asked.calls[position] for position in asked.open):
             tool = tools.get(call["name"] or "")
             key = (asked.message.id or "", call["id"] or "")
@@ -183,7 +186,7 @@ def _consult_about(
                 found.decided.add(key)
 
 
-def _new_doubts(asked: Asked, found: Found) -> list[DoubtTask]:
+def _new_doubts(asked: CallGroup, found: Found) -> list[DoubtTask]:
     """What a person is asked about a message's calls: those that were found to be in doubt just now."""
     tasks = doubts_among(asked.message, list(asked.answers.values()))
     return [task for task in tasks if (task["message_id"], task["call"]["id"] or "") in found.doubts]
@@ -210,7 +213,9 @@ def _whole(
         # A call that needs an approval and has no pause on record was cut off before it could ask.
         return message.id in found.started and approval_policy(tool) is None
 
-    return settled([item for message in messages for item in (message, *found.lost.get(message.id or "", []))], answer)
+    return close_calls(
+        [item for message in messages for item in (message, *found.lost.get(message.id or "", []))], answer
+    )
 
 
 def find(messages: Sequence[AnyMessage], config: RunnableConfig) -> Search:
@@ -221,7 +226,7 @@ def find(messages: Sequence[AnyMessage], config: RunnableConfig) -> Search:
     through. Yields the config of each checkpoint that it needs, and is sent the checkpoint, or None if there is none.
     """
     found = Found()
-    wanted = {asked.message.id or "" for asked in unsettled(messages) if asked.open}
+    wanted = {asked.message.id or "" for asked in unclosed_calls(messages) if asked.open}
     known = {message.id for message in messages}
     tuple_ = yield from _before_this_run(config)
     # A run that was sent to an old checkpoint has dropped nothing there: what followed it is another branch.

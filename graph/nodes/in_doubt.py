@@ -29,9 +29,9 @@ from holdfast.checkpoints.effects.states import (
     Why,
 )
 from holdfast.graph.approvals.decisions import Person
-from holdfast.graph.approvals.policy import Given, Question, aask, ask
+from holdfast.graph.approvals.policy import Given, Request, aask, ask
 from holdfast.graph.approvals.schema import form_of, one_of
-from holdfast.graph.messages import Asked, calls_of, read
+from holdfast.graph.messages import CallGroup, calls_of, read
 from holdfast.graph.nodes.base import Step
 from holdfast.graph.tools.execute import Performance, answer_id, effect_of
 from holdfast.graph.tools.results import (
@@ -109,7 +109,7 @@ def open_doubts(messages: Sequence[AnyMessage]) -> list[DoubtTask]:
 
 def left_doubts(messages: Sequence[AnyMessage]) -> list[DoubtTask]:
     """All calls of a thread of which nobody has said whether they took effect: asked about again when a turn ends."""
-    asked = [item for item in read(messages) if isinstance(item, Asked)]
+    asked = [item for item in read(messages) if isinstance(item, CallGroup)]
     return [task for item in asked for task in doubts_among(item.message, list(item.answers.values()))]
 
 
@@ -226,7 +226,7 @@ class _Case:
         text = f"Nothing is on record of this call of {self.ready.call['name']}. Look before making it again."
         return update_of(error_message(self.ready.call, text), self.id)
 
-    def question(self, doubt: InDoubt) -> Question:
+    def question(self, doubt: InDoubt) -> Request:
         """What a person is asked."""
         result = answer_in(doubt.value, self.ready.call)
         plain = f"{self.ready.call['name']}({', '.join(f'{k}={v!r}' for k, v in self.ready.call['args'].items())})"
@@ -240,7 +240,7 @@ class _Case:
             since=datetime.fromtimestamp(doubt.entry.started_at, UTC).isoformat(timespec="seconds"),
             result=None if result is None else result.text,
         )
-        return Question(shown, VERDICT, shown["name"], VERDICTS)
+        return Request(shown, VERDICT, shown["name"], VERDICTS)
 
     def decided(self, doubt: InDoubt, given: Given) -> Update | Performance:
         """What a person's decision comes to: the answer to the call, or one more run of it."""

@@ -24,19 +24,19 @@ from holdfast.graph.approvals.policy import (
     Edit,
     Given,
     Policy,
-    Question,
     Reject,
+    Request,
     Respond,
     ToolStep,
     aask,
     approval_policy,
-    approval_question,
     ask,
     before,
+    request_of,
 )
 from holdfast.graph.context import Context, leaving, seen
 from holdfast.graph.context.summary import shown
-from holdfast.graph.messages import Call, unanswered_before, unsettled, with_unique_ids
+from holdfast.graph.messages import Call, unanswered_before, unclosed_calls, with_unique_ids
 from holdfast.graph.nodes.base import Step
 from holdfast.graph.nodes.in_doubt import is_over, left_doubts, open_doubts
 from holdfast.graph.state import State, summary_of
@@ -67,7 +67,7 @@ def before_model(context: Context) -> Callable[[State], str]:
         messages = state["messages"]
         if not messages:
             return END
-        return "settle" if unsettled(messages) or unanswered_before(messages) else once_whole(context)(messages)
+        return "settle" if unclosed_calls(messages) or unanswered_before(messages) else once_whole(context)(messages)
 
     return route
 
@@ -82,7 +82,7 @@ def after_model(state: State) -> list[Send] | str:
     messages = state["messages"]
     if doubts := open_doubts(messages):
         return [Send("doubt", task) for task in doubts]
-    match unsettled(messages):
+    match unclosed_calls(messages):
         case []:
             return [Send("doubt", task) for task in left_doubts(messages)] or END
         case [asked] if asked.message is messages[-1]:
@@ -118,7 +118,7 @@ def model_node(
         # No provider takes a call without its answer, and what a person is asked about has none yet; `after_model`
         # knows where to go instead.
         messages = state["messages"]
-        return bool(unsettled(messages) or open_doubts(messages) or is_over(messages))
+        return bool(unclosed_calls(messages) or open_doubts(messages) or is_over(messages))
 
     def step(state: State, config: RunnableConfig) -> Update:
         if waits(state):
@@ -151,8 +151,8 @@ class _Asked:
     call: ToolCall
 
     @property
-    def question(self) -> Question:
-        return approval_question(self.tool, self.policy, self.call)
+    def question(self) -> Request:
+        return request_of(self.tool, self.policy, self.call)
 
 
 def tool_node(tools: Mapping[str, BaseTool], clock: Callable[[], datetime]) -> Runnable[ToolTask, Update]:

@@ -12,7 +12,7 @@ from langgraph.types import Command
 
 from holdfast.graph.context import Context, leaving, tokens
 from holdfast.graph.context.summary import parts, request, summary_message
-from holdfast.graph.messages import unsettled
+from holdfast.graph.messages import unclosed_calls
 from holdfast.graph.nodes.base import Step
 from holdfast.graph.state import State, summary_of
 from holdfast.graph.tools.results import Update
@@ -31,7 +31,7 @@ Shortening: TypeAlias = Generator[list[BaseMessage], str, Update]
 _log = logging.getLogger(__name__)
 
 
-def shorten_node(model: Runnable[LanguageModelInput, AIMessage], context: Context) -> Runnable[State, Update]:
+def trim_node(model: Runnable[LanguageModelInput, AIMessage], context: Context) -> Runnable[State, Update]:
     """Let what is beyond the limit leave, in one step.
 
     Args:
@@ -73,7 +73,7 @@ def shorten_node(model: Runnable[LanguageModelInput, AIMessage], context: Contex
 def _shortening(state: State, context: Context) -> Shortening:
     messages = state["messages"]
     # Calls that somebody left open by hand just now; `after_model` sees to them, and the next turn to this.
-    gone = [] if unsettled(messages) else leaving(messages, context)
+    gone = [] if unclosed_calls(messages) else leaving(messages, context)
     if context.mode == "trim":
         return _without([message for block in gone for message in block])
     summary = summary_of(state)

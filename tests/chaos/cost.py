@@ -10,8 +10,7 @@ from langchain_core.messages import HumanMessage
 from langchain_core.tools import BaseTool, tool
 
 from holdfast.checkpoints import open_checkpointer
-from holdfast.graph import Conversation, build_graph, needs_approval, repeatable
-from holdfast.graph.tools import once
+from holdfast.graph import Conversation, build_graph, needs_approval, once, repeatable
 from tests.chaos.journal import Place
 from tests.chaos.marks import watch
 from tests.chaos.scene import Clerk

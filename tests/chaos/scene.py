@@ -15,8 +15,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.tools import BaseTool, tool
 
 from holdfast.checkpoints import HoldfastSaver
-from holdfast.graph import IdempotencyKey, build_graph, needs_approval
-from holdfast.graph.tools import once
+from holdfast.graph import IdempotencyKey, build_graph, needs_approval, once
 from tests.chaos.journal import Place
 from tests.unit.graph_kit import StrictModel, calls
 

@@ -45,7 +45,7 @@ def index(saver: HoldfastSaver) -> list[tuple[Any, ...]]:
 
 def digest(saver: HoldfastSaver, thread_id: str) -> str:
     """Of all that is stored of a thread, but for the thread's own row."""
-    tables = [*TABLES, *(("writes",) if saver.store.backend.whole else ("checkpoint_blobs", "checkpoint_writes"))]
+    tables = [*TABLES, *(("writes",) if saver.database.backend.whole else ("checkpoint_blobs", "checkpoint_writes"))]
     mark = sha256()
     for table in tables:
         found = rows(saver, f"SELECT * FROM {table} WHERE thread_id = :thread_id", thread_id=thread_id)

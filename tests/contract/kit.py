@@ -82,6 +82,6 @@ def change(saver: HoldfastSaver, sql: str, **params: Any) -> None:
 
 def forget(saver: HoldfastSaver) -> None:
     """Let a checkpointer know no more than one that was just opened."""
-    memory = saver._store.memory
+    memory = saver._database.cache
     for thread_id in list(memory._threads):
         memory.forget(thread_id)

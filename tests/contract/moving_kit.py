@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from holdfast.checkpoints import HoldfastSaver
-from holdfast.checkpoints.transfer import Moved, copy_thread, digest_of
+from holdfast.checkpoints.transfer import Moved, copy_thread, thread_digest
 from tests.contract.kit import rows
 from tests.shapes import exact
 
@@ -40,15 +40,19 @@ def unordered(found: Any) -> Any:
 
 def everything(saver: HoldfastSaver) -> dict[str, list[str]]:
     """All rows of a database."""
-    others = ["writes"] if saver.store.backend.whole else ["checkpoint_writes", "checkpoint_blobs"]
+    others = ["writes"] if saver.database.backend.whole else ["checkpoint_writes", "checkpoint_blobs"]
     return {name: sorted(map(repr, rows(saver, f"SELECT * FROM {name}"))) for name in [*TABLES, *others]}
 
 
 def move(source: HoldfastSaver, target: HoldfastSaver, *thread_ids: str) -> list[Moved]:
     """Copy threads, and see that they are the same then."""
-    done = [copy_thread(source.store, target.store, thread_id) for thread_id in thread_ids or ["ada-1"]]
+    done = [copy_thread(source.database, target.database, thread_id) for thread_id in thread_ids or ["ada-1"]]
     for moved in done:
-        assert moved.digest == digest_of(source.store, moved.thread_id) == digest_of(target.store, moved.thread_id)
+        assert (
+            moved.digest
+            == thread_digest(source.database, moved.thread_id)
+            == thread_digest(target.database, moved.thread_id)
+        )
     return done
 
 

@@ -11,7 +11,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from holdfast.checkpoints import HoldfastSaver, convert, open_checkpointer
-from holdfast.checkpoints.convert import Outcome
+from holdfast.checkpoints.convert import Converted
 from holdfast.checkpoints.sql import migrations
 from tests.contract.foreign import Basket, Wish
 from tests.contract.kit import rows
@@ -60,26 +60,26 @@ def holdfast(url: str) -> HoldfastSaver:
 
 def forms(saver: HoldfastSaver) -> set[str]:
     """How values are stored."""
-    tables = ("checkpoints", "writes") if saver.store.backend.whole else ("checkpoint_blobs", "checkpoint_writes")
+    tables = ("checkpoints", "writes") if saver.database.backend.whole else ("checkpoint_blobs", "checkpoint_writes")
     return {type_ for table in tables for (type_,) in rows(saver, f"SELECT DISTINCT type FROM {table}")}
 
 
-def done(outcome: Outcome) -> int:
+def done(outcome: Converted) -> int:
     assert (outcome.left, outcome.problem) == (0, None)
     return outcome.rewritten
 
 
 def compact_all(saver: HoldfastSaver) -> None:
-    for thread_id in convert.threads(saver.store):
-        done(convert.compact(saver.store, thread_id))
+    for thread_id in convert.threads(saver.database):
+        done(convert.compact(saver.database, thread_id))
 
 
 def expand_all(saver: HoldfastSaver) -> None:
-    for thread_id in convert.threads(saver.store):
-        done(convert.expand(saver.store, thread_id))
+    for thread_id in convert.threads(saver.database):
+        done(convert.expand(saver.database, thread_id))
 
 
 def converted(saver: HoldfastSaver) -> set[str]:
     """The threads that refer to message rows."""
-    table = "checkpoints" if saver.store.backend.whole else "checkpoint_blobs"
+    table = "checkpoints" if saver.database.backend.whole else "checkpoint_blobs"
     return {thread_id for (thread_id,) in rows(saver, f"SELECT thread_id FROM {table} WHERE type = 'holdfast-1'")}

@@ -54,7 +54,7 @@ def test_memory_that_is_opened_again_is_empty() -> None:
             assert texts(saver) == []
             assert turn(saver, said) == [said, f"You said: {said}"]
             assert texts(saver) == [said, f"You said: {said}"]
-        assert saver._store.memory._threads == {}
+        assert saver._database.cache._threads == {}
 
 
 def test_a_thread_that_is_begun_anew_in_emptied_tables_is_another_one(shared_url: str) -> None:

@@ -16,7 +16,7 @@ from holdfast.checkpoints import (
     AlreadyAnswered,
     HoldfastSaver,
     NotAnswered,
-    QuestionClosed,
+    RequestClosed,
     open_checkpointer,
 )
 from holdfast.graph import AnsweredBefore, BadAnswer, build_graph, needs_approval
@@ -101,7 +101,7 @@ def test_a_run_that_was_sent_to_an_old_checkpoint_can_answer_what_was_asked_ther
     [which] = desk.ids()
     old = desk.agent.get_state(thread()).config
     desk.agent.update_state(thread(), {"messages": [HumanMessage("Never mind.")]}, as_node="tool")
-    with pytest.raises(QuestionClosed):
+    with pytest.raises(RequestClosed):
         saver.interrupts.answer("ada-1", which, APPROVE)
     desk.agent.invoke(Command(resume={which: APPROVE}), old)
     assert desk.refunded == [1]

@@ -57,7 +57,7 @@ def source() -> Iterator[HoldfastSaver]:
 def lines(source: HoldfastSaver, tmp_path_factory: pytest.TempPathFactory) -> Lines:
     """The file of these threads, one object a line."""
     path = tmp_path_factory.mktemp("archive") / "threads.jsonl"
-    write_archive(source.store, transfer.threads(source.store), path)
+    write_archive(source.database, transfer.threads(source.database), path)
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -72,20 +72,20 @@ def test_threads_come_out_of_a_file_as_they_went_in(
     source: HoldfastSaver, saver: HoldfastSaver, tmp_path: Path, name: str
 ) -> None:
     path = tmp_path / name
-    done = write_archive(source.store, transfer.threads(source.store), path)
+    done = write_archive(source.database, transfer.threads(source.database), path)
     found = read_archive(path)
     assert [one[:3] for one in found] == [(moved.thread_id, moved.records, moved.digest) for moved in done]
-    assert [outcome.moved for outcome in import_archive(saver.store, path)] == [
+    assert [outcome.moved for outcome in import_archive(saver.database, path)] == [
         moved._replace(was_there=False) for moved in done
     ]
     assert told(saver.with_allowlist(TYPES)) == told(source)
     assert saver.interrupts.waiting() == source.interrupts.waiting()
     again = tmp_path / f"again-{name}"
-    write_archive(saver.store, transfer.threads(saver.store), again)
+    write_archive(saver.database, transfer.threads(saver.database), again)
     assert {one.digest for one in read_archive(again)} == {one.digest for one in found}
 
     echo_graph(saver).invoke({"messages": [HumanMessage("on")]}, thread("bob-1"))
-    ada, bob = import_archive(saver.store, path)
+    ada, bob = import_archive(saver.database, path)
     assert (ada.moved and ada.moved.was_there, bob.moved) == (True, None)
     assert "'bob-1' is there already, and is not the same" in str(bob.problem)
     assert not list(tmp_path.glob("*.part"))
@@ -97,10 +97,10 @@ def test_a_value_that_does_not_change_is_in_a_file_once(tmp_path: Path) -> None:
             saved = checkpoint([], docs=["d" * 10_000], number=[number])
             saved["channel_versions"]["docs"] = "1"
             put(saver, thread(), saved)
-        write_archive(saver.store, ["ada-1"], tmp_path / "file")
+        write_archive(saver.database, ["ada-1"], tmp_path / "file")
         assert (tmp_path / "file").stat().st_size < 40_000
         before = everything(saver)
-        assert [outcome.problem for outcome in import_archive(saver.store, tmp_path / "file")] == [None]
+        assert [outcome.problem for outcome in import_archive(saver.database, tmp_path / "file")] == [None]
         assert everything(saver) == before
 
 
@@ -109,12 +109,12 @@ def test_what_no_line_can_hold_is_not_written(tmp_path: Path, monkeypatch: pytes
     with open_checkpointer("memory://") as saver:
         put(saver, thread(), checkpoint([HumanMessage("x" * 5000)]))
         with pytest.raises(NotMoved, match=r"message of it is longer.*`holdfast db copy` needs no file"):
-            write_archive(saver.store, ["ada-1"], tmp_path / "file")
+            write_archive(saver.database, ["ada-1"], tmp_path / "file")
         put(saver, thread("long", checkpoint_ns="n" * 1025), checkpoint([]))
         with pytest.raises(NotMoved, match=r"no file can hold it: the field 'ns' is not a short text.*db copy"):
-            write_archive(saver.store, ["long"], tmp_path / "file")
+            write_archive(saver.database, ["long"], tmp_path / "file")
         with pytest.raises(NotMoved, match="no such thread"):
-            write_archive(saver.store, ["nobody"], tmp_path / "file")
+            write_archive(saver.database, ["nobody"], tmp_path / "file")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -245,7 +245,7 @@ def test_a_file_that_is_not_right_is_refused_by_its_line_and_nothing_is_written(
     with open_checkpointer("memory://") as saver:
         before = everything(saver)
         with pytest.raises(InvalidArchive, match=why) as refused:
-            list(import_archive(saver.store, path))
+            list(import_archive(saver.database, path))
         assert everything(saver) == before
     assert f"{path}, line {refused.value.line}: " in str(refused.value)
     assert str(refused.value).endswith("Nothing was changed.")
@@ -293,7 +293,7 @@ def test_a_file_that_changes_while_it_is_read_changes_no_thread(
     with open_checkpointer("memory://") as saver:
         found = read_archive(path)
         path.write_text(path.read_text().replace('"hello"', '"hallo"'))
-        outcomes = import_archive(saver.store, path, found)
+        outcomes = import_archive(saver.database, path, found)
         assert next(outcomes).problem is None
         before = everything(saver)
         with pytest.raises(InvalidArchive, match="the message was altered"):

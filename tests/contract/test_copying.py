@@ -77,13 +77,13 @@ def test_what_is_left_of_runs_that_were_taken_back_is_in_nobodys_way(saver: Hold
         assert waiting(graph, thread("target")) == waiting(graph, thread())
         interrupt_id = waiting(graph, thread("target"))["a"]
         saver.interrupts.answer("target", interrupt_id, "yes", by="Grace")
-        rollback.take_back(saver.store, "target", ["r-1"])
+        rollback.delete_runs(saver.database, "target", ["r-1"])
         saver.put_writes(thread("target", checkpoint_ns="", checkpoint_id="gone"), [("notes", ["late"])], "task")
         assert rows(saver, "SELECT 1 FROM holdfast_events WHERE thread_id = 'target'") != []
     saver.threads.copy("ada-1", "target")
     assert listed(saver, "target") == listed(saver, "ada-1")
     assert rows(saver, "SELECT 1 FROM holdfast_events WHERE thread_id = 'target'") == []
-    table = "writes" if saver.store.backend.whole else "checkpoint_writes"
+    table = "writes" if saver.database.backend.whole else "checkpoint_writes"
     assert rows(saver, f"SELECT 1 FROM {table} WHERE thread_id = 'target' AND checkpoint_id = 'gone'") == []
 
 

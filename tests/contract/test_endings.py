@@ -15,8 +15,7 @@ from langgraph.errors import GraphBubbleUp, ParentCommand
 from langgraph.types import Command, interrupt
 
 from holdfast.checkpoints import HoldfastSaver, effects
-from holdfast.graph import BadAnswer, needs_approval, repeatable
-from holdfast.graph.tools import once
+from holdfast.graph import BadAnswer, needs_approval, once, repeatable
 from holdfast.graph.tools.results import LONGEST
 from tests.contract.kit import rows
 from tests.contract.world import World, asked, ledger, settle, talk_with

@@ -19,7 +19,7 @@ from holdfast.checkpoints import (
     DamagedThread,
     HoldfastSaver,
     NotAnswered,
-    QuestionClosed,
+    RequestClosed,
     UnknownInterrupt,
     Waiting,
     open_checkpointer,
@@ -99,7 +99,7 @@ def test_a_question_waits_until_its_task_has_ended_or_the_thread_goes_on(saver: 
     assert asked(saver.interrupts.waiting()) == [("ada-1", "b")]
     graph.invoke({"said": ["never mind"]}, thread())
     assert len(saver.interrupts.waiting()) == 2, "those of the new turn"
-    with pytest.raises(QuestionClosed, match="the conversation went on"):
+    with pytest.raises(RequestClosed, match="the conversation went on"):
         saver.interrupts.answer("ada-1", first, "no")
 
 
@@ -245,11 +245,11 @@ def test_a_question_that_nobody_answered_in_time_is_closed_as_if_that_were_an_an
     saver.interrupts.answer("ada-1", second, "yes")
     change(saver, "UPDATE holdfast_interrupts SET expires_at = 1000000000 WHERE expires_at IS NOT NULL")
     assert asked(saver.interrupts.waiting()) == [("t2", "a"), ("t2", "b")]
-    with pytest.raises(QuestionClosed, match="nobody had answered by 2001-09-09 01:46 UTC"):
+    with pytest.raises(RequestClosed, match="nobody had answered by 2001-09-09 01:46 UTC"):
         saver.interrupts.answer("ada-1", first, "yes")
     assert saver.interrupts.expire() == ["ada-1"]
     assert saver.interrupts.expire() == []
-    with pytest.raises(QuestionClosed, match="nobody had answered"):
+    with pytest.raises(RequestClosed, match="nobody had answered"):
         saver.interrupts.answer("ada-1", first, "yes")
     assert {(done.interrupt_id, done.answer, done.expired) for done in saver.interrupts.todo()} == {
         (first, None, True),

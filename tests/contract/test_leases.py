@@ -96,7 +96,7 @@ def test_who_slept_past_the_end_of_its_lease_keeps_it_when_nobody_took_it(saver:
 
 def test_who_takes_an_expired_lease_has_it_alone(saver: HoldfastSaver) -> None:
     with saver.lease("ada-1", ttl=60) as lease:
-        line = leases._Line(saver._backend, "ada-1", "Ada", "run", 60, threading.Event())
+        line = leases._LeaseQueue(saver._backend, "ada-1", "Ada", "run", 60, threading.Event())
         change(saver, "UPDATE holdfast_leases SET expires_at = 0")
         with saver.lease("ada-1", wait=0) as other:
             assert other.ticket > lease.ticket
@@ -106,7 +106,7 @@ def test_who_takes_an_expired_lease_has_it_alone(saver: HoldfastSaver) -> None:
 
 def test_nobody_takes_a_lease_whose_owner_came_back_a_moment_ago(saver: HoldfastSaver) -> None:
     with saver.lease("ada-1", ttl=60):
-        line = leases._Line(saver._backend, "ada-1", "Ada", "run", 60, threading.Event())
+        line = leases._LeaseQueue(saver._backend, "ada-1", "Ada", "run", 60, threading.Event())
         ticket = line.enter()
         assert not line._renew("take_lease", ticket)  # when it looked, the lease had expired
     assert line._renew("take_lease", ticket)
@@ -114,7 +114,7 @@ def test_nobody_takes_a_lease_whose_owner_came_back_a_moment_ago(saver: Holdfast
 
 
 def test_who_waited_for_too_long_a_sleep_stands_in_line_again(saver: HoldfastSaver) -> None:
-    line = leases._Line(saver._backend, "ada-1", "Ada", "run", 60, threading.Event())
+    line = leases._LeaseQueue(saver._backend, "ada-1", "Ada", "run", 60, threading.Event())
     ticket = line.enter()
     change(saver, "UPDATE holdfast_leases SET expires_at = 0")
     assert line.wait_for(ticket, 0) > ticket

@@ -94,4 +94,4 @@ def test_the_prompt_in_force_is_put_on_record_when_it_changes(saver: HoldfastSav
         talk.send("Hello")
     events = rows(saver, "SELECT no, after_seq, kind, data FROM holdfast_events ORDER BY no")
     assert events == [(1, 1, "prompt", '{"text": "Be brief."}'), (2, 5, "prompt", '{"text": "Be long."}')]
-    assert saver.store.prompts == {}
+    assert saver.database.prompts == {}

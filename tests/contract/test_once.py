@@ -10,8 +10,7 @@ from langchain_core.tools import tool
 from langgraph.types import Command, RetryPolicy
 
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer
-from holdfast.graph import needs_approval, repeatable
-from holdfast.graph.tools import once
+from holdfast.graph import needs_approval, once, repeatable
 from tests.contract import children
 from tests.contract.kit import change
 from tests.contract.world import World, asked, crash, ledger, settle, talk_with

@@ -176,7 +176,7 @@ def test_no_statement_of_a_turn_walks_through_a_table(full: HoldfastSaver, recor
 
     names = {statement.name for statement, _ in calls}
     assert {"find_checkpoints", "load_rows", "lock_thread", "head", "add_row", "save_checkpoint", "add_write"} <= names
-    assert {"written_messages", "count_written", "settle_written"} <= names
+    assert {"written_messages", "count_written", "claim_written"} <= names
     for call in calls:
         assert scans(plan(full, call)) == [], call[0].name
 
@@ -234,7 +234,7 @@ def test_what_is_done_to_a_thread_walks_through_no_table(
 
 
 def test_a_thread_is_taken_out_by_its_keys(full: HoldfastSaver, record: Record) -> None:
-    calls = record(lambda: list(transfer.export_thread(full.store, "ada-1")))
+    calls = record(lambda: list(transfer.export_thread(full.database, "ada-1")))
     assert {f"page_of_{kind}" for kind in RECORDS} <= {statement.name for statement, _ in calls}
     for call in calls:
         few = "holdfast_events"  # it does not pay to look them up

@@ -98,11 +98,11 @@ def test_compacting_a_stock_thread_counts_its_messages(shared_url: str) -> None:
     in_stock(shared_url, talk)
     with open_checkpointer(shared_url) as saver:
         for thread_id in ("idle", "paused"):
-            convert.compact(saver.store, thread_id)
+            convert.compact(saver.database, thread_id)
         idle = saver.threads.get("idle")
         assert (idle.title, idle.user_id, idle.messages, idle.status) == ("Refund order 1001", "ada", 4, "idle")
         saver.threads.restart("idle")
-        convert.compact(saver.store, "idle")
+        convert.compact(saver.database, "idle")
         assert saver.threads.get("idle").updated_at > idle.updated_at, "it keeps its place in the list"
         assert_counted(saver)
 
@@ -110,7 +110,7 @@ def test_compacting_a_stock_thread_counts_its_messages(shared_url: str) -> None:
 def test_a_thread_that_cannot_be_read_is_named_and_the_others_are_indexed(shared_url: str) -> None:
     prepare(shared_url, "version 4")
     with open_checkpointer(shared_url) as saver:
-        table, column = ("checkpoints", "checkpoint") if saver.store.backend.whole else ("checkpoint_blobs", "blob")
+        table, column = ("checkpoints", "checkpoint") if saver.database.backend.whole else ("checkpoint_blobs", "blob")
         change(saver, f"UPDATE {table} SET {column} = :cut WHERE thread_id = 'idle'", cut=b"\x81")
         outcomes = {}
         for thread_id in saver.threads.unindexed():

@@ -164,7 +164,7 @@ def test_a_conversation_that_is_put_again_and_again_comes_back_at_every_step(
     step([*loaded, *copy.deepcopy(more)])  # what was loaded, and equal copies
     step(loaded[::-1])
     step(loaded[1:])
-    saver._store.memory.forget(config["configurable"]["thread_id"])
+    saver._database.cache.forget(config["configurable"]["thread_id"])
     step([*loaded, *first])
 
     for saved, values in steps:

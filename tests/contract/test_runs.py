@@ -173,7 +173,7 @@ def test_a_delta_thread_keeps_its_state_whichever_run_is_deleted(saver: Holdfast
         name = f"without-{number}"
         saver.copy_thread("plan", name)
         # Copies name the same runs; take each back in one of them alone.
-        rollback.take_back(saver._store, name, [f"run-{number}"])
+        rollback.delete_runs(saver._database, name, [f"run-{number}"])
         history = graph.get_state_history(thread(name))
         now = {state.config["configurable"]["checkpoint_id"]: exact(state.values) for state in history}
         assert now == {id_: value for id_, (run_id, value) in values.items() if run_id != f"run-{number}"}

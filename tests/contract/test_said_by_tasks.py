@@ -172,7 +172,7 @@ def test_what_was_written_before_is_said_once_a_thread_is_in_the_index(stored_ur
     with holdfast(stored_url) as saver:
         if made_by == "stock":
             saver.threads.index("ada-1")  # as an upgrade does
-            convert.compact(saver.store, "ada-1")
+            convert.compact(saver.database, "ada-1")
         else:
             talk(saver)
             before = said(saver)
@@ -190,7 +190,7 @@ def test_what_was_written_before_is_said_once_a_thread_is_in_the_index(stored_ur
 def test_a_checkpoint_is_not_saved_over_a_write_that_is_damaged(saver: HoldfastSaver) -> None:
     graph = desk(saver, Delta)
     say("ask")(graph, thread(), "sync")
-    table, column = ("writes", "value") if saver.store.backend.whole else ("checkpoint_writes", "blob")
+    table, column = ("writes", "value") if saver.database.backend.whole else ("checkpoint_writes", "blob")
     config = graph.get_state(thread()).config
     change(saver, f"UPDATE {table} SET {column} = :cut WHERE type = 'holdfast-1' AND channel = 'messages'", cut=b"\x81")
     with pytest.raises(DamagedThread, match="channel 'messages'"):

@@ -45,7 +45,7 @@ class Mirror:
 
 def mirrored(url: str) -> tuple[HoldfastSaver, Mirror]:
     saver, mirror = open_checkpointer(url), Mirror()
-    object.__setattr__(saver._store, "sealer", mirror)
+    object.__setattr__(saver._database, "sealer", mirror)
     return saver, mirror
 
 

@@ -17,7 +17,7 @@ from holdfast.checkpoints import (
     SearchUnavailable,
     open_checkpointer,
 )
-from holdfast.checkpoints.search.query import question
+from holdfast.checkpoints.search.query import parse_query
 from holdfast.checkpoints.search.tokenizer import MOST_CHARACTERS, MOST_PLACES, placed
 from holdfast.checkpoints.sql import Statement
 from tests.contract.kit import change, checkpoint, put, rows, thread
@@ -251,7 +251,7 @@ def test_any_text_is_a_search_or_a_clear_error_and_every_database_finds_the_same
         @example("a" * 64 + "*")
         def check(text: str) -> None:
             try:
-                asked = question(text)
+                asked = parse_query(text)
             except InvalidSearch:
                 for saver in (one, other):
                     with pytest.raises(InvalidSearch):

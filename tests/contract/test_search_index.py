@@ -89,11 +89,11 @@ def test_the_index_is_counted_and_goes_with_our_tables(shared_url: str) -> None:
     with open_checkpointer(shared_url) as saver:
         fill(saver, 2, 2)
         assert len(everything(saver)) == 4
-        names = {part.name for part in stats.stats(saver.store).parts}
+        names = {part.name for part in stats.stats(saver.database).parts}
         assert not names or any(name.startswith("holdfast_search") for name in names)
         for number in range(2):
-            convert.expand(saver.store, f"t{number}")
-        convert.drop(saver.store)
+            convert.expand(saver.database, f"t{number}")
+        convert.drop(saver.database)
         assert ours(saver) == []
     with open_checkpointer(shared_url) as saver:
         fill(saver, 2, 2)

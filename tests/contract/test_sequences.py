@@ -200,7 +200,7 @@ class Conversation(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         if self.url == "memory://":
-            self.saver._store.memory.forget("ada-1")
+            self.saver._database.cache.forget("ada-1")
         else:
             self.saver.close()
             self.saver, self.graph = open_graph(self.url)

@@ -9,8 +9,7 @@ from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, tool
 
 from holdfast.checkpoints import HoldfastSaver
-from holdfast.graph import IdempotencyKey
-from holdfast.graph.tools import once
+from holdfast.graph import IdempotencyKey, once
 from tests.contract.kit import rows
 from tests.unit.graph_kit import Talk, calls, says
 

@@ -88,7 +88,7 @@ def test_a_command_that_begins_something_makes_the_file(
     archive = tmp_path_factory.mktemp("archive") / "threads.jsonl.gz"
     with open_checkpointer("memory://") as saver:
         echo_graph(saver).invoke({"messages": [("user", "Hello")]}, thread())
-        write_archive(saver.store, iter(["ada-1"]), archive)
+        write_archive(saver.database, iter(["ada-1"]), archive)
     given = [str(archive) if word == archive.name else word for word in MAKE_ONE[command] or ()]
     code, _, err = cli(*command.split(), *given, *of_database(command), said=b"Hello\n")
     assert code == 0, err

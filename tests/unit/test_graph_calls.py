@@ -12,7 +12,7 @@ from langgraph.types import Command, interrupt
 from pydantic import BaseModel, Field, field_validator
 
 from holdfast.graph import build_graph
-from holdfast.graph.messages import settled, unsettled, with_unique_ids
+from holdfast.graph.messages import close_calls, unclosed_calls, with_unique_ids
 from tests.unit.graph_kit import SAVERS, Desk, ScriptedModel, Talk, calls, opened, says
 
 
@@ -206,22 +206,22 @@ def test_an_answer_belongs_to_the_nearest_message_that_made_its_call() -> None:
     first, second = calls(("a", {})), calls(("b", {}))
     late = ToolMessage("of b", tool_call_id="call_0")
     history = [HumanMessage("x"), first, HumanMessage("y"), second, late]
-    (dangling,) = unsettled(history)
+    (dangling,) = unclosed_calls(history)
     assert dangling.message is first
     closed = ToolMessage("closed", tool_call_id="call_0")
-    assert settled(history, lambda *_: closed) == [history[0], first, closed, history[2], second, late]
+    assert close_calls(history, lambda *_: closed) == [history[0], first, closed, history[2], second, late]
 
 
 def test_an_answer_that_came_late_moves_to_its_call() -> None:
     asked, late = calls(("a", {})), ToolMessage("late", tool_call_id="call_0")
     history = [asked, HumanMessage("meanwhile"), late]
-    assert [item.message for item in unsettled(history)] == [asked]
-    assert settled(history, lambda *_: pytest.fail("nothing is missing")) == [asked, late, history[1]]
+    assert [item.message for item in unclosed_calls(history)] == [asked]
+    assert close_calls(history, lambda *_: pytest.fail("nothing is missing")) == [asked, late, history[1]]
 
 
 def test_a_whole_history_stays_as_it_is() -> None:
     asked = calls(("a", {}), ("b", {}))
     answers = [ToolMessage("b", tool_call_id="call_1"), ToolMessage("a", tool_call_id="call_0")]
     history = [HumanMessage("x"), asked, *answers, ToolMessage("of nothing", tool_call_id="call_9"), says("done")]
-    assert unsettled(history) == []
-    assert settled(history, lambda *_: pytest.fail("nothing is missing")) == history
+    assert unclosed_calls(history) == []
+    assert close_calls(history, lambda *_: pytest.fail("nothing is missing")) == history

@@ -25,7 +25,7 @@ from holdfast.graph.context.summary import (
     shown,
     summary_message,
 )
-from holdfast.graph.messages import Asked, read
+from holdfast.graph.messages import CallGroup, read
 from holdfast.graph.models.notes import noted, summarise
 from holdfast.graph.tools.results import EFFECT
 
@@ -78,7 +78,7 @@ def assert_whole(messages: list[AnyMessage], some: list[AnyMessage]) -> None:
     """Of each call and its answers all are there, or none."""
     there = {message.id for message in some}
     for item in read(messages):
-        if isinstance(item, Asked):
+        if isinstance(item, CallGroup):
             ids = {item.message.id, *(answer.id for answer in item.answers.values())}
             assert ids <= there or ids.isdisjoint(there)
 
@@ -115,7 +115,7 @@ def test_what_leaves_is_old_and_settled_and_leaves_once(messages: list[AnyMessag
         assert gone == []
     assert leaving(left, context) == []
     for item in read(messages):
-        if isinstance(item, Asked):
+        if isinstance(item, CallGroup):
             doubt = any(EFFECT in answer.additional_kwargs for answer in item.answers.values())
             assert item.message in left or not (item.open or doubt)
     if messages:

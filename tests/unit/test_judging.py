@@ -13,7 +13,7 @@ from holdfast.checkpoints.effects.states import (
     Entry,
     InDoubt,
     Running,
-    judge,
+    classify,
 )
 
 EFFECT = Effect("ada-1", "key", "refund", b"args", "", "checkpoint-1")
@@ -42,12 +42,12 @@ def entry(**changed: Any) -> Entry:
 
 @pytest.mark.parametrize("state", ["done", "failed", "skipped"])
 def test_what_has_ended_is_not_run_again(state: str) -> None:
-    assert isinstance(judge(entry(state=state), EFFECT), Ended)
+    assert isinstance(classify(entry(state=state), EFFECT), Ended)
 
 
 @pytest.mark.parametrize("expired", [False, True])
 def test_what_somebody_runs_is_waited_for(expired: bool) -> None:
-    assert isinstance(judge(entry(state="started", expired=expired), EFFECT), Running)
+    assert isinstance(classify(entry(state="started", expired=expired), EFFECT), Running)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_what_somebody_runs_is_waited_for(expired: bool) -> None:
     ],
 )
 def test_a_person_is_asked(found: dict[str, Any], why: str) -> None:
-    verdict = judge(entry(**found), EFFECT)
+    verdict = classify(entry(**found), EFFECT)
     assert isinstance(verdict, InDoubt)
     assert verdict.why == why
 

@@ -10,13 +10,13 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from holdfast.checkpoints import open_checkpointer
-from holdfast.checkpoints.core.queue import Lines
+from holdfast.checkpoints.core.queue import SaveQueues
 from holdfast.checkpoints.serde.values import Detacher
 from tests.contract.kit import checkpoint, put, rows, thread
 
 
 def test_each_begins_after_those_who_came_before() -> None:
-    lines, began = Lines(), []
+    lines, began = SaveQueues(), []
     may_begin, joined = Event(), Event()
 
     def first() -> None:
@@ -52,7 +52,7 @@ def test_each_begins_after_those_who_came_before() -> None:
 
 
 def test_who_fails_or_gives_up_holds_up_nobody() -> None:
-    lines = Lines()
+    lines = SaveQueues()
     with pytest.raises(ValueError), lines.join("ada"):
         raise ValueError
     with lines.join("ada") as gone_before, lines.join("ada") as second:
@@ -81,7 +81,7 @@ def test_an_answer_does_not_overtake_what_it_answers(monkeypatch: pytest.MonkeyP
         first = pool.submit(put, saver, config, asked)
         assert encoding.wait(5)
         second = pool.submit(saver.put_writes, config, [("messages", AIMessage("Yes.", id="a1"))], "task")
-        while len(saver._store.lines._lines.get("ada-1", ())) < 2:
+        while len(saver._database.queues._lines.get("ada-1", ())) < 2:
             time.sleep(0.001)  # standing in line is nothing that one could wait for
         may_go_on.set()
         first.result(5)

@@ -19,8 +19,8 @@ from holdfast.checkpoints.serde.ranges import expand
 from holdfast.checkpoints.serde.values import Attachable as Part
 from holdfast.checkpoints.serde.values import ChannelValues, Detacher, Version
 from holdfast.checkpoints.transfer.canonical import (
+    CanonicalValue,
     Parts,
-    Value,
     gather,
     join,
     normal,
@@ -109,12 +109,16 @@ def test_a_checkpoint_is_the_same_in_parts_and_as_a_whole(state: dict[str, Any],
 
 
 def test_values_that_no_other_database_has_are_refused_or_take_its_form() -> None:
-    assert normal(Part("x", "bytes", b"\0")) == normal(Part("x", "bytearray", b"\0")) == Value("msgpack", b"\xc4\x01\0")
-    assert normal(Part("x", "null", b"")) == Value("msgpack", b"\xc0")
+    assert (
+        normal(Part("x", "bytes", b"\0"))
+        == normal(Part("x", "bytearray", b"\0"))
+        == CanonicalValue("msgpack", b"\xc4\x01\0")
+    )
+    assert normal(Part("x", "null", b"")) == CanonicalValue("msgpack", b"\xc0")
     with pytest.raises(NotStorable, match=r"form 'json'.*prune it"):
         split(Part("", "json", b"{}"))
     with pytest.raises(NotStorable, match="no version"):
-        spread(Parts({"channel_versions": {}}, {"x": Value("msgpack", b"\xc4\x01\0")}))
+        spread(Parts({"channel_versions": {}}, {"x": CanonicalValue("msgpack", b"\xc4\x01\0")}))
     with pytest.raises(ValueError, match="'x' is missing"):
         gather({"channel_values": {}, "stored": ["x"]}, {})
     with pytest.raises(ValueError, match="no checkpoint"):

@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 
 from holdfast.checkpoints.core.cache import (
     Known,
-    Memory,
+    MessageCache,
     Template,
     fingerprint,
     unchanged,
@@ -75,7 +75,7 @@ def test_a_change_in_place_is_noticed(make: Callable[[], BaseMessage], change: C
     assert not unchanged(message, mark)
 
 
-def remembered(memory: Memory, thread_id: str, texts: list[str], generation: int = 1) -> None:
+def remembered(memory: MessageCache, thread_id: str, texts: list[str], generation: int = 1) -> None:
     known, templates = [], {}
     for ref, text in enumerate(texts, 1):
         message = HumanMessage(text)
@@ -87,7 +87,7 @@ def remembered(memory: Memory, thread_id: str, texts: list[str], generation: int
 
 
 def test_the_threads_that_were_used_longest_ago_are_forgotten_by_number_of_messages_and_by_bytes() -> None:
-    for memory, text in ((Memory(most_messages=25), "short"), (Memory(most_bytes=25_000), "long" * 200)):
+    for memory, text in ((MessageCache(most_messages=25), "short"), (MessageCache(most_bytes=25_000), "long" * 200)):
         for thread_id in ("t1", "t2", "t3"):
             remembered(memory, thread_id, [text] * 10)
         assert [bool(memory.templates(thread_id, 1)) for thread_id in ("t1", "t2", "t3")] == [False, True, True]
@@ -97,7 +97,7 @@ def test_the_threads_that_were_used_longest_ago_are_forgotten_by_number_of_messa
 
 
 def test_what_is_known_of_an_earlier_generation_is_not_used() -> None:
-    memory = Memory()
+    memory = MessageCache()
     remembered(memory, "t1", ["one"])
     assert memory.templates("t1", 2) == memory.templates("t1", None) == {}
     remembered(memory, "t1", ["two"], generation=2)
@@ -106,7 +106,7 @@ def test_what_is_known_of_an_earlier_generation_is_not_used() -> None:
 
 
 def test_messages_that_have_left_the_conversation_are_forgotten() -> None:
-    memory = Memory()
+    memory = MessageCache()
     remembered(memory, "t1", [f"message {number}" for number in range(300)])
     remembered(memory, "t1", ["message 0"])
     assert set(memory.templates("t1", 1)) == {1}

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holdfast.checkpoints import InvalidSearch
-from holdfast.checkpoints.search.query import MOST, Term, question
+from holdfast.checkpoints.search.query import MOST, Term, parse_query
 from holdfast.checkpoints.search.snippet import LENGTH, snippet
 from holdfast.checkpoints.search.tokenizer import (
     LONGEST,
@@ -63,7 +63,7 @@ def test_a_long_text_is_searched_as_far_as_every_index_can() -> None:
 
 
 def test_a_question_has_words_phrases_beginnings_and_what_must_not_be_there() -> None:
-    asked = question('Refund "Brass calculator" -cancelled ord* -"by mail" e-mail refund "unclosed*')
+    asked = parse_query('Refund "Brass calculator" -cancelled ord* -"by mail" e-mail refund "unclosed*')
     assert asked.terms == (
         Term(("refund",)),
         Term(("brass", "calculator")),
@@ -77,16 +77,16 @@ def test_a_question_has_words_phrases_beginnings_and_what_must_not_be_there() ->
 @pytest.mark.parametrize("text", ["", "   ", "-only -this", '""', "!?&|:*()<->", "\0\ud800"])
 def test_nothing_to_search_for_is_an_error(text: str) -> None:
     with pytest.raises(InvalidSearch, match="no word to search for"):
-        question(text)
+        parse_query(text)
 
 
 def test_too_much_to_search_for_is_an_error() -> None:
     with pytest.raises(InvalidSearch, match=f"{MOST + 1} words. Search for at most {MOST}"):
-        question(" ".join(f"w{number}" for number in range(MOST + 1)))
+        parse_query(" ".join(f"w{number}" for number in range(MOST + 1)))
 
 
 def marked(text: str, asked: str) -> str:
-    line, marks = snippet(text, question(asked))
+    line, marks = snippet(text, parse_query(asked))
     for start, end in reversed(marks):
         line = f"{line[:start]}[{line[start:end]}]{line[end:]}"
     return line
@@ -109,7 +109,7 @@ def test_a_snippet_marks_what_is_in_the_text_and_is_short(text: str, data: st.Da
     if not there:
         return
     chosen = data.draw(st.sampled_from(there))
-    line, marks = snippet(f"{'before ' * 40}{text} {'after ' * 40}", question(chosen))
+    line, marks = snippet(f"{'before ' * 40}{text} {'after ' * 40}", parse_query(chosen))
     assert marks
     assert len(line) <= LENGTH + LONGEST + 2
     assert "\n" not in line

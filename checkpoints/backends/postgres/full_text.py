@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from holdfast.checkpoints.backends.base import Call, Transaction
-from holdfast.checkpoints.search.query import Question, Term
+from holdfast.checkpoints.search.query import Query, Term
 from holdfast.checkpoints.search.tokenizer import SKIPPED, indexed, owners
 from holdfast.checkpoints.sql import Statement, Statements
 
@@ -38,7 +38,7 @@ class PostgresFullText:
     def clean(self, transaction: Transaction) -> None:
         pass  # as with every row that is deleted, VACUUM does
 
-    def find(self, question: Question, user_id: str | None, thread_id: str | None) -> tuple[Statement, dict[str, Any]]:
+    def find(self, question: Query, user_id: str | None, thread_id: str | None) -> tuple[Statement, dict[str, Any]]:
         terms = " & ".join(map(_phrase, question.terms))
         without = [f"!{_phrase(term)}" for term in question.without]
         asked = " & ".join([*map(_mark, owners(user_id, thread_id)), terms, *without])

@@ -22,7 +22,7 @@ from holdfast.checkpoints.backends import migrations
 from holdfast.checkpoints.backends.base import FullText, OnStatement, Transaction, check_process
 from holdfast.checkpoints.backends.retry import Patience
 from holdfast.checkpoints.backends.sqlite.full_text import SqliteFullText, rank
-from holdfast.checkpoints.backends.sqlite.group_commit import Line, SqliteTransaction
+from holdfast.checkpoints.backends.sqlite.group_commit import SqliteTransaction, WriterQueue
 from holdfast.checkpoints.backends.sqlite.tables import SqliteTables
 from holdfast.checkpoints.errors import DatabaseUnavailable, NotOpen
 from holdfast.checkpoints.serde.jsonb import text_contains
@@ -54,7 +54,7 @@ class SqliteBackend(SqliteTables):
         self.patience = Patience(0.0)  # SQLite waits by itself, and a file is never out of reach for a moment
         self._writer: sqlite3.Connection | None = None
         self._opened_by = 0
-        self._line = Line(most=1) if self._memory else Line()  # there is no disk to wait for
+        self._line = WriterQueue(most=1) if self._memory else WriterQueue()  # there is no disk to wait for
         self._readers: LifoQueue[sqlite3.Connection] = LifoQueue(maxsize=self.workers)
 
     def __str__(self) -> str:
@@ -183,7 +183,7 @@ class SqliteBackend(SqliteTables):
         # The log is moved into the file when it has 4 MB, as with SQLite's own page size.
         connection.execute(f"PRAGMA wal_autocheckpoint = {4 * 2**20 // PAGE_SIZE}")
         self._insist(SqliteSaver(connection).setup)
-        with self._explained(), Line().turn(lambda: self._on(connection)) as transaction:
+        with self._explained(), WriterQueue().turn(lambda: self._on(connection)) as transaction:
             migrations.upgrade(transaction, self.sql, "sqlite")
 
     def _insist(self, action: Callable[[], object]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from holdfast.checkpoints.backends.base import Call, Transaction
 from holdfast.checkpoints.errors import SearchUnavailable
-from holdfast.checkpoints.search.query import Question, Term
+from holdfast.checkpoints.search.query import Query, Term
 from holdfast.checkpoints.search.tokenizer import indexed, owners
 from holdfast.checkpoints.sql import Statement, Statements
 
@@ -62,7 +62,7 @@ class SqliteFullText:
         if not at_once:
             transaction.run([(self._sql["merge_search"], {})])
 
-    def find(self, question: Question, user_id: str | None, thread_id: str | None) -> tuple[Statement, dict[str, Any]]:
+    def find(self, question: Query, user_id: str | None, thread_id: str | None) -> tuple[Statement, dict[str, Any]]:
         whose = [f'owner : "{owner}"' for owner in owners(user_id, thread_id)]
         asked = " AND ".join([*whose, *map(_phrase, question.terms)])
         for term in question.without:

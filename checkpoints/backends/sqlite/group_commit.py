@@ -84,7 +84,7 @@ class _Group:
     error: sqlite3.Error | None = None
 
 
-class Line:
+class WriterQueue:
     """Those who want to write, one after the other.
 
     `_lock` is held by who writes. `_group` is touched only under it, and ended by the last in line, by a member that

@@ -106,7 +106,7 @@ def stats(
     from holdfast.cli.db import convert as converting
 
     with opened(context, given) as saver:
-        found = measuring.stats(saver.store, largest=largest)
+        found = measuring.stats(saver.database, largest=largest)
     if as_json:
         parts = [part._asdict() for part in found.parts]
         threads = [size._asdict() for size in found.largest]
@@ -189,7 +189,7 @@ def check(
         from holdfast.cli.db import convert as converting
 
         with opened(context, given, allow) as saver:
-            found = ((id_, work.damage(saver.store, id_)) for id_ in converting.chosen(saver, thread, "Looking at"))
+            found = ((id_, work.damage(saver.database, id_)) for id_ in converting.chosen(saver, thread, "Looking at"))
             damaged = {id_: why for id_, why in found if why is not None}
         said["damaged"] = damaged
     if as_json:
@@ -246,7 +246,7 @@ def _convert(
     with opened(context, given, allow) as saver:
         done = converting.convert(saver, convert, thread, as_json=as_json)
         if drop and not done.problems:
-            work.drop(saver.store)
+            work.drop(saver.database)
     if vacuum:
         maintenance.vacuum(location)
     if as_json:

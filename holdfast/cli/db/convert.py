@@ -17,11 +17,11 @@ from holdfast.cli.output.progress import bar
 from holdfast.cli.output.text import columns, one_line
 
 if TYPE_CHECKING:
-    from holdfast.checkpoints.convert import Outcome
-    from holdfast.checkpoints.core.database import Store
+    from holdfast.checkpoints.convert import Converted
+    from holdfast.checkpoints.core.database import Database
     from holdfast.checkpoints.stats import Stats
 
-Convert = Callable[["Store", str], "Outcome"]
+Convert = Callable[["Database", str], "Converted"]
 
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
@@ -38,7 +38,7 @@ class Done:
     problems: dict[str, str] = field(default_factory=dict)
     """By thread."""
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: Converted) -> None:
         self.threads += 1
         self.changed += bool(outcome.rewritten)
         self.rewritten += outcome.rewritten
@@ -68,7 +68,7 @@ def convert(saver: HoldfastSaver, convert_one: Convert, thread: str | None, *, a
     verb = "Compacting" if convert_one is work.compact else "Expanding"
     try:
         for thread_id in chosen(saver, thread, verb, silent=as_json):
-            outcome = convert_one(saver.store, thread_id)
+            outcome = convert_one(saver.database, thread_id)
             done.add(outcome)
             if outcome.problem is not None:
                 notice(outcome.problem)
@@ -93,8 +93,8 @@ def chosen(saver: HoldfastSaver, thread: str | None, verb: str, *, silent: bool 
             raise Mistake(f"There is no conversation {thread!r} in this database.")
         yield thread
         return
-    with bar(verb, work.count(saver.store), silent=silent) as going:
-        for thread_id in work.threads(saver.store):
+    with bar(verb, work.count(saver.database), silent=silent) as going:
+        for thread_id in work.threads(saver.database):
             yield thread_id
             going.advance()
 

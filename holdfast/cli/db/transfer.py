@@ -16,7 +16,7 @@ from holdfast.cli.options import Database, Debug, Given, Json
 
 if TYPE_CHECKING:
     from holdfast.checkpoints import HoldfastSaver
-    from holdfast.checkpoints.transfer import Outcome
+    from holdfast.checkpoints.transfer import Transferred
     from holdfast.checkpoints.urls import Location
 
 COPY_EXAMPLE = "Example: holdfast db copy sqlite:///chat.db postgresql://holdfast@localhost/holdfast"
@@ -47,7 +47,7 @@ class Done:
     problems: dict[str, str] = field(default_factory=dict)
     """Why a thread was not moved, by thread."""
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: Transferred) -> None:
         if outcome.moved is None:
             self.problems[outcome.thread_id] = outcome.problem or ""
         elif outcome.moved.was_there:
@@ -91,14 +91,16 @@ def copy(
         wanted = _wanted(old, thread)
         _list(old, wanted, silent=as_json)
 
-        def outcomes() -> Iterator[Outcome]:
-            for thread_id in transfer.threads(old.store) if wanted is None else wanted:
-                found = transfer.attempt(thread_id, partial(transfer.copy_thread, old.store, new.store, thread_id))
-                if found.moved is None and wanted is None and not transfer.is_there(old.store, thread_id):
+        def outcomes() -> Iterator[Transferred]:
+            for thread_id in transfer.threads(old.database) if wanted is None else wanted:
+                found = transfer.attempt(
+                    thread_id, partial(transfer.copy_thread, old.database, new.database, thread_id)
+                )
+                if found.moved is None and wanted is None and not transfer.is_there(old.database, thread_id):
                     continue  # nobody asked for it by name, and it was deleted meanwhile
                 yield found
 
-        total = transfer.count(old.store) if wanted is None else len(wanted)
+        total = transfer.count(old.database) if wanted is None else len(wanted)
         done = _go(outcomes(), "Copying", total, as_json=as_json)
     _tell(done, "copied", places[1], as_json=as_json, source=str(places[0]))
 
@@ -119,7 +121,7 @@ def import_threads(
 
     found = archive.read_archive(file)
     with open_checkpointer(given.settings(context).database) as saver:
-        outcomes = archive.import_archive(saver.store, file, found)
+        outcomes = archive.import_archive(saver.database, file, found)
         done = _go(outcomes, "Importing", len(found), as_json=as_json)
     _tell(done, "brought", place, as_json=as_json, source=str(file))
 
@@ -145,8 +147,8 @@ def write_file(
     wanted = threads if gone_ok else _wanted(saver, threads)
     gone_ok = gone_ok or wanted is None
     _list(saver, wanted, silent=silent)
-    ids = transfer.threads(saver.store) if wanted is None else iter(wanted)
-    total = transfer.count(saver.store) if wanted is None else len(wanted)
+    ids = transfer.threads(saver.database) if wanted is None else iter(wanted)
+    total = transfer.count(saver.database) if wanted is None else len(wanted)
     from holdfast.cli.output.progress import bar
 
     with bar("Exporting", total, silent=silent) as going:
@@ -156,7 +158,7 @@ def write_file(
                 yield thread_id
                 going.advance()
 
-        return len(archive.write_archive(saver.store, one_by_one(), file, gone_ok=gone_ok))
+        return len(archive.write_archive(saver.database, one_by_one(), file, gone_ok=gone_ok))
 
 
 def _place(context: typer.Context, url: str) -> Location:
@@ -194,7 +196,7 @@ def _wanted(saver: HoldfastSaver, threads: Iterable[str] | None) -> list[str] | 
 
     wanted = list(dict.fromkeys(threads))
     for thread_id in wanted:
-        if not transfer.is_there(saver.store, thread_id):
+        if not transfer.is_there(saver.database, thread_id):
             raise Mistake(f"There is no conversation {thread_id!r} in this database.")
     return wanted
 
@@ -207,7 +209,7 @@ def _list(saver: HoldfastSaver, wanted: list[str] | None, *, silent: bool) -> No
     index(saver, wanted, silent=silent)
 
 
-def _go(outcomes: Iterator[Outcome], verb: str, total: int, *, as_json: bool) -> Done:
+def _go(outcomes: Iterator[Transferred], verb: str, total: int, *, as_json: bool) -> Done:
     """Go through them; what is to be said of some goes to standard error."""
     from holdfast.cli.db.convert import counted
     from holdfast.cli.output import notice

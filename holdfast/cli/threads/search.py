@@ -57,11 +57,11 @@ def search(
     The first search brings an index up to date, which takes a while in an old database: holdfast db index does that
     alone.
     """
-    from holdfast.checkpoints.search.query import question
+    from holdfast.checkpoints.search.query import parse_query
     from holdfast.cli.threads.manage import tell_of_unlisted
 
     given, text = Given(database), " ".join(words)
-    question(text)  # what makes no sense is refused before the index is looked at
+    parse_query(text)  # what makes no sense is refused before the index is looked at
     times = moments.seconds(since, "--since"), moments.seconds(until, "--until")
     with there(context, given) as saver:
         if thread is None:  # of one alone it is soon done by the search itself
