@@ -14,7 +14,7 @@ from holdfast.checkpoints import AlreadyAnswered, HoldfastSaver
 from holdfast.cli.chat.session import CurrentThread
 from holdfast.cli.errors import BROKEN, Interrupted, Mistake, explain
 from holdfast.cli.options import Given, config_of, decider, opened
-from holdfast.cli.output import Screen, Silence, facts, notice
+from holdfast.cli.output.screen import Screen, Silence, facts, notice
 from holdfast.cli.output.text import one_line
 from holdfast.graph import Conversation, NothingWaits, Pending
 from holdfast.graph.agent import Agent

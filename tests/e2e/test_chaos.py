@@ -95,11 +95,11 @@ def found(place: Place) -> dict[str, str]:
 
 def test_what_is_broken_is_found(sqlite_url: str, tmp_path: Path) -> None:
     place = Place(sqlite_url, tmp_path, 1)
-    twice = Played(place, "twice", mark="tool:after", graph__performing__running_of=without_ledger)
-    unasked = Played(place, "unasked", graph__nodes__approval_policy=without_approval)
+    twice = Played(place, "twice", mark="tool:after", holdfast__graph__tools__execute__running_of=without_ledger)
+    unasked = Played(place, "unasked", holdfast__graph__nodes__model__approval_policy=without_approval)
     whole = Played(place, "whole")
     assert twice.end().killed
-    Played(place, "twice", graph__performing__running_of=without_ledger).end()
+    Played(place, "twice", holdfast__graph__tools__execute__running_of=without_ledger).end()
     assert not unasked.end().killed
     assert not whole.end().killed
     broken = found(place)

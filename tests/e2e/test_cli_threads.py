@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from holdfast.checkpoints import DatabaseUnavailable, Transcript, open_checkpointer
-from holdfast.cli.threads import export as record
+from holdfast.checkpoints.transcript import export as exports
 from holdfast.graph import Conversation, build_graph
 from tests.contract.kit import change
 from tests.contract.stock_kit import in_stock
@@ -62,7 +62,7 @@ def test_an_export_is_a_whole_file_or_none(talked: Cli, monkeypatch: pytest.Monk
         yield "half"
         raise DatabaseUnavailable("It went away.")
 
-    monkeypatch.setattr(record.exports, "jsonl", fails)
+    monkeypatch.setattr(exports, "jsonl", fails)
     assert talked.refused(*export, "--output=ada.html", "--force", code=1) == "It went away."
     assert talked.refused(*export, "--output=ada.jsonl", code=1) == "It went away."
     assert (page.read_text("utf-8"), set(talked.folder.iterdir())) == (before, there)

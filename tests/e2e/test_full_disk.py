@@ -82,7 +82,7 @@ def test_on_the_server(tmp_path: Path) -> None:
         "sh",
         sys.executable,
         "-m",
-        "holdfast.cli",
+        "holdfast",
         "serve",
     ]
     with served(tmp_path, limited) as server:

@@ -88,7 +88,7 @@ def test_what_the_readme_types_into_a_shell_works(tmp_path: Path) -> None:
     assert len(commands) == 6
     (tmp_path / "bin").mkdir()
     holdfast = tmp_path / "bin" / "holdfast"
-    holdfast.write_text(f'#!/bin/sh\nexec {sys.executable} -m holdfast.cli "$@"\n')
+    holdfast.write_text(f'#!/bin/sh\nexec {sys.executable} -m holdfast "$@"\n')
     holdfast.chmod(0o755)
     path = f"{holdfast.parent}{os.pathsep}{os.environ['PATH']}"
     printed = []

@@ -141,7 +141,7 @@ def test_every_line_of_jsonl_is_an_object_with_the_keys_that_are_promised(hostil
 
 
 def test_a_terminal_and_an_export_show_the_same_signs_as_numbers() -> None:
-    assert exports.plain._UNSAFE == texts._UNSAFE
+    assert exports.text._UNSAFE == texts._UNSAFE
     assert visible("\x1b\u202e\r\n") == "<U+001B><U+202E>\n"
 
 

@@ -134,7 +134,7 @@ def test_a_run_that_died_while_settling_is_made_good_by_the_next(desk: Desk, mon
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("holdfast.graph.nodes.close_calls.settled", dies)
+        patch.setattr("holdfast.graph.nodes.close_calls.close_calls", dies)
         with pytest.raises(KeyboardInterrupt):
             talk.say("never mind", durability="sync")
     assert talk.kinds == "hah"

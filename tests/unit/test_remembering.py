@@ -82,7 +82,7 @@ def remembered(memory: MessageCache, thread_id: str, texts: list[str], generatio
         found = template(message)
         assert found is not None
         templates[ref] = found
-        known.append(Known(message, found.fingerprint, ref, settled=True))
+        known.append(Known(message, found.fingerprint, ref, claimed=True))
     memory.loaded(thread_id, "", generation, known, templates)
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from holdfast.cli.chat.prompts import ask, ask_decision
 from holdfast.cli.chat.session import CurrentThread
 from holdfast.cli.errors import Interrupted, explain
-from holdfast.cli.output import Screen
+from holdfast.cli.output.screen import Screen
 from holdfast.graph import BadAnswer, Pending
 from holdfast.graph.conversation.events import messages_of, pending_of, unfinished
 

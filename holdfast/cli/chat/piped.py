@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from holdfast.cli.chat.session import CurrentThread
 from holdfast.cli.errors import Interrupted, Mistake, remark
-from holdfast.cli.output import Lines, Screen, notice
+from holdfast.cli.output.screen import Lines, Screen, notice
 from holdfast.graph.conversation.events import messages_of, reply, unfinished
 
 

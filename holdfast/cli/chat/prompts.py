@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
-from holdfast.cli.output import Screen, notice
+from holdfast.cli.output.screen import Screen, notice
 from holdfast.cli.output.text import shown_json
 from holdfast.graph import Pending
 

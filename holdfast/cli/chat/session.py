@@ -16,7 +16,7 @@ from holdfast.checkpoints import urls
 from holdfast.cli.chat.turning import play
 from holdfast.cli.errors import remark
 from holdfast.cli.options import Given, config_of
-from holdfast.cli.output import Shows, notice
+from holdfast.cli.output.screen import Shows, notice
 from holdfast.graph import Conversation, Event, Pending
 from holdfast.graph.agent import Agent
 from holdfast.graph.conversation.events import messages_of

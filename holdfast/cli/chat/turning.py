@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
-from holdfast.cli.output import Shows
+from holdfast.cli.output.screen import Shows
 from holdfast.graph import Event
 
 # After this many seconds without a sign, say that the command is not dead.

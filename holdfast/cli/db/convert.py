@@ -12,8 +12,8 @@ import typer
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints import convert as work
 from holdfast.cli.errors import Interrupted, Mistake
-from holdfast.cli.output import notice
 from holdfast.cli.output.progress import bar
+from holdfast.cli.output.screen import notice
 from holdfast.cli.output.text import columns, one_line
 
 if TYPE_CHECKING:

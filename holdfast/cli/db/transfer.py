@@ -212,7 +212,7 @@ def _list(saver: HoldfastSaver, wanted: list[str] | None, *, silent: bool) -> No
 def _go(outcomes: Iterator[Transferred], verb: str, total: int, *, as_json: bool) -> Done:
     """Go through them; what is to be said of some goes to standard error."""
     from holdfast.cli.db.convert import counted
-    from holdfast.cli.output import notice
+    from holdfast.cli.output.screen import notice
 
     done = Done()
     from holdfast.cli.output.progress import bar

@@ -65,10 +65,10 @@ def show(
     """
     given = Given(database)
     with there(context, given, allow) as saver:
-        from holdfast.cli.threads import export as record
+        from holdfast.cli.threads.export import show as show_transcript
 
         found = saver.transcript(thread, user_id=user)
-        record.show(found if last is None else found.last(last), as_json=as_json)
+        show_transcript(found if last is None else found.last(last), as_json=as_json)
 
 
 @app.command("export", epilog="Example: holdfast threads export ada-1 --format html --output ada-1.html")
@@ -107,19 +107,19 @@ def export(
     given = Given(database)
     _check(threads, format_, output, last)
     location_of(context, given)
-    from holdfast.cli.threads import export as record
+    from holdfast.cli.threads.export import Target, write, wrote
 
-    target = None if output is None else record.Target(output, force=force)
+    target = None if output is None else Target(output, force=force)
     with opened(context, given, allow) as saver:
         if format_ is Format.HOLDFAST and target is not None:
             if user is not None and not threads:
                 manage.tell_of_unlisted(saver, given)
             count = transfer.write_file(saver, _whole(saver, threads, user), target.path, gone_ok=not threads)
-            record.wrote(target, f"{count:,} conversation{'' if count == 1 else 's'}")
+            wrote(target, f"{count:,} conversation{'' if count == 1 else 's'}")
             return
         [thread] = threads or []
         found = saver.transcript(thread, user_id=user)
-        record.export(found if last is None else found.last(last), format_, target)
+        write(found if last is None else found.last(last), format_, target)
 
 
 def _whole(saver: HoldfastSaver, threads: list[str] | None, user: str | None) -> list[str] | None:

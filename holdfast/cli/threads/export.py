@@ -15,7 +15,7 @@ from holdfast.checkpoints.transcript import export as exports
 from holdfast.checkpoints.transcript.export.describe import Part, words
 from holdfast.cli.errors import Mistake
 from holdfast.cli.formats import Format
-from holdfast.cli.output import Screen, notice
+from holdfast.cli.output.screen import Screen, notice
 
 _STYLES = {"user": "bold", "agent": "bold cyan", "tool": "bold yellow", "system": "bold magenta", "other": "bold"}
 
@@ -60,7 +60,7 @@ class Target:
             beside.unlink(missing_ok=True)
 
 
-def export(transcript: Transcript, format_: Format, target: Target | None) -> None:
+def write(transcript: Transcript, format_: Format, target: Target | None) -> None:
     """Write a transcript to a file, or else to standard output."""
     _note(transcript)
     texts = _texts(transcript, format_)
