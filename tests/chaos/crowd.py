@@ -13,7 +13,7 @@ from pkgutil import resolve_name
 from signal import SIGKILL
 from typing import Any, Final
 
-from tests.forked import context
+from tests.support.forked import context
 
 HANGS: Final = 60.0
 """Seconds after which a process that does not end is a failure."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from holdfast.checkpoints import HoldfastSaver
-from tests.contract.children import die
+from tests.support.children import die
 
 _TRANSACTIONS = {
     "claim_effect": "effect started",

@@ -20,7 +20,7 @@ from tests.chaos.playing import opened
 from tests.chaos.scene import PRICE, Said, agent_on
 from tests.chaos.verdict import Evidence, Verdict, judge
 from tests.chaos.ways import Way
-from tests.forked import context
+from tests.support.forked import context
 
 PROCESSES: Final = 8
 

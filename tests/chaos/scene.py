@@ -17,7 +17,7 @@ from langchain_core.tools import BaseTool, tool
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.graph import IdempotencyKey, build_graph, needs_approval, once
 from tests.chaos.journal import Place
-from tests.unit.graph_kit import StrictModel, calls
+from tests.support.graph_kit import StrictModel, calls
 
 PRICE = 50
 """What the model pays; a person who edits makes another amount of it."""

@@ -15,7 +15,7 @@ from holdfast.checkpoints.effects import effect_key
 from tests.chaos.journal import Place
 from tests.chaos.playing import opened
 from tests.chaos.scene import agent_on
-from tests.contract.kit import rows
+from tests.support.kit import rows
 
 Broken = tuple[str, str]
 """A thread, and what was found there."""

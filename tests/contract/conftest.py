@@ -8,8 +8,8 @@ import pytest
 
 from holdfast.checkpoints import effects
 from holdfast.checkpoints.effects import heartbeat
-from tests.contract.outages import Wire, wired
-from tests.contract.world import World
+from tests.support.outages import Wire, wired
+from tests.support.world import World
 
 
 @pytest.fixture

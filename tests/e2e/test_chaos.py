@@ -20,7 +20,7 @@ from tests.chaos.report import Report
 from tests.chaos.rush import rush
 from tests.chaos.servers import Server
 from tests.chaos.verdict import judge
-from tests.contract.kit import change
+from tests.support.kit import change
 
 
 def soon() -> float:

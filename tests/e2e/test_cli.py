@@ -17,11 +17,11 @@ from langchain_core.messages import HumanMessage, ToolMessage
 from holdfast.checkpoints import open_checkpointer
 from holdfast.graph import Conversation, build_graph
 from holdfast.graph.shop import Shop, shop_tools
-from tests import stub_openai as stub
-from tests.e2e.cli_kit import run
-from tests.forked import HOUSE, environment
-from tests.stub_openai import KEY, Stub, breaks_off, refuses, says
-from tests.terminal import CTRL_C, CTRL_D, CTRL_U, Terminal, terminal
+from tests.support import stub_openai as stub
+from tests.support.cli_kit import run
+from tests.support.forked import HOUSE, environment
+from tests.support.stub_openai import KEY, Stub, breaks_off, refuses, says
+from tests.support.terminal import CTRL_C, CTRL_D, CTRL_U, Terminal, terminal
 
 ASKED = "My name is Ada. Please refund order 1001."
 QUESTION = r"\[l\]ater\? "

@@ -12,9 +12,9 @@ from langchain_core.tools import tool
 from holdfast.checkpoints import open_checkpointer
 from holdfast.graph import build_graph, needs_approval
 from holdfast.graph.shop import Shop
-from tests.e2e.cli_kit import Cli
-from tests.stub_openai import KEY, refuses, says, stub_openai
-from tests.unit.graph_kit import ScriptedModel, calls
+from tests.support.cli_kit import Cli
+from tests.support.graph_kit import ScriptedModel, calls
+from tests.support.stub_openai import KEY, refuses, says, stub_openai
 
 ASKED = "Please refund order 1001."
 

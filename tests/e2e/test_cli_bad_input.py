@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from holdfast.checkpoints import Interrupts, open_checkpointer
-from tests.e2e.cli_kit import Cli, run
-from tests.forked import environment
-from tests.stub_openai import KEY, Reply, breaks_off, hangs, refuses, says, stub_openai
+from tests.support.cli_kit import Cli, run
+from tests.support.forked import environment
+from tests.support.stub_openai import KEY, Reply, breaks_off, hangs, refuses, says, stub_openai
 
 ASKED = "Please refund order 1001."
 

@@ -13,8 +13,8 @@ from typer.core import TyperGroup
 from holdfast.checkpoints import open_checkpointer
 from holdfast.checkpoints.transfer.archive import write_archive
 from holdfast.cli import app
-from tests.contract.kit import echo_graph, thread
-from tests.e2e.cli_kit import Cli
+from tests.support.cli_kit import Cli
+from tests.support.kit import echo_graph, thread
 
 MISTYPED = "sqlite:///holdfats.db"
 

@@ -12,9 +12,9 @@ from holdfast.checkpoints import open_checkpointer
 from holdfast.cli import errors
 from holdfast.cli.options import Run
 from holdfast.cli.threads import search
-from tests.contract.kit import change
-from tests.contract.test_search import say
-from tests.e2e.cli_kit import Cli
+from tests.contract.search.test_search import say
+from tests.support.cli_kit import Cli
+from tests.support.kit import change
 
 
 def searched(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

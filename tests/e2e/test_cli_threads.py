@@ -10,10 +10,10 @@ import pytest
 from holdfast.checkpoints import DatabaseUnavailable, Transcript, open_checkpointer
 from holdfast.checkpoints.transcript import export as exports
 from holdfast.graph import Conversation, build_graph
-from tests.contract.kit import change
-from tests.contract.stock_kit import in_stock
-from tests.contract.test_transcript import say
-from tests.e2e.cli_kit import Cli
+from tests.contract.transcript.test_transcript import say
+from tests.support.cli_kit import Cli
+from tests.support.kit import change
+from tests.support.stock_kit import in_stock
 
 AT = "--database=sqlite:///chat.db"
 

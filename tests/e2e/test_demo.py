@@ -12,7 +12,7 @@ import pytest
 
 from holdfast import demo
 from holdfast.graph.shop import Shop
-from tests import forked
+from tests.support import forked
 
 HOUSE = Path(demo.__file__).parent.parent
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from holdfast.checkpoints import open_checkpointer
 from holdfast.graph import Conversation, build_graph
-from tests import forked
-from tests.contract.kit import change
-from tests.e2e.serving import clean_environment, last_words, served
+from tests.support import forked
+from tests.support.kit import change
+from tests.support.serving import clean_environment, last_words, served
 
 LIMIT = 2_000_000  # bytes; twice that where a shell counts in units of 1,024
 LIMITED = f"""

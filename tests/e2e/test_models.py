@@ -15,8 +15,8 @@ from langgraph.types import Command
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer
 from holdfast.graph import build_graph
 from holdfast.graph.models import chat_model
-from tests import stub_openai as stub
-from tests.stub_openai import KEY, Reply, Stub, breaks_off, call, calls, refuses, says
+from tests.support import stub_openai as stub
+from tests.support.stub_openai import KEY, Reply, Stub, breaks_off, call, calls, refuses, says
 
 WAYS = ["invoke", "ainvoke", "stream", "astream"]
 """Asked at once or as a stream of tokens, with and without await; each is a path of its own through the client."""

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from holdfast.checkpoints import open_checkpointer
 from holdfast.graph import Conversation, build_graph
-from tests import forked
-from tests.e2e.cli_kit import Cli
-from tests.forked import HOUSE, environment
+from tests.support import forked
+from tests.support.cli_kit import Cli
+from tests.support.forked import HOUSE, environment
 
 
 def programs() -> list[str]:

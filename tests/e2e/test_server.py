@@ -22,9 +22,9 @@ from holdfast.checkpoints import open_checkpointer
 from holdfast.graph import Conversation
 from holdfast.graph.shop import Shop
 from holdfast.server import run
-from tests.contract.kit import change
-from tests.e2e.serving import HOUSE, PATIENCE, Server, clean_environment, free_port, last_words, served
-from tests.stub_openai import KEY, breaks_off, call, calls, hangs, refuses, says, stub_openai
+from tests.support.kit import change
+from tests.support.serving import HOUSE, PATIENCE, Server, clean_environment, free_port, last_words, served
+from tests.support.stub_openai import KEY, breaks_off, call, calls, hangs, refuses, says, stub_openai
 
 T = TypeVar("T")
 U = TypeVar("U")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.forked import HOUSE
+from tests.support.forked import HOUSE
 
 # A user's own folders, with the names that the repository's folders have.
 OWN = ("app", "graph", "checkpoints", "holdfast_of_mine")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests import forked
-from tests.forked import environment
-from tests.terminal import CTRL_C, Terminal
+from tests.support import forked
+from tests.support.forked import environment
+from tests.support.terminal import CTRL_C, Terminal
 
 FACTS = """
 import json, locale, os, resource, signal, sys, threading, warnings

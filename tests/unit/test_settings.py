@@ -19,8 +19,8 @@ from holdfast.settings import (
     absolute,
     load,
 )
-from tests import forked
-from tests.forked import HOUSE, environment
+from tests.support import forked
+from tests.support.forked import HOUSE, environment
 
 NAMES = [str(field.validation_alias) for field in Settings.model_fields.values()]
 

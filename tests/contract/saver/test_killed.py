@@ -1,0 +1,110 @@
+"""A process that is killed leaves the state before or the state after, never something in between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from signal import SIGKILL
+from typing import Any
+
+import psycopg
+import pytest
+
+from holdfast.checkpoints import open_checkpointer
+from tests.support import children
+from tests.support.kit import rows, texts, thread
+
+TABLES = {
+    "sqlite": ["checkpoints", "writes", "holdfast_messages", "holdfast_threads"],
+    "postgres": ["checkpoints", "checkpoint_blobs", "checkpoint_writes", "holdfast_messages", "holdfast_threads"],
+}
+
+
+@pytest.fixture
+def database(stored_url: str) -> Iterator[str]:
+    """The URL of a database without a row in it; at the end nobody who was killed may still be connected."""
+    yield stored_url
+    if stored_url.startswith("postgres"):
+        deadline = time.monotonic() + 20
+        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        with psycopg.connect(stored_url, autocommit=True) as connection:
+            while connection.execute(others).fetchone() != (0,):
+                assert time.monotonic() < deadline, "somebody who was killed is still connected"
+
+
+def everything(url: str) -> dict[str, list[Any]]:
+    """All rows of all tables, as a new process finds them."""
+    kind = "sqlite" if url.startswith("sqlite") else "postgres"
+    with open_checkpointer(url) as saver:
+        texts(saver)  # whatever is there can be read
+        return {name: sorted(map(repr, rows(saver, f"SELECT * FROM {name}"))) for name in TABLES[kind]}
+
+
+@pytest.mark.parametrize("thread_is", ["new", "old"])
+@pytest.mark.parametrize("kind", ["put", "put_writes"])
+def test_a_save_that_is_killed_between_any_two_statements_leaves_nothing(
+    database: str, kind: str, thread_is: str
+) -> None:
+    if thread_is == "old":
+        children.run(children.talk, database, "one")
+    before = everything(database)
+    said = ["one", "You said: one"] if thread_is == "old" else []
+
+    names: Any = None
+    for last in range(100):
+        names = children.run(children.die_in_save, database, kind, last)
+        if names != -SIGKILL:
+            break
+        assert everything(database) == before, f"killed before statement {last}"
+
+    assert {"begin", "lock_thread", "add_row", "commit"} <= set(names), "the seam has seen the whole save"
+    assert last == len(names)
+    after = everything(database)
+    with open_checkpointer(database) as saver:
+        found = saver.get_tuple(thread())
+        if kind == "put":
+            assert texts(saver) == [*said, "saved", "too"]
+        elif thread_is == "old":
+            assert found is not None
+            written = {channel: value for _, channel, value in found.pending_writes or []}
+            assert [m.text for m in written["messages"]] == ["one", "saved", "too"]
+            assert written["other"] == "kept"
+    assert sum(map(len, after.values())) > sum(map(len, before.values()))
+    assert children.run(children.talk, database, "on")[-2:] == ["on", "You said: on"]
+
+
+def test_a_turn_that_is_killed_before_any_commit_can_be_repeated(database: str) -> None:
+    children.run(children.talk, database, "one")
+
+    said: Any = None
+    for commit in range(100):
+        said = children.run(children.die_in_turn, database, "two", commit)
+        if said != -SIGKILL:
+            break
+        everything(database)
+
+    assert commit > 3
+    assert said[:2] == ["one", "You said: one"]
+    assert said.count("two") == 1, "it has an id, so a repeated turn does not say it again"
+    assert set(said[2:]) == {"two", "You said: two"}
+
+
+def test_a_save_that_was_acknowledged_outlives_the_process(database: str) -> None:
+    assert children.run(children.pause_and_die, database) == -SIGKILL
+    with open_checkpointer(database) as saver:
+        assert texts(saver) == ["May I?"]
+
+
+def test_what_was_paused_in_a_killed_process_resumes_in_another(database: str) -> None:
+    assert children.run(children.pause_and_die, database) == -SIGKILL
+
+    for commit in range(100):
+        said = children.run(children.resume_or_die, database, "yes", commit)
+        if said != -SIGKILL:
+            break
+        with open_checkpointer(database) as saver:
+            assert texts(saver)[0] == "May I?"
+
+    assert commit > 1
+    assert said == ["May I?", "The person said yes."]
+    assert children.run(children.talk, database, "two")[-2:] == ["two", "You said: two"]
