@@ -12,9 +12,9 @@ import pytest
 from holdfast.checkpoints import convert, open_checkpointer
 from holdfast.checkpoints.backends import migrations
 from holdfast.cli.db.convert import sized
-from tests.contract.backends.test_migrations import EARLIER, empty, open_as_version
 from tests.support.cli_kit import Cli
 from tests.support.kit import change, checkpoint, echo_graph, put, texts, thread
+from tests.support.migration_kit import EARLIER, empty, open_as_version
 from tests.support.stock_kit import in_stock
 
 

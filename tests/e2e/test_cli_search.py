@@ -12,9 +12,9 @@ from holdfast.checkpoints import open_checkpointer
 from holdfast.cli import errors
 from holdfast.cli.options import Run
 from holdfast.cli.threads import search
-from tests.contract.search.test_search import say
 from tests.support.cli_kit import Cli
 from tests.support.kit import change
+from tests.support.search_kit import say
 
 
 def searched(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

@@ -10,9 +10,8 @@ import pytest
 from holdfast.checkpoints import DatabaseUnavailable, Transcript, open_checkpointer
 from holdfast.checkpoints.transcript import export as exports
 from holdfast.graph import Conversation, build_graph
-from tests.contract.transcript.test_transcript import say
 from tests.support.cli_kit import Cli
-from tests.support.kit import change
+from tests.support.kit import change, say
 from tests.support.stock_kit import in_stock
 
 AT = "--database=sqlite:///chat.db"

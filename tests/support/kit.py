@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import Checkpoint
 from langgraph.checkpoint.base.id import uuid6
@@ -37,6 +37,12 @@ def one_node(saver: Any, node: Callable[[MessagesState], dict[str, Any]]) -> Any
     builder.add_edge(START, node.__name__)
     graph: CompiledStateGraph[Any] = builder.compile(checkpointer=saver)
     return graph
+
+
+def say(saver: HoldfastSaver, *said: str, thread_id: str = "ada-1") -> None:
+    """Say these, one turn each, to the graph that echoes."""
+    for number, text in enumerate(said):
+        echo_graph(saver).invoke({"messages": [HumanMessage(text, id=f"{text}-{number}")]}, thread(thread_id))
 
 
 def texts(saver: HoldfastSaver, thread_id: str = "ada-1") -> list[str]:

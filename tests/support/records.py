@@ -8,6 +8,7 @@ from typing import Any
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.types import StateSnapshot
 
+from holdfast.checkpoints import HoldfastSaver
 from tests.support.kit import thread
 from tests.support.shapes import exact
 
@@ -66,3 +67,12 @@ def numbered(record: list[Any]) -> list[str]:
     """The record as text, with a number in place of each id: ids differ from run to run, but not which are equal."""
     seen: dict[str, str] = {}
     return [ID.sub(lambda found: seen.setdefault(found[0], f"#{len(seen)}"), repr(entry)) for entry in record]
+
+
+def listed(saver: HoldfastSaver, thread_id: str) -> list[Any]:
+    """Everything that can be read of a thread, but for its name."""
+    found = []
+    for item in saver.list(thread(thread_id)):
+        places = [{**c["configurable"], "thread_id": None} for c in (item.config, item.parent_config) if c]
+        found.append((exact(item.checkpoint), item.metadata, places, exact(item.pending_writes)))
+    return found

@@ -14,7 +14,7 @@ from holdfast.checkpoints import HoldfastSaver, convert, open_checkpointer
 from holdfast.checkpoints.convert import Converted
 from holdfast.checkpoints.sql import migrations
 from tests.support.foreign import Basket, Wish
-from tests.support.kit import rows
+from tests.support.kit import echo_graph, rows, thread
 from tests.support.shapes import exact
 
 CHEAP = [
@@ -83,3 +83,10 @@ def converted(saver: HoldfastSaver) -> set[str]:
     """The threads that refer to message rows."""
     table = "checkpoints" if saver.database.backend.whole else "checkpoint_blobs"
     return {thread_id for (thread_id,) in rows(saver, f"SELECT thread_id FROM {table} WHERE type = 'holdfast-1'")}
+
+
+def begin(url: str, text: str, graph_of: Any = echo_graph) -> None:
+    """Say something with the stock saver of the database."""
+    with stock_saver(url) as stock:
+        stock.setup()
+        graph_of(stock).invoke({"messages": [("user", text)]}, thread())

@@ -11,8 +11,7 @@ from holdfast.checkpoints.backends import migrations as migrate
 from holdfast.checkpoints.sql import migrations
 from tests.support.children import approval_graph
 from tests.support.kit import change, echo_graph, rows, texts, thread
-
-EARLIER = range(1, migrate.KNOWN_VERSION)
+from tests.support.migration_kit import EARLIER, empty, open_as_version
 
 
 def schema(saver: HoldfastSaver) -> Any:
@@ -28,25 +27,6 @@ def schema(saver: HoldfastSaver) -> Any:
     indexes = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"
     views = "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public' ORDER BY 1"
     return [rows(saver, statement) for statement in (columns, options, indexes, views)]
-
-
-def empty(saver: HoldfastSaver) -> None:
-    """As if nothing had been made yet."""
-    if "postgres" in str(saver._backend):
-        change(saver, "DROP SCHEMA public CASCADE")
-        change(saver, "CREATE SCHEMA public")
-        return
-    made = "SELECT type, name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
-    for kind, name in sorted(rows(saver, made), reverse=True):
-        change(saver, f"DROP {kind} {name}")
-
-
-def open_as_version(url: str, version: int, monkeypatch: pytest.MonkeyPatch) -> HoldfastSaver:
-    """Open a database with no migration above `version`."""
-    with monkeypatch.context() as patch:
-        patch.setattr(migrate, "KNOWN_VERSION", version)
-        patch.setattr(migrate, "migrations", lambda dialect: migrations(dialect)[:version])
-        return open_checkpointer(url).open()
 
 
 @pytest.mark.parametrize("version", EARLIER)

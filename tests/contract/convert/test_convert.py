@@ -19,7 +19,6 @@ from holdfast.checkpoints import (
     urls,
 )
 from holdfast.checkpoints.backends import migrations
-from tests.contract.saver.test_killed import database
 from tests.support import children
 from tests.support.foreign import SCENARIOS, DeltaState, say, talker
 from tests.support.kit import change, echo_graph, rows, texts, thread
@@ -36,8 +35,6 @@ from tests.support.stock_kit import (
     in_stock,
     listed,
 )
-
-__all__ = ["database"]  # a fixture
 
 
 @pytest.mark.parametrize("scenario", CHEAP)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, TypedDict
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage
-from langgraph.channels.delta import DeltaChannel
+from langchain_core.messages import HumanMessage, RemoveMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.graph import START, StateGraph
-from langgraph.graph.message import _messages_delta_reducer
-from langgraph.types import Command, Overwrite, Send, interrupt
+from langgraph.types import Command, Overwrite
 
 from holdfast.checkpoints import HoldfastSaver
+from tests.support.delta_kit import delta_agent
 from tests.support.kit import rows, thread
 from tests.support.records import seen
 from tests.support.shapes import exact
@@ -24,60 +21,6 @@ from tests.support.shapes import exact
 def url(stored_url: str) -> str:
     """Memory is SQLite, and runs the same code here."""
     return stored_url
-
-
-def merged(files: dict[str, Any], updates: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """As deepagents keeps files: an update replaces, and None deletes."""
-    for update in updates:
-        files = {name: text for name, text in {**files, **update}.items() if text is not None}
-    return files
-
-
-def in_order(notes: list[Any], updates: Sequence[list[Any]]) -> list[Any]:
-    """Shows in which order the updates came."""
-    return [*notes, *(note for update in updates for note in update)]
-
-
-def agent(saver: Any, frequency: int) -> Any:
-    """A graph with three delta channels: it fans out, asks a person, and answers."""
-
-    state = TypedDict(  # noqa: UP013 - the annotations of a class here would not see the frequency
-        "State",
-        {
-            "messages": Annotated[
-                list[AnyMessage], DeltaChannel(_messages_delta_reducer, snapshot_frequency=frequency)
-            ],
-            "files": Annotated[dict[str, Any], DeltaChannel(merged, dict, snapshot_frequency=2 * frequency)],
-            "notes": Annotated[list[Any], DeltaChannel(in_order, list, snapshot_frequency=1000)],
-            "steps": Annotated[int, operator.add],
-        },
-    )
-
-    def plan(state: Any) -> dict[str, Any]:
-        turn = len(state["messages"])
-        return {"messages": [AIMessage("I will.", id=f"plan-{turn}")], "steps": 1}
-
-    def fan_out(state: Any) -> list[Send]:
-        said = next(m.text for m in reversed(state["messages"]) if isinstance(m, HumanMessage))
-        turn = len(state["messages"])
-        return [Send("work", {"turn": turn, "number": number, "said": said}) for number in (2, 0, 1)]
-
-    def work(task: dict[str, Any]) -> dict[str, Any]:
-        turn, number = task["turn"], task["number"]
-        if (number == 1 and "ask" in task["said"]) or (number == 2 and "both" in task["said"]):
-            task["said"] = interrupt({"about": turn})
-        return {
-            "messages": [AIMessage(f"{number}: {task['said']}", id=f"work-{turn}-{number}")],
-            "files": {f"{number}.txt": [task["said"], turn], "0.txt" if turn % 2 else "x": None},
-            "notes": [(turn, number), {"said": AIMessage("noted", id=f"note-{turn}-{number}")}],
-        }
-
-    builder = StateGraph(state)
-    builder.add_node("plan", plan)
-    builder.add_node("work", work)
-    builder.add_edge(START, "plan")
-    builder.add_conditional_edges("plan", fan_out, ["work"])
-    return builder.compile(checkpointer=saver)
 
 
 # --- what happens to a thread, one after the other
@@ -140,7 +83,7 @@ def without_ids(state: Any) -> Any:
 def test_a_delta_thread_that_is_pruned_at_every_point_goes_on_as_if_it_were_not(
     saver: HoldfastSaver, frequency: int
 ) -> None:
-    graph = agent(saver, frequency)
+    graph = delta_agent(saver, frequency)
     plain, pruned = thread("plain"), thread("pruned")
     for step in STEPS:
         step(graph, plain)
@@ -157,7 +100,7 @@ def test_a_delta_thread_that_is_pruned_at_every_point_goes_on_as_if_it_were_not(
 
 @pytest.mark.parametrize("number", range(0, len(STEPS) - 1, 5))
 def test_a_delta_thread_that_is_pruned_once_goes_on_as_if_it_were_not(saver: HoldfastSaver, number: int) -> None:
-    graph = agent(saver, 4)
+    graph = delta_agent(saver, 4)
     for step in STEPS[: number + 1]:
         step(graph, thread("plain"))
     saver.copy_thread("plain", "pruned")
@@ -185,7 +128,7 @@ def histories(saver: Any, graph: Any, at: Any) -> list[tuple[Any, Any]]:
 
 @pytest.mark.parametrize("frequency", [2, 1000])
 async def test_the_fast_history_says_what_langgraphs_own_walk_says(saver: HoldfastSaver, frequency: int) -> None:
-    graph = agent(saver, frequency)
+    graph = delta_agent(saver, frequency)
     for step in STEPS[: 6 if "postgres" in str(saver._backend) and frequency > 2 else None]:
         step(graph, thread())
     for ours, theirs in histories(saver, graph, thread()):

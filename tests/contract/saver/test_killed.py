@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from signal import SIGKILL
 from typing import Any
 
-import psycopg
 import pytest
 
 from holdfast.checkpoints import open_checkpointer
@@ -18,18 +15,6 @@ TABLES = {
     "sqlite": ["checkpoints", "writes", "holdfast_messages", "holdfast_threads"],
     "postgres": ["checkpoints", "checkpoint_blobs", "checkpoint_writes", "holdfast_messages", "holdfast_threads"],
 }
-
-
-@pytest.fixture
-def database(stored_url: str) -> Iterator[str]:
-    """The URL of a database without a row in it; at the end nobody who was killed may still be connected."""
-    yield stored_url
-    if stored_url.startswith("postgres"):
-        deadline = time.monotonic() + 20
-        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        with psycopg.connect(stored_url, autocommit=True) as connection:
-            while connection.execute(others).fetchone() != (0,):
-                assert time.monotonic() < deadline, "somebody who was killed is still connected"
 
 
 def everything(url: str) -> dict[str, list[Any]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from langchain_core.messages import AIMessage
 from langgraph.types import Command
@@ -11,14 +9,7 @@ from langgraph.types import Command
 from holdfast.checkpoints import ThreadConflict, open_checkpointer
 from tests.support.children import approval_graph
 from tests.support.kit import checkpoint, echo_graph, put, rows, texts, thread
-from tests.support.stock_kit import stock_saver
-
-
-def begin(url: str, text: str, graph_of: Any = echo_graph) -> None:
-    """Say something with the stock saver of the database."""
-    with stock_saver(url) as stock:
-        stock.setup()
-        graph_of(stock).invoke({"messages": [("user", text)]}, thread())
+from tests.support.stock_kit import begin
 
 
 def test_a_stock_conversation_goes_on_and_every_message_becomes_a_row(shared_url: str) -> None:

@@ -10,9 +10,9 @@ from langchain_core.messages import HumanMessage
 
 from holdfast.checkpoints import HoldfastSaver, convert, open_checkpointer, stats
 from holdfast.checkpoints.search import service
-from tests.contract.search.test_search import own
 from tests.support.children import DieBeforeCommit, run
 from tests.support.kit import change, checkpoint, put, rows, thread
+from tests.support.search_kit import own
 
 
 @pytest.fixture

@@ -21,28 +21,13 @@ from holdfast.checkpoints.search.query import parse_query
 from holdfast.checkpoints.search.tokenizer import MOST_CHARACTERS, MOST_PLACES, placed
 from holdfast.checkpoints.sql import Statement
 from tests.support.kit import change, checkpoint, put, rows, thread
+from tests.support.search_kit import own, say
 
 
 @pytest.fixture
 def url(stored_url: str) -> str:
     """Memory is SQLite, and runs the same code here."""
     return stored_url
-
-
-def say(saver: HoldfastSaver, *texts: str, thread_id: str = "ada-1", user: str | None = "ada") -> None:
-    """Save a checkpoint in which these were said, one by one, in a thread of this user."""
-    said = [HumanMessage(text, id=f"{thread_id}-{number}") for number, text in enumerate(texts)]
-    put(saver, thread(thread_id), checkpoint(said))
-    own(saver, user, thread_id)
-
-
-def own(saver: HoldfastSaver, user: str | None, thread_id: str) -> None:
-    change(
-        saver,
-        "UPDATE holdfast_threads SET user_id = :user, head = coalesce(head, '1') WHERE thread_id = :thread_id",
-        user=user,
-        thread_id=thread_id,
-    )
 
 
 def found(saver: HoldfastSaver, text: str, **where: Any) -> list[str]:

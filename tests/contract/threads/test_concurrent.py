@@ -12,15 +12,15 @@ from langchain_core.messages import HumanMessage
 from langgraph.types import Command
 
 from holdfast.checkpoints import HoldfastSaver, ThreadNotEmpty, open_checkpointer
-from tests.contract.delta.test_history import agent
 from tests.support import children
+from tests.support.delta_kit import delta_agent
 from tests.support.kit import echo_graph, rows, texts, thread
 from tests.support.shapes import exact
 
 
 def test_a_writer_loses_nothing_while_another_prunes(stored_url: str) -> None:
     with open_checkpointer(stored_url) as writer, open_checkpointer(stored_url) as pruner:
-        graph = agent(writer, 1000)
+        graph = delta_agent(writer, 1000)
         done: list[bool] = []
 
         def prune() -> int:
@@ -81,7 +81,7 @@ def test_work_that_is_killed_between_any_two_statements_leaves_all_as_it_was(
     # Of a killed process nothing waits for the disk.
     database = f"{stored_url}?synchronous=normal" if stored_url.startswith("sqlite") else stored_url
     with open_checkpointer(database) as saver:
-        graph = agent(saver, 1000)
+        graph = delta_agent(saver, 1000)
         config: Any = {**thread(), "metadata": {"run_id": "run-1"}}
         graph.invoke({"messages": [("user", "ask one")], "notes": ["one"]}, config)
         graph.invoke(Command(resume="yes"), {**config, "metadata": {"run_id": "run-2"}})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.types import Command
@@ -12,22 +10,13 @@ from holdfast.checkpoints import HoldfastSaver, ThreadConflict, ThreadNotEmpty
 from holdfast.checkpoints.threads import rollback
 from tests.support.asking import state_of, team, waiting
 from tests.support.kit import checkpoint, echo_graph, put, rows, texts, thread
-from tests.support.shapes import exact
+from tests.support.records import listed
 
 
 @pytest.fixture
 def url(stored_url: str) -> str:
     """Memory is SQLite, and runs the same code here."""
     return stored_url
-
-
-def listed(saver: HoldfastSaver, thread_id: str) -> list[Any]:
-    """Everything that can be read of a thread, but for its name."""
-    found = []
-    for item in saver.list(thread(thread_id)):
-        places = [{**c["configurable"], "thread_id": None} for c in (item.config, item.parent_config) if c]
-        found.append((exact(item.checkpoint), item.metadata, places, exact(item.pending_writes)))
-    return found
 
 
 def test_a_copy_has_everything_and_goes_its_own_way(saver: HoldfastSaver) -> None:

@@ -13,11 +13,11 @@ from langgraph.types import Command, interrupt
 from holdfast.checkpoints import HoldfastSaver, ThreadNotEmpty, UnknownCheckpoint
 from holdfast.checkpoints.errors import UnknownMessage, UnknownThread
 from holdfast.graph import needs_approval
-from tests.contract.delta.test_history import agent
-from tests.contract.threads.test_copy import listed
 from tests.support.asking import state_of, team, waiting
+from tests.support.delta_kit import delta_agent
 from tests.support.index_kit import assert_counted, digest, of_run
 from tests.support.kit import echo_graph, rows, texts, thread
+from tests.support.records import listed
 from tests.support.reset_kit import events, history, meet, remembering, transcript
 from tests.support.shapes import exact
 from tests.support.world import World, talk_with
@@ -30,7 +30,7 @@ def url(stored_url: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "graph_of", [echo_graph, remembering, lambda saver: agent(saver, 3), lambda saver: agent(saver, 1000)]
+    "graph_of", [echo_graph, remembering, lambda saver: delta_agent(saver, 3), lambda saver: delta_agent(saver, 1000)]
 )
 def test_a_fork_is_as_the_thread_was_and_goes_its_own_way(saver: HoldfastSaver, graph_of: Callable[[Any], Any]) -> None:
     graph = graph_of(saver)

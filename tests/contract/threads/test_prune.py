@@ -18,15 +18,15 @@ from holdfast.checkpoints import (
     ThreadConflict,
     open_checkpointer,
 )
-from tests.contract.delta.test_history import agent
-from tests.contract.saver.test_stock_database import begin
-from tests.contract.serde.test_encryption import mirrored
 from tests.support import children
 from tests.support.asking import Notes, after, count, state_of, team, waiting
+from tests.support.delta_kit import delta_agent
+from tests.support.encryption_kit import mirrored
 from tests.support.foreign import SCENARIOS, say, talker
 from tests.support.kit import change, checkpoint, echo_graph, rows, texts, thread
 from tests.support.records import seen, steps_back
 from tests.support.shapes import exact
+from tests.support.stock_kit import begin
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_a_run_that_was_sent_to_a_checkpoint_is_refused_once_that_is_pruned(save
 
 
 def test_nothing_is_saved_on_what_is_left_of_pruned_checkpoints(saver: HoldfastSaver) -> None:
-    graph = agent(saver, 1000)
+    graph = delta_agent(saver, 1000)
     graph.invoke({"messages": [("user", "one")], "notes": ["one"]}, thread())
     before = [state.parent_config for state in graph.get_state_history(thread())]
     saver.prune(["ada-1"])
@@ -248,7 +248,7 @@ def test_a_conversation_that_a_stock_saver_began_is_pruned_and_goes_on(shared_ur
 def test_a_sealed_thread_is_pruned_and_a_run_in_it_taken_back(url: str) -> None:
     saver, _ = mirrored(url)
     with saver:
-        graph = agent(saver, 1000)
+        graph = delta_agent(saver, 1000)
         for number, text in enumerate(("one", "ask two")):
             config: Any = {**thread(), "metadata": {"run_id": f"run-{number}"}}
             graph.invoke({"messages": [("user", text)], "notes": [text]}, config)
@@ -286,7 +286,7 @@ def test_delete_leaves_nothing_of_a_thread(saver: HoldfastSaver, strategy: str) 
 
 
 def test_a_thread_that_cannot_be_read_stays_as_it_is_and_those_before_it_are_pruned(saver: HoldfastSaver) -> None:
-    graph = agent(saver, 1000)
+    graph = delta_agent(saver, 1000)
     for thread_id in ("ada-1", "bob-1", "carol-1"):
         graph.invoke({"messages": [("user", "one")]}, thread(thread_id))
         graph.invoke({"messages": [("user", "two")]}, thread(thread_id))

@@ -13,8 +13,8 @@ from langgraph.types import Command
 
 from holdfast.checkpoints import HoldfastSaver, ThreadBusy, ThreadConflict
 from holdfast.checkpoints.errors import NothingToUndo
-from tests.contract.delta.test_history import agent
 from tests.support.asking import team, waiting
+from tests.support.delta_kit import delta_agent
 from tests.support.foreign import DeltaState, Scripted, talker, weather
 from tests.support.index_kit import assert_counted, digest, of_run
 from tests.support.kit import checkpoint, echo_graph, put, texts, thread
@@ -174,7 +174,7 @@ def test_a_turn_with_tools_is_taken_back(saver: HoldfastSaver) -> None:
 
 
 def test_of_a_pruned_thread_only_later_turns_are_taken_back(saver: HoldfastSaver) -> None:
-    for graph, thread_id in ((echo_graph(saver), "plain"), (agent(saver, 1000), "delta")):
+    for graph, thread_id in ((echo_graph(saver), "plain"), (delta_agent(saver, 1000), "delta")):
         meet(graph, "one", "two", thread_id=thread_id)
         saver.prune([thread_id])
         before = digest(saver, thread_id)
@@ -201,7 +201,7 @@ def test_a_turn_is_taken_back_while_somebody_prunes(saver: HoldfastSaver, monkey
         self.prune(["plain", "delta"])
         return put_with(self, *args, **kwargs)
 
-    for graph, thread_id in ((echo_graph(saver), "plain"), (agent(saver, 1000), "delta")):
+    for graph, thread_id in ((echo_graph(saver), "plain"), (delta_agent(saver, 1000), "delta")):
         meet(graph, "one", "two", thread_id=thread_id)
         before = exact(graph.get_state(thread(thread_id)).values)
         meet(graph, "three", thread_id=thread_id)

@@ -12,9 +12,9 @@ from langgraph.types import Command, interrupt
 
 from holdfast.checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer
 from holdfast.checkpoints.threads import rollback
-from tests.contract.delta.test_history import agent
 from tests.support.asking import state_of, team, waiting
 from tests.support.children import approval_graph, put_after
+from tests.support.delta_kit import delta_agent
 from tests.support.foreign import say, talker
 from tests.support.kit import echo_graph, one_node, rows, texts, thread
 from tests.support.shapes import exact
@@ -155,7 +155,7 @@ def test_a_run_in_the_middle_goes_and_its_children_follow_the_nearest_that_is_le
 
 
 def test_a_delta_thread_keeps_its_state_whichever_run_is_deleted(saver: HoldfastSaver) -> None:
-    graph = agent(saver, 3)
+    graph = delta_agent(saver, 3)
 
     def converse(thread_id: str) -> None:
         for number, text in enumerate(("one", "ask two", "three", "ask four"), start=1):
@@ -186,7 +186,7 @@ def test_a_delta_thread_keeps_its_state_whichever_run_is_deleted(saver: Holdfast
 
 
 def test_a_delta_thread_keeps_what_a_deleted_run_wrote_onto_a_checkpoint_that_stays(saver: HoldfastSaver) -> None:
-    graph = agent(saver, 1000)
+    graph = delta_agent(saver, 1000)
     graph.invoke({"messages": [HumanMessage("ask both", id="h-1")], "notes": []}, run(1))
     for number in (2, 3):
         graph.invoke(Command(resume={graph.get_state(thread()).interrupts[0].id: f"{number}"}), run(number))

@@ -22,10 +22,10 @@ from holdfast.checkpoints import (
     transcript,
 )
 from holdfast.graph import Conversation, build_graph
-from tests.contract.delta.test_history import agent as delta_agent
 from tests.support.asking import team, waiting
+from tests.support.delta_kit import delta_agent
 from tests.support.desk import Desk
-from tests.support.kit import change, checkpoint, echo_graph, one_node, put, rows, thread
+from tests.support.kit import change, checkpoint, echo_graph, one_node, put, rows, say, thread
 from tests.support.stock_kit import in_stock
 
 
@@ -41,11 +41,6 @@ def messages(found: Transcript) -> list[MessageEntry]:
 
 def texts(found: Transcript) -> list[str]:
     return [entry.text for entry in messages(found)]
-
-
-def say(saver: HoldfastSaver, *said: str, thread_id: str = "ada-1") -> None:
-    for number, text in enumerate(said):
-        echo_graph(saver).invoke({"messages": [HumanMessage(text, id=f"{text}-{number}")]}, thread(thread_id))
 
 
 def happened(

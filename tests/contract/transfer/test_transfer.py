@@ -26,7 +26,6 @@ from holdfast.checkpoints.backends.base import BASE
 from holdfast.checkpoints.transfer import copy_thread, thread_digest
 from holdfast.checkpoints.transfer.writer import Arrival
 from holdfast.graph import needs_approval
-from tests.contract.saver.test_killed import database
 from tests.support import children
 from tests.support.foreign import SCENARIOS, say, talker
 from tests.support.graph_kit import Talk, says
@@ -35,8 +34,6 @@ from tests.support.outages import Wire
 from tests.support.stock_kit import TYPES, in_stock
 from tests.support.transfer_kit import everything, move, told
 from tests.support.world import World, asked, ledger, settle, talk_with
-
-__all__ = ["database"]  # a fixture
 
 GRAPHS = ["create_react_agent", "subgraphs with their own memory", "functional", "time travel", "pydantic state"]
 
