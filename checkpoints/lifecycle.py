@@ -181,7 +181,7 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         def lease_of(give_up: Event) -> AbstractContextManager[leases.Lease]:
             return self.lease(thread_id, purpose=purpose, wait=wait, give_up=give_up)
 
-        return leases.on_a_loop(lease_of)
+        return leases.async_lease(lease_of)
 
     @property
     def _threads(self) -> Executor:

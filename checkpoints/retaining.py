@@ -49,7 +49,7 @@ class RetainingSaver(OpenedSaver):
             DamagedThread: a thread cannot be read as far as it must be; it is as before.
         """
         chosen = retention.strategy_of(strategy)
-        for thread_id in retention.ids(thread_ids, "thread_ids"):
+        for thread_id in retention.unique_ids(thread_ids, "thread_ids"):
             if chosen == "delete":
                 self.delete_thread(thread_id)
             else:
@@ -88,7 +88,7 @@ class RetainingSaver(OpenedSaver):
             TypeError: `run_ids` is a single text.
             DamagedThread: a thread cannot be read as far as it must be; it is as before.
         """
-        runs = retention.ids(run_ids, "run_ids", run_text)
+        runs = retention.unique_ids(run_ids, "run_ids", run_text)
         found = persist(self._database.backend, partial(rollback.threads_of_runs, self._database, runs)) if runs else []
         for thread_id in found:
             # What is taken back is found no more, so the second time there is nothing to do.
@@ -110,7 +110,7 @@ class RetainingSaver(OpenedSaver):
 
         def read() -> Mapping[str, DeltaChannelHistory]:
             with self._database.backend.reading() as transaction:
-                return history.history(transaction, self._database, key, list(dict.fromkeys(channels)))
+                return history.read_history(transaction, self._database, key, list(dict.fromkeys(channels)))
 
         return persist(self._database.backend, read)
 

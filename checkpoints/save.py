@@ -97,7 +97,7 @@ class Save:
     """Whether it is incomplete without that one."""
     is_saved: Sequence[Call] = ()
     """The call that gives a row if the checkpoint is there already, for when the save is repeated."""
-    facts: index.Facts | None = None
+    facts: index.IndexFields | None = None
     """Of a root checkpoint, what it says of its thread."""
     beside: bool = False
     """Whether a checkpoint takes the place of the head that was loaded without following it."""
@@ -163,16 +163,18 @@ class Save:
             placement = place(lists, found, locked.next_seq, home, said)
             words: list[Row] = []
             if written and locked.title is None:
-                read = transaction.run(claim_writes.words(sql, self.home.thread_id, written))
+                read = transaction.run(claim_writes.find_human_texts(sql, self.home.thread_id, written))
                 words = [row for rows in read for row in rows]
             transaction.send(self._calls(encoded.detached, home, placement))
             prompt = self.database.prompts.get(self.home.thread_id)
             transaction.send(
                 [
                     # After what this save has itself, whose rows are counted by then.
-                    *claim_writes.claim(sql, home, written),
-                    *index.notice_prompt(sql, self.home.thread_id, locked, prompt),
-                    *index.touch(sql, self.home, locked, self.facts, placement, lists, words, enters=enters),
+                    *claim_writes.claim_rows(sql, home, written),
+                    *index.record_prompt(sql, self.home.thread_id, locked, prompt),
+                    *index.update_thread_row(
+                        sql, self.home, locked, self.facts, placement, lists, words, enters=enters
+                    ),
                 ]
             )
             if enters:
@@ -215,7 +217,7 @@ class Save:
 
     def _lock(
         self, transaction: Transaction, encoded: _Encoded, digests: set[bytes]
-    ) -> tuple[index.ThreadRow, dict[bytes, list[Row]], set[int], claim_writes.Written]:
+    ) -> tuple[index.ThreadRow, dict[bytes, list[Row]], set[int], claim_writes.WrittenRows]:
         """Lock the thread, and read all that the decisions need, in one round trip.
 
         Returns:
@@ -260,7 +262,7 @@ class Save:
             locked,
             found,
             said,
-            claim_writes.rows_in(self.database, self.home.thread_id, written_rows, self.made_of_writes),
+            claim_writes.written_rows(self.database, self.home.thread_id, written_rows, self.made_of_writes),
         )
 
     def _enters(self, locked: index.ThreadRow) -> bool:
@@ -285,7 +287,7 @@ class Save:
     def _find_written(self) -> list[Call]:
         if not self.parent_id or not self.made_of_writes:
             return []
-        return [claim_writes.find(self.database, CheckpointKey(self.home.thread_id, "", self.parent_id))]
+        return [claim_writes.find_writes(self.database, CheckpointKey(self.home.thread_id, "", self.parent_id))]
 
     def _find_parent(self) -> list[Call]:
         if self.home.checkpoint_id is None or not self.parent_id:

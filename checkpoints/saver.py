@@ -214,7 +214,7 @@ class HoldfastSaver(RetainingSaver):
         if run_id is None and (run_id := run_of(config)) is not None:
             stored_metadata["run_id"] = run_id  # a UUID, which JSON has no form for
         home = RowOwner(*key, run_text(run_id), stored_metadata.get("step"), user_of(stored_metadata.get("user_id")))
-        facts = None if ns else index.facts(stored_metadata, checkpoint["channel_values"])
+        facts = None if ns else index.index_fields(stored_metadata, checkpoint["channel_values"])
         split = self._backend.split(checkpoint, new_versions)
         document, values = split
 
@@ -229,7 +229,7 @@ class HoldfastSaver(RetainingSaver):
         is_part = leans(stored_metadata) or self._backend.leans(split)
         is_saved = self._backend.is_saved(key, parent_id, document, stored_metadata)
         # What stands beside another has nothing that was not said with that one.
-        written = claim_writes.made_of_writes(stored_metadata) if facts and not beside else ()
+        written = claim_writes.channels_of_writes(stored_metadata) if facts and not beside else ()
         Save(self._database, thread, home, placed, calls, parent_id, is_part, is_saved, facts, beside, written).run()
         return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}}
 
@@ -252,7 +252,7 @@ class HoldfastSaver(RetainingSaver):
         home = RowOwner(str(thread), ns, None, None, None)
         replace = all(channel in WRITES_IDX_MAP for channel, _ in writes)
         indexes = [WRITES_IDX_MAP.get(channel, place) for place, (channel, _) in enumerate(writes)]
-        noted = rollback.note_writes(self._database, key, run_of(config), task_id, indexes, replace=replace)
+        noted = rollback.record_run_writes(self._database, key, run_of(config), task_id, indexes, replace=replace)
         asked = record.noted(self._database, key, task_id, writes)
 
         def calls(stored: Sequence[StoredValue]) -> Sequence[Call]:

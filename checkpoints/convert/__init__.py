@@ -1,4 +1,6 @@
-"""Databases of the stock savers, in and out: `compact` gives the messages of old checkpoints rows, `expand` undoes it.
+"""Conversion of the threads of a database between the stock savers' form and ours.
+
+`compact_thread` gives the messages of stock checkpoints rows of their own; `expand_thread` puts them back.
 
 Thread by thread, each in one transaction under its row's lock, and committed only if everything in it loads as before.
 So a process may be killed at any time: what is done is done, and the next one goes on.
@@ -43,14 +45,14 @@ class Converted(NamedTuple):
     """Why something is as it was."""
 
 
-def count(database: Database) -> int:
+def count_convertible(database: Database) -> int:
     """How many threads there are."""
     with database.backend.reading() as transaction:
-        [[(threads,)]] = transaction.run([(database.backend.sql["count_threads"], {})])
-    return int(threads)
+        [[(number,)]] = transaction.run([(database.backend.sql["count_threads"], {})])
+    return int(number)
 
 
-def threads(database: Database) -> Iterator[str]:
+def convertible_threads(database: Database) -> Iterator[str]:
     """The threads of a database, in an order that stays; nothing is locked in between."""
     sql, after = database.backend.sql, ""
     while True:
@@ -62,7 +64,7 @@ def threads(database: Database) -> Iterator[str]:
         after = found[-1][0]
 
 
-def compact(database: Database, thread_id: str) -> Converted:
+def compact_thread(database: Database, thread_id: str) -> Converted:
     """Give the messages of a thread's stock checkpoints and writes rows. Twice is once.
 
     What is not a message, and messages of classes that are not allowed, stay as they are. If something cannot be
@@ -74,7 +76,7 @@ def compact(database: Database, thread_id: str) -> Converted:
     return _converted(database, thread_id, Compaction)
 
 
-def expand(database: Database, thread_id: str) -> Converted:
+def expand_thread(database: Database, thread_id: str) -> Converted:
     """Put the messages of a thread back into its checkpoints and writes, for the stock savers. Twice is once.
 
     The rows stay. A value for which the stock savers have no form stays as it is, and the outcome says so.
@@ -85,7 +87,7 @@ def expand(database: Database, thread_id: str) -> Converted:
     return _converted(database, thread_id, Expansion)
 
 
-def drop(database: Database) -> None:
+def drop_tables(database: Database) -> None:
     """Remove Holdfast's own tables, with the transcript, from a database that is expanded. Nobody may use it then.
 
     Raises:
@@ -113,7 +115,7 @@ def drop(database: Database) -> None:
         transaction.run([(Statement("drop", f"DROP {kind.upper()} IF EXISTS {name}"), {}) for kind, name in names])
 
 
-def damage(database: Database, thread_id: str) -> str | None:
+def find_damage(database: Database, thread_id: str) -> str | None:
     """Why something of a thread cannot be loaded; `None` if everything can."""
     work = Conversion(database, thread_id)
     try:

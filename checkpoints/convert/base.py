@@ -15,7 +15,7 @@ from holdfast.checkpoints.threads.index import ThreadRow
 _PAGE: Final = 10  # checkpoints that are compared at once
 
 
-class Place(NamedTuple):
+class ValueLocation(NamedTuple):
     """Where a value lies: a channel of a checkpoint, or a write on it."""
 
     key: CheckpointKey
@@ -27,7 +27,7 @@ class Place(NamedTuple):
     """Of the statement that stores it anew."""
 
 
-class Mark(NamedTuple):
+class Fingerprints(NamedTuple):
     """What a checkpoint is compared by."""
 
     saved: bytes
@@ -85,9 +85,9 @@ class Conversion:
     def end(self, transaction: Transaction) -> None:
         """All checkpoints are rewritten."""
 
-    def prints(self, transaction: Transaction, checkpoints: Sequence[Outline]) -> dict[tuple[str, str], Mark]:
+    def prints(self, transaction: Transaction, checkpoints: Sequence[Outline]) -> dict[tuple[str, str], Fingerprints]:
         """A fingerprint of each checkpoint with all that belongs to it, as it is loaded now."""
-        found: dict[tuple[str, str], Mark] = {}
+        found: dict[tuple[str, str], Fingerprints] = {}
         for ns in sorted({outline.ns for outline in checkpoints}):
             before: str | None = None
             while True:
@@ -100,7 +100,7 @@ class Conversion:
                 before = page[-1].stored.checkpoint_id
         return found
 
-    def _print(self, opened: load.Opened) -> Mark:
+    def _print(self, opened: load.Opened) -> Fingerprints:
         checkpoint, writes, _ = load.attach(opened, self._comparing)
         values = dict(sorted(checkpoint["channel_values"].items()))  # PostgreSQL gives them in no order
         had = self._channels.setdefault((opened.stored.ns, opened.stored.checkpoint_id), set(values))
@@ -111,10 +111,12 @@ class Conversion:
 
         whole = told(values)
         if values.keys() <= had:
-            return Mark(whole, whole)
-        return Mark(told({channel: value for channel, value in values.items() if channel in had}), whole)
+            return Fingerprints(whole, whole)
+        return Fingerprints(told({channel: value for channel, value in values.items() if channel in had}), whole)
 
-    def values(self, transaction: Transaction, checkpoint: Outline) -> tuple[list[tuple[Place, bytes]], list[Any]]:
+    def values(
+        self, transaction: Transaction, checkpoint: Outline
+    ) -> tuple[list[tuple[ValueLocation, bytes]], list[Any]]:
         """What is to be rewritten of a checkpoint, and of the writes on it."""
         key = CheckpointKey(self.thread_id, checkpoint.ns, checkpoint.checkpoint_id)
         params = {**key._asdict(), "type": self.form}
@@ -124,18 +126,18 @@ class Conversion:
             [self._opened(self._write(key, *write), blob) for *write, blob in writes],
         )
 
-    def _opened(self, where: Place, blob: bytes) -> tuple[Place, bytes]:
+    def _opened(self, where: ValueLocation, blob: bytes) -> tuple[ValueLocation, bytes]:
         return where, self.database.sealer.open_value(self.thread_id, where.text, self.form, bytes(blob))[1]
 
-    def _value(self, key: CheckpointKey, channel: str, version: str) -> Place:
+    def _value(self, key: CheckpointKey, channel: str, version: str) -> ValueLocation:
         text = self.database.backend.value_place(key, channel, {"channel_versions": {channel: version}})
-        return Place(key, channel, text, "set_value", {**key._asdict(), "channel": channel, "version": version})
+        return ValueLocation(key, channel, text, "set_value", {**key._asdict(), "channel": channel, "version": version})
 
-    def _write(self, key: CheckpointKey, task_id: str, idx: int, channel: str) -> Place:
+    def _write(self, key: CheckpointKey, task_id: str, idx: int, channel: str) -> ValueLocation:
         params = {**key._asdict(), "task_id": task_id, "idx": idx}
-        return Place(key, channel, write_place(key, task_id, idx), "set_write", params)
+        return ValueLocation(key, channel, write_place(key, task_id, idx), "set_write", params)
 
-    def set(self, transaction: Transaction, where: Place, type_: str, blob: bytes) -> None:
+    def set(self, transaction: Transaction, where: ValueLocation, type_: str, blob: bytes) -> None:
         type_, blob = self.database.sealer.seal_value(self.thread_id, where.text, type_, blob)
         transaction.send([(self._sql[where.statement], {**where.params, "type": type_, "blob": blob})])
         self.rewritten += 1

@@ -62,7 +62,7 @@ class _Nested(NamedTuple):
     tree: Any
 
 
-class Recall:
+class RebuiltMessages:
     """The messages of a thread that were rebuilt, by their bytes."""
 
     def __init__(self) -> None:
@@ -81,10 +81,10 @@ class Recall:
         self._messages[blake2b(data, digest_size=16).digest()] = message
 
 
-class Compacting(Detacher):
+class StockDetacher(Detacher):
     """Takes the messages out of stock values."""
 
-    def __init__(self, types: Types, recall: Recall, ns: str, *, key: bytes) -> None:
+    def __init__(self, types: Types, recall: RebuiltMessages, ns: str, *, key: bytes) -> None:
         super().__init__(types, recall.known.get(ns, {}), key=key)
         self._recall = recall
         self._seen = 0
@@ -150,7 +150,7 @@ def _as_spoken(value: Any, depth: int) -> Any:
     return value
 
 
-class Expanding:
+class StockEncoder:
     """Puts the messages of one thread back into its values, in the form of the stock savers."""
 
     def __init__(self, types: Types, make: Callable[[Sequence[int]], list[BaseMessage]]) -> None:

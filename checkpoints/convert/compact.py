@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from holdfast.checkpoints.backends.base import Transaction
-from holdfast.checkpoints.convert.base import Conversion, Place
-from holdfast.checkpoints.convert.codec import STOCK, Compacting, Recall
+from holdfast.checkpoints.convert.base import Conversion, ValueLocation
+from holdfast.checkpoints.convert.codec import STOCK, RebuiltMessages, StockDetacher
 from holdfast.checkpoints.core import load
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.outline import Outline
 from holdfast.checkpoints.core.placement import RowOwner, learned, place
-from holdfast.checkpoints.delta.claim_writes import claim_all
+from holdfast.checkpoints.delta.claim_writes import claim_thread
 from holdfast.checkpoints.serde.messages import MessageRow
 from holdfast.checkpoints.serde.values import Detached
 from holdfast.checkpoints.threads.reindex import reindex
@@ -23,18 +23,18 @@ class Compaction(Conversion):
 
     def begin(self, transaction: Transaction, next_seq: int) -> None:
         self._next_seq = next_seq
-        self._recall = Recall()
+        self._recall = RebuiltMessages()
         # Values on PostgreSQL belong to many checkpoints, and those without messages stay in their form.
         self._done: set[str] = set()
         [rows] = transaction.run([(self._sql["rows_of_runs"], {"thread_id": self.thread_id})])
         self._said_by = {seq: checkpoint_id for seq, _, checkpoint_id in rows}
 
-    def _compacting(self, ns: str, recall: Recall | None = None) -> Compacting:
+    def _compacting(self, ns: str, recall: RebuiltMessages | None = None) -> StockDetacher:
         key = self.database.sealer.digest_key(self.thread_id)
-        return Compacting(self.database.types, recall or self._recall, ns, key=key)
+        return StockDetacher(self.database.types, recall or self._recall, ns, key=key)
 
     def has_work(self, transaction: Transaction, checkpoints: Sequence[Outline]) -> bool:
-        looking = self._compacting("", Recall())
+        looking = self._compacting("", RebuiltMessages())
         for checkpoint in checkpoints:
             values, writes = self.values(transaction, checkpoint)
             for where, body in (*values, *writes):
@@ -59,7 +59,11 @@ class Compaction(Conversion):
             self._save(transaction, home, checkpoint, new)
 
     def _save(
-        self, transaction: Transaction, home: RowOwner, checkpoint: Outline, values: Sequence[tuple[Place, bytes]]
+        self,
+        transaction: Transaction,
+        home: RowOwner,
+        checkpoint: Outline,
+        values: Sequence[tuple[ValueLocation, bytes]],
     ) -> None:
         detacher = self._compacting(home.ns)
         ready = [(where, self._detached(detacher, where, body)) for where, body in values]
@@ -97,7 +101,7 @@ class Compaction(Conversion):
             found.setdefault(digest, []).append((seq, None if is_its_own else message_id, *place_))
         return found
 
-    def _detached(self, detacher: Compacting, where: Place, body: bytes) -> Detached:
+    def _detached(self, detacher: StockDetacher, where: ValueLocation, body: bytes) -> Detached:
         with load.explained(self.thread_id, where.key.checkpoint_id, where.channel):
             value = detacher.opened(body)
             if where.statement == "set_value" and self.database.backend.whole:
@@ -107,5 +111,5 @@ class Compaction(Conversion):
     def end(self, transaction: Transaction) -> None:
         params = {"thread_id": self.thread_id, "next_seq": self._next_seq}
         transaction.send([(self._sql["set_next_seq"], params)])
-        claim_all(transaction, self.database, self.thread_id)
+        claim_thread(transaction, self.database, self.thread_id)
         reindex(transaction, self.database, self.thread_id)

@@ -7,7 +7,7 @@ from typing import Any
 
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.convert.base import Conversion
-from holdfast.checkpoints.convert.codec import STOCK, Expanding, NotExpressible
+from holdfast.checkpoints.convert.codec import STOCK, NotExpressible, StockEncoder
 from holdfast.checkpoints.core import load
 from holdfast.checkpoints.core.outline import Outline
 from holdfast.checkpoints.serde.values import TYPE, Attachable
@@ -22,7 +22,7 @@ class Expansion(Conversion):
             rows = load.rows_of(transaction, self.database, self.thread_id, {abs(ref) for ref in refs})
             return rows.make(refs)
 
-        self._expanding = Expanding(self.database.types, make)
+        self._expanding = StockEncoder(self.database.types, make)
 
     def has_work(self, transaction: Transaction, checkpoints: Sequence[Outline]) -> bool:
         params = {"thread_id": self.thread_id, "type": self.form}

@@ -32,22 +32,22 @@ from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.values import TYPE, Attachable
 from holdfast.checkpoints.sql import Statements
 
-Written: TypeAlias = Mapping[str, Sequence[tuple[int, int]]]
+WrittenRows: TypeAlias = Mapping[str, Sequence[tuple[int, int]]]
 """For each channel the rows that tasks wrote to it, as intervals (first, last) without gaps."""
 
 
-def made_of_writes(metadata: Mapping[str, Any]) -> frozenset[str]:
+def channels_of_writes(metadata: Mapping[str, Any]) -> frozenset[str]:
     """The channels whose value a checkpoint with these metadata has from what was written onto the one before it."""
     return frozenset(metadata.get(DELTA_COUNTERS) or ())
 
 
-def find(database: Database, key: CheckpointKey) -> Call:
-    """The call that finds what was written onto a checkpoint of the graph itself and has messages; for `rows_in`."""
+def find_writes(database: Database, key: CheckpointKey) -> Call:
+    """Build the call that finds the writes with messages on a root checkpoint, for `written_rows`."""
     statement = database.backend.sql["written_messages"].where("checkpoint_id = :checkpoint_id")
     return statement, {"thread_id": key.thread_id, "checkpoint_id": key.checkpoint_id, "type": TYPE}
 
 
-def rows_in(database: Database, thread_id: str, found: Iterable[Row], channels: Collection[str]) -> Written:
+def written_rows(database: Database, thread_id: str, found: Iterable[Row], channels: Collection[str]) -> WrittenRows:
     """The message rows in some writes.
 
     Args:
@@ -75,7 +75,7 @@ def rows_in(database: Database, thread_id: str, found: Iterable[Row], channels: 
     return written
 
 
-def claim(sql: Statements, home: RowOwner, written: Written) -> list[Call]:
+def claim_rows(sql: Statements, home: RowOwner, written: WrittenRows) -> list[Call]:
     """The calls that make rows part of the conversation, and count those in that were not.
 
     Args:
@@ -93,7 +93,7 @@ def claim(sql: Statements, home: RowOwner, written: Written) -> list[Call]:
     return calls
 
 
-def words(sql: Statements, thread_id: str, written: Written) -> list[Call]:
+def find_human_texts(sql: Statements, thread_id: str, written: WrittenRows) -> list[Call]:
     """The calls that find what people said in some rows, for a thread that has no title yet."""
     statement = sql["words_written"]
     return [
@@ -103,16 +103,16 @@ def words(sql: Statements, thread_id: str, written: Written) -> list[Call]:
     ]
 
 
-def claim_all(transaction: Transaction, database: Database, thread_id: str) -> None:
+def claim_thread(transaction: Transaction, database: Database, thread_id: str) -> None:
     """Settle what was written in a thread that was saved by other ways, such as older versions.
 
     Raises:
-        DamagedThread, NotStorable: as `rows_in`.
+        DamagedThread, NotStorable: as `written_rows`.
     """
     sql, params = database.backend.sql, {"thread_id": thread_id}
     [found] = transaction.run([(sql["outline"], params)])
     root = outlines(found, ()).get("", {})
-    made = [root[id_] for id_ in sorted(root) if root[id_].parent_id and made_of_writes(root[id_].metadata)]
+    made = [root[id_] for id_ in sorted(root) if root[id_].parent_id and channels_of_writes(root[id_].metadata)]
     if not made:
         return
     [found] = transaction.run([(sql["written_messages"].where(), {**params, "type": TYPE})])
@@ -121,8 +121,8 @@ def claim_all(transaction: Transaction, database: Database, thread_id: str) -> N
         by_checkpoint.setdefault(row[0], []).append(row)
     for outline in made:
         there = by_checkpoint.get(outline.parent_id or "", ())
-        written = rows_in(database, thread_id, there, made_of_writes(outline.metadata))
-        transaction.send(claim(sql, _home(thread_id, outline), written))
+        written = written_rows(database, thread_id, there, channels_of_writes(outline.metadata))
+        transaction.send(claim_rows(sql, _home(thread_id, outline), written))
 
 
 def _home(thread_id: str, outline: Outline) -> RowOwner:

@@ -67,7 +67,7 @@ def walk(transaction: Transaction, database: Database, start: CheckpointKey, cha
         links = database.backend.chain(transaction, start._replace(checkpoint_id=at), remaining, page)
         for link in links:
             walked.steps.append(DeltaStep(link.checkpoint_id, frozenset(remaining)))
-            for channel in present(database, start, link, remaining):
+            for channel in channels_present(database, start, link, remaining):
                 walked.seeds[channel] = link
                 remaining.discard(channel)
             if not remaining:
@@ -77,10 +77,10 @@ def walk(transaction: Transaction, database: Database, start: CheckpointKey, cha
     return walked
 
 
-def present(database: Database, key: CheckpointKey, link: Link, channels: Collection[str]) -> set[str]:
+def channels_present(database: Database, key: CheckpointKey, link: Link, channels: Collection[str]) -> set[str]:
     """Those of the channels that have a value in this checkpoint."""
     if database.backend.whole:
-        return named(database, key, link).intersection(channels)
+        return channels_named(database, key, link).intersection(channels)
     stored = {value.channel for value in link.values}
     if lost := set(link.document["stored"]).intersection(channels) - stored:
         raise DamagedThread(key.thread_id, f"checkpoint {link.checkpoint_id} lost its value of channel {min(lost)!r}")
@@ -90,10 +90,10 @@ def present(database: Database, key: CheckpointKey, link: Link, channels: Collec
 def channels_of(transaction: Transaction, database: Database, key: CheckpointKey) -> set[str]:
     """The channels that have a value in a checkpoint."""
     [link] = database.backend.chain(transaction, key, (), 1)
-    return named(database, key, link)
+    return channels_named(database, key, link)
 
 
-def named(database: Database, key: CheckpointKey, link: Link) -> set[str]:
+def channels_named(database: Database, key: CheckpointKey, link: Link) -> set[str]:
     """The channels that a checkpoint has a value of, by its own account."""
     if database.backend.whole:
         [whole] = link.values
@@ -102,18 +102,20 @@ def named(database: Database, key: CheckpointKey, link: Link) -> set[str]:
     return {*link.document["stored"], *(link.document["channel_values"] or ())}
 
 
-def missing(transaction: Transaction, database: Database, key: CheckpointKey, channels: Collection[str]) -> set[str]:
+def channels_missing(
+    transaction: Transaction, database: Database, key: CheckpointKey, channels: Collection[str]
+) -> set[str]:
     """Those of the channels that have no value in a checkpoint."""
     if not channels:
         return set()
     links = database.backend.chain(transaction, key, channels, 1)
-    return set(channels) - {channel for link in links for channel in present(database, key, link, channels)}
+    return set(channels) - {channel for link in links for channel in channels_present(database, key, link, channels)}
 
 
 # --- reading
 
 
-def history(
+def read_history(
     transaction: Transaction, database: Database, key: CheckpointKey, channels: Sequence[str]
 ) -> dict[str, DeltaChannelHistory]:
     """What some channels are made of at a checkpoint, as `BaseCheckpointSaver.get_delta_channel_history` has it.

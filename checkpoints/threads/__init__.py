@@ -255,7 +255,7 @@ class Threads:
             by: who does this, for the record.
         """
         with self._held(thread_id, user_id, "restart"):
-            reset.restart(self._database, self._saver, thread_id, by)
+            reset.restart_thread(self._database, self._saver, thread_id, by)
         return self.get(thread_id)
 
     def undo(self, thread_id: str, *, user_id: str | None = None, by: str | None = None) -> Thread:
@@ -266,7 +266,7 @@ class Threads:
             NothingToUndo: no turn is left, or what was before it was pruned.
         """
         with self._held(thread_id, user_id, "undo"):
-            reset.undo(self._database, self._saver, thread_id, by)
+            reset.undo_turn(self._database, self._saver, thread_id, by)
         return self.get(thread_id)
 
     def delete(self, thread_id: str, *, user_id: str | None = None) -> None:
@@ -346,7 +346,7 @@ class Threads:
 
     def unindexed(self) -> Iterator[str]:
         """The threads that are not in the index: saved by an older version, or by LangGraph's own savers."""
-        return reindex.unindexed(self._database)
+        return reindex.unindexed_threads(self._database)
 
     def index(self, thread_id: str) -> None:
         """Bring one of them into the index. Its next save does the same.
@@ -354,7 +354,7 @@ class Threads:
         Raises:
             DamagedThread: its newest checkpoint cannot be read.
         """
-        persist(self._database.backend, partial(reindex.index, self._database, thread_id))
+        persist(self._database.backend, partial(reindex.index_thread, self._database, thread_id))
 
 
 def _thread(*row: Any) -> Thread:

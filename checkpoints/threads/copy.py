@@ -20,8 +20,8 @@ from holdfast.checkpoints.interrupts import record
 from holdfast.checkpoints.serde.encryption import Plain
 from holdfast.checkpoints.serde.messages import sql_text
 from holdfast.checkpoints.threads import index, reindex
-from holdfast.checkpoints.threads.prune import locked, remove
-from holdfast.checkpoints.threads.rollback import rows_referred_to
+from holdfast.checkpoints.threads.prune import lock_and_outline, remove_checkpoints
+from holdfast.checkpoints.threads.rollback import referenced_rows
 
 _COPIED: Final = (
     "copy_rows",
@@ -78,7 +78,7 @@ def fork_thread(
     with database.backend.writing() as transaction:
         if not _copy(transaction, database, source, target):
             raise UnknownThread(source)
-        thread = locked(transaction, database, target)
+        thread = lock_and_outline(transaction, database, target)
         root = {id_: outline for id_, outline in thread.get("", {}).items() if not outline.is_base}
         if message_id is not None:
             checkpoint_id = _first_with(transaction, database, source, message_id, thread)
@@ -90,7 +90,7 @@ def fork_thread(
         transaction.send(
             [
                 (sql["set_origin"], {"thread_id": target, "origin": source, "checkpoint_id": at}),
-                index.event(sql, target, "fork", origin, actor),
+                index.add_event(sql, target, "fork", origin, actor),
             ]
         )
         reindex.reindex(transaction, database, target)
@@ -173,7 +173,9 @@ def _cut(
         last = max(there) if is_head else asked_by.get(ns, "")
         kept = {id_ for id_, outline in there.items() if _is_before(outline, path, at.checkpoint_id, last)}
         left = there.keys() - kept
-        remove(transaction, database, at._replace(ns=ns), there, left, [there[id_] for id_ in kept], relink=ns != "")
+        remove_checkpoints(
+            transaction, database, at._replace(ns=ns), there, left, [there[id_] for id_ in kept], relink=ns != ""
+        )
         stays |= kept
         gone |= left
     if not is_head:
@@ -191,7 +193,7 @@ def _cut(
             # The prompt in force may be among them: the next run puts it on record again.
             transaction.send([(sql["cut_events"], {**thread_id, "at": moment}), _forget_prompt(database, at.thread_id)])
     [rows] = transaction.run([(sql["rows_of_runs"], place)])
-    used = rows_referred_to(transaction, database, at.thread_id)
+    used = referenced_rows(transaction, database, at.thread_id)
     for seq, run_id, first in rows:
         if first in stays or (first is not None and first not in gone and first <= at.checkpoint_id):
             continue

@@ -47,7 +47,7 @@ class ThreadRow(NamedTuple):
     """Digest of the system prompt in force."""
 
 
-class Facts(NamedTuple):
+class IndexFields(NamedTuple):
     """What a root checkpoint says of its thread."""
 
     user_id: str | None
@@ -58,14 +58,14 @@ class Facts(NamedTuple):
     """Whether it has tasks that are to be done."""
 
 
-def facts(metadata: Mapping[str, Any], values: Mapping[str, Any]) -> Facts:
+def index_fields(metadata: Mapping[str, Any], values: Mapping[str, Any]) -> IndexFields:
     """
     Args:
         metadata: of the checkpoint, as they are stored.
         values: of its channels.
     """
     own = {name: value for name, value in metadata.items() if name not in OF_THE_RUN and name != "user_id"}
-    return Facts(user_text(metadata.get("user_id")), own, is_unfinished(values))
+    return IndexFields(user_text(metadata.get("user_id")), own, is_unfinished(values))
 
 
 def is_unfinished(values: Mapping[str, Any]) -> bool:
@@ -108,11 +108,11 @@ def prompt_digest(prompt: str) -> bytes:
     return blake2b(prompt.encode("utf-8", "replace"), digest_size=16, person=_PROMPT_PERSON).digest()
 
 
-def touch(
+def update_thread_row(
     sql: Statements,
     home: RowOwner,
     locked: ThreadRow,
-    found: Facts | None,
+    found: IndexFields | None,
     placement: Placement,
     lists: Iterable[MessageList],
     words: Iterable[Row] = (),
@@ -149,17 +149,17 @@ def touch(
     return [(sql["touch_thread"], params)]
 
 
-def notice_prompt(sql: Statements, thread_id: str, locked: ThreadRow, prompt: str | None) -> list[Call]:
+def record_prompt(sql: Statements, thread_id: str, locked: ThreadRow, prompt: str | None) -> list[Call]:
     """The calls that put the system prompt in force on record, if it is another one than before."""
     if prompt is None or (digest := prompt_digest(prompt)) == locked.prompt:
         return []
     return [
-        event(sql, thread_id, "prompt", {"text": prompt}),
+        add_event(sql, thread_id, "prompt", {"text": prompt}),
         (sql["set_prompt"], {"thread_id": thread_id, "prompt": digest}),
     ]
 
 
-def event(sql: Statements, thread_id: str, kind: str, data: Mapping[str, Any], actor: str | None = None) -> Call:
+def add_event(sql: Statements, thread_id: str, kind: str, data: Mapping[str, Any], actor: str | None = None) -> Call:
     """The call that puts on record what happened in a thread besides what was said."""
     params = {"thread_id": thread_id, "kind": kind, "actor": actor, "data": json.dumps(data)}
     return sql["add_event"], params

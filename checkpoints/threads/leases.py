@@ -106,7 +106,7 @@ def lease(
 
 
 @asynccontextmanager
-async def on_a_loop(
+async def async_lease(
     lease_of: Callable[[threading.Event], AbstractContextManager[Lease]],
 ) -> AsyncIterator[Lease]:
     """A lease for code on an event loop, which must not be blocked by waiting.

@@ -11,11 +11,12 @@ from holdfast.checkpoints.core.outline import (
     Namespace,
     Outline,
     delta_channels,
-    latest,
+    made_from,
     outlines,
     surviving_ancestor,
 )
 from holdfast.checkpoints.delta import history
+from holdfast.checkpoints.langgraph_internals import NS_END
 from holdfast.checkpoints.threads.index import is_unfinished
 
 Strategy = Literal["keep_latest", "delete"]
@@ -41,7 +42,7 @@ def strategy_of(name: str) -> Strategy:
     return _STRATEGIES[name]
 
 
-def ids(given: Sequence[str], what: str, text: Callable[[Any], str | None] = str) -> list[str]:
+def unique_ids(given: Sequence[str], what: str, text: Callable[[Any], str | None] = str) -> list[str]:
     """Several ids as texts, each once. What `text` has none for is none.
 
     Raises:
@@ -64,17 +65,73 @@ def delete_thread(database: Database, thread_id: str) -> None:
         # A conversation of the stock saver needs its row now, to be the tombstone.
         *_, state = transaction.run([(sql[name], params) for name in ("adopt_thread", "lock_thread", "index_state")])
         transaction.send([*database.backend.delete_calls(thread_id), *((sql[name], params) for name in names)])
-        if searched(state):
+        if searched_up_to(state):
             database.backend.full_text.clean(transaction)
     database.cache.forget(thread_id)
 
 
-def searched(state: Sequence[Row]) -> int:
+def searched_up_to(state: Sequence[Row]) -> int:
     """Up to which row a thread is in the index of full text, from the rows of `index_state`."""
     return next((up_to for _, up_to, *_ in state), 0)
 
 
 # --- pruning
+
+
+def checkpoints_to_keep(thread: Mapping[str, Namespace], has_tasks: Callable[[Outline], bool]) -> dict[str, set[str]]:
+    """Which checkpoints are still needed to go on with a thread, by namespace; one without any can go.
+
+    - Of the graph itself its newest checkpoint. If a run has begun on it and no step of that is through, then also what
+      its input has cut off: results of calls that were waited for are there, and nowhere else yet.
+    - Of a call of a subgraph its newest checkpoint, as long as that of the graph from which it was made is needed. One
+      that is not there yet is newer: a call may be saved before the checkpoint from which it was made.
+    - Of a subgraph with a memory of its own the newest one; and where several calls at once share it, the last of each.
+
+    Args:
+        thread: the thread's checkpoints.
+        has_tasks: whether a checkpoint has tasks that are still to be done.
+    """
+    root = _with_what_was_cut_off(thread.get("", {}), has_tasks)
+    newest_root = max(root, default="")
+    kept = {"": root} if root else {}
+    for ns, there in thread.items():
+        states = {id_: outline for id_, outline in there.items() if not outline.is_base}
+        if ns == "" or not states:
+            continue
+        newest = states[max(states)]
+        if NS_END in ns and (made := made_from(newest)) and made not in root and made < newest_root:
+            continue
+        parents = {outline.parent_id for outline in states.values()}
+        kept[ns] = {newest.checkpoint_id} | {
+            outline.checkpoint_id
+            for outline in states.values()
+            if outline.checkpoint_id not in parents and made_from(outline) in root
+        }
+    return kept
+
+
+def _with_what_was_cut_off(root: Namespace, has_tasks: Callable[[Outline], bool]) -> set[str]:
+    newest = max((id_ for id_, outline in root.items() if not outline.is_base), default=None)
+    kept: set[str] = set()
+    while newest is not None:
+        kept.add(newest)
+        head, newest = root[newest], None
+        parent = root.get(head.parent_id or "")
+        given = head if _is_input(head) else parent if parent and _has_only_taken(head, parent) else None
+        before = root.get(given.parent_id or "") if given else None
+        if given and before and not before.is_base and (given is head or has_tasks(head)):
+            kept.add(given.checkpoint_id)
+            newest = before.checkpoint_id
+    return kept
+
+
+def _is_input(outline: Outline) -> bool:
+    return outline.metadata.get("source") == "input"
+
+
+def _has_only_taken(head: Outline, parent: Outline) -> bool:
+    """Whether a run has taken its input and done nothing with it yet."""
+    return _is_input(parent) and head.metadata.get("source") == "loop" and not head.is_written
 
 
 def keep_latest(database: Database, thread_id: str) -> None:
@@ -84,8 +141,8 @@ def keep_latest(database: Database, thread_id: str) -> None:
         DamagedThread: a checkpoint that is kept is built on one that cannot be read. Nothing was deleted.
     """
     with database.backend.writing() as transaction:
-        thread = locked(transaction, database, thread_id)
-        kept = latest(thread, lambda outline: _is_unfinished(transaction, database, thread_id, outline))
+        thread = lock_and_outline(transaction, database, thread_id)
+        kept = checkpoints_to_keep(thread, lambda outline: _is_unfinished(transaction, database, thread_id, outline))
         for ns, there in thread.items():
             gone = set(there) - kept.get(ns, set())
             survivors = [there[id_] for id_ in kept.get(ns, ())]
@@ -95,7 +152,9 @@ def keep_latest(database: Database, thread_id: str) -> None:
                 for o in survivors
                 if o.parent_id in there and there[o.parent_id].is_base
             }
-            remove(transaction, database, CheckpointKey(thread_id, ns, ""), there, gone, survivors, relink=False)
+            remove_checkpoints(
+                transaction, database, CheckpointKey(thread_id, ns, ""), there, gone, survivors, relink=False
+            )
 
 
 def _is_unfinished(transaction: Transaction, database: Database, thread_id: str, outline: Outline) -> bool:
@@ -104,7 +163,7 @@ def _is_unfinished(transaction: Transaction, database: Database, thread_id: str,
     return is_unfinished(dict.fromkeys(history.channels_of(transaction, database, key), True))
 
 
-def locked(transaction: Transaction, database: Database, thread_id: str) -> dict[str, dict[str, Outline]]:
+def lock_and_outline(transaction: Transaction, database: Database, thread_id: str) -> dict[str, dict[str, Outline]]:
     """Lock a thread, and say what is in it."""
     sql, params = database.backend.sql, {"thread_id": thread_id}
     # A conversation of the stock saver needs its row now, to be locked.
@@ -113,7 +172,7 @@ def locked(transaction: Transaction, database: Database, thread_id: str) -> dict
     return outlines(checkpoints, written)
 
 
-def remove(
+def remove_checkpoints(
     transaction: Transaction,
     database: Database,
     key: CheckpointKey,
@@ -139,7 +198,9 @@ def remove(
     channels = delta_channels(there)
     needs: dict[str, set[str]] = {}
     for outline in orphans:
-        lacking = history.missing(transaction, database, key._replace(checkpoint_id=outline.checkpoint_id), channels)
+        lacking = history.channels_missing(
+            transaction, database, key._replace(checkpoint_id=outline.checkpoint_id), channels
+        )
         needs.setdefault(outline.parent_id or "", set()).update(lacking)
     bases = {
         parent_id: history.squash(transaction, database, key._replace(checkpoint_id=parent_id), lacking, there)

@@ -21,7 +21,7 @@ from holdfast.checkpoints.threads.index import ThreadRow
 _PAGE = 500  # threads whose ids are read at once
 
 
-def unindexed(database: Database) -> Iterator[str]:
+def unindexed_threads(database: Database) -> Iterator[str]:
     """The threads that are not in the index, in an order that stays; nothing is locked in between."""
     after = ""
     while True:
@@ -32,7 +32,7 @@ def unindexed(database: Database) -> Iterator[str]:
         after = found[-1][0]
 
 
-def index(database: Database, thread_id: str) -> None:
+def index_thread(database: Database, thread_id: str) -> None:
     """Bring one thread into the index. Twice is once."""
     with database.backend.writing() as transaction:
         reindex(transaction, database, thread_id)
@@ -53,7 +53,7 @@ def reindex(transaction: Transaction, database: Database, thread_id: str) -> Non
     locked = ThreadRow(*rows[0])
     if locked.head is None and ends:
         # Saved by ways that do not settle what tasks wrote.
-        claim_writes.claim_all(transaction, database, thread_id)
+        claim_writes.claim_thread(transaction, database, thread_id)
         [words] = transaction.run([(sql["first_words"], params)])
     if not ends:
         nothing = dict.fromkeys(("head", "created_at", "updated_at", "user_id", "title", "metadata"))
@@ -66,7 +66,7 @@ def reindex(transaction: Transaction, database: Database, thread_id: str) -> Non
     values = _values(opened, database)
     if values is None:
         values = dict.fromkeys(history.channels_of(transaction, database, CheckpointKey(thread_id, "", head)), True)
-    facts = thread_index.facts(opened.stored.metadata, values)
+    facts = thread_index.index_fields(opened.stored.metadata, values)
     found = {
         "head": head,
         "unfinished": int(facts.unfinished),

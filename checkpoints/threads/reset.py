@@ -48,7 +48,7 @@ class ResettableSaver(Protocol):
     ) -> RunnableConfig: ...
 
 
-def restart(database: Database, saver: ResettableSaver, thread_id: str, actor: str | None) -> None:
+def restart_thread(database: Database, saver: ResettableSaver, thread_id: str, actor: str | None) -> None:
     """Let a thread begin anew: its next run finds an empty state, also in subgraphs that have a memory of their own.
 
     Raises:
@@ -58,19 +58,19 @@ def restart(database: Database, saver: ResettableSaver, thread_id: str, actor: s
     newest = _newest(saver, thread_id, "")
     if newest is None:
         raise UnknownThread(thread_id)
-    event = index.event(database.backend.sql, thread_id, "restart", {}, actor)
+    event = index.add_event(database.backend.sql, thread_id, "restart", {}, actor)
     _put(saver, newest, None, (event, (database.backend.sql["set_live_from"], {"thread_id": thread_id})))
     for ns in _remembering(_outlines(database, thread_id)):
         _put(saver, _newest(saver, thread_id, ns), None, ())
 
 
-def undo(database: Database, saver: ResettableSaver, thread_id: str, actor: str | None) -> None:
+def undo_turn(database: Database, saver: ResettableSaver, thread_id: str, actor: str | None) -> None:
     """Take back the last turn: what a person said last, and all that came of it. What its tools have done in the world
     is not undone.
 
     Raises:
         NothingToUndo: no turn is left, or what was before it was pruned.
-        UnknownThread, ThreadConflict: as `restart`.
+        UnknownThread, ThreadConflict: as `restart_thread`.
     """
     # In this order: what is written after the head was loaded is refused below, and never taken for the last turn.
     newest = _newest(saver, thread_id, "")
@@ -78,7 +78,7 @@ def undo(database: Database, saver: ResettableSaver, thread_id: str, actor: str 
     if newest is None:
         raise UnknownThread(thread_id)
     turn = _last_turn(thread_id, thread.get("", {}))
-    event = index.event(database.backend.sql, thread_id, "undo", {"checkpoint_id": turn.parent_id}, actor)
+    event = index.add_event(database.backend.sql, thread_id, "undo", {"checkpoint_id": turn.parent_id}, actor)
     _put(saver, newest, turn.parent_id, (event,))
     for ns in _remembering(thread):
         older = [id_ for id_, outline in thread[ns].items() if id_ < turn.checkpoint_id and not outline.is_base]

@@ -20,10 +20,10 @@ from holdfast.checkpoints.core.outline import Namespace, Outline
 from holdfast.checkpoints.interrupts import record
 from holdfast.checkpoints.serde.values import Attachable
 from holdfast.checkpoints.threads import reindex
-from holdfast.checkpoints.threads.prune import locked, remove, searched
+from holdfast.checkpoints.threads.prune import lock_and_outline, remove_checkpoints, searched_up_to
 
 
-def note_writes(
+def record_run_writes(
     database: Database, key: CheckpointKey, run_id: str | None, task_id: str, places: Sequence[int], *, replace: bool
 ) -> list[Call]:
     """The calls that note, before it is done, what a run writes onto a checkpoint that is not its own."""
@@ -53,7 +53,7 @@ def delete_runs(database: Database, thread_id: str, run_ids: Collection[str]) ->
     """
     sql, params = database.backend.sql, {"thread_id": thread_id}
     with database.backend.writing() as transaction:
-        thread = locked(transaction, database, thread_id)
+        thread = lock_and_outline(transaction, database, thread_id)
         noted, state = transaction.run([(sql["run_writes"], params), (sql["index_state"], params)])
         doomed = {ns: _made_by(there, run_ids) for ns, there in thread.items()}
         losing: dict[str, set[str]] = {}
@@ -64,7 +64,7 @@ def delete_runs(database: Database, thread_id: str, run_ids: Collection[str]) ->
             return
         for ns, there in thread.items():
             survivors = [outline for id_, outline in there.items() if id_ not in doomed[ns]]
-            remove(
+            remove_checkpoints(
                 transaction,
                 database,
                 CheckpointKey(thread_id, ns, ""),
@@ -80,7 +80,7 @@ def delete_runs(database: Database, thread_id: str, run_ids: Collection[str]) ->
         unused, inherited = _rows_of(transaction, database, thread_id, run_ids, doomed)
         heir = _heir(thread, doomed)
         transaction.send([(sql["delete_row"], {**params, "seq": seq}) for seq in unused])
-        if min(unused, default=math.inf) <= searched(state):
+        if min(unused, default=math.inf) <= searched_up_to(state):
             database.backend.full_text.clean(transaction)
         if heir is not None:
             new = {**params, "checkpoint_id": heir.checkpoint_id, "run_id": heir.run_id}
@@ -162,13 +162,13 @@ def _rows_of(
     sql, params = database.backend.sql, {"thread_id": thread_id}
     gone = {id_ for ids_ in doomed.values() for id_ in ids_}
     [rows] = transaction.run([(sql["rows_of_runs"], params)])
-    used = rows_referred_to(transaction, database, thread_id)
+    used = referenced_rows(transaction, database, thread_id)
     said = [seq for seq, run_id, checkpoint_id in rows if run_id in run_ids or checkpoint_id in gone]
     unsaid = [seq for seq, _, checkpoint_id in rows if checkpoint_id is None]
     return [seq for seq in said + unsaid if seq not in used], [seq for seq in said if seq in used]
 
 
-def rows_referred_to(transaction: Transaction, database: Database, thread_id: str) -> set[int]:
+def referenced_rows(transaction: Transaction, database: Database, thread_id: str) -> set[int]:
     """The message rows that something in a thread refers to.
 
     Raises:

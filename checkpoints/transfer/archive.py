@@ -25,9 +25,8 @@ from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import NotMoved
 from holdfast.checkpoints.transfer import (
-    Moved,
     Transferred,
-    attempt,
+    attempt_transfer,
     export_thread,
     import_thread,
 )
@@ -38,18 +37,20 @@ from holdfast.checkpoints.transfer.jsonl import (
     FORMAT,
     LONGEST_LINE,
     VERSION,
-    NotALine,
-    line_of,
-    record_of,
-    values_of,
+    InvalidLine,
+    checkpoint_values,
+    decode_record,
+    encode_record,
 )
 from holdfast.checkpoints.transfer.records import THREAD, ThreadDigest
-from holdfast.checkpoints.transfer.validate import ThreadCheck
+from holdfast.checkpoints.transfer.validate import ThreadValidator
 
 # --- writing
 
 
-def write_archive(database: Database, thread_ids: Iterable[str], path: Path, *, gone_ok: bool = False) -> list[Moved]:
+def write_archive(
+    database: Database, thread_ids: Iterable[str], path: Path, *, gone_ok: bool = False
+) -> list[Transferred]:
     """Write threads into a file, each as it is at one moment. The file is there when all of it is written.
 
     Args:
@@ -68,7 +69,7 @@ def write_archive(database: Database, thread_ids: Iterable[str], path: Path, *, 
         with _opened_to_write(part, gzipped=path.suffix == ".gz") as file:
             _write(file, {"format": FORMAT, "version": VERSION})
             written = (_write_thread(database, file, thread_id, gone_ok=gone_ok) for thread_id in thread_ids)
-            done = [moved for moved in written if moved is not None]
+            done = [thread for thread in written if thread is not None]
             _write(file, {"kind": END, "threads": len(done)})
         part.replace(path)
     finally:
@@ -76,25 +77,25 @@ def write_archive(database: Database, thread_ids: Iterable[str], path: Path, *, 
     return done
 
 
-def _write_thread(database: Database, file: IO[bytes], thread_id: str, *, gone_ok: bool) -> Moved | None:
+def _write_thread(database: Database, file: IO[bytes], thread_id: str, *, gone_ok: bool) -> Transferred | None:
     digest, check, before = ThreadDigest(thread_id), None, None
     with closing(export_thread(database, thread_id)) as leaving:
         for record in leaving:
             digest.add(record)
-            said = line_of(record, before)
+            said = encode_record(record, before)
             try:
-                again = record_of(said, before)
+                again = decode_record(said, before)
                 if check is None:
-                    check = ThreadCheck(thread_id, again)
+                    check = ThreadValidator(thread_id, again)
                 else:
                     check.look(again)
-            except NotALine as error:  # who reads the file would say so, and by then it may be too late
+            except InvalidLine as error:  # who reads the file would say so, and by then it may be too late
                 raise NotMoved(
                     thread_id, f"no file can hold it: {error}. `holdfast db copy` needs no file, and may do."
                 ) from error
             if record.kind == THREAD:
                 said = {"kind": THREAD, "thread_id": thread_id, **said}
-            before = values_of(record)
+            before = checkpoint_values(record)
             if not _write(file, said):
                 raise NotMoved(
                     thread_id,
@@ -106,7 +107,7 @@ def _write_thread(database: Database, file: IO[bytes], thread_id: str, *, gone_o
     if not digest.count:
         raise NotMoved(thread_id, "there is no such thread.")
     _write(file, {"kind": END_OF_THREAD, "records": digest.count, "digest": digest.digest()})
-    return Moved(thread_id, digest.digest(), digest.count, was_there=True)
+    return Transferred(thread_id, digest.digest(), digest.count, was_there=True)
 
 
 def _write(file: IO[bytes], said: Mapping[str, Any]) -> bool:
@@ -174,11 +175,11 @@ def import_archive(
     found = read_archive(path) if found is None else found
     with ArchiveReader(path) as reader:
         for thread in found:
-            yield attempt(thread.thread_id, lambda thread=thread: _import(database, reader, thread))  # type: ignore[misc]
+            yield attempt_transfer(thread.thread_id, lambda thread=thread: _import(database, reader, thread))  # type: ignore[misc]
 
 
-def _import(database: Database, reader: ArchiveReader, thread: ArchivedThread) -> Moved:
-    def work() -> Moved:
+def _import(database: Database, reader: ArchiveReader, thread: ArchivedThread) -> Transferred:
+    def work() -> Transferred:
         reader.go_to(thread)
         return import_thread(database, thread.thread_id, reader.records(reader.next()))
 

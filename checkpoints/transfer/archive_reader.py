@@ -17,14 +17,14 @@ from holdfast.checkpoints.transfer.jsonl import (
     FORMAT,
     LONGEST_LINE,
     VERSION,
-    NotALine,
+    InvalidLine,
     Values,
-    parsed,
-    record_of,
-    values_of,
+    checkpoint_values,
+    decode_record,
+    parse_line,
 )
-from holdfast.checkpoints.transfer.records import RECORDS, Record, ThreadDigest
-from holdfast.checkpoints.transfer.validate import ThreadCheck
+from holdfast.checkpoints.transfer.records import RECORDS, ThreadDigest, ThreadRecord
+from holdfast.checkpoints.transfer.validate import ThreadValidator
 
 _GZIP: Final = b"\x1f\x8b"  # whatever the file is called
 
@@ -114,8 +114,8 @@ class ArchiveReader:
             raise self.wrong(most if is_long else "it is cut off in the middle of a line.")
         self._next += len(line)
         try:
-            return parsed(line)
-        except NotALine as error:
+            return parse_line(line)
+        except InvalidLine as error:
             raise self.wrong(f"{error}.") from error
 
     def thread_of(self, said: Mapping[str, Any]) -> str:
@@ -128,7 +128,7 @@ class ArchiveReader:
         except InvalidThread as error:
             raise self.wrong(str(error)) from error
 
-    def records(self, first: Mapping[str, Any]) -> Iterator[Record]:
+    def records(self, first: Mapping[str, Any]) -> Iterator[ThreadRecord]:
         """The records of the thread that begins with this line, up to its end, each checked.
 
         Raises:
@@ -141,13 +141,13 @@ class ArchiveReader:
             record = self._record(said, before)
             try:
                 if check is None:
-                    check = ThreadCheck(thread_id, record)
+                    check = ThreadValidator(thread_id, record)
                 else:
                     check.look(record)
-            except NotALine as error:
+            except InvalidLine as error:
                 raise self.wrong(f"{error}.") from error
             digest.add(record)
-            before = values_of(record)
+            before = checkpoint_values(record)
             yield record
             said = self.next()
             if said.get("kind") == END_OF_THREAD:
@@ -155,14 +155,14 @@ class ArchiveReader:
         if said.get("records") != digest.count or said.get("digest") != digest.digest():
             raise self.wrong(f"thread {thread_id!r} was altered: its records are not those that were written.")
 
-    def _record(self, said: Mapping[str, Any], before: Values | None) -> Record:
+    def _record(self, said: Mapping[str, Any], before: Values | None) -> ThreadRecord:
         kind = said.get("kind")
         if kind not in RECORDS:
             shown = f"{kind}"[:40]
             raise self.wrong(f"there is no kind of record {shown!r}; a newer version may have made it.")
         try:
-            return record_of(said, before)
-        except NotALine as error:
+            return decode_record(said, before)
+        except InvalidLine as error:
             raise self.wrong(f"{error}.") from error
 
     def end(self, said: Mapping[str, Any], threads: int) -> None:

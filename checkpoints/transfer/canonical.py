@@ -1,9 +1,8 @@
 """Stored checkpoints as every database can have them, and back: one value with all channels, or one a channel. No I/O.
 
 On SQLite a checkpoint is one value; on PostgreSQL it is a JSON document and a value for each channel. In between it is
-`Parts`: the document without the values, and each channel's value as bytes in one normal form, so that the same
-checkpoint has the same parts wherever it is taken from. It is done on bytes: nobody's types are imported, and messages
-stay references to rows.
+a `CanonicalCheckpoint`, which is the same wherever the checkpoint is read from. The conversion works on bytes: no type
+is imported, and messages stay references to rows.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class CanonicalValue(NamedTuple):
     blob: bytes
 
 
-class Parts(NamedTuple):
+class CanonicalCheckpoint(NamedTuple):
     """A checkpoint that lies in no particular database."""
 
     document: dict[str, Any]
@@ -66,7 +65,7 @@ class _Top(NamedTuple):
     data: bytes
 
 
-def normal(part: Attachable) -> CanonicalValue:
+def canonical_value(part: Attachable) -> CanonicalValue:
     """A stored value in its normal form.
 
     Raises:
@@ -86,14 +85,14 @@ def normal(part: Attachable) -> CanonicalValue:
     return _normal(part.body, part)
 
 
-def split(whole: Attachable) -> Parts:
+def from_whole(whole: Attachable) -> CanonicalCheckpoint:
     """The parts of a checkpoint that is one value.
 
     Raises:
-        NotStorable, ValueError, LookupError: as `normal`.
+        NotStorable, ValueError, LookupError: as `canonical_value`.
     """
     if whole.type not in {STOCK, TYPE}:
-        normal(whole)  # says what is wrong with it
+        canonical_value(whole)  # says what is wrong with it
         raise ValueError("it is no checkpoint")
     top = ormsgpack.unpackb(whole.body, ext_hook=_of_version, option=_OPTIONS)
     if not (isinstance(top, dict) and isinstance(top.get(_VALUES), dict)):
@@ -101,10 +100,10 @@ def split(whole: Attachable) -> Parts:
     values = {
         channel: _normal(ormsgpack.packb(value, option=_OPTIONS), whole) for channel, value in top.pop(_VALUES).items()
     }
-    return Parts(top, values)
+    return CanonicalCheckpoint(top, values)
 
 
-def join(parts: Parts) -> tuple[str, bytes]:
+def to_whole(parts: CanonicalCheckpoint) -> tuple[str, bytes]:
     """A checkpoint as one value: its type and its bytes."""
     lists: list[list[int]] = []
     types = set()
@@ -124,7 +123,7 @@ def join(parts: Parts) -> tuple[str, bytes]:
     return (TYPE, with_references(lists, body)) if TYPE in types else (STOCK, body)
 
 
-def gather(document: Mapping[str, Any], found: Mapping[str, Attachable]) -> Parts:
+def from_document(document: Mapping[str, Any], found: Mapping[str, Attachable]) -> CanonicalCheckpoint:
     """The parts of a checkpoint that is a document with a value for each larger channel.
 
     Args:
@@ -132,7 +131,7 @@ def gather(document: Mapping[str, Any], found: Mapping[str, Attachable]) -> Part
         found: the values whose versions it names, by channel.
 
     Raises:
-        NotStorable, LookupError: as `normal`.
+        NotStorable, LookupError: as `canonical_value`.
         ValueError: a value is missing, or the bytes are damaged.
     """
     rest = {name: value for name, value in document.items() if name not in {_VALUES, STORED}}
@@ -142,10 +141,10 @@ def gather(document: Mapping[str, Any], found: Mapping[str, Attachable]) -> Part
         raise ValueError(f"the value of channel {min(lost)!r} is missing")
     inline = (document.get(_VALUES) or {}).items()
     values = {name: CanonicalValue(STOCK, ormsgpack.packb(value)) for name, value in inline if name not in stored}
-    return Parts(rest, {**values, **{channel: normal(found[channel]) for channel in stored}})
+    return CanonicalCheckpoint(rest, {**values, **{channel: canonical_value(found[channel]) for channel in stored}})
 
 
-def spread(parts: Parts) -> tuple[Mapping[str, Any], list[StoredValue]]:
+def to_document(parts: CanonicalCheckpoint) -> tuple[Mapping[str, Any], list[StoredValue]]:
     """A checkpoint as a document, and the values that lie in rows of their own.
 
     Raises:
@@ -171,7 +170,7 @@ def spread(parts: Parts) -> tuple[Mapping[str, Any], list[StoredValue]]:
     return (folded(document) if holds_messages else document), rows
 
 
-def pairs(type_: str, blob: bytes) -> list[list[int]]:
+def reference_ranges(type_: str, blob: bytes) -> list[list[int]]:
     """The ranges of message rows that a stored value refers to, as they stand in front of it; see `ranges`.
 
     They are not expanded: four numbers can say a list that no memory holds.
@@ -191,7 +190,7 @@ def pairs(type_: str, blob: bytes) -> list[list[int]]:
     return found
 
 
-class Rows:
+class MessageSeqs:
     """The message rows that a thread has."""
 
     def __init__(self) -> None:
@@ -212,7 +211,7 @@ class Rows:
             ValueError: some are not, or the references are damaged.
         """
         total = 0
-        for found in pairs(type_, blob):
+        for found in reference_ranges(type_, blob):
             for first, last in zip(found[::2], found[1::2], strict=True):
                 low, high = sorted((abs(first), abs(last)))
                 if bisect_right(self._seqs, high) - bisect_left(self._seqs, low) != high - low + 1:

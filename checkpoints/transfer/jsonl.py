@@ -19,8 +19,8 @@ from holdfast.checkpoints.transfer.records import (
     CHECKPOINT,
     RECORDS,
     Field,
-    Is,
-    Record,
+    FieldType,
+    ThreadRecord,
 )
 
 FORMAT: Final = "holdfast-threads"
@@ -42,11 +42,11 @@ LAST_TIME: Final = 253_402_300_800
 Values = Mapping[str, tuple[str, bytes]]
 
 
-class NotALine(ValueError):
+class InvalidLine(ValueError):
     """What a line says is not what it should; the text says what was found and what was needed."""
 
 
-def line_of(record: Record, before: Values | None) -> dict[str, Any]:
+def encode_record(record: ThreadRecord, before: Values | None) -> dict[str, Any]:
     """A record as JSON has it.
 
     Args:
@@ -56,7 +56,7 @@ def line_of(record: Record, before: Values | None) -> dict[str, Any]:
     said: dict[str, Any] = {"kind": record.kind}
     for name, field in RECORDS[record.kind].items():
         value = record.fields[name]
-        if field.kind is Is.VALUES:
+        if field.kind is FieldType.VALUES:
             said[name] = {
                 channel: None if before is not None and before.get(channel) == (type_, blob) else [type_, _text(blob)]
                 for channel, (type_, blob) in value.items()
@@ -66,12 +66,12 @@ def line_of(record: Record, before: Values | None) -> dict[str, Any]:
     return said
 
 
-def record_of(said: Mapping[str, Any], before: Values | None) -> Record:
+def decode_record(said: Mapping[str, Any], before: Values | None) -> ThreadRecord:
     """The record that a line says, with each field checked for its type.
 
     Args:
         said: a JSON object whose `kind` is one of `RECORDS`.
-        before: as for `line_of`.
+        before: as for `encode_record`.
 
     Raises:
         NotALine: a field is missing, unknown, or not what it must be.
@@ -80,15 +80,15 @@ def record_of(said: Mapping[str, Any], before: Values | None) -> Record:
     fields = RECORDS[kind]
     given = {"kind" if name == "of" else name: value for name, value in said.items() if name != "kind"}
     if lost := sorted(fields.keys() - given.keys()):
-        raise NotALine(f"a record of the kind {kind!r} needs the field {lost[0]!r}")
+        raise InvalidLine(f"a record of the kind {kind!r} needs the field {lost[0]!r}")
     if unknown := sorted(given.keys() - fields.keys()):
-        raise NotALine(
+        raise InvalidLine(
             f"a record of the kind {kind!r} has no field {unknown[0][:40]!r}; a newer version may have made it"
         )
-    return Record(kind, {name: _value(name, field, given[name], before) for name, field in fields.items()})
+    return ThreadRecord(kind, {name: _value(name, field, given[name], before) for name, field in fields.items()})
 
 
-def parsed(line: bytes) -> dict[str, Any]:
+def parse_line(line: bytes) -> dict[str, Any]:
     """The JSON object on a line.
 
     Raises:
@@ -97,13 +97,13 @@ def parsed(line: bytes) -> dict[str, Any]:
     try:
         said = json.loads(line, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise NotALine(f"it is not JSON ({str(error)[:80]})") from error
+        raise InvalidLine(f"it is not JSON ({str(error)[:80]})") from error
     if not isinstance(said, dict) or not isinstance(said.get("kind"), str | None):
-        raise NotALine("it is no JSON object with a kind")
+        raise InvalidLine("it is no JSON object with a kind")
     return said
 
 
-def values_of(record: Record) -> Values | None:
+def checkpoint_values(record: ThreadRecord) -> Values | None:
     """What the line after this one may leave out."""
     return record.fields["values"] if record.kind == CHECKPOINT else None
 
@@ -120,30 +120,30 @@ def _bytes(name: str, text: Any) -> bytes:
     try:
         return b64decode(text.encode(), validate=True)
     except (ValueError, AttributeError) as error:
-        raise NotALine(f"the field {name!r} is not base64") from error
+        raise InvalidLine(f"the field {name!r} is not base64") from error
 
 
 def _value(name: str, field: Field, value: Any, before: Values | None) -> Any:
     if value is None and field.may_be_none:
         return None
     match field.kind:
-        case Is.BYTES:
+        case FieldType.BYTES:
             return _bytes(name, value)
-        case Is.VALUES:
+        case FieldType.VALUES:
             return _values(name, value, before)
-        case Is.KEY | Is.TEXT:
-            fits = _is_key(value) if field.kind is Is.KEY else type(value) is str and is_sql_text(value)
-        case Is.INT | Is.LONG:
-            fits = type(value) is int and -(2**31) <= value < 2 ** (31 if field.kind is Is.INT else 63)
-        case Is.TIME:
+        case FieldType.KEY | FieldType.TEXT:
+            fits = _is_key(value) if field.kind is FieldType.KEY else type(value) is str and is_sql_text(value)
+        case FieldType.INT | FieldType.LONG:
+            fits = type(value) is int and -(2**31) <= value < 2 ** (31 if field.kind is FieldType.INT else 63)
+        case FieldType.TIME:
             fits = type(value) in {int, float} and math.isfinite(value) and FIRST_TIME <= value < LAST_TIME
             value = float(value) if fits else value
-        case Is.JSON:
+        case FieldType.JSON:
             fits = type(value) is dict
         case _:
             assert_never(field.kind)
     if not fits:
-        raise NotALine(f"the field {name!r} is not {field.kind.value}")
+        raise InvalidLine(f"the field {name!r} is not {field.kind.value}")
     return value
 
 
@@ -153,15 +153,15 @@ def _is_key(value: Any) -> bool:
 
 def _values(name: str, value: Any, before: Values | None) -> dict[str, tuple[str, bytes]]:
     if type(value) is not dict or not all(map(_is_key, value)):
-        raise NotALine(f"the field {name!r} is not {Is.VALUES.value}")
+        raise InvalidLine(f"the field {name!r} is not {FieldType.VALUES.value}")
     found: dict[str, tuple[str, bytes]] = {}
     for channel, said in value.items():
         if said is None:
             if before is None or channel not in before:
-                raise NotALine(f"the value of channel {channel[:40]!r} is to be as before, and there is none before")
+                raise InvalidLine(f"the value of channel {channel[:40]!r} is to be as before, and there is none before")
             found[channel] = before[channel]
         elif type(said) is list and len(said) == 2 and type(said[0]) is str:
             found[channel] = said[0], _bytes(name, said[1])
         else:
-            raise NotALine(f"the value of channel {channel[:40]!r} is no type with bytes")
+            raise InvalidLine(f"the value of channel {channel[:40]!r} is no type with bytes")
     return found

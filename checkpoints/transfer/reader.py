@@ -13,7 +13,7 @@ from holdfast.checkpoints.errors import DamagedThread, NotMoved, NotStorable
 from holdfast.checkpoints.serde.encryption import Plain
 from holdfast.checkpoints.serde.messages import digest
 from holdfast.checkpoints.serde.values import Attachable
-from holdfast.checkpoints.transfer.canonical import FORMS, Rows, gather, split
+from holdfast.checkpoints.transfer.canonical import FORMS, MessageSeqs, from_document, from_whole
 from holdfast.checkpoints.transfer.records import (
     CHECKPOINT,
     KEYS,
@@ -21,9 +21,9 @@ from holdfast.checkpoints.transfer.records import (
     RECORDS,
     THREAD,
     WRITE,
-    Is,
-    Record,
-    json_of,
+    FieldType,
+    ThreadRecord,
+    canonical_json,
 )
 
 _ROWS: Final = 500  # records that are read at once
@@ -34,10 +34,10 @@ _LARGEST_PAGE: Final = 128
 _PAGE_BYTES: Final = 4 * 2**20
 
 _NEW: Final[dict[str, Any]] = {"next_seq": 1, "unfinished": 0, "messages": 0, "bytes": 0, "live_from": 1}
-_LOWEST: Final[dict[Is, Any]] = {Is.KEY: "", Is.INT: -(2**31), Is.LONG: -(2**31)}
+_LOWEST: Final[dict[FieldType, Any]] = {FieldType.KEY: "", FieldType.INT: -(2**31), FieldType.LONG: -(2**31)}
 
 
-def records(transaction: Transaction, database: Database, thread_id: str) -> Iterator[Record]:
+def read_records(transaction: Transaction, database: Database, thread_id: str) -> Iterator[ThreadRecord]:
     """A thread. The first record is the thread's own; of one that is not there come none.
 
     Raises:
@@ -51,7 +51,7 @@ def records(transaction: Transaction, database: Database, thread_id: str) -> Ite
         return
     yield thread
     place = {"thread_id": thread_id, "lineage": thread.fields["lineage"] or thread_id}
-    rows = Rows()
+    rows = MessageSeqs()
     for kind in RECORDS:
         if kind == CHECKPOINT:
             yield from _checkpoints(transaction, database, thread_id, rows)
@@ -60,18 +60,18 @@ def records(transaction: Transaction, database: Database, thread_id: str) -> Ite
                 yield _record(kind, row, thread_id, rows)
 
 
-def _thread(transaction: Transaction, database: Database, thread_id: str) -> Record | None:
+def _thread(transaction: Transaction, database: Database, thread_id: str) -> ThreadRecord | None:
     """The record of a thread itself; one of a stock saver has no row, and gets one with what is known of it."""
     params = {"thread_id": thread_id}
     rows, [(first, newest)] = transaction.run(
         [(database.backend.sql["page_of_thread"], params), (database.backend.sql["span_of_thread"], params)]
     )
     if rows:
-        return Record(THREAD, dict(zip(RECORDS[THREAD], rows[0], strict=True)))
+        return ThreadRecord(THREAD, dict(zip(RECORDS[THREAD], rows[0], strict=True)))
     if first is None:
         return None
     begun = {"created_at": moment_of(first) or 0.0, "updated_at": moment_of(newest) or 0.0}
-    return Record(THREAD, {**dict.fromkeys(RECORDS[THREAD]), **_NEW, **begun})
+    return ThreadRecord(THREAD, {**dict.fromkeys(RECORDS[THREAD]), **_NEW, **begun})
 
 
 def _rows(transaction: Transaction, database: Database, kind: str, place: dict[str, Any]) -> Iterator[Row]:
@@ -85,7 +85,7 @@ def _rows(transaction: Transaction, database: Database, kind: str, place: dict[s
         after = {name: found[-1][names.index(name)] for name in KEYS[kind]}
 
 
-def _record(kind: str, row: Row, thread_id: str, rows: Rows) -> Record:
+def _record(kind: str, row: Row, thread_id: str, rows: MessageSeqs) -> ThreadRecord:
     if kind == MESSAGE:
         return _message(row, thread_id, rows)
     fields = dict(zip(RECORDS[kind], row, strict=True))
@@ -99,10 +99,10 @@ def _record(kind: str, row: Row, thread_id: str, rows: Rows) -> Record:
             )
         with explained(thread_id, fields["checkpoint_id"], fields["channel"]):
             _whole(fields["channel"], fields["type"], fields["blob"], rows)
-    return Record(kind, fields)
+    return ThreadRecord(kind, fields)
 
 
-def _message(row: Row, thread_id: str, rows: Rows) -> Record:
+def _message(row: Row, thread_id: str, rows: MessageSeqs) -> ThreadRecord:
     *values, key_no = row
     fields = dict(zip(RECORDS[MESSAGE], values, strict=True))
     if key_no is not None:
@@ -112,10 +112,10 @@ def _message(row: Row, thread_id: str, rows: Rows) -> Record:
     if fields["redacted_at"] is None and said != fields["digest"]:
         raise DamagedThread(thread_id, f"message row {fields['seq']} is not what was saved (its digest differs)")
     rows.add(fields["seq"])
-    return Record(MESSAGE, fields)
+    return ThreadRecord(MESSAGE, fields)
 
 
-def _whole(channel: str, type_: str, blob: bytes, rows: Rows) -> Attachable:
+def _whole(channel: str, type_: str, blob: bytes, rows: MessageSeqs) -> Attachable:
     """A stored value, opened, that is not damaged and whose messages are there.
 
     Raises:
@@ -126,7 +126,9 @@ def _whole(channel: str, type_: str, blob: bytes, rows: Rows) -> Attachable:
     return part
 
 
-def _checkpoints(transaction: Transaction, database: Database, thread_id: str, rows: Rows) -> Iterator[Record]:
+def _checkpoints(
+    transaction: Transaction, database: Database, thread_id: str, rows: MessageSeqs
+) -> Iterator[ThreadRecord]:
     after, limit = ("", ""), _FIRST_PAGE
     while True:
         try:
@@ -142,16 +144,16 @@ def _checkpoints(transaction: Transaction, database: Database, thread_id: str, r
         limit = min(limit * 2, _LARGEST_PAGE) if size < _PAGE_BYTES else max(limit // 2, 1)
 
 
-def _checkpoint(database: Database, stored: StoredCheckpoint, rows: Rows) -> Record:
+def _checkpoint(database: Database, stored: StoredCheckpoint, rows: MessageSeqs) -> ThreadRecord:
     try:
         with explained(stored.thread_id, stored.checkpoint_id, ""):
             opened = [_whole(value.channel, value.type, value.blob or b"", rows) for value in stored.values]
             found = {part.channel: part for part in opened if not part.is_empty}
-            parts = split(found[""]) if database.backend.whole else gather(stored.document, found)
-            document, metadata = json_of(parts.document), json_of(stored.metadata)
+            parts = from_whole(found[""]) if database.backend.whole else from_document(stored.document, found)
+            document, metadata = canonical_json(parts.document), canonical_json(stored.metadata)
     except NotStorable as error:
         raise NotMoved(stored.thread_id, str(error)) from error
-    return Record(
+    return ThreadRecord(
         CHECKPOINT,
         {
             "ns": stored.ns,

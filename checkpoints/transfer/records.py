@@ -19,7 +19,7 @@ from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.serde.messages import sql_text
 
 
-class Is(Enum):
+class FieldType(Enum):
     """What a field holds."""
 
     KEY = "a short text"
@@ -33,11 +33,11 @@ class Is(Enum):
 
 
 class Field(NamedTuple):
-    kind: Is
+    kind: FieldType
     may_be_none: bool = False
 
 
-def _fields(**kinds: Is) -> dict[str, Field]:
+def _fields(**kinds: FieldType) -> dict[str, Field]:
     """A name that ends with two underscores may have no value."""
     return {name.removesuffix("__"): Field(kind, name.endswith("__")) for name, kind in kinds.items()}
 
@@ -51,103 +51,115 @@ EFFECT: Final = "effect"
 RECORDS: Final[Mapping[str, Mapping[str, Field]]] = {
     # Not what belongs to a place: the generation, which tells those who knew the thread there, and the line of leases.
     THREAD: _fields(
-        next_seq=Is.LONG,
-        user_id__=Is.KEY,
-        title__=Is.KEY,
-        metadata__=Is.TEXT,
-        head__=Is.KEY,
-        unfinished=Is.INT,
-        messages=Is.LONG,
-        bytes=Is.LONG,
-        prompt__=Is.BYTES,
-        live_from=Is.LONG,
-        origin_thread_id__=Is.KEY,
-        origin_checkpoint_id__=Is.KEY,
-        lineage__=Is.KEY,
-        created_at=Is.TIME,
-        updated_at=Is.TIME,
+        next_seq=FieldType.LONG,
+        user_id__=FieldType.KEY,
+        title__=FieldType.KEY,
+        metadata__=FieldType.TEXT,
+        head__=FieldType.KEY,
+        unfinished=FieldType.INT,
+        messages=FieldType.LONG,
+        bytes=FieldType.LONG,
+        prompt__=FieldType.BYTES,
+        live_from=FieldType.LONG,
+        origin_thread_id__=FieldType.KEY,
+        origin_checkpoint_id__=FieldType.KEY,
+        lineage__=FieldType.KEY,
+        created_at=FieldType.TIME,
+        updated_at=FieldType.TIME,
     ),
     MESSAGE: _fields(
-        seq=Is.LONG,
-        message_id__=Is.TEXT,
-        digest=Is.BYTES,
-        codec=Is.INT,
-        role=Is.TEXT,
-        name__=Is.TEXT,
-        content__=Is.TEXT,
-        body=Is.BYTES,
-        ns=Is.TEXT,
-        channel=Is.TEXT,
-        checkpoint_id__=Is.KEY,
-        run_id__=Is.TEXT,
-        step__=Is.INT,
-        user_id__=Is.TEXT,
-        origin_thread_id__=Is.KEY,
-        origin_seq__=Is.LONG,
-        created_at=Is.TIME,
-        redacted_at__=Is.TIME,
+        seq=FieldType.LONG,
+        message_id__=FieldType.TEXT,
+        digest=FieldType.BYTES,
+        codec=FieldType.INT,
+        role=FieldType.TEXT,
+        name__=FieldType.TEXT,
+        content__=FieldType.TEXT,
+        body=FieldType.BYTES,
+        ns=FieldType.TEXT,
+        channel=FieldType.TEXT,
+        checkpoint_id__=FieldType.KEY,
+        run_id__=FieldType.TEXT,
+        step__=FieldType.INT,
+        user_id__=FieldType.TEXT,
+        origin_thread_id__=FieldType.KEY,
+        origin_seq__=FieldType.LONG,
+        created_at=FieldType.TIME,
+        redacted_at__=FieldType.TIME,
     ),
-    "event": _fields(no=Is.LONG, after_seq=Is.LONG, kind=Is.TEXT, actor__=Is.TEXT, data__=Is.TEXT, at=Is.TIME),
+    "event": _fields(
+        no=FieldType.LONG,
+        after_seq=FieldType.LONG,
+        kind=FieldType.TEXT,
+        actor__=FieldType.TEXT,
+        data__=FieldType.TEXT,
+        at=FieldType.TIME,
+    ),
     CHECKPOINT: _fields(
-        ns=Is.KEY, checkpoint_id=Is.KEY, parent_id__=Is.KEY, document=Is.JSON, metadata=Is.JSON, values=Is.VALUES
+        ns=FieldType.KEY,
+        checkpoint_id=FieldType.KEY,
+        parent_id__=FieldType.KEY,
+        document=FieldType.JSON,
+        metadata=FieldType.JSON,
+        values=FieldType.VALUES,
     ),
     WRITE: _fields(
-        ns=Is.KEY,
-        checkpoint_id=Is.KEY,
-        task_id=Is.KEY,
-        idx=Is.INT,
-        task_path=Is.TEXT,
-        channel=Is.TEXT,
-        type=Is.TEXT,
-        blob=Is.BYTES,
+        ns=FieldType.KEY,
+        checkpoint_id=FieldType.KEY,
+        task_id=FieldType.KEY,
+        idx=FieldType.INT,
+        task_path=FieldType.TEXT,
+        channel=FieldType.TEXT,
+        type=FieldType.TEXT,
+        blob=FieldType.BYTES,
     ),
     "run_write": _fields(
-        ns=Is.KEY,
-        checkpoint_id=Is.KEY,
-        task_id=Is.KEY,
-        idx=Is.INT,
-        run_id=Is.KEY,
-        channel__=Is.TEXT,
-        type__=Is.TEXT,
-        blob__=Is.BYTES,
-        written_at=Is.TIME,
+        ns=FieldType.KEY,
+        checkpoint_id=FieldType.KEY,
+        task_id=FieldType.KEY,
+        idx=FieldType.INT,
+        run_id=FieldType.KEY,
+        channel__=FieldType.TEXT,
+        type__=FieldType.TEXT,
+        blob__=FieldType.BYTES,
+        written_at=FieldType.TIME,
     ),
     "interrupt": _fields(
-        interrupt_id=Is.KEY,
-        ns=Is.KEY,
-        checkpoint_id=Is.KEY,
-        task_id=Is.KEY,
-        asked_at=Is.TIME,
-        expires_at__=Is.TIME,
-        answered_at__=Is.TIME,
-        answered_by__=Is.TEXT,
-        answer_type__=Is.TEXT,
-        answer__=Is.BYTES,
-        answer_digest__=Is.BYTES,
-        run_id__=Is.TEXT,
-        closed_at__=Is.TIME,
-        closed_why__=Is.TEXT,
+        interrupt_id=FieldType.KEY,
+        ns=FieldType.KEY,
+        checkpoint_id=FieldType.KEY,
+        task_id=FieldType.KEY,
+        asked_at=FieldType.TIME,
+        expires_at__=FieldType.TIME,
+        answered_at__=FieldType.TIME,
+        answered_by__=FieldType.TEXT,
+        answer_type__=FieldType.TEXT,
+        answer__=FieldType.BYTES,
+        answer_digest__=FieldType.BYTES,
+        run_id__=FieldType.TEXT,
+        closed_at__=FieldType.TIME,
+        closed_why__=FieldType.TEXT,
     ),
     EFFECT: _fields(
-        lineage=Is.KEY,
-        effect_key=Is.KEY,
-        thread_id=Is.KEY,
-        tool=Is.TEXT,
-        args_digest=Is.BYTES,
-        state=Is.TEXT,
-        attempt=Is.INT,
-        owner=Is.TEXT,
-        alive_until=Is.TIME,
-        why__=Is.TEXT,
-        interrupt_id__=Is.TEXT,
-        decision__=Is.TEXT,
-        decided_by__=Is.TEXT,
-        decided_at__=Is.TIME,
-        result_type__=Is.TEXT,
-        result__=Is.BYTES,
-        run_id__=Is.TEXT,
-        started_at=Is.TIME,
-        finished_at__=Is.TIME,
+        lineage=FieldType.KEY,
+        effect_key=FieldType.KEY,
+        thread_id=FieldType.KEY,
+        tool=FieldType.TEXT,
+        args_digest=FieldType.BYTES,
+        state=FieldType.TEXT,
+        attempt=FieldType.INT,
+        owner=FieldType.TEXT,
+        alive_until=FieldType.TIME,
+        why__=FieldType.TEXT,
+        interrupt_id__=FieldType.TEXT,
+        decision__=FieldType.TEXT,
+        decided_by__=FieldType.TEXT,
+        decided_at__=FieldType.TIME,
+        result_type__=FieldType.TEXT,
+        result__=FieldType.BYTES,
+        run_id__=FieldType.TEXT,
+        started_at=FieldType.TIME,
+        finished_at__=FieldType.TIME,
     ),
 }
 """For each kind of record its fields, in their order, under the names that the statements `page_of_…` and `move_…` of
@@ -166,7 +178,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 """The fields that tell a record from all others of its kind in a thread. In the order in which records come."""
 
 
-class Record(NamedTuple):
+class ThreadRecord(NamedTuple):
     """A part of a thread."""
 
     kind: str
@@ -184,8 +196,8 @@ class ThreadDigest:
         self._thread_id = thread_id
         self._records: list[bytes] = []
 
-    def add(self, record: Record) -> None:
-        self._records.append(blake2b(canonical(record), digest_size=16).digest())
+    def add(self, record: ThreadRecord) -> None:
+        self._records.append(blake2b(record_bytes(record), digest_size=16).digest())
 
     @property
     def count(self) -> int:
@@ -199,7 +211,7 @@ class ThreadDigest:
         return state.hexdigest()
 
 
-def canonical(record: Record) -> bytes:
+def record_bytes(record: ThreadRecord) -> bytes:
     """A record as bytes: the same for the same record."""
     values = [record.fields[name] for name in RECORDS[record.kind]]
     try:
@@ -209,7 +221,7 @@ def canonical(record: Record) -> bytes:
         return json.dumps([record.kind, said], sort_keys=True, default=bytes.hex).encode()
 
 
-def json_of(value: Any) -> Any:
+def canonical_json(value: Any) -> Any:
     """A JSON value as every database gives it back: texts without what JSONB refuses, in an order that does not matter,
     and numbers as JSONB has them.
 
@@ -222,9 +234,9 @@ def json_of(value: Any) -> Any:
     if value is None or kind is bool or kind is int:
         return value
     if kind is dict:
-        return {json_of(name): json_of(value[name]) for name in sorted(value)}
+        return {canonical_json(name): canonical_json(value[name]) for name in sorted(value)}
     if kind is list or kind is tuple:
-        return [json_of(item) for item in value]
+        return [canonical_json(item) for item in value]
     if kind is float:
         return _number(value)
     raise NotStorable(f"What is stored of a checkpoint beside its values is more than JSON: it has a {kind.__name__}.")

@@ -17,16 +17,16 @@ from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.serde.messages import BLOCKS, OPAQUE, TEXT, digest
 from holdfast.checkpoints.serde.values import TYPE, Attachable
-from holdfast.checkpoints.transfer.canonical import FORMS, STOCK, Rows, normal
-from holdfast.checkpoints.transfer.jsonl import NotALine
+from holdfast.checkpoints.transfer.canonical import FORMS, STOCK, MessageSeqs, canonical_value
+from holdfast.checkpoints.transfer.jsonl import InvalidLine
 from holdfast.checkpoints.transfer.records import (
     CHECKPOINT,
     EFFECT,
     MESSAGE,
     RECORDS,
     WRITE,
-    Record,
-    json_of,
+    ThreadRecord,
+    canonical_json,
 )
 
 MOST_REFERENCES: Final = 1_000_000
@@ -41,10 +41,10 @@ _DOCUMENT: Final = frozenset({"v", "id", "ts", "channel_versions", "versions_see
 _RESERVED: Final = frozenset({"channel_values", "stored", "packed"})
 
 
-class ThreadCheck:
+class ThreadValidator:
     """Looks at the records of one thread, in the order of a file."""
 
-    def __init__(self, thread_id: str, thread: Record) -> None:
+    def __init__(self, thread_id: str, thread: ThreadRecord) -> None:
         """
         Raises:
             NotALine: the thread's own record cannot be right.
@@ -52,7 +52,7 @@ class ThreadCheck:
         self._thread_id = thread_id
         self._lineage = thread.fields["lineage"] or thread_id
         self._next_seq: int = thread.fields["next_seq"]
-        self._rows = Rows()
+        self._rows = MessageSeqs()
         self._keys: set[tuple[Any, ...]] = set()
         self._at = 0
         self._look: dict[str, Callable[[dict[str, Any]], None]] = {
@@ -67,7 +67,7 @@ class ThreadCheck:
         _need(self._next_seq >= 1 and thread.fields["live_from"] >= 1, "the thread counts its messages from 1")
         _need_json(thread.fields["metadata"], "the thread's metadata")
 
-    def look(self, record: Record) -> None:
+    def look(self, record: ThreadRecord) -> None:
         """
         Raises:
             NotALine: the record cannot be right.
@@ -101,18 +101,18 @@ class ThreadCheck:
         _need(document["id"] == id_ and _are_versions(versions), "the checkpoint's versions are none")
         _need(isinstance(seen, dict) and all(map(_are_versions, seen.values())), "the checkpoint's versions are none")
         with _explained("the checkpoint"):
-            is_json = json_of(document) == document and json_of(found["metadata"]) == found["metadata"]
+            is_json = canonical_json(document) == document and canonical_json(found["metadata"]) == found["metadata"]
         _need(is_json, "the checkpoint holds what a database would not give back")
         for channel, (type_, blob) in found["values"].items():
             _need(type_ in {STOCK, TYPE}, f"the value of {channel[:40]!r} has an unknown form")
             with _explained(f"the value of {channel[:40]!r}"):
-                is_normal = normal(self._opened(type_, blob)) == (type_, blob)
+                is_normal = canonical_value(self._opened(type_, blob)) == (type_, blob)
             _need(is_normal, f"the value of {channel[:40]!r} is not in its normal form")
 
     def _write(self, write: dict[str, Any]) -> None:
         _need(write["type"] in FORMS, "what was written has an unknown form")
         with _explained("what was written"):
-            normal(self._opened(write["type"], write["blob"]))
+            canonical_value(self._opened(write["type"], write["blob"]))
 
     def _run_write(self, write: dict[str, Any]) -> None:
         replaced = [write[name] is None for name in ("channel", "type", "blob")]
@@ -144,7 +144,7 @@ def _are_versions(found: Any) -> bool:
 
 def _need(fulfilled: bool, what: str) -> None:
     if not fulfilled:
-        raise NotALine(what)
+        raise InvalidLine(what)
 
 
 def _need_json(text: str | None, what: str) -> None:
@@ -158,7 +158,7 @@ def _explained(what: str) -> Iterator[None]:
     """Bytes that are not what they should be fail in many ways."""
     try:
         yield
-    except NotALine:
+    except InvalidLine:
         raise
     except (NotStorable, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise NotALine(f"{what} cannot be read ({str(error)[:120]})") from error
+        raise InvalidLine(f"{what} cannot be read ({str(error)[:120]})") from error

@@ -10,14 +10,14 @@ from holdfast.checkpoints.backends.base import Call, CheckpointKey, StoredValue,
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import NotMoved, NotStorable
 from holdfast.checkpoints.sql import Statement
-from holdfast.checkpoints.transfer.canonical import CanonicalValue, Parts, join, spread
+from holdfast.checkpoints.transfer.canonical import CanonicalCheckpoint, CanonicalValue, to_document, to_whole
 from holdfast.checkpoints.transfer.records import (
     CHECKPOINT,
     EFFECT,
     RECORDS,
     THREAD,
-    Record,
-    canonical,
+    ThreadRecord,
+    record_bytes,
 )
 
 # Statements that are sent before anybody waits for them: enough to hide the way to a server, few enough to hold.
@@ -25,7 +25,7 @@ _BATCH: Final = 500
 _BATCH_BYTES: Final = 4 * 2**20
 
 
-class Arrival:
+class ThreadWriter:
     """Writes the records of one thread, in any order after the thread's own."""
 
     def __init__(self, transaction: Transaction, database: Database, thread_id: str) -> None:
@@ -38,20 +38,20 @@ class Arrival:
         self._transaction = transaction
         self._database = database
         self._thread_id = thread_id
-        self._ledger: Ledger | None = None
+        self._ledger: SharedLedger | None = None
         self._stored: dict[tuple[str, str, str], bytes] = {}
         self._calls: dict[str, tuple[Statement, list[Mapping[str, Any]]]] = {}
         self._waiting = 0
         self._bytes = 0
 
-    def add(self, record: Record) -> None:
+    def add(self, record: ThreadRecord) -> None:
         """
         Raises:
             NotMoved: the database cannot hold it, or says something else of what the thread's tools have done.
         """
         sql = self._database.backend.sql
         if record.kind == THREAD:
-            self._ledger = Ledger(self._transaction, self._database, self._thread_id, record.fields["lineage"])
+            self._ledger = SharedLedger(self._transaction, self._database, self._thread_id, record.fields["lineage"])
         if record.kind == CHECKPOINT:
             self._send(*self._checkpoint(record.fields))
         elif record.kind != EFFECT:
@@ -72,13 +72,15 @@ class Arrival:
     def _checkpoint(self, fields: dict[str, Any]) -> list[Call]:
         backend = self._database.backend
         key = CheckpointKey(self._thread_id, fields["ns"], fields["checkpoint_id"])
-        parts = Parts(fields["document"], {name: CanonicalValue(*value) for name, value in fields["values"].items()})
+        parts = CanonicalCheckpoint(
+            fields["document"], {name: CanonicalValue(*value) for name, value in fields["values"].items()}
+        )
         document, values, versions = None, [], parts.document["channel_versions"]
         if backend.whole:
-            values = [StoredValue("", *join(parts))]
+            values = [StoredValue("", *to_whole(parts))]
         else:
             try:
-                document, values = spread(parts)
+                document, values = to_document(parts)
             except NotStorable as error:
                 raise NotMoved(self._thread_id, f"in checkpoint {key.checkpoint_id}: {error}") from error
             values = [value for value in values if self._is_new(key, value, str(versions[value.channel]))]
@@ -115,7 +117,7 @@ class Arrival:
         self._calls, self._waiting, self._bytes = {}, 0, 0
 
 
-class Ledger:
+class SharedLedger:
     """What a thread's tools have done, which it shares with its copies. Those that are here already are not told
     anything new by one that arrives: it would change what they may run."""
 
@@ -130,18 +132,20 @@ class Ledger:
             [(self._sql["relatives"], params), (self._sql["page_of_effect"], everything)]
         )
         self._relative = str(relatives[0][0]) if relatives else None
-        self._there = {canonical(Record(EFFECT, dict(zip(RECORDS[EFFECT], effect, strict=True)))) for effect in effects}
+        self._there = {
+            record_bytes(ThreadRecord(EFFECT, dict(zip(RECORDS[EFFECT], effect, strict=True)))) for effect in effects
+        }
         self._is_shared = bool(relatives or effects)
         self._met = 0
 
-    def takes(self, record: Record) -> bool:
+    def takes(self, record: ThreadRecord) -> bool:
         """Whether it is to be written.
 
         Raises:
             NotMoved: the ledger is here, and does not say this.
         """
         if self._is_shared:
-            if canonical(record) not in self._there:
+            if record_bytes(record) not in self._there:
                 self._refuse()
             self._met += 1
             return False

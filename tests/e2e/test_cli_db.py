@@ -134,7 +134,7 @@ def test_nothing_is_made_by_looking(cli: Cli) -> None:
 
 def test_ctrl_c_says_what_is_done(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     in_stock("sqlite:///stock.db", talk)
-    real = convert.compact
+    real = convert.compact_thread
 
     def stop_at_the_second(store: Any, thread_id: str) -> Any:
         if thread_id == "bob-1":

@@ -63,7 +63,7 @@ def test_a_copy_that_makes_no_sense_is_refused_and_makes_nothing(cli: Cli) -> No
 
 def test_ctrl_c_says_what_is_there_and_the_same_command_goes_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     talk(HERE, "ada-1", "bob-1")
-    real = work.copy_thread
+    real = work.transfer_thread
 
     def stop_at_the_second(source: Any, target: Any, thread_id: str) -> Any:
         if thread_id == "bob-1":

@@ -70,13 +70,13 @@ def done(outcome: Converted) -> int:
 
 
 def compact_all(saver: HoldfastSaver) -> None:
-    for thread_id in convert.threads(saver.database):
-        done(convert.compact(saver.database, thread_id))
+    for thread_id in convert.convertible_threads(saver.database):
+        done(convert.compact_thread(saver.database, thread_id))
 
 
 def expand_all(saver: HoldfastSaver) -> None:
-    for thread_id in convert.threads(saver.database):
-        done(convert.expand(saver.database, thread_id))
+    for thread_id in convert.convertible_threads(saver.database):
+        done(convert.expand_thread(saver.database, thread_id))
 
 
 def converted(saver: HoldfastSaver) -> set[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from holdfast.checkpoints import HoldfastSaver
-from holdfast.checkpoints.transfer import Moved, copy_thread, thread_digest
+from holdfast.checkpoints.transfer import Transferred, thread_digest, transfer_thread
 from tests.support.kit import rows
 from tests.support.shapes import exact
 
@@ -44,9 +44,9 @@ def everything(saver: HoldfastSaver) -> dict[str, list[str]]:
     return {name: sorted(map(repr, rows(saver, f"SELECT * FROM {name}"))) for name in [*TABLES, *others]}
 
 
-def move(source: HoldfastSaver, target: HoldfastSaver, *thread_ids: str) -> list[Moved]:
+def move(source: HoldfastSaver, target: HoldfastSaver, *thread_ids: str) -> list[Transferred]:
     """Copy threads, and see that they are the same then."""
-    done = [copy_thread(source.database, target.database, thread_id) for thread_id in thread_ids or ["ada-1"]]
+    done = [transfer_thread(source.database, target.database, thread_id) for thread_id in thread_ids or ["ada-1"]]
     for moved in done:
         assert (
             moved.digest

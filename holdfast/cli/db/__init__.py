@@ -189,7 +189,9 @@ def check(
         from holdfast.cli.db import convert as converting
 
         with opened(context, given, allow) as saver:
-            found = ((id_, work.damage(saver.database, id_)) for id_ in converting.chosen(saver, thread, "Looking at"))
+            found = (
+                (id_, work.find_damage(saver.database, id_)) for id_ in converting.chosen(saver, thread, "Looking at")
+            )
             damaged = {id_: why for id_, why in found if why is not None}
         said["damaged"] = damaged
     if as_json:
@@ -242,11 +244,11 @@ def _convert(
     from holdfast.checkpoints import maintenance
     from holdfast.cli.db import convert as converting
 
-    convert: Convert = work.compact if name == "compact" else work.expand
+    convert: Convert = work.compact_thread if name == "compact" else work.expand_thread
     with opened(context, given, allow) as saver:
         done = converting.convert(saver, convert, thread, as_json=as_json)
         if drop and not done.problems:
-            work.drop(saver.database)
+            work.drop_tables(saver.database)
     if vacuum:
         maintenance.vacuum(location)
     if as_json:

@@ -65,7 +65,7 @@ class Done:
 def convert(saver: HoldfastSaver, convert_one: Convert, thread: str | None, *, as_json: bool) -> Done:
     """Convert every thread, or one; what is to be said of some goes to standard error."""
     done = Done()
-    verb = "Compacting" if convert_one is work.compact else "Expanding"
+    verb = "Compacting" if convert_one is work.compact_thread else "Expanding"
     try:
         for thread_id in chosen(saver, thread, verb, silent=as_json):
             outcome = convert_one(saver.database, thread_id)
@@ -93,8 +93,8 @@ def chosen(saver: HoldfastSaver, thread: str | None, verb: str, *, silent: bool 
             raise Mistake(f"There is no conversation {thread!r} in this database.")
         yield thread
         return
-    with bar(verb, work.count(saver.database), silent=silent) as going:
-        for thread_id in work.threads(saver.database):
+    with bar(verb, work.count_convertible(saver.database), silent=silent) as going:
+        for thread_id in work.convertible_threads(saver.database):
             yield thread_id
             going.advance()
 

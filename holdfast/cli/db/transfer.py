@@ -48,13 +48,13 @@ class Done:
     """Why a thread was not moved, by thread."""
 
     def add(self, outcome: Transferred) -> None:
-        if outcome.moved is None:
-            self.problems[outcome.thread_id] = outcome.problem or ""
-        elif outcome.moved.was_there:
+        if outcome.problem is not None:
+            self.problems[outcome.thread_id] = outcome.problem
+        elif outcome.was_there:
             self.there += 1
         else:
             self.moved += 1
-            self.records += outcome.moved.records
+            self.records += outcome.records
 
     def line(self, verb: str, where: object) -> str:
         from holdfast.cli.db.convert import counted
@@ -92,15 +92,19 @@ def copy(
         _list(old, wanted, silent=as_json)
 
         def outcomes() -> Iterator[Transferred]:
-            for thread_id in transfer.threads(old.database) if wanted is None else wanted:
-                found = transfer.attempt(
-                    thread_id, partial(transfer.copy_thread, old.database, new.database, thread_id)
+            for thread_id in transfer.transferable_threads(old.database) if wanted is None else wanted:
+                found = transfer.attempt_transfer(
+                    thread_id, partial(transfer.transfer_thread, old.database, new.database, thread_id)
                 )
-                if found.moved is None and wanted is None and not transfer.is_there(old.database, thread_id):
+                if (
+                    found.problem is not None
+                    and wanted is None
+                    and not transfer.is_transferable(old.database, thread_id)
+                ):
                     continue  # nobody asked for it by name, and it was deleted meanwhile
                 yield found
 
-        total = transfer.count(old.database) if wanted is None else len(wanted)
+        total = transfer.count_transferable(old.database) if wanted is None else len(wanted)
         done = _go(outcomes(), "Copying", total, as_json=as_json)
     _tell(done, "copied", places[1], as_json=as_json, source=str(places[0]))
 
@@ -147,8 +151,8 @@ def write_file(
     wanted = threads if gone_ok else _wanted(saver, threads)
     gone_ok = gone_ok or wanted is None
     _list(saver, wanted, silent=silent)
-    ids = transfer.threads(saver.database) if wanted is None else iter(wanted)
-    total = transfer.count(saver.database) if wanted is None else len(wanted)
+    ids = transfer.transferable_threads(saver.database) if wanted is None else iter(wanted)
+    total = transfer.count_transferable(saver.database) if wanted is None else len(wanted)
     from holdfast.cli.output.progress import bar
 
     with bar("Exporting", total, silent=silent) as going:
@@ -196,7 +200,7 @@ def _wanted(saver: HoldfastSaver, threads: Iterable[str] | None) -> list[str] | 
 
     wanted = list(dict.fromkeys(threads))
     for thread_id in wanted:
-        if not transfer.is_there(saver.database, thread_id):
+        if not transfer.is_transferable(saver.database, thread_id):
             raise Mistake(f"There is no conversation {thread_id!r} in this database.")
     return wanted
 

@@ -70,9 +70,9 @@ def test_what_a_graph_left_here_comes_out_for_the_stock_saver(url: str, scenario
     with holdfast(url) as saver:
         SCENARIOS[scenario](saver)
         before = listed(saver)
-        assert done(convert.expand(saver.database, "ada-1")) > 0
+        assert done(convert.expand_thread(saver.database, "ada-1")) > 0
         assert count(saver, PACKED) == 0
-        assert done(convert.expand(saver.database, "ada-1")) == 0
+        assert done(convert.expand_thread(saver.database, "ada-1")) == 0
         after = listed(saver)
         # There, checkpoints without a value of their own have that of a snapshot under the same version.
         assert after == before or scenario == "DeltaChannel"
@@ -113,10 +113,10 @@ def test_the_stock_saver_goes_on_from_a_snapshot_that_came_out(url: str, frequen
     with holdfast(url) as saver:
         told = say(saver, "one", "two")
         whole = listed(saver)
-        assert done(convert.expand(saver.database, "ada-1")) > 0
+        assert done(convert.expand_thread(saver.database, "ada-1")) > 0
         assert say(saver) == told
         assert len(listed(saver)) == len(whole)
-        assert done(convert.expand(saver.database, "ada-1")) == 0
+        assert done(convert.expand_thread(saver.database, "ada-1")) == 0
     assert in_stock(url, say) == told
     more = in_stock(url, lambda stock: say(stock, "three"))
     assert more[-len(told) :] == told
@@ -125,8 +125,8 @@ def test_the_stock_saver_goes_on_from_a_snapshot_that_came_out(url: str, frequen
     with holdfast(url) as saver:
         assert say(saver) == more
         assert say(saver, "four")[0][0] == [*more[0][0], "four", "noted"]
-        done(convert.compact(saver.database, "ada-1"))
-        done(convert.expand(saver.database, "ada-1"))
+        done(convert.compact_thread(saver.database, "ada-1"))
+        done(convert.expand_thread(saver.database, "ada-1"))
 
 
 def test_a_thread_goes_in_and_out_at_every_turn(url: str) -> None:
@@ -135,9 +135,9 @@ def test_a_thread_goes_in_and_out_at_every_turn(url: str) -> None:
     with holdfast(url) as saver:
         turn(saver, "two")
         assert count(saver, PACKED) > 0, "although other channels have versions of the stock saver"
-        done(convert.compact(saver.database, "ada-1"))
+        done(convert.compact_thread(saver.database, "ada-1"))
         turn(saver, "three")
-        done(convert.expand(saver.database, "ada-1"))
+        done(convert.expand_thread(saver.database, "ada-1"))
     in_stock(url, lambda stock: turn(stock, "four"))
     with holdfast(url) as saver:
         assert texts(saver) == said
@@ -164,7 +164,7 @@ def test_a_thread_that_began_with_plain_documents_goes_on(url: str, monkeypatch:
         assert texts(saver)[-2:] == ["other", "answer to other"]
         whole = listed(saver)
 
-        done(convert.expand(saver.database, "ada-1"))
+        done(convert.expand_thread(saver.database, "ada-1"))
         assert listed(saver) == whole
         saver.prune(["ada-1", "ada-2"])
         assert [texts(saver, at)[-1] for at in ("ada-1", "ada-2")] == ["answer to other", "answer to three"]
@@ -212,7 +212,7 @@ def test_a_damaged_document_is_named(url: str) -> None:
             forget(saver)
             with pytest.raises(DamagedThread, match=r"'ada-1'.* checkpoint .* cannot be read .*unpacked"):
                 work()
-        assert "unpacked" in str(convert.damage(saver.database, "ada-1"))
+        assert "unpacked" in str(convert.find_damage(saver.database, "ada-1"))
 
 
 def test_tables_are_not_dropped_while_a_document_is_packed(url: str) -> None:
@@ -220,7 +220,7 @@ def test_tables_are_not_dropped_while_a_document_is_packed(url: str) -> None:
         in_stock(url, lambda stock: turn(stock, "one"))
         echo_graph(saver).update_state(thread(), None, as_node="model")
         with pytest.raises(convert.NotConverted):
-            convert.drop(saver.database)
+            convert.drop_tables(saver.database)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_what_lies_beside_the_packed_text_is_checked(url: str, damage: str) -> N
         change(saver, f"UPDATE checkpoints SET checkpoint = {damage} WHERE checkpoint ? 'packed'")
         with pytest.raises(DamagedThread, match="'ada-1'"):
             saver.get_tuple(thread())
-        assert convert.damage(saver.database, "ada-1")
+        assert convert.find_damage(saver.database, "ada-1")
 
 
 def test_a_document_that_was_packed_without_its_names_is_read(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

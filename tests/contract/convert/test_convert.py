@@ -42,14 +42,14 @@ def test_what_a_graph_left_with_a_stock_saver_goes_in_and_comes_out_as_it_was(sh
     in_stock(shared_url, SCENARIOS[scenario])
     before = in_stock(shared_url, listed)
     with open_checkpointer(shared_url) as saver:  # knows none of the types in it
-        assert done(convert.compact(saver.database, "ada-1")) > 0
-        assert done(convert.compact(saver.database, "ada-1")) == 0, "twice is once"
+        assert done(convert.compact_thread(saver.database, "ada-1")) > 0
+        assert done(convert.compact_thread(saver.database, "ada-1")) == 0, "twice is once"
         assert "holdfast-1" in forms(saver)
-        assert convert.damage(saver.database, "ada-1") is None
+        assert convert.find_damage(saver.database, "ada-1") is None
     with holdfast(shared_url) as saver:
         assert listed(saver) == before
-        assert done(convert.expand(saver.database, "ada-1")) > 0
-        assert done(convert.expand(saver.database, "ada-1")) == 0
+        assert done(convert.expand_thread(saver.database, "ada-1")) > 0
+        assert done(convert.expand_thread(saver.database, "ada-1")) == 0
         assert "holdfast-1" not in forms(saver)
         assert listed(saver) == before
     assert in_stock(shared_url, listed) == before
@@ -64,15 +64,15 @@ def test_a_conversation_goes_on_at_every_point_of_the_way_in_and_out(shared_url:
     in_stock(shared_url, lambda stock: turn(stock, "one"))
     with holdfast(shared_url) as saver:
         turn(saver, "two")
-        convert.compact(saver.database, "ada-1")
+        convert.compact_thread(saver.database, "ada-1")
         turn(saver, "three")
-        convert.expand(saver.database, "ada-1")
+        convert.expand_thread(saver.database, "ada-1")
         assert texts(saver) == said[:6]
     in_stock(shared_url, lambda stock: turn(stock, "four"))
     with holdfast(shared_url) as saver:
         assert texts(saver) == said[:8]
         turn(saver, "five")
-        convert.compact(saver.database, "ada-1")
+        convert.compact_thread(saver.database, "ada-1")
         assert texts(saver) == said
         kept = rows(saver, "SELECT content FROM holdfast_messages ORDER BY seq")
         assert sorted(text for (text,) in kept) == sorted(said), "each once, although some were compacted twice"
@@ -97,9 +97,9 @@ def test_a_pause_can_be_answered_by_the_stock_saver_and_by_ours(shared_url: str,
         if asked_by == "holdfast":
             ask(saver)
         else:
-            assert done(convert.compact(saver.database, "ada-1")) > 0
+            assert done(convert.compact_thread(saver.database, "ada-1")) > 0
         saver.copy_thread("ada-1", "ada-2")
-        assert done(convert.expand(saver.database, "ada-1")) > 0
+        assert done(convert.expand_thread(saver.database, "ada-1")) > 0
     assert in_stock(shared_url, answer) == ["May I?", "The person said yes."]
     with holdfast(shared_url) as saver:
         assert texts(saver) == ["May I?", "The person said yes."]
@@ -114,7 +114,7 @@ def test_rows_say_when_and_where_a_message_was_said_first(shared_url: str) -> No
     with holdfast(shared_url) as saver:
         ids = [item.config["configurable"]["checkpoint_id"] for item in saver.list(thread())]
         [(first,), *_] = rows(saver, "SELECT min(checkpoint_id) FROM checkpoints")
-        convert.compact(saver.database, "ada-1")
+        convert.compact_thread(saver.database, "ada-1")
         found = rows(saver, "SELECT checkpoint_id, step, ns, channel, created_at FROM holdfast_messages ORDER BY seq")
         assert {checkpoint_id for checkpoint_id, *_ in found} <= set(ids)
         assert {(ns, channel) for _, _, ns, channel, _ in found} == {("", "messages")}
@@ -130,13 +130,13 @@ def test_what_is_left_of_a_pruned_thread_with_a_delta_channel_comes_out_too(shar
             graph.invoke(say(f"turn {turn}"), thread())
         saver.prune(["ada-1"])
         state = exact(graph.get_state(thread()).values)
-        assert done(convert.expand(saver.database, "ada-1")) > 0
+        assert done(convert.expand_thread(saver.database, "ada-1")) > 0
         assert exact(graph.get_state(thread()).values) == state
     assert in_stock(shared_url, lambda stock: exact(talker(stock, DeltaState).get_state(thread()).values)) == state
     said = in_stock(shared_url, lambda stock: talker(stock, DeltaState).invoke(say("on"), thread())["messages"])
     assert [m.text for m in said][-2:] == ["on", "answer to on"]
     with holdfast(shared_url) as saver:
-        assert done(convert.compact(saver.database, "ada-1")) > 0
+        assert done(convert.compact_thread(saver.database, "ada-1")) > 0
         assert exact(talker(saver, DeltaState).get_state(thread()).values["messages"]) == exact(said)
 
 
@@ -145,15 +145,15 @@ def test_without_its_tables_holdfast_opens_the_database_as_at_the_first_time(sha
         for text in ("one", "two"):
             echo_graph(saver).invoke({"messages": [("user", text)]}, thread())
         before = listed(saver)
-        convert.expand(saver.database, "ada-1")
-        convert.drop(saver.database)
+        convert.expand_thread(saver.database, "ada-1")
+        convert.drop_tables(saver.database)
     location = urls.parse(shared_url)
     assert maintenance.schema(location) == (True, 0, migrations.KNOWN_VERSION, PENDING)
     assert in_stock(shared_url, listed) == before
     maintenance.vacuum(location)
     with holdfast(shared_url) as saver:
         assert listed(saver) == before
-        assert done(convert.compact(saver.database, "ada-1")) > 0
+        assert done(convert.compact_thread(saver.database, "ada-1")) > 0
         assert listed(saver) == before
         assert maintenance.schema(location) == (True, migrations.KNOWN_VERSION, migrations.KNOWN_VERSION, [])
 

@@ -37,9 +37,9 @@ def test_a_message_of_a_class_that_is_not_allowed_stays_as_it_is(shared_url: str
 
     in_stock(shared_url, write)
     with open_checkpointer(shared_url) as saver:
-        assert done(convert.compact(saver.database, "ada-1")) == 1
+        assert done(convert.compact_thread(saver.database, "ada-1")) == 1
         assert rows(saver, "SELECT content FROM holdfast_messages") == [("a",)]
-        assert done(convert.compact(saver.database, "ada-1")) == 0
+        assert done(convert.compact_thread(saver.database, "ada-1")) == 0
     with open_checkpointer(shared_url, allow=[Loud]) as saver:
         found = saver.get_tuple(thread())
         assert found is not None
@@ -51,7 +51,10 @@ def test_a_thread_with_messages_of_a_class_that_is_gone_is_left_alone_and_the_cl
     with open_checkpointer(shared_url) as saver:
         put(saver, thread(), checkpoint([gone("a", id="1")]))
     with open_checkpointer(shared_url) as saver:
-        for why in (convert.damage(saver.database, "ada-1"), convert.expand(saver.database, "ada-1").problem):
+        for why in (
+            convert.find_damage(saver.database, "ada-1"),
+            convert.expand_thread(saver.database, "ada-1").problem,
+        ):
             assert "the class nowhere.Gone" in str(why)
             assert str(why).endswith("--allow nowhere:Gone")
         assert "holdfast-1" in forms(saver)
@@ -71,11 +74,11 @@ def test_what_was_stored_in_other_forms_stays_as_it_is(shared_url: str) -> None:
     with holdfast(shared_url) as saver:
         whole = saver.database.backend.whole
         old = "UPDATE checkpoints SET type = 'json'" if whole else "UPDATE checkpoint_blobs SET type = 'msgpack+aes'"
-        assert done(convert.compact(saver.database, "ada-1")) == 3
-        assert done(convert.expand(saver.database, "ada-1")) == 3
+        assert done(convert.compact_thread(saver.database, "ada-1")) == 3
+        assert done(convert.expand_thread(saver.database, "ada-1")) == 3
         assert in_stock(shared_url, listed) == before
         change(saver, old)
-        damaged = convert.compact(saver.database, "ada-1")
+        damaged = convert.compact_thread(saver.database, "ada-1")
         assert (damaged.rewritten, damaged.problem is None) == (0, False)
         assert "holdfast-1" not in forms(saver)
 
@@ -84,7 +87,7 @@ def test_a_mistake_is_noticed_before_it_is_committed(shared_url: str, monkeypatc
     in_stock(shared_url, SCENARIOS["time travel"])
     with holdfast(shared_url) as saver:
         before = listed(saver)
-        real = codec.Compacting.opened
+        real = codec.StockDetacher.opened
 
         def forgetful(self: Any, body: bytes) -> Any:
             value = real(self, body)
@@ -94,19 +97,19 @@ def test_a_mistake_is_noticed_before_it_is_committed(shared_url: str, monkeypatc
             return value
 
         with monkeypatch.context() as patch:
-            patch.setattr(codec.Compacting, "opened", forgetful)
-            outcome = convert.compact(saver.database, "ada-1")
+            patch.setattr(codec.StockDetacher, "opened", forgetful)
+            outcome = convert.compact_thread(saver.database, "ada-1")
         assert outcome.rewritten == 0
         assert "would not be loaded as it was" in str(outcome.problem)
         assert "holdfast-1" not in forms(saver)
         assert rows(saver, "SELECT count(*) FROM holdfast_messages") == [(0,)]
         assert listed(saver) == before
 
-        convert.compact(saver.database, "ada-1")
+        convert.compact_thread(saver.database, "ada-1")
         with monkeypatch.context() as patch:
             patch.setattr(codec, "version_text", lambda data: "1")
-            patch.setattr(codec.Expanding, "_message", lambda self, ref: f"message {ref}")
-            outcome = convert.expand(saver.database, "ada-1")
+            patch.setattr(codec.StockEncoder, "_message", lambda self, ref: f"message {ref}")
+            outcome = convert.expand_thread(saver.database, "ada-1")
         assert (outcome.rewritten, "would not be loaded as it was" in str(outcome.problem)) == (0, True)
         assert listed(saver) == before
 
@@ -120,26 +123,26 @@ def test_a_damaged_thread_is_named_and_the_others_go_in(shared_url: str) -> None
     with holdfast(shared_url) as saver:
         table, column = ("checkpoints", "checkpoint") if saver.database.backend.whole else ("checkpoint_blobs", "blob")
         change(saver, f"UPDATE {table} SET {column} = :bad WHERE thread_id = 'a'", bad=b"\xc1")
-        found = [convert.compact(saver.database, id_) for id_ in convert.threads(saver.database)]
+        found = [convert.compact_thread(saver.database, id_) for id_ in convert.convertible_threads(saver.database)]
         assert [(o.thread_id, o.rewritten) for o in found] == [("a", 0), ("b", 1)]
         assert "Thread 'a' is damaged" in str(found[0].problem)
-        assert convert.damage(saver.database, "a") == found[0].problem
+        assert convert.find_damage(saver.database, "a") == found[0].problem
 
 
 def test_what_the_stock_savers_have_no_form_for_is_named_and_stays(shared_url: str) -> None:
     with holdfast(shared_url) as saver:
         put(saver, thread("odd"), checkpoint([HumanMessage("half \ud800", id="1")]))
         put(saver, thread("even"), checkpoint([HumanMessage("a", id="1", additional_kwargs={"t": (1, 2)})]))
-        found = [convert.expand(saver.database, id_) for id_ in convert.threads(saver.database)]
+        found = [convert.expand_thread(saver.database, id_) for id_ in convert.convertible_threads(saver.database)]
         assert [(o.thread_id, o.rewritten, o.left) for o in found] == [("even", 1, 0), ("odd", 0, 1)]
         assert "the stock savers have no form for 1 of its values" in str(found[1].problem)
         assert "message 1" in str(found[1].problem)
         assert texts(saver, "odd") == ["half \ud800"]
         with pytest.raises(NotConverted, match="'odd' still refers to message rows"):
-            convert.drop(saver.database)
+            convert.drop_tables(saver.database)
         assert texts(saver, "odd") == ["half \ud800"]
         saver.delete_thread("odd")
-        convert.drop(saver.database)
+        convert.drop_tables(saver.database)
     with stock_saver(shared_url) as stock:
         [message] = stock.get_tuple(thread("even")).checkpoint["channel_values"]["messages"]
         assert message.additional_kwargs == {"t": [1, 2]}, "as the stock savers store a tuple"

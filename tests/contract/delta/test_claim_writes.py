@@ -172,7 +172,7 @@ def test_what_was_written_before_is_said_once_a_thread_is_in_the_index(stored_ur
     with holdfast(stored_url) as saver:
         if made_by == "stock":
             saver.threads.index("ada-1")  # as an upgrade does
-            convert.compact(saver.database, "ada-1")
+            convert.compact_thread(saver.database, "ada-1")
         else:
             talk(saver)
             before = said(saver)

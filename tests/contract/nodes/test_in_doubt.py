@@ -167,12 +167,12 @@ def test_a_database_is_not_given_back_while_something_is_in_doubt(shared_url: st
     with open_checkpointer(shared_url) as saver:
         talk = talk_with(saver, world.tool())
         talk.say("pay")
-        assert convert.expand(saver.database, "ada-1").problem is None
+        assert convert.expand_thread(saver.database, "ada-1").problem is None
         with pytest.raises(NotConverted, match="nobody said what came of it"):
-            convert.drop(saver.database)
+            convert.drop_tables(saver.database)
         settle(talk, type="skip")
-        assert convert.expand(saver.database, "ada-1").problem is None
-        convert.drop(saver.database)
+        assert convert.expand_thread(saver.database, "ada-1").problem is None
+        convert.drop_tables(saver.database)
 
 
 def test_a_doubt_that_was_left_is_asked_about_when_the_next_turn_ends(saver: HoldfastSaver, world: World) -> None:

@@ -92,8 +92,8 @@ def test_the_index_is_counted_and_goes_with_our_tables(shared_url: str) -> None:
         names = {part.name for part in stats.stats(saver.database).parts}
         assert not names or any(name.startswith("holdfast_search") for name in names)
         for number in range(2):
-            convert.expand(saver.database, f"t{number}")
-        convert.drop(saver.database)
+            convert.expand_thread(saver.database, f"t{number}")
+        convert.drop_tables(saver.database)
         assert ours(saver) == []
     with open_checkpointer(shared_url) as saver:
         fill(saver, 2, 2)

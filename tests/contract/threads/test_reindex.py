@@ -98,11 +98,11 @@ def test_compacting_a_stock_thread_counts_its_messages(shared_url: str) -> None:
     in_stock(shared_url, talk)
     with open_checkpointer(shared_url) as saver:
         for thread_id in ("idle", "paused"):
-            convert.compact(saver.database, thread_id)
+            convert.compact_thread(saver.database, thread_id)
         idle = saver.threads.get("idle")
         assert (idle.title, idle.user_id, idle.messages, idle.status) == ("Refund order 1001", "ada", 4, "idle")
         saver.threads.restart("idle")
-        convert.compact(saver.database, "idle")
+        convert.compact_thread(saver.database, "idle")
         assert saver.threads.get("idle").updated_at > idle.updated_at, "it keeps its place in the list"
         assert_counted(saver)
 

@@ -23,8 +23,8 @@ from holdfast.checkpoints import (
     transfer,
 )
 from holdfast.checkpoints.backends.base import BASE
-from holdfast.checkpoints.transfer import copy_thread, thread_digest
-from holdfast.checkpoints.transfer.writer import Arrival
+from holdfast.checkpoints.transfer import thread_digest, transfer_thread
+from holdfast.checkpoints.transfer.writer import ThreadWriter
 from holdfast.graph import needs_approval
 from tests.support import children
 from tests.support.foreign import SCENARIOS, say, talker
@@ -108,9 +108,9 @@ def test_stock_checkpoints_move_as_they_are_and_become_compact_there(
         [moved] = move(here, there)
         move(there, back)
         assert told(back) == told(here)
-        assert copy_thread(here.database, there.database, "ada-1") == moved._replace(was_there=True)
+        assert transfer_thread(here.database, there.database, "ada-1") == moved._replace(was_there=True)
         assert rows(there, "SELECT count(*) FROM holdfast_messages") == [(0,)]
-        assert convert.compact(there.database, "ada-1").rewritten > 0
+        assert convert.compact_thread(there.database, "ada-1").rewritten > 0
         assert told(there) == told(here)
         here.delete_thread("ada-1")
         back.delete_thread("ada-1")
@@ -130,7 +130,7 @@ def test_a_pause_is_answered_on_the_other_side_and_its_tool_runs_once(
     talk.answer(pause.id, type="approve")
     talk.say("pay again")
     waiting = source.interrupts.waiting()
-    assert move(source, target, *transfer.threads(source.database))[0].thread_id == "a-copy"
+    assert move(source, target, *transfer.transferable_threads(source.database))[0].thread_id == "a-copy"
     assert (ledger(target), world.done) == (["done"], [1])
     assert target.interrupts.waiting() == waiting
 
@@ -160,7 +160,7 @@ def test_what_was_running_when_it_was_moved_is_in_doubt_on_the_other_side(
     settle(moved, type="happened", result="paid, says the bank")
     assert world.done == [1]
     with pytest.raises(ThreadDiffers, match="is there already, and is not the same"):
-        copy_thread(here.database, there.database, "ada-1")
+        transfer_thread(here.database, there.database, "ada-1")
 
 
 def test_what_is_there_stays_and_what_knew_it_is_refused(here: HoldfastSaver, there: HoldfastSaver) -> None:
@@ -183,11 +183,11 @@ def test_what_is_there_stays_and_what_knew_it_is_refused(here: HoldfastSaver, th
     echo_graph(there).invoke({"messages": [HumanMessage("on")]}, thread())
     before = everything(there)
     with pytest.raises(ThreadDiffers):
-        copy_thread(here.database, there.database, "ada-1")
+        transfer_thread(here.database, there.database, "ada-1")
     assert everything(there) == before
     assert texts(there) == ["ada-1", "You said: ada-1", "on", "You said: on"]
     with pytest.raises(ValueError, match="same database"):
-        copy_thread(here.database, here.database, "ada-1")
+        transfer_thread(here.database, here.database, "ada-1")
 
 
 def test_a_ledger_that_says_something_else_is_neither_changed_nor_joined(
@@ -198,7 +198,7 @@ def test_a_ledger_that_says_something_else_is_neither_changed_nor_joined(
     echo_graph(there).invoke({"messages": [HumanMessage("another thread of that name")]}, thread())
     before = everything(there)
     with pytest.raises(NotMoved, match=r"which it shares with thread 'ada-1'.*Move a thread and its copies together"):
-        copy_thread(here.database, there.database, "copy")
+        transfer_thread(here.database, there.database, "copy")
     assert everything(there) == before
 
 
@@ -221,9 +221,9 @@ def test_what_cannot_be_moved_is_named_and_nothing_of_it_is_written(here: Holdfa
         ("in-place", NotMoved, "'note'.*changed its state in place"),
     ]:
         with pytest.raises(error, match=why):
-            copy_thread(here.database, there.database, id_)
+            transfer_thread(here.database, there.database, id_)
     with pytest.raises(NotMoved, match="no such thread"):
-        copy_thread(here.database, there.database, "nobody")
+        transfer_thread(here.database, there.database, "nobody")
     assert everything(there) == before
 
 
@@ -232,10 +232,10 @@ def test_what_would_not_be_there_as_it_was_is_rolled_back(
 ) -> None:
     echo_graph(here).invoke({"messages": [HumanMessage("hello")]}, thread())
     before = everything(there)
-    real = Arrival.add
-    monkeypatch.setattr(Arrival, "add", lambda self, record: record.kind == "write" or real(self, record))
+    real = ThreadWriter.add
+    monkeypatch.setattr(ThreadWriter, "add", lambda self, record: record.kind == "write" or real(self, record))
     with pytest.raises(NotMoved, match="would not be there as it was"):
-        copy_thread(here.database, there.database, "ada-1")
+        transfer_thread(here.database, there.database, "ada-1")
     assert everything(there) == before
 
 
@@ -258,7 +258,10 @@ def test_a_copy_that_was_cut_off_is_repeated(here: HoldfastSaver, line: tuple[Wi
 def copy_until_killed(source: str, target: str, commits: int) -> list[bool]:
     with open_checkpointer(source) as old, open_checkpointer(target) as new:
         new._backend.on_statement = children.DieBeforeCommit(commits)
-        return [copy_thread(old.database, new.database, id_).was_there for id_ in transfer.threads(old.database)]
+        return [
+            transfer_thread(old.database, new.database, id_).was_there
+            for id_ in transfer.transferable_threads(old.database)
+        ]
 
 
 def test_a_copy_that_was_killed_goes_on_where_it_was(sqlite_url: str, database: str, tmp_path: Any) -> None:
@@ -268,7 +271,7 @@ def test_a_copy_that_was_killed_goes_on_where_it_was(sqlite_url: str, database: 
             echo_graph(here).invoke({"messages": [HumanMessage("hello")]}, thread(f"t-{number}"))
         assert children.run(copy_until_killed, source, database, 2) == -SIGKILL
         with open_checkpointer(database) as there:
-            assert list(transfer.threads(there.database)) == ["t-0", "t-1"]
+            assert list(transfer.transferable_threads(there.database)) == ["t-0", "t-1"]
         assert children.run(copy_until_killed, source, database, 99) == [True, True, False]
         with open_checkpointer(database) as there:
             assert told(there) == told(here)

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from holdfast.checkpoints.backends.base import BASE
-from holdfast.checkpoints.core.outline import latest, outlines, surviving_ancestor
+from holdfast.checkpoints.core.outline import outlines, surviving_ancestor
 from holdfast.checkpoints.delta.history import base_id
+from holdfast.checkpoints.threads.prune import checkpoints_to_keep
 
 
 def kept(*checkpoints: tuple[Any, ...], written: Any = (), unfinished: bool = True) -> dict[str, set[str]]:
     """What is kept of checkpoints, each as (namespace, id, parent, metadata)."""
     rows = [(ns, id_, parent, json.dumps(metadata)) for ns, id_, parent, metadata in checkpoints]
-    return latest(outlines(rows, written), lambda _: unfinished)
+    return checkpoints_to_keep(outlines(rows, written), lambda _: unfinished)
 
 
 LOOP = {"source": "loop"}

@@ -19,16 +19,16 @@ from holdfast.checkpoints.serde.ranges import expand
 from holdfast.checkpoints.serde.values import Attachable as Part
 from holdfast.checkpoints.serde.values import ChannelValues, Detacher, Version
 from holdfast.checkpoints.transfer.canonical import (
+    CanonicalCheckpoint,
     CanonicalValue,
-    Parts,
-    gather,
-    join,
-    normal,
-    pairs,
-    split,
-    spread,
+    canonical_value,
+    from_document,
+    from_whole,
+    reference_ranges,
+    to_document,
+    to_whole,
 )
-from holdfast.checkpoints.transfer.records import json_of
+from holdfast.checkpoints.transfer.records import canonical_json
 from tests.support.shapes import ALLOWED, exact, patient, rich
 
 TYPES = Types([*ALLOWED, Overwrite])
@@ -83,50 +83,52 @@ def loaded(part: Part) -> tuple[dict[str, Any], list[int]]:
 @given(states, small)
 def test_a_checkpoint_is_the_same_in_parts_and_as_a_whole(state: dict[str, Any], more: dict[str, Any]) -> None:
     given_ = whole({**state, **more})
-    parts = split(given_)
+    parts = from_whole(given_)
     original, said_in_it = loaded(given_)
 
-    again = Part("", *join(parts))
+    again = Part("", *to_whole(parts))
     joined, said_again = loaded(again)
     assert exact(dict(sorted(joined.items()))) == exact(dict(sorted(original.items())))
     assert said_again == said_in_it
-    assert split(again) == parts
-    assert join(split(again)) == join(parts), "it does not matter how often it is moved"
+    assert from_whole(again) == parts
+    assert to_whole(from_whole(again)) == to_whole(parts), "it does not matter how often it is moved"
 
-    document, rows = spread(parts)
+    document, rows = to_document(parts)
     stored = unpacked(json.loads(json.dumps(document)), "id")
-    back = gather(stored, {row.channel: Part(row.channel, row.type, row.blob or b"") for row in rows})
-    assert (json_of(back.document), back.values) == (json_of(parts.document), parts.values)
+    back = from_document(stored, {row.channel: Part(row.channel, row.type, row.blob or b"") for row in rows})
+    assert (canonical_json(back.document), back.values) == (canonical_json(parts.document), parts.values)
 
     said_in_values: list[int] = []
     for channel, value in parts.values.items():
         alone, said_there = loaded(Part(channel, *value))
         said_in_values += said_there
         assert exact(alone) == exact(original["channel_values"][channel])
-        assert normal(Part(channel, *value)) == value
-        assert [expand(one) for one in pairs(*value)] == Part(channel, *value).lists
+        assert canonical_value(Part(channel, *value)) == value
+        assert [expand(one) for one in reference_ranges(*value)] == Part(channel, *value).lists
     assert sorted(said_in_values) == said_in_it
 
 
 def test_values_that_no_other_database_has_are_refused_or_take_its_form() -> None:
     assert (
-        normal(Part("x", "bytes", b"\0"))
-        == normal(Part("x", "bytearray", b"\0"))
+        canonical_value(Part("x", "bytes", b"\0"))
+        == canonical_value(Part("x", "bytearray", b"\0"))
         == CanonicalValue("msgpack", b"\xc4\x01\0")
     )
-    assert normal(Part("x", "null", b"")) == CanonicalValue("msgpack", b"\xc0")
+    assert canonical_value(Part("x", "null", b"")) == CanonicalValue("msgpack", b"\xc0")
     with pytest.raises(NotStorable, match=r"form 'json'.*prune it"):
-        split(Part("", "json", b"{}"))
+        from_whole(Part("", "json", b"{}"))
     with pytest.raises(NotStorable, match="no version"):
-        spread(Parts({"channel_versions": {}}, {"x": CanonicalValue("msgpack", b"\xc4\x01\0")}))
+        to_document(CanonicalCheckpoint({"channel_versions": {}}, {"x": CanonicalValue("msgpack", b"\xc4\x01\0")}))
     with pytest.raises(ValueError, match="'x' is missing"):
-        gather({"channel_values": {}, "stored": ["x"]}, {})
+        from_document({"channel_values": {}, "stored": ["x"]}, {})
     with pytest.raises(ValueError, match="no checkpoint"):
-        split(Part("", "msgpack", b"\x01"))
+        from_whole(Part("", "msgpack", b"\x01"))
 
 
 def test_json_is_as_jsonb_gives_it_back() -> None:
     given_ = {"b": 1e22, "a": [-0.0, 1.0, 1.5, float("nan"), 2**70, "a\0\ud800", True], "ä": None}
-    assert repr(json_of(given_)) == repr({"a": [0.0, 1.0, 1.5, "nan", 2**70, "a?", True], "b": 10**22, "ä": None})
+    assert repr(canonical_json(given_)) == repr(
+        {"a": [0.0, 1.0, 1.5, "nan", 2**70, "a?", True], "b": 10**22, "ä": None}
+    )
     with pytest.raises(NotStorable, match="has a bytes"):
-        json_of({"x": b""})
+        canonical_json({"x": b""})
