@@ -95,11 +95,12 @@ FROM holdfast_leases
 WHERE thread_id = :thread_id AND nonce = :nonce AND expires_at > {now};
 
 -- name: first_in_line
+-- The holder of the lease, and the caller that is next.
 SELECT ticket, owner, purpose, {now} - coalesce(held_at, asked_at)
 FROM holdfast_leases
 WHERE thread_id = :thread_id AND expires_at > {now}
 ORDER BY ticket
-LIMIT 1;
+LIMIT 2;
 
 -- name: take_lease
 -- Under the thread's lock, as `hold_lease`: somebody with a lower ticket may have come back from an outage.

@@ -122,6 +122,24 @@ def test_who_waited_for_too_long_a_sleep_stands_in_line_again(saver: HoldfastSav
     assert rows(saver, "SELECT count(*) FROM holdfast_leases") == [(0,)]
 
 
+def test_only_the_next_caller_in_the_queue_keeps_polling_often(saver: HoldfastSaver) -> None:
+    class Polls(threading.Event):
+        longest = 0.0
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.longest = max(self.longest, timeout or 0.0)
+            return super().wait(timeout)
+
+    with saver.lease("ada-1"):
+        polls = [Polls(), Polls()]
+        queues = [leases._LeaseQueue(saver._backend, "ada-1", "Ada", "run", 60, give_up) for give_up in polls]
+        for queue, ticket in [(queue, queue.enter()) for queue in queues]:
+            with pytest.raises(ThreadBusy):
+                queue.wait_for(ticket, 0.5)
+
+    assert polls[0].longest <= leases._NEXT_POLL < polls[1].longest
+
+
 def test_the_lease_of_a_killed_process_ends_by_itself(stored_url: str) -> None:
     assert children.run(children.die_with_lease, stored_url, 1.0) == -SIGKILL
 
