@@ -12,7 +12,7 @@ from typing import NamedTuple, ParamSpec, Self, TypeVar
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from holdfast.checkpoints import interrupts
+from holdfast.checkpoints import interrupts, times
 from holdfast.checkpoints.backends.base import Backend
 from holdfast.checkpoints.backends.executor import Executor
 from holdfast.checkpoints.config import thread_of
@@ -154,8 +154,8 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         *,
         purpose: str = "run",
         owner: str | None = None,
-        wait: float = leases.WAIT,
-        ttl: float = leases.TTL,
+        wait: float = times.LEASE_WAIT,
+        ttl: float = times.LEASE_TTL,
         give_up: Event | None = None,
     ) -> AbstractContextManager[leases.Lease]:
         """Hold a thread for as long as a `with` block takes, so that writers take turns; see `leases.lease`.
@@ -174,7 +174,7 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         return await self._threads.run(function, *args, **kwargs)
 
     def alease(
-        self, thread_id: str, *, purpose: str = "run", wait: float = leases.WAIT
+        self, thread_id: str, *, purpose: str = "run", wait: float = times.LEASE_WAIT
     ) -> AbstractAsyncContextManager[leases.Lease]:
         """`lease`, without blocking the event loop."""
 

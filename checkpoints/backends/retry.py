@@ -15,21 +15,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Event
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
+from holdfast.checkpoints import times
 from holdfast.checkpoints.errors import Unreachable
 
 T = TypeVar("T")
-
-LIMIT: Final = 30.0
-"""Seconds, unless the URL says otherwise: longer than a restart or a failover takes, shorter than people wait."""
-
-# The first attempt follows at once: most often one connection was cut, and the server is there.
-_FIRST_PAUSE: Final = 0.05
-_LONGEST_PAUSE: Final = 1.0
-
-# How often who waits looks whether to give up.
-_LOOK: Final = 0.05
 
 _cancelled: ContextVar[Event | None] = ContextVar("holdfast_cancelled", default=None)
 
@@ -37,7 +28,7 @@ _cancelled: ContextVar[Event | None] = ContextVar("holdfast_cancelled", default=
 class Patience:
     """How long an open database has been out of reach, and how long one waits for it. Safe for threads."""
 
-    def __init__(self, limit: float = LIMIT) -> None:
+    def __init__(self, limit: float = times.OUTAGE_WAIT) -> None:
         """
         Args:
             limit: seconds that one waits; 0: not at all.
@@ -76,7 +67,7 @@ class Patience:
             left = end - time.monotonic()
             if left <= 0:
                 return True
-            self._over.wait(min(left, _LOOK))
+            self._over.wait(min(left, times.GIVE_UP_POLL))
         return False
 
     def is_lost(self) -> bool:
@@ -135,7 +126,7 @@ def persist(
             if not may_go_on or not patience.wait(min(pause, left), give_up, _cancelled.get()):
                 away = time.monotonic() - since
                 raise Unreachable(error.what, maybe_saved=maybe_saved, away=away) from None
-            pause = min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+            pause = min(max(pause * 2, times.FIRST_RETRY_PAUSE), times.LONGEST_RETRY_PAUSE)
         else:
             patience.reached()
             return found

@@ -10,10 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Lock
-from typing import Final
 
-# How often who waits looks whether to give up.
-_LOOK: Final = 0.05
+from holdfast.checkpoints import times
 
 
 class Ticket:
@@ -26,7 +24,7 @@ class Ticket:
 
     def wait(self, give_up: Callable[[], bool] = lambda: False) -> bool:
         """Wait until all who came before have begun, or `give_up` says not to. Gives whether they have."""
-        while not self._comes.wait(_LOOK):
+        while not self._comes.wait(times.GIVE_UP_POLL):
             if give_up():
                 return False
         return True

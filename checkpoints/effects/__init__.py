@@ -16,12 +16,12 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from threading import Event, Lock
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
+from holdfast.checkpoints import times
 from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.effects import heartbeat
-from holdfast.checkpoints.effects.heartbeat import Heart
+from holdfast.checkpoints.effects.in_flight import EffectsInFlight
 from holdfast.checkpoints.effects.states import (
     Effect,
     Ended,
@@ -41,14 +41,6 @@ from holdfast.checkpoints.errors import (
 )
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
 from holdfast.checkpoints.threads.leases import default_owner
-
-# How long a checkpoint that is on its way may take: with durability "async" LangGraph writes it while the tool begins.
-_COMMITTING: Final = 10.0
-
-# Nothing tells when somebody else is done, so who waits looks again, at first often.
-_FIRST_LOOK: Final = 0.01
-_SLOWEST_LOOK: Final = 0.25
-
 
 _Seen: TypeAlias = Started | Running | Ended | InDoubt | None
 
@@ -79,8 +71,8 @@ class Effects:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._heart: Heart | None = None
-        self._making = Lock()
+        self._in_flight: EffectsInFlight | None = None
+        self._lock = Lock()
 
     # --- running
 
@@ -109,10 +101,10 @@ class Effects:
 
         for verdict in self._looks(claim, effect, give_up):
             if isinstance(verdict, Started):
-                self.heart.add(verdict)
+                self.in_flight.add(verdict)
             if isinstance(verdict, Started | Ended | InDoubt):
                 return verdict
-            if verdict is None and time.monotonic() - since > _COMMITTING:
+            if verdict is None and time.monotonic() - since > times.CHECKPOINT_WAIT:
                 break
         raise EffectNotCommitted(effect.thread_id, effect.tool)
 
@@ -155,7 +147,7 @@ class Effects:
 
     def doubt_if_open(self, started: Started) -> None:
         """As `doubt` with "error", of an effect of which nothing was said yet."""
-        if self.heart.holds(started):
+        if self.in_flight.is_running(started):
             self.doubt(started, "error")
 
     def release(self, started: Started) -> None:
@@ -199,7 +191,7 @@ class Effects:
             if now is None or now.owner != params["owner"]:
                 return None
             started = Started(now.lineage, now.key, now.attempt, now.owner)  # it was lost at the commit, as in `_seen`
-        self.heart.add(started)
+        self.in_flight.add(started)
         return started
 
     def settle(self, doubt: InDoubt, value: Any, *, skipped: bool, by: str | None) -> bool:
@@ -224,20 +216,20 @@ class Effects:
 
     def close(self) -> None:
         """Write what is left to be written, and say no more that this process lives."""
-        with self._making:
-            heart, self._heart = self._heart, None
-        if heart is not None:
-            heart.close()
+        with self._lock:
+            in_flight, self._in_flight = self._in_flight, None
+        if in_flight is not None:
+            in_flight.close()
 
     # --- inside
 
     @property
-    def heart(self) -> Heart:
-        """Made when it is first needed: a process that was forked in between has its own."""
-        with self._making:
-            if self._heart is None:
-                self._heart = Heart(self._database.backend)
-            return self._heart
+    def in_flight(self) -> EffectsInFlight:
+        """The effects that this process runs. Made on first use, so that a process forked before then has its own."""
+        with self._lock:
+            if self._in_flight is None:
+                self._in_flight = EffectsInFlight(self._database.backend)
+            return self._in_flight
 
     @property
     def _sql(self) -> Any:
@@ -246,14 +238,14 @@ class Effects:
     def _looks(self, look: Callable[[], _Seen], effect: Effect, give_up: Event | None) -> Iterator[_Seen]:
         """What is seen at each look, for as long as the caller wants to look again."""
         give_up = give_up or Event()
-        pause = _FIRST_LOOK
+        pause = times.FIRST_POLL
         missed: dict[float, float] = {}  # when this process first saw that a beat was missing
         while True:
             verdict = look()
             yield self._bury(verdict, missed) if isinstance(verdict, Running) else verdict
             if give_up.wait(pause):
                 raise EffectTaken(effect.thread_id, effect.tool, "nobody waits for it any more")
-            pause = min(pause * 1.5, _SLOWEST_LOOK)
+            pause = min(pause * times.POLL_GROWTH, times.SLOWEST_POLL)
 
     def _claim(self, effect: Effect) -> _Seen:
         """`None`: there is no checkpoint with the call, yet, or no answer under which it may run."""
@@ -285,7 +277,7 @@ class Effects:
         entry = running.entry
         if not entry.expired:
             return running
-        if time.monotonic() - missed.setdefault(entry.alive_until, time.monotonic()) < heartbeat.PERIOD:
+        if time.monotonic() - missed.setdefault(entry.alive_until, time.monotonic()) < times.EFFECT_RENEWAL:
             return running
         params = {"lineage": entry.lineage, "effect_key": entry.key, "attempt": entry.attempt}
         if self._write("orphan_effect", {**params, "alive_until": entry.alive_until}):
@@ -299,7 +291,7 @@ class Effects:
             "tool": effect.tool,
             "args_digest": effect.args_digest,
             "owner": f"{default_owner()}, {secrets.token_hex(8)}",  # a claim is known again by this
-            "ttl": heartbeat.TTL,
+            "ttl": times.EFFECT_TTL,
             "ns": effect.ns,
             "checkpoint_id": effect.checkpoint_id,
             "interrupt_id": effect.interrupt_id,
@@ -317,9 +309,9 @@ class Effects:
         try:
             taken = bool(self._write(name, params))
         except DatabaseUnavailable:
-            self.heart.keep(started, (self._sql[name], params))
+            self.in_flight.keep_outcome(started, (self._sql[name], params))
             raise
-        self.heart.drop(started)
+        self.in_flight.remove(started)
         return taken
 
     def _write(self, name: str, params: Mapping[str, Any]) -> list[Any]:

@@ -17,6 +17,7 @@ from hashlib import blake2b
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
+from holdfast.checkpoints import times
 from holdfast.checkpoints.backends.base import Call, CheckpointKey, Row, Transaction
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user
@@ -28,10 +29,6 @@ from holdfast.checkpoints.interrupts.record import listed, opened, pauses
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
 
 LIMIT: Final = 1000
-
-# To look through all threads for what a stock saver has paused takes longer the more there are, and there is rarely
-# one: an open checkpointer does it once in so many seconds.
-_LOOK_AGAIN: Final = 60.0
 
 _EXPIRED: Final = {"expired": True}
 
@@ -266,7 +263,7 @@ class Interrupts:
     def _list_others(self, thread_id: str | None) -> None:
         if thread_id is None:
             now = time.monotonic()
-            if self._looked_at is not None and now < self._looked_at + _LOOK_AGAIN:
+            if self._looked_at is not None and now < self._looked_at + times.UNLISTED_PAUSES_POLL:
                 return
             self._looked_at = now
         statement, params = self._of_thread("unlisted", "c", thread_id)

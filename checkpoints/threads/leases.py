@@ -24,31 +24,16 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
+from holdfast.checkpoints import times
 from holdfast.checkpoints.backends.base import Backend, Transaction
 from holdfast.checkpoints.backends.executor import Executor
 from holdfast.checkpoints.backends.retry import persist
+from holdfast.checkpoints.core.heartbeat import Heartbeat
 from holdfast.checkpoints.errors import DatabaseUnavailable, ThreadBusy
 
 T = TypeVar("T")
-
-# A dead process holds a thread for at most this many seconds. A live one renews its lease three times in that time.
-TTL: Final = 15.0
-_RENEWALS: Final = 3
-
-# Seconds to wait for the lease before `ThreadBusy`: as long as a turn with a slow model may take.
-WAIT: Final = 30.0
-
-# A release is not announced, so a waiting caller polls: often at first, then less often. Only the caller that is next
-# can get the lease, so only that one keeps polling often. That costs 20 small reads a second; measured with turns of a
-# second, the lease is handed over in 20 ms instead of 240. See docs/decisions/0022.
-_FIRST_POLL: Final = 0.01
-_NEXT_POLL: Final = 0.05
-_SLOWEST_POLL: Final = 0.25
-
-# Seconds to try to release a lease. After that it expires by itself, and the caller has a result to report.
-_RELEASE: Final = 5.0
 
 
 @dataclass
@@ -76,8 +61,8 @@ def lease(
     *,
     purpose: str = "run",
     owner: str | None = None,
-    wait: float = WAIT,
-    ttl: float = TTL,
+    wait: float = times.LEASE_WAIT,
+    ttl: float = times.LEASE_TTL,
     give_up: threading.Event | None = None,
 ) -> Iterator[Lease]:
     """Hold the lease of a thread for the duration of the block.
@@ -95,18 +80,14 @@ def lease(
         ThreadBusy: other callers held the lease during the whole wait.
     """
     queue = _LeaseQueue(backend, thread_id, owner or default_owner(), purpose, ttl, give_up or threading.Event())
-    released = threading.Event()
     try:
         held = Lease(thread_id, queue.wait_for(queue.enter(), wait))
-        heartbeat = threading.Thread(
-            target=queue.renew_until, args=(held, released), name=f"holdfast-lease-{held.ticket}", daemon=True
-        )
+        heartbeat = queue.heartbeat(held)
         heartbeat.start()
         try:
             yield held
         finally:
-            released.set()
-            heartbeat.join()
+            heartbeat.stop()
     finally:
         with suppress(DatabaseUnavailable):  # then the lease expires
             queue.leave()
@@ -189,31 +170,36 @@ class _LeaseQueue:
         was out of reach. The caller has then joined the queue again at its end.
         """
         deadline = time.monotonic() + wait
-        pause, next_renewal = _FIRST_POLL, time.monotonic() + self.ttl / _RENEWALS
+        pause, next_renewal = times.FIRST_POLL, time.monotonic() + self.ttl / times.RENEWALS_PER_TTL
         while True:
             first, owner, purpose, since, second = self._persist(self._front)
             if first == ticket and self._persist(partial(self._renew, "take_lease", ticket)):
                 return ticket
             now = time.monotonic()
             if now >= next_renewal or first is None or first > ticket:
-                next_renewal = now + self.ttl / _RENEWALS
+                next_renewal = now + self.ttl / times.RENEWALS_PER_TTL
                 if not self._persist(partial(self._renew, "stay_in_line", ticket)):
                     ticket = self.enter()
                     continue
             if now >= deadline or self.give_up.is_set():
                 raise ThreadBusy(self.thread_id, owner=owner, purpose=purpose, since=since, waited=wait)
             self.give_up.wait(min(pause, max(deadline - now, 0)))
-            pause = min(pause * 1.5, _NEXT_POLL if second == ticket else _SLOWEST_POLL)
+            pause = min(pause * times.POLL_GROWTH, times.NEXT_IN_QUEUE_POLL if second == ticket else times.SLOWEST_POLL)
 
-    def renew_until(self, held: Lease, released: threading.Event) -> None:
-        """Renew the lease until it is released or lost."""
+    def heartbeat(self, held: Lease) -> Heartbeat:
+        """Return the heartbeat that renews a lease until it is stopped or the lease is lost."""
         renew = partial(self._renew, "hold_lease", held.ticket)
-        while not released.wait(self.ttl / _RENEWALS):
+
+        def beat() -> bool:
             # If the database stays out of reach, the lease may expire; the next renewal finds out.
             with suppress(DatabaseUnavailable):
-                if not persist(self.backend, renew, give_up=released):
+                if not persist(self.backend, renew, give_up=heartbeat.stopping):
                     held.lost.set()
-                    return
+                    return False
+            return True
+
+        heartbeat = Heartbeat(f"holdfast-lease-{held.ticket}", self.ttl / times.RENEWALS_PER_TTL, beat)
+        return heartbeat
 
     def leave(self) -> None:
         """Release the lease, or leave the queue."""
@@ -222,7 +208,7 @@ class _LeaseQueue:
             with self.backend.writing() as transaction:
                 transaction.send([(self.backend.sql["leave_line"], self._params(nonce=self.nonce))])
 
-        persist(self.backend, leave, give_up=self.give_up, limit=_RELEASE)
+        persist(self.backend, leave, give_up=self.give_up, limit=times.LEASE_RELEASE)
 
     def _persist(self, work: Callable[[], T]) -> T:
         """Run a unit of work of this class, each of which is idempotent."""

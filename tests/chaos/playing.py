@@ -21,8 +21,8 @@ from holdfast.checkpoints import (
     ThreadBusy,
     ThreadConflict,
     open_checkpointer,
+    times,
 )
-from holdfast.checkpoints.effects import heartbeat
 from holdfast.graph import NothingWaits
 from tests.chaos.journal import Place
 from tests.chaos.marks import Marks, watch
@@ -43,7 +43,7 @@ _MOST_STEPS: Final = 60
 @contextmanager
 def opened(place: Place, marks: Marks | None = None) -> Iterator[HoldfastSaver]:
     """The checkpointer, with short lives for what a dead process holds."""
-    heartbeat.TTL, heartbeat.PERIOD = EFFECT_TTL, EFFECT_TTL / 3  # type: ignore[misc]
+    times.EFFECT_TTL, times.EFFECT_RENEWAL = EFFECT_TTL, EFFECT_TTL / 3  # type: ignore[misc]
     with open_checkpointer(place.url) as saver:
         saver.lease = partial(saver.lease, ttl=LEASE_TTL)  # type: ignore[method-assign]
         if marks is not None:

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from holdfast.checkpoints import effects
-from holdfast.checkpoints.effects import heartbeat
+from holdfast.checkpoints import times
 from tests.support.outages import Wire, wired
 from tests.support.world import World
 
@@ -17,9 +16,9 @@ from tests.support.world import World
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Owners are taken for gone sooner than people can wait."""
-    monkeypatch.setattr(heartbeat, "TTL", 0.3)
-    monkeypatch.setattr(heartbeat, "PERIOD", 0.1)
-    monkeypatch.setattr(effects, "_COMMITTING", 0.3)
+    monkeypatch.setattr(times, "EFFECT_TTL", 0.3)
+    monkeypatch.setattr(times, "EFFECT_RENEWAL", 0.1)
+    monkeypatch.setattr(times, "CHECKPOINT_WAIT", 0.3)
 
 
 @pytest.fixture

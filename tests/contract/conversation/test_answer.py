@@ -12,8 +12,7 @@ import pytest
 from langchain_core.messages import HumanMessage, ToolMessage
 from langgraph.types import Command
 
-from holdfast.checkpoints import HoldfastSaver, open_checkpointer
-from holdfast.checkpoints.effects import heartbeat
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer, times
 from holdfast.graph import (
     AnsweredBefore,
     BadAnswer,
@@ -172,7 +171,7 @@ def test_whoever_is_killed_between_answer_and_end_the_call_is_carried_out_and_as
 ) -> None:
     """Killed before each commit from the answer to the end: either the answer is on record, or the question waits."""
     shared_url = request.getfixturevalue(f"{database}_url")
-    monkeypatch.setattr(heartbeat, "PERIOD", 0.02)
+    monkeypatch.setattr(times, "EFFECT_RENEWAL", 0.02)
     with open_checkpointer(shared_url) as saver:
         for commit in range(100):
             name, effects = f"t{commit}", tmp_path / f"{commit}"

@@ -20,10 +20,9 @@ from holdfast.checkpoints import (
     EffectTaken,
     HoldfastSaver,
     NotStorable,
-    effects,
     open_checkpointer,
+    times,
 )
-from holdfast.checkpoints.effects import heartbeat
 from holdfast.checkpoints.effects.states import Effect, Ended, InDoubt, Started
 from tests.support import children
 from tests.support.kit import change, checkpoint, put, rows, thread
@@ -44,9 +43,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def hurry(patch: Any) -> None:
-    patch.setattr(heartbeat, "TTL", 0.3)
-    patch.setattr(heartbeat, "PERIOD", 0.1)
-    patch.setattr(effects, "_COMMITTING", 0.2)
+    patch.setattr(times, "EFFECT_TTL", 0.3)
+    patch.setattr(times, "EFFECT_RENEWAL", 0.1)
+    patch.setattr(times, "CHECKPOINT_WAIT", 0.2)
 
 
 def begun(saver: HoldfastSaver, thread_id: str = "ada-1", key: str = "key") -> Effect:
@@ -59,7 +58,7 @@ def abandoned(saver: HoldfastSaver, effect: Effect) -> Started:
     """As a process leaves it that is killed while the tool runs."""
     started = saver.effects.begin(effect)
     assert isinstance(started, Started)
-    saver.effects.heart.drop(started)
+    saver.effects.in_flight.remove(started)
     return started
 
 
@@ -103,12 +102,12 @@ def test_one_of_many_threads_runs_it_and_the_others_wait(saver: HoldfastSaver) -
 
 def test_a_checkpointer_has_one_heart_however_many_threads_come_first(saver: HoldfastSaver) -> None:
     for _ in range(20):
-        saver.effects._heart = None
+        saver.effects._in_flight = None
         gate = threading.Barrier(8)
 
         def heart(_: int, gate: threading.Barrier = gate) -> int:
             gate.wait(5)
-            return id(saver.effects.heart)
+            return id(saver.effects.in_flight)
 
         with ThreadPoolExecutor(8) as pool:
             assert len(set(pool.map(heart, range(8)))) == 1
@@ -158,7 +157,7 @@ def test_an_owner_that_lives_is_never_taken_for_gone(saver: HoldfastSaver) -> No
     assert isinstance(started, Started)
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(saver.effects.begin, effect)
-        time.sleep(heartbeat.TTL * 3)  # the tool works for longer than an owner may say nothing
+        time.sleep(times.EFFECT_TTL * 3)  # the tool works for longer than an owner may say nothing
         assert not other.done()
         saver.effects.finish(started, "late")
         check_ended(saver, other.result(5), "late")
@@ -311,7 +310,7 @@ def test_an_outcome_that_cannot_be_written_is_written_when_the_database_is_back(
 
 
 def test_closing_writes_what_could_not_be_written(shared_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heartbeat, "PERIOD", 60.0)
+    monkeypatch.setattr(times, "EFFECT_RENEWAL", 60.0)
     with open_checkpointer(shared_url) as saver:
         effect = begun(saver)
         started = saver.effects.begin(effect)

@@ -9,7 +9,7 @@ from signal import SIGKILL
 
 import pytest
 
-from holdfast.checkpoints import HoldfastSaver, InvalidThread, ThreadBusy, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, InvalidThread, ThreadBusy, open_checkpointer, times
 from holdfast.checkpoints.threads import leases
 from tests.support import children
 from tests.support.kit import change, echo_graph, rows, texts, thread
@@ -137,7 +137,7 @@ def test_only_the_next_caller_in_the_queue_keeps_polling_often(saver: HoldfastSa
             with pytest.raises(ThreadBusy):
                 queue.wait_for(ticket, 0.5)
 
-    assert polls[0].longest <= leases._NEXT_POLL < polls[1].longest
+    assert polls[0].longest <= times.NEXT_IN_QUEUE_POLL < polls[1].longest
 
 
 def test_the_lease_of_a_killed_process_ends_by_itself(stored_url: str) -> None:
