@@ -13,8 +13,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from holdfast.checkpoints import urls
-from holdfast.checkpoints.backends.executor import apart
+from holdfast.checkpoints.backends.executor import run_in_own_executor
 from holdfast.checkpoints.config import run_of
+from holdfast.checkpoints.core.database import Database
+from holdfast.checkpoints.effects import Effects, arguments_digest, effect_key, idempotency_key
+from holdfast.checkpoints.effects.states import Effect, Ended, InDoubt, Started, Why
 from holdfast.checkpoints.errors import (
     AlreadyAnswered,
     ClockSkew,
@@ -50,10 +53,12 @@ from holdfast.checkpoints.errors import (
     UnknownMessage,
     UnknownThread,
 )
-from holdfast.checkpoints.interrupts import Answered, Interrupts, Waiting
+from holdfast.checkpoints.interrupts import Answered, Interrupts, Waiting, answer_digest
 from holdfast.checkpoints.lifecycle import Head
-from holdfast.checkpoints.runtime import running_saver, saver_of, unwrapped
+from holdfast.checkpoints.moments import epoch_seconds
+from holdfast.checkpoints.runtime import running_saver, unwrap_saver
 from holdfast.checkpoints.saver import HoldfastSaver
+from holdfast.checkpoints.search.query import parse_query
 from holdfast.checkpoints.search.service import Hit, Search
 from holdfast.checkpoints.serde.msgpack import TypeName
 from holdfast.checkpoints.threads import Page, Status, Thread, Threads
@@ -75,17 +80,22 @@ __all__ = [
     "CalledTool",
     "ClockSkew",
     "DamagedThread",
+    "Database",
     "DatabaseUnavailable",
     "DriverMissing",
+    "Effect",
     "EffectNotApproved",
     "EffectNotCommitted",
     "EffectTaken",
+    "Effects",
+    "Ended",
     "Entry",
     "EventEntry",
     "Head",
     "Hit",
     "HoldfastError",
     "HoldfastSaver",
+    "InDoubt",
     "Interrupts",
     "InvalidArchive",
     "InvalidCursor",
@@ -105,6 +115,7 @@ __all__ = [
     "SchemaTooNew",
     "Search",
     "SearchUnavailable",
+    "Started",
     "Status",
     "Thread",
     "ThreadBusy",
@@ -121,13 +132,22 @@ __all__ = [
     "UnknownMessage",
     "UnknownThread",
     "Waiting",
-    "apart",
+    "Why",
+    "answer_digest",
+    "arguments_digest",
+    "effect_key",
+    "epoch_seconds",
+    "idempotency_key",
     "open_checkpointer",
+    "parse_query",
+    "run_in_own_executor",
     "run_of",
     "running_saver",
-    "saver_of",
-    "unwrapped",
+    "unwrap_saver",
 ]
+
+# The names that callers still use until they are rewritten.
+apart, saver_of, unwrapped = run_in_own_executor, running_saver, unwrap_saver
 
 
 def open_checkpointer(

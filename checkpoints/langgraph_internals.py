@@ -102,7 +102,11 @@ _INNER: Final = "_inner"
 def pass_state_types() -> None:
     """Make every later `compile(checkpointer=…)` pass the types of the graph's state to the checkpointer.
 
-    LangGraph reads the attribute from `LANGGRAPH_STRICT_MSGPACK` when it is imported; there is no public way to set it.
+    LangGraph does so only in its strict mode. It sets this attribute from `LANGGRAPH_STRICT_MSGPACK` when it is
+    imported, so setting the variable comes too late in a program that has imported LangGraph already; it would also
+    make the program's other serializers strict. The attribute alone makes `compile()` call `with_allowlist`, which
+    changes nothing on a stock saver that allows every type. It is set when a checkpointer is made, which comes before
+    `compile()`, and not when Holdfast is imported: a program that uses other checkpointers keeps LangGraph as it was.
     """
     vars(_serde)[_STRICT] = True
 

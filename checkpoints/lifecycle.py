@@ -19,9 +19,9 @@ from holdfast.checkpoints.config import thread_of
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.effects import Effects
 from holdfast.checkpoints.errors import NotOpen
+from holdfast.checkpoints.langgraph_internals import pass_state_types
 from holdfast.checkpoints.search.service import Search
 from holdfast.checkpoints.serde.msgpack import TypeName, Types
-from holdfast.checkpoints.strict import derive_types
 from holdfast.checkpoints.threads import leases
 from holdfast.checkpoints.transcript import Transcript, transcript_of
 
@@ -42,7 +42,7 @@ class OpenedSaver(BaseCheckpointSaver[str]):
 
     def __init__(self, backend: Backend, allow: Collection[type | TypeName]) -> None:
         super().__init__()
-        derive_types()
+        pass_state_types()
         self._backend = backend
         self._database = Database(backend, Types(allow))
         backend.on_lost = self._database.cache.forget_all
@@ -104,7 +104,7 @@ class OpenedSaver(BaseCheckpointSaver[str]):
 
     @property
     def database(self) -> Database:
-        """What the functions work on that are about a database as a whole (`converting`, `stats`)."""
+        """What the functions work on that are about a database as a whole (`convert`, `maintenance`)."""
         return self._database
 
     @property
@@ -168,10 +168,14 @@ class OpenedSaver(BaseCheckpointSaver[str]):
 
     # --- the same for event loops
 
-    async def offload(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call what blocks, such as a method of `interrupts`, in a thread of the checkpointer. A cancelled caller still
-        waits until it is done: it is never left half-way."""
+    async def run_in_executor(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function that blocks, such as a method of `interrupts`, in a thread of the checkpointer.
+
+        A cancelled caller still waits until the function has returned, so that no work is left half done.
+        """
         return await self._threads.run(function, *args, **kwargs)
+
+    offload = run_in_executor  # for callers that are not rewritten yet
 
     def alease(
         self, thread_id: str, *, purpose: str = "run", wait: float = times.LEASE_WAIT

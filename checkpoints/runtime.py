@@ -1,4 +1,4 @@
-"""The checkpointer of the run that is going on."""
+"""Access to the checkpointer of the current run."""
 
 from __future__ import annotations
 
@@ -11,23 +11,21 @@ from holdfast.checkpoints.langgraph_internals import CONFIG_KEY_CHECKPOINTER, in
 from holdfast.checkpoints.saver import HoldfastSaver
 
 
-def running_saver() -> Any:
-    """The checkpointer that the present run saves to, for code inside of a node; `None` if there is none.
+def running_saver(config: RunnableConfig | None = None) -> Any:
+    """Return the checkpointer that a run saves to, or `None` if it has none. Subgraphs inherit it.
 
-    Subgraphs inherit it.
+    Args:
+        config: the config of the run; by default that of the current run, for code inside a node.
     """
-    try:
-        return saver_of(get_config())
-    except RuntimeError:  # not inside a run
-        return None
+    if config is None:
+        try:
+            config = get_config()
+        except RuntimeError:  # not inside a run
+            return None
+    return unwrap_saver(config.get("configurable", {}).get(CONFIG_KEY_CHECKPOINTER))
 
 
-def saver_of(config: RunnableConfig) -> Any:
-    """The checkpointer in the config of a run; `None` if there is none."""
-    return unwrapped(config.get("configurable", {}).get(CONFIG_KEY_CHECKPOINTER))
-
-
-def unwrapped(saver: Any) -> Any:
-    """The `HoldfastSaver` inside of the adapter that LangGraph's server puts around it; anything else as it is."""
+def unwrap_saver(saver: Any) -> Any:
+    """Return the `HoldfastSaver` inside the adapter of LangGraph's server; return any other object unchanged."""
     inner = inner_saver(saver)
     return inner if isinstance(inner, HoldfastSaver) else saver

@@ -60,16 +60,17 @@ class Executor:
         self._executor.shutdown(wait=self._wait_for_it)
 
 
-async def apart(function: Callable[[Event], T]) -> T:
-    """Call a function that may wait for long, in a thread of its own: those who wait would soon fill any pool, and the
-    work that they wait for would find no thread.
+async def run_in_own_executor(function: Callable[[Event], T]) -> T:
+    """Call a function that may wait for a long time in a thread of its own.
+
+    In a shared pool such waiting calls would soon take every thread, and the work they wait for would find none.
 
     Args:
-        function: is passed the event that is set when its caller is cancelled, and ends soon then.
+        function: is passed an event that is set when the caller is cancelled, and returns soon after that.
     """
     give_up = Event()
-    with closing(Executor(1, wait_for_it=False)) as offload:
-        task = asyncio.ensure_future(offload.run(function, give_up))
+    with closing(Executor(1, wait_for_it=False)) as executor:
+        task = asyncio.ensure_future(executor.run(function, give_up))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:

@@ -18,8 +18,8 @@ from holdfast.checkpoints import (
     HoldfastError,
     HoldfastSaver,
     NotAnswered,
-    saver_of,
-    unwrapped,
+    running_saver,
+    unwrap_saver,
 )
 from holdfast.graph.agent import Agent
 from holdfast.graph.state import State
@@ -57,11 +57,11 @@ class ServedAgent(CompiledStateGraph[State, None, State, State]):
         self, input: Any, config: RunnableConfig | None, thread_id: str
     ) -> list[tuple[Any, RunnableConfig | None]]:
         """What to run one after the other: what was decided is not dropped for what is said now."""
-        saver = unwrapped(self.checkpointer)
+        saver = unwrap_saver(self.checkpointer)
         said = [(input, config)]
         if input is None or isinstance(input, Command) or not isinstance(saver, HoldfastSaver) or not thread_id:
             return said
-        if config is None or not await saver.offload(saver.interrupts.todo, 1, thread_id):
+        if config is None or not await saver.run_in_executor(saver.interrupts.todo, 1, thread_id):
             return said
         # As a run of its own: LangGraph takes an input under the id of the newest checkpoint's run for one that it has
         # had, and who takes back what was said now does not take back what was decided.
@@ -75,11 +75,11 @@ class ServedAgent(CompiledStateGraph[State, None, State, State]):
 
     async def _first(self, input: Any, thread_id: str) -> NotAnswered | None:
         """Who has answered already what a run was given an answer to."""
-        saver, resume = unwrapped(self.checkpointer), input.resume if isinstance(input, Command) else None
+        saver, resume = unwrap_saver(self.checkpointer), input.resume if isinstance(input, Command) else None
         if not isinstance(saver, HoldfastSaver) or not isinstance(resume, Mapping):
             return None
         for interrupt_id in map(str, resume):
-            found = await saver.offload(saver.interrupts.recorded, thread_id, interrupt_id)
+            found = await saver.run_in_executor(saver.interrupts.recorded, thread_id, interrupt_id)
             if found is not None:
                 return found.told()
         return None
@@ -93,7 +93,7 @@ async def turn(config: RunnableConfig) -> AsyncIterator[None]:
         ThreadBusy: somebody else, such as another replica, wrote to the thread all the time.
     """
     configurable = config.get("configurable", {})
-    saver, thread_id = saver_of(config), configurable.get("thread_id")
+    saver, thread_id = running_saver(config), configurable.get("thread_id")
     async with AsyncExitStack() as stack:
         if isinstance(saver, HoldfastSaver) and thread_id:
             with _passed_on():

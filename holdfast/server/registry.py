@@ -20,7 +20,7 @@ from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
 
-from holdfast.checkpoints import Head, HoldfastError, HoldfastSaver, unwrapped
+from holdfast.checkpoints import Head, HoldfastError, HoldfastSaver, unwrap_saver
 from holdfast.checkpoints.langgraph_internals import OF_THE_RUN
 
 # How many threads a server knows from the start, for those who list them. Each takes as long as loading it does.
@@ -164,7 +164,7 @@ async def checkpointer() -> HoldfastSaver:
     """The server's checkpointer."""
     from langgraph_api._checkpointer import get_checkpointer
 
-    saver = unwrapped(await get_checkpointer())
+    saver = unwrap_saver(await get_checkpointer())
     if not isinstance(saver, HoldfastSaver):
         raise TypeError(f"The server has to keep its threads with Holdfast, and not with {type(saver).__name__}.")
     return saver

@@ -39,8 +39,8 @@ async def carry_out() -> None:
 async def _look(tried: set[tuple[str, str, float]]) -> bool:
     """Carry out what there is. Says whether something is left for a moment later."""
     saver = await registry.checkpointer()
-    await saver.offload(saver.interrupts.expire)
-    todo = await saver.offload(saver.interrupts.todo)
+    await saver.run_in_executor(saver.interrupts.expire)
+    todo = await saver.run_in_executor(saver.interrupts.todo)
     new = [found for found in todo if (found.thread_id, found.interrupt_id, found.at) not in tried]
     later = False
     for thread_id, group in groupby(sorted(new, key=lambda found: found.thread_id), lambda found: found.thread_id):
@@ -63,7 +63,7 @@ async def _resume(saver: HoldfastSaver, thread_id: str, answers: Sequence[Answer
     """Begin a run that carries out some answers, if nobody has done so meanwhile."""
     from langgraph_sdk import get_client
 
-    left = {found.interrupt_id for found in await saver.offload(saver.interrupts.todo, thread_id=thread_id)}
+    left = {found.interrupt_id for found in await saver.run_in_executor(saver.interrupts.todo, thread_id=thread_id)}
     if not _is_known(thread_id) or left.isdisjoint(found.interrupt_id for found in answers):
         return
     await registry.restore(thread_id)

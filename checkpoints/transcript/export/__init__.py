@@ -9,8 +9,10 @@ UTF-8.
 
 from __future__ import annotations
 
+from holdfast.checkpoints.transcript.export.describe import Part, words
 from holdfast.checkpoints.transcript.export.html import html
 from holdfast.checkpoints.transcript.export.jsonl import jsonl
 from holdfast.checkpoints.transcript.export.markdown import markdown
+from holdfast.checkpoints.transcript.export.text import when
 
-__all__ = ["html", "jsonl", "markdown"]
+__all__ = ["Part", "html", "jsonl", "markdown", "when", "words"]

@@ -102,11 +102,11 @@ def stats(
     """Say what takes the space: tables, indexes, the largest conversations; and how that compares to what was said."""
     given = Given(database)
     location_of(context, given)
-    from holdfast.checkpoints import stats as measuring
+    from holdfast.checkpoints import maintenance
     from holdfast.cli.db import convert as converting
 
     with opened(context, given) as saver:
-        found = measuring.stats(saver.database, largest=largest)
+        found = maintenance.collect_stats(saver.database, largest=largest)
     if as_json:
         parts = [part._asdict() for part in found.parts]
         threads = [size._asdict() for size in found.largest]
@@ -129,9 +129,9 @@ def upgrade(context: typer.Context, database: Database = None, as_json: Json = F
     location = location_of(context, given, must_be_there=False)
     from holdfast.checkpoints import maintenance, open_checkpointer
 
-    before = maintenance.schema(location)
+    before = maintenance.read_schema(location)
     with open_checkpointer(given.settings(context).database) as saver:
-        after = maintenance.schema(location)
+        after = maintenance.read_schema(location)
         from holdfast.cli.threads.manage import index
 
         listed, damaged = index(saver, silent=as_json)
@@ -169,7 +169,7 @@ def check(
     location = location_of(context, given)
     from holdfast.checkpoints import maintenance
 
-    schema = maintenance.schema(location)
+    schema = maintenance.read_schema(location)
     said: dict[str, Any] = {"found": schema.version, "known": schema.known, "pending": schema.pending}
     if not as_json:
         typer.echo(f"{location}: schema version {schema.version} found, {schema.known} known.")

@@ -19,7 +19,7 @@ from holdfast.cli.output.text import columns, one_line
 if TYPE_CHECKING:
     from holdfast.checkpoints.convert import Converted
     from holdfast.checkpoints.core.database import Database
-    from holdfast.checkpoints.stats import Stats
+    from holdfast.checkpoints.maintenance import Stats
 
 Convert = Callable[["Database", str], "Converted"]
 

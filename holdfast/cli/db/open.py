@@ -34,7 +34,7 @@ def location_of(context: typer.Context, given: Given, *, must_be_there: bool = T
     location = urls.parse(settings.database)
     if isinstance(location, urls.MemoryURL):
         raise Mistake("memory:// is gone when a command ends. Name a file or a server with --database.")
-    if must_be_there and not maintenance.schema(location).is_there:
+    if must_be_there and not maintenance.read_schema(location).is_there:
         raise Mistake(
             f"There are no conversations at {location}: neither LangGraph's tables nor Holdfast's. Name another place "
             "with --database."

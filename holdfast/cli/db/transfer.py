@@ -85,7 +85,7 @@ def copy(
 
     if _address(places[0]) == _address(places[1]):
         raise Mistake(f"The source and the target are the same database, {places[0]}.")
-    if not maintenance.schema(places[0]).is_there:
+    if not maintenance.read_schema(places[0]).is_there:
         raise Mistake(f"There are no conversations at {places[0]}: neither LangGraph's tables nor Holdfast's.")
     with open_checkpointer(source) as old, open_checkpointer(target) as new:
         wanted = _wanted(old, thread)

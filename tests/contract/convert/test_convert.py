@@ -15,7 +15,6 @@ from holdfast.checkpoints import (
     convert,
     maintenance,
     open_checkpointer,
-    stats,
     urls,
 )
 from holdfast.checkpoints.backends import migrations
@@ -148,14 +147,14 @@ def test_without_its_tables_holdfast_opens_the_database_as_at_the_first_time(sha
         convert.expand_thread(saver.database, "ada-1")
         convert.drop_tables(saver.database)
     location = urls.parse(shared_url)
-    assert maintenance.schema(location) == (True, 0, migrations.KNOWN_VERSION, PENDING)
+    assert maintenance.read_schema(location) == (True, 0, migrations.KNOWN_VERSION, PENDING)
     assert in_stock(shared_url, listed) == before
     maintenance.vacuum(location)
     with holdfast(shared_url) as saver:
         assert listed(saver) == before
         assert done(convert.compact_thread(saver.database, "ada-1")) > 0
         assert listed(saver) == before
-        assert maintenance.schema(location) == (True, migrations.KNOWN_VERSION, migrations.KNOWN_VERSION, [])
+        assert maintenance.read_schema(location) == (True, migrations.KNOWN_VERSION, migrations.KNOWN_VERSION, [])
 
 
 def test_a_conversion_that_is_killed_leaves_each_thread_as_it_was_or_done(database: str) -> None:
@@ -192,9 +191,9 @@ def test_statistics_say_what_takes_the_space(shared_url: str) -> None:
 
     in_stock(shared_url, talk)
     with holdfast(shared_url) as saver:
-        before = stats.stats(saver.database, largest=1)
+        before = maintenance.collect_stats(saver.database, largest=1)
         compact_all(saver)
-        after = stats.stats(saver.database)
+        after = maintenance.collect_stats(saver.database)
     assert (before.threads, before.checkpoints, before.messages, before.ratio) == (2, 39, 0, None)
     assert [size.thread_id for size in before.largest] == ["large"]
     assert (after.threads, after.checkpoints, after.messages) == (2, 39, 26)
@@ -206,9 +205,9 @@ def test_statistics_say_what_takes_the_space(shared_url: str) -> None:
 
 def test_looking_at_a_schema_changes_nothing(shared_url: str, tmp_path: Path) -> None:
     location = urls.parse(shared_url)
-    assert maintenance.schema(location) == (False, 0, migrations.KNOWN_VERSION, PENDING)
+    assert maintenance.read_schema(location) == (False, 0, migrations.KNOWN_VERSION, PENDING)
     assert list(tmp_path.glob("*.db")) == []
     with holdfast(shared_url) as saver:
         change(saver, "INSERT INTO holdfast_schema VALUES (99, 'later', 98, 0)")
     with pytest.raises(SchemaTooNew, match=r"schema version 99.* knows version 98 or newer"):
-        maintenance.schema(location)
+        maintenance.read_schema(location)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage
 
-from holdfast.checkpoints import HoldfastSaver, convert, open_checkpointer, stats
+from holdfast.checkpoints import HoldfastSaver, convert, maintenance, open_checkpointer
 from holdfast.checkpoints.search import service
 from tests.support.children import DieBeforeCommit, run
 from tests.support.kit import change, checkpoint, put, rows, thread
@@ -89,7 +89,7 @@ def test_the_index_is_counted_and_goes_with_our_tables(shared_url: str) -> None:
     with open_checkpointer(shared_url) as saver:
         fill(saver, 2, 2)
         assert len(everything(saver)) == 4
-        names = {part.name for part in stats.stats(saver.database).parts}
+        names = {part.name for part in maintenance.collect_stats(saver.database).parts}
         assert not names or any(name.startswith("holdfast_search") for name in names)
         for number in range(2):
             convert.expand_thread(saver.database, f"t{number}")
