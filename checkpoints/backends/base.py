@@ -180,7 +180,7 @@ class FullText(Protocol):
         """Leave no word of what was taken out in this transaction in the index's tables. There may be no index."""
         ...
 
-    def find(self, question: Query, user_id: str | None, thread_id: str | None) -> tuple[Statement, dict[str, Any]]:
+    def find(self, query: Query, user_id: str | None, thread_id: str | None) -> tuple[Statement, dict[str, Any]]:
         """The statement that finds rows, best first, as (thread_id, seq, rank), with its parameters but for those of
         the conditions, `{where}`, and of the numbers of rows to rank, `:most`, and to give, `:limit`."""
         ...

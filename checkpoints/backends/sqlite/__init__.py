@@ -21,7 +21,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from holdfast.checkpoints.backends import migrations
 from holdfast.checkpoints.backends.base import FullText, OnStatement, Transaction, check_process
 from holdfast.checkpoints.backends.retry import Patience
-from holdfast.checkpoints.backends.sqlite.full_text import SqliteFullText, rank
+from holdfast.checkpoints.backends.sqlite.full_text import SqliteFullText, relevance
 from holdfast.checkpoints.backends.sqlite.group_commit import SqliteTransaction, WriterQueue
 from holdfast.checkpoints.backends.sqlite.tables import SqliteTables
 from holdfast.checkpoints.errors import DatabaseUnavailable, NotOpen
@@ -171,7 +171,7 @@ class SqliteBackend(SqliteTables):
         # As PostgreSQL has them: SQLite's own `lower` knows only the letters from A to Z.
         connection.create_function("lower", 1, _lower, deterministic=True)
         connection.create_function("strpos", 2, _strpos, deterministic=True)
-        connection.create_function("holdfast_rank", 2, rank, deterministic=True)
+        connection.create_function("holdfast_rank", 2, relevance, deterministic=True)
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         return connection
 

@@ -21,7 +21,7 @@ FROM (
   FROM (
     SELECT thread_id, seq, at
     FROM holdfast_search
-    WHERE document @@ CAST(:question AS tsquery)
+    WHERE document @@ CAST(:query AS tsquery)
     ORDER BY at DESC, thread_id DESC, seq DESC
     OFFSET 0
   ) AS s

@@ -48,7 +48,7 @@ FROM (
   FROM holdfast_search AS s
   CROSS JOIN holdfast_messages AS m ON m.rid = s.rowid
   CROSS JOIN holdfast_threads AS t ON t.thread_id = m.thread_id
-  WHERE holdfast_search MATCH :question AND {said} AND {where}
+  WHERE holdfast_search MATCH :query AND {said} AND {where}
   ORDER BY s.rowid DESC
   LIMIT :most
 ) AS hits

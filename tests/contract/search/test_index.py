@@ -18,7 +18,7 @@ from tests.support.search_kit import own
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """A transaction for every three rows or two threads."""
-    for name, number in (("_ROWS", 3), ("_THREADS", 2), ("_PAGE", 2)):
+    for name, number in (("_BATCH_ROWS", 3), ("_BATCH_THREADS", 2), ("_PAGE", 2)):
         monkeypatch.setattr(service, name, number)
 
 
@@ -64,7 +64,7 @@ def test_several_may_bring_it_up_to_date_at_once(saver: HoldfastSaver, other: Ho
 
 def refresh_or_die(url: str, commit: int) -> int:
     """Bring the index up to date, three rows at a time, and die before that commit."""
-    service._ROWS, service._THREADS = 3, 2  # type: ignore[misc]  # in this process alone
+    service._BATCH_ROWS, service._BATCH_THREADS = 3, 2  # type: ignore[misc]  # in this process alone
     with open_checkpointer(url) as saver:
         reads = ("search_state", "to_index_after")
         saver._backend.on_statement = DieBeforeCommit(commit, reads)

@@ -18,7 +18,7 @@ from holdfast.checkpoints import (
     open_checkpointer,
 )
 from holdfast.checkpoints.search.query import parse_query
-from holdfast.checkpoints.search.tokenizer import MOST_CHARACTERS, MOST_PLACES, placed
+from holdfast.checkpoints.search.tokenizer import MOST_CHARACTERS, MOST_POSITIONS, tokenize_with_spans
 from holdfast.checkpoints.sql import Statement
 from tests.support.kit import change, checkpoint, put, rows, thread
 from tests.support.search_kit import own, say
@@ -187,7 +187,7 @@ def test_what_is_deleted_or_taken_back_leaves_no_word_in_the_index(saver: Holdfa
 def test_long_texts_are_found_by_what_is_indexed_of_them(saver: HoldfastSaver) -> None:
     base64 = "QUJD" * 50_000
     korean = "".join(f"{'㉼' * 5}{chr(0xAC00 + number)} " for number in range(11_000))
-    often = f"{'the raven ' * (MOST_PLACES + 5)}lands"
+    often = f"{'the raven ' * (MOST_POSITIONS + 5)}lands"
     say(saver, f"falcon {'x' * MOST_CHARACTERS} beyond", f"{base64} hawk", korean, often)
     assert len(found(saver, "falcon") + found(saver, "참고*")) == 2
     assert found(saver, "beyond") == []
@@ -245,8 +245,8 @@ def test_any_text_is_a_search_or_a_clear_error_and_every_database_finds_the_same
             there = [
                 said
                 for said in texts
-                if all(term.ends(placed(said)) for term in asked.terms)
-                and not any(term.ends(placed(said)) for term in asked.without)
+                if all(term.matches(tokenize_with_spans(said)) for term in asked.terms)
+                and not any(term.matches(tokenize_with_spans(said)) for term in asked.excluded)
             ]
             for saver in (one, other):
                 assert sorted(found(saver, text, user_id="ada")) == sorted(there)
