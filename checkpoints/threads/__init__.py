@@ -260,7 +260,7 @@ class Threads:
             ValueError: both a checkpoint and a message are given.
         """
         if checkpoint_id is not None and message_id is not None:
-            raise ValueError("Both checkpoint_id and message_id were given. Needed: at most one of them to fork from.")
+            raise ValueError("Both checkpoint_id and message_id were given. Name one of them as the start of the fork.")
         fork = partial(copying.fork_thread, checkpoint_id=checkpoint_id, message_id=message_id, actor=by)
         return self._branch(fork, thread_id, target, user_id)
 
