@@ -39,7 +39,7 @@ def test_a_database_of_ones_own_is_measured(
 
 def test_ours_is_set_against_the_stock_saver_of_the_same_run(tmp_path: Path) -> None:
     both: list[Peer] = [peer for peer in peers(tmp_path, "") if peer.database == "SQLite" and not peer.delta]
-    found = dict(bench.measured(["long"], both, 20, tmp_path, ""))
+    found = dict(bench.run_measures(["long"], both, 20, tmp_path, ""))
     printed = report.table(found)
     assert "SQLite: time of a turn at the end, ours ÷ stock" in printed
     ours, stock = (row["bytes_per_text"] for row in found["long"])
@@ -61,9 +61,9 @@ def test_what_the_record_costs_is_measured(tmp_path: Path) -> None:
     [ours] = [peer for peer in peers(tmp_path, "") if peer.database == "SQLite" and peer.ours]
     listed = listing.listing(ours, few=1000, many=2000)
     found = {
-        "bounded": [bench.named(ours) | bounded.bounded(ours, near=12, far=24, span=8)],
-        "listing": [bench.named(ours) | listed],
-        "record": [bench.named(ours) | {"ratio": recording.recording(ours, turns=10, rounds=1)}],
+        "bounded": [bench.labels_of(ours) | bounded.bounded(ours, near=12, far=24, span=8)],
+        "listing": [bench.labels_of(ours) | listed],
+        "record": [bench.labels_of(ours) | {"ratio": recording.recording(ours, turns=10, rounds=1)}],
     }
     printed = report.table(found)
     assert 0 < listed["few_ms"] < 100
