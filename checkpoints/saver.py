@@ -220,7 +220,7 @@ class HoldfastSaver(RetainingSaver):
 
         def calls(stored: Sequence[StoredValue]) -> Sequence[Call]:
             saved = self._backend.save_checkpoint(key, parent_id, document, stored, new_versions, stored_metadata)
-            return [*saved, *record.moved_on(self._database, key, thread), *also]
+            return [*saved, *record.close_earlier_requests(self._database, key, thread), *also]
 
         placed = [
             Value(channel, self._backend.value_place(key, channel, document), value)
@@ -253,7 +253,7 @@ class HoldfastSaver(RetainingSaver):
         replace = all(channel in WRITES_IDX_MAP for channel, _ in writes)
         indexes = [WRITES_IDX_MAP.get(channel, place) for place, (channel, _) in enumerate(writes)]
         noted = rollback.record_run_writes(self._database, key, run_of(config), task_id, indexes, replace=replace)
-        asked = record.noted(self._database, key, task_id, writes)
+        asked = record.save_requests(self._database, key, task_id, writes)
 
         def calls(stored: Sequence[StoredValue]) -> Sequence[Call]:
             new = [

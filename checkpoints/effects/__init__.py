@@ -72,7 +72,10 @@ def _digest(data: bytes, key: bytes = b"") -> bytes:
 
 
 class Effects:
-    """The ledger of a database. Its methods block; on an event loop, call them through `HoldfastSaver.offload`."""
+    """The ledger of a database.
+
+    Its methods block; on an event loop, call them through `HoldfastSaver.run_in_executor`.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -72,7 +72,7 @@ class _StaleThread(NamedTuple):
 class Search:
     """Full text search in a database.
 
-    Its methods block; on an event loop, call them through `HoldfastSaver.offload`.
+    Its methods block; on an event loop, call them through `HoldfastSaver.run_in_executor`.
     """
 
     _database: Database

@@ -192,7 +192,7 @@ def _cut(
                 ]
             )
         transaction.send([(sql["delete_interrupts"], thread_id)])
-        record.ask_again(transaction, database, source, at.thread_id)
+        record.insert_requests_of_fork(transaction, database, source, at.thread_id)
         if (moment := moment_of(at.checkpoint_id)) is not None:
             # The current prompt may be among them; the next run records it again.
             transaction.send(

@@ -81,7 +81,7 @@ def delete_runs(database: Database, thread_id: str, run_ids: Collection[str]) ->
             )
         transaction.send(_undo_run_writes(database, thread_id, run_writes, run_ids, gone))
         transaction.send([(sql["forget_run"], {**params, "run_id": run_id}) for run_id in run_ids])
-        transaction.send(record.taken_back(database, thread_id, run_ids))
+        transaction.send(record.restore_requests(database, thread_id, run_ids))
         unused, used = _rows_of_runs(transaction, database, thread_id, run_ids, gone)
         heir = _heir(thread, gone)
         transaction.send([(sql["delete_row"], {**params, "seq": seq}) for seq in unused])
