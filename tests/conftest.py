@@ -1,12 +1,12 @@
-"""Databases for the tests: memory, a SQLite file and a real PostgreSQL, new for every test."""
+"""Databases for the tests: a SQLite file, a PostgreSQL server, and memory where it differs; without a row at first."""
 
 from __future__ import annotations
 
 import gc
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -18,11 +18,30 @@ from langgraph._internal import _serde
 from psycopg.conninfo import conninfo_to_dict
 
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer
-from tests.chaos.servers import server
+from tests.support.servers import Server, locked, shared, stop_all
 
-BACKENDS = ["memory", "sqlite", "postgres"]
-SHARED_BACKENDS = ["sqlite", "postgres"]
-"""Those that several processes can open."""
+BACKENDS = ["sqlite", "postgres"]
+
+_NOTES = pytest.StashKey[Path]()
+"""The folder in which the workers tell each other what they share."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    given = getattr(config, "workerinput", {}).get("notes")
+    config.stash[_NOTES] = Path(given or tempfile.mkdtemp(prefix="holdfast-notes-"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist where to look."""
+    node.workerinput["notes"] = str(node.config.stash[_NOTES])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the servers when the last worker has ended."""
+    if not hasattr(config, "workerinput"):
+        stop_all(config.stash[_NOTES])
+        shutil.rmtree(config.stash[_NOTES])
 
 
 def pytest_collection_finish() -> None:
@@ -36,35 +55,40 @@ _serde._safe_get_type_hints = cache(_serde._safe_get_type_hints)
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """The URL of a PostgreSQL server, for as long as the tests run."""
-    # Not in pytest's own folder: every pytest that starts closes that one to other users, such as the one that the
-    # server runs as when root starts it.
-    # With the locale that people have: the first test that needs the server may have taken it out of its environment.
-    with ExitStack() as stack:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("LC_ALL", "C.UTF-8")
-            found = stack.enter_context(server("holdfast-tests-"))
-        yield found.url
+def server(pytestconfig: pytest.Config) -> Server:
+    """The PostgreSQL server of all workers."""
+    with pytest.MonkeyPatch.context() as patch:
+        # The locale that people have: the first test that needs the server may have taken it out of its environment.
+        patch.setenv("LC_ALL", "C.UTF-8")
+        return shared(pytestconfig.stash[_NOTES], "tests")
+
+
+@pytest.fixture
+def own_server(pytestconfig: pytest.Config) -> Iterator[Server]:
+    """A server that no other test uses at the same time: it may be restarted, and its connections cut."""
+    notes = pytestconfig.stash[_NOTES]
+    with locked(notes / "own_server"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LC_ALL", "C.UTF-8")
+        yield shared(notes, "own")
 
 
 @pytest.fixture(scope="session")
-def postgres_database(postgres_server: str) -> str:
-    """The URL of a database that the tests use one after the other, and that has no tables in between."""
-    return _new_database(postgres_server, "bare")
+def postgres_database(server: Server, worker_id: str) -> str:
+    """The URL of a database that the tests of this worker use one after the other, without tables in between."""
+    return server.database(f"bare_{worker_id}")
 
 
 @pytest.fixture(scope="session")
-def postgres_database_with_tables(postgres_server: str) -> tuple[str, list[str]]:
-    """URL and tables of a database that the tests use one after the other, and that has no rows in between."""
-    url = _new_database(postgres_server, "made")
+def postgres_database_with_tables(server: Server, worker_id: str) -> tuple[str, list[Any]]:
+    """URL and tables of a database that the tests of this worker use one after the other, without rows in between."""
+    url = server.database(f"made_{worker_id}")
     with open_checkpointer(url), psycopg.connect(url) as connection:
-        return url, _tables(connection)
+        return url, _schema(connection)
 
 
 @pytest.fixture
 def postgres_url(postgres_database: str) -> Iterator[str]:
-    """The URL of an empty PostgreSQL database; when the test ends, nobody may still be connected to it."""
+    """The URL of an empty PostgreSQL database; when the test ends, no connection to it may be open."""
     yield postgres_database
     with psycopg.connect(postgres_database, autocommit=True) as connection:
         _wait_until_alone(connection)
@@ -74,53 +98,61 @@ def postgres_url(postgres_database: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres_url_with_tables(postgres_database_with_tables: tuple[str, list[str]]) -> Iterator[str]:
-    """As `postgres_url`, of a database whose tables are there: to make them is most of what a short test costs."""
-    url, tables = postgres_database_with_tables
+def postgres_url_with_tables(postgres_database_with_tables: tuple[str, list[Any]]) -> Iterator[str]:
+    """As `postgres_url`, of a database whose tables are there: to make them is most of what a short test costs.
+
+    The tables are emptied. A copy of a database for each test takes four times as long, and deleting it ten times.
+    """
+    url, schema = postgres_database_with_tables
     yield url
     with psycopg.connect(url, autocommit=True) as connection:
         _wait_until_alone(connection)
-        assert _tables(connection) == tables, "a test that changes tables needs `postgres_url`"
-        for table in tables:
-            connection.execute(f"DELETE FROM {table}")
-        connection.execute(f"VACUUM {', '.join(tables)}")  # what was deleted is not to slow down the tests that follow
+        if changed := _schema(connection) != schema:
+            connection.execute("DROP SCHEMA public CASCADE")
+            connection.execute("CREATE SCHEMA public")
+            open_checkpointer(url).open().close()
+        assert not changed, "a test that changes the schema needs `postgres_url` or `bare_url`"
+        _empty(connection, [name for (name,) in schema[0]])
 
 
 @pytest.fixture(scope="session")
-def new_postgres_database(postgres_server: str) -> Callable[..., str]:
+def new_postgres_database(server: Server, worker_id: str) -> Callable[..., str]:
     """Makes a database: an empty one, or a copy of the one whose URL it is given. Gives its URL."""
     numbers = count()
 
     def new(original: str = "") -> str:
-        return _new_database(postgres_server, f"made_{next(numbers)}", original)
+        template = conninfo_to_dict(original)["dbname"] if original else "template1"
+        return server.database(f"new_{worker_id}_{next(numbers)}", str(template))
 
     return new
 
 
-def _new_database(server: str, name: str, original: str = "") -> str:
-    template = f" TEMPLATE {conninfo_to_dict(original)['dbname']}" if original else ""
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}{template}")
-    return server.replace("/postgres?", f"/{name}?")
+def _schema(connection: psycopg.Connection[Any]) -> list[Any]:
+    """The tables that a test may write to, and what the others say: which migrations were made."""
+    notes = {"checkpoint_migrations": "v", "holdfast_schema": "version, name, min_reader"}
+    others = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> ALL(%s) ORDER BY 1"
+    tables = connection.execute(others, [list(notes)]).fetchall()
+    said = (f"SELECT {columns} FROM {note} ORDER BY 1" for note, columns in notes.items())
+    return [tables, *(connection.execute(statement).fetchall() for statement in said)]
 
 
-def _tables(connection: psycopg.Connection[Any]) -> list[str]:
-    """The tables but for those that say which migrations were made."""
-    found = connection.execute(
-        "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
-        " AND tablename NOT IN ('checkpoint_migrations', 'holdfast_schema') ORDER BY 1"
-    )
-    return [name for (name,) in found.fetchall()]
+def _empty(connection: psycopg.Connection[Any], tables: list[str]) -> None:
+    """Delete all rows, and let what was deleted not slow down the tests that follow."""
+    sizes = " UNION ALL ".join(f"SELECT '{table}', pg_relation_size('{table}')" for table in tables)
+    if used := [table for table, size in connection.execute(sizes).fetchall() if size]:
+        for table in used:
+            connection.execute(f"DELETE FROM {table}")
+        connection.execute(f"VACUUM {', '.join(used)}")
 
 
 def _wait_until_alone(connection: psycopg.Connection[Any]) -> None:
     """A session ends a moment after its client is gone."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20  # one that was killed may have left a statement
     while others := connection.execute(
         "SELECT pid, state, query FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
         " AND backend_type = 'client backend'"
     ).fetchall():
-        assert time.monotonic() < deadline, f"Somebody is still connected: {others}"
+        assert time.monotonic() < deadline, f"still connected: {others}"
         time.sleep(0.005)  # nothing tells when a session has ended, and asking on end would keep it from ending
 
 
@@ -145,21 +177,33 @@ def sqlite_url_with_tables(sqlite_url: str, sqlite_file_with_tables: Path, tmp_p
 
 @pytest.fixture(params=BACKENDS)
 def url(request: pytest.FixtureRequest) -> str:
-    """The URL of a database without a row in it, once for each backend."""
-    return "memory://" if request.param == "memory" else _url(request)
+    """The URL of a database with tables and without a row in them, once for each backend."""
+    return _with_tables(request, request.param)
 
 
-@pytest.fixture(params=SHARED_BACKENDS)
-def stored_url(request: pytest.FixtureRequest) -> str:
-    """`url` without memory, which is SQLite: for what does the same there and says nothing new."""
-    return _url(request)
-
-
-@pytest.fixture(params=SHARED_BACKENDS)
+@pytest.fixture(params=BACKENDS)
 def shared_url(request: pytest.FixtureRequest) -> str:
-    """The URL of an empty database that several processes can open."""
+    """As `url`, for a test of several processes in a module whose `url` is memory as well."""
+    return _with_tables(request, request.param)
+
+
+@pytest.fixture(params=["memory", *BACKENDS])
+def every_url(request: pytest.FixtureRequest) -> str:
+    """As `url`, and memory: it is SQLite, but its readers and writers share one connection."""
+    return "memory://" if request.param == "memory" else _with_tables(request, request.param)
+
+
+@pytest.fixture(params=BACKENDS)
+def bare_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a database without tables, once for each backend."""
     found: str = request.getfixturevalue(f"{request.param}_url")
     return found
+
+
+@pytest.fixture
+def dialect(url: str) -> str:
+    """What the database at `url` speaks: "sqlite" or "postgres"."""
+    return "postgres" if url.startswith("postgres") else "sqlite"
 
 
 @pytest.fixture
@@ -179,6 +223,6 @@ def other(saver: HoldfastSaver, url: str) -> Iterator[HoldfastSaver]:
         yield other
 
 
-def _url(request: pytest.FixtureRequest) -> str:
-    found: str = request.getfixturevalue(f"{request.param}_url_with_tables")
+def _with_tables(request: pytest.FixtureRequest, backend: str) -> str:
+    found: str = request.getfixturevalue(f"{backend}_url_with_tables")
     return found

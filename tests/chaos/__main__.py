@@ -16,7 +16,7 @@ from tests.chaos.kills import kill
 from tests.chaos.outages import break_off
 from tests.chaos.report import Report
 from tests.chaos.rush import rush
-from tests.chaos.servers import Server, server
+from tests.support.servers import Server, server
 
 PARTS = ("cost", "outages", "rush", "kills")
 BACKENDS = ("sqlite", "postgres")

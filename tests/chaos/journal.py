@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.dialects import dialect_of
+
 
 @dataclass(frozen=True)
 class Book:
@@ -54,4 +56,4 @@ class Place:
     @property
     def backend(self) -> str:
         """Of the database."""
-        return "sqlite" if self.url.startswith("sqlite") else "postgres"
+        return dialect_of(self.url)

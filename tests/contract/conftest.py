@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
-import psycopg
 import pytest
 
 from holdfast.checkpoints import times
@@ -36,15 +34,3 @@ def line(postgres_url_with_tables: str) -> Iterator[tuple[Wire, str]]:
 @pytest.fixture
 def wire(line: tuple[Wire, str]) -> Wire:
     return line[0]
-
-
-@pytest.fixture
-def database(stored_url: str) -> Iterator[str]:
-    """The URL of a database without a row in it; at the end nobody who was killed may still be connected."""
-    yield stored_url
-    if stored_url.startswith("postgres"):
-        deadline = time.monotonic() + 20
-        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        with psycopg.connect(stored_url, autocommit=True) as connection:
-            while connection.execute(others).fetchone() != (0,):
-                assert time.monotonic() < deadline, "somebody who was killed is still connected"

@@ -18,9 +18,9 @@ from tests.chaos.outages import break_off
 from tests.chaos.playing import play
 from tests.chaos.report import Report
 from tests.chaos.rush import rush
-from tests.chaos.servers import Server
 from tests.chaos.verdict import judge
 from tests.support.kit import change
+from tests.support.servers import Server
 
 
 def soon() -> float:
@@ -46,17 +46,15 @@ def test_of_those_who_answer_at_once_one_is_heard_and_the_others_are_told(
     assert (done.answers, sum(done.told.values())) == (12, 8)
 
 
-def test_processes_outlive_a_restart_of_their_database(
-    postgres_server: str, postgres_url_with_tables: str, tmp_path: Path
-) -> None:
-    place = Place(postgres_url_with_tables, tmp_path, 1)
-    done = break_off(Server(postgres_server), place, 1, 1, soon(), children=2)
+def test_processes_outlive_a_restart_of_their_database(own_server: Server, tmp_path: Path) -> None:
+    place = Place(own_server.database("chaos"), tmp_path, 1)
+    done = break_off(own_server, place, 1, 1, soon(), children=2)
     assert Report(1, outages=done).broken() == []
     assert done.connections
 
 
-def test_the_ledger_costs_two_transactions_and_a_safe_tool_none(stored_url: str, tmp_path: Path) -> None:
-    assert count(Place(stored_url, tmp_path, 1)).added == {**MOST, "safe, approved": 0}
+def test_the_ledger_costs_two_transactions_and_a_safe_tool_none(url: str, tmp_path: Path) -> None:
+    assert count(Place(url, tmp_path, 1)).added == {**MOST, "safe, approved": 0}
 
 
 # --- it finds what it looks for: the house is broken on purpose

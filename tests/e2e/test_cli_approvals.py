@@ -19,8 +19,8 @@ from tests.support.stub_openai import KEY, refuses, says, stub_openai
 ASKED = "Please refund order 1001."
 
 
-def test_every_decision_is_taken_wherever_conversations_live(cli: Cli, shared_url: str) -> None:
-    at = f"--database={shared_url}"
+def test_every_decision_is_taken_wherever_conversations_live(cli: Cli, url: str) -> None:
+    at = f"--database={url}"
     requests = "Refund order 1001. Refund order 1002. Refund order 1003. Refund order 1004."
     assert cli("chat", "--thread=ada-1", at, said=requests.encode())[0] == 0
     _, out, _ = cli("approvals", "list", at, "--json")
@@ -31,7 +31,7 @@ def test_every_decision_is_taken_wherever_conversations_live(cli: Cli, shared_ur
     code, out, _ = cli("approvals", "respond", respond, "--message=Done by hand.", at, "--json")
     assert (code, json.loads(out)["waiting"]) == (0, [])
     assert Shop(cli.folder / "shop.db").count("refunds") == 2
-    with open_checkpointer(shared_url) as saver:
+    with open_checkpointer(url) as saver:
         assert saver.interrupts.waiting() == saver.interrupts.todo() == []
 
 

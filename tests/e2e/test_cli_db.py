@@ -28,9 +28,9 @@ def said(saver: Any) -> int:
     return len(echo_graph(saver).get_state(thread()).values["messages"])
 
 
-def test_a_database_goes_in_and_out_on_the_command_line(cli: Cli, shared_url: str) -> None:
-    at = f"--database={shared_url}"
-    in_stock(shared_url, talk)
+def test_a_database_goes_in_and_out_on_the_command_line(cli: Cli, bare_url: str) -> None:
+    at = f"--database={bare_url}"
+    in_stock(bare_url, talk)
 
     code, out, _ = cli("db", "compact", at, "--thread=bob-1")
     assert (code, out.splitlines()[0][:16]) == (0, "bob-1: 5 values,")
@@ -51,19 +51,19 @@ def test_a_database_goes_in_and_out_on_the_command_line(cli: Cli, shared_url: st
 
     code, out, _ = cli("db", "expand", at)
     assert (code, "2 conversations of 2 expanded" in out) == (0, True)
-    assert in_stock(shared_url, said) == 12
+    assert in_stock(bare_url, said) == 12
     code, out, _ = cli("db", "expand", at, "--drop")
     assert (code, "Holdfast's tables are removed." in out) == (0, True)
     _, out, _ = cli("db", "check", at, "--json")
     assert (json.loads(out)["found"], len(json.loads(out)["pending"])) == (0, migrations.KNOWN_VERSION)
-    in_stock(shared_url, talk)
-    with open_checkpointer(shared_url) as saver:
+    in_stock(bare_url, talk)
+    with open_checkpointer(bare_url) as saver:
         assert len(texts(saver)) == 24
 
 
-def test_a_thread_that_stays_as_it_is_is_named(cli: Cli, shared_url: str) -> None:
-    at = f"--database={shared_url}"
-    with open_checkpointer(shared_url) as saver:
+def test_a_thread_that_stays_as_it_is_is_named(cli: Cli, bare_url: str) -> None:
+    at = f"--database={bare_url}"
+    with open_checkpointer(bare_url) as saver:
         put(saver, thread("odd"), checkpoint([("user", "x"), {"role": "user", "content": "half \ud800"}]))
         put(saver, thread("fine"), checkpoint([]))
         put(saver, thread("broken"), checkpoint([{"role": "user", "content": "gone"}]))
@@ -83,12 +83,12 @@ def test_a_thread_that_stays_as_it_is_is_named(cli: Cli, shared_url: str) -> Non
 
 @pytest.mark.parametrize("version", EARLIER)
 def test_a_database_of_an_earlier_version_is_checked_and_upgraded(
-    cli: Cli, shared_url: str, version: int, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, bare_url: str, version: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at = f"--database={shared_url}"
-    with open_checkpointer(shared_url) as saver:
+    at = f"--database={bare_url}"
+    with open_checkpointer(bare_url) as saver:
         empty(saver)
-    open_as_version(shared_url, version, monkeypatch).close()
+    open_as_version(bare_url, version, monkeypatch).close()
     known = migrations.KNOWN_VERSION
     code, out, _ = cli("db", "check", at)
     assert (code, f"schema version {version} found, {known} known." in out) == (0, True)
@@ -101,12 +101,12 @@ def test_a_database_of_an_earlier_version_is_checked_and_upgraded(
     assert json.loads(out) == {"found": known, "version": known, "applied": [], "listed": 0, "damaged": {}}
 
 
-def test_a_database_that_is_newer_is_refused_with_what_to_do(cli: Cli, shared_url: str) -> None:
-    at = f"--database={shared_url}"
-    with open_checkpointer(shared_url) as saver:
+def test_a_database_that_is_newer_is_refused_with_what_to_do(cli: Cli, bare_url: str) -> None:
+    at = f"--database={bare_url}"
+    with open_checkpointer(bare_url) as saver:
         change(saver, "INSERT INTO holdfast_schema VALUES (99, 'later', 1, 0)")
     assert "It is newer, and this version can still work with it." in cli("db", "check", at)[1]
-    with open_checkpointer(shared_url) as saver:
+    with open_checkpointer(bare_url) as saver:
         change(saver, "UPDATE holdfast_schema SET min_reader = 99 WHERE version = 99")
     for command in ("check", "upgrade", "stats", "compact", "expand"):
         line = cli.refused("db", command, at, code=1)

@@ -30,11 +30,9 @@ def searched(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, 
     return code, out, err
 
 
-def test_what_was_said_is_found_on_the_command_line(
-    cli: Cli, shared_url: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    at = f"--database={shared_url}"
-    with open_checkpointer(shared_url) as saver:
+def test_what_was_said_is_found_on_the_command_line(cli: Cli, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    at = f"--database={url}"
+    with open_checkpointer(url) as saver:
         say(saver, "Refund\norder \x1b[2J 1001, please", "Which order?", thread_id="ada-1", user="ada")
         say(saver, "An order of mine", thread_id="grace-1", user="grace")
         change(saver, "UPDATE holdfast_messages SET created_at = 1000000000 WHERE thread_id = 'ada-1' AND seq = 1")

@@ -42,9 +42,9 @@ def talked(cli: Cli, sqlite_url: str) -> Callable[..., tuple[int, str, str]]:
     return lambda command, *words, **how: cli("threads", command, f"--database={sqlite_url}", *words, **how)
 
 
-def test_conversations_are_listed_page_by_page_named_and_taken_further(cli: Cli, shared_url: str) -> None:
-    fill(shared_url)
-    at = f"--database={shared_url.replace('postgres:@', f'postgres:{PASSWORD}@')}"
+def test_conversations_are_listed_page_by_page_named_and_taken_further(cli: Cli, url: str) -> None:
+    fill(url)
+    at = f"--database={url.replace('postgres:@', f'postgres:{PASSWORD}@')}"
     said: list[str] = []
 
     def threads(command: str, *words: str) -> str:
@@ -217,13 +217,13 @@ def test_a_database_is_not_made_by_looking_for_a_conversation(cli: Cli) -> None:
     assert list(cli.folder.iterdir()) == []
 
 
-def test_what_is_not_in_the_list_yet_is_said_and_can_be_managed_all_the_same(cli: Cli, shared_url: str) -> None:
+def test_what_is_not_in_the_list_yet_is_said_and_can_be_managed_all_the_same(cli: Cli, url: str) -> None:
     def talk(saver: Any) -> None:
         for thread_id in ("ada-1", "ada-2", "ada-3"):
             say(saver, thread_id, "ada", "Hello", "And again")
 
-    in_stock(shared_url, talk)
-    at = f"--database={shared_url}"
+    in_stock(url, talk)
+    at = f"--database={url}"
     hint = "Some conversations are not in the list yet: saved by an older version. holdfast db upgrade"
     code, out, err = cli("threads", "list", at)
     assert (code, out, hint in err) == (0, "There are no such conversations.\n", True)
@@ -237,7 +237,7 @@ def test_what_is_not_in_the_list_yet_is_said_and_can_be_managed_all_the_same(cli
     assert cli("threads", "export", "ada-3", at, "--format=holdfast", "--output=three.jsonl")[0] == 0
 
     # A copy is in the list, and stays the same when the rest of the source comes into it.
-    copy = ("db", "copy", shared_url, "sqlite:///there.db")
+    copy = ("db", "copy", url, "sqlite:///there.db")
     assert "3 conversations copied" in cli(*copy)[1]
     assert cli("db", "upgrade", at, "--json")[0] == 0
     assert "3 were there already" in cli(*copy)[1]

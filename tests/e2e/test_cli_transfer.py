@@ -23,23 +23,23 @@ def talk(url: str, *thread_ids: str) -> None:
             echo_graph(saver).invoke({"messages": [("user", thread_id)]}, thread(thread_id))
 
 
-def test_a_database_is_copied_and_what_is_there_is_passed_over(cli: Cli, shared_url: str) -> None:
+def test_a_database_is_copied_and_what_is_there_is_passed_over(cli: Cli, url: str) -> None:
     talk(HERE, "ada-1", "bob-1", "cy-1")
-    with_password = shared_url.replace("postgres:@", "postgres:s3cr3t-word@")
+    with_password = url.replace("postgres:@", "postgres:s3cr3t-word@")
     code, out, err = cli("db", "copy", HERE, with_password, "--thread=bob-1", "--thread=bob-1")
     assert (code, err) == (0, "")
     assert out.startswith("1 conversation copied to ")
     assert out.endswith(" records, verified.\n")
     assert "s3cr3t" not in out
-    talk(shared_url, "bob-1")
+    talk(url, "bob-1")
     code, out, err = cli("db", "copy", HERE, with_password, "--json")
     told = json.loads(out)
     assert (code, told["moved"], told["there"], list(told["problems"])) == (1, 2, 0, ["bob-1"])
     assert "Thread 'bob-1' is there already, and is not the same" in err
     assert "s3cr3t" not in out + err
-    code, out, _ = cli("db", "copy", HERE, shared_url)
+    code, out, _ = cli("db", "copy", HERE, url)
     assert (code, out.splitlines()[-1].split(", verified. ")[1]) == (1, "2 were there already. Left: 1 conversation.")
-    with open_checkpointer(shared_url) as saver:
+    with open_checkpointer(url) as saver:
         assert texts(saver, "cy-1") == ["cy-1", "You said: cy-1"]
 
 

@@ -8,9 +8,10 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 
 from holdfast.checkpoints import HoldfastSaver
+from tests.support.dialects import STOCK_TABLES, dialect_of
 from tests.support.kit import rows, thread
 
-TABLES = ("checkpoints", "holdfast_messages", "holdfast_interrupts", "holdfast_events", "holdfast_effects")
+TABLES = ("holdfast_messages", "holdfast_interrupts", "holdfast_events", "holdfast_effects")
 
 
 def of_run(thread_id: str = "ada-1", run_id: str | None = None, **metadata: Any) -> RunnableConfig:
@@ -45,7 +46,7 @@ def index(saver: HoldfastSaver) -> list[tuple[Any, ...]]:
 
 def digest(saver: HoldfastSaver, thread_id: str) -> str:
     """Of all that is stored of a thread, but for the thread's own row."""
-    tables = [*TABLES, *(("writes",) if saver.database.backend.whole else ("checkpoint_blobs", "checkpoint_writes"))]
+    tables = [*STOCK_TABLES[dialect_of(saver)], *TABLES]
     mark = sha256()
     for table in tables:
         found = rows(saver, f"SELECT * FROM {table} WHERE thread_id = :thread_id", thread_id=thread_id)

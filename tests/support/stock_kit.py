@@ -13,6 +13,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from holdfast.checkpoints import HoldfastSaver, convert, open_checkpointer
 from holdfast.checkpoints.convert import Converted
 from holdfast.checkpoints.sql import migrations
+from tests.support.dialects import VALUES, WRITES, dialect_of
 from tests.support.foreign import Basket, Wish
 from tests.support.kit import echo_graph, rows, thread
 from tests.support.shapes import exact
@@ -31,7 +32,7 @@ PENDING = [f"{m.version:04}_{m.name}" for m in migrations("sqlite")]
 
 def stock_saver(url: str) -> AbstractContextManager[Any]:
     """The stock saver of the database."""
-    if url.startswith("sqlite"):
+    if dialect_of(url) == "sqlite":
         return SqliteSaver.from_conn_string(url.removeprefix("sqlite:///"))
     return PostgresSaver.from_conn_string(url)
 
@@ -60,8 +61,12 @@ def holdfast(url: str) -> HoldfastSaver:
 
 def forms(saver: HoldfastSaver) -> set[str]:
     """How values are stored."""
-    tables = ("checkpoints", "writes") if saver.database.backend.whole else ("checkpoint_blobs", "checkpoint_writes")
-    return {type_ for table in tables for (type_,) in rows(saver, f"SELECT DISTINCT type FROM {table}")}
+    dialect = dialect_of(saver)
+    return {
+        type_
+        for table, _ in (VALUES[dialect], WRITES[dialect])
+        for (type_,) in rows(saver, f"SELECT DISTINCT type FROM {table}")
+    }
 
 
 def done(outcome: Converted) -> int:
@@ -81,7 +86,7 @@ def expand_all(saver: HoldfastSaver) -> None:
 
 def converted(saver: HoldfastSaver) -> set[str]:
     """The threads that refer to message rows."""
-    table = "checkpoints" if saver.database.backend.whole else "checkpoint_blobs"
+    table, _ = VALUES[dialect_of(saver)]
     return {thread_id for (thread_id,) in rows(saver, f"SELECT thread_id FROM {table} WHERE type = 'holdfast-1'")}
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.transfer import Transferred, thread_digest, transfer_thread
+from tests.support.dialects import STOCK_TABLES, dialect_of
 from tests.support.kit import rows
 from tests.support.shapes import exact
 
 TABLES = [
-    "checkpoints",
     "holdfast_messages",
     "holdfast_events",
     "holdfast_interrupts",
@@ -40,8 +40,10 @@ def unordered(found: Any) -> Any:
 
 def everything(saver: HoldfastSaver) -> dict[str, list[str]]:
     """All rows of a database."""
-    others = ["writes"] if saver.database.backend.whole else ["checkpoint_writes", "checkpoint_blobs"]
-    return {name: sorted(map(repr, rows(saver, f"SELECT * FROM {name}"))) for name in [*TABLES, *others]}
+    return {
+        name: sorted(map(repr, rows(saver, f"SELECT * FROM {name}")))
+        for name in [*STOCK_TABLES[dialect_of(saver)], *TABLES]
+    }
 
 
 def move(source: HoldfastSaver, target: HoldfastSaver, *thread_ids: str) -> list[Transferred]:

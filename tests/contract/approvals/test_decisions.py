@@ -27,12 +27,6 @@ from tests.support.kit import thread
 
 
 @pytest.fixture
-def url(stored_url: str) -> str:
-    """Memory does the same as SQLite here."""
-    return stored_url
-
-
-@pytest.fixture
 def desk(saver: HoldfastSaver) -> Desk:
     return Desk(saver)
 
@@ -124,8 +118,8 @@ async def test_an_agent_inside_of_another_graph_is_answered_the_same_way(saver: 
     assert sorted(desk.refunded) == [1, 2]
 
 
-def test_of_many_who_decide_at_once_one_is_followed_and_the_others_are_told(shared_url: str) -> None:
-    with open_checkpointer(shared_url) as saver:
+def test_of_many_who_decide_at_once_one_is_followed_and_the_others_are_told(url: str) -> None:
+    with open_checkpointer(url) as saver:
         desk = Desk(saver, 1)
         [which] = desk.ids()
         gate = threading.Barrier(6, timeout=20)

@@ -10,13 +10,14 @@ from holdfast.checkpoints import HoldfastSaver, open_checkpointer
 from holdfast.checkpoints.backends import migrations as migrate
 from holdfast.checkpoints.sql import migrations
 from tests.support.children import approval_graph
+from tests.support.dialects import dialect_of
 from tests.support.kit import change, echo_graph, rows, texts, thread
 from tests.support.migration_kit import EARLIER, empty, open_as_version
 
 
 def schema(saver: HoldfastSaver) -> Any:
     """Tables, columns in their order, and indexes."""
-    if "postgres" not in str(saver._backend):
+    if dialect_of(saver) == "sqlite":
         made = rows(saver, "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name")
         return [(type_, name, " ".join(sql.split())) for type_, name, sql in made]
     columns = (
@@ -31,26 +32,26 @@ def schema(saver: HoldfastSaver) -> Any:
 
 @pytest.mark.parametrize("version", EARLIER)
 def test_a_database_of_an_earlier_version_becomes_what_a_new_one_is(
-    shared_url: str, version: int, monkeypatch: pytest.MonkeyPatch
+    bare_url: str, version: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with open_checkpointer(shared_url) as saver:
+    with open_checkpointer(bare_url) as saver:
         new = schema(saver)
         empty(saver)
-    old = open_as_version(shared_url, version, monkeypatch)
+    old = open_as_version(bare_url, version, monkeypatch)
     try:
         assert rows(old, "SELECT max(version) FROM holdfast_schema") == [(version,)]
         assert schema(old) != new
     finally:
         old.close()
 
-    with open_checkpointer(shared_url) as saver:
+    with open_checkpointer(bare_url) as saver:
         assert schema(saver) == new
         said = [(m.version, m.name, m.min_reader) for m in migrations("sqlite")]
         assert rows(saver, "SELECT version, name, min_reader FROM holdfast_schema ORDER BY version") == said
 
 
-def test_runs_from_before_their_index_was_made_are_found(shared_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with open_checkpointer(shared_url) as saver:
+def test_runs_from_before_their_index_was_made_are_found(bare_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_checkpointer(bare_url) as saver:
         for number, graph in enumerate((approval_graph(saver), echo_graph(saver))):
             graph.invoke(
                 {"messages": [("user", "one")]}, {**thread(f"t{number}"), "metadata": {"run_id": f"r{number}"}}
@@ -58,7 +59,7 @@ def test_runs_from_before_their_index_was_made_are_found(shared_url: str, monkey
         change(saver, "DROP TABLE holdfast_run_writes")
         change(saver, "DROP INDEX holdfast_checkpoints_run")
         change(saver, "DELETE FROM holdfast_schema WHERE version = 3")
-    with open_checkpointer(shared_url) as saver:
+    with open_checkpointer(bare_url) as saver:
         saver.delete_for_runs(["r1"])
         assert (texts(saver, "t0"), texts(saver, "t1")) == (["one"], [])
 

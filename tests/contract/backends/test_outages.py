@@ -17,7 +17,8 @@ from holdfast.checkpoints import HoldfastSaver, ThreadConflict, open_checkpointe
 from holdfast.checkpoints.errors import Unreachable
 from holdfast.checkpoints.sql import Statement
 from tests.support.kit import checkpoint, echo_graph, forget, put, rows, texts, thread
-from tests.support.outages import Once, Wire, begin, delete, head, lease, put_more, restart, write
+from tests.support.outages import Once, Wire, begin, delete, head, lease, put_more, write
+from tests.support.servers import Server
 
 Work = Callable[[HoldfastSaver, str], object]
 
@@ -233,12 +234,12 @@ def test_what_is_saved_is_what_was_put_and_not_what_it_has_become(wire: Wire, sa
 # --- a real server that really restarts
 
 
-def talking(saver: HoldfastSaver, url: str) -> Any:
+def talking(saver: HoldfastSaver, server: Server) -> Any:
     """A graph whose nodes say something, the first after the server has restarted."""
 
     def say(state: MessagesState) -> dict[str, Any]:
         if len(state["messages"]) == 1:
-            restart(url)
+            server.restart()
         return {"messages": [AIMessage(f"{len(state['messages'])}")]}
 
     builder = StateGraph(MessagesState)
@@ -249,8 +250,8 @@ def talking(saver: HoldfastSaver, url: str) -> Any:
     return builder.compile(checkpointer=saver)
 
 
-def test_runs_go_on_while_their_server_restarts_and_restarts(postgres_url_with_tables: str) -> None:
-    with open_checkpointer(postgres_url_with_tables) as saver, ThreadPoolExecutor(2) as threads:
+def test_runs_go_on_while_their_server_restarts_and_restarts(own_server: Server) -> None:
+    with open_checkpointer(own_server.database("restarts")) as saver, ThreadPoolExecutor(2) as threads:
         going, stop = Event(), Event()
 
         def load(number: int) -> int:
@@ -264,11 +265,11 @@ def test_runs_go_on_while_their_server_restarts_and_restarts(postgres_url_with_t
 
         loads = [threads.submit(load, number) for number in range(2)]
         assert going.wait(20)
-        graph = talking(saver, postgres_url_with_tables)
+        graph = talking(saver, own_server)
         said = {"messages": [HumanMessage("hello", id="m-1")]}
         assert len(graph.invoke(said, thread("sync"), durability="sync")["messages"]) == 3
         assert len(asyncio.run(graph.ainvoke(said, thread("async"), durability="async"))["messages"]) == 3
-        restart(postgres_url_with_tables)
+        own_server.restart()
         stop.set()
         turns = [load.result(30) for load in loads]
 

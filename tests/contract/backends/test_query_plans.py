@@ -21,6 +21,7 @@ from holdfast.checkpoints.effects.states import Effect, InDoubt, Started
 from holdfast.checkpoints.sql import Statement
 from holdfast.checkpoints.transfer.records import RECORDS
 from tests.support.children import put_after
+from tests.support.dialects import dialect_of
 from tests.support.kit import change, echo_graph, forget, rows, thread
 
 MESSAGES = 300
@@ -53,15 +54,15 @@ Record = Callable[[Callable[[], object]], list[Call]]
 
 
 @pytest.fixture(params=COLUMNS, scope="module")
-def backend(request: pytest.FixtureRequest) -> str:
+def dialect(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
 
 
 @pytest.fixture(scope="module")
-def filled(backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+def filled(dialect: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The URL of a database with a long conversation, `ada-1`, and thousands of rows of other ones."""
-    if backend == "sqlite":
+    if dialect == "sqlite":
         url = f"sqlite:///{tmp_path_factory.mktemp('filled') / 'holdfast.db'}"
     else:
         url = request.getfixturevalue("new_postgres_database")()
@@ -84,7 +85,7 @@ def filled(backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytes
             found.config, [("__interrupt__", [Interrupt("?", id="i1"), Interrupt("?", id="i2")])], "task-2"
         )
         change(saver, "UPDATE holdfast_interrupts SET closed_at = 1 WHERE interrupt_id = 'i2'")
-        for table, columns in {**COLUMNS[backend], **OURS}.items():
+        for table, columns in {**COLUMNS[dialect], **OURS}.items():
             times = 2000 // len(rows(saver, f"SELECT 1 FROM {table}")) + 7
             change(
                 saver,
@@ -96,15 +97,15 @@ def filled(backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytes
         # Of thousands of questions a few wait, and one was answered.
         change(saver, "UPDATE holdfast_interrupts SET closed_at = 1 WHERE thread_id NOT IN ('ada-1', 'bob-7', 'bob-8')")
         saver.interrupts.answer("bob-7", "i1", "yes")
-        if backend == "postgres":  # it counts by itself, now and then; SQLite never does, so it must do without
+        if dialect == "postgres":  # it counts by itself, now and then; SQLite never does, so it must do without
             change(saver, "ANALYZE")
     return url
 
 
 @pytest.fixture
-def full(filled: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HoldfastSaver]:
+def full(dialect: str, filled: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HoldfastSaver]:
     """A checkpointer on a copy of that database."""
-    if filled.startswith("sqlite"):
+    if dialect == "sqlite":
         url = f"sqlite:///{shutil.copy(filled.removeprefix('sqlite:///'), tmp_path)}"
     else:
         url = request.getfixturevalue("new_postgres_database")(filled)
@@ -113,7 +114,7 @@ def full(filled: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterato
 
 
 @pytest.fixture
-def record(backend: str, monkeypatch: pytest.MonkeyPatch) -> Record:
+def record(dialect: str, monkeypatch: pytest.MonkeyPatch) -> Record:
     """Calls something, and returns the statements that it sent with their parameters."""
     import holdfast.checkpoints.backends.postgres
     import holdfast.checkpoints.backends.sqlite.group_commit
@@ -121,7 +122,7 @@ def record(backend: str, monkeypatch: pytest.MonkeyPatch) -> Record:
     seen: list[Call] = []
     of: Any = holdfast.checkpoints.backends.sqlite.group_commit.SqliteTransaction
     name = "run"
-    if backend == "postgres":
+    if dialect == "postgres":
         of, name = holdfast.checkpoints.backends.postgres._PostgresTransaction, "_execute"
     original = getattr(of, name)
 
@@ -142,7 +143,7 @@ def record(backend: str, monkeypatch: pytest.MonkeyPatch) -> Record:
 def plan(saver: HoldfastSaver, call: Call) -> list[str]:
     """The steps of a statement that touch a table, each as one line."""
     statement, params = call
-    postgres = "postgres" in str(saver._backend)
+    postgres = dialect_of(saver) == "postgres"
     explain = "EXPLAIN (FORMAT JSON)" if postgres else "EXPLAIN QUERY PLAN"
     with saver._backend.writing() as transaction:
         [found] = transaction.run([(Statement("explain", f"{explain} {statement.text}"), params)])
@@ -296,7 +297,7 @@ def test_rows_are_loaded_by_thread_and_seq(full: HoldfastSaver, record: Record) 
 def test_the_head_is_the_end_of_an_index_and_nothing_is_sorted(full: HoldfastSaver, record: Record) -> None:
     [find, *_] = [call for call in record(lambda: full.get_tuple(thread())) if call[0].name == "find_checkpoints"]
     with full._backend.writing() as transaction:
-        explain = "EXPLAIN" if "postgres" in str(full._backend) else "EXPLAIN QUERY PLAN"
+        explain = "EXPLAIN" if dialect_of(full) == "postgres" else "EXPLAIN QUERY PLAN"
         [lines] = transaction.run([(Statement("explain", f"{explain} {find[0].text}"), find[1])])
     whole = "\n".join(str(line[-1]) for line in lines)
 
@@ -355,7 +356,7 @@ def test_each_page_of_a_transcript_is_a_range_of_an_index(full: HoldfastSaver, r
         f"INSERT INTO holdfast_events (thread_id, no, after_seq, kind, at) {number}"
         " SELECT CASE WHEN n % 9 = 0 THEN 'ada-1' ELSE 'bob-1' END, n, n, 'prompt', 1 FROM numbers",
     )
-    if "postgres" in str(full._backend):
+    if dialect_of(full) == "postgres":
         change(full, "ANALYZE")
     found = full.transcript("ada-1")
     calls = record(lambda: (full.transcript("ada-1"), list(found), list(found.last(50))))
@@ -374,7 +375,7 @@ def test_each_page_of_a_transcript_is_a_range_of_an_index(full: HoldfastSaver, r
 def test_a_search_of_one_user_walks_through_nobody_elses_messages(full: HoldfastSaver, record: Record) -> None:
     change(full, "UPDATE holdfast_threads SET user_id = 'user ' || thread_id, head = '1'")
     full.search.refresh()
-    if "postgres" in str(full._backend):
+    if dialect_of(full) == "postgres":
         change(full, "ANALYZE")
     put_after(full, thread("bob-7"), full.get_tuple(thread("bob-7")), HumanMessage("message new", id="new"))
     calls = record(lambda: full.search.find("message new", user_id="user bob-7"))
@@ -382,7 +383,7 @@ def test_a_search_of_one_user_walks_through_nobody_elses_messages(full: Holdfast
     names = [statement.name for statement, _ in calls]
     assert {"to_index", "texts_to_index", "set_searched", "search", "found_rows"} <= set(names)
     # Of the database's own lists nothing is said; and so small an index PostgreSQL rather reads whole.
-    others = {"search_state", "search"} if "postgres" in str(full._backend) else {"search_state"}
+    others = {"search_state", "search"} if dialect_of(full) == "postgres" else {"search_state"}
     for call in calls:
         if call[0].name not in others:
             assert [step for step in scans(plan(full, call)) if step != "SCAN hits"] == [], call[0].name

@@ -22,12 +22,6 @@ from tests.support.world import World
 
 
 @pytest.fixture
-def url(stored_url: str) -> str:
-    """Memory does the same as SQLite here."""
-    return stored_url
-
-
-@pytest.fixture
 def model() -> Listener:
     return Listener()
 

@@ -28,12 +28,6 @@ from tests.support.kit import change, rows, thread
 
 
 @pytest.fixture
-def url(stored_url: str) -> str:
-    """Memory does the same as SQLite here."""
-    return stored_url
-
-
-@pytest.fixture
 def desk(saver: HoldfastSaver) -> Desk:
     return Desk(saver)
 
@@ -170,14 +164,14 @@ def test_whoever_is_killed_between_answer_and_end_the_call_is_carried_out_and_as
     request: pytest.FixtureRequest, tmp_path: Path, database: str, bare: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed before each commit from the answer to the end: either the answer is on record, or the question waits."""
-    shared_url = request.getfixturevalue(f"{database}_url")
+    url = request.getfixturevalue(f"{database}_url")
     monkeypatch.setattr(times, "EFFECT_RENEWAL", 0.02)
-    with open_checkpointer(shared_url) as saver:
+    with open_checkpointer(url) as saver:
         for commit in range(100):
             name, effects = f"t{commit}", tmp_path / f"{commit}"
             children.refunds(saver, str(effects)).invoke({"messages": [("user", "Refund!")]}, thread(name))
             effects.touch()
-            came_to = children.run(children.approve_or_die, shared_url, name, str(effects), bare, commit)
+            came_to = children.run(children.approve_or_die, url, name, str(effects), bare, commit)
             if came_to != -SIGKILL:
                 break
             change(saver, "DELETE FROM holdfast_leases")  # as time would end those of who died

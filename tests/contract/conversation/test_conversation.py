@@ -33,12 +33,6 @@ ASKED = "My name is Ada. Please refund order 1001."
 
 
 @pytest.fixture
-def url(stored_url: str) -> str:
-    """Memory does the same as SQLite here."""
-    return stored_url
-
-
-@pytest.fixture
 def shop(tmp_path: Path) -> Path:
     return tmp_path / "shop.db"
 
@@ -281,9 +275,9 @@ def _line(saver: HoldfastSaver) -> list[tuple[Any, ...]]:
     return rows(saver, "SELECT ticket FROM holdfast_leases")
 
 
-def test_two_replicas_take_turns_and_lose_nothing(stored_url: str) -> None:
+def test_two_replicas_take_turns_and_lose_nothing(url: str) -> None:
     with ExitStack() as stack:
-        savers = [stack.enter_context(open_checkpointer(stored_url)) for _ in range(4)]
+        savers = [stack.enter_context(open_checkpointer(url)) for _ in range(4)]
         replicas = [Conversation(build_graph(checkpointer=saver), "t") for saver in savers]
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda number: replicas[number].send(f"word {number}"), range(4)))

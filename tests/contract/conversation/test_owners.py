@@ -32,12 +32,6 @@ ARGUMENTS: dict[str, Any] = {
 ASKED = "My name is Ada. Please refund order 1001."
 
 
-@pytest.fixture
-def url(stored_url: str) -> str:
-    """Memory does the same as SQLite here."""
-    return stored_url
-
-
 def talk(saver: Any, user_id: str | None, tmp_path: Path, **more: Any) -> Conversation:
     return Conversation(
         build_graph(tools=shop_tools(tmp_path / "shop.db"), checkpointer=saver, **more), "ada-1", user_id

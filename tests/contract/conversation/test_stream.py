@@ -17,12 +17,6 @@ APPROVE = {"type": "approve"}
 
 
 @pytest.fixture
-def url(stored_url: str) -> str:
-    """Memory does the same as SQLite here."""
-    return stored_url
-
-
-@pytest.fixture
 def shop(tmp_path: Path) -> Path:
     return tmp_path / "shop.db"
 

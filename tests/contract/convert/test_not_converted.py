@@ -10,6 +10,7 @@ from langgraph.types import Send
 
 from holdfast.checkpoints import NotConverted, convert, open_checkpointer
 from holdfast.checkpoints.convert import codec
+from tests.support.dialects import VALUES, dialect_of
 from tests.support.foreign import SCENARIOS
 from tests.support.kit import change, checkpoint, put, rows, texts, thread
 from tests.support.shapes import exact
@@ -29,28 +30,28 @@ class Loud(HumanMessage):
     volume: int = 3
 
 
-def test_a_message_of_a_class_that_is_not_allowed_stays_as_it_is(shared_url: str) -> None:
+def test_a_message_of_a_class_that_is_not_allowed_stays_as_it_is(bare_url: str) -> None:
     said = [HumanMessage("a", id="1"), Loud("b", id="2", volume=9)]
 
     def write(stock: Any) -> None:
         put(stock, thread(), checkpoint(said))
 
-    in_stock(shared_url, write)
-    with open_checkpointer(shared_url) as saver:
+    in_stock(bare_url, write)
+    with open_checkpointer(bare_url) as saver:
         assert done(convert.compact_thread(saver.database, "ada-1")) == 1
         assert rows(saver, "SELECT content FROM holdfast_messages") == [("a",)]
         assert done(convert.compact_thread(saver.database, "ada-1")) == 0
-    with open_checkpointer(shared_url, allow=[Loud]) as saver:
+    with open_checkpointer(bare_url, allow=[Loud]) as saver:
         found = saver.get_tuple(thread())
         assert found is not None
         assert exact(found.checkpoint["channel_values"]["messages"]) == exact(said)
 
 
-def test_a_thread_with_messages_of_a_class_that_is_gone_is_left_alone_and_the_class_is_named(shared_url: str) -> None:
+def test_a_thread_with_messages_of_a_class_that_is_gone_is_left_alone_and_the_class_is_named(bare_url: str) -> None:
     gone: Any = type("Gone", (HumanMessage,), {"__module__": "nowhere"})
-    with open_checkpointer(shared_url) as saver:
+    with open_checkpointer(bare_url) as saver:
         put(saver, thread(), checkpoint([gone("a", id="1")]))
-    with open_checkpointer(shared_url) as saver:
+    with open_checkpointer(bare_url) as saver:
         for why in (
             convert.find_damage(saver.database, "ada-1"),
             convert.expand_thread(saver.database, "ada-1").problem,
@@ -60,7 +61,7 @@ def test_a_thread_with_messages_of_a_class_that_is_gone_is_left_alone_and_the_cl
         assert "holdfast-1" in forms(saver)
 
 
-def test_what_was_stored_in_other_forms_stays_as_it_is(shared_url: str) -> None:
+def test_what_was_stored_in_other_forms_stays_as_it_is(bare_url: str) -> None:
     """Encrypted values, those from before LangGraph used msgpack, and checkpoints from before version 4."""
 
     def write(stock: Any) -> Any:
@@ -70,22 +71,24 @@ def test_what_was_stored_in_other_forms_stays_as_it_is(shared_url: str) -> None:
         put(stock, config, {**checkpoint([HumanMessage("c", id="3")]), "v": 3})
         return listed(stock)
 
-    before = in_stock(shared_url, write)
-    with holdfast(shared_url) as saver:
-        whole = saver.database.backend.whole
-        old = "UPDATE checkpoints SET type = 'json'" if whole else "UPDATE checkpoint_blobs SET type = 'msgpack+aes'"
+    before = in_stock(bare_url, write)
+    with holdfast(bare_url) as saver:
+        old = {
+            "sqlite": "UPDATE checkpoints SET type = 'json'",
+            "postgres": "UPDATE checkpoint_blobs SET type = 'msgpack+aes'",
+        }[dialect_of(saver)]
         assert done(convert.compact_thread(saver.database, "ada-1")) == 3
         assert done(convert.expand_thread(saver.database, "ada-1")) == 3
-        assert in_stock(shared_url, listed) == before
+        assert in_stock(bare_url, listed) == before
         change(saver, old)
         damaged = convert.compact_thread(saver.database, "ada-1")
         assert (damaged.rewritten, damaged.problem is None) == (0, False)
         assert "holdfast-1" not in forms(saver)
 
 
-def test_a_mistake_is_noticed_before_it_is_committed(shared_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_stock(shared_url, SCENARIOS["time travel"])
-    with holdfast(shared_url) as saver:
+def test_a_mistake_is_noticed_before_it_is_committed(bare_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_stock(bare_url, SCENARIOS["time travel"])
+    with holdfast(bare_url) as saver:
         before = listed(saver)
         real = codec.StockDetacher.opened
 
@@ -114,14 +117,14 @@ def test_a_mistake_is_noticed_before_it_is_committed(shared_url: str, monkeypatc
         assert listed(saver) == before
 
 
-def test_a_damaged_thread_is_named_and_the_others_go_in(shared_url: str) -> None:
+def test_a_damaged_thread_is_named_and_the_others_go_in(bare_url: str) -> None:
     def write(stock: Any) -> None:
         for thread_id in ("a", "b"):
             put(stock, thread(thread_id), checkpoint([HumanMessage("one", id="1")]))
 
-    in_stock(shared_url, write)
-    with holdfast(shared_url) as saver:
-        table, column = ("checkpoints", "checkpoint") if saver.database.backend.whole else ("checkpoint_blobs", "blob")
+    in_stock(bare_url, write)
+    with holdfast(bare_url) as saver:
+        table, column = VALUES[dialect_of(saver)]
         change(saver, f"UPDATE {table} SET {column} = :bad WHERE thread_id = 'a'", bad=b"\xc1")
         found = [convert.compact_thread(saver.database, id_) for id_ in convert.convertible_threads(saver.database)]
         assert [(o.thread_id, o.rewritten) for o in found] == [("a", 0), ("b", 1)]
@@ -129,8 +132,8 @@ def test_a_damaged_thread_is_named_and_the_others_go_in(shared_url: str) -> None
         assert convert.find_damage(saver.database, "a") == found[0].problem
 
 
-def test_what_the_stock_savers_have_no_form_for_is_named_and_stays(shared_url: str) -> None:
-    with holdfast(shared_url) as saver:
+def test_what_the_stock_savers_have_no_form_for_is_named_and_stays(bare_url: str) -> None:
+    with holdfast(bare_url) as saver:
         put(saver, thread("odd"), checkpoint([HumanMessage("half \ud800", id="1")]))
         put(saver, thread("even"), checkpoint([HumanMessage("a", id="1", additional_kwargs={"t": (1, 2)})]))
         found = [convert.expand_thread(saver.database, id_) for id_ in convert.convertible_threads(saver.database)]
@@ -143,6 +146,6 @@ def test_what_the_stock_savers_have_no_form_for_is_named_and_stays(shared_url: s
         assert texts(saver, "odd") == ["half \ud800"]
         saver.delete_thread("odd")
         convert.drop_tables(saver.database)
-    with stock_saver(shared_url) as stock:
+    with stock_saver(bare_url) as stock:
         [message] = stock.get_tuple(thread("even")).checkpoint["channel_values"]["messages"]
         assert message.additional_kwargs == {"t": [1, 2]}, "as the stock savers store a tuple"

@@ -57,8 +57,8 @@ def test_memory_that_is_opened_again_is_empty() -> None:
         assert saver._database.cache._threads == {}
 
 
-def test_a_thread_that_is_begun_anew_in_emptied_tables_is_another_one(shared_url: str) -> None:
-    with open_checkpointer(shared_url) as saver, open_checkpointer(shared_url) as other:
+def test_a_thread_that_is_begun_anew_in_emptied_tables_is_another_one(url: str) -> None:
+    with open_checkpointer(url) as saver, open_checkpointer(url) as other:
         turn(saver, "old")
         assert texts(saver) == ["old", "You said: old"]
         behind(saver, *(f"DELETE FROM {table}" for table in OF_THREADS))

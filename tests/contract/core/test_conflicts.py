@@ -17,6 +17,13 @@ from holdfast.checkpoints import HoldfastSaver, ThreadConflict, UnknownCheckpoin
 from tests.support.children import Child, barrier, send_all, send_until_it_is_taken
 from tests.support.kit import checkpoint, echo_graph, put, rows, texts, thread
 
+
+@pytest.fixture
+def url(every_url: str) -> str:
+    """Memory as well."""
+    return every_url
+
+
 EVERYTHING = "SELECT (SELECT count(*) FROM checkpoints), (SELECT count(*) FROM holdfast_messages)"
 
 
@@ -60,10 +67,10 @@ def test_twenty_writers_in_threads_lose_nothing_that_was_acknowledged(saver: Hol
     assert_nothing_is_lost(saver, answers, thread_is)
 
 
-def test_twenty_writers_in_processes_lose_nothing_that_was_acknowledged(stored_url: str) -> None:
-    with open_checkpointer(stored_url) as saver:
+def test_twenty_writers_in_processes_lose_nothing_that_was_acknowledged(shared_url: str) -> None:
+    with open_checkpointer(shared_url) as saver:
         gate = barrier(20)
-        children = [Child(send_all, stored_url, f"word-{n}", gate) for n in range(20)]
+        children = [Child(send_all, shared_url, f"word-{n}", gate) for n in range(20)]
         answers = [child.result() for child in children]
 
         # It was new for the first word of each, and old for the second.

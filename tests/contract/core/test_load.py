@@ -15,6 +15,7 @@ from holdfast.checkpoints import (
     SchemaTooNew,
     open_checkpointer,
 )
+from tests.support.dialects import dialect_of
 from tests.support.kit import change, checkpoint, echo_graph, put, rows, texts, thread
 
 Read = Callable[[HoldfastSaver], object]
@@ -40,7 +41,7 @@ def talked(saver: HoldfastSaver) -> HoldfastSaver:
 
 def newest_blob(saver: HoldfastSaver) -> tuple[str, str, str]:
     """Where the messages of thread `ada-1` are listed: table, column, and the condition for the newest list."""
-    if "postgres" in str(saver._backend):
+    if dialect_of(saver) == "postgres":
         of = "thread_id = 'ada-1' AND channel = 'messages'"
         return "checkpoint_blobs", "blob", f"{of} AND version = (SELECT max(version) FROM checkpoint_blobs WHERE {of})"
     of = "thread_id = 'ada-1'"
@@ -151,9 +152,9 @@ def test_a_truncated_checkpoint_is_an_error_wherever_it_is_cut(talked: HoldfastS
     assert_others_work(talked)
 
 
-def test_a_newer_schema_is_refused_and_nothing_is_changed(shared_url: str) -> None:
+def test_a_newer_schema_is_refused_and_nothing_is_changed(bare_url: str) -> None:
     everything = "SELECT version, name, min_reader FROM holdfast_schema ORDER BY version"
-    with open_checkpointer(shared_url) as saver:
+    with open_checkpointer(bare_url) as saver:
         echo_graph(saver).invoke({"messages": [("user", "one")]}, thread())
         known = rows(saver, "SELECT max(version) FROM holdfast_schema")[0][0]
         change(
@@ -165,7 +166,7 @@ def test_a_newer_schema_is_refused_and_nothing_is_changed(shared_url: str) -> No
         before = rows(saver, everything), rows(saver, "SELECT * FROM holdfast_messages ORDER BY seq")
 
         with pytest.raises(SchemaTooNew) as refused:
-            open_checkpointer(shared_url).open()
+            open_checkpointer(bare_url).open()
 
         assert (rows(saver, everything), rows(saver, "SELECT * FROM holdfast_messages ORDER BY seq")) == before
         assert re.search(
@@ -174,8 +175,8 @@ def test_a_newer_schema_is_refused_and_nothing_is_changed(shared_url: str) -> No
         )
 
 
-def test_a_newer_schema_that_this_code_can_read_is_opened(shared_url: str) -> None:
-    with open_checkpointer(shared_url) as saver:
+def test_a_newer_schema_that_this_code_can_read_is_opened(bare_url: str) -> None:
+    with open_checkpointer(bare_url) as saver:
         known = rows(saver, "SELECT max(version) FROM holdfast_schema")[0][0]
         change(
             saver,
@@ -183,7 +184,7 @@ def test_a_newer_schema_that_this_code_can_read_is_opened(shared_url: str) -> No
             v=known + 1,
             reader=known,
         )
-    with open_checkpointer(shared_url) as saver:
+    with open_checkpointer(bare_url) as saver:
         echo_graph(saver).invoke({"messages": [("user", "one")]}, thread())
         assert texts(saver) == ["one", "You said: one"]
 

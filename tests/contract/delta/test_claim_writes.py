@@ -14,6 +14,7 @@ from langgraph.types import Command, Send, interrupt
 
 from holdfast.checkpoints import HoldfastSaver, MessageEntry, convert
 from holdfast.checkpoints.errors import DamagedThread, ThreadConflict
+from tests.support.dialects import WRITES, dialect_of
 from tests.support.index_kit import assert_counted, of_run
 from tests.support.kit import change, checkpoint, put, rows, thread
 from tests.support.stock_kit import holdfast, in_stock
@@ -162,14 +163,14 @@ async def test_what_no_checkpoint_is_made_of_is_not_said(saver: HoldfastSaver, o
 
 
 @pytest.mark.parametrize("made_by", ["stock", "an older version"])
-def test_what_was_written_before_is_said_once_a_thread_is_in_the_index(stored_url: str, made_by: str) -> None:
+def test_what_was_written_before_is_said_once_a_thread_is_in_the_index(url: str, made_by: str) -> None:
     def talk(saver: Any) -> None:
         for step in STEPS[:3]:
             step(desk(saver, Delta), thread(), "sync")
 
     if made_by == "stock":
-        in_stock(stored_url, talk)
-    with holdfast(stored_url) as saver:
+        in_stock(url, talk)
+    with holdfast(url) as saver:
         if made_by == "stock":
             saver.threads.index("ada-1")  # as an upgrade does
             convert.compact_thread(saver.database, "ada-1")
@@ -190,7 +191,7 @@ def test_what_was_written_before_is_said_once_a_thread_is_in_the_index(stored_ur
 def test_a_checkpoint_is_not_saved_over_a_write_that_is_damaged(saver: HoldfastSaver) -> None:
     graph = desk(saver, Delta)
     say("ask")(graph, thread(), "sync")
-    table, column = ("writes", "value") if saver.database.backend.whole else ("checkpoint_writes", "blob")
+    table, column = WRITES[dialect_of(saver)]
     config = graph.get_state(thread()).config
     change(saver, f"UPDATE {table} SET {column} = :cut WHERE type = 'holdfast-1' AND channel = 'messages'", cut=b"\x81")
     with pytest.raises(DamagedThread, match="channel 'messages'"):

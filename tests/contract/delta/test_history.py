@@ -16,13 +16,6 @@ from tests.support.kit import rows, thread
 from tests.support.records import seen
 from tests.support.shapes import exact
 
-
-@pytest.fixture
-def url(stored_url: str) -> str:
-    """Memory is SQLite, and runs the same code here."""
-    return stored_url
-
-
 # --- what happens to a thread, one after the other
 
 Step = Callable[[Any, Any], Any]
@@ -127,9 +120,11 @@ def histories(saver: Any, graph: Any, at: Any) -> list[tuple[Any, Any]]:
 
 
 @pytest.mark.parametrize("frequency", [2, 1000])
-async def test_the_fast_history_says_what_langgraphs_own_walk_says(saver: HoldfastSaver, frequency: int) -> None:
+async def test_the_fast_history_says_what_langgraphs_own_walk_says(
+    saver: HoldfastSaver, dialect: str, frequency: int
+) -> None:
     graph = delta_agent(saver, frequency)
-    for step in STEPS[: 6 if "postgres" in str(saver._backend) and frequency > 2 else None]:
+    for step in STEPS[: 6 if dialect == "postgres" and frequency > 2 else None]:
         step(graph, thread())
     for ours, theirs in histories(saver, graph, thread()):
         assert ours == theirs

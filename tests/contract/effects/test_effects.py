@@ -30,12 +30,6 @@ from tests.support.kit import change, checkpoint, put, rows, thread
 ANSWER = {"messages": [ToolMessage("done", tool_call_id="call_0", id="m1")]}
 
 
-@pytest.fixture
-def url(stored_url: str) -> str:
-    """Memory does the same as SQLite here."""
-    return stored_url
-
-
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Owners are taken for gone sooner than people can wait."""
@@ -125,11 +119,11 @@ def run_in_a_process(url: str, effect: Effect, world: str, gate: Any) -> Any:
                 return value
 
 
-def test_one_of_many_processes_runs_it(shared_url: str, tmp_path: Path) -> None:
-    with open_checkpointer(shared_url) as saver:
+def test_one_of_many_processes_runs_it(url: str, tmp_path: Path) -> None:
+    with open_checkpointer(url) as saver:
         effect = begun(saver)
     gate, world = children.barrier(4), tmp_path / "world"
-    started = [children.Child(run_in_a_process, shared_url, effect, str(world), gate) for _ in range(4)]
+    started = [children.Child(run_in_a_process, url, effect, str(world), gate) for _ in range(4)]
     assert [child.result() for child in started] == ["it ran"] * 4
     assert world.read_text() == "x"
 
@@ -140,10 +134,10 @@ def begin_and_die(url: str, effect: Effect) -> None:
         children.die()
 
 
-def test_when_its_process_is_killed_it_is_in_doubt(shared_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with open_checkpointer(shared_url) as saver:
+def test_when_its_process_is_killed_it_is_in_doubt(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_checkpointer(url) as saver:
         effect = begun(saver)
-        assert children.run(begin_and_die, shared_url, effect) == -9
+        assert children.run(begin_and_die, url, effect) == -9
         change(saver, "UPDATE holdfast_effects SET alive_until = alive_until - 15")  # the child had its time
         verdict = saver.effects.begin(effect)
         assert isinstance(verdict, InDoubt)
@@ -309,9 +303,9 @@ def test_an_outcome_that_cannot_be_written_is_written_when_the_database_is_back(
     assert verdict.value == "it happened"
 
 
-def test_closing_writes_what_could_not_be_written(shared_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closing_writes_what_could_not_be_written(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(times, "EFFECT_RENEWAL", 60.0)
-    with open_checkpointer(shared_url) as saver:
+    with open_checkpointer(url) as saver:
         effect = begun(saver)
         started = saver.effects.begin(effect)
         assert isinstance(started, Started)
@@ -323,7 +317,7 @@ def test_closing_writes_what_could_not_be_written(shared_url: str, monkeypatch: 
             patch.setattr(saver._backend, "writing", away)
             with pytest.raises(DatabaseUnavailable):
                 saver.effects.finish(started, "it happened")
-    with open_checkpointer(shared_url) as saver:
+    with open_checkpointer(url) as saver:
         check_ended(saver, saver.effects.begin(effect), "it happened")
 
 

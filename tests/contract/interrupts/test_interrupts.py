@@ -25,6 +25,7 @@ from holdfast.checkpoints import (
     open_checkpointer,
 )
 from tests.support import children
+from tests.support.dialects import WRITES
 from tests.support.kit import change, rows, thread
 
 APPROVE = {"type": "approve"}
@@ -71,12 +72,6 @@ def id_of(saver: HoldfastSaver, to: str, thread_id: str = "ada-1") -> str:
 
 
 # --- what waits
-
-
-@pytest.fixture
-def url(stored_url: str) -> str:
-    """Memory does the same as SQLite here."""
-    return stored_url
 
 
 def test_what_waits_is_found_over_all_threads_newest_first(saver: HoldfastSaver) -> None:
@@ -141,10 +136,10 @@ def test_a_pause_that_has_no_row_is_listed_all_the_same(saver: HoldfastSaver) ->
     assert graph.get_state(thread()).interrupts
 
 
-def test_a_question_that_cannot_be_read_does_not_hide_the_others(saver: HoldfastSaver) -> None:
+def test_a_question_that_cannot_be_read_does_not_hide_the_others(saver: HoldfastSaver, dialect: str) -> None:
     for name in ("t1", "t2"):
         ask(saver, name)
-    table, column = ("checkpoint_writes", "blob") if "postgres" in str(saver._backend) else ("writes", "value")
+    table, column = WRITES[dialect]
     change(saver, f"UPDATE {table} SET {column} = :odd WHERE thread_id = 't1' AND idx = -3", odd=b"\xc1")
     found = saver.interrupts.waiting()
     assert [w.thread_id for w in found if w.problem is None] == ["t2", "t2"]
@@ -221,13 +216,13 @@ def test_an_answer_that_was_carried_out_is_not_to_be_done(saver: HoldfastSaver) 
     assert rows(saver, "SELECT DISTINCT closed_why FROM holdfast_interrupts") == [("answered",)]
 
 
-def test_of_eight_processes_that_answer_at_once_one_wins_and_the_others_are_told(shared_url: str) -> None:
-    with open_checkpointer(shared_url) as saver:
+def test_of_eight_processes_that_answer_at_once_one_wins_and_the_others_are_told(url: str) -> None:
+    with open_checkpointer(url) as saver:
         ask(saver)
         which = id_of(saver, "a")
     gate = children.barrier(8)
     with ThreadPoolExecutor(8) as pool:
-        crowd = [children.Child(children.answer_at_once, shared_url, which, f"p{n}", gate) for n in range(8)]
+        crowd = [children.Child(children.answer_at_once, url, which, f"p{n}", gate) for n in range(8)]
         came_to = list(pool.map(children.Child.result, crowd))
     [winner] = [by for won, by in came_to if won]
     assert [by for won, by in came_to if not won] == [winner] * 7
@@ -306,12 +301,12 @@ def test_a_run_that_is_taken_back_takes_its_answer_with_it_and_its_questions(sav
     assert rows(saver, "SELECT count(*) FROM holdfast_interrupts") == [(2,)]
 
 
-def test_a_database_from_before_there_were_questions_asks_them(shared_url: str) -> None:
+def test_a_database_from_before_there_were_questions_asks_them(url: str) -> None:
     """As it was paused by the code of the schema before: its tables, without the rows."""
-    with open_checkpointer(shared_url) as saver:
+    with open_checkpointer(url) as saver:
         ask(saver)
         change(saver, "DELETE FROM holdfast_interrupts")
-    with open_checkpointer(shared_url) as saver:
+    with open_checkpointer(url) as saver:
         assert asked(saver.interrupts.waiting()) == [("ada-1", "a"), ("ada-1", "b")]
 
 

@@ -22,12 +22,6 @@ from tests.support.world import World, asked, crash, ledger, settle, talk_with
 pytestmark = pytest.mark.usefixtures("quick")
 
 
-@pytest.fixture
-def url(stored_url: str) -> str:
-    """Memory does the same as SQLite here."""
-    return stored_url
-
-
 @pytest.mark.parametrize("answer", ["run_again", "happened", "skip"])
 def test_when_its_run_was_cut_off_in_the_middle_a_person_is_asked(
     saver: HoldfastSaver, world: World, answer: str
@@ -162,9 +156,9 @@ def test_after_a_crash_a_new_message_is_told_what_the_ledger_knows(
     assert world.done == [1]
 
 
-def test_a_database_is_not_given_back_while_something_is_in_doubt(shared_url: str, world: World) -> None:
+def test_a_database_is_not_given_back_while_something_is_in_doubt(bare_url: str, world: World) -> None:
     world.behave = lambda: 1 / 0
-    with open_checkpointer(shared_url) as saver:
+    with open_checkpointer(bare_url) as saver:
         talk = talk_with(saver, world.tool())
         talk.say("pay")
         assert convert.expand_thread(saver.database, "ada-1").problem is None

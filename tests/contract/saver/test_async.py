@@ -15,6 +15,12 @@ from holdfast.checkpoints import HoldfastSaver, ThreadConflict, open_checkpointe
 from tests.support.kit import checkpoint, echo_graph, put, rows, texts, thread
 
 
+@pytest.fixture
+def url(every_url: str) -> str:
+    """Memory as well."""
+    return every_url
+
+
 class Gate:
     """Stops the thread that comes to a statement, until it is opened."""
 

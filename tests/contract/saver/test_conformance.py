@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import pytest
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+
+
+@pytest.fixture
+def url(every_url: str) -> str:
+    """Memory as well."""
+    return every_url
+
 
 ALL = {
     "put",

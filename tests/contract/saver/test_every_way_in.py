@@ -13,6 +13,12 @@ from holdfast.checkpoints import HoldfastSaver, InvalidThread, NotOpen, open_che
 from tests.support.kit import echo_graph, rows, texts, thread
 
 
+@pytest.fixture
+def url(every_url: str) -> str:
+    """Memory as well."""
+    return every_url
+
+
 def say(text: str) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": text}]}
 

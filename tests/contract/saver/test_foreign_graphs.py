@@ -17,12 +17,6 @@ from tests.support.records import everything, numbered, steps_back
 from tests.support.shapes import exact
 
 
-@pytest.fixture
-def url(stored_url: str) -> str:
-    """Memory is SQLite, and runs the same code here."""
-    return stored_url
-
-
 @cache
 def on_the_stock_saver(scenario: Callable[[Any], list[Any]]) -> list[str]:
     return numbered(scenario(InMemorySaver()))

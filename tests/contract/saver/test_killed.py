@@ -9,43 +9,37 @@ import pytest
 
 from holdfast.checkpoints import open_checkpointer
 from tests.support import children
+from tests.support.dialects import STOCK_TABLES, dialect_of
 from tests.support.kit import rows, texts, thread
-
-TABLES = {
-    "sqlite": ["checkpoints", "writes", "holdfast_messages", "holdfast_threads"],
-    "postgres": ["checkpoints", "checkpoint_blobs", "checkpoint_writes", "holdfast_messages", "holdfast_threads"],
-}
 
 
 def everything(url: str) -> dict[str, list[Any]]:
     """All rows of all tables, as a new process finds them."""
-    kind = "sqlite" if url.startswith("sqlite") else "postgres"
+    tables = [*STOCK_TABLES[dialect_of(url)], "holdfast_messages", "holdfast_threads"]
     with open_checkpointer(url) as saver:
         texts(saver)  # whatever is there can be read
-        return {name: sorted(map(repr, rows(saver, f"SELECT * FROM {name}"))) for name in TABLES[kind]}
+        return {name: sorted(map(repr, rows(saver, f"SELECT * FROM {name}"))) for name in tables}
 
 
 @pytest.mark.parametrize("thread_is", ["new", "old"])
 @pytest.mark.parametrize("kind", ["put", "put_writes"])
-def test_a_save_that_is_killed_between_any_two_statements_leaves_nothing(
-    database: str, kind: str, thread_is: str
-) -> None:
+def test_a_save_that_is_killed_between_any_two_statements_leaves_nothing(url: str, kind: str, thread_is: str) -> None:
     if thread_is == "old":
-        children.run(children.talk, database, "one")
-    before = everything(database)
+        children.run(children.talk, url, "one")
+    before = everything(url)
     said = ["one", "You said: one"] if thread_is == "old" else []
 
     names: Any = None
     for last in range(100):
-        names = children.run(children.die_in_save, database, kind, last)
+        names = children.run(children.die_in_save, url, kind, last)
         if names != -SIGKILL:
             break
-        assert everything(database) == before, f"killed before statement {last}"
+        assert everything(url) == before, f"killed before statement {last}"
 
     assert {"begin", "lock_thread", "add_row", "commit"} <= set(names), "the seam has seen the whole save"
     assert last == len(names)
-    after = everything(database)
-    with open_checkpointer(database) as saver:
+    after = everything(url)
+    with open_checkpointer(url) as saver:
         found = saver.get_tuple(thread())
         if kind == "put":
             assert texts(saver) == [*said, "saved", "too"]
@@ -55,18 +49,18 @@ def test_a_save_that_is_killed_between_any_two_statements_leaves_nothing(
             assert [m.text for m in written["messages"]] == ["one", "saved", "too"]
             assert written["other"] == "kept"
     assert sum(map(len, after.values())) > sum(map(len, before.values()))
-    assert children.run(children.talk, database, "on")[-2:] == ["on", "You said: on"]
+    assert children.run(children.talk, url, "on")[-2:] == ["on", "You said: on"]
 
 
-def test_a_turn_that_is_killed_before_any_commit_can_be_repeated(database: str) -> None:
-    children.run(children.talk, database, "one")
+def test_a_turn_that_is_killed_before_any_commit_can_be_repeated(url: str) -> None:
+    children.run(children.talk, url, "one")
 
     said: Any = None
     for commit in range(100):
-        said = children.run(children.die_in_turn, database, "two", commit)
+        said = children.run(children.die_in_turn, url, "two", commit)
         if said != -SIGKILL:
             break
-        everything(database)
+        everything(url)
 
     assert commit > 3
     assert said[:2] == ["one", "You said: one"]
@@ -74,22 +68,22 @@ def test_a_turn_that_is_killed_before_any_commit_can_be_repeated(database: str) 
     assert set(said[2:]) == {"two", "You said: two"}
 
 
-def test_a_save_that_was_acknowledged_outlives_the_process(database: str) -> None:
-    assert children.run(children.pause_and_die, database) == -SIGKILL
-    with open_checkpointer(database) as saver:
+def test_a_save_that_was_acknowledged_outlives_the_process(url: str) -> None:
+    assert children.run(children.pause_and_die, url) == -SIGKILL
+    with open_checkpointer(url) as saver:
         assert texts(saver) == ["May I?"]
 
 
-def test_what_was_paused_in_a_killed_process_resumes_in_another(database: str) -> None:
-    assert children.run(children.pause_and_die, database) == -SIGKILL
+def test_what_was_paused_in_a_killed_process_resumes_in_another(url: str) -> None:
+    assert children.run(children.pause_and_die, url) == -SIGKILL
 
     for commit in range(100):
-        said = children.run(children.resume_or_die, database, "yes", commit)
+        said = children.run(children.resume_or_die, url, "yes", commit)
         if said != -SIGKILL:
             break
-        with open_checkpointer(database) as saver:
+        with open_checkpointer(url) as saver:
             assert texts(saver)[0] == "May I?"
 
     assert commit > 1
     assert said == ["May I?", "The person said yes."]
-    assert children.run(children.talk, database, "two")[-2:] == ["two", "You said: two"]
+    assert children.run(children.talk, url, "two")[-2:] == ["two", "You said: two"]

@@ -24,6 +24,7 @@ from holdfast.checkpoints import DatabaseUnavailable, HoldfastSaver, open_checkp
 from holdfast.checkpoints.backends.migrations import KNOWN_VERSION
 from holdfast.checkpoints.backends.postgres.pool import is_quiet
 from tests.support.children import Child, barrier, boot_and_talk
+from tests.support.dialects import dialect_of
 from tests.support.kit import change, checkpoint, echo_graph, put, rows, texts, thread
 from tests.support.stock_kit import stock_saver
 
@@ -31,9 +32,9 @@ Stock = Callable[[], AbstractContextManager[Any]]
 
 
 @pytest.fixture
-def stock(shared_url: str) -> Stock:
+def stock(bare_url: str) -> Stock:
     """Opens the stock saver of the same database."""
-    return lambda: stock_saver(shared_url)
+    return lambda: stock_saver(bare_url)
 
 
 def say(text: str) -> dict[str, Any]:
@@ -43,26 +44,26 @@ def say(text: str) -> dict[str, Any]:
 # --- many at once, and twice
 
 
-def test_eight_processes_open_the_same_empty_database_at_once(shared_url: str) -> None:
+def test_eight_processes_open_the_same_empty_database_at_once(bare_url: str) -> None:
     gate = barrier(8)
-    children = [Child(boot_and_talk, shared_url, number, gate) for number in range(8)]
+    children = [Child(boot_and_talk, bare_url, number, gate) for number in range(8)]
 
     for child in children:
         assert child.result() == ["0", "You said: 0", "1", "You said: 1"]
 
-    with open_checkpointer(shared_url) as saver:
+    with open_checkpointer(bare_url) as saver:
         assert sorted(texts(saver)) == [f"word-{number}" for number in range(8)]
         assert rows(saver, "SELECT version FROM holdfast_schema ORDER BY version") == [
             (version,) for version in range(1, KNOWN_VERSION + 1)
         ]
-        if shared_url.startswith("sqlite"):
+        if dialect_of(bare_url) == "sqlite":
             assert rows(saver, "PRAGMA page_size") == [(16384,)]
             assert rows(saver, "PRAGMA journal_mode") == [("wal",)]
 
 
-def test_eight_threads_open_the_same_empty_database_at_once(shared_url: str) -> None:
+def test_eight_threads_open_the_same_empty_database_at_once(bare_url: str) -> None:
     def boot(number: int) -> list[str]:
-        with open_checkpointer(shared_url) as saver:
+        with open_checkpointer(bare_url) as saver:
             echo_graph(saver).invoke(say("one"), thread(f"t{number}"))
             return texts(saver, f"t{number}")
 
@@ -70,17 +71,17 @@ def test_eight_threads_open_the_same_empty_database_at_once(shared_url: str) -> 
         assert list(pool.map(boot, range(8))) == [["one", "You said: one"]] * 8
 
 
-def test_opening_again_changes_nothing(shared_url: str) -> None:
-    with open_checkpointer(shared_url) as first, open_checkpointer(shared_url) as second:
+def test_opening_again_changes_nothing(bare_url: str) -> None:
+    with open_checkpointer(bare_url) as first, open_checkpointer(bare_url) as second:
         before = rows(first, "SELECT * FROM holdfast_schema")
         echo_graph(first).invoke(say("one"), thread())
-        with open_checkpointer(shared_url) as third:
+        with open_checkpointer(bare_url) as third:
             assert rows(third, "SELECT * FROM holdfast_schema") == before
             assert texts(second) == texts(third) == ["one", "You said: one"]
 
 
-def test_a_checkpointer_that_was_closed_can_be_opened_again(shared_url: str) -> None:
-    saver = open_checkpointer(shared_url)
+def test_a_checkpointer_that_was_closed_can_be_opened_again(bare_url: str) -> None:
+    saver = open_checkpointer(bare_url)
     for turn in range(2):
         with saver:
             echo_graph(saver).invoke(say(f"{turn}"), thread())
@@ -96,14 +97,14 @@ def setup_stock(saver: Any) -> Any:
     return saver
 
 
-def test_a_stock_database_reads_as_before(shared_url: str, stock: Stock) -> None:
+def test_a_stock_database_reads_as_before(bare_url: str, stock: Stock) -> None:
     with stock() as theirs:
         graph = echo_graph(setup_stock(theirs))
         for text in ("one", "two"):
             graph.invoke(say(text), thread())
         history = list(graph.get_state_history(thread()))
 
-    with open_checkpointer(shared_url) as saver:
+    with open_checkpointer(bare_url) as saver:
         mine = list(echo_graph(saver).get_state_history(thread()))
 
     assert [state.values for state in mine] == [state.values for state in history]
@@ -113,18 +114,18 @@ def test_a_stock_database_reads_as_before(shared_url: str, stock: Stock) -> None
     ]
 
 
-def test_a_stock_database_that_holdfast_has_opened_still_serves_the_stock_saver(shared_url: str, stock: Stock) -> None:
+def test_a_stock_database_that_holdfast_has_opened_still_serves_the_stock_saver(bare_url: str, stock: Stock) -> None:
     with stock() as theirs:
         echo_graph(setup_stock(theirs)).invoke(say("one"), thread())
-    with open_checkpointer(shared_url) as saver:
+    with open_checkpointer(bare_url) as saver:
         assert texts(saver) == ["one", "You said: one"]
     with stock() as theirs:
         echo_graph(setup_stock(theirs)).invoke(say("two"), thread())
         assert texts(theirs) == ["one", "You said: one", "two", "You said: two"]
 
 
-def test_the_stock_saver_refuses_what_holds_message_rows(shared_url: str, stock: Stock) -> None:
-    with open_checkpointer(shared_url) as saver:
+def test_the_stock_saver_refuses_what_holds_message_rows(bare_url: str, stock: Stock) -> None:
+    with open_checkpointer(bare_url) as saver:
         put(saver, thread("plain"), checkpoint([], note="n" * 500))
         echo_graph(saver).invoke(say("one"), thread())
 

@@ -12,10 +12,10 @@ from tests.support.kit import checkpoint, echo_graph, put, rows, texts, thread
 from tests.support.stock_kit import begin
 
 
-def test_a_stock_conversation_goes_on_and_every_message_becomes_a_row(shared_url: str) -> None:
-    begin(shared_url, "one")
+def test_a_stock_conversation_goes_on_and_every_message_becomes_a_row(bare_url: str) -> None:
+    begin(bare_url, "one")
 
-    with open_checkpointer(shared_url) as saver:
+    with open_checkpointer(bare_url) as saver:
         for text in ("two", "three"):
             echo_graph(saver).invoke({"messages": [("user", text)]}, thread())
 
@@ -24,18 +24,18 @@ def test_a_stock_conversation_goes_on_and_every_message_becomes_a_row(shared_url
         assert sorted(text for (text,) in rows(saver, "SELECT content FROM holdfast_messages")) == sorted(said)
 
 
-def test_a_run_that_a_stock_saver_paused_is_resumed(shared_url: str) -> None:
-    begin(shared_url, "May I?", approval_graph)
+def test_a_run_that_a_stock_saver_paused_is_resumed(bare_url: str) -> None:
+    begin(bare_url, "May I?", approval_graph)
 
-    with open_checkpointer(shared_url) as saver:
+    with open_checkpointer(bare_url) as saver:
         approval_graph(saver).invoke(Command(resume="yes"), thread())
         assert texts(saver) == ["May I?", "The person said yes."]
 
 
-def test_a_stock_thread_that_is_deleted_refuses_a_run_that_goes_on(shared_url: str) -> None:
-    begin(shared_url, "one")
+def test_a_stock_thread_that_is_deleted_refuses_a_run_that_goes_on(bare_url: str) -> None:
+    begin(bare_url, "one")
 
-    with open_checkpointer(shared_url) as saver, open_checkpointer(shared_url) as other:
+    with open_checkpointer(bare_url) as saver, open_checkpointer(bare_url) as other:
         found = saver.get_tuple(thread())
         assert found is not None
         other.delete_thread("ada-1")
@@ -47,7 +47,7 @@ def test_a_stock_thread_that_is_deleted_refuses_a_run_that_goes_on(shared_url: s
         assert saver.get_tuple(thread()) is None
 
 
-def test_deleting_a_thread_that_never_was_leaves_nothing_behind(shared_url: str) -> None:
-    with open_checkpointer(shared_url) as saver:
+def test_deleting_a_thread_that_never_was_leaves_nothing_behind(bare_url: str) -> None:
+    with open_checkpointer(bare_url) as saver:
         saver.delete_thread("nobody")
         assert rows(saver, "SELECT count(*) FROM holdfast_threads") == [(0,)]

@@ -11,6 +11,7 @@ from langchain_core.messages import HumanMessage
 from holdfast.checkpoints import HoldfastSaver, convert, maintenance, open_checkpointer
 from holdfast.checkpoints.search import service
 from tests.support.children import DieBeforeCommit, run
+from tests.support.dialects import dialect_of
 from tests.support.kit import change, checkpoint, put, rows, thread
 from tests.support.search_kit import own
 
@@ -73,20 +74,20 @@ def refresh_or_die(url: str, commit: int) -> int:
         return done
 
 
-def test_whoever_is_killed_in_between_has_done_what_was_committed(shared_url: str) -> None:
-    with open_checkpointer(shared_url) as saver:
+def test_whoever_is_killed_in_between_has_done_what_was_committed(url: str) -> None:
+    with open_checkpointer(url) as saver:
         fill(saver)
     for commit in (1, 3):
-        assert run(refresh_or_die, shared_url, commit) < 0
-    with open_checkpointer(shared_url) as saver:
+        assert run(refresh_or_die, url, commit) < 0
+    with open_checkpointer(url) as saver:
         [(before,)] = rows(saver, "SELECT sum(searched) FROM holdfast_threads")
         assert 0 < before < len(EVERY)
         assert saver.search.refresh() == len(EVERY) - before
         assert everything(saver) == EVERY
 
 
-def test_the_index_is_counted_and_goes_with_our_tables(shared_url: str) -> None:
-    with open_checkpointer(shared_url) as saver:
+def test_the_index_is_counted_and_goes_with_our_tables(bare_url: str) -> None:
+    with open_checkpointer(bare_url) as saver:
         fill(saver, 2, 2)
         assert len(everything(saver)) == 4
         names = {part.name for part in maintenance.collect_stats(saver.database).parts}
@@ -95,15 +96,18 @@ def test_the_index_is_counted_and_goes_with_our_tables(shared_url: str) -> None:
             convert.expand_thread(saver.database, f"t{number}")
         convert.drop_tables(saver.database)
         assert ours(saver) == []
-    with open_checkpointer(shared_url) as saver:
+    with open_checkpointer(bare_url) as saver:
         fill(saver, 2, 2)
         assert len(everything(saver)) == 4
 
 
 def ours(saver: HoldfastSaver) -> list[Any]:
-    postgres = "SELECT relname FROM pg_class WHERE relname LIKE 'holdfast%'"
-    sqlite = "SELECT name FROM sqlite_schema WHERE name LIKE 'holdfast%'"
-    return rows(saver, postgres if "postgres" in str(saver._backend) else sqlite)
+    """The names of all that is Holdfast's own."""
+    names = {
+        "postgres": "SELECT relname FROM pg_class WHERE relname LIKE 'holdfast%'",
+        "sqlite": "SELECT name FROM sqlite_schema WHERE name LIKE 'holdfast%'",
+    }
+    return rows(saver, names[dialect_of(saver)])
 
 
 def test_a_rolled_back_deletion_leaves_the_index_as_it_was(saver: HoldfastSaver) -> None:

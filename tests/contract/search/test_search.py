@@ -20,14 +20,9 @@ from holdfast.checkpoints import (
 from holdfast.checkpoints.search.query import parse_query
 from holdfast.checkpoints.search.tokenizer import MOST_CHARACTERS, MOST_POSITIONS, tokenize_with_spans
 from holdfast.checkpoints.sql import Statement
+from tests.support.dialects import dialect_of
 from tests.support.kit import change, checkpoint, put, rows, thread
 from tests.support.search_kit import own, say
-
-
-@pytest.fixture
-def url(stored_url: str) -> str:
-    """Memory is SQLite, and runs the same code here."""
-    return stored_url
 
 
 def found(saver: HoldfastSaver, text: str, **where: Any) -> list[str]:
@@ -152,7 +147,7 @@ def test_what_is_edited_or_copied_is_found_as_often_as_it_was_said(saver: Holdfa
 
 def indexed(saver: HoldfastSaver) -> str:
     """All bytes of the index's tables, as text."""
-    if "postgres" in str(saver._backend):
+    if dialect_of(saver) == "postgres":
         return repr(rows(saver, "SELECT * FROM holdfast_search"))
     tables = rows(saver, "SELECT name FROM sqlite_schema WHERE name LIKE 'holdfast_search%' AND type = 'table'")
     parts = [rows(saver, f"SELECT * FROM {name}") for (name,) in tables if name != "holdfast_search"]

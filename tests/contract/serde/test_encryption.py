@@ -37,8 +37,8 @@ def test_a_row_that_was_moved_to_another_place_is_not_opened(url: str) -> None:
             texts(saver)
 
 
-def test_without_keys_a_sealed_row_is_refused_with_its_thread_and_number(shared_url: str) -> None:
-    with open_checkpointer(shared_url) as saver:
+def test_without_keys_a_sealed_row_is_refused_with_its_thread_and_number(url: str) -> None:
+    with open_checkpointer(url) as saver:
         echo_graph(saver).invoke({"messages": [HumanMessage(SAID)]}, thread(), durability="sync")
         change(saver, "UPDATE holdfast_messages SET key_no = 3 WHERE seq = 1")
         with pytest.raises(NotStorable, match=r"row 1 of thread 'ada-1' is encrypted with key 3"):

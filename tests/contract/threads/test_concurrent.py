@@ -14,12 +14,13 @@ from langgraph.types import Command
 from holdfast.checkpoints import HoldfastSaver, ThreadNotEmpty, open_checkpointer
 from tests.support import children
 from tests.support.delta_kit import delta_agent
+from tests.support.dialects import STOCK_TABLES, dialect_of
 from tests.support.kit import echo_graph, rows, texts, thread
 from tests.support.shapes import exact
 
 
-def test_a_writer_loses_nothing_while_another_prunes(stored_url: str) -> None:
-    with open_checkpointer(stored_url) as writer, open_checkpointer(stored_url) as pruner:
+def test_a_writer_loses_nothing_while_another_prunes(url: str) -> None:
+    with open_checkpointer(url) as writer, open_checkpointer(url) as pruner:
         graph = delta_agent(writer, 1000)
         done: list[bool] = []
 
@@ -76,10 +77,10 @@ def take_it_back(saver: HoldfastSaver) -> None:
 
 @pytest.mark.parametrize("work", [prune_it, copy_it, take_it_back])
 def test_work_that_is_killed_between_any_two_statements_leaves_all_as_it_was(
-    stored_url: str, work: Callable[[HoldfastSaver], None]
+    url: str, dialect: str, work: Callable[[HoldfastSaver], None]
 ) -> None:
     # Of a killed process nothing waits for the disk.
-    database = f"{stored_url}?synchronous=normal" if stored_url.startswith("sqlite") else stored_url
+    database = f"{url}?synchronous=normal" if dialect == "sqlite" else url
     with open_checkpointer(database) as saver:
         graph = delta_agent(saver, 1000)
         config: Any = {**thread(), "metadata": {"run_id": "run-1"}}
@@ -91,7 +92,7 @@ def test_work_that_is_killed_between_any_two_statements_leaves_all_as_it_was(
         before = everything(saver)
         names: Any = None
         # What was not committed is gone for one and the same reason, so every point of one is enough.
-        for last in range(0, 100, 1 if work is prune_it and database.startswith("sqlite") else 9):
+        for last in range(0, 100, 1 if work is prune_it and dialect == "sqlite" else 9):
             names = children.run(children.die_in_work, database, work, last)
             if names != -SIGKILL:
                 break
@@ -104,6 +105,5 @@ def test_work_that_is_killed_between_any_two_statements_leaves_all_as_it_was(
 
 def everything(saver: HoldfastSaver) -> dict[str, list[Any]]:
     """All rows of all tables."""
-    names = ["checkpoints", "holdfast_messages", "holdfast_threads", "holdfast_run_writes"]
-    names += ["checkpoint_blobs", "checkpoint_writes"] if "postgres" in str(saver._backend) else ["writes"]
+    names = [*STOCK_TABLES[dialect_of(saver)], "holdfast_messages", "holdfast_threads", "holdfast_run_writes"]
     return {name: sorted(map(repr, rows(saver, f"SELECT * FROM {name}"))) for name in names}

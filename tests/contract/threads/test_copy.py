@@ -9,14 +9,9 @@ from langgraph.types import Command
 from holdfast.checkpoints import HoldfastSaver, ThreadConflict, ThreadNotEmpty
 from holdfast.checkpoints.threads import rollback
 from tests.support.asking import state_of, team, waiting
+from tests.support.dialects import WRITES, dialect_of
 from tests.support.kit import checkpoint, echo_graph, put, rows, texts, thread
 from tests.support.records import listed
-
-
-@pytest.fixture
-def url(stored_url: str) -> str:
-    """Memory is SQLite, and runs the same code here."""
-    return stored_url
 
 
 def test_a_copy_has_everything_and_goes_its_own_way(saver: HoldfastSaver) -> None:
@@ -72,7 +67,7 @@ def test_what_is_left_of_runs_that_were_taken_back_is_in_nobodys_way(saver: Hold
     saver.threads.copy("ada-1", "target")
     assert listed(saver, "target") == listed(saver, "ada-1")
     assert rows(saver, "SELECT 1 FROM holdfast_events WHERE thread_id = 'target'") == []
-    table = "writes" if saver.database.backend.whole else "checkpoint_writes"
+    table, _ = WRITES[dialect_of(saver)]
     assert rows(saver, f"SELECT 1 FROM {table} WHERE thread_id = 'target' AND checkpoint_id = 'gone'") == []
 
 

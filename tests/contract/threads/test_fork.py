@@ -23,12 +23,6 @@ from tests.support.shapes import exact
 from tests.support.world import World, talk_with
 
 
-@pytest.fixture
-def url(stored_url: str) -> str:
-    """Memory is SQLite, and runs the same code here."""
-    return stored_url
-
-
 @pytest.mark.parametrize(
     "graph_of", [echo_graph, remembering, lambda saver: delta_agent(saver, 3), lambda saver: delta_agent(saver, 1000)]
 )

@@ -33,12 +33,6 @@ from tests.support.kit import checkpoint, put, thread
 from tests.support.shapes import exact, patient
 
 
-@pytest.fixture
-def url(stored_url: str) -> str:
-    """Memory is SQLite, and runs the same code here."""
-    return stored_url
-
-
 class Task(TypedDict):
     what: Literal["answer", "tool", "ask", "fail", "call", "remember"]
     text: str
@@ -251,8 +245,8 @@ def test_a_message_that_is_met_several_times_in_a_save_is_counted_once(saver: Ho
     assert_counted(saver)
 
 
-def test_the_index_counts_what_is_there_after_four_have_done_anything_at_once(stored_url: str) -> None:
-    with open_checkpointer(stored_url) as saver, open_checkpointer(stored_url) as other, ThreadPoolExecutor(4) as pool:
+def test_the_index_counts_what_is_there_after_four_have_done_anything_at_once(url: str) -> None:
+    with open_checkpointer(url) as saver, open_checkpointer(url) as other, ThreadPoolExecutor(4) as pool:
 
         def work(seed: int) -> int:
             luck = Random(seed)  # noqa: S311 - no secret

@@ -15,6 +15,12 @@ from tests.support import children
 from tests.support.kit import change, echo_graph, rows, texts, thread
 
 
+@pytest.fixture
+def url(every_url: str) -> str:
+    """Memory as well."""
+    return every_url
+
+
 def test_a_lease_is_taken_and_given_back(saver: HoldfastSaver) -> None:
     with saver.lease("ada-1", wait=0) as first:
         assert not first.lost.is_set()
@@ -140,10 +146,10 @@ def test_only_the_next_caller_in_the_queue_keeps_polling_often(saver: HoldfastSa
     assert polls[0].longest <= times.NEXT_IN_QUEUE_POLL < polls[1].longest
 
 
-def test_the_lease_of_a_killed_process_ends_by_itself(stored_url: str) -> None:
-    assert children.run(children.die_with_lease, stored_url, 1.0) == -SIGKILL
+def test_the_lease_of_a_killed_process_ends_by_itself(shared_url: str) -> None:
+    assert children.run(children.die_with_lease, shared_url, 1.0) == -SIGKILL
 
-    with open_checkpointer(stored_url) as saver:
+    with open_checkpointer(shared_url) as saver:
         with pytest.raises(ThreadBusy, match="process"), saver.lease("ada-1", wait=0):
             raise AssertionError
         with saver.lease("ada-1", wait=10):

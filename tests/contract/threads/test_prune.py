@@ -21,18 +21,13 @@ from holdfast.checkpoints import (
 from tests.support import children
 from tests.support.asking import Notes, after, count, state_of, team, waiting
 from tests.support.delta_kit import delta_agent
+from tests.support.dialects import WRITES
 from tests.support.encryption_kit import mirrored
 from tests.support.foreign import SCENARIOS, say, talker
 from tests.support.kit import change, checkpoint, echo_graph, rows, texts, thread
 from tests.support.records import seen, steps_back
 from tests.support.shapes import exact
 from tests.support.stock_kit import begin
-
-
-@pytest.fixture
-def url(stored_url: str) -> str:
-    """Memory is SQLite, and runs the same code here."""
-    return stored_url
 
 
 @pytest.mark.filterwarnings("ignore:create_react_agent has been moved")
@@ -116,7 +111,7 @@ def test_a_subgraph_with_a_memory_of_its_own_keeps_it(saver: HoldfastSaver) -> N
     assert len(graph.get_state(pruned).values["notes"]) > 6
 
 
-def test_forks_go_with_the_rest_and_nothing_is_left_that_nothing_refers_to(saver: HoldfastSaver) -> None:
+def test_forks_go_with_the_rest_and_nothing_is_left_that_nothing_refers_to(saver: HoldfastSaver, dialect: str) -> None:
     graph = talker(saver)
     for text in ("one", "two"):
         graph.invoke(say(text), thread())
@@ -129,7 +124,7 @@ def test_forks_go_with_the_rest_and_nothing_is_left_that_nothing_refers_to(saver
 
     assert {**seen(graph.get_state(thread())), "parent": None} == before
     assert count(saver, "ada-1") == 1
-    if "postgres" in str(saver._backend):
+    if dialect == "postgres":
         [(kept,)] = rows(saver, "SELECT checkpoint -> 'channel_versions' FROM checkpoints")
         stored = rows(saver, "SELECT channel, version FROM checkpoint_blobs")
         assert stored
@@ -233,9 +228,9 @@ def test_what_a_begun_run_has_cut_off_stays_until_the_run_has_made_a_step(saver:
     assert len(list(graph.get_state_history(thread()))) == 1
 
 
-def test_a_conversation_that_a_stock_saver_began_is_pruned_and_goes_on(shared_url: str) -> None:
-    begin(shared_url, "May I?", children.approval_graph)
-    with open_checkpointer(shared_url) as saver:
+def test_a_conversation_that_a_stock_saver_began_is_pruned_and_goes_on(url: str) -> None:
+    begin(url, "May I?", children.approval_graph)
+    with open_checkpointer(url) as saver:
         graph = children.approval_graph(saver)
         before = {**seen(graph.get_state(thread())), "parent": None}
         saver.prune(["ada-1"])
@@ -285,13 +280,14 @@ def test_delete_leaves_nothing_of_a_thread(saver: HoldfastSaver, strategy: str) 
     assert texts(saver, "ada-1") == []
 
 
-def test_a_thread_that_cannot_be_read_stays_as_it_is_and_those_before_it_are_pruned(saver: HoldfastSaver) -> None:
+def test_a_thread_that_cannot_be_read_stays_as_it_is_and_those_before_it_are_pruned(
+    saver: HoldfastSaver, dialect: str
+) -> None:
     graph = delta_agent(saver, 1000)
     for thread_id in ("ada-1", "bob-1", "carol-1"):
         graph.invoke({"messages": [("user", "one")]}, thread(thread_id))
         graph.invoke({"messages": [("user", "two")]}, thread(thread_id))
-    table = "checkpoint_writes" if "postgres" in str(saver._backend) else "writes"
-    column = "blob" if "postgres" in str(saver._backend) else "value"
+    table, column = WRITES[dialect]
     change(
         saver,
         f"UPDATE {table} SET {column} = substr({column}, 1, 9)"

@@ -10,6 +10,7 @@ from langgraph.types import Command
 from holdfast.checkpoints import HoldfastSaver, convert, open_checkpointer
 from holdfast.checkpoints.errors import DamagedThread
 from tests.support.children import approval_graph
+from tests.support.dialects import VALUES, dialect_of
 from tests.support.index_kit import assert_counted, of_run
 from tests.support.kit import change, echo_graph, rows, texts, thread
 from tests.support.stock_kit import in_stock
@@ -48,9 +49,9 @@ def prepare(url: str, made_by: str) -> None:
 
 
 @pytest.mark.parametrize("made_by", ["stock", "version 4"])
-def test_threads_that_were_saved_without_the_index_are_found_and_indexed(shared_url: str, made_by: str) -> None:
-    prepare(shared_url, made_by)
-    with open_checkpointer(shared_url) as saver:
+def test_threads_that_were_saved_without_the_index_are_found_and_indexed(bare_url: str, made_by: str) -> None:
+    prepare(bare_url, made_by)
+    with open_checkpointer(bare_url) as saver:
         assert saver.threads.list().threads == []
         found = list(saver.threads.unindexed())
         assert found == ["idle", "paused"]
@@ -78,9 +79,9 @@ def test_threads_that_were_saved_without_the_index_are_found_and_indexed(shared_
 
 
 @pytest.mark.parametrize("made_by", ["stock", "version 4"])
-def test_the_next_save_of_a_thread_brings_it_into_the_index(shared_url: str, made_by: str) -> None:
-    prepare(shared_url, made_by)
-    with open_checkpointer(shared_url) as saver:
+def test_the_next_save_of_a_thread_brings_it_into_the_index(bare_url: str, made_by: str) -> None:
+    prepare(bare_url, made_by)
+    with open_checkpointer(bare_url) as saver:
         echo_graph(saver).invoke({"messages": [("user", "more")]}, of_run("idle", user_id="grace"))
         more = rows(saver, "SELECT DISTINCT user_id FROM holdfast_transcript WHERE content = 'more'")
         assert more == [("grace",)]
@@ -94,9 +95,9 @@ def test_the_next_save_of_a_thread_brings_it_into_the_index(shared_url: str, mad
         assert_counted(saver)
 
 
-def test_compacting_a_stock_thread_counts_its_messages(shared_url: str) -> None:
-    in_stock(shared_url, talk)
-    with open_checkpointer(shared_url) as saver:
+def test_compacting_a_stock_thread_counts_its_messages(bare_url: str) -> None:
+    in_stock(bare_url, talk)
+    with open_checkpointer(bare_url) as saver:
         for thread_id in ("idle", "paused"):
             convert.compact_thread(saver.database, thread_id)
         idle = saver.threads.get("idle")
@@ -107,10 +108,10 @@ def test_compacting_a_stock_thread_counts_its_messages(shared_url: str) -> None:
         assert_counted(saver)
 
 
-def test_a_thread_that_cannot_be_read_is_named_and_the_others_are_indexed(shared_url: str) -> None:
-    prepare(shared_url, "version 4")
-    with open_checkpointer(shared_url) as saver:
-        table, column = ("checkpoints", "checkpoint") if saver.database.backend.whole else ("checkpoint_blobs", "blob")
+def test_a_thread_that_cannot_be_read_is_named_and_the_others_are_indexed(bare_url: str) -> None:
+    prepare(bare_url, "version 4")
+    with open_checkpointer(bare_url) as saver:
+        table, column = VALUES[dialect_of(saver)]
         change(saver, f"UPDATE {table} SET {column} = :cut WHERE thread_id = 'idle'", cut=b"\x81")
         outcomes = {}
         for thread_id in saver.threads.unindexed():

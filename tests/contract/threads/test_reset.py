@@ -21,13 +21,6 @@ from tests.support.kit import checkpoint, echo_graph, put, texts, thread
 from tests.support.reset_kit import events, history, meet, remembering, transcript
 from tests.support.shapes import exact
 
-
-@pytest.fixture
-def url(stored_url: str) -> str:
-    """Memory is SQLite, and runs the same code here."""
-    return stored_url
-
-
 # --- begin anew
 
 

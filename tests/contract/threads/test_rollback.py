@@ -15,15 +15,10 @@ from holdfast.checkpoints.threads import rollback
 from tests.support.asking import state_of, team, waiting
 from tests.support.children import approval_graph, put_after
 from tests.support.delta_kit import delta_agent
+from tests.support.dialects import STOCK_TABLES, dialect_of
 from tests.support.foreign import say, talker
 from tests.support.kit import echo_graph, one_node, rows, texts, thread
 from tests.support.shapes import exact
-
-
-@pytest.fixture
-def url(stored_url: str) -> str:
-    """Memory is SQLite, and runs the same code here."""
-    return stored_url
 
 
 def run(number: int, thread_id: str = "ada-1", **configurable: Any) -> Any:
@@ -33,8 +28,7 @@ def run(number: int, thread_id: str = "ada-1", **configurable: Any) -> Any:
 
 def left(saver: HoldfastSaver) -> dict[str, list[str]]:
     """All that a thread has, but for what says when and how often it was written."""
-    names = ["checkpoints", "holdfast_run_writes"]
-    names += ["checkpoint_blobs", "checkpoint_writes"] if "postgres" in str(saver._backend) else ["writes"]
+    names = [*STOCK_TABLES[dialect_of(saver)], "holdfast_run_writes"]
     said = "SELECT seq, message_id, content, checkpoint_id, run_id FROM holdfast_messages"
     found = {name: rows(saver, f"SELECT * FROM {name}") for name in names} | {"messages": rows(saver, said)}
     return {name: sorted(map(repr, those)) for name, those in found.items()}
@@ -223,8 +217,8 @@ def test_pruned_messages_of_other_runs_stay_in_the_transcript(saver: HoldfastSav
     ]
 
 
-def test_who_has_loaded_a_thread_before_a_run_in_it_was_deleted_is_refused(shared_url: str) -> None:
-    with open_checkpointer(shared_url) as saver, open_checkpointer(shared_url) as other:
+def test_who_has_loaded_a_thread_before_a_run_in_it_was_deleted_is_refused(url: str) -> None:
+    with open_checkpointer(url) as saver, open_checkpointer(url) as other:
         for number in (1, 2):
             echo_graph(saver).invoke({"messages": [HumanMessage(f"{number}", id=f"m-{number}")]}, run(number))
         found = other.get_tuple(thread())

@@ -19,12 +19,6 @@ from tests.support.world import World, asked, crash, ledger, settle, talk_with
 pytestmark = pytest.mark.usefixtures("quick")
 
 
-@pytest.fixture
-def url(stored_url: str) -> str:
-    """Memory does the same as SQLite here."""
-    return stored_url
-
-
 def test_it_is_on_record_before_and_after(saver: HoldfastSaver, world: World) -> None:
     seen: list[list[str]] = []
     world.behave = lambda: seen.append(ledger(saver))
@@ -142,11 +136,11 @@ def run_until_killed(url: str, path: str) -> None:
         talk_with(saver, pay).say("pay")
 
 
-def test_a_process_that_is_killed_just_after_the_effect_leaves_a_question(shared_url: str, tmp_path: Path) -> None:
+def test_a_process_that_is_killed_just_after_the_effect_leaves_a_question(url: str, tmp_path: Path) -> None:
     """LangGraph alone runs it twice."""
     path = tmp_path / "world"
-    assert children.run(run_until_killed, shared_url, str(path)) == -9
-    with open_checkpointer(shared_url) as saver:
+    assert children.run(run_until_killed, url, str(path)) == -9
+    with open_checkpointer(url) as saver:
         change(saver, "UPDATE holdfast_effects SET alive_until = alive_until - 15")  # the child had its time
 
         @once

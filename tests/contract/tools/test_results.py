@@ -24,12 +24,6 @@ from tests.support.world import World, asked, ledger, settle, talk_with
 pytestmark = pytest.mark.usefixtures("quick")
 
 
-@pytest.fixture
-def url(stored_url: str) -> str:
-    """Memory does the same as SQLite here."""
-    return stored_url
-
-
 @pytest.mark.parametrize(
     ("error", "state", "text"),
     [

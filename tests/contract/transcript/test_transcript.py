@@ -29,12 +29,6 @@ from tests.support.kit import change, checkpoint, echo_graph, one_node, put, row
 from tests.support.stock_kit import in_stock
 
 
-@pytest.fixture
-def url(stored_url: str) -> str:
-    """Memory is SQLite, and runs the same code here."""
-    return stored_url
-
-
 def messages(found: Transcript) -> list[MessageEntry]:
     return [entry for entry in found if isinstance(entry, MessageEntry)]
 

@@ -61,12 +61,6 @@ def lines(source: HoldfastSaver, tmp_path_factory: pytest.TempPathFactory) -> Li
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@pytest.fixture
-def url(stored_url: str) -> str:
-    """Memory does the same as SQLite here."""
-    return stored_url
-
-
 @pytest.mark.parametrize("name", ["threads.jsonl", "threads.jsonl.gz"])
 def test_threads_come_out_of_a_file_as_they_went_in(
     source: HoldfastSaver, saver: HoldfastSaver, tmp_path: Path, name: str

@@ -264,16 +264,16 @@ def copy_until_killed(source: str, target: str, commits: int) -> list[bool]:
         ]
 
 
-def test_a_copy_that_was_killed_goes_on_where_it_was(sqlite_url: str, database: str, tmp_path: Any) -> None:
+def test_a_copy_that_was_killed_goes_on_where_it_was(sqlite_url: str, url: str, tmp_path: Any) -> None:
     source = f"sqlite:///{tmp_path / 'source.db'}"
     with open_checkpointer(source) as here:
         for number in range(3):
             echo_graph(here).invoke({"messages": [HumanMessage("hello")]}, thread(f"t-{number}"))
-        assert children.run(copy_until_killed, source, database, 2) == -SIGKILL
-        with open_checkpointer(database) as there:
+        assert children.run(copy_until_killed, source, url, 2) == -SIGKILL
+        with open_checkpointer(url) as there:
             assert list(transfer.transferable_threads(there.database)) == ["t-0", "t-1"]
-        assert children.run(copy_until_killed, source, database, 99) == [True, True, False]
-        with open_checkpointer(database) as there:
+        assert children.run(copy_until_killed, source, url, 99) == [True, True, False]
+        with open_checkpointer(url) as there:
             assert told(there) == told(here)
             assert [thread_digest(there.database, f"t-{n}") for n in range(3)] == [
                 thread_digest(here.database, f"t-{n}") for n in range(3)
