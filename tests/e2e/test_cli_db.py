@@ -142,7 +142,7 @@ def test_ctrl_c_says_what_is_done(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> 
         return real(store, thread_id)
 
     with monkeypatch.context() as patch:
-        patch.setattr(convert, "compact", stop_at_the_second)
+        patch.setattr(convert, "compact_thread", stop_at_the_second)
         code, _, err = cli("db", "compact", "--database=sqlite:///stock.db")
     assert (code, err) == (130, "Stopped. 1 conversation is done and stays so; the same command goes on.\n")
     assert "1 conversation of 2 compacted" in cli("db", "compact", "--database=sqlite:///stock.db")[1]

@@ -268,7 +268,7 @@ def test_what_is_deleted_while_everything_is_taken_out_is_left_out(
     def listed(store: Any) -> list[str]:
         return ["ada-1", "gone", "grace-1"]
 
-    monkeypatch.setattr(transfer, "threads", listed)
+    monkeypatch.setattr(transfer, "transferable_threads", listed)
     written = "Written to all.jsonl: 2 conversations.\n"
     assert talked("export", "--format=holdfast", "--output=all.jsonl") == (0, "", written)
     code, out, err = cli("db", "copy", sqlite_url, "sqlite:///there.db")

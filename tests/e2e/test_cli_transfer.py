@@ -71,7 +71,7 @@ def test_ctrl_c_says_what_is_there_and_the_same_command_goes_on(cli: Cli, monkey
         return real(source, target, thread_id)
 
     with monkeypatch.context() as patch:
-        patch.setattr(work, "copy_thread", stop_at_the_second)
+        patch.setattr(work, "transfer_thread", stop_at_the_second)
         code, _, err = cli("db", "copy", HERE, "sqlite:///there.db")
     assert (code, err) == (130, "Stopped. 1 conversation is there; the same command goes on.\n")
     assert "1 conversation copied to sqlite:///there.db" in cli("db", "copy", HERE, "sqlite:///there.db")[1]
