@@ -146,9 +146,6 @@ __all__ = [
     "unwrap_saver",
 ]
 
-# The names that callers still use until they are rewritten.
-apart, saver_of, unwrapped = run_in_own_executor, running_saver, unwrap_saver
-
 
 def open_checkpointer(
     url: str | None = None, *, allow: Collection[type | TypeName] = (), pool_size: int = 10

@@ -1,1 +1,1 @@
-"""Tool calls: what is declared about a tool, how a call runs, and how its result becomes a message."""
+"""Tools: what is declared about one, how a call runs, and how its result becomes a message."""

@@ -18,8 +18,8 @@ from holdfast.cli.output.screen import Screen, Silence, facts, notice
 from holdfast.cli.output.text import one_line
 from holdfast.graph import Conversation, NothingWaits, Pending
 from holdfast.graph.agent import Agent
-from holdfast.graph.conversation.answer import Answering
-from holdfast.graph.conversation.events import call_that_waits, messages_of, reply
+from holdfast.graph.conversation.answer import ThreadAnswers
+from holdfast.graph.conversation.events import messages_of, pending_call, reply
 from holdfast.settings import Settings
 
 # Among how many calls one is searched for when no thread is named.
@@ -119,7 +119,7 @@ class Inbox:
         threads = list(dict.fromkeys(found.thread_id for found in saver.interrupts.todo(_SEARCHED)))
         for thread_id in threads:
             state = agent.get_state(config_of(thread_id))
-            if strange := Answering(agent, thread_id).strange(state):
+            if strange := ThreadAnswers(agent, thread_id).unknown_tools(state):
                 notice(
                     f"Thread {thread_id} was left alone: this agent has no tool {strange[0]!r}. Run the one that has."
                 )
@@ -167,7 +167,7 @@ def _all(saver: HoldfastSaver, thread_id: str | None, limit: int) -> list[Waitin
             # One call that cannot be read does not hide the others.
             notice(str(asked.problem))
         at = datetime.fromtimestamp(asked.asked_at, UTC).isoformat()
-        if (call := call_that_waits(asked.interrupt_id, asked.value, at)) is not None:
+        if (call := pending_call(asked.interrupt_id, asked.value, at)) is not None:
             found.append(Waiting(asked.thread_id, asked.user_id, call))
     return found
 

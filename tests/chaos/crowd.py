@@ -60,7 +60,7 @@ class Crowd:
     """Processes, each started, watched and ended from one thread.
 
     Args:
-        changed: replacements that each process makes, by names such as `holdfast.graph.tools.execute.running_of`.
+        changed: replacements that each process makes, by names such as `holdfast.graph.tools.execute.run_policy`.
     """
 
     def __init__(self, changed: Mapping[str, Any] | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from langchain_core.tools import BaseTool
 
 from holdfast.checkpoints import open_checkpointer
-from holdfast.graph.tools.once import Running
+from holdfast.graph.tools.once import RunPolicy
 from tests.chaos.cost import MOST, count
 from tests.chaos.crowd import Crowd, End, Job
 from tests.chaos.journal import Place
@@ -60,8 +60,8 @@ def test_the_ledger_costs_two_transactions_and_a_safe_tool_none(url: str, tmp_pa
 # --- it finds what it looks for: the house is broken on purpose
 
 
-def without_ledger(tool: BaseTool) -> Running:
-    return Running(once=False)
+def without_ledger(tool: BaseTool) -> RunPolicy:
+    return RunPolicy(once=False)
 
 
 def without_approval(tool: BaseTool) -> None:
@@ -93,11 +93,11 @@ def found(place: Place) -> dict[str, str]:
 
 def test_what_is_broken_is_found(sqlite_url: str, tmp_path: Path) -> None:
     place = Place(sqlite_url, tmp_path, 1)
-    twice = Played(place, "twice", mark="tool:after", holdfast__graph__tools__execute__running_of=without_ledger)
-    unasked = Played(place, "unasked", holdfast__graph__nodes__model__approval_policy=without_approval)
+    twice = Played(place, "twice", mark="tool:after", holdfast__graph__tools__execute__run_policy=without_ledger)
+    unasked = Played(place, "unasked", holdfast__graph__nodes__tool__approval_policy=without_approval)
     whole = Played(place, "whole")
     assert twice.end().killed
-    Played(place, "twice", holdfast__graph__tools__execute__running_of=without_ledger).end()
+    Played(place, "twice", holdfast__graph__tools__execute__run_policy=without_ledger).end()
     assert not unasked.end().killed
     assert not whole.end().killed
     broken = found(place)

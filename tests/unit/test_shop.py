@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from langchain_core.tools import ToolException
 
-from holdfast.graph import approval_policy
+from holdfast.graph.approvals.policy import approval_policy
 from holdfast.graph.shop import Shop, shop_tools
 from tests.support.forked import context
 

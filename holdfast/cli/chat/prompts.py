@@ -48,7 +48,7 @@ def ask(prompt: str, begin: str = "") -> str:
 
 
 def ask_decision(pending: Pending, screen: Screen, begin: str) -> tuple[dict[str, Any] | None, str]:
-    """What a person decides: an answer in the form of `holdfast.graph.approvals.policy`, or None for later.
+    """What a person decides: an answer in the form of `holdfast.graph.approvals.decisions`, or None for later.
 
     Args:
         begin: arguments that were refused a moment ago, to be edited further; else the question comes first.

@@ -12,8 +12,9 @@ from langgraph.types import Command, interrupt
 from pydantic import BaseModel
 
 from holdfast.checkpoints import HoldfastSaver
-from holdfast.graph import BadAnswer, approval_policy, needs_approval
-from holdfast.graph.approvals.policy import DECISIONS
+from holdfast.graph import BadAnswer, Conversation, needs_approval
+from holdfast.graph.approvals.decisions import DECISIONS, answer_form
+from holdfast.graph.approvals.policy import approval_policy
 from tests.support.graph_kit import SAVERS, Desk, Talk, calls, opened, says
 
 
@@ -332,3 +333,19 @@ def test_a_declaration_below_the_tool_decorator_says_where_it_belongs() -> None:
 def test_a_declaration_with_a_decision_that_does_not_exist_is_refused(decisions: Any) -> None:
     with pytest.raises(ValueError, match="a tool needs at least one of approve, edit, reject, respond"):
         needs_approval(decisions=decisions)
+
+
+def test_the_form_of_a_tools_answers_is_built_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+
+    def counted(tool: Any, decisions: Any) -> Any:
+        built.append(tool.name)
+        return answer_form(tool, decisions)
+
+    monkeypatch.setattr("holdfast.graph.approvals.ask.answer_form", counted)
+    talk = paused(desk, 1, 2)
+    conversation = Conversation(talk.agent, "ada-1")
+    conversation.approve(talk.pending["refund 1"])
+    conversation.edit({"order_id": 3}, talk.pending["refund 2"])
+    assert desk.refunded == [1, 3]
+    assert built == ["refund"]

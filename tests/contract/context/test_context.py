@@ -13,8 +13,8 @@ from holdfast.checkpoints import HoldfastSaver
 from holdfast.graph import Conversation, Token, build_graph, needs_approval
 from holdfast.graph.context import tokens
 from holdfast.graph.context.summary import HEADER
+from holdfast.graph.messages import EFFECT
 from holdfast.graph.shop import shop_tools
-from holdfast.graph.tools.results import EFFECT
 from tests.support.graph_kit import THREAD, calls
 from tests.support.kit import rows
 from tests.support.long_talk import SMALL, Listener, filled, say, summary, talk_of, texts
@@ -153,7 +153,7 @@ def test_a_call_that_waits_is_closed_before_its_message_may_leave(saver: Holdfas
     assert len(model.notes) == noted == 0, "within a turn nothing leaves"
     assert texts(model.seen[-1])[0] == "Refund order 1"
     assert talk.send("Never mind.").text == "answer to Never mind."
-    assert "nobody had given it" in "".join(model.notes)
+    assert "had not been approved" in "".join(model.notes)
     assert texts(talk.history()) == ["Never mind.", "answer to Never mind."]
 
 

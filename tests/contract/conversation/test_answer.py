@@ -145,7 +145,7 @@ def test_a_call_that_nobody_decided_about_in_time_is_not_run_and_the_model_is_to
     assert desk.refunded == []
     [answer] = desk.answers
     assert answer.text == (
-        "Not run: nobody decided within 1 h. Do not make this call again unless the user asks for it."
+        "Not run: no decision was made within 1 h. Do not make this call again unless the user asks for it."
     )
     assert answer.additional_kwargs["approval"]["decision"] == "expired"
 

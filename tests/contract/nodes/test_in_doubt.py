@@ -14,7 +14,7 @@ from holdfast.checkpoints import (
     open_checkpointer,
 )
 from holdfast.graph import BadAnswer, build_graph, needs_approval
-from holdfast.graph.tools.results import EFFECT
+from holdfast.graph.messages import EFFECT
 from tests.support.graph_kit import Talk, calls, says
 from tests.support.kit import change, rows
 from tests.support.world import World, asked, crash, ledger, settle, talk_with
