@@ -1,7 +1,7 @@
-"""What a thread consists of, as records that every database can have, and a digest of them. No I/O.
+"""The records that a thread consists of, in a form that is independent of the database, and their digest. No I/O.
 
-A record is a row of one of our tables, a checkpoint, or what a task wrote. A thread has the same records wherever it
-lies, but for their order: databases sort texts in different ways. So the digest is one of all records together.
+A record is a row of one of Holdfast's tables, a checkpoint, or a write of a task. A thread has the same records in
+every database, but in another order, since databases sort texts differently. So the digest ignores the order.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from holdfast.checkpoints.serde.messages import sql_text
 
 
 class FieldType(Enum):
-    """What a field holds."""
+    """The type of a record's field; its value completes the sentence 'the field is not …'."""
 
     KEY = "a short text"
     TEXT = "a text"
@@ -33,13 +33,15 @@ class FieldType(Enum):
 
 
 class Field(NamedTuple):
-    kind: FieldType
+    """The definition of a record's field."""
+
+    type: FieldType
     may_be_none: bool = False
 
 
-def _fields(**kinds: FieldType) -> dict[str, Field]:
-    """A name that ends with two underscores may have no value."""
-    return {name.removesuffix("__"): Field(kind, name.endswith("__")) for name, kind in kinds.items()}
+def _fields(**types: FieldType) -> dict[str, Field]:
+    """Define fields by name and type. A field whose name is given with two underscores at its end may be `None`."""
+    return {name.removesuffix("__"): Field(type_, name.endswith("__")) for name, type_ in types.items()}
 
 
 THREAD: Final = "thread"
@@ -49,7 +51,8 @@ WRITE: Final = "write"
 EFFECT: Final = "effect"
 
 RECORDS: Final[Mapping[str, Mapping[str, Field]]] = {
-    # Not what belongs to a place: the generation, which tells those who knew the thread there, and the line of leases.
+    # Without the columns that belong to one database: the generation, by which stale writers are refused, and the lease
+    # queue's next ticket.
     THREAD: _fields(
         next_seq=FieldType.LONG,
         user_id__=FieldType.KEY,
@@ -162,8 +165,8 @@ RECORDS: Final[Mapping[str, Mapping[str, Field]]] = {
         finished_at__=FieldType.TIME,
     ),
 }
-"""For each kind of record its fields, in their order, under the names that the statements `page_of_…` and `move_…` of
-`sql/moving.sql` have for them."""
+"""The fields of each kind of record, in the order of the columns of the statements `page_of_…`, and under the names of
+the parameters of the statements `move_…`."""
 
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     THREAD: (),
@@ -175,11 +178,11 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "interrupt": ("interrupt_id",),
     EFFECT: ("effect_key",),
 }
-"""The fields that tell a record from all others of its kind in a thread. In the order in which records come."""
+"""The fields that identify a record among those of its kind in a thread, and by which the records are ordered."""
 
 
 class ThreadRecord(NamedTuple):
-    """A part of a thread."""
+    """A record of a thread."""
 
     kind: str
     fields: dict[str, Any]
@@ -190,7 +193,7 @@ class ThreadRecord(NamedTuple):
 
 
 class ThreadDigest:
-    """What a thread is compared by: a digest of all its records, in whatever order they come."""
+    """The digest of all records of a thread, by which two copies of it are compared. Their order does not matter."""
 
     def __init__(self, thread_id: str) -> None:
         self._thread_id = thread_id
@@ -201,32 +204,33 @@ class ThreadDigest:
 
     @property
     def count(self) -> int:
-        """How many records there are."""
+        """The number of records."""
         return len(self._records)
 
     def digest(self) -> str:
         state = blake2b(self._thread_id.encode(), digest_size=16, person=b"holdfast-thread")
-        for one in sorted(self._records):
-            state.update(one)
+        for record_digest in sorted(self._records):
+            state.update(record_digest)
         return state.hexdigest()
 
 
 def record_bytes(record: ThreadRecord) -> bytes:
-    """A record as bytes: the same for the same record."""
+    """Return a record as bytes, which are equal for equal records."""
     values = [record.fields[name] for name in RECORDS[record.kind]]
     try:
         return ormsgpack.packb([record.kind, values], option=ormsgpack.OPT_SORT_KEYS)
-    except TypeError:  # a number of more than 64 bits, which JSON has a form for
-        said = [value.hex() if isinstance(value, bytes) else value for value in values]
-        return json.dumps([record.kind, said], sort_keys=True, default=bytes.hex).encode()
+    except TypeError:  # an integer of more than 64 bits, which JSON can hold and msgpack cannot
+        hex_values = [value.hex() if isinstance(value, bytes) else value for value in values]
+        return json.dumps([record.kind, hex_values], sort_keys=True, default=bytes.hex).encode()
 
 
 def canonical_json(value: Any) -> Any:
-    """A JSON value as every database gives it back: texts without what JSONB refuses, in an order that does not matter,
-    and numbers as JSONB has them.
+    """Return a JSON value as every database returns it.
+
+    Texts have no characters that JSONB refuses, the keys of objects are sorted, and numbers are those of JSONB.
 
     Raises:
-        NotStorable: it is more than JSON.
+        NotStorable: the value has a part that JSON cannot hold.
     """
     kind = type(value)
     if kind is str:
@@ -239,7 +243,7 @@ def canonical_json(value: Any) -> Any:
         return [canonical_json(item) for item in value]
     if kind is float:
         return _number(value)
-    raise NotStorable(f"What is stored of a checkpoint beside its values is more than JSON: it has a {kind.__name__}.")
+    raise NotStorable(f"A checkpoint's document or metadata has a {kind.__name__}, which JSON cannot hold.")
 
 
 def _number(value: float) -> Any:
@@ -247,7 +251,8 @@ def _number(value: float) -> Any:
         return str(value)
     if value == 0:
         return 0.0  # JSONB has no -0.0
-    return int(value) if abs(value) >= _EXACT else value  # and writes 1e16 as an integer
+    return int(value) if abs(value) >= _EXACT else value
 
 
-_EXACT: Final = 1e16  # Python writes integral floats from here on with an exponent
+# From here on Python writes a float with an exponent, and JSONB returns it as an integer.
+_EXACT: Final = 1e16

@@ -1,4 +1,4 @@
-"""The records of a thread on their way into an empty one, within a transaction."""
+"""Writer of a thread's records into an empty thread, within a transaction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from holdfast.checkpoints.backends.base import Call, CheckpointKey, StoredValue,
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import NotMoved, NotStorable
 from holdfast.checkpoints.sql import Statement
-from holdfast.checkpoints.transfer.canonical import CanonicalCheckpoint, CanonicalValue, to_document, to_whole
+from holdfast.checkpoints.transfer.canonical import CanonicalCheckpoint, to_document, to_whole
 from holdfast.checkpoints.transfer.records import (
     CHECKPOINT,
     EFFECT,
@@ -20,19 +20,19 @@ from holdfast.checkpoints.transfer.records import (
     record_bytes,
 )
 
-# Statements that are sent before anybody waits for them: enough to hide the way to a server, few enough to hold.
+# Statements that are sent together: enough to hide the latency of a server, few enough for the memory.
 _BATCH: Final = 500
 _BATCH_BYTES: Final = 4 * 2**20
 
 
 class ThreadWriter:
-    """Writes the records of one thread, in any order after the thread's own."""
+    """A writer of the records of one thread, which come in any order after the thread's own."""
 
     def __init__(self, transaction: Transaction, database: Database, thread_id: str) -> None:
         """
         Args:
-            transaction: in which the thread is locked, and empty.
-            store: the database.
+            transaction: the transaction, in which the thread is locked and empty.
+            database: the database.
             thread_id: the thread.
         """
         self._transaction = transaction
@@ -45,9 +45,10 @@ class ThreadWriter:
         self._bytes = 0
 
     def add(self, record: ThreadRecord) -> None:
-        """
+        """Write a record.
+
         Raises:
-            NotMoved: the database cannot hold it, or says something else of what the thread's tools have done.
+            NotMoved: the database cannot hold the record, or it contradicts the ledger that is there.
         """
         sql = self._database.backend.sql
         if record.kind == THREAD:
@@ -56,14 +57,14 @@ class ThreadWriter:
             self._send(*self._checkpoint(record.fields))
         elif record.kind != EFFECT:
             self._send((sql[f"move_{record.kind}"], {**record.fields, "thread_id": self._thread_id}))
-        elif self._ledger is not None and self._ledger.takes(record):
+        elif self._ledger is not None and self._ledger.accepts(record):
             self._send((sql["move_effect"], record.fields))
 
     def end(self) -> None:
-        """All records were added. What was sent is there when this returns.
+        """Send what is left, after the last record.
 
         Raises:
-            NotMoved: as `add`.
+            NotMoved: the ledger that is there has effects that were not among the records.
         """
         if self._ledger is not None:
             self._ledger.end()
@@ -72,22 +73,24 @@ class ThreadWriter:
     def _checkpoint(self, fields: dict[str, Any]) -> list[Call]:
         backend = self._database.backend
         key = CheckpointKey(self._thread_id, fields["ns"], fields["checkpoint_id"])
-        parts = CanonicalCheckpoint(
-            fields["document"], {name: CanonicalValue(*value) for name, value in fields["values"].items()}
-        )
-        document, values, versions = None, [], parts.document["channel_versions"]
+        checkpoint = CanonicalCheckpoint(fields["document"], fields["values"])
+        document, values, versions = None, [], checkpoint.document["channel_versions"]
         if backend.whole:
-            values = [StoredValue("", *to_whole(parts))]
+            values = [StoredValue("", *to_whole(checkpoint))]
         else:
             try:
-                document, values = to_document(parts)
+                document, values = to_document(checkpoint)
             except NotStorable as error:
                 raise NotMoved(self._thread_id, f"in checkpoint {key.checkpoint_id}: {error}") from error
             values = [value for value in values if self._is_new(key, value, str(versions[value.channel]))]
         return backend.save_checkpoint(key, fields["parent_id"], document, values, versions, fields["metadata"])
 
     def _is_new(self, key: CheckpointKey, value: StoredValue, version: str) -> bool:
-        """Whether a value is not there yet: most are those of the checkpoint before."""
+        """Return whether a value is not stored yet. Most values are those of the checkpoint before.
+
+        Raises:
+            NotMoved: another value is stored under the same version.
+        """
         digest = blake2b(value.blob or b"", digest_size=16, key=value.type.encode()).digest()
         before = self._stored.setdefault((key.ns, value.channel, version), digest)
         if before is digest:
@@ -95,9 +98,9 @@ class ThreadWriter:
         if before != digest:
             raise NotMoved(
                 self._thread_id,
-                f"checkpoint {key.checkpoint_id} has another value of channel {value.channel!r} than an earlier one, "
-                "under the same version, of which PostgreSQL keeps one value. A node has changed its state in place. "
-                "Prune the thread, and repeat this.",
+                f"checkpoint {key.checkpoint_id} and an earlier one have different values of channel "
+                f"{value.channel!r} under the same version, of which PostgreSQL keeps one value. A node has changed "
+                "its state in place. Prune the thread, and repeat the transfer.",
             )
         return False
 
@@ -110,7 +113,7 @@ class ThreadWriter:
             self._flush()
 
     def _flush(self) -> None:
-        # No row needs another one to be there first.
+        # In any order, since no row refers to another one by a constraint.
         for statement, rows in self._calls.values():
             self._transaction.send_many(statement, rows)
         self._transaction.run([])
@@ -118,8 +121,11 @@ class ThreadWriter:
 
 
 class SharedLedger:
-    """What a thread's tools have done, which it shares with its copies. Those that are here already are not told
-    anything new by one that arrives: it would change what they may run."""
+    """The ledger of effects that a thread shares with its copies.
+
+    If the database already has threads or effects of the same lineage, the records must repeat its ledger exactly. New
+    effects would change what these threads may run.
+    """
 
     def __init__(self, transaction: Transaction, database: Database, thread_id: str, lineage: str | None) -> None:
         self._thread_id = thread_id
@@ -136,18 +142,18 @@ class SharedLedger:
             record_bytes(ThreadRecord(EFFECT, dict(zip(RECORDS[EFFECT], effect, strict=True)))) for effect in effects
         }
         self._is_shared = bool(relatives or effects)
-        self._met = 0
+        self._matched = 0
 
-    def takes(self, record: ThreadRecord) -> bool:
-        """Whether it is to be written.
+    def accepts(self, record: ThreadRecord) -> bool:
+        """Return whether an effect is new and has to be written.
 
         Raises:
-            NotMoved: the ledger is here, and does not say this.
+            NotMoved: the database has the ledger, without this effect; or the effect is one of another lineage.
         """
         if self._is_shared:
             if record_bytes(record) not in self._there:
                 self._refuse()
-            self._met += 1
+            self._matched += 1
             return False
         ran_in = record.fields["thread_id"]
         if record.fields["lineage"] != self._lineage:
@@ -160,17 +166,18 @@ class SharedLedger:
         return True
 
     def end(self) -> None:
-        """
+        """Check that every effect of the ledger that is there was among the records.
+
         Raises:
-            NotMoved: the ledger that is here says more.
+            NotMoved: an effect was not.
         """
-        if self._met < len(self._there):
+        if self._matched < len(self._there):
             self._refuse()
 
     def _refuse(self) -> None:
-        with_whom = f", which it shares with thread {self._relative!r}" if self._relative else ""
+        shared = f", which it shares with thread {self._relative!r}" if self._relative else ""
         raise NotMoved(
             self._thread_id,
-            f"what its tools have done is on record there in another way{with_whom}. Move a thread and its copies "
-            "together, into a database that has none of them.",
+            f"the target has a different ledger of its tool calls{shared}. Move a thread and its copies together, into "
+            "a database that has none of them.",
         )

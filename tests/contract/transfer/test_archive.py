@@ -196,8 +196,8 @@ HOSTILE: dict[str, tuple[Callable[[Lines], object], str]] = {
     "an old form": (value("json", b"{}"), "unknown form"),
     "damaged bytes": (lambda lines: tampered(first(lines, "write", type="holdfast-1"), "blob"), "its checksum differs"),
     "no msgpack": (value("msgpack", b"\xc1"), "cannot be read"),
-    "two values in one": (value("msgpack", b"\x01\x01"), "not in its normal form"),
-    "another form of a number": (value("msgpack", b"\xcd\0\x01"), "not in its normal form"),
+    "two values in one": (value("msgpack", b"\x01\x01"), "not in its canonical form"),
+    "another form of a number": (value("msgpack", b"\xcd\0\x01"), "not in its canonical form"),
     "a lost row": (value("holdfast-1", with_references([[999]], b"\xd4\x43\0")), "rows 999 to 999"),
     "a list that is not there": (value("holdfast-1", with_references([[1]], b"\xd4\x43\x05")), "cannot be read"),
     "too deep a value": (value("holdfast-1", with_references([[1]], nested(5000))), "cannot be read"),
@@ -209,7 +209,7 @@ HOSTILE: dict[str, tuple[Callable[[Lines], object], str]] = {
     ),
     "a version that is none": (
         lambda lines: first(lines, "checkpoint")["document"]["channel_versions"].update(x=[]),
-        "versions are none",
+        "versions are invalid",
     ),
     "a checkpoint from the future": (
         lambda lines: first(lines, "checkpoint").update(checkpoint_id="fffff000-0000-6000-8000-000000000000"),
@@ -217,7 +217,7 @@ HOSTILE: dict[str, tuple[Callable[[Lines], object], str]] = {
     ),
     "a tool call of another thread": (set_("effect", lineage="victim"), "of another thread"),
     "a state that is none": (set_("effect", state="whatever"), "in no state"),
-    "half an answer": (set_("interrupt", answer=None, answer_type="msgpack"), "not whole"),
+    "half an answer": (set_("interrupt", answer=None, answer_type="msgpack"), "incomplete"),
     "an event nowhere": (set_("event", after_seq=10**6), "is not there"),
     "data that are none": (set_("event", data="{"), "cannot be read"),
 }

@@ -215,7 +215,7 @@ def test_what_cannot_be_moved_is_named_and_nothing_of_it_is_written(here: Holdfa
     change(here, "UPDATE checkpoints SET metadata = '{' WHERE thread_id = 'no-json'")
     before = everything(there)
     for id_, error, why in [
-        ("no-row", DamagedThread, "rows 1 to 1, and they are not all there"),
+        ("no-row", DamagedThread, "rows 1 to 1, some of which are missing"),
         ("old", NotMoved, "form 'pickle'"),
         ("no-json", DamagedThread, "metadata of a checkpoint are no JSON"),
         ("in-place", NotMoved, "'note'.*changed its state in place"),
