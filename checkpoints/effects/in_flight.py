@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass
-class _Running:
+class _EffectInFlight:
     started: Started
     outcome: Sequence[Call] = ()
     """The calls that record how the effect ended, if they could not be run yet."""
@@ -33,14 +33,14 @@ class EffectsInFlight:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._running: dict[tuple[str, str], _Running] = {}
+        self._running: dict[tuple[str, str], _EffectInFlight] = {}
         self._lock = Lock()
         self._heartbeat: Heartbeat | None = None
 
     def add(self, started: Started) -> None:
         """Renew this effect's claim from now on."""
         with self._lock:
-            self._running[started.lineage, started.key] = _Running(started)
+            self._running[started.lineage, started.key] = _EffectInFlight(started)
             if self._heartbeat is None:
                 self._heartbeat = Heartbeat("holdfast-effects", times.EFFECT_RENEWAL, self._beat)
                 self._heartbeat.start()
@@ -59,7 +59,7 @@ class EffectsInFlight:
     def keep_outcome(self, started: Started, *outcome: Call) -> None:
         """Go on renewing, and write the outcome, which could not be written, as soon as the database is back."""
         with self._lock:
-            self._running[started.lineage, started.key] = _Running(started, outcome)
+            self._running[started.lineage, started.key] = _EffectInFlight(started, outcome)
 
     def close(self) -> None:
         """Stop renewing, and try once more to write the outcomes that are left."""
@@ -85,7 +85,7 @@ class EffectsInFlight:
                 self._remove(running)
         return True
 
-    def _remove(self, running: _Running) -> None:
+    def _remove(self, running: _EffectInFlight) -> None:
         with self._lock:
             key = running.started.lineage, running.started.key
             if self._running.get(key) is running:  # and not a later outcome

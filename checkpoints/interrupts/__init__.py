@@ -26,6 +26,7 @@ from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import explained
 from holdfast.checkpoints.errors import AlreadyAnswered, HoldfastError, RequestClosed, UnknownInterrupt
+from holdfast.checkpoints.interrupts.decisions import decision_word
 from holdfast.checkpoints.interrupts.record import insert_requests, interrupts_in, read_interrupts
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
 
@@ -71,8 +72,7 @@ class Answered(NamedTuple):
 
     def told(self) -> AlreadyAnswered:
         """Return the error for a second answer to the same request."""
-        kind = self.answer.get("type") if isinstance(self.answer, Mapping) else None
-        decision = kind if isinstance(kind, str) else None
+        decision = decision_word(self.answer)
         return AlreadyAnswered(self.thread_id, self.interrupt_id, decision=decision, by=self.by, at=self.at)
 
 

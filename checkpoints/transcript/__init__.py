@@ -21,17 +21,12 @@ from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import MessageRows
 from holdfast.checkpoints.errors import HoldfastError, ThreadChanged
 from holdfast.checkpoints.interrupts import answered_of
+from holdfast.checkpoints.interrupts.decisions import Decision, decision_in_answer, decision_in_note
 from holdfast.checkpoints.moments import Moment, epoch_seconds
 from holdfast.checkpoints.sql import Statement
 from holdfast.checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry, MessageEntry
 from holdfast.checkpoints.transcript.header import Standing, look
-from holdfast.checkpoints.transcript.merge import (
-    Decision,
-    Peeking,
-    before,
-    decision_in,
-    decision_of,
-)
+from holdfast.checkpoints.transcript.merge import Peekable, entries_before
 
 T = TypeVar("T")
 
@@ -129,13 +124,13 @@ class Transcript:
         return replace(self, _bounds=self._bounds._replace(until=min(self._bounds.until, until)))
 
     def __iter__(self) -> Iterator[Entry]:
-        events, answers = Peeking(self._events()), Peeking(self._answers())
+        events, answers = Peekable(self._events()), Peekable(self._answers())
         last = self._bounds.after
         for message in self._messages():
-            yield from before(events, answers, last, message.seq, message.at)
+            yield from entries_before(events, answers, last, message.seq, message.at)
             yield message
             last = message.seq
-        yield from before(events, answers, last, math.inf, math.inf)
+        yield from entries_before(events, answers, last, math.inf, math.inf)
 
     async def __aiter__(self) -> AsyncIterator[Entry]:
         entries = iter(self)
@@ -209,7 +204,7 @@ class Transcript:
                 on_messages = self._decisions_on_messages()
             for row in page:
                 answer = self._answer(row)
-                decision = decision_of(answer)
+                decision = decision_in_answer(answer.decision, answer.answer, answer.by, answer.at)
                 if on_messages[decision] > 0:
                     on_messages[decision] -= 1
                 else:
@@ -240,8 +235,8 @@ class Transcript:
         found: set[tuple[str | int, Decision]] = set()
         for row, rows in self._said("m.role = 'tool'"):
             entry = self._message(row, rows, {})
-            for record in (entry.approval, entry.effect):
-                if record is not None and (decision := decision_in(record)) is not None:
+            for note in (entry.approval, entry.effect):
+                if note is not None and (decision := decision_in_note(note)) is not None:
                     found.add((entry.message_id or entry.seq, decision))
         return Counter(decision for _, decision in found)
 

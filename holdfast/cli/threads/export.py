@@ -12,7 +12,7 @@ import typer
 
 from holdfast.checkpoints import Entry, Transcript
 from holdfast.checkpoints.transcript import export as exports
-from holdfast.checkpoints.transcript.export.describe import Part, words
+from holdfast.checkpoints.transcript.export.describe import Part, describe
 from holdfast.cli.errors import Mistake
 from holdfast.cli.formats import Format
 from holdfast.cli.output.screen import Screen, notice
@@ -100,11 +100,11 @@ def _print(texts: Iterable[str]) -> None:
 
 
 def _show(entry: Entry, screen: Screen) -> None:
-    shown = words(entry)
+    description = describe(entry)
     number = f"#{entry.seq}  " if entry.kind == "message" else "--  "
-    screen.line(f"{number}{shown.who}", _STYLES[shown.tone])
-    screen.line(f"    {', '.join([shown.at, *shown.notes])}", "dim")
-    for part in shown.parts:
+    screen.line(f"{number}{description.who}", _STYLES[description.tone])
+    screen.line(f"    {', '.join([description.at, *description.notes])}", "dim")
+    for part in description.parts:
         screen.line(_indented(part))
 
 
