@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
 from holdfast.checkpoints.backends import migrations as migrate
-from holdfast.checkpoints.backends.base import Call, Row
+from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.backends.sqlite import PAGE_SIZE
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import DatabaseUnavailable, DriverMissing
@@ -33,7 +33,7 @@ _TABLES: Final = {
 # The tables that a conversion leaves half empty.
 _VACUUM: Final = "VACUUM (FULL) checkpoints, checkpoint_blobs, checkpoint_writes"
 
-_Query = Callable[[str], list[Row]]
+_Query = Callable[[str], list[tuple[Any, ...]]]
 
 
 class Schema(NamedTuple):
@@ -158,9 +158,9 @@ def vacuum(location: Location) -> None:
         query("PRAGMA wal_checkpoint(TRUNCATE)")  # until then the file keeps its size
 
 
-def _schema(dialect: str, rows: Sequence[Row], *, is_there: bool) -> Schema:
-    migrate.refuse_newer(rows)
-    applied = {version for version, _, _ in rows}
+def _schema(dialect: str, rows: Sequence[tuple[Any, ...]], *, is_there: bool) -> Schema:
+    applied = {version: min_reader for version, _, min_reader in rows}
+    migrate.refuse_newer(applied)
     pending = [f"{m.version:04}_{m.name}" for m in migrations(dialect) if m.version not in applied]
     return Schema(is_there, max(applied, default=0), migrate.KNOWN_VERSION, pending)
 
@@ -200,7 +200,7 @@ def _postgres(location: PostgresURL) -> Iterator[_Query]:
     try:
         with psycopg.connect(location.dsn, autocommit=True, **options) as connection:
 
-            def query(statement: str) -> list[Row]:
+            def query(statement: str) -> list[tuple[Any, ...]]:
                 cursor = connection.execute(statement.encode())
                 return cursor.fetchall() if cursor.description is not None else []
 

@@ -198,7 +198,7 @@ class Save:
         sql, thread = self.database.backend.sql["load_rows"], {"thread_id": self.home.thread_id}
         spans = ranges.spans(found)
         read = transaction.run([(sql, {**thread, "first": first, "last": last}) for first, last in spans])
-        digests = {row[0]: row[7] for rows in read for row in rows}
+        digests = {row.seq: row.digest for rows in read for row in rows}
         key = self.database.sealer.digest_key(self.home.thread_id)
         for seq, known in found.items():
             # As it was when it was put: the graph may have changed it since.
@@ -254,10 +254,9 @@ class Save:
         written_rows, rest = [row for rows in rest[: len(written)] for row in rows], rest[len(written) :]
         said = {seq for rows in rest[: len(known)] for (seq,) in rows}
         found: dict[bytes, list[Row]] = {}
-        for digest, *row in (row for rows in rest[len(known) :] for row in rows):
-            seq, message_id, *_ = row
-            if message_id is not None or seq >= locked.live_from:
-                found.setdefault(digest, []).append(tuple(row))
+        for row in (row for rows in rest[len(known) :] for row in rows):
+            if row.message_id is not None or row.seq >= locked.live_from:
+                found.setdefault(row.digest, []).append(row)
         return (
             locked,
             found,

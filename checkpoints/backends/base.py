@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 
@@ -19,7 +19,17 @@ from holdfast.checkpoints.errors import NotOpen
 from holdfast.checkpoints.search.query import Query
 from holdfast.checkpoints.sql import Statement, Statements
 
-Row = tuple[Any, ...]
+
+class Row(tuple[Any, ...]):
+    """A row of a result: a tuple whose values are also attributes, by the names of the statement's columns."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, column: str) -> Any: ...
+
+
 Call = tuple[Statement, Mapping[str, Any]]
 """A statement with its parameters."""
 

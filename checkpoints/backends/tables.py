@@ -66,9 +66,6 @@ class Tables:
         statement = self.sql["replace_write" if replace else "add_write"]
         return [(statement, {**key._asdict(), **write._asdict()}) for write in writes]
 
-    def plain_documents(self, transaction: Transaction, thread_id: str) -> None:
-        transaction.send([(self.sql["plain_documents"], {"thread_id": thread_id})])
-
     def writes_to(
         self, transaction: Transaction, key: CheckpointKey, checkpoint_ids: Collection[str], channels: Collection[str]
     ) -> dict[str, list[StoredWrite]]:

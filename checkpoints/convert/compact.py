@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from holdfast.checkpoints.backends.base import Transaction
+from holdfast.checkpoints.backends.base import Row, Transaction
 from holdfast.checkpoints.convert.base import Conversion, ValueLocation
 from holdfast.checkpoints.convert.codec import STOCK, RebuiltMessages, StockDetacher
 from holdfast.checkpoints.core import load
@@ -86,19 +85,19 @@ class Compaction(Conversion):
 
     def _found(
         self, transaction: Transaction, home: RowOwner, messages: Sequence[MessageRow]
-    ) -> dict[bytes, list[tuple[Any, ...]]]:
+    ) -> dict[bytes, list[Row]]:
         """The rows that are there already, by digest.
 
         A message that has no id in this checkpoint is a row that got its id later, if the thread has been continued
         or was compacted before; else every input would be there twice.
         """
         with_id = {message.digest for message in messages if message.message_id is not None}
-        found: dict[bytes, list[tuple[Any, ...]]] = {}
+        found: dict[bytes, list[Row]] = {}
         calls = self.database.backend.rows_with_digests(self.thread_id, {message.digest for message in messages})
-        for digest, seq, message_id, *place_ in (row for rows in transaction.run(calls) for row in rows):
-            said_later = home.checkpoint_id is not None and (self._said_by.get(seq) or "") >= home.checkpoint_id
-            is_its_own = said_later and digest not in with_id
-            found.setdefault(digest, []).append((seq, None if is_its_own else message_id, *place_))
+        for row in (row for rows in transaction.run(calls) for row in rows):
+            said_later = home.checkpoint_id is not None and (self._said_by.get(row.seq) or "") >= home.checkpoint_id
+            is_its_own = said_later and row.digest not in with_id
+            found.setdefault(row.digest, []).append(row._replace(message_id=None) if is_its_own else row)
         return found
 
     def _detached(self, detacher: StockDetacher, where: ValueLocation, body: bytes) -> Detached:

@@ -128,9 +128,9 @@ class MessageRows:
         mark = fingerprint(message)
         if mark is None:
             return None
-        row_ns, channel, committed, redacted, *_ = self._stored[abs(ref)]
-        template = Template(type(message), mark, rank(row_ns, channel) if committed else UNCLAIMED)
-        if committed and not redacted:
+        stored = self._stored[abs(ref)]
+        template = Template(type(message), mark, rank(stored.ns, stored.channel) if stored.committed else UNCLAIMED)
+        if stored.committed and not stored.redacted:
             self.learned[ref] = template
         return template
 
@@ -147,12 +147,14 @@ class MessageRows:
         """The row as it was saved, opened and checked when it is first needed."""
         if (row := self._opened.get(seq)) is not None:
             return row
-        if seq not in self._stored:
+        if (stored := self._stored.get(seq)) is None:
             raise DamagedThread(self._thread_id, f"message row {seq} is missing")
-        _, _, _, redacted, key_no, *columns = self._stored[seq]
-        row = self._sealer.open_row(self._thread_id, seq, key_no, MessageRow(*columns))
+        columns = MessageRow(
+            stored.message_id, stored.digest, stored.codec, stored.role, stored.name, stored.content, stored.body
+        )
+        row = self._sealer.open_row(self._thread_id, seq, stored.key_no, columns)
         # A redacted row keeps the digest of what it was.
-        if not redacted and digest(row.role, row.content, row.body, key=self._key) != row.digest:
+        if not stored.redacted and digest(row.role, row.content, row.body, key=self._key) != row.digest:
             raise DamagedThread(self._thread_id, f"message row {seq} is not what was saved (its digest differs)")
         self._opened[seq] = row
         return row
@@ -236,4 +238,4 @@ def _load_rows(transaction: Transaction, backend: Backend, thread_id: str, seqs:
         (backend.sql["load_rows"], {"thread_id": thread_id, "first": first, "last": last})
         for first, last in ranges.spans(seqs)
     ]
-    return {row[0]: row[1:] for rows in transaction.run(calls) for row in rows}
+    return {row.seq: row for rows in transaction.run(calls) for row in rows}

@@ -84,7 +84,7 @@ def place(
 
     Args:
         lists: the messages, in order.
-        found: for each digest, the rows with it: (seq, message_id, ns, channel, committed).
+        found: for each digest, the rows with it, from the backend's `rows_with_digests`.
         next_seq: the number that the next new row gets.
         home: where the messages are saved.
         said_before: of the known messages, those that are part of the conversation already.
@@ -93,7 +93,8 @@ def place(
     candidates: defaultdict[bytes, list[Candidate]] = defaultdict(list)
     for digest, rows in found.items():
         candidates[digest] = [
-            Candidate(seq, id_, ns, channel, bool(done)) for seq, id_, ns, channel, done in sorted(rows)
+            Candidate(row.seq, row.message_id, row.ns, row.channel, bool(row.committed))
+            for row in sorted(rows, key=lambda row: int(row.seq))
         ]
     claimed: set[int] = set()
     for channel, messages in lists:

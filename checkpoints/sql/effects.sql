@@ -26,7 +26,8 @@ ON CONFLICT (lineage, effect_key) DO NOTHING
 RETURNING lineage, effect_key, attempt, owner;
 
 -- name: effect
-SELECT lineage, effect_key, thread_id, tool, args_digest, state, attempt, owner, alive_until, alive_until <= {now}, why,
+SELECT lineage, effect_key, thread_id, tool, args_digest, state, attempt, owner, alive_until,
+       alive_until <= {now} AS is_orphaned, why,
        interrupt_id, started_at, result_type, result
 FROM holdfast_effects
 WHERE lineage = (SELECT coalesce(lineage, thread_id) FROM holdfast_threads WHERE thread_id = :thread_id)
@@ -34,8 +35,8 @@ WHERE lineage = (SELECT coalesce(lineage, thread_id) FROM holdfast_threads WHERE
 
 -- name: effects_in_doubt
 -- Those whose owner is gone are in doubt as well, although nobody has said so yet.
-SELECT lineage, effect_key, thread_id, tool, args_digest, 'in_doubt', attempt, owner, alive_until, TRUE,
-       coalesce(why, 'owner'), interrupt_id, started_at, result_type, result
+SELECT lineage, effect_key, thread_id, tool, args_digest, 'in_doubt' AS state, attempt, owner, alive_until,
+       TRUE AS is_orphaned, coalesce(why, 'owner') AS why, interrupt_id, started_at, result_type, result
 FROM holdfast_effects
 WHERE state IN ('started', 'in_doubt') AND (state = 'in_doubt' OR alive_until <= {now})
 ORDER BY started_at, lineage, effect_key
@@ -53,7 +54,7 @@ SELECT EXISTS (
   SELECT 1
   FROM checkpoints
   WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id
-);
+) AS is_committed;
 
 -- name: beat_effect
 UPDATE holdfast_effects

@@ -32,7 +32,7 @@ WHERE closed_at IS NULL AND checkpoint_id < (
 -- name: interrupt
 -- Whether it is too late comes by the database's clock.
 SELECT i.interrupt_id, i.answered_at, i.answered_by, i.answer_type, i.answer, i.answer_digest,
-       coalesce(i.closed_why = 'expired', FALSE), i.asked_at, i.expires_at, coalesce(i.expires_at <= {now}, FALSE)
+       coalesce(i.closed_why = 'expired', FALSE) AS expired, i.asked_at, i.expires_at, coalesce(i.expires_at <= {now}, FALSE) AS is_late
 FROM holdfast_interrupts AS i
 WHERE i.thread_id = :thread_id AND i.interrupt_id = :interrupt_id;
 
@@ -63,7 +63,7 @@ SELECT EXISTS (
       WHERE ended.thread_id = i.thread_id AND ended.checkpoint_ns = i.checkpoint_ns
         AND ended.checkpoint_id = i.checkpoint_id AND ended.task_id = i.task_id AND ended.idx >= 0
     )
-);
+) AS is_dropped;
 
 -- name: reopen_answer
 UPDATE holdfast_interrupts
@@ -88,7 +88,7 @@ RETURNING thread_id;
 -- name: todo
 -- What was answered, and not carried out yet.
 SELECT i.thread_id, i.interrupt_id, i.answered_at, i.answered_by, i.answer_type, i.answer, i.answer_digest,
-       coalesce(i.closed_why = 'expired', FALSE), i.asked_at, i.expires_at
+       coalesce(i.closed_why = 'expired', FALSE) AS expired, i.asked_at, i.expires_at
 FROM holdfast_interrupts AS i
 WHERE {where} AND i.answered_at IS NOT NULL AND i.closed_at IS NULL AND NOT ({over})
 ORDER BY i.answered_at
@@ -97,7 +97,7 @@ LIMIT :limit;
 -- name: answered
 -- By the beginning of an id, as people write it.
 SELECT i.thread_id, i.interrupt_id, i.answered_at, i.answered_by, i.answer_type, i.answer, i.answer_digest,
-       coalesce(i.closed_why = 'expired', FALSE), i.asked_at, i.expires_at
+       coalesce(i.closed_why = 'expired', FALSE) AS expired, i.asked_at, i.expires_at
 FROM holdfast_interrupts AS i
 WHERE {where} AND i.interrupt_id >= :first AND i.interrupt_id < :last AND i.answered_at IS NOT NULL
 ORDER BY i.answered_at DESC
@@ -144,8 +144,7 @@ WHERE thread_id = :thread_id AND answered_at IS NULL AND NOT EXISTS (
 
 -- name: waiting
 SELECT i.thread_id, i.interrupt_id, i.checkpoint_id, i.task_id, asked.task_path, i.asked_at, i.expires_at,
-       asked.type, asked.{value},
-       {user_id}
+       asked.type, asked.{value} AS blob, {user_id} AS user_id
 FROM holdfast_interrupts AS i
 JOIN checkpoints AS c
   ON c.thread_id = i.thread_id AND c.checkpoint_ns = i.checkpoint_ns AND c.checkpoint_id = i.checkpoint_id
@@ -162,7 +161,7 @@ LIMIT :limit;
 -- name: unlisted
 -- Pauses on the newest checkpoints of threads that have no row of their own: made before there was that table, or by a
 -- stock saver.
-SELECT heads.thread_id, heads.head, asked.task_id, asked.type, asked.{value}
+SELECT heads.thread_id, heads.head, asked.task_id, asked.type, asked.{value} AS blob
 FROM (
   SELECT c.thread_id, max(c.checkpoint_id) AS head
   FROM checkpoints AS c

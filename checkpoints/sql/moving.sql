@@ -18,7 +18,7 @@ ORDER BY thread_id
 LIMIT :limit;
 
 -- name: count_movable
-SELECT count(*)
+SELECT count(*) AS number
 FROM (
   SELECT thread_id FROM checkpoints
   UNION
@@ -33,7 +33,7 @@ WHERE thread_id = :thread_id AND deleted_at IS NULL;
 
 -- name: span_of_thread
 -- The first and the newest checkpoint of one without a row of ours, for when it was begun and last changed.
-SELECT min(checkpoint_id), max(checkpoint_id)
+SELECT min(checkpoint_id) AS first, max(checkpoint_id) AS newest
 FROM checkpoints
 WHERE thread_id = :thread_id;
 
@@ -53,14 +53,14 @@ ORDER BY no
 LIMIT :limit;
 
 -- name: page_of_write
-SELECT checkpoint_ns, checkpoint_id, task_id, idx, task_path, channel, type, {value}
+SELECT checkpoint_ns AS ns, checkpoint_id, task_id, idx, task_path, channel, type, {value} AS blob
 FROM {writes}
 WHERE thread_id = :thread_id AND (checkpoint_ns, checkpoint_id, task_id, idx) > (:ns, :checkpoint_id, :task_id, :idx)
 ORDER BY checkpoint_ns, checkpoint_id, task_id, idx
 LIMIT :limit;
 
 -- name: page_of_run_write
-SELECT checkpoint_ns, checkpoint_id, task_id, idx, run_id, channel, type, blob, written_at
+SELECT checkpoint_ns AS ns, checkpoint_id, task_id, idx, run_id, channel, type, blob, written_at
 FROM holdfast_run_writes
 WHERE thread_id = :thread_id
   AND (checkpoint_ns, checkpoint_id, task_id, idx, run_id) > (:ns, :checkpoint_id, :task_id, :idx, :run_id)
@@ -68,7 +68,7 @@ ORDER BY checkpoint_ns, checkpoint_id, task_id, idx, run_id
 LIMIT :limit;
 
 -- name: page_of_interrupt
-SELECT interrupt_id, checkpoint_ns, checkpoint_id, task_id, asked_at, expires_at, answered_at, answered_by,
+SELECT interrupt_id, checkpoint_ns AS ns, checkpoint_id, task_id, asked_at, expires_at, answered_at, answered_by,
        answer_type, answer, answer_digest, run_id, closed_at, closed_why
 FROM holdfast_interrupts
 WHERE thread_id = :thread_id AND interrupt_id > :interrupt_id
@@ -90,7 +90,7 @@ SELECT NOT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = :thread_id)
   AND NOT EXISTS (SELECT 1 FROM holdfast_messages WHERE thread_id = :thread_id)
   AND NOT EXISTS (SELECT 1 FROM holdfast_events WHERE thread_id = :thread_id)
   AND NOT EXISTS (SELECT 1 FROM holdfast_interrupts WHERE thread_id = :thread_id)
-  AND NOT EXISTS (SELECT 1 FROM holdfast_run_writes WHERE thread_id = :thread_id);
+  AND NOT EXISTS (SELECT 1 FROM holdfast_run_writes WHERE thread_id = :thread_id) AS is_empty;
 
 -- name: relatives
 -- Other threads that share a ledger.
@@ -107,7 +107,7 @@ SELECT EXISTS (
   SELECT 1
   FROM holdfast_threads
   WHERE thread_id = :thread_id AND deleted_at IS NULL AND coalesce(lineage, thread_id) <> :lineage
-);
+) AS is_stranger;
 
 -- name: move_thread
 -- Who has loaded the thread before may not write to it any more.

@@ -6,15 +6,15 @@ SET parent_checkpoint_id = :parent_id
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id;
 
 -- name: newest
-SELECT max(checkpoint_id)
+SELECT max(checkpoint_id) AS newest
 FROM checkpoints
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns;
 
 -- name: has_rows
-SELECT EXISTS (SELECT 1 FROM holdfast_messages WHERE thread_id = :thread_id);
+SELECT EXISTS (SELECT 1 FROM holdfast_messages WHERE thread_id = :thread_id) AS has_rows;
 
 -- name: has_checkpoints
-SELECT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = :thread_id);
+SELECT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = :thread_id) AS has_checkpoints;
 
 -- name: copy_rows
 -- The text is copied, not shared: either thread can be redacted or deleted alone.
@@ -35,7 +35,7 @@ WHERE thread_id = :thread_id;
 
 -- name: run_writes
 -- All of a thread: a later run may have written over what this one wrote.
-SELECT run_id, checkpoint_ns, checkpoint_id, task_id, idx, channel, type, blob
+SELECT run_id, checkpoint_ns AS ns, checkpoint_id, task_id, idx, channel, type, blob
 FROM holdfast_run_writes
 WHERE thread_id = :thread_id
 ORDER BY written_at;

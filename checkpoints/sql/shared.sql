@@ -14,13 +14,13 @@ WHERE EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = :thread_id)
 ON CONFLICT (thread_id) DO NOTHING;
 
 -- name: thread
-SELECT generation, next_seq, deleted_at IS NOT NULL
+SELECT generation, next_seq, deleted_at IS NOT NULL AS deleted
 FROM holdfast_threads
 WHERE thread_id = :thread_id;
 
 -- name: heads
 -- The first and the newest root checkpoint of each thread, from the key alone.
-SELECT thread_id, min(checkpoint_id), max(checkpoint_id) AS head
+SELECT thread_id, min(checkpoint_id) AS first, max(checkpoint_id) AS head
 FROM checkpoints
 WHERE checkpoint_ns = ''
 GROUP BY thread_id
@@ -28,7 +28,7 @@ ORDER BY head DESC
 LIMIT :limit;
 
 -- name: head_of
-SELECT thread_id, min(checkpoint_id), max(checkpoint_id)
+SELECT thread_id, min(checkpoint_id) AS first, max(checkpoint_id) AS head
 FROM checkpoints
 WHERE checkpoint_ns = '' AND thread_id = :thread_id
 GROUP BY thread_id;
@@ -64,7 +64,7 @@ SET message_id = coalesce(message_id, :message_id),
 WHERE thread_id = :thread_id AND seq = :seq;
 
 -- name: load_rows
-SELECT seq, ns, channel, checkpoint_id IS NOT NULL, redacted_at IS NOT NULL, key_no,
+SELECT seq, ns, channel, checkpoint_id IS NOT NULL AS committed, redacted_at IS NOT NULL AS redacted, key_no,
        message_id, digest, codec, role, name, content, body
 FROM holdfast_messages
 WHERE thread_id = :thread_id AND seq BETWEEN :first AND :last;
@@ -82,7 +82,7 @@ VALUES (:version, :name, :min_reader, {now});
 UPDATE holdfast_threads
 SET next_ticket = next_ticket + 1
 WHERE thread_id = :thread_id
-RETURNING next_ticket - 1;
+RETURNING next_ticket - 1 AS ticket;
 
 -- name: enter_line
 INSERT INTO holdfast_leases (thread_id, ticket, owner, purpose, nonce, asked_at, expires_at)
@@ -96,7 +96,7 @@ WHERE thread_id = :thread_id AND nonce = :nonce AND expires_at > {now};
 
 -- name: first_in_line
 -- The holder of the lease, and the caller that is next.
-SELECT ticket, owner, purpose, {now} - coalesce(held_at, asked_at)
+SELECT ticket, owner, purpose, {now} - coalesce(held_at, asked_at) AS since
 FROM holdfast_leases
 WHERE thread_id = :thread_id AND expires_at > {now}
 ORDER BY ticket

@@ -27,7 +27,7 @@ WHERE m.thread_id = :thread_id AND m.seq BETWEEN :first AND :last AND {said};
 
 -- name: written_messages
 -- What tasks wrote onto checkpoints of the graph itself, as far as it has messages.
-SELECT checkpoint_id, task_id, idx, channel, type, {value}
+SELECT checkpoint_id, task_id, idx, channel, type, {value} AS blob
 FROM {writes}
 WHERE thread_id = :thread_id AND checkpoint_ns = '' AND type = :type AND {where};
 
@@ -94,7 +94,7 @@ LIMIT 20;
 
 -- name: first_user
 -- In whose run a thread was begun, as far as its checkpoints are there and say so.
-SELECT {user_id}
+SELECT {user_id} AS user_id
 FROM checkpoints AS c
 WHERE c.thread_id = :thread_id AND c.checkpoint_ns = '' AND {user_id} IS NOT NULL
 ORDER BY c.checkpoint_id
@@ -110,7 +110,7 @@ SELECT t.user_id,
          WHERE c.thread_id = :thread_id AND c.checkpoint_ns = '' AND {user_id} IS NOT NULL
          ORDER BY c.checkpoint_id
          LIMIT 1
-       ) END
+       ) END AS begun_by
 FROM (SELECT 1 AS one) AS one
 LEFT JOIN holdfast_threads AS t ON t.thread_id = :thread_id
 WHERE t.head IS NOT NULL OR t.user_id IS NOT NULL
@@ -126,7 +126,7 @@ ORDER BY c.thread_id
 LIMIT :limit;
 
 -- name: is_unindexed
-SELECT 1
+SELECT TRUE AS is_unindexed
 FROM checkpoints AS c
 LEFT JOIN holdfast_threads AS t ON t.thread_id = c.thread_id
 WHERE c.thread_id = :thread_id AND c.checkpoint_ns = '' AND t.head IS NULL
@@ -219,7 +219,7 @@ ORDER BY m.seq DESC
 LIMIT 1;
 
 -- name: asked_in
-SELECT checkpoint_ns, checkpoint_id
+SELECT checkpoint_ns AS ns, checkpoint_id
 FROM {writes}
 WHERE thread_id = :thread_id AND idx = -3;
 

@@ -35,8 +35,6 @@ _PAGE: Final = 100
 
 _ABOVE_ALL: Final = 2**62  # numbers of events and of messages
 
-_LOAD_ROWS: Final = 13  # columns of a message row as `MessageRows` has it
-
 
 class Offload(Protocol):
     """Calls what blocks in a thread: `HoldfastSaver.offload`."""
@@ -158,32 +156,32 @@ class Transcript:
         for after in range(self._bounds.after, self._read.last, _PAGE):
             numbers = {"after": after, "until_seq": min(after + _PAGE, self._read.last)}
             [page] = self._checked((statement, {**self._which(), **numbers}))
-            rows = MessageRows(self.thread_id, {row[0]: row[1:_LOAD_ROWS] for row in page}, {}, self._database)
+            rows = MessageRows(self.thread_id, {row.seq: row for row in page}, {}, self._database)
             for row in page:
                 yield row, rows
 
     def _message(self, row: Row, rows: MessageRows, last_wording: Mapping[str, int]) -> MessageEntry:
-        seq, _, _, _, _, key_no, message_id, _, _, role, name, content, _, user_id, run_id, at, redacted_at = row
+        seq = row.seq
         message, problem = None, None
         try:
-            [message] = rows.make([seq if message_id is not None else -seq])
+            [message] = rows.make([seq if row.message_id is not None else -seq])
         except (HoldfastError, ArithmeticError, RecursionError) as error:  # the others can be read
             problem = str(error)
         live = None if self._read.live is None else seq in self._read.live
         return MessageEntry(
             seq=seq,
-            at=at,
-            user_id=self._read.user_id if user_id is None else user_id,
-            run_id=run_id,
-            role=role,
-            name=name,
-            message_id=message_id,
+            at=row.created_at,
+            user_id=self._read.user_id if row.user_id is None else row.user_id,
+            run_id=row.run_id,
+            role=row.role,
+            name=row.name,
+            message_id=row.message_id,
             message=message,
-            column=(content or "") if key_no is None else "",
+            column=(row.content or "") if row.key_no is None else "",
             live=live,
             # A later wording may have been taken back.
-            replaced=not live and last_wording.get(message_id, seq) > seq,
-            redacted_at=redacted_at,
+            replaced=not live and last_wording.get(row.message_id, seq) > seq,
+            redacted_at=row.redacted_at,
             problem=problem,
         )
 
@@ -191,15 +189,19 @@ class Transcript:
         # An event follows a message: the first that is read may have some, and those before it are not read.
         first = {"after": self._bounds.after, "no": _ABOVE_ALL if self._bounds.after else -1}
         statement = self._database.backend.sql["events_of"]
-        for page in self._pages(statement, lambda row: {"after": row[1], "no": row[0]}, first):
-            for no, seq, event, by, data, at in page:
-                yield EventEntry(seq=seq, no=no, at=at, event=event, by=by, data=_json(data))
+        for page in self._pages(statement, lambda row: {"after": row.after_seq, "no": row.no}, first):
+            for row in page:
+                yield EventEntry(
+                    seq=row.after_seq, no=row.no, at=row.at, event=row.kind, by=row.actor, data=_json(row.data)
+                )
 
     def _answers(self) -> Iterator[ApprovalEntry]:
         statement = self._database.backend.sql["answers_of"]
         on_messages: Counter[Decision] | None = None
         first = {"since": max(self._bounds.since, self._bounds.answers_since), "interrupt_id": ""}
-        for page in self._pages(statement, lambda row: {"since": row[1], "interrupt_id": row[0]}, first):
+        for page in self._pages(
+            statement, lambda row: {"since": row.answered_at, "interrupt_id": row.interrupt_id}, first
+        ):
             if on_messages is None:  # most threads have no answers, and need not be looked through
                 on_messages = self._decisions_on_messages()
             for row in page:
@@ -211,7 +213,6 @@ class Transcript:
                     yield answer
 
     def _answer(self, row: Row) -> ApprovalEntry:
-        interrupt_id, at, by, _, _, _, expired, asked_at, _, run_id = row
         answer, problem = None, None
         try:
             answer = answered_of(self._database, self.thread_id, row).answer
@@ -219,13 +220,13 @@ class Transcript:
             problem = str(error)
         return ApprovalEntry(
             seq=0,
-            interrupt_id=interrupt_id,
-            asked_at=asked_at,
-            at=at,
-            by=by,
+            interrupt_id=row.interrupt_id,
+            asked_at=row.asked_at,
+            at=row.answered_at,
+            by=row.answered_by,
             answer=answer,
-            expired=bool(expired),
-            run_id=run_id,
+            expired=bool(row.expired),
+            run_id=row.run_id,
             problem=problem,
         )
 
@@ -262,7 +263,7 @@ class Transcript:
         """What some statements find, if the thread is still the one that was asked for."""
         alive = (self._database.backend.sql["thread"], {"thread_id": self.thread_id})
         thread, *found = self._database.read(alive, *calls)
-        if self._read.generation is not None and [row[0] for row in thread] != [self._read.generation]:
+        if self._read.generation is not None and [row.generation for row in thread] != [self._read.generation]:
             raise ThreadChanged(self.thread_id)
         return found
 

@@ -39,19 +39,18 @@ def look(transaction: Transaction, database: Database, thread_id: str, owner: st
         UnknownThread: there is no such thread, or it is not the owner's.
     """
     [[row]] = transaction.run([(database.backend.sql["transcript"], {"thread_id": thread_id})])
-    generation, deleted, user_id, title, last, has_checkpoints, has_said, has_events = row
-    if not has_checkpoints and (deleted or not (has_said or has_events)):
+    if not row.has_checkpoints and (row.deleted or not (row.has_said or row.has_events)):
         raise UnknownThread(thread_id, owner)
-    user_id = None if user_id is None else str(user_id)
+    user_id = None if row.user_id is None else str(row.user_id)
     if owner is not None and user_id != asked_user(owner):
         raise UnknownThread(thread_id, owner)
     notice = None
-    if not has_said:
+    if not row.has_said:
         notice = (
             f"No message of thread {thread_id!r} has a row. If one of LangGraph's own savers has saved them, "
             "`holdfast db compact` gives them rows."
         )
-    return Standing(generation, user_id, title, last, _live(transaction, database, thread_id), notice)
+    return Standing(row.generation, user_id, row.title, row.last_seq, _live(transaction, database, thread_id), notice)
 
 
 def _live(transaction: Transaction, database: Database, thread_id: str) -> frozenset[int] | None:

@@ -27,6 +27,7 @@ from holdfast.checkpoints.backends.postgres.full_text import PostgresFullText
 from holdfast.checkpoints.backends.postgres.pool import Closed, Connection, Exhausted, Pool
 from holdfast.checkpoints.backends.postgres.tables import PostgresTables
 from holdfast.checkpoints.backends.retry import Patience
+from holdfast.checkpoints.backends.rows import RowNames
 from holdfast.checkpoints.errors import (
     DatabaseUnavailable,
     HoldfastError,
@@ -60,6 +61,8 @@ _PASSING: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "53300
 
 _NOT_OPEN: Final = "This checkpointer is not open. Use it inside `with open_checkpointer(url) as checkpointer:`."
 
+_names: Final = RowNames()
+
 _PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
 
 
@@ -80,7 +83,7 @@ class _PostgresTransaction:
             # both sides wait for ever.
             self._connection.wait(send(self._connection.pgconn))
             self._pipeline.sync()
-        return [cursor.fetchall() if cursor.description is not None else [] for cursor in cursors]
+        return [_rows(statement, cursor) for (statement, _), cursor in zip(calls, cursors, strict=True)]
 
     def send(self, calls: Sequence[Call]) -> None:
         self._execute(calls)
@@ -90,7 +93,7 @@ class _PostgresTransaction:
             self._on_statement(statement.name)
         self._connection.cursor(binary=True).executemany(_dialect(statement.text), rows)
 
-    def _execute(self, calls: Sequence[Call]) -> list[psycopg.Cursor[Row]]:
+    def _execute(self, calls: Sequence[Call]) -> list[psycopg.Cursor[tuple[Any, ...]]]:
         cursors = []
         for statement, params in calls:
             if self._on_statement is not None:
@@ -98,6 +101,13 @@ class _PostgresTransaction:
             cursor = self._connection.cursor(binary=True)
             cursors.append(cursor.execute(_dialect(statement.text), params))
         return cursors
+
+
+def _rows(statement: Statement, cursor: psycopg.Cursor[tuple[Any, ...]]) -> list[Row]:
+    result = cursor.pgresult
+    if result is None or not result.ntuples:
+        return []
+    return _names.name(statement, lambda: [column.name for column in cursor.description or ()], cursor.fetchall())
 
 
 class PostgresBackend(PostgresTables):

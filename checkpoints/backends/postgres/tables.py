@@ -12,6 +12,7 @@ from holdfast.checkpoints.backends.base import (
     Call,
     CheckpointKey,
     Link,
+    Row,
     Split,
     StoredCheckpoint,
     StoredValue,
@@ -69,39 +70,26 @@ class PostgresTables(Tables):
 
     def find(self, transaction: Transaction, wanted: Wanted) -> list[StoredCheckpoint]:
         [found] = transaction.run([self.wanted_checkpoints(wanted)])
-        return [
-            StoredCheckpoint(
-                thread_id,
-                ns,
-                checkpoint_id,
-                parent_id,
-                self._document(thread_id, checkpoint_id, document),
-                [StoredValue(*value) for value in zip(*(column or [] for column in columns[:3]), strict=True)],
-                metadata,
-                [StoredWrite(*write) for write in zip(*(column or [] for column in columns[3:]), strict=True)],
-                generation,
-            )
-            for thread_id, ns, checkpoint_id, parent_id, document, metadata, generation, *columns in found
-        ]
+        return [self._stored(row, row.thread_id, _writes(row), row.generation) for row in found]
 
     def page(
         self, transaction: Transaction, thread_id: str, after: tuple[str, str], limit: int
     ) -> list[StoredCheckpoint]:
         [found] = transaction.run([self.page_of_checkpoint(thread_id, after, limit)])
-        return [
-            StoredCheckpoint(
-                thread_id,
-                ns,
-                checkpoint_id,
-                parent_id,
-                self._document(thread_id, checkpoint_id, document),
-                [StoredValue(*value) for value in zip(*(column or [] for column in columns), strict=True)],
-                metadata,
-                [],
-                None,
-            )
-            for ns, checkpoint_id, parent_id, metadata, document, *columns in found
-        ]
+        return [self._stored(row, thread_id, [], None) for row in found]
+
+    def _stored(self, row: Row, thread_id: str, writes: list[StoredWrite], generation: int | None) -> StoredCheckpoint:
+        return StoredCheckpoint(
+            thread_id,
+            row.ns,
+            row.checkpoint_id,
+            row.parent_id,
+            self._document(thread_id, row.checkpoint_id, row.document),
+            [StoredValue(*value) for value in zip(row.channels or (), row.types or (), row.blobs or (), strict=True)],
+            row.metadata,
+            writes,
+            generation,
+        )
 
     def _document(
         self, thread_id: str, checkpoint_id: str, document: Mapping[str, Any], *, whole: bool = True
@@ -159,12 +147,12 @@ class PostgresTables(Tables):
         [found] = transaction.run([(self.sql["chain"], params)])
         return [
             Link(
-                id_,
-                parent_id,
-                self._document(key.thread_id, id_, document, whole=False),
-                [StoredValue(channel, "", None) for channel in stored],
+                row.checkpoint_id,
+                row.parent_id,
+                self._document(key.thread_id, row.checkpoint_id, row.document, whole=False),
+                [StoredValue(channel, "", None) for channel in row.channels],
             )
-            for id_, parent_id, document, stored in found
+            for row in found
         ]
 
     def values_of(
@@ -204,12 +192,19 @@ class PostgresTables(Tables):
 
     def plain_documents(self, transaction: Transaction, thread_id: str) -> None:
         [found] = transaction.run([(self.sql["packed_documents"], {"thread_id": thread_id})])
-        for ns, checkpoint_id, document in found:
-            plain = self._document(thread_id, checkpoint_id, document)
-            params = {**CheckpointKey(thread_id, ns, checkpoint_id)._asdict(), "document": self.json(plain)}
+        for row in found:
+            plain = self._document(thread_id, row.checkpoint_id, row.document)
+            params = {**CheckpointKey(thread_id, row.ns, row.checkpoint_id)._asdict(), "document": self.json(plain)}
             transaction.send([(self.sql["set_document"], params)])
-        super().plain_documents(transaction, thread_id)
+        transaction.send([(self.sql["plain_documents"], {"thread_id": thread_id})])
 
     def delete_calls(self, thread_id: str) -> list[Call]:
         names = ("delete_checkpoints", "delete_blobs", "delete_writes")
         return [(self.sql[name], {"thread_id": thread_id}) for name in names]
+
+
+def _writes(row: Row) -> list[StoredWrite]:
+    if row.task_ids is None:
+        return []
+    columns = (row.task_ids, row.task_paths, row.idxs, row.write_channels, row.write_types, row.write_blobs)
+    return [StoredWrite(*write) for write in zip(*columns, strict=True)]

@@ -12,10 +12,12 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Event, Lock
 from typing import Any, Final
 
 from holdfast.checkpoints.backends.base import Call, OnStatement, Row
+from holdfast.checkpoints.backends.rows import RowNames
 from holdfast.checkpoints.sql import Statement
 
 _BEGIN: Final = Statement("begin", "BEGIN IMMEDIATE")  # a deferred one fails when it turns into a writer too late
@@ -30,6 +32,8 @@ _MOST: Final = 32
 # been interrupted. In seconds.
 _PATIENCE: Final = 0.1
 
+_names: Final = RowNames()
+
 
 class SqliteTransaction:
     """Statements on a connection; see `Transaction`."""
@@ -39,12 +43,14 @@ class SqliteTransaction:
         self._on_statement = on_statement
 
     def run(self, calls: Sequence[Call]) -> list[list[Row]]:
-        rows = []
+        found: list[list[Row]] = []
         for statement, params in calls:
             if self._on_statement is not None:
                 self._on_statement(statement.name)
-            rows.append(self.connection.execute(statement.text, params).fetchall())
-        return rows
+            cursor = self.connection.execute(statement.text, params)
+            rows = cursor.fetchall()
+            found.append(_names.name(statement, partial(_columns, cursor), rows) if rows else [])
+        return found
 
     def send(self, calls: Sequence[Call]) -> None:
         self.run(calls)
@@ -71,6 +77,10 @@ class SqliteTransaction:
         except BaseException:
             self.roll_back()
             raise
+
+
+def _columns(cursor: sqlite3.Cursor) -> list[str]:
+    return [column[0] for column in cursor.description]
 
 
 @dataclass

@@ -12,6 +12,7 @@ from holdfast.checkpoints.backends.base import (
     Call,
     CheckpointKey,
     Link,
+    Row,
     Split,
     StoredCheckpoint,
     StoredValue,
@@ -53,45 +54,23 @@ class SqliteTables(Tables):
         [found] = transaction.run([self.wanted_checkpoints(wanted)])
         writes = transaction.run(
             [
-                (self.sql["find_writes"], {"thread_id": thread_id, "ns": ns, "checkpoint_id": checkpoint_id})
-                for thread_id, ns, checkpoint_id, *_ in found
+                (
+                    self.sql["find_writes"],
+                    {"thread_id": row.thread_id, "ns": row.ns, "checkpoint_id": row.checkpoint_id},
+                )
+                for row in found
             ]
         )
         return [
-            StoredCheckpoint(
-                thread_id,
-                ns,
-                checkpoint_id,
-                parent_id,
-                None,
-                [StoredValue("", type_, blob)],
-                json.loads(metadata) if metadata is not None else {},
-                [StoredWrite(*row) for row in rows],
-                generation,
-            )
-            for (thread_id, ns, checkpoint_id, parent_id, type_, blob, metadata, generation), rows in zip(
-                found, writes, strict=True
-            )
+            _stored(row, row.thread_id, [StoredWrite(*write) for write in of_row], row.generation)
+            for row, of_row in zip(found, writes, strict=True)
         ]
 
     def page(
         self, transaction: Transaction, thread_id: str, after: tuple[str, str], limit: int
     ) -> list[StoredCheckpoint]:
         [found] = transaction.run([self.page_of_checkpoint(thread_id, after, limit)])
-        return [
-            StoredCheckpoint(
-                thread_id,
-                ns,
-                checkpoint_id,
-                parent_id,
-                None,
-                [StoredValue("", type_, blob)],
-                json.loads(metadata) if metadata is not None else {},
-                [],
-                None,
-            )
-            for ns, checkpoint_id, parent_id, metadata, type_, blob in found
-        ]
+        return [_stored(row, thread_id, [], None) for row in found]
 
     def save_checkpoint(
         self,
@@ -129,7 +108,7 @@ class SqliteTables(Tables):
 
     def chain(self, transaction: Transaction, key: CheckpointKey, channels: Collection[str], limit: int) -> list[Link]:
         [found] = transaction.run([(self.sql["chain"], {**key._asdict(), "limit": limit})])
-        return [Link(id_, parent_id, None, [StoredValue("", type_, blob)]) for id_, parent_id, type_, blob in found]
+        return [Link(row.checkpoint_id, row.parent_id, None, [StoredValue("", row.type, row.blob)]) for row in found]
 
     def values_of(
         self, transaction: Transaction, key: CheckpointKey, link: Link, channels: Collection[str]
@@ -139,5 +118,22 @@ class SqliteTables(Tables):
     def base_document(self, checkpoint_id: str, seeds: Mapping[str, Link]) -> Any:
         return None
 
+    def plain_documents(self, transaction: Transaction, thread_id: str) -> None:
+        pass  # a checkpoint has no document beside its value
+
     def delete_calls(self, thread_id: str) -> list[Call]:
         return [(self.sql[name], {"thread_id": thread_id}) for name in ("delete_checkpoints", "delete_writes")]
+
+
+def _stored(row: Row, thread_id: str, writes: list[StoredWrite], generation: int | None) -> StoredCheckpoint:
+    return StoredCheckpoint(
+        thread_id,
+        row.ns,
+        row.checkpoint_id,
+        row.parent_id,
+        None,
+        [StoredValue("", row.type, row.blob)],
+        json.loads(row.metadata) if row.metadata is not None else {},
+        writes,
+        generation,
+    )

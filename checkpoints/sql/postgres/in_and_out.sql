@@ -8,14 +8,14 @@ ORDER BY thread_id
 LIMIT :limit;
 
 -- name: count_threads
-SELECT count(*)
+SELECT count(*) AS number
 FROM (SELECT DISTINCT thread_id FROM checkpoints) AS threads;
 
 -- name: is_ours
 -- Whether the stock saver cannot read something of a thread, or it has a mark of ours.
 SELECT EXISTS (SELECT 1 FROM checkpoint_blobs WHERE thread_id = :thread_id AND type = :type)
   OR EXISTS (SELECT 1 FROM checkpoint_writes WHERE thread_id = :thread_id AND type = :type)
-  OR EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = :thread_id AND checkpoint ?| ARRAY['stored', 'packed']);
+  OR EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = :thread_id AND checkpoint ?| ARRAY['stored', 'packed']) AS is_ours;
 
 -- name: values_of_type
 -- The values of a checkpoint that are stored in one form. Locked: a stock saver does not lock the thread.
@@ -49,7 +49,7 @@ WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkp
   AND task_id = :task_id AND idx = :idx;
 
 -- name: packed_documents
-SELECT checkpoint_ns, checkpoint_id, checkpoint
+SELECT checkpoint_ns AS ns, checkpoint_id, checkpoint AS document
 FROM checkpoints
 WHERE thread_id = :thread_id AND checkpoint ? 'packed';
 
@@ -79,7 +79,7 @@ WHERE thread_id = :thread_id;
 
 -- name: thread_bytes
 -- As they are stored, compressed.
-SELECT CAST(coalesce(sum(bytes), 0) AS BIGINT)
+SELECT CAST(coalesce(sum(bytes), 0) AS BIGINT) AS bytes
 FROM (
   SELECT pg_column_size(checkpoint) + pg_column_size(metadata) AS bytes FROM checkpoints WHERE thread_id = :thread_id
   UNION ALL
@@ -101,7 +101,7 @@ ORDER BY thread_id
 LIMIT 1;
 
 -- name: our_objects
-SELECT CASE relkind WHEN 'r' THEN 'table' WHEN 'v' THEN 'view' ELSE 'index' END, relname
+SELECT CASE relkind WHEN 'r' THEN 'table' WHEN 'v' THEN 'view' ELSE 'index' END AS kind, relname AS name
 FROM pg_class
 LEFT JOIN pg_index ON indexrelid = pg_class.oid
 WHERE relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('checkpoints'))
@@ -109,7 +109,7 @@ WHERE relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass(
   AND (relkind IN ('r', 'v') OR (relkind = 'i' AND indrelid = to_regclass('checkpoints')));
 
 -- name: can_measure
-SELECT TRUE;
+SELECT TRUE AS can_measure;
 
 -- name: sizes
 SELECT kind, name, of_table, bytes
@@ -131,22 +131,23 @@ ORDER BY bytes DESC, name;
 
 -- name: whole_size
 -- What is free inside of the tables, only VACUUM knows.
-SELECT CAST(sum(pg_total_relation_size(oid)) AS BIGINT), CAST(NULL AS BIGINT)
+SELECT CAST(sum(pg_total_relation_size(oid)) AS BIGINT) AS size, CAST(NULL AS BIGINT) AS free
 FROM pg_class
 WHERE relkind = 'r'
   AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('checkpoints'))
   AND (starts_with(relname, 'holdfast_') OR starts_with(relname, 'checkpoint'));
 
 -- name: counts
-SELECT (SELECT count(*) FROM (SELECT DISTINCT thread_id FROM checkpoints) AS threads),
-       (SELECT count(*) FROM checkpoints),
-       (SELECT count(*) FROM checkpoint_writes),
-       count(*),
-       CAST(coalesce(sum(octet_length(content)), 0) AS BIGINT)
+SELECT (SELECT count(*) FROM (SELECT DISTINCT thread_id FROM checkpoints) AS every) AS threads,
+       (SELECT count(*) FROM checkpoints) AS checkpoints,
+       (SELECT count(*) FROM checkpoint_writes) AS writes,
+       count(*) AS messages,
+       CAST(coalesce(sum(octet_length(content)), 0) AS BIGINT) AS text_bytes
 FROM holdfast_messages;
 
 -- name: largest
-SELECT thread_id, CAST(sum(checkpoints) AS BIGINT), CAST(sum(messages) AS BIGINT), CAST(sum(bytes) AS BIGINT) AS size
+SELECT thread_id, CAST(sum(checkpoints) AS BIGINT) AS checkpoints, CAST(sum(messages) AS BIGINT) AS messages,
+       CAST(sum(bytes) AS BIGINT) AS size
 FROM (
   SELECT thread_id, count(*) AS checkpoints, 0 AS messages,
          sum(pg_column_size(checkpoint) + pg_column_size(metadata)) AS bytes

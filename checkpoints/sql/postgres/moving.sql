@@ -3,7 +3,8 @@
 -- name: page_of_checkpoint
 -- `LIMIT 1` says that each value is looked up by its key. Where one thread is most of the table, it is read as a whole
 -- for each checkpoint else.
-SELECT c.checkpoint_ns, c.checkpoint_id, c.parent_checkpoint_id, c.metadata, c.checkpoint, b.channels, b.types, b.blobs
+SELECT c.checkpoint_ns AS ns, c.checkpoint_id, c.parent_checkpoint_id AS parent_id, c.metadata, c.checkpoint AS document,
+       b.channels, b.types, b.blobs
 FROM (
   SELECT *
   FROM checkpoints

@@ -1,17 +1,17 @@
 -- Pruning, copying and taking back a run, in the tables of langgraph-checkpoint-postgres.
 
 -- name: outline
-SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, CAST(metadata AS TEXT)
+SELECT checkpoint_ns AS ns, checkpoint_id, parent_checkpoint_id AS parent_id, CAST(metadata AS TEXT) AS metadata
 FROM checkpoints
 WHERE thread_id = :thread_id;
 
 -- name: written
-SELECT DISTINCT checkpoint_ns, checkpoint_id
+SELECT DISTINCT checkpoint_ns AS ns, checkpoint_id
 FROM checkpoint_writes
 WHERE thread_id = :thread_id;
 
 -- name: parent
-SELECT CAST(metadata AS TEXT)
+SELECT CAST(metadata AS TEXT) AS metadata
 FROM checkpoints
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id;
 
@@ -30,12 +30,12 @@ WITH RECURSIVE chain (depth, checkpoint_id, parent_checkpoint_id, checkpoint) AS
     AND older.checkpoint_id = chain.parent_checkpoint_id
   WHERE chain.depth < :limit
 )
-SELECT chain.checkpoint_id, chain.parent_checkpoint_id,
+SELECT chain.checkpoint_id, chain.parent_checkpoint_id AS parent_id,
        jsonb_build_object('v', chain.checkpoint -> 'v',
                           'channel_values', chain.checkpoint -> 'channel_values',
                           'channel_versions', chain.checkpoint -> 'channel_versions',
                           'stored', coalesce(chain.checkpoint -> 'stored', '[]'::jsonb),
-                          'packed', chain.checkpoint -> 'packed'),
+                          'packed', chain.checkpoint -> 'packed') AS document,
        ARRAY(
          SELECT blobs.channel
          FROM unnest(CAST(:channels AS TEXT[])) AS wanted (channel)
@@ -43,7 +43,7 @@ SELECT chain.checkpoint_id, chain.parent_checkpoint_id,
            ON blobs.thread_id = :thread_id AND blobs.checkpoint_ns = :ns AND blobs.channel = wanted.channel
            AND blobs.version = chain.checkpoint -> 'channel_versions' ->> wanted.channel
          WHERE blobs.type <> 'empty'
-       )
+       ) AS channels
 FROM chain
 ORDER BY chain.depth;
 
@@ -126,7 +126,7 @@ WHERE run_id = :run_id;
 
 -- name: references
 -- All bytes of a thread that may refer to message rows, with what tells their place.
-SELECT checkpoint_ns, channel, version, CAST(NULL AS INTEGER), type, blob
+SELECT checkpoint_ns AS ns, channel AS first, version AS second, CAST(NULL AS INTEGER) AS idx, type, blob
 FROM checkpoint_blobs
 WHERE thread_id = :thread_id AND blob IS NOT NULL
 UNION ALL

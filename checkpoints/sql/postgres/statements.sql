@@ -1,24 +1,26 @@
 -- What differs on this database: LangGraph's own tables, as langgraph-checkpoint-postgres makes them, and locks.
 
 -- name: lock_thread
-SELECT generation, next_seq, deleted_at IS NOT NULL, user_id, title, metadata, head, live_from, prompt
+SELECT generation, next_seq, deleted_at IS NOT NULL AS deleted, user_id, title, metadata, head, live_from, prompt
 FROM holdfast_threads
 WHERE thread_id = :thread_id
 FOR UPDATE;
 
 -- name: head
-SELECT max(checkpoint_id), EXISTS (
+SELECT max(checkpoint_id) AS head, EXISTS (
   SELECT 1 FROM checkpoints WHERE thread_id = :thread_id AND checkpoint_ns = '' AND checkpoint_id = :parent_id
-)
+) AS has_parent
 FROM checkpoints
 WHERE thread_id = :thread_id AND checkpoint_ns = '';
 
 -- name: find_checkpoints
 -- All that belongs to a checkpoint comes in one row, so that loading one costs one round trip.
-SELECT c.thread_id, c.checkpoint_ns, c.checkpoint_id, c.parent_checkpoint_id, c.checkpoint, c.metadata,
-       (SELECT generation FROM holdfast_threads WHERE holdfast_threads.thread_id = c.thread_id),
+SELECT c.thread_id, c.checkpoint_ns AS ns, c.checkpoint_id, c.parent_checkpoint_id AS parent_id,
+       c.checkpoint AS document, c.metadata,
+       (SELECT generation FROM holdfast_threads WHERE holdfast_threads.thread_id = c.thread_id) AS generation,
        b.channels, b.types, b.blobs,
-       w.task_ids, w.task_paths, w.idxs, w.channels, w.types, w.blobs
+       w.task_ids, w.task_paths, w.idxs, w.channels AS write_channels, w.types AS write_types,
+       w.blobs AS write_blobs
 FROM (
   SELECT *
   FROM checkpoints
@@ -61,7 +63,7 @@ SET parent_checkpoint_id = excluded.parent_checkpoint_id,
 
 -- name: is_saved
 -- Whether a checkpoint is there as it was to be saved. Its versions say which values, and these never change.
-SELECT 1
+SELECT TRUE AS is_saved
 FROM checkpoints
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id
   AND parent_checkpoint_id IS NOT DISTINCT FROM CAST(:parent_id AS TEXT)
@@ -91,9 +93,9 @@ DELETE FROM checkpoint_blobs
 WHERE thread_id = :thread_id;
 
 -- name: has_schema
-SELECT to_regclass('holdfast_schema') IS NOT NULL;
+SELECT to_regclass('holdfast_schema') IS NOT NULL AS has_schema;
 
 -- name: rows_with_digests
-SELECT digest, seq, message_id, ns, channel, checkpoint_id IS NOT NULL
+SELECT digest, seq, message_id, ns, channel, checkpoint_id IS NOT NULL AS committed
 FROM holdfast_messages
 WHERE thread_id = :thread_id AND digest = ANY(:digests);

@@ -8,22 +8,22 @@ ORDER BY thread_id
 LIMIT :limit;
 
 -- name: count_threads
-SELECT count(*)
+SELECT count(*) AS number
 FROM (SELECT DISTINCT thread_id FROM checkpoints) AS threads;
 
 -- name: is_ours
 -- Whether the stock saver cannot read something of a thread.
 SELECT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = :thread_id AND type = :type)
-  OR EXISTS (SELECT 1 FROM writes WHERE thread_id = :thread_id AND type = :type);
+  OR EXISTS (SELECT 1 FROM writes WHERE thread_id = :thread_id AND type = :type) AS is_ours;
 
 -- name: values_of_type
 -- The values of a checkpoint that are stored in one form: here it is one value.
-SELECT '', '', checkpoint
+SELECT '' AS channel, '' AS version, checkpoint AS blob
 FROM checkpoints
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id AND type = :type;
 
 -- name: writes_of_type
-SELECT task_id, idx, channel, value
+SELECT task_id, idx, channel, value AS blob
 FROM writes
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id AND type = :type
 ORDER BY task_path, task_id, idx;
@@ -39,11 +39,6 @@ SET type = :type, value = :blob
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id
   AND task_id = :task_id AND idx = :idx;
 
--- name: plain_documents
--- The stock saver's documents are as ours here.
-SELECT 1
-WHERE FALSE;
-
 -- name: add_old_row
 -- As `add_row`, for what was said before.
 INSERT INTO holdfast_messages (thread_id, seq, message_id, digest, codec, key_no, role, name, content, body,
@@ -58,7 +53,7 @@ SET next_seq = :next_seq, deleted_at = NULL
 WHERE thread_id = :thread_id;
 
 -- name: thread_bytes
-SELECT coalesce(sum(bytes), 0)
+SELECT coalesce(sum(bytes), 0) AS bytes
 FROM (
   SELECT length(checkpoint) + coalesce(length(metadata), 0) AS bytes FROM checkpoints WHERE thread_id = :thread_id
   UNION ALL
@@ -75,34 +70,35 @@ ORDER BY thread_id
 LIMIT 1;
 
 -- name: our_objects
-SELECT type, name
+SELECT type AS kind, name
 FROM sqlite_schema
 WHERE name LIKE 'holdfast\_%' ESCAPE '\' AND (type IN ('table', 'view') OR tbl_name NOT LIKE 'holdfast\_%' ESCAPE '\');
 
 -- name: can_measure
-SELECT EXISTS (SELECT 1 FROM pragma_module_list WHERE name = 'dbstat');
+SELECT EXISTS (SELECT 1 FROM pragma_module_list WHERE name = 'dbstat') AS can_measure;
 
 -- name: sizes
-SELECT coalesce(parts.type, 'table'), pages.name, coalesce(parts.tbl_name, pages.name), pages.pgsize
+SELECT coalesce(parts.type, 'table') AS kind, pages.name AS name, coalesce(parts.tbl_name, pages.name) AS of_table,
+       pages.pgsize AS bytes
 FROM dbstat AS pages
 LEFT JOIN sqlite_schema AS parts ON parts.name = pages.name
 WHERE pages.aggregate = TRUE
 ORDER BY pages.pgsize DESC, pages.name;
 
 -- name: whole_size
-SELECT page_count * page_size, freelist_count * page_size
+SELECT page_count * page_size AS size, freelist_count * page_size AS free
 FROM pragma_page_count, pragma_page_size, pragma_freelist_count;
 
 -- name: counts
-SELECT (SELECT count(*) FROM (SELECT DISTINCT thread_id FROM checkpoints) AS threads),
-       (SELECT count(*) FROM checkpoints),
-       (SELECT count(*) FROM writes),
-       count(*),
-       coalesce(sum(length(CAST(content AS BLOB))), 0)
+SELECT (SELECT count(*) FROM (SELECT DISTINCT thread_id FROM checkpoints) AS every) AS threads,
+       (SELECT count(*) FROM checkpoints) AS checkpoints,
+       (SELECT count(*) FROM writes) AS writes,
+       count(*) AS messages,
+       coalesce(sum(length(CAST(content AS BLOB))), 0) AS text_bytes
 FROM holdfast_messages;
 
 -- name: largest
-SELECT thread_id, sum(checkpoints), sum(messages), sum(bytes) AS size
+SELECT thread_id, sum(checkpoints) AS checkpoints, sum(messages) AS messages, sum(bytes) AS size
 FROM (
   SELECT thread_id, count(*) AS checkpoints, 0 AS messages,
          sum(length(checkpoint) + coalesce(length(metadata), 0)) AS bytes

@@ -1,18 +1,18 @@
 -- Pruning, copying and taking back a run, in the tables of langgraph-checkpoint-sqlite.
 
 -- name: outline
-SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, CAST(metadata AS TEXT)
+SELECT checkpoint_ns AS ns, checkpoint_id, parent_checkpoint_id AS parent_id, CAST(metadata AS TEXT) AS metadata
 FROM checkpoints
 WHERE thread_id = :thread_id;
 
 -- name: written
 -- From the key alone.
-SELECT DISTINCT checkpoint_ns, checkpoint_id
+SELECT DISTINCT checkpoint_ns AS ns, checkpoint_id
 FROM writes
 WHERE thread_id = :thread_id;
 
 -- name: parent
-SELECT CAST(metadata AS TEXT)
+SELECT CAST(metadata AS TEXT) AS metadata
 FROM checkpoints
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id;
 
@@ -30,12 +30,12 @@ WITH RECURSIVE chain (depth, checkpoint_id, parent_checkpoint_id, type, checkpoi
     AND older.checkpoint_id = chain.parent_checkpoint_id
   WHERE chain.depth < :limit
 )
-SELECT checkpoint_id, parent_checkpoint_id, type, checkpoint
+SELECT checkpoint_id, parent_checkpoint_id AS parent_id, type, checkpoint AS blob
 FROM chain
 ORDER BY depth;
 
 -- name: writes_to
-SELECT checkpoint_id, task_id, task_path, idx, channel, type, value
+SELECT checkpoint_id, task_id, task_path, idx, channel, type, value AS blob
 FROM writes
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns
   AND checkpoint_id IN (SELECT value FROM json_each(:checkpoint_ids))
@@ -98,7 +98,7 @@ WHERE run_id = :run_id;
 
 -- name: references
 -- All bytes of a thread that may refer to message rows, with what tells their place.
-SELECT checkpoint_ns, checkpoint_id, NULL, NULL, type, checkpoint
+SELECT checkpoint_ns AS ns, checkpoint_id AS first, NULL AS second, NULL AS idx, type, checkpoint AS blob
 FROM checkpoints
 WHERE thread_id = :thread_id
 UNION ALL

@@ -3,8 +3,8 @@
 
 -- name: search_state
 -- Whether this SQLite has FTS5, and whether the index is there.
-SELECT EXISTS (SELECT 1 FROM pragma_module_list WHERE name = 'fts5'),
-       EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'holdfast_search');
+SELECT EXISTS (SELECT 1 FROM pragma_module_list WHERE name = 'fts5') AS has_fts5,
+       EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'holdfast_search') AS is_made;
 
 -- name: make_search
 -- The words come normalised. The tokenizer `ascii` takes them as they are, also letters that SQLite does not know yet.
@@ -18,7 +18,7 @@ END;
 
 -- name: forgets_at_once
 -- Whether what is deleted leaves the index's tables at once.
-SELECT EXISTS (SELECT 1 FROM holdfast_search_config WHERE k = 'secure-delete' AND v = 1);
+SELECT EXISTS (SELECT 1 FROM holdfast_search_config WHERE k = 'secure-delete' AND v = 1) AS forgets;
 
 -- name: forget_at_once
 INSERT INTO holdfast_search (holdfast_search, rank)
