@@ -23,7 +23,7 @@ HOW_A_CHECKPOINT_LIES = {"chain", "find_checkpoints", "page_of_checkpoint"}
 LEAST = {
     **dict.fromkeys(("limit", "most", "looked_at"), 1),
     **dict.fromkeys(("checkpoint_ids", "channels", "interrupt_ids", "terms"), "[]"),
-    "question": 'words : "a"',
+    "query": 'words : "a"',
     "skip": 0,
 }
 """Parameters that must not be NULL on SQLite."""
