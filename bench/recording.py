@@ -39,7 +39,7 @@ def _ratio(whole: HoldfastSaver, bare: HoldfastSaver, turns: int) -> float:
             with ExitStack() as stack:
                 if talk is talks[1]:
                     stack.enter_context(patch.object(thread_index, "update_thread_row", _count_rows))
-                    stack.enter_context(patch.object(save.Save, "_said_of", lambda *_: []))
+                    stack.enter_context(patch.object(save._Save, "find_said", lambda *_: []))  # noqa: SLF001
                 else:
                     prompt = "You help the customers of a small shop."
                     whole.note_prompt(talk.config, prompt)

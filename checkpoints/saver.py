@@ -14,40 +14,26 @@ from langgraph.checkpoint.base import (
     Checkpoint,
     CheckpointMetadata,
     CheckpointTuple,
-    get_serializable_checkpoint_metadata,
 )
 
 from holdfast.checkpoints import threads
 from holdfast.checkpoints.backends.base import (
     Backend,
-    Call,
-    CheckpointKey,
     Cursor,
-    StoredValue,
-    StoredWrite,
     Wanted,
-    write_place,
 )
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import (
     ns_of,
-    run_of,
-    run_text,
     thread_of,
-    user_of,
 )
 from holdfast.checkpoints.core import conflicts
 from holdfast.checkpoints.core import load as loading
-from holdfast.checkpoints.core.outline import leans
-from holdfast.checkpoints.core.placement import RowOwner
-from holdfast.checkpoints.delta import claim_writes
-from holdfast.checkpoints.interrupts import record
-from holdfast.checkpoints.langgraph_internals import INTERRUPT, WRITES_IDX_MAP
+from holdfast.checkpoints.langgraph_internals import INTERRUPT
 from holdfast.checkpoints.retaining import RetainingSaver
-from holdfast.checkpoints.save import Save, Value
+from holdfast.checkpoints.save import save_checkpoint, save_writes
 from holdfast.checkpoints.serde.jsonb import storable
 from holdfast.checkpoints.serde.msgpack import TypeName
-from holdfast.checkpoints.threads import index, rollback
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -69,7 +55,7 @@ class HoldfastSaver(RetainingSaver):
 
     def __init__(self, backend: Backend, *, allow: Collection[type | TypeName] = ()) -> None:
         super().__init__(backend, allow)
-        self._index = threads.Threads(self._database, self)
+        self._index = threads.Threads(self._database, self, save_checkpoint)
 
     @property
     def threads(self) -> threads.Threads:
@@ -115,7 +101,7 @@ class HoldfastSaver(RetainingSaver):
         conflicts.move_clock_past(opened.stored.checkpoint_id)
         if loads_head:
             asked = any(write.channel == INTERRUPT for write in opened.stored.writes)
-            thread = conflicts.LoadedThread(str(thread), opened.stored.checkpoint_id, generation, asked=asked)
+            thread = conflicts.LoadedThread(str(thread), opened.stored.checkpoint_id, generation, had_interrupt=asked)
         elif checkpoint_id:
             thread = str(thread)
         if generation is not None:  # else it is a conversation of the stock saver, and has no rows yet
@@ -184,54 +170,7 @@ class HoldfastSaver(RetainingSaver):
             NotStorable: a value cannot be saved, or not be loaded again.
             DamagedThread: what tasks have written for it, as a `DeltaChannel` has it, is altered.
         """
-        return self.put_with(config, checkpoint, metadata, new_versions)
-
-    def put_with(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-        also: Sequence[Call] = (),
-        *,
-        beside: bool = False,
-    ) -> RunnableConfig:
-        """`put`, with more statements in its transaction.
-
-        Args:
-            config: as for `put`.
-            checkpoint: as for `put`.
-            metadata: as for `put`.
-            new_versions: as for `put`.
-            also: the statements.
-            beside: whether it takes the place of the head that was loaded without following it.
-        """
-        thread, ns = thread_of(config), ns_of(config)
-        key = CheckpointKey(str(thread), ns, checkpoint["id"])
-        parent_id = config["configurable"].get("checkpoint_id")
-        stored_metadata = storable(get_serializable_checkpoint_metadata(config, metadata))
-        run_id = stored_metadata.get("run_id")
-        if run_id is None and (run_id := run_of(config)) is not None:
-            stored_metadata["run_id"] = run_id  # a UUID, which JSON has no form for
-        home = RowOwner(*key, run_text(run_id), stored_metadata.get("step"), user_of(stored_metadata.get("user_id")))
-        facts = None if ns else index.index_fields(stored_metadata, checkpoint["channel_values"])
-        split = self._backend.split(checkpoint, new_versions)
-        document, values = split
-
-        def calls(stored: Sequence[StoredValue]) -> Sequence[Call]:
-            saved = self._backend.save_checkpoint(key, parent_id, document, stored, new_versions, stored_metadata)
-            return [*saved, *record.close_earlier_requests(self._database, key, thread), *also]
-
-        placed = [
-            Value(channel, self._backend.value_place(key, channel, document), value)
-            for channel, value in values.items()
-        ]
-        is_part = leans(stored_metadata) or self._backend.leans(split)
-        is_saved = self._backend.is_saved(key, parent_id, document, stored_metadata)
-        # What stands beside another has nothing that was not said with that one.
-        written = claim_writes.channels_of_writes(stored_metadata) if facts and not beside else ()
-        Save(self._database, thread, home, placed, calls, parent_id, is_part, is_saved, facts, beside, written).run()
-        return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}}
+        return save_checkpoint(self._database, config, checkpoint, metadata, new_versions)
 
     def put_writes(
         self,
@@ -247,26 +186,7 @@ class HoldfastSaver(RetainingSaver):
             ThreadConflict: the thread was deleted since this run loaded it.
             NotStorable: a value cannot be saved, or not be loaded again.
         """
-        thread, ns = thread_of(config), ns_of(config)
-        key = CheckpointKey(str(thread), ns, config["configurable"]["checkpoint_id"])
-        home = RowOwner(str(thread), ns, None, None, None)
-        replace = all(channel in WRITES_IDX_MAP for channel, _ in writes)
-        indexes = [WRITES_IDX_MAP.get(channel, place) for place, (channel, _) in enumerate(writes)]
-        noted = rollback.record_run_writes(self._database, key, run_of(config), task_id, indexes, replace=replace)
-        asked = record.save_requests(self._database, key, task_id, writes)
-
-        def calls(stored: Sequence[StoredValue]) -> Sequence[Call]:
-            new = [
-                StoredWrite(task_id, task_path, idx, channel, type_, blob)
-                for idx, (channel, type_, blob) in zip(indexes, stored, strict=True)
-            ]
-            return [*noted, *self._backend.save_writes(key, new, replace=replace), *asked]
-
-        placed = [
-            Value(channel, write_place(key, task_id, idx), value)
-            for idx, (channel, value) in zip(indexes, writes, strict=True)
-        ]
-        Save(self._database, thread, home, placed, calls).run()
+        save_writes(self._database, config, writes, task_id, task_path)
 
     def get_next_version(self, current: str | int | None, channel: None) -> str:
         """The version after `current`, in the form of the stock savers, which may go on with a thread of ours.

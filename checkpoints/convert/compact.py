@@ -10,7 +10,7 @@ from holdfast.checkpoints.convert.codec import STOCK, RebuiltMessages, StockDeta
 from holdfast.checkpoints.core import load
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.outline import Outline
-from holdfast.checkpoints.core.placement import RowOwner, learned, place
+from holdfast.checkpoints.core.placement import RowOwner, cache_entries, place, row_params
 from holdfast.checkpoints.delta.claim_writes import claim_thread
 from holdfast.checkpoints.serde.messages import MessageRow
 from holdfast.checkpoints.serde.values import Detached
@@ -74,13 +74,12 @@ class Compaction(Conversion):
         self._next_seq = placement.next_seq
         said_at = moment_of(checkpoint.checkpoint_id)
         for new in placement.new_rows:
-            key_no, row = self.database.sealer.seal_row(self.thread_id, new.seq, new.row)
-            params = {"seq": new.seq, "channel": new.channel, "key_no": key_no, **home._asdict(), **row._asdict()}
-            transaction.send([(self._sql["add_old_row"], {**params, "said_at": said_at})])
+            params = {**row_params(self.database.sealer, home, new), "said_at": said_at}
+            transaction.send([(self._sql["add_old_row"], params)])
         transaction.send([(self._sql["claim_row"], row) for row in placement.claimed_rows])
         for where, value in ready:
             self.set(transaction, where, *value.finish())
-        known, _ = learned(detacher.drafts.values(), placement, home.ns)
+        known, _ = cache_entries(detacher.drafts.values(), placement, home.ns)
         self._recall.known.setdefault(home.ns, {}).update((id(entry.message), entry) for entry in known)
 
     def _found(

@@ -81,7 +81,7 @@ def close_earlier_requests(database: Database, key: CheckpointKey, thread: str) 
     There are none unless the run has loaded a thread with a request. Other requests are over as soon as a newer
     checkpoint exists, and `Interrupts.expire` closes their rows later.
     """
-    if key.ns or not getattr(thread, "asked", False):
+    if key.ns or not getattr(thread, "had_interrupt", False):
         return []
     return [(database.backend.sql["close_before"], {"thread_id": key.thread_id, "checkpoint_id": key.checkpoint_id})]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -32,24 +33,31 @@ from holdfast.checkpoints.langgraph_internals import DELTA_COUNTERS, OF_THE_RUN
 from holdfast.checkpoints.threads import index
 
 
-class ResettableSaver(Protocol):
-    """The methods of `HoldfastSaver` that load and save a checkpoint."""
+class LoadingSaver(Protocol):
+    """The method of `HoldfastSaver` that loads a checkpoint."""
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None: ...
 
-    def put_with(
+
+class SaveCheckpoint(Protocol):
+    """The function `save.save_checkpoint`, which lies in a room above this one."""
+
+    def __call__(
         self,
+        database: Database,
         config: RunnableConfig,
         checkpoint: Checkpoint,
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
         also: Sequence[Call],
         *,
-        beside: bool,
+        replaces_head: bool,
     ) -> RunnableConfig: ...
 
 
-def restart_thread(database: Database, saver: ResettableSaver, thread_id: str, actor: str | None) -> None:
+def restart_thread(
+    database: Database, saver: LoadingSaver, save: SaveCheckpoint, thread_id: str, actor: str | None
+) -> None:
     """Reset a thread to an empty state, also in subgraphs that have a memory of their own.
 
     Raises:
@@ -60,12 +68,13 @@ def restart_thread(database: Database, saver: ResettableSaver, thread_id: str, a
     if newest is None:
         raise UnknownThread(thread_id)
     event = index.add_event(database.backend.sql, thread_id, "restart", {}, actor)
-    _put(saver, newest, None, (event, (database.backend.sql["set_live_from"], {"thread_id": thread_id})))
+    put = partial(_put, database, saver, save)
+    put(newest, None, (event, (database.backend.sql["set_live_from"], {"thread_id": thread_id})))
     for ns in _namespaces_with_memory(_outlines(database, thread_id)):
-        _put(saver, _newest(saver, thread_id, ns), None, ())
+        put(_newest(saver, thread_id, ns), None, ())
 
 
-def undo_turn(database: Database, saver: ResettableSaver, thread_id: str, actor: str | None) -> None:
+def undo_turn(database: Database, saver: LoadingSaver, save: SaveCheckpoint, thread_id: str, actor: str | None) -> None:
     """Reset a thread to its state before the last turn. What the turn's tools have done in the world is not undone.
 
     Raises:
@@ -80,13 +89,14 @@ def undo_turn(database: Database, saver: ResettableSaver, thread_id: str, actor:
         raise UnknownThread(thread_id)
     turn = _last_turn(thread_id, thread.get("", {}))
     event = index.add_event(database.backend.sql, thread_id, "undo", {"checkpoint_id": turn.parent_id}, actor)
-    _put(saver, newest, turn.parent_id, (event,))
+    put = partial(_put, database, saver, save)
+    put(newest, turn.parent_id, (event,))
     for ns in _namespaces_with_memory(thread):
         older = [id_ for id_, outline in thread[ns].items() if id_ < turn.checkpoint_id and not outline.is_base]
-        _put(saver, _newest(saver, thread_id, ns), max(older, default=None), ())
+        put(_newest(saver, thread_id, ns), max(older, default=None), ())
 
 
-def _newest(saver: ResettableSaver, thread_id: str, ns: str) -> CheckpointTuple | None:
+def _newest(saver: LoadingSaver, thread_id: str, ns: str) -> CheckpointTuple | None:
     return saver.get_tuple({"configurable": {"thread_id": thread_id, "checkpoint_ns": ns}})
 
 
@@ -123,11 +133,20 @@ def _last_turn(thread_id: str, root: Namespace) -> Outline:
     )
 
 
-def _put(saver: ResettableSaver, newest: CheckpointTuple | None, source_id: str | None, also: Sequence[Call]) -> None:
+def _put(
+    database: Database,
+    saver: LoadingSaver,
+    save: SaveCheckpoint,
+    newest: CheckpointTuple | None,
+    source_id: str | None,
+    also: Sequence[Call],
+) -> None:
     """Save a checkpoint with the state of an older one, or an empty one, as the newest of its namespace.
 
     Args:
+        database: the open database.
         saver: the saver.
+        save: saves the checkpoint.
         newest: the newest checkpoint until now; `None` if the namespace was deleted meanwhile, so nothing is saved.
         source_id: the older checkpoint; `None` for an empty state.
         also: more statements in the same transaction.
@@ -163,4 +182,4 @@ def _put(saver: ResettableSaver, newest: CheckpointTuple | None, source_id: str 
     }
     # With all its values, since the older checkpoint may be pruned at this moment.
     versions = checkpoint["channel_versions"]
-    saver.put_with(config, checkpoint, cast("CheckpointMetadata", metadata), versions, also, beside=True)
+    save(database, config, checkpoint, cast("CheckpointMetadata", metadata), versions, also, replaces_head=True)

@@ -13,6 +13,7 @@ from langgraph.types import Command
 
 from holdfast.checkpoints import HoldfastSaver, ThreadBusy, ThreadConflict
 from holdfast.checkpoints.errors import NothingToUndo
+from holdfast.checkpoints.save import save_checkpoint
 from tests.support.asking import team, waiting
 from tests.support.delta_kit import delta_agent
 from tests.support.foreign import DeltaState, Scripted, talker, weather
@@ -187,18 +188,17 @@ def test_of_a_pruned_thread_only_later_turns_are_taken_back(saver: HoldfastSaver
 
 def test_a_turn_is_taken_back_while_somebody_prunes(saver: HoldfastSaver, monkeypatch: pytest.MonkeyPatch) -> None:
     """A state that stands alone is there; one that is made of what came before is not saved without that."""
-    put_with = HoldfastSaver.put_with
 
-    def prune_and_put(self: HoldfastSaver, *args: Any, **kwargs: Any) -> Any:
+    def prune_and_save(*args: Any, **kwargs: Any) -> Any:
         monkeypatch.undo()
-        self.prune(["plain", "delta"])
-        return put_with(self, *args, **kwargs)
+        saver.prune(["plain", "delta"])
+        return save_checkpoint(*args, **kwargs)
 
     for graph, thread_id in ((echo_graph(saver), "plain"), (delta_agent(saver, 1000), "delta")):
         meet(graph, "one", "two", thread_id=thread_id)
         before = exact(graph.get_state(thread(thread_id)).values)
         meet(graph, "three", thread_id=thread_id)
-        monkeypatch.setattr(HoldfastSaver, "put_with", prune_and_put)
+        monkeypatch.setattr(saver.threads, "_save_checkpoint", prune_and_save)
         if thread_id == "plain":
             saver.threads.undo(thread_id)
             assert exact(graph.get_state(thread(thread_id)).values) == before
