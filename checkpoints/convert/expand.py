@@ -1,4 +1,4 @@
-"""A thread's checkpoints and writes as the stock savers have them, with their messages in them."""
+"""Expansion: the conversion of a thread to the form of the stock savers, with the messages in each checkpoint."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from holdfast.checkpoints.serde.values import TYPE, Attachable
 
 
 class Expansion(Conversion):
+    """A conversion that puts the messages of a thread back into its values."""
+
     form = TYPE
     as_stock = True
 
@@ -22,7 +24,7 @@ class Expansion(Conversion):
             rows = load.rows_of(transaction, self.database, self.thread_id, {abs(ref) for ref in refs})
             return rows.make(refs)
 
-        self._expanding = StockEncoder(self.database.types, make)
+        self._encoder = StockEncoder(self.database.types, make)
 
     def has_work(self, transaction: Transaction, checkpoints: Sequence[Outline]) -> bool:
         params = {"thread_id": self.thread_id, "type": self.form}
@@ -30,7 +32,7 @@ class Expansion(Conversion):
         return bool(ours)
 
     def prepare(self, transaction: Transaction) -> bool:
-        # First: what is rewritten then is compared as the stock saver will find it.
+        # Before the rewriting, so that the fingerprints afterwards are those of what the stock saver will find.
         self.database.backend.plain_documents(transaction, self.thread_id)
         return not self.database.backend.whole
 
@@ -39,7 +41,7 @@ class Expansion(Conversion):
         for where, blob in (*values, *writes):
             with load.explained(self.thread_id, checkpoint.checkpoint_id, where.channel):
                 try:
-                    body = self._expanding.expanded(Attachable(where.channel, TYPE, blob))
+                    body = self._encoder.encode(Attachable(where.channel, TYPE, blob))
                 except NotExpressible as error:
                     self.problems.append(f"checkpoint {checkpoint.checkpoint_id}: {error}")
                     continue

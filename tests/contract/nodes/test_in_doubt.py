@@ -162,7 +162,7 @@ def test_a_database_is_not_given_back_while_something_is_in_doubt(bare_url: str,
         talk = talk_with(saver, world.tool())
         talk.say("pay")
         assert convert.expand_thread(saver.database, "ada-1").problem is None
-        with pytest.raises(NotConverted, match="nobody said what came of it"):
+        with pytest.raises(NotConverted, match="its outcome is unknown"):
             convert.drop_tables(saver.database)
         settle(talk, type="skip")
         assert convert.expand_thread(saver.database, "ada-1").problem is None
