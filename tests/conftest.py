@@ -19,11 +19,33 @@ from psycopg.conninfo import conninfo_to_dict
 
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer
 from tests.support.servers import Server, locked, shared, stop_all
+from tests.support.sweep import Sweep
 
 BACKENDS = ["sqlite", "postgres"]
 
 _NOTES = pytest.StashKey[Path]()
 """The folder in which the workers tell each other what they share."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--sweep",
+        action="store_true",
+        help="run only the tests that kill processes or have crowds of them, at every point and with all: `make chaos`",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("sweep"):
+        kept = [item for item in items if "sweep" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+        items[:] = kept
+
+
+@pytest.fixture
+def sweep(pytestconfig: pytest.Config) -> Sweep:
+    swept = bool(pytestconfig.getoption("sweep"))
+    return lambda sample, everything: everything if swept else sample
 
 
 def pytest_configure(config: pytest.Config) -> None:

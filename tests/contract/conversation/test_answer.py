@@ -25,6 +25,7 @@ from tests.support import children
 from tests.support.desk import APPROVE, REJECT, Desk
 from tests.support.graph_kit import ScriptedModel, says
 from tests.support.kit import change, rows, thread
+from tests.support.sweep import Sweep
 
 
 @pytest.fixture
@@ -161,13 +162,18 @@ def test_a_call_waits_for_some_time_at_least(seconds: int) -> None:
 
 @pytest.mark.parametrize(("database", "bare"), [("sqlite", True), ("postgres", False)])
 def test_whoever_is_killed_between_answer_and_end_the_call_is_carried_out_and_asked_once(
-    request: pytest.FixtureRequest, tmp_path: Path, database: str, bare: bool, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    database: str,
+    bare: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    sweep: Sweep,
 ) -> None:
     """Killed before each commit from the answer to the end: either the answer is on record, or the question waits."""
     url = request.getfixturevalue(f"{database}_url")
     monkeypatch.setattr(times, "EFFECT_RENEWAL", 0.02)
     with open_checkpointer(url) as saver:
-        for commit in range(100):
+        for commit in range(sweep(1, 0), 100, sweep(3, 1)):
             name, effects = f"t{commit}", tmp_path / f"{commit}"
             children.refunds(saver, str(effects)).invoke({"messages": [("user", "Refund!")]}, thread(name))
             effects.touch()

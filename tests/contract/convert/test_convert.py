@@ -34,6 +34,7 @@ from tests.support.stock_kit import (
     in_stock,
     listed,
 )
+from tests.support.sweep import Sweep
 
 
 @pytest.mark.parametrize("scenario", CHEAP)
@@ -157,7 +158,7 @@ def test_without_its_tables_holdfast_opens_the_database_as_at_the_first_time(bar
         assert maintenance.read_schema(location) == (True, migrations.KNOWN_VERSION, migrations.KNOWN_VERSION, [])
 
 
-def test_a_conversion_that_is_killed_leaves_each_thread_as_it_was_or_done(url: str) -> None:
+def test_a_conversion_that_is_killed_leaves_each_thread_as_it_was_or_done(url: str, sweep: Sweep) -> None:
     def talk(stock: Any) -> None:
         for thread_id in ("a", "b"):
             echo_graph(stock).invoke({"messages": [("user", f"one {thread_id}")]}, thread(thread_id))
@@ -167,7 +168,7 @@ def test_a_conversion_that_is_killed_leaves_each_thread_as_it_was_or_done(url: s
         before = listed(saver)
     for work, midway, end in ((compact_all, "a", "ab"), (expand_all, "b", "")):
         seen = set()
-        for last in range(4, 1000, 31):
+        for last in range(4, 1000, sweep(31, 7)):
             names = children.run(children.die_in_work, url, work, last)
             with holdfast(url) as saver:
                 assert listed(saver) == before, f"killed before statement {last}"

@@ -26,6 +26,7 @@ from holdfast.checkpoints import (
 from holdfast.checkpoints.effects.states import Effect, Ended, InDoubt, Started
 from tests.support import children
 from tests.support.kit import change, checkpoint, put, rows, thread
+from tests.support.sweep import Sweep
 
 ANSWER = {"messages": [ToolMessage("done", tool_call_id="call_0", id="m1")]}
 
@@ -119,12 +120,13 @@ def run_in_a_process(url: str, effect: Effect, world: str, gate: Any) -> Any:
                 return value
 
 
-def test_one_of_many_processes_runs_it(url: str, tmp_path: Path) -> None:
+def test_one_of_many_processes_runs_it(url: str, tmp_path: Path, sweep: Sweep) -> None:
     with open_checkpointer(url) as saver:
         effect = begun(saver)
-    gate, world = children.barrier(4), tmp_path / "world"
-    started = [children.Child(run_in_a_process, url, effect, str(world), gate) for _ in range(4)]
-    assert [child.result() for child in started] == ["it ran"] * 4
+    processes, world = sweep(3, 12), tmp_path / "world"
+    gate = children.barrier(processes)
+    started = [children.Child(run_in_a_process, url, effect, str(world), gate) for _ in range(processes)]
+    assert [child.result() for child in started] == ["it ran"] * processes
     assert world.read_text() == "x"
 
 

@@ -17,6 +17,7 @@ from tests.support.delta_kit import delta_agent
 from tests.support.dialects import STOCK_TABLES, dialect_of
 from tests.support.kit import echo_graph, rows, texts, thread
 from tests.support.shapes import exact
+from tests.support.sweep import Sweep
 
 
 def test_a_writer_loses_nothing_while_another_prunes(url: str) -> None:
@@ -77,7 +78,7 @@ def take_it_back(saver: HoldfastSaver) -> None:
 
 @pytest.mark.parametrize("work", [prune_it, copy_it, take_it_back])
 def test_work_that_is_killed_between_any_two_statements_leaves_all_as_it_was(
-    url: str, dialect: str, work: Callable[[HoldfastSaver], None]
+    url: str, dialect: str, work: Callable[[HoldfastSaver], None], sweep: Sweep
 ) -> None:
     # Of a killed process nothing waits for the disk.
     database = f"{url}?synchronous=normal" if dialect == "sqlite" else url
@@ -91,8 +92,7 @@ def test_work_that_is_killed_between_any_two_statements_leaves_all_as_it_was(
         state = exact(graph.get_state(thread()).values)
         before = everything(saver)
         names: Any = None
-        # What was not committed is gone for one and the same reason, so every point of one is enough.
-        for last in range(0, 100, 1 if work is prune_it and dialect == "sqlite" else 9):
+        for last in range(sweep(4, 0), 100, sweep(13, 1)):
             names = children.run(children.die_in_work, database, work, last)
             if names != -SIGKILL:
                 break
