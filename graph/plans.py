@@ -35,7 +35,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Io(Protocol):
-    """The ways in which a plan calls what blocks."""
+    """The calls that a plan may await."""
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function that blocks for a moment, such as for a query."""
@@ -52,7 +52,7 @@ class Io(Protocol):
     async def either(
         self, blocking: Callable[..., T], awaiting: Callable[..., Awaitable[T]], /, *args: Any, **kwargs: Any
     ) -> T:
-        """Call the form of a function that suits."""
+        """Call the one of two forms of a function that fits: the one that blocks, or its coroutine function."""
         ...
 
     def holding(
@@ -63,7 +63,7 @@ class Io(Protocol):
         *args: Any,
         **kwargs: Any,
     ) -> AbstractAsyncContextManager[T]:
-        """Enter the form of a context manager that suits."""
+        """Enter the one of two forms of a context manager that fits."""
         ...
 
     def each(
@@ -74,7 +74,7 @@ class Io(Protocol):
         *args: Any,
         **kwargs: Any,
     ) -> AsyncGenerator[T, None]:
-        """Iterate over the form of a stream that suits, and close it at the end."""
+        """Iterate over the one of two forms of a stream that fits, and close it at the end."""
         ...
 
 

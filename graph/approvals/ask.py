@@ -188,7 +188,7 @@ def _answer_on_record(recorded: Answered, form: AnswerForm) -> Any:
 
 @dataclass(frozen=True)
 class EarlierRequest:
-    """What is on record of a call that would not need an approval now: its tool may have changed."""
+    """The record of a call whose tool needs no approval now. The tool may have changed since the call was made."""
 
     made: bool = False
     """Whether a person was asked to approve the call."""

@@ -187,9 +187,7 @@ def _edit_model(tool: BaseTool) -> type[Edit]:
     return create_model("Edit", __base__=Edit, edited_action=(action, ...))
 
 
-_ALL: Sequence[type[BaseModel]] = (Approve, Edit, Reject, Respond)
-
-MISSING_TOOL_FORM = AnswerForm(_union(_ALL), union_schema(*map(model_schema, _ALL)), DECISIONS)
+MISSING_TOOL_FORM = AnswerForm(_union(get_args(Answer)), union_schema(*map(model_schema, get_args(Answer))), DECISIONS)
 """For a call whose tool the agent does not have (any more), so that nothing is known of its arguments."""
 
 

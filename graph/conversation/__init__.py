@@ -31,7 +31,7 @@ from holdfast.graph.conversation.events import (
 from holdfast.graph.conversation.manage import Managed
 from holdfast.graph.plans import Io, OnLoop, blocking, stream_twin, streaming, twin
 
-Said = str | list[str | dict[str, Any]] | HumanMessage
+UserMessage = str | list[str | dict[str, Any]] | HumanMessage
 """A user's message: a text, content blocks, or a whole message."""
 
 Verdict = Literal["run_again", "happened", "skip"]
@@ -80,21 +80,21 @@ class Conversation(Managed):
     # --- turns
 
     @blocking
-    async def send(self, io: Io, said: Said) -> Reply:
+    async def send(self, io: Io, message: UserMessage) -> Reply:
         """Send a message, and wait until the turn ends or a call waits for a person.
 
         Decisions on record are carried out first. Calls that still wait are closed as not run.
         """
-        return await self._turn(io, _input(said))
+        return await self._turn(io, _input(message))
 
     @streaming
-    def stream(self, io: Io, said: Said) -> AsyncGenerator[Event, None]:
+    def stream(self, io: Io, message: UserMessage) -> AsyncGenerator[Event, None]:
         """Send a message as `send` does, and yield events as they come.
 
         They are the model's text piece by piece, its calls, the answers to them, and last the calls that wait for a
         person, which can be answered inside the loop.
         """
-        return self._stream(io, _input(said))
+        return self._stream(io, _input(message))
 
     @blocking
     async def retry(self, io: Io) -> Reply:
@@ -241,7 +241,8 @@ class Conversation(Managed):
 
     async def _turn(self, io: Io, run_input: Any) -> Reply:
         async with self._lease(io):
-            if run_input is not None and len(await io.call(self._answers.recorded)) > 0:
+            recorded = frozenset() if run_input is None else await io.call(self._answers.recorded)
+            if recorded:
                 await self._runs(io, None)  # decisions on record are carried out, not dropped for the new message
             return await self._runs(io, run_input)
 
@@ -274,8 +275,10 @@ class Conversation(Managed):
         async with self._lease(io):
             with late_answers():
                 runs = [(run_input, turn)]
-                if new is None and run_input is not None and len(await io.call(self._answers.recorded)) > 0:
-                    runs.insert(0, (None, Turn()))  # decisions on record first, as in `_turn`
+                if new is None and run_input is not None:
+                    recorded = await io.call(self._answers.recorded)
+                    if recorded:
+                        runs.insert(0, (None, Turn()))  # decisions on record first, as in `_turn`
                 for run in runs:
                     async with aclosing(self._events(io, *run)) as events:
                         async for event in events:
@@ -304,7 +307,8 @@ class Conversation(Managed):
             (turn.state, turn.answered), run_input = await self._look(io), None
 
 
-def _input(said: Said) -> dict[str, list[HumanMessage]]:
-    # The message has an id from the start, so that it is not added twice if it is sent again.
-    message = said if isinstance(said, HumanMessage) else HumanMessage(content=said, id=str(uuid.uuid4()))
+def _input(message: UserMessage) -> dict[str, list[HumanMessage]]:
+    if not isinstance(message, HumanMessage):
+        # With an id from the start, so that it is not added twice if it is sent again.
+        message = HumanMessage(content=message, id=str(uuid.uuid4()))
     return {"messages": [message]}

@@ -67,8 +67,8 @@ class ThreadAnswers:
     def accept(self, state: StateSnapshot, new: NewAnswer) -> AcceptedAnswer:
         """Check an answer and record it.
 
-        This needs no lease, so that the second of two people who answer learns so at once, and not after the turn that
-        the first answer began.
+        This needs no lease. So of two people who answer, the second learns at once who was first, and not after the
+        turn that the first answer began.
 
         Raises:
             NothingWaits: no call waits under this id. If it was answered, the error says by whom and when.
@@ -116,8 +116,8 @@ class ThreadAnswers:
         is_missing = call.kind == "approval" and call.name not in self._forms.tools
         if is_missing and answer.get("type") in {"approve", "edit"}:
             raise BadAnswer(
-                f"This agent has no tool {call.name!r}, so it cannot run the call. Approve it where the agent is that "
-                "asked, or refuse it. Nothing was saved, and the call still waits."
+                f"This agent has no tool {call.name!r}, so it cannot run the call. Approve it with the agent that made "
+                "the call, or refuse it. Nothing was saved, and the call still waits."
             )
         try:
             form.validate(answer)

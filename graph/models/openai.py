@@ -119,7 +119,7 @@ class EndpointModel(ChatOpenAI):
 def endpoint_model(
     name: str, *, api_key: str | None, base_url: str | None, retries: int, timeout: float
 ) -> EndpointModel:
-    """Make the model of this name at an endpoint. The client reads from the environment what is None.
+    """Make the model of this name at an endpoint. An argument that is None is read from the environment.
 
     Raises:
         ValueError: the key is missing or cannot be sent, or the base URL is invalid.

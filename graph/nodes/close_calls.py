@@ -76,7 +76,7 @@ IN_DOUBT = (
 
 @dataclass
 class Evidence:
-    """What the checkpoints before this run, and the ledger, say about the open calls."""
+    """The findings about the open calls, from the checkpoints before this run and from the ledger."""
 
     results: dict[CallKey, ToolMessage] = field(default_factory=dict)
     waiting: dict[CallKey, str] = field(default_factory=dict)

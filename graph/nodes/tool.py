@@ -83,7 +83,7 @@ def _prepare(call: Call, tools: Mapping[str, BaseTool]) -> Ready | _Unapproved |
     if tool is None:
         known = f"The tools are: {', '.join(tools)}." if tools else "There are no tools."
         return error_message(call, f"Not run: there is no tool '{call['name']}'. {known}")
-    # Before a person is asked, who should not have to read a call that cannot run.
+    # Checked before the request, so that no person has to read a call that cannot run.
     if problem := arguments_problem(tool, call["args"]):
         return error_message(call, f"Not run: the arguments do not fit {tool.name}: {problem}.")
     policy = approval_policy(tool)

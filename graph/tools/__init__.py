@@ -1,1 +1,1 @@
-"""Tools: what is declared about one, how a call runs, and how its result becomes a message."""
+"""Tools: declarations about a tool, the run of a call, and its result as a message."""

@@ -84,8 +84,8 @@ def refusal_message(ready: Ready, answer: ToolMessage, message_id: str, config: 
     saver = running_saver(config)
     if not isinstance(saver, HoldfastSaver) or not run_policy(ready.tool).once:
         return answer
-    verdict = saver.effects.look(effect_of(ready, message_id, config))
-    if verdict is None or verdict.entry.state != "done":
+    status = saver.effects.look(effect_of(ready, message_id, config))
+    if status is None or status.entry.state != "done":
         return answer
     text = f"{answer.text} It had run before that, and this is not taken back."
     return answer.model_copy(update={"content": text})
