@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 
+from holdfast.checkpoints.backends.canonical import CanonicalCheckpoint
 from holdfast.checkpoints.backends.retry import Patience
 from holdfast.checkpoints.errors import NotOpen
 from holdfast.checkpoints.search.query import Query
+from holdfast.checkpoints.serde.values import Attachable
 from holdfast.checkpoints.sql import Statement, Statements
 
 
@@ -163,6 +165,10 @@ class Split(NamedTuple):
     values: dict[str, Any]
 
 
+OpenValue = Callable[[StoredValue], Attachable]
+"""Returns a stored value, decrypted and opened."""
+
+
 class FullText(Protocol):
     """A database's index of the words that were said."""
 
@@ -212,9 +218,6 @@ class Backend(Protocol):
     """Called when the database may be another one than before: a server that was restored, or another in its place."""
     patience: Patience
     """For `persist`, in which every unit of work is done."""
-    whole: bool
-    """Whether a checkpoint is one value with all its channels, under the channel `""`; else each channel's value lies
-    in a row of its own, which many checkpoints may refer to."""
 
     def open(self) -> None:
         """Connect, and make or migrate the tables. Eight processes may do so at once on an empty database."""
@@ -268,6 +271,27 @@ class Backend(Protocol):
         """The calls that save a checkpoint, in place of one with the same key."""
         ...
 
+    def delete_checkpoints(self, thread_id: str, ns: str, checkpoint_ids: Collection[str]) -> list[Call]:
+        """Return the calls that delete some checkpoints of a namespace, with all that belongs to them alone."""
+        ...
+
+    def delete_all_checkpoints(self, thread_id: str) -> list[Call]:
+        """Return the calls that delete everything that LangGraph's tables hold of a thread."""
+        ...
+
+    def copy_all_checkpoints(self, source: str, target: str) -> list[Call]:
+        """Return the calls that copy everything that LangGraph's tables hold of a thread into an empty thread."""
+        ...
+
+    def stored_values(self, transaction: Transaction, thread_id: str) -> list[tuple[CheckpointKey, str, StoredValue]]:
+        """Return all values and writes of a thread that may refer to message rows.
+
+        Returns:
+            For each the checkpoint, the place (see `value_place`) and the value. A value that several checkpoints share
+            comes once, with its version in place of the id of a checkpoint.
+        """
+        ...
+
     def rows_with_digests(self, thread_id: str, digests: Collection[bytes]) -> list[Call]:
         """The calls that find message rows by digest; rows are (digest, seq, message_id, ns, channel, committed)."""
         ...
@@ -306,14 +330,59 @@ class Backend(Protocol):
         """The values of a link of a chain, with their bytes."""
         ...
 
-    def base_document(self, checkpoint_id: str, seeds: Mapping[str, Link]) -> Any:
-        """The document of a base that has the value of each channel as one of its former ancestors had it."""
+    def channels_named(self, link: Link, open_value: OpenValue) -> set[str]:
+        """Return the channels that have a value according to the checkpoint itself."""
         ...
 
-    def plain_documents(self, transaction: Transaction, thread_id: str) -> None:
-        """Give what is kept of a thread's checkpoints beside their values the form of the stock saver."""
+    def channels_present(self, link: Link, channels: Collection[str], open_value: OpenValue) -> set[str]:
+        """Return those of the channels that have a value in a checkpoint.
+
+        Raises:
+            ValueError: the checkpoint names a value that is missing.
+        """
         ...
 
-    def delete_calls(self, thread_id: str) -> list[Call]:
-        """The calls that delete all that LangGraph's tables hold of a thread."""
+    def channel_value(self, loaded: Any, channel: str) -> Any:
+        """Return a channel's value from the stored value that holds it, after that was loaded."""
+        ...
+
+    def base(
+        self, checkpoint_id: str, seeds: Mapping[str, Link], open_seed: Callable[[str], Attachable]
+    ) -> tuple[Any, list[StoredValue]]:
+        """Return the document and the values of a base that has each channel as one checkpoint of a chain has it.
+
+        Args:
+            checkpoint_id: the id of the base.
+            seeds: the checkpoint for each channel.
+            open_seed: opens the value of that checkpoint, by the channel.
+        """
+        ...
+
+    def as_split(self, loaded: Any) -> Any:
+        """Return a stored value that was loaded in the form in which `split` would return it."""
+        ...
+
+    def restore_documents(self, transaction: Transaction, thread_id: str) -> bool:
+        """Bring the documents of a thread's checkpoints into the form of the stock saver.
+
+        Returns:
+            Whether a load may find more with a checkpoint than before: the stock saver finds values by their versions.
+        """
+        ...
+
+    def to_canonical(self, document: Any, values: Mapping[str, Attachable]) -> CanonicalCheckpoint:
+        """Return a stored checkpoint in the form that is the same for every database.
+
+        Raises:
+            NotStorable: a value is in a form that cannot be transferred.
+            ValueError, LookupError: the bytes are damaged, or a value is missing.
+        """
+        ...
+
+    def from_canonical(self, checkpoint: CanonicalCheckpoint) -> tuple[Any, list[StoredValue]]:
+        """Return the document and the values to store of a checkpoint from another database.
+
+        Raises:
+            NotStorable: this database cannot hold it.
+        """
         ...

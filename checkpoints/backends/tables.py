@@ -12,10 +12,13 @@ from holdfast.checkpoints.backends.base import (
     BASE,
     Call,
     CheckpointKey,
+    Row,
+    StoredValue,
     StoredWrite,
     Transaction,
     Wanted,
     by_checkpoint,
+    write_place,
 )
 from holdfast.checkpoints.sql import Statements
 
@@ -56,6 +59,20 @@ class Tables:
             params |= {"after_id": after.checkpoint_id, "after_thread": after.thread_id, "after_ns": after.ns}
         return self.sql["find_checkpoints"].where(*conditions), params
 
+    def stored_values(self, transaction: Transaction, thread_id: str) -> list[tuple[CheckpointKey, str, StoredValue]]:
+        params = {"thread_id": thread_id}
+        values, writes = transaction.run(
+            [(self.sql["values_of_thread"], params), (self.sql["writes_of_thread"], params)]
+        )
+        return [
+            *(self._placed_value(thread_id, row) for row in values),
+            *(_placed_write(thread_id, row) for row in writes),
+        ]
+
+    def _placed_value(self, thread_id: str, row: Row) -> tuple[CheckpointKey, str, StoredValue]:
+        """Return the checkpoint, the place and the value in a row of the statement `values_of_thread`."""
+        raise NotImplementedError
+
     def page_of_checkpoint(self, thread_id: str, after: tuple[str, str], limit: int) -> Call:
         """The call that finds the next checkpoints of a thread."""
         ns, checkpoint_id = after
@@ -77,3 +94,8 @@ class Tables:
         }
         [found] = transaction.run([(self.sql["writes_to"], params)])
         return by_checkpoint(found)
+
+
+def _placed_write(thread_id: str, row: Row) -> tuple[CheckpointKey, str, StoredValue]:
+    key = CheckpointKey(thread_id, row.ns, row.checkpoint_id)
+    return key, write_place(key, row.task_id, row.idx), StoredValue(row.channel, row.type, row.blob)

@@ -106,8 +106,8 @@ class Compaction(Conversion):
     def _detached(self, detacher: StockDetacher, where: ValueLocation, body: bytes) -> Detached:
         with load.explained(self.thread_id, where.key.checkpoint_id, where.channel):
             value = detacher.opened(body)
-            if where.statement == "set_value" and self.database.backend.whole:
-                [value] = self.database.backend.split(value, {}).values.values()
+            if where.statement == "set_value":
+                value = self.database.backend.as_split(value)
             return detacher.detach(where.channel, value)
 
     def end(self, transaction: Transaction) -> None:

@@ -33,8 +33,7 @@ class Expansion(Conversion):
 
     def prepare(self, transaction: Transaction) -> bool:
         # Before the rewriting, so that the fingerprints afterwards are those of what the stock saver will find.
-        self.database.backend.plain_documents(transaction, self.thread_id)
-        return not self.database.backend.whole
+        return self.database.backend.restore_documents(transaction, self.thread_id)
 
     def rewrite(self, transaction: Transaction, checkpoint: Outline) -> None:
         values, writes = self.values(transaction, checkpoint)

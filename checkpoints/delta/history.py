@@ -27,8 +27,6 @@ from holdfast.checkpoints.backends.base import (
 )
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import explained, rows_of
-from holdfast.checkpoints.errors import DamagedThread
-from holdfast.checkpoints.serde.splice import channels_with_value, graft
 from holdfast.checkpoints.serde.values import Attachable
 
 # Ancestors that one query reads: few at first, since a snapshot is often near, then more.
@@ -74,29 +72,17 @@ def channels_present(database: Database, key: CheckpointKey, link: Link, channel
     """Return those of the channels that have a value in a checkpoint.
 
     Raises:
-        DamagedThread: the checkpoint names a value that is missing.
+        DamagedThread: the checkpoint names a value that is missing, or cannot be read.
     """
-    if database.backend.whole:
-        return channels_named(database, key, link).intersection(channels)
-    stored = {value.channel for value in link.values}
-    if lost := set(link.document["stored"]).intersection(channels) - stored:
-        raise DamagedThread(key.thread_id, f"checkpoint {link.checkpoint_id} lost its value of channel {min(lost)!r}")
-    return (stored | set(link.document["channel_values"] or ())).intersection(channels)
+    with explained(key.thread_id, link.checkpoint_id, ""):
+        return database.backend.channels_present(link, channels, partial(_open, database, key, link))
 
 
 def channels_of(transaction: Transaction, database: Database, key: CheckpointKey) -> set[str]:
     """Return the channels that have a value in a checkpoint."""
     [link] = database.backend.chain(transaction, key, (), 1)
-    return channels_named(database, key, link)
-
-
-def channels_named(database: Database, key: CheckpointKey, link: Link) -> set[str]:
-    """Return the channels that have a value according to the checkpoint itself."""
-    if database.backend.whole:
-        [whole] = link.values
-        with explained(key.thread_id, link.checkpoint_id, ""):
-            return channels_with_value(_open(database, key, link, whole))
-    return {*link.document["stored"], *(link.document["channel_values"] or ())}
+    with explained(key.thread_id, link.checkpoint_id, ""):
+        return database.backend.channels_named(link, partial(_open, database, key, link))
 
 
 def channels_missing(
@@ -161,8 +147,7 @@ def read_history(
         if seed is None:
             result[channel]["seed"] = link.document["channel_values"][channel]
         else:
-            value = attached(link.checkpoint_id, channel, seed)
-            result[channel]["seed"] = value["channel_values"][channel] if backend.whole else value
+            result[channel]["seed"] = backend.channel_value(attached(link.checkpoint_id, channel, seed), channel)
     return result
 
 
@@ -222,14 +207,20 @@ def squash(
         return None
     key = start._replace(checkpoint_id=base_id(start.checkpoint_id, taken))
     seal = partial(database.sealer.seal_value, key.thread_id)
-    document = database.backend.base_document(key.checkpoint_id, seeds)
-    values: list[StoredValue] = []
-    if database.backend.whole:
-        parts: dict[str, Attachable] = {}
-        for channel, link in seeds.items():
-            with explained(start.thread_id, link.checkpoint_id, channel):
-                parts[channel] = _open(database, start, link, link.values[0])
-        values = [StoredValue("", *seal(database.backend.value_place(key, "", None), *graft(key.checkpoint_id, parts)))]
+
+    def open_seed(channel: str) -> Attachable:
+        link = seeds[channel]
+        with explained(start.thread_id, link.checkpoint_id, channel):
+            return _open(database, start, link, link.values[0])
+
+    document, plain = database.backend.base(key.checkpoint_id, seeds, open_seed)
+    values = [
+        StoredValue(
+            value.channel,
+            *seal(database.backend.value_place(key, value.channel, document), value.type, value.blob or b""),
+        )
+        for value in plain
+    ]
     copies = [_copied_write(database, start, key, at, write, number) for number, (at, write) in enumerate(writes)]
     transaction.send(
         [

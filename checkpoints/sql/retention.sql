@@ -10,6 +10,11 @@ SELECT max(checkpoint_id) AS newest
 FROM checkpoints
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns;
 
+-- name: writes_of_thread
+SELECT checkpoint_ns AS ns, checkpoint_id, task_id, idx, channel, type, {value} AS blob
+FROM {writes}
+WHERE thread_id = :thread_id;
+
 -- name: has_rows
 SELECT EXISTS (SELECT 1 FROM holdfast_messages WHERE thread_id = :thread_id) AS has_rows;
 

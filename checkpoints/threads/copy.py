@@ -25,8 +25,6 @@ from holdfast.checkpoints.threads.rollback import referenced_rows
 
 _COPIED: Final = (
     "copy_rows",
-    "copy_checkpoints",
-    "copy_writes",
     "copy_run_writes",
     "copy_interrupts",
     "copy_thread",
@@ -117,9 +115,9 @@ def _copy(transaction: Transaction, database: Database, source: str, target: str
         raise ThreadNotEmpty(target)
     # Leftovers of deleted runs, or of a run that is about to begin, do not count as contents.
     leftovers = [(sql[name], to) for name in ("delete_run_writes", "delete_interrupts", "delete_events")]
-    transaction.send([*database.backend.delete_calls(target), *leftovers])
-    names = _COPIED if database.backend.whole else ("copy_blobs", *_COPIED)
-    transaction.send([(sql[name], {"thread_id": source, "target": target}) for name in names])
+    transaction.send([*database.backend.delete_all_checkpoints(target), *leftovers])
+    ours = [(sql[name], {"thread_id": source, "target": target}) for name in _COPIED]
+    transaction.send([*database.backend.copy_all_checkpoints(source, target), *ours])
     return True
 
 

@@ -70,7 +70,9 @@ def delete_thread(database: Database, thread_id: str) -> None:
     with database.backend.writing() as transaction:
         # A thread of a stock saver has no row of its own yet. It gets one, which becomes the tombstone.
         *_, state = transaction.run([(sql[name], params) for name in ("adopt_thread", "lock_thread", "index_state")])
-        transaction.send([*database.backend.delete_calls(thread_id), *((sql[name], params) for name in names)])
+        transaction.send(
+            [*database.backend.delete_all_checkpoints(thread_id), *((sql[name], params) for name in names)]
+        )
         if searched_up_to(state):
             database.backend.full_text.clean(transaction)
     database.cache.forget(thread_id)
@@ -228,7 +230,5 @@ def remove_checkpoints(
         params = {**key._replace(checkpoint_id=outline.checkpoint_id)._asdict(), "parent_id": new_parent}
         calls.append((sql["set_parent"], params))
     if gone:
-        which = {"thread_id": key.thread_id, "ns": key.ns, "checkpoint_ids": database.backend.array(gone)}
-        names = ["delete_writes_of", "delete_run_writes_of", "delete_checkpoints_of"]
-        calls += [(sql[name], which) for name in ([] if database.backend.whole else ["delete_blobs_of"]) + names]
+        calls += database.backend.delete_checkpoints(key.thread_id, key.ns, gone)
     transaction.send(calls)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from holdfast.checkpoints.backends.base import Call, CheckpointKey, Row, Transaction, write_place
+from holdfast.checkpoints.backends.base import Call, CheckpointKey, Row, Transaction
 from holdfast.checkpoints.config import run_value
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import explained
@@ -187,22 +187,9 @@ def referenced_rows(transaction: Transaction, database: Database, thread_id: str
     Raises:
         DamagedThread: a checkpoint or a write cannot be read.
     """
-    [references] = transaction.run([(database.backend.sql["references"], {"thread_id": thread_id})])
-    return {seq for reference in references for seq in _seqs_in(database, thread_id, reference)}
-
-
-def _seqs_in(database: Database, thread_id: str, reference: Row) -> set[int]:
-    """Return the seqs to which a row of the statement `references` refers."""
-    ns, first, second, idx, type_, blob = reference
-    if idx is not None:
-        key, channel = CheckpointKey(thread_id, ns, first), ""
-        place = write_place(key, second, idx)
-    elif database.backend.whole:
-        key, channel = CheckpointKey(thread_id, ns, first), ""
-        place = database.backend.value_place(key, "", None)
-    else:
-        key, channel = CheckpointKey(thread_id, ns, second), first
-        place = database.backend.value_place(key, channel, {"channel_versions": {channel: second}})
-    with explained(thread_id, key.checkpoint_id, channel):
-        part = Attachable(channel, *database.sealer.open_value(thread_id, place, type_, blob or b""))
-    return {abs(ref) for refs in part.lists for ref in refs}
+    seqs: set[int] = set()
+    for key, place, value in database.backend.stored_values(transaction, thread_id):
+        with explained(thread_id, key.checkpoint_id, value.channel):
+            plain = database.sealer.open_value(thread_id, place, value.type, value.blob or b"")
+            seqs.update(abs(ref) for refs in Attachable(value.channel, *plain).lists for ref in refs)
+    return seqs

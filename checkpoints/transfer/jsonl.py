@@ -14,8 +14,8 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn, assert_never
 
+from holdfast.checkpoints.backends.canonical import CanonicalValue
 from holdfast.checkpoints.serde.messages import is_sql_text
-from holdfast.checkpoints.transfer.canonical import CanonicalValue
 from holdfast.checkpoints.transfer.records import (
     CHECKPOINT,
     RECORDS,

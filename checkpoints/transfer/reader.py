@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from holdfast.checkpoints.backends.base import Row, StoredCheckpoint, Transaction
+from holdfast.checkpoints.backends.canonical import FORMS
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import explained
@@ -13,7 +14,6 @@ from holdfast.checkpoints.errors import DamagedThread, NotMoved, NotStorable
 from holdfast.checkpoints.serde.encryption import Plain
 from holdfast.checkpoints.serde.messages import digest
 from holdfast.checkpoints.serde.values import Attachable
-from holdfast.checkpoints.transfer.canonical import FORMS, MessageSeqs, from_document, from_whole
 from holdfast.checkpoints.transfer.records import (
     CHECKPOINT,
     KEYS,
@@ -25,6 +25,7 @@ from holdfast.checkpoints.transfer.records import (
     ThreadRecord,
     canonical_json,
 )
+from holdfast.checkpoints.transfer.references import MessageSeqs
 
 _PAGE: Final = 500  # records that one query reads
 
@@ -152,7 +153,7 @@ def _checkpoint(database: Database, stored: StoredCheckpoint, seqs: MessageSeqs)
         with explained(stored.thread_id, stored.checkpoint_id, ""):
             opened = [_opened(value.channel, value.type, value.blob or b"", seqs) for value in stored.values]
             parts = {part.channel: part for part in opened if not part.is_empty}
-            canonical = from_whole(parts[""]) if database.backend.whole else from_document(stored.document, parts)
+            canonical = database.backend.to_canonical(stored.document, parts)
             document, metadata = canonical_json(canonical.document), canonical_json(stored.metadata)
     except NotStorable as error:
         raise NotMoved(stored.thread_id, str(error)) from error

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from holdfast.checkpoints.backends.canonical import FORMS, STOCK, canonical_value
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.serde.messages import BLOCKS, OPAQUE, TEXT, digest
 from holdfast.checkpoints.serde.values import TYPE, Attachable
-from holdfast.checkpoints.transfer.canonical import FORMS, STOCK, MessageSeqs, canonical_value
 from holdfast.checkpoints.transfer.jsonl import InvalidLine
 from holdfast.checkpoints.transfer.records import (
     CHECKPOINT,
@@ -28,6 +28,7 @@ from holdfast.checkpoints.transfer.records import (
     ThreadRecord,
     canonical_json,
 )
+from holdfast.checkpoints.transfer.references import MessageSeqs
 
 MOST_REFERENCES: Final = 1_000_000
 """The maximum number of messages in one value."""

@@ -7,10 +7,10 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from holdfast.checkpoints.backends.base import Call, CheckpointKey, StoredValue, Transaction
+from holdfast.checkpoints.backends.canonical import CanonicalCheckpoint
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import NotMoved, NotStorable
 from holdfast.checkpoints.sql import Statement
-from holdfast.checkpoints.transfer.canonical import CanonicalCheckpoint, to_document, to_whole
 from holdfast.checkpoints.transfer.records import (
     CHECKPOINT,
     EFFECT,
@@ -39,7 +39,7 @@ class ThreadWriter:
         self._database = database
         self._thread_id = thread_id
         self._ledger: SharedLedger | None = None
-        self._stored: dict[tuple[str, str, str], bytes] = {}
+        self._stored: dict[str, bytes] = {}  # the digest of the value at each place
         self._calls: dict[str, tuple[Statement, list[Mapping[str, Any]]]] = {}
         self._waiting = 0
         self._bytes = 0
@@ -74,25 +74,22 @@ class ThreadWriter:
         backend = self._database.backend
         key = CheckpointKey(self._thread_id, fields["ns"], fields["checkpoint_id"])
         checkpoint = CanonicalCheckpoint(fields["document"], fields["values"])
-        document, values, versions = None, [], checkpoint.document["channel_versions"]
-        if backend.whole:
-            values = [StoredValue("", *to_whole(checkpoint))]
-        else:
-            try:
-                document, values = to_document(checkpoint)
-            except NotStorable as error:
-                raise NotMoved(self._thread_id, f"in checkpoint {key.checkpoint_id}: {error}") from error
-            values = [value for value in values if self._is_new(key, value, str(versions[value.channel]))]
-        return backend.save_checkpoint(key, fields["parent_id"], document, values, versions, fields["metadata"])
+        try:
+            document, values = backend.from_canonical(checkpoint)
+        except NotStorable as error:
+            raise NotMoved(self._thread_id, f"in checkpoint {key.checkpoint_id}: {error}") from error
+        new = [value for value in values if self._is_new(key, value, document)]
+        versions = checkpoint.document["channel_versions"]
+        return backend.save_checkpoint(key, fields["parent_id"], document, new, versions, fields["metadata"])
 
-    def _is_new(self, key: CheckpointKey, value: StoredValue, version: str) -> bool:
+    def _is_new(self, key: CheckpointKey, value: StoredValue, document: Any) -> bool:
         """Return whether a value is not stored yet. Most values are those of the checkpoint before.
 
         Raises:
             NotMoved: another value is stored under the same version.
         """
         digest = blake2b(value.blob or b"", digest_size=16, key=value.type.encode()).digest()
-        before = self._stored.setdefault((key.ns, value.channel, version), digest)
+        before = self._stored.setdefault(self._database.backend.value_place(key, value.channel, document), digest)
         if before is digest:
             return True
         if before != digest:

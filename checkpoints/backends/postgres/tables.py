@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
@@ -12,6 +12,7 @@ from holdfast.checkpoints.backends.base import (
     Call,
     CheckpointKey,
     Link,
+    OpenValue,
     Row,
     Split,
     StoredCheckpoint,
@@ -20,6 +21,8 @@ from holdfast.checkpoints.backends.base import (
     Transaction,
     Wanted,
 )
+from holdfast.checkpoints.backends.canonical import CanonicalCheckpoint
+from holdfast.checkpoints.backends.postgres.canonical import from_document, to_document
 from holdfast.checkpoints.backends.postgres.documents import (
     STORED,
     is_inline,
@@ -30,12 +33,12 @@ from holdfast.checkpoints.backends.postgres.documents import (
 from holdfast.checkpoints.backends.tables import Tables
 from holdfast.checkpoints.errors import DamagedThread
 from holdfast.checkpoints.langgraph_internals import DeltaSnapshot
+from holdfast.checkpoints.serde.values import Attachable
 
 
 class PostgresTables(Tables):
     """A checkpoint in `checkpoints`, its values in `checkpoint_blobs`, where those that did not change are shared."""
 
-    whole = False
     _contains: ClassVar[str] = "metadata @> :metadata"
     _no_base: ClassVar[str] = "metadata <> :base"
 
@@ -169,7 +172,21 @@ class PostgresTables(Tables):
         ]
         return [StoredValue(*row) for rows in transaction.run(calls) for row in rows]
 
-    def base_document(self, checkpoint_id: str, seeds: Mapping[str, Link]) -> Any:
+    def channels_named(self, link: Link, open_value: OpenValue) -> set[str]:
+        return {*link.document[STORED], *(link.document["channel_values"] or ())}
+
+    def channels_present(self, link: Link, channels: Collection[str], open_value: OpenValue) -> set[str]:
+        stored = {value.channel for value in link.values}
+        if lost := set(link.document[STORED]).intersection(channels) - stored:
+            raise ValueError(f"the value of channel {min(lost)!r} is missing")
+        return (stored | set(link.document["channel_values"] or ())).intersection(channels)
+
+    def channel_value(self, loaded: Any, channel: str) -> Any:
+        return loaded
+
+    def base(
+        self, checkpoint_id: str, seeds: Mapping[str, Link], open_seed: Callable[[str], Attachable]
+    ) -> tuple[Any, list[StoredValue]]:
         inline: dict[str, Any] = {}
         stored = []
         for channel, link in seeds.items():
@@ -177,7 +194,7 @@ class PostgresTables(Tables):
                 inline[channel] = link.document["channel_values"][channel]
             if any(value.channel == channel for value in link.values):
                 stored.append(channel)
-        return {
+        document = {
             "v": 4,
             "id": checkpoint_id,
             "ts": "",
@@ -189,16 +206,42 @@ class PostgresTables(Tables):
             "versions_seen": {},
             STORED: stored,
         }
+        return document, []
 
-    def plain_documents(self, transaction: Transaction, thread_id: str) -> None:
+    def as_split(self, loaded: Any) -> Any:
+        return loaded
+
+    def to_canonical(self, document: Any, values: Mapping[str, Attachable]) -> CanonicalCheckpoint:
+        return from_document(document, values)
+
+    def from_canonical(self, checkpoint: CanonicalCheckpoint) -> tuple[Any, list[StoredValue]]:
+        return to_document(checkpoint)
+
+    def restore_documents(self, transaction: Transaction, thread_id: str) -> bool:
         [found] = transaction.run([(self.sql["packed_documents"], {"thread_id": thread_id})])
         for row in found:
             plain = self._document(thread_id, row.checkpoint_id, row.document)
             params = {**CheckpointKey(thread_id, row.ns, row.checkpoint_id)._asdict(), "document": self.json(plain)}
             transaction.send([(self.sql["set_document"], params)])
-        transaction.send([(self.sql["plain_documents"], {"thread_id": thread_id})])
+        transaction.send([(self.sql["unmark_documents"], {"thread_id": thread_id})])
+        return True
 
-    def delete_calls(self, thread_id: str) -> list[Call]:
+    def delete_checkpoints(self, thread_id: str, ns: str, checkpoint_ids: Collection[str]) -> list[Call]:
+        # In this order: the documents say which values are used.
+        names = ("delete_blobs_of", "delete_writes_of", "delete_run_writes_of", "delete_checkpoints_of")
+        params = {"thread_id": thread_id, "ns": ns, "checkpoint_ids": self.array(checkpoint_ids)}
+        return [(self.sql[name], params) for name in names]
+
+    def copy_all_checkpoints(self, source: str, target: str) -> list[Call]:
+        params = {"thread_id": source, "target": target}
+        return [(self.sql[name], params) for name in ("copy_blobs", "copy_checkpoints", "copy_writes")]
+
+    def _placed_value(self, thread_id: str, row: Row) -> tuple[CheckpointKey, str, StoredValue]:
+        key = CheckpointKey(thread_id, row.ns, row.version)
+        place = self.value_place(key, row.channel, {"channel_versions": {row.channel: row.version}})
+        return key, place, StoredValue(row.channel, row.type, row.blob)
+
+    def delete_all_checkpoints(self, thread_id: str) -> list[Call]:
         names = ("delete_checkpoints", "delete_blobs", "delete_writes")
         return [(self.sql[name], {"thread_id": thread_id}) for name in names]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
@@ -12,6 +12,7 @@ from holdfast.checkpoints.backends.base import (
     Call,
     CheckpointKey,
     Link,
+    OpenValue,
     Row,
     Split,
     StoredCheckpoint,
@@ -20,14 +21,16 @@ from holdfast.checkpoints.backends.base import (
     Transaction,
     Wanted,
 )
+from holdfast.checkpoints.backends.canonical import CanonicalCheckpoint
+from holdfast.checkpoints.backends.sqlite.canonical import from_whole, to_whole
 from holdfast.checkpoints.backends.tables import Tables
-from holdfast.checkpoints.serde.values import ChannelValues, Version, holds_messages
+from holdfast.checkpoints.serde.splice import channels_with_value, graft
+from holdfast.checkpoints.serde.values import Attachable, ChannelValues, Version, holds_messages
 
 
 class SqliteTables(Tables):
     """A checkpoint in `checkpoints`, with the values of all its channels."""
 
-    whole = True
     _contains: ClassVar[str] = "holdfast_contains(metadata, :metadata)"
     _no_base: ClassVar[str] = "CAST(metadata AS TEXT) IS NOT :base"
 
@@ -35,13 +38,16 @@ class SqliteTables(Tables):
         return json.dumps(value)
 
     def split(self, checkpoint: Checkpoint, new_versions: ChannelVersions) -> Split:
-        values = checkpoint["channel_values"]
-        whole: dict[str, Any] = {**checkpoint, "channel_values": ChannelValues(values)}
+        return Split(None, {"": self.as_split(checkpoint)})
+
+    def as_split(self, loaded: Any) -> Any:
+        values = loaded["channel_values"]
+        whole: dict[str, Any] = {**loaded, "channel_values": ChannelValues(values)}
         if holds_messages(values):
-            seen = checkpoint["versions_seen"]
-            whole["channel_versions"] = Version.compact(checkpoint["channel_versions"])
+            seen = loaded["versions_seen"]
+            whole["channel_versions"] = Version.compact(loaded["channel_versions"])
             whole["versions_seen"] = {node: Version.compact(versions) for node, versions in seen.items()}
-        return Split(None, {"": whole})
+        return whole
 
     def join(self, document: Any, values: Mapping[str, Any]) -> Checkpoint:
         checkpoint: Checkpoint = values[""]
@@ -115,14 +121,46 @@ class SqliteTables(Tables):
     ) -> list[StoredValue]:
         return link.values
 
-    def base_document(self, checkpoint_id: str, seeds: Mapping[str, Link]) -> Any:
-        return None
+    def channels_named(self, link: Link, open_value: OpenValue) -> set[str]:
+        [whole] = link.values
+        return channels_with_value(open_value(whole))
 
-    def plain_documents(self, transaction: Transaction, thread_id: str) -> None:
-        pass  # a checkpoint has no document beside its value
+    def channels_present(self, link: Link, channels: Collection[str], open_value: OpenValue) -> set[str]:
+        return self.channels_named(link, open_value).intersection(channels)
 
-    def delete_calls(self, thread_id: str) -> list[Call]:
+    def channel_value(self, loaded: Any, channel: str) -> Any:
+        return loaded["channel_values"][channel]
+
+    def base(
+        self, checkpoint_id: str, seeds: Mapping[str, Link], open_seed: Callable[[str], Attachable]
+    ) -> tuple[Any, list[StoredValue]]:
+        parts = {channel: open_seed(channel) for channel in seeds}
+        return None, [StoredValue("", *graft(checkpoint_id, parts))]
+
+    def restore_documents(self, transaction: Transaction, thread_id: str) -> bool:
+        return False  # there are none
+
+    def to_canonical(self, document: Any, values: Mapping[str, Attachable]) -> CanonicalCheckpoint:
+        return from_whole(values[""])
+
+    def from_canonical(self, checkpoint: CanonicalCheckpoint) -> tuple[Any, list[StoredValue]]:
+        return None, [StoredValue("", *to_whole(checkpoint))]
+
+    def delete_checkpoints(self, thread_id: str, ns: str, checkpoint_ids: Collection[str]) -> list[Call]:
+        names = ("delete_writes_of", "delete_run_writes_of", "delete_checkpoints_of")
+        params = {"thread_id": thread_id, "ns": ns, "checkpoint_ids": self.array(checkpoint_ids)}
+        return [(self.sql[name], params) for name in names]
+
+    def delete_all_checkpoints(self, thread_id: str) -> list[Call]:
         return [(self.sql[name], {"thread_id": thread_id}) for name in ("delete_checkpoints", "delete_writes")]
+
+    def copy_all_checkpoints(self, source: str, target: str) -> list[Call]:
+        params = {"thread_id": source, "target": target}
+        return [(self.sql[name], params) for name in ("copy_checkpoints", "copy_writes")]
+
+    def _placed_value(self, thread_id: str, row: Row) -> tuple[CheckpointKey, str, StoredValue]:
+        key = CheckpointKey(thread_id, row.ns, row.checkpoint_id)
+        return key, self.value_place(key, "", None), StoredValue("", row.type, row.blob)
 
 
 def _stored(row: Row, thread_id: str, writes: list[StoredWrite], generation: int | None) -> StoredCheckpoint:

@@ -58,7 +58,7 @@ UPDATE checkpoints
 SET checkpoint = :document
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id;
 
--- name: plain_documents
+-- name: unmark_documents
 -- The stock saver's documents do not say which values lie in rows of their own.
 UPDATE checkpoints
 SET checkpoint = checkpoint - 'stored'

@@ -124,15 +124,10 @@ SELECT thread_id
 FROM holdfast_run_writes
 WHERE run_id = :run_id;
 
--- name: references
--- All bytes of a thread that may refer to message rows, with what tells their place.
-SELECT checkpoint_ns AS ns, channel AS first, version AS second, CAST(NULL AS INTEGER) AS idx, type, blob
+-- name: values_of_thread
+SELECT checkpoint_ns AS ns, channel, version, type, blob
 FROM checkpoint_blobs
-WHERE thread_id = :thread_id AND blob IS NOT NULL
-UNION ALL
-SELECT checkpoint_ns, checkpoint_id, task_id, idx, type, blob
-FROM checkpoint_writes
-WHERE thread_id = :thread_id;
+WHERE thread_id = :thread_id AND blob IS NOT NULL;
 
 -- name: copy_checkpoints
 INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata)

@@ -96,14 +96,9 @@ SELECT thread_id
 FROM holdfast_run_writes
 WHERE run_id = :run_id;
 
--- name: references
--- All bytes of a thread that may refer to message rows, with what tells their place.
-SELECT checkpoint_ns AS ns, checkpoint_id AS first, NULL AS second, NULL AS idx, type, checkpoint AS blob
+-- name: values_of_thread
+SELECT checkpoint_ns AS ns, checkpoint_id, type, checkpoint AS blob
 FROM checkpoints
-WHERE thread_id = :thread_id
-UNION ALL
-SELECT checkpoint_ns, checkpoint_id, task_id, idx, type, value
-FROM writes
 WHERE thread_id = :thread_id;
 
 -- name: copy_checkpoints

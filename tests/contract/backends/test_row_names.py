@@ -16,7 +16,7 @@ from holdfast.checkpoints import open_checkpointer
 from holdfast.checkpoints.backends.base import Backend
 from holdfast.checkpoints.sql import Statement
 
-HOW_A_CHECKPOINT_LIES = {"chain", "find_checkpoints", "page_of_checkpoint"}
+HOW_A_CHECKPOINT_LIES = {"chain", "find_checkpoints", "page_of_checkpoint", "values_of_thread"}
 """A checkpoint is one row on SQLite, and a document with many values on PostgreSQL."""
 
 

@@ -13,21 +13,16 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from langgraph.types import Overwrite, Send
 
 from holdfast.checkpoints import NotStorable
+from holdfast.checkpoints.backends.canonical import CanonicalCheckpoint, canonical_value
+from holdfast.checkpoints.backends.postgres.canonical import from_document, to_document
 from holdfast.checkpoints.backends.postgres.documents import unpacked
+from holdfast.checkpoints.backends.sqlite.canonical import from_whole, to_whole
 from holdfast.checkpoints.serde.msgpack import Types
 from holdfast.checkpoints.serde.ranges import expand
 from holdfast.checkpoints.serde.values import Attachable as Part
 from holdfast.checkpoints.serde.values import ChannelValues, Detacher, Version
-from holdfast.checkpoints.transfer.canonical import (
-    CanonicalCheckpoint,
-    canonical_value,
-    from_document,
-    from_whole,
-    reference_ranges,
-    to_document,
-    to_whole,
-)
 from holdfast.checkpoints.transfer.records import canonical_json
+from holdfast.checkpoints.transfer.references import reference_ranges
 from tests.support.shapes import ALLOWED, exact, patient, rich
 
 TYPES = Types([*ALLOWED, Overwrite])
