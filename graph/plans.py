@@ -130,7 +130,7 @@ class OnLoop:
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if isinstance(self._saver, HoldfastSaver):
-            return await self._saver.offload(function, *args, **kwargs)
+            return await self._saver.run_in_executor(function, *args, **kwargs)
         return function(*args, **kwargs)
 
     async def wait(self, function: Callable[[Event | None], T]) -> T:

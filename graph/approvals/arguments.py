@@ -22,9 +22,9 @@ def arguments_problem(tool: BaseTool, args: Mapping[str, Any]) -> str | None:
     that a person approved. A tool whose schema is plain JSON schema (an MCP tool) is checked for missing and unknown
     arguments only; the server behind it checks the rest.
     """
-    known, required, takes_others = _argument_names(tool)
-    problems = [] if takes_others else [f"there is no argument '{name}'" for name in args if name not in known]
     model = _arguments_model(tool)
+    known, required, takes_others = _argument_names(arguments_schema(tool), model)
+    problems = [] if takes_others else [f"there is no argument '{name}'" for name in args if name not in known]
     if model is None:
         problems += [f"'{name}' is missing" for name in required if name not in args]
     else:
@@ -47,11 +47,9 @@ def _arguments_model(tool: BaseTool) -> type[BaseModel] | None:
     return public
 
 
-def _argument_names(tool: BaseTool) -> tuple[set[str], list[str], bool]:
+def _argument_names(schema: Mapping[str, Any], model: type[BaseModel] | None) -> tuple[set[str], list[str], bool]:
     """Return the names of all arguments, those of the required ones, and whether the tool takes others."""
-    schema = arguments_schema(tool)
     names, required = set(schema.get("properties", {})), list(schema.get("required", []))
-    model = _arguments_model(tool)
     if model is None:
         return names, required, schema.get("additionalProperties") is not False
     # An argument with an alias is known by both names: the model takes either, or complains itself.

@@ -37,9 +37,6 @@ UserMessage = str | list[str | dict[str, Any]] | HumanMessage
 Verdict = Literal["run_again", "happened", "skip"]
 """A person's verdict on a call that is in doubt."""
 
-WAIT = 30.0
-"""Seconds to wait for the lease of a thread to which another writer holds it, before `ThreadBusy`."""
-
 _MODES: Final[list[StreamMode]] = ["messages", "updates"]  # those that `Turn.events` reads
 
 
@@ -51,7 +48,8 @@ class Conversation(Managed):
         thread_id: the thread. A new one begins with the first message.
         user_id: the user, stored with every checkpoint. Every method refuses a thread that exists and is not this
             user's. Without it no method checks whose the thread is: the application vouches for it.
-        wait: seconds to wait while another writer holds the thread's lease.
+        wait: seconds to wait while another writer holds the thread's lease; by default as long as the checkpointer's
+            `lease` waits.
 
     Raises, from every method:
         UnknownThread: the thread belongs to another user, or to none. Nothing was read or written.
@@ -61,7 +59,7 @@ class Conversation(Managed):
         any error of the model's client: the user's message is in the thread; `retry` goes on.
     """
 
-    def __init__(self, agent: Agent, thread_id: str, user_id: str | None = None, *, wait: float = WAIT) -> None:
+    def __init__(self, agent: Agent, thread_id: str, user_id: str | None = None, *, wait: float | None = None) -> None:
         if agent.checkpointer is None or isinstance(agent.checkpointer, bool):
             raise ValueError("A conversation needs an agent with a checkpointer: build_graph(checkpointer=…).")
         self.thread_id = thread_id
@@ -243,7 +241,8 @@ class Conversation(Managed):
         async with self._lease(io):
             recorded = frozenset() if run_input is None else await io.call(self._answers.recorded)
             if recorded:
-                await self._runs(io, None)  # decisions on record are carried out, not dropped for the new message
+                # Decisions on record are carried out, not dropped for the new message.
+                await self._runs(io, None, is_due=True)
             return await self._runs(io, run_input)
 
     async def _answer(self, io: Io, interrupt_id: str | None, answer: Mapping[str, Any], by: str | None) -> Reply:
@@ -251,15 +250,21 @@ class Conversation(Managed):
         accepted = await io.call(self._answers.accept, await self._state(io), new)
         async with self._lease(io):
             with late_answers():
-                reply = await self._runs(io, accepted.input)
+                is_due = accepted.interrupt_id in await io.call(self._answers.recorded)
+                reply = await self._runs(io, accepted.input, is_due=is_due)
                 await io.call(self._answers.check_carried_out, accepted)
                 return reply
 
-    async def _runs(self, io: Io, run_input: Any) -> Reply:
-        """Run the agent until the turn ends. Without an input the turn may have ended: another writer may have run it
-        while this one waited for the lease."""
+    async def _runs(self, io: Io, run_input: Any, *, is_due: bool = False) -> Reply:
+        """Run the agent until the turn ends.
+
+        Args:
+            run_input: the input of the first run. Without one the turn may have ended: another writer may have run it
+                while this one waited for the lease.
+            is_due: whether an answer is known to be left to carry out. Then the turn has not ended.
+        """
         turn = Turn()
-        if run_input is None:
+        if run_input is None and not is_due:
             turn.state, turn.answered = await self._look(io)
         while turn.goes_on():
             await io.either(self._agent.invoke, self._agent.ainvoke, run_input, self._config, durability="sync")

@@ -25,7 +25,7 @@ class Managed:
     thread_id: str
     user_id: str | None
     _agent: Agent
-    _wait: float
+    _wait: float | None
     _on_loop: Io
 
     @blocking
@@ -127,7 +127,8 @@ class Managed:
         saver = self._agent.checkpointer
         lease: AbstractAsyncContextManager[object] = nullcontext()
         if isinstance(saver, HoldfastSaver):
-            lease = io.holding(saver.lease, saver.alease, self.thread_id, wait=self._wait)
+            limit = {} if self._wait is None else {"wait": self._wait}
+            lease = io.holding(saver.lease, saver.alease, self.thread_id, **limit)
         async with lease:
             await self._check_owner(io)  # another user may have begun the thread since
             yield
