@@ -278,7 +278,7 @@ def _from_house(program: Path) -> str:
     return str(program.relative_to(HOUSE) if program.is_relative_to(HOUSE) else program)
 
 
-def play_at(keep: Path | None, database: str | None) -> None:
+def run_demo_at(keep: Path | None, database: str | None) -> None:
     """Play the demo with its data in the folder `keep`, and its conversation in a database of one's own.
 
     Raises:
@@ -314,7 +314,7 @@ def main(arguments: list[str] | None = None) -> int:
         return run_act(options.act)
 
     try:
-        play_at(options.keep, options.database)
+        run_demo_at(options.keep, options.database)
     except DemoRefusedError as error:
         parser.error(str(error))
     except DemoFailedError as error:

@@ -14,12 +14,12 @@ from holdfast.graph.shop import shop_tools
 from holdfast.settings import Settings
 
 
-def checkpointer(settings: Settings) -> HoldfastSaver:
+def make_checkpointer(settings: Settings) -> HoldfastSaver:
     """The checkpointer, to be opened by `with` or `async with`."""
     return open_checkpointer(settings.database)
 
 
-def agent(settings: Settings, saver: BaseCheckpointSaver[Any] | None = None) -> Agent:
+def make_agent(settings: Settings, saver: BaseCheckpointSaver[Any] | None = None) -> Agent:
     """The agent with the model and the shop of the settings.
 
     Raises:

@@ -18,7 +18,7 @@ from holdfast.server.agent import ServedAgent, turn
 
 # Read here, because a module is imported in a thread: the server allows nobody to read a file on its event loop.
 _settings = settings.load()
-_agent = ServedAgent.of(factory.agent(_settings))
+_agent = ServedAgent.of(factory.make_agent(_settings))
 
 
 @asynccontextmanager
@@ -34,7 +34,7 @@ async def agent(config: RunnableConfig, runtime: ServerRuntime[Any]) -> AsyncIte
 @asynccontextmanager
 async def checkpointer() -> AsyncIterator[HoldfastSaver]:
     """The checkpointer, for as long as the server runs."""
-    async with factory.checkpointer(_settings) as saver:
+    async with factory.make_checkpointer(_settings) as saver:
         registry.forget()
         registry.delete_one_by_one()
         yield saver

@@ -62,9 +62,9 @@ def serve(settings: Settings, config: Path | None = None, *, say: Callable[[str]
     settings = settings.in_full()
     wanted = _with_ours({} if config is None else _of_ones_own(config))
     _check_port(settings.host, settings.port)
-    with factory.checkpointer(settings):
+    with factory.make_checkpointer(settings):
         pass  # a database that cannot be opened is one clear error here, and a page of them from inside the server
-    factory.agent(settings)  # and so is a model without its key
+    factory.make_agent(settings)  # and so is a model without its key
     for line in _introduction(settings, wanted["graphs"]):
         say(line)
     logging.getLogger("langgraph_api.cli").setLevel(logging.WARNING)  # its welcome names a site on the web

@@ -41,9 +41,9 @@ def test_an_id_may_be_shortened_while_it_is_clear_which_call_is_meant(cli: Cli) 
     _, out, _ = cli("approvals", "list", "--json")
     ids = {item["args"]["order_id"]: item["interrupt_id"] for item in json.loads(out)}
     assert list(ids) == [1003, 1001, 1002]
-    assert "Which call is meant? Give more of its id, or --thread" in cli.refused("approvals", "approve")
-    assert "Which call is meant?" in cli.refused("approvals", "approve", "--thread=a")
-    assert "No call waits under 'nonsense'" in cli.refused("approvals", "approve", "nonsense")
+    assert "3 calls match. Give more of the id, or --thread. Waiting: " in cli.refused("approvals", "approve")
+    assert "2 calls match." in cli.refused("approvals", "approve", "--thread=a")
+    assert "No call waits under the id 'nonsense'" in cli.refused("approvals", "approve", "nonsense")
     assert "No call waits under" in cli.refused("approvals", "approve", ids[1003], "--thread=a")
 
     code, out, err = cli("approvals", "show", ids[1003][:10])
@@ -53,7 +53,7 @@ def test_an_id_may_be_shortened_while_it_is_clear_which_call_is_meant(cli: Cli) 
 
     code, _, err = cli("approvals", "reject", ids[1001][:10], "--reason=Too late")
     assert code == 0
-    assert "Waits for a person: Refund order 1002 in full?" in err
+    assert "Waiting for a decision: Refund order 1002 in full?" in err
     assert "order_id" in cli.refused("approvals", "edit", ids[1002], '--args={"order_id": "blue"}')
     code, out, _ = cli("approvals", "edit", "--thread=a", '--args={"order_id": 1004}', "--json")
     assert (code, json.loads(out)["decision"], json.loads(out)["waiting"]) == (0, "edit", [])
@@ -61,7 +61,7 @@ def test_an_id_may_be_shortened_while_it_is_clear_which_call_is_meant(cli: Cli) 
     code, out, _ = cli("approvals", "respond", "--message=Done by hand.")
     assert (code, "Done by hand." in out) == (0, True)
     assert Shop(cli.folder / "shop.db").count("refunds") == 1
-    assert cli("approvals", "list")[1] == "Nothing waits for a person.\n"
+    assert cli("approvals", "list")[1] == "No call waits for a decision.\n"
 
 
 def test_looking_needs_no_key(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +82,7 @@ def test_a_decision_is_kept_when_the_model_fails_after_it(cli: Cli, monkeypatch:
         line = cli.refused("approvals", "approve", "--model=openai:gpt-stub", code=1)
         assert "takes no more requests for now (429)" in line
         assert line.endswith(
-            "The decision is kept. To go on: holdfast chat --thread ada-1 --retry --model openai:gpt-stub"
+            "The decision is saved. To continue: holdfast chat --thread ada-1 --retry --model openai:gpt-stub"
         )
         assert KEY not in line
         assert "Nothing waits now" in cli.refused("approvals", "approve", "--model=offline")
@@ -95,8 +95,11 @@ def test_a_line_from_a_pipe_closes_what_waited_and_says_so(cli: Cli) -> None:
     cli("chat", "--thread=ada-1", said=ASKED.encode())
     code, _, err = cli("chat", "--thread=ada-1", said=b"What is my name?")
     assert code == 0
-    assert err.splitlines()[-1] == "Nobody decided, so it is closed as not run: Refund order 1001 in full"
-    assert cli("approvals", "list")[1] == "Nothing waits for a person.\n"
+    assert (
+        err.splitlines()[-1]
+        == "Closed and not run, because you sent a message instead of a decision: Refund order 1001 in full"
+    )
+    assert cli("approvals", "list")[1] == "No call waits for a decision.\n"
 
 
 def test_who_decides_is_not_whose_conversation_it_is(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +131,7 @@ def test_a_conversation_goes_on_under_its_owners_name_whoever_spoke_last(cli: Cl
         said: Any = {"messages": [("user", "This is Grace.")]}
         agent.invoke(said, {"configurable": {"thread_id": "ada-1", "user_id": "grace"}})
     code, _, err = cli("chat", "--thread=ada-1", said=ASKED.encode())
-    assert (code, "Waits for a person" in err) == (0, True)
+    assert (code, "Waiting for a decision" in err) == (0, True)
     assert cli("approvals", "approve")[0] == 0
 
 
@@ -158,7 +161,7 @@ def test_what_was_decided_by_a_process_that_died_is_carried_out(cli: Cli) -> Non
     left = sorted((item["thread_id"], len(item["waiting"])) for item in json.loads(out))  # both in one millisecond
     assert (code, left) == (0, [("a", 1), ("b", 1)])
     assert Shop(cli.folder / "shop.db").count("refunds") == 1, "the shop refunds an order once"
-    assert cli("approvals", "resume")[1] == "Nothing is left to be carried out.\n"
+    assert cli("approvals", "resume")[1] == "No decision is left to carry out.\n"
 
 
 def test_what_another_agent_has_asked_is_left_to_it(cli: Cli) -> None:
@@ -178,17 +181,17 @@ def test_what_another_agent_has_asked_is_left_to_it(cli: Cli) -> None:
         assert "has no tool 'delete_account'" in cli.refused("approvals", "approve")
         saver.interrupts.answer("own", asked.interrupt_id, {"type": "approve"}, by="Grace")
         code, _, err = cli("approvals", "resume")
-        assert (code, "was left alone: this agent has no tool 'delete_account'" in err) == (1, True)
+        assert (code, "was skipped: this agent has no tool 'delete_account'" in err) == (1, True)
         assert [found.by for found in saver.interrupts.todo()] == ["Grace"]
 
 
 def test_what_nobody_decides_about_in_time_is_closed(cli: Cli) -> None:
     cli("chat", "--thread=a", said=ASKED.encode())
-    assert cli("approvals", "expire")[1] == "Nothing has expired.\n"
+    assert cli("approvals", "expire")[1] == "No call has expired.\n"
     with sqlite3.connect(cli.folder / "holdfast.db") as database:
         database.execute("UPDATE holdfast_interrupts SET expires_at = asked_at")
     database.close()
-    assert cli("approvals", "list")[1] == "Nothing waits for a person.\n"
+    assert cli("approvals", "list")[1] == "No call waits for a decision.\n"
     code, out, _ = cli("approvals", "expire")
     assert (code, out.startswith("thread a: ")) == (0, True)
     assert Shop(cli.folder / "shop.db").count("refunds") == 0
@@ -230,4 +233,4 @@ def test_what_nobody_knows_about_a_call_a_person_says(cli: Cli, monkeypatch: pyt
     assert code == 0
     assert {"--run-again": "Order 1001 is refunded", "--skip": "Not run"}.get(known, "The bank says so.") in out
     assert Shop(cli.folder / "shop.db").count("refunds") == 1, "the shop knew the call by its key"
-    assert cli("approvals", "list")[1] == "Nothing waits for a person.\n"
+    assert cli("approvals", "list")[1] == "No call waits for a decision.\n"

@@ -39,7 +39,7 @@ def test_a_database_goes_in_and_out_on_the_command_line(cli: Cli, bare_url: str)
     done = json.loads(out)
     assert (code, done["threads"], done["changed"], done["problems"], done["vacuumed"]) == (0, 2, 1, {}, True)
     assert done["saved"] == done["bytes_before"] - done["bytes_after"] > 0
-    assert cli("db", "compact", at) == (0, "Nothing was to be done: 2 conversations.\n", "")
+    assert cli("db", "compact", at) == (0, "Nothing had to be done: 2 conversations.\n", "")
 
     code, out, _ = cli("db", "stats", at)
     assert (code, "2 conversations, 21 checkpoints, " in out, "holdfast_messages" in out) == (0, True, True)
@@ -47,10 +47,10 @@ def test_a_database_goes_in_and_out_on_the_command_line(cli: Cli, bare_url: str)
     measured = json.loads(out)
     assert ([size["thread_id"] for size in measured["largest"]], measured["messages"]) == (["ada-1"], 14)
     assert measured["ratio"] == measured["bytes"] / measured["text"]
-    assert cli("db", "check", at, "--deep")[1].endswith("Nothing is to be done.\nEverything can be loaded.\n")
+    assert cli("db", "check", at, "--deep")[1].endswith("The schema is up to date.\nEverything can be loaded.\n")
 
     code, out, _ = cli("db", "expand", at)
-    assert (code, "2 conversations of 2 expanded" in out) == (0, True)
+    assert (code, "2 of 2 conversations expanded" in out) == (0, True)
     assert in_stock(bare_url, said) == 12
     code, out, _ = cli("db", "expand", at, "--drop")
     assert (code, "Holdfast's tables are removed." in out) == (0, True)
@@ -76,9 +76,9 @@ def test_a_thread_that_stays_as_it_is_is_named(cli: Cli, bare_url: str) -> None:
     code, out, _ = cli("db", "check", at, "--deep", "--json")
     assert (code, list(json.loads(out)["damaged"])) == (1, ["broken"])
     code, out, _ = cli("db", "check", at, "--deep")
-    assert (code, out.splitlines()[-1]) == (1, "Damaged: 1 conversation.")
+    assert (code, out.splitlines()[-1]) == (1, "1 conversation damaged.")
     assert cli("db", "check", at, "--thread=fine")[0] == 0
-    assert "no conversation 'nobody'" in cli.refused("db", "check", at, "--thread=nobody")
+    assert "no thread 'nobody'" in cli.refused("db", "check", at, "--thread=nobody")
 
 
 @pytest.mark.parametrize("version", EARLIER)
@@ -91,8 +91,8 @@ def test_a_database_of_an_earlier_version_is_checked_and_upgraded(
     open_as_version(bare_url, version, monkeypatch).close()
     known = migrations.KNOWN_VERSION
     code, out, _ = cli("db", "check", at)
-    assert (code, f"schema version {version} found, {known} known." in out) == (0, True)
-    assert re.search(r"To be applied: 000\d_\w+.*holdfast db upgrade --database", out)
+    assert (code, f"has schema version {version}; this version of Holdfast knows {known}." in out) == (0, True)
+    assert re.search(r"Not applied yet: 000\d_\w+.*holdfast db upgrade --database", out)
     assert "First: holdfast db upgrade" in cli.refused("db", "check", at, "--deep")
     code, out, _ = cli("db", "upgrade", at)
     assert (code, out.endswith(f" has schema version {known}. It was {version}.\n")) == (0, True)
@@ -105,7 +105,7 @@ def test_a_database_that_is_newer_is_refused_with_what_to_do(cli: Cli, bare_url:
     at = f"--database={bare_url}"
     with open_checkpointer(bare_url) as saver:
         change(saver, "INSERT INTO holdfast_schema VALUES (99, 'later', 1, 0)")
-    assert "It is newer, and this version can still work with it." in cli("db", "check", at)[1]
+    assert "The database is newer, and this version can still use it." in cli("db", "check", at)[1]
     with open_checkpointer(bare_url) as saver:
         change(saver, "UPDATE holdfast_schema SET min_reader = 99 WHERE version = 99")
     for command in ("check", "upgrade", "stats", "compact", "expand"):
@@ -123,7 +123,7 @@ def test_nothing_is_made_by_looking(cli: Cli) -> None:
     assert "memory:// is gone when a command ends" in cli.refused("db", "stats", "--database=memory://")
     assert "Give one of them" in cli.refused("db", "expand", "--drop", "--thread=ada-1")
     assert cli("db", "upgrade", "--database=sqlite:///new.db")[0] == 0
-    assert "--allow Voice names no class" in cli.refused(
+    assert "--allow Voice is not the name of a class" in cli.refused(
         "db", "compact", "--database=sqlite:///new.db", "--allow=Voice"
     )
     sqlite3.connect(cli.folder / "other.db").execute("CREATE TABLE theirs (id)")
@@ -144,8 +144,8 @@ def test_ctrl_c_says_what_is_done(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> 
     with monkeypatch.context() as patch:
         patch.setattr(convert, "compact_thread", stop_at_the_second)
         code, _, err = cli("db", "compact", "--database=sqlite:///stock.db")
-    assert (code, err) == (130, "Stopped. 1 conversation is done and stays so; the same command goes on.\n")
-    assert "1 conversation of 2 compacted" in cli("db", "compact", "--database=sqlite:///stock.db")[1]
+    assert (code, err) == (130, "Stopped. 1 conversation is done; run the command again to continue.\n")
+    assert "1 of 2 conversations compacted" in cli("db", "compact", "--database=sqlite:///stock.db")[1]
 
 
 def test_sizes_are_said_for_people() -> None:

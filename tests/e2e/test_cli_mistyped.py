@@ -110,4 +110,4 @@ def test_what_waits_in_memory_is_not_asked_for_after_it_is_gone(cli: Cli, comman
 def test_an_inbox_that_is_there_and_empty_says_so(cli: Cli) -> None:
     cli.works()
     code, out, _ = cli("approvals", "list")
-    assert (code, out) == (0, "Nothing waits for a person.\n")
+    assert (code, out) == (0, "No call waits for a decision.\n")

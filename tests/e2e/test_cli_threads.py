@@ -53,7 +53,7 @@ def test_an_export_is_a_whole_file_or_none(talked: Cli, monkeypatch: pytest.Monk
     assert page.read_text("utf-8") == talked(*export, "--format=html")[1]
 
     before, there = page.read_text("utf-8"), set(talked.folder.iterdir())
-    assert "ada.html is there already" in talked.refused(*export, "--output=ada.html")
+    assert "ada.html exists already" in talked.refused(*export, "--output=ada.html")
     assert "is a folder" in talked.refused(*export, "--output=.")
     assert "There is no folder nowhere" in talked.refused(*export, "--output=nowhere/ada.html")
 

@@ -54,10 +54,10 @@ def test_conversations_are_listed_page_by_page_named_and_taken_further(cli: Cli,
         return out
 
     lines = threads("list").splitlines()
-    assert lines[0].split() == ["written", "state", "id", "user", "said", "title"]
+    assert lines[0].split() == ["written", "state", "id", "user", "messages", "title"]
     assert [line.split(" UTC  ")[1].split()[0] for line in lines[1:]] == ["idle"] * 4
-    assert lines[1].endswith("odd<U+001B>[2J  a b<U+202E>c  2     Odd")
-    assert "  4     I am Ada" in lines[4]
+    assert lines[1].endswith("odd<U+001B>[2J  a b<U+202E>c  2         Odd")
+    assert "  4         I am Ada" in lines[4]
     # What is no letter is taken out of a title when it is made; the rest is shown as its number.
     assert lines[2].endswith("[2JHello 🎉<U+202E>world")
 
@@ -67,19 +67,21 @@ def test_conversations_are_listed_page_by_page_named_and_taken_further(cli: Cli,
     assert set(page["threads"][0]) == set(Thread._fields)
     rest = json.loads(threads("list", "--user=ada", "--limit=1", "--json", f"--cursor={cursor}"))
     assert ([thread["thread_id"] for thread in rest["threads"]], rest["cursor"]) == (["ada-1"], None)
-    assert threads("list", "--user=ada", "--limit=1").endswith(f"There are more. To go on: --cursor {cursor}\n")
+    assert threads("list", "--user=ada", "--limit=1").endswith(f"There are more. To continue: --cursor {cursor}\n")
     assert threads("list", "--text=AM ADA", "--since=1h").count("\n") == 2
-    assert threads("list", "--until=1h") == threads("list", "--status=paused") == "There are no such conversations.\n"
+    assert threads("list", "--until=1h") == threads("list", "--status=paused") == "No conversations were found.\n"
 
-    assert threads("rename", "ada-1", " A broken\tcalculator ") == "ada-1 is called 'A broken calculator'.\n"
+    assert threads("rename", "ada-1", " A broken\tcalculator ") == "The title of ada-1 is 'A broken calculator'.\n"
     assert json.loads(threads("rename", "ada-1", "--json"))["title"] == "I am Ada"
-    assert threads("undo", "ada-1", "--by=Grace") == "The last turn of ada-1 is taken back. It stays on record.\n"
+    assert (
+        threads("undo", "ada-1", "--by=Grace") == "The last turn of ada-1 was taken back. It stays in the transcript.\n"
+    )
     assert threads("fork", "ada-1", "--to=ada-3").startswith(
-        "Made ada-3. To go on in it: holdfast chat --thread ada-3 --database"
+        "Created ada-3. To continue it: holdfast chat --thread ada-3 --database"
     )
     made = json.loads(threads("copy", "ada-1", "--user=ada", "--json"))
     assert (made["user_id"], made["title"], made["origin_thread_id"]) == ("ada", "I am Ada", "ada-1")
-    assert threads("restart", "ada-1") == "ada-1 begins anew. What was said stays on record.\n"
+    assert threads("restart", "ada-1") == "ada-1 starts over. Its messages stay in the transcript.\n"
     assert "Undone by Grace" in threads("show", "ada-1")
     [first, *_] = [json.loads(line) for line in threads("show", "ada-3", "--json").splitlines()]
     fork = json.loads(threads("fork", "ada-3", f"--message={first['message_id']}", "--json"))
@@ -111,7 +113,7 @@ def test_a_conversation_is_deleted_when_somebody_says_so(
     assert (code, out, err.splitlines()[1]) == (
         2,
         "",
-        "Nobody answered, so nothing was deleted. --yes deletes without asking.",
+        "There was no answer, so nothing was deleted. --yes deletes without asking.",
     )
     assert answers("Y") == (0, '{"deleted": "grace-1", "messages": 2}\n', asked)
     assert talked("show", "grace-1")[0] == 2
@@ -144,7 +146,7 @@ def test_what_is_another_users_is_as_unknown_as_what_is_not_there(
 def test_an_export_of_one_user_has_only_what_is_theirs(talked: Callable[..., tuple[int, str, str]], cli: Cli) -> None:
     export = ("export", "--format=holdfast", "--output=all.jsonl")
     assert talked(*export, "--user=ada") == (0, "", "Written to all.jsonl: 2 conversations.\n")
-    assert "all.jsonl is there already" in talked(*export)[2]
+    assert "all.jsonl exists already" in talked(*export)[2]
     there = "--database=sqlite:///there.db"
     assert cli("threads", "import", "all.jsonl", there)[0] == 0
     listed = json.loads(cli("threads", "list", there, "--json")[1])["threads"]
@@ -171,22 +173,22 @@ def test_what_cannot_be_is_one_line_and_changes_nothing(
     for words, why in (
         (("list", "--cursor=xyz"), "This is no cursor of a list of threads."),
         (("list", f"--cursor={cursor}", "--user=ada"), "This cursor belongs to another list"),
-        (("list", "--since=soon"), "--since 'soon' is no moment."),
+        (("list", "--since=soon"), "--since 'soon' is not a time."),
         (("list", "--limit=0"), "--limit"),
         (("list", "--status=dead"), "--status"),
         (("rename", "ada-1", "x" * 201), "A title has 1 to 200 characters; found 201."),
         (("rename", "ada-1", "\t"), "A title has 1 to 200 characters; found 0."),
-        (("fork", "ada-1", "--checkpoint=a", "--message=b"), "Give one of --checkpoint and --message."),
+        (("fork", "ada-1", "--checkpoint=a", "--message=b"), "Needed: one of them."),
         (("fork", "ada-1", "--checkpoint=none"), "has no checkpoint 'none'"),
         (("fork", "ada-1", "--message=none"), "is not one that was said in it"),
         (("fork", "ada-1", "--to=ada-2"), "Thread 'ada-2' is not empty"),
         (("copy", "ada-1", "--to=ada-2"), "Thread 'ada-2' is not empty"),
         (("copy", "ada-1", f"--to={'x' * 1025}"), "cannot be used"),
         (("search", "&|!"), "There is no word to search for."),
-        (("search", "hello", "--until=2026-13-01"), "--until '2026-13-01' is no moment."),
+        (("search", "hello", "--until=2026-13-01"), "--until '2026-13-01' is not a time."),
         (("search", "hello", "--thread=none"), "There is no thread 'none'"),
-        (("export", "--format=holdfast"), "give --output FILE"),
-        (("export", "ada-1", "ada-2"), "--format jsonl writes one conversation."),
+        (("export", "--format=holdfast"), "Needed: --output FILE"),
+        (("export", "ada-1", "ada-2"), "--format jsonl writes one conversation, and 2 were given."),
         (("import", "none.jsonl"), "none.jsonl: it cannot be read"),
         (("import", "."), "it cannot be read"),
         (("import", "cut.jsonl"), "cut off"),
@@ -224,9 +226,9 @@ def test_what_is_not_in_the_list_yet_is_said_and_can_be_managed_all_the_same(cli
 
     in_stock(url, talk)
     at = f"--database={url}"
-    hint = "Some conversations are not in the list yet: saved by an older version. holdfast db upgrade"
+    hint = "are not in the list yet. To add them: holdfast db upgrade"
     code, out, err = cli("threads", "list", at)
-    assert (code, out, hint in err) == (0, "There are no such conversations.\n", True)
+    assert (code, out, hint in err) == (0, "No conversations were found.\n", True)
     code, _, err = cli("threads", "export", at, "--format=holdfast", "--output=no.jsonl", "--user=ada")
     assert (code, hint in err, "0 conversations" in err) == (0, True, True)
     assert hint in cli("threads", "search", "hello", at, "--user=ada")[2]
@@ -249,15 +251,15 @@ def test_upgrading_names_what_cannot_be_listed(cli: Cli) -> None:
     with open_checkpointer("sqlite:///stock.db") as saver:
         change(saver, "UPDATE checkpoints SET checkpoint = X'FF' WHERE thread_id = 'ada-1'")
     code, out, err = cli("db", "upgrade", "--database=sqlite:///stock.db")
-    assert (code, out.splitlines()[-1]) == (0, "New in the list of threads: 1.")
-    assert err.startswith("Not in the list: Thread 'ada-1' is damaged")
+    assert (code, out.splitlines()[-1]) == (0, "Added to the list of threads: 1.")
+    assert err.startswith("Not added to the list: Thread 'ada-1' is damaged")
 
 
 def test_a_conversation_that_waits_says_so_in_the_list(cli: Cli, sqlite_url: str) -> None:
     with open_checkpointer(sqlite_url) as saver:
         Conversation(build_graph(model="offline", checkpointer=saver), "ada-1").send("Please refund order 1001.")
         [found] = saver.threads.list().threads
-    assert "  paused (1)  ada-1  -     4     Please" in cli("threads", "list", f"--database={sqlite_url}")[1]
+    assert "  paused (1)  ada-1  -     4         Please" in cli("threads", "list", f"--database={sqlite_url}")[1]
     far = manage._table([found._replace(updated_at=2.0**52)])
     assert "at 4503599627370496.0 s" in far[1]  # a database may say anything
 
@@ -273,4 +275,4 @@ def test_what_is_deleted_while_everything_is_taken_out_is_left_out(
     assert talked("export", "--format=holdfast", "--output=all.jsonl") == (0, "", written)
     code, out, err = cli("db", "copy", sqlite_url, "sqlite:///there.db")
     assert (code, out[:22], err) == (0, "2 conversations copied", "")
-    assert "no conversation 'gone'" in cli.refused("db", "copy", sqlite_url, "sqlite:///there.db", "--thread=gone")
+    assert "no thread 'gone'" in cli.refused("db", "copy", sqlite_url, "sqlite:///there.db", "--thread=gone")

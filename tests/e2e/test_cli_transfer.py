@@ -38,7 +38,10 @@ def test_a_database_is_copied_and_what_is_there_is_passed_over(cli: Cli, url: st
     assert "Thread 'bob-1' is there already, and is not the same" in err
     assert "s3cr3t" not in out + err
     code, out, _ = cli("db", "copy", HERE, url)
-    assert (code, out.splitlines()[-1].split(", verified. ")[1]) == (1, "2 were there already. Left: 1 conversation.")
+    assert (code, out.splitlines()[-1].split(", verified. ")[1]) == (
+        1,
+        "2 were there already. Not copied: 1 conversation.",
+    )
     with open_checkpointer(url) as saver:
         assert texts(saver, "cy-1") == ["cy-1", "You said: cy-1"]
 
@@ -57,7 +60,7 @@ def test_a_copy_that_makes_no_sense_is_refused_and_makes_nothing(cli: Cli) -> No
     assert "the same database" in refused
     assert "s3cr3t" not in refused
     assert "memory:// is gone when a command ends" in cli.refused("db", "copy", HERE, "memory://")
-    assert "no conversation 'nobody'" in cli.refused("db", "copy", HERE, "sqlite:///new.db", "--thread=nobody")
+    assert "no thread 'nobody'" in cli.refused("db", "copy", HERE, "sqlite:///new.db", "--thread=nobody")
     assert "Missing argument" in cli.refused("db", "copy", HERE)
 
 
@@ -73,21 +76,21 @@ def test_ctrl_c_says_what_is_there_and_the_same_command_goes_on(cli: Cli, monkey
     with monkeypatch.context() as patch:
         patch.setattr(work, "transfer_thread", stop_at_the_second)
         code, _, err = cli("db", "copy", HERE, "sqlite:///there.db")
-    assert (code, err) == (130, "Stopped. 1 conversation is there; the same command goes on.\n")
+    assert (code, err) == (130, "Stopped. 1 conversation is done; run the command again to continue.\n")
     assert "1 conversation copied to sqlite:///there.db" in cli("db", "copy", HERE, "sqlite:///there.db")[1]
 
 
 def test_conversations_go_through_a_file(cli: Cli) -> None:
     talk(HERE, "ada-1", "bob-1")
     with open_checkpointer(HERE) as saver:
-        assert transfer.write_file(saver, None, Path("all.jsonl.gz")) == 2
-        assert transfer.write_file(saver, ["bob-1"], Path("bob.jsonl")) == 1
+        assert transfer.export_threads(saver, None, Path("all.jsonl.gz")) == 2
+        assert transfer.export_threads(saver, ["bob-1"], Path("bob.jsonl")) == 1
 
     def imports(*arguments: str) -> tuple[int, str, str]:
         return cli("threads", "import", *arguments)
 
     code, out, _ = imports("bob.jsonl", "--database=sqlite:///there.db")
-    assert (code, out) == (0, "1 conversation brought to sqlite:///there.db, 9 records, verified.\n")
+    assert (code, out) == (0, "1 conversation imported into sqlite:///there.db, 9 records, verified.\n")
     code, out, _ = imports("all.jsonl.gz", "--database=sqlite:///there.db", "--json")
     told = json.loads(out)
     assert (code, told["moved"], told["there"], told["problems"]) == (0, 1, 1, {})

@@ -58,7 +58,7 @@ def test_the_demo_does_what_it_says_and_what_it_recommends_works(tmp_path: Path)
     assert "I ask for the refund of order 1002." in second
     assert "Refund order 1002 in full?" in typed(waiting)
     assert "Order 1002 is refunded" in typed(approve)
-    assert typed(waiting) == "Nothing waits for a person.\n"
+    assert typed(waiting) == "No call waits for a decision.\n"
     assert re.match(r"Order 1001: Ada, .*, refunded at 20", pasted(look))
     assert shop.count("refunds") == 2
 

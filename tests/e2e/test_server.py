@@ -204,7 +204,7 @@ def test_what_cannot_be_served_is_one_line(
 def test_what_was_decided_before_the_server_starts_is_carried_out_by_it(sqlite_url: str, tmp_path: Path) -> None:
     decided, expired = str(uuid.uuid4()), str(uuid.uuid4())
     with open_checkpointer(sqlite_url) as saver:
-        agent = factory.agent(settings.load(shop=tmp_path / "shop.db", model="offline"), saver)
+        agent = factory.make_agent(settings.load(shop=tmp_path / "shop.db", model="offline"), saver)
         for thread_id in (decided, expired):
             Conversation(agent, thread_id).send("Please refund order 1001.")
         [asked] = saver.interrupts.waiting(thread_id=decided)
@@ -238,7 +238,7 @@ def test_what_was_decided_elsewhere_is_carried_out_before_what_is_said_next(serv
 def test_a_thread_begun_elsewhere_is_known_and_cannot_be_taken_over(server: Server, place: Path) -> None:
     thread_id = str(uuid.uuid4())
     with open_checkpointer(f"sqlite:///{place}/holdfast.db") as saver:
-        agent = factory.agent(settings.load(shop=place / "shop.db", model="offline"), saver)
+        agent = factory.make_agent(settings.load(shop=place / "shop.db", model="offline"), saver)
         Conversation(agent, thread_id, user_id="ada").send("My name is Ada.")
 
         with pytest.raises(ConflictError):
@@ -265,7 +265,7 @@ def test_what_another_process_did_to_a_thread_is_seen_when_the_thread_is_asked_f
     for known in (thread_id, gone):
         last_words(server.say(known, "My name is Ada."))
     with open_checkpointer(f"sqlite:///{place}/holdfast.db") as saver:
-        agent = factory.agent(settings.load(shop=place / "shop.db", model="offline"), saver)
+        agent = factory.make_agent(settings.load(shop=place / "shop.db", model="offline"), saver)
         [call] = Conversation(agent, thread_id).send("Please refund order 1005.").pending
         saver.delete_thread(gone)
 

@@ -31,7 +31,7 @@ HOUSE = Path(__file__).resolve().parents[2]
 
 # With them all that is slow to import is there. `readline` is not: it looks at its terminal when it is imported.
 _PRELOADED = [
-    "holdfast.cli.inbox",
+    "holdfast.cli.approvals.calls",
     "holdfast.cli.chat.piped",
     "holdfast.cli.chat.interactive",
     "holdfast.factory",
@@ -85,7 +85,7 @@ def start(
         streams: its standard input, output and error.
         terminal: they are a terminal, which is in charge of it: Ctrl-C becomes a signal, as it does for people.
         anew: start a new interpreter instead.
-        changed: values to be put in place of others, under names such as `holdfast.cli.chat.turning._PATIENCE`.
+        changed: values to be put in place of others, under names such as `holdfast.cli.chat.session._PATIENCE`.
     """
     assert not (anew and changed), "a new interpreter cannot be changed from outside"
     held = [Connection(os.dup(stream)) for stream in streams]  # in this form they go to another process

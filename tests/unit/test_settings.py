@@ -179,7 +179,7 @@ def test_another_process_has_the_same_settings(folder: Path) -> None:
 
 def test_the_agent_keeps_to_the_context_that_is_set() -> None:
     with open_checkpointer("memory://") as saver:
-        ada = Conversation(factory.agent(load(context="trim", context_budget=100), saver), "ada-1")
+        ada = Conversation(factory.make_agent(load(context="trim", context_budget=100), saver), "ada-1")
         for number in range(9):
             ada.send(f"Hello, {number} times " + "so " * 20)
         assert 2 <= len(ada.history()) < 9

@@ -1,4 +1,4 @@
-"""Moments as people type them."""
+"""Times as people type them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from holdfast.cli.errors import Mistake
-from holdfast.cli.moments import seconds
+from holdfast.cli.options import parse_time
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -23,15 +23,15 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
         ("2w", "2026-11-07T12:00:00+00:00"),
     ],
 )
-def test_a_moment_is_a_date_a_time_or_how_long_ago(text: str, found: str) -> None:
-    assert seconds(text, "--since", NOW) == datetime.fromisoformat(found).timestamp()
+def test_a_time_is_a_date_a_time_of_day_or_an_age(text: str, found: str) -> None:
+    assert parse_time(text, "--since", NOW) == datetime.fromisoformat(found).timestamp()
 
 
-def test_an_option_that_was_not_given_is_no_moment() -> None:
-    assert seconds(None, "--since", NOW) is None
+def test_an_option_that_was_not_given_has_no_time() -> None:
+    assert parse_time(None, "--since", NOW) is None
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "7", "7y", "-7d", "2026-13-01", "999999w", "²d"])
-def test_what_is_no_moment_is_refused_with_what_would_be(text: str) -> None:
-    with pytest.raises(Mistake, match=r"--since .* is no moment\. Needed: .* 7d"):
-        seconds(text, "--since", NOW)
+def test_what_is_not_a_time_is_refused_with_what_would_be(text: str) -> None:
+    with pytest.raises(Mistake, match=r"--since .* is not a time\. Needed: .* 7d"):
+        parse_time(text, "--since", NOW)
