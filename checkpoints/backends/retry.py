@@ -99,7 +99,7 @@ def persist(
             COMMIT nobody knows whether it took place. So doing all of it again must come to the same as doing it once,
             also after others have changed something in between; or else `repeatable` is to be false.
         give_up: when this is set by another thread, nobody waits any more. That the caller on an event loop was
-            cancelled (see `Offload`), or that the database is being closed, does the same.
+            cancelled (see `Executor.run`), or that the database is being closed, does the same.
         limit: seconds to wait at the most, if that is to be less than the database's own.
         repeatable: whether `work` may be repeated when nobody knows whether it took place. When it certainly did not
             it is repeated in any case.

@@ -108,13 +108,14 @@ class Conversion:
                 before = page[-1].stored.checkpoint_id
         return found
 
-    def _fingerprints(self, opened: load.Opened) -> Fingerprints:
-        checkpoint, writes, _ = load.attach(opened, self._comparing)
+    def _fingerprints(self, raw: load.RawCheckpoint) -> Fingerprints:
+        loaded, stored = load.to_tuple(raw, self._comparing), raw.stored
+        checkpoint, writes = loaded.checkpoint, loaded.pending_writes
         values = dict(sorted(checkpoint["channel_values"].items()))  # PostgreSQL returns them in no order
-        at_first = self._channels.setdefault((opened.stored.ns, opened.stored.checkpoint_id), set(values))
+        at_first = self._channels.setdefault((stored.ns, stored.checkpoint_id), set(values))
 
         def of(values: dict[str, Any]) -> bytes:
-            parts = [{**checkpoint, "channel_values": values}, writes, opened.stored.metadata, opened.stored.parent_id]
+            parts = [{**checkpoint, "channel_values": values}, writes, stored.metadata, stored.parent_id]
             return fingerprint(parts, as_stock=self.as_stock)
 
         whole = of(values)

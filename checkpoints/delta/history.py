@@ -110,7 +110,7 @@ def read_history(
         channels: the channels.
 
     Raises:
-        DamagedThread, NotStorable: as `load.attach`.
+        DamagedThread, NotStorable: as `load.to_tuple`.
     """
     backend = database.backend
     if not key.checkpoint_id:

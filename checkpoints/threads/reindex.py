@@ -80,15 +80,15 @@ def reindex(transaction: Transaction, database: Database, thread_id: str) -> Non
     transaction.send([(sql["index_thread"], {**params, **entry}), (sql["recount_thread"], params)])
 
 
-def _values(opened: load.Opened, database: Database) -> dict[str, Any] | None:
+def _values(opened: load.RawCheckpoint, database: Database) -> dict[str, Any] | None:
     """Return the channel values of a checkpoint; `None` if they cannot be loaded by this program."""
     try:
-        return load.attach(opened, database).checkpoint["channel_values"]
+        return load.to_tuple(opened, database).checkpoint["channel_values"]
     except HoldfastError:  # a type is missing, for example; the names of the channels are enough for the index
         return None
 
 
-def _without_rows(opened: load.Opened, values: Mapping[str, Any]) -> dict[str, Any]:
+def _without_rows(opened: load.RawCheckpoint, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values that a stock saver saved, with their messages inside."""
     with_rows = {part.channel for part in opened.values if part.lists}
     return {} if "" in with_rows else {name: value for name, value in values.items() if name not in with_rows}

@@ -36,8 +36,8 @@ _PAGE: Final = 100
 _ABOVE_ALL: Final = 2**62  # numbers of events and of messages
 
 
-class Offload(Protocol):
-    """Calls what blocks in a thread: `HoldfastSaver.offload`."""
+class RunInExecutor(Protocol):
+    """Calls a function that blocks in a thread: `HoldfastSaver.run_in_executor`."""
 
     def __call__(self, function: Callable[[], T], /) -> Awaitable[T]: ...
 
@@ -70,7 +70,7 @@ class Transcript:
 
     thread_id: str
     _database: Database = field(repr=False)
-    _offload: Offload = field(repr=False)
+    _run_in_executor: RunInExecutor = field(repr=False)
     _read: Standing = field(repr=False)
     _bounds: Bounds = _WHOLE
 
@@ -132,7 +132,7 @@ class Transcript:
 
     async def __aiter__(self) -> AsyncIterator[Entry]:
         entries = iter(self)
-        while page := await self._offload(lambda: list(islice(entries, _PAGE))):
+        while page := await self._run_in_executor(lambda: list(islice(entries, _PAGE))):
             for entry in page:
                 yield entry
 
@@ -268,12 +268,14 @@ class Transcript:
         return found
 
 
-def transcript_of(database: Database, offload: Offload, thread_id: str, user_id: str | None) -> Transcript:
+def transcript_of(
+    database: Database, run_in_executor: RunInExecutor, thread_id: str, user_id: str | None
+) -> Transcript:
     """The transcript of a thread.
 
     Args:
         store: the open database.
-        offload: see `Offload`.
+        run_in_executor: see `RunInExecutor`.
         thread_id: which thread.
         user_id: whose it must be; `None`: somebody asks who may read every thread.
 
@@ -285,7 +287,7 @@ def transcript_of(database: Database, offload: Offload, thread_id: str, user_id:
         with database.backend.reading() as transaction:
             return look(transaction, database, thread_id, user_id)
 
-    return Transcript(thread_id, database, offload, persist(database.backend, read))
+    return Transcript(thread_id, database, run_in_executor, persist(database.backend, read))
 
 
 def _json(data: str | None) -> Any:
