@@ -1,7 +1,7 @@
 """What a database must do for the saver: run statements in transactions, and keep LangGraph's own tables.
 
-The saver decides; a backend talks to its database. Statements of our own tables are the same everywhere and live in
-`sql/shared.sql`; LangGraph's tables differ between the databases, so a backend knows how a checkpoint lies in them.
+The saver decides; a backend talks to its database. Statements on our own tables are the same for every database;
+LangGraph's tables differ between the databases, so a backend knows how they store a checkpoint.
 """
 
 from __future__ import annotations

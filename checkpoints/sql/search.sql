@@ -1,13 +1,13 @@
--- Bringing the index of full text up to date: a thread's rows up to `searched` are in it, under the user `searched_as`.
+-- Updates of the full text index: it holds the rows of a thread up to `searched`, under the user `searched_as`.
 
 -- name: to_index
--- Threads that have something new, or belong to somebody else than before.
+-- Threads that have new rows, or another user than before.
 SELECT thread_id, next_seq - 1 - searched AS number
 FROM holdfast_threads
 WHERE (searched < next_seq - 1 OR (searched > 0 AND coalesce(searched_as, '') <> coalesce(user_id, ''))) AND {where};
 
 -- name: to_index_after
--- The same, some at a time, in the order of their key.
+-- The same, in pages ordered by key.
 SELECT thread_id, next_seq - 1 - searched AS number
 FROM holdfast_threads
 WHERE (searched < next_seq - 1 OR (searched > 0 AND coalesce(searched_as, '') <> coalesce(user_id, '')))
@@ -21,13 +21,13 @@ FROM holdfast_threads
 WHERE searched < next_seq - 1 AND {where};
 
 -- name: index_state
--- Of a thread that is locked.
+-- For a thread that is locked.
 SELECT next_seq - 1 AS last_seq, searched, searched_as, user_id
 FROM holdfast_threads
 WHERE thread_id = :thread_id;
 
 -- name: texts_to_index
--- A text that is encrypted is not in its column, and is not searched.
+-- An encrypted text is not in this column, and is not searched.
 SELECT seq, substr(content, 1, :characters) AS text
 FROM holdfast_messages
 WHERE thread_id = :thread_id AND seq > :after AND content IS NOT NULL AND content <> ''

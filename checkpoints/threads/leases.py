@@ -154,13 +154,13 @@ class _LeaseQueue:
             # An earlier attempt may have joined the queue. If its commit is still in progress, it ends before the lock
             # is granted.
             own = self._params(nonce=self.nonce)
-            _, entries = transaction.run([(sql["lock_thread"], self._params()), (sql["place_in_line"], own)])
+            _, entries = transaction.run([(sql["lock_thread"], self._params()), (sql["own_ticket"], own)])
             if entries:
                 return int(entries[0][0])
         # The thread's row is the lock: no other caller joins between taking the number and inserting the entry.
         *_, [(ticket,)] = transaction.run([(sql["add_thread"], self._params()), (sql["take_ticket"], self._params())])
         entry = self._params(owner=self.owner, purpose=self.purpose, nonce=self.nonce, ttl=self.ttl)
-        transaction.send([(sql["enter_line"], {**entry, "ticket": ticket})])
+        transaction.send([(sql["join_lease_queue"], {**entry, "ticket": ticket})])
         return int(ticket)
 
     def wait_for(self, ticket: int, wait: float) -> int:
@@ -178,7 +178,7 @@ class _LeaseQueue:
             now = time.monotonic()
             if now >= next_renewal or first is None or first > ticket:
                 next_renewal = now + self.ttl / times.RENEWALS_PER_TTL
-                if not self._persist(partial(self._renew, "stay_in_line", ticket)):
+                if not self._persist(partial(self._renew, "renew_ticket", ticket)):
                     ticket = self.enter()
                     continue
             if now >= deadline or self.give_up.is_set():
@@ -206,7 +206,7 @@ class _LeaseQueue:
 
         def leave() -> None:
             with self.backend.writing() as transaction:
-                transaction.send([(self.backend.sql["leave_line"], self._params(nonce=self.nonce))])
+                transaction.send([(self.backend.sql["leave_lease_queue"], self._params(nonce=self.nonce))])
 
         persist(self.backend, leave, give_up=self.give_up, limit=times.LEASE_RELEASE)
 
@@ -217,7 +217,7 @@ class _LeaseQueue:
     def _front(self) -> tuple[int | None, str, str, float, int | None]:
         """Read ticket, owner, purpose and age in seconds of the first entry in the queue, and the next one's ticket."""
         with self.backend.reading() as transaction:
-            [entries] = transaction.run([(self.backend.sql["first_in_line"], self._params())])
+            [entries] = transaction.run([(self.backend.sql["first_tickets"], self._params())])
         if not entries:
             return None, "an unknown owner", "", 0.0, None
         return *entries[0], entries[1][0] if len(entries) > 1 else None

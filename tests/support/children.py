@@ -292,7 +292,7 @@ def approve_or_die(url: str, thread_id: str, effects: str, bare: bool, commit: i
     with open_checkpointer(url) as saver:
         agent = refunds(saver, effects)
         [asked] = saver.interrupts.waiting(thread_id=thread_id)
-        reads = ("find_checkpoints", "find_writes", "load_rows", "thread", "todo", "interrupt", "first_in_line")
+        reads = ("find_checkpoints", "find_writes", "load_rows", "thread", "todo", "interrupt", "first_tickets")
         saver._backend.on_statement = DieBeforeCommit(commit, reads)
         if bare:
             resume = {asked.interrupt_id: {"type": "approve", "by": "Grace"}}

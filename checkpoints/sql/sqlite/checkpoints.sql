@@ -1,10 +1,4 @@
--- What differs on this database: LangGraph's own tables, as langgraph-checkpoint-sqlite makes them, and locks.
-
--- name: lock_thread
--- BEGIN IMMEDIATE has locked the whole database already.
-SELECT generation, next_seq, deleted_at IS NOT NULL AS deleted, user_id, title, metadata, head, live_from, prompt
-FROM holdfast_threads
-WHERE thread_id = :thread_id;
+-- Checkpoints, their values and their writes, in the tables of LangGraph.
 
 -- name: head
 SELECT max(checkpoint_id) AS head, EXISTS (
@@ -12,6 +6,40 @@ SELECT max(checkpoint_id) AS head, EXISTS (
 ) AS has_parent
 FROM checkpoints
 WHERE thread_id = :thread_id AND checkpoint_ns = '';
+
+-- name: parent
+SELECT CAST(metadata AS TEXT) AS metadata
+FROM checkpoints
+WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id;
+
+-- name: outline
+SELECT checkpoint_ns AS ns, checkpoint_id, parent_checkpoint_id AS parent_id, CAST(metadata AS TEXT) AS metadata
+FROM checkpoints
+WHERE thread_id = :thread_id;
+
+-- name: written
+-- From the key alone.
+SELECT DISTINCT checkpoint_ns AS ns, checkpoint_id
+FROM writes
+WHERE thread_id = :thread_id;
+
+-- name: chain
+-- A checkpoint and its ancestors, newest first.
+WITH RECURSIVE chain (depth, checkpoint_id, parent_checkpoint_id, type, checkpoint) AS (
+  SELECT 1, checkpoint_id, parent_checkpoint_id, type, checkpoint
+  FROM checkpoints
+  WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id
+  UNION ALL
+  SELECT chain.depth + 1, older.checkpoint_id, older.parent_checkpoint_id, older.type, older.checkpoint
+  FROM chain
+  JOIN checkpoints AS older
+    ON older.thread_id = :thread_id AND older.checkpoint_ns = :ns
+    AND older.checkpoint_id = chain.parent_checkpoint_id
+  WHERE chain.depth < :limit
+)
+SELECT checkpoint_id, parent_checkpoint_id AS parent_id, type, checkpoint AS blob
+FROM chain
+ORDER BY depth;
 
 -- name: find_checkpoints
 SELECT thread_id, checkpoint_ns AS ns, checkpoint_id, parent_checkpoint_id AS parent_id, type, checkpoint AS blob, metadata,
@@ -25,6 +53,18 @@ LIMIT :limit;
 SELECT task_id, task_path, idx, channel, type, value AS blob
 FROM writes
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id;
+
+-- name: writes_to
+SELECT checkpoint_id, task_id, task_path, idx, channel, type, value AS blob
+FROM writes
+WHERE thread_id = :thread_id AND checkpoint_ns = :ns
+  AND checkpoint_id IN (SELECT value FROM json_each(:checkpoint_ids))
+  AND channel IN (SELECT value FROM json_each(:channels));
+
+-- name: values_of_thread
+SELECT checkpoint_ns AS ns, checkpoint_id, type, checkpoint AS blob
+FROM checkpoints
+WHERE thread_id = :thread_id;
 
 -- name: save_checkpoint
 INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata)
@@ -51,14 +91,3 @@ WHERE thread_id = :thread_id;
 -- name: delete_writes
 DELETE FROM writes
 WHERE thread_id = :thread_id;
-
--- name: has_schema
-SELECT count(*) > 0 AS has_schema
-FROM sqlite_schema
-WHERE type = 'table' AND name = 'holdfast_schema';
-
--- name: rows_with_digest
--- Without ORDER BY: with it SQLite walks the whole thread in order of seq instead of using the digest's index.
-SELECT digest, seq, message_id, ns, channel, checkpoint_id IS NOT NULL AS committed
-FROM holdfast_messages
-WHERE thread_id = :thread_id AND digest = :digest;

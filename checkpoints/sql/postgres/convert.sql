@@ -1,4 +1,4 @@
--- Databases of the stock savers, in and out, and what takes the space: in the tables of langgraph-checkpoint-postgres.
+-- Conversion of the databases of the stock savers, in both directions.
 
 -- name: threads_after
 SELECT DISTINCT thread_id
@@ -12,13 +12,13 @@ SELECT count(*) AS number
 FROM (SELECT DISTINCT thread_id FROM checkpoints) AS threads;
 
 -- name: is_ours
--- Whether the stock saver cannot read something of a thread, or it has a mark of ours.
+-- Return whether a thread has something that the stock saver cannot read, or a mark of ours.
 SELECT EXISTS (SELECT 1 FROM checkpoint_blobs WHERE thread_id = :thread_id AND type = :type)
   OR EXISTS (SELECT 1 FROM checkpoint_writes WHERE thread_id = :thread_id AND type = :type)
   OR EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = :thread_id AND checkpoint ?| ARRAY['stored', 'packed']) AS is_ours;
 
 -- name: values_of_type
--- The values of a checkpoint that are stored in one form. Locked: a stock saver does not lock the thread.
+-- The values of a checkpoint that are stored in one form. They are locked: a stock saver does not lock the thread.
 SELECT blobs.channel, blobs.version, blobs.blob
 FROM checkpoints
 CROSS JOIN LATERAL jsonb_each_text(checkpoints.checkpoint -> 'channel_versions') AS versions
@@ -59,13 +59,13 @@ SET checkpoint = :document
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id;
 
 -- name: unmark_documents
--- The stock saver's documents do not say which values lie in rows of their own.
+-- The stock saver's documents do not list the values that are in rows of their own.
 UPDATE checkpoints
 SET checkpoint = checkpoint - 'stored'
 WHERE thread_id = :thread_id AND checkpoint ? 'stored';
 
 -- name: add_old_row
--- As `add_row`, for what was said before.
+-- As `add_row`, for a message that was said before.
 INSERT INTO holdfast_messages (thread_id, seq, message_id, digest, codec, key_no, role, name, content, body,
                                ns, channel, checkpoint_id, run_id, step, created_at)
 VALUES (:thread_id, :seq, :message_id, :digest, :codec, :key_no, :role, :name, :content, :body,
@@ -107,59 +107,3 @@ LEFT JOIN pg_index ON indexrelid = pg_class.oid
 WHERE relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('checkpoints'))
   AND starts_with(relname, 'holdfast_')
   AND (relkind IN ('r', 'v') OR (relkind = 'i' AND indrelid = to_regclass('checkpoints')));
-
--- name: can_measure
-SELECT TRUE AS can_measure;
-
--- name: sizes
-SELECT kind, name, of_table, bytes
-FROM (
-  SELECT 'table' AS kind, relname AS name, relname AS of_table, pg_table_size(pg_class.oid) AS bytes
-  FROM pg_class
-  WHERE relkind = 'r'
-    AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('checkpoints'))
-    AND (starts_with(relname, 'holdfast_') OR starts_with(relname, 'checkpoint'))
-  UNION ALL
-  SELECT 'index', indexes.relname, tables.relname, pg_relation_size(indexes.oid)
-  FROM pg_index
-  JOIN pg_class AS indexes ON indexes.oid = indexrelid
-  JOIN pg_class AS tables ON tables.oid = indrelid
-  WHERE tables.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('checkpoints'))
-    AND (starts_with(tables.relname, 'holdfast_') OR starts_with(tables.relname, 'checkpoint'))
-) AS parts
-ORDER BY bytes DESC, name;
-
--- name: whole_size
--- What is free inside of the tables, only VACUUM knows.
-SELECT CAST(sum(pg_total_relation_size(oid)) AS BIGINT) AS size, CAST(NULL AS BIGINT) AS free
-FROM pg_class
-WHERE relkind = 'r'
-  AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('checkpoints'))
-  AND (starts_with(relname, 'holdfast_') OR starts_with(relname, 'checkpoint'));
-
--- name: counts
-SELECT (SELECT count(*) FROM (SELECT DISTINCT thread_id FROM checkpoints) AS every) AS threads,
-       (SELECT count(*) FROM checkpoints) AS checkpoints,
-       (SELECT count(*) FROM checkpoint_writes) AS writes,
-       count(*) AS messages,
-       CAST(coalesce(sum(octet_length(content)), 0) AS BIGINT) AS text_bytes
-FROM holdfast_messages;
-
--- name: largest
-SELECT thread_id, CAST(sum(checkpoints) AS BIGINT) AS checkpoints, CAST(sum(messages) AS BIGINT) AS messages,
-       CAST(sum(bytes) AS BIGINT) AS size
-FROM (
-  SELECT thread_id, count(*) AS checkpoints, 0 AS messages,
-         sum(pg_column_size(checkpoint) + pg_column_size(metadata)) AS bytes
-  FROM checkpoints GROUP BY thread_id
-  UNION ALL
-  SELECT thread_id, 0, 0, sum(coalesce(pg_column_size(blob), 0)) FROM checkpoint_blobs GROUP BY thread_id
-  UNION ALL
-  SELECT thread_id, 0, 0, sum(coalesce(pg_column_size(blob), 0)) FROM checkpoint_writes GROUP BY thread_id
-  UNION ALL
-  SELECT thread_id, 0, count(*), sum(pg_column_size(body) + coalesce(pg_column_size(content), 0))
-  FROM holdfast_messages GROUP BY thread_id
-) AS parts
-GROUP BY thread_id
-ORDER BY size DESC, thread_id
-LIMIT :limit;

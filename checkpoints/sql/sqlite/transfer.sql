@@ -1,4 +1,5 @@
--- Moving house: checkpoints in the tables of langgraph-checkpoint-sqlite.
+-- Transfer of threads: the parts of a thread, in pages ordered by their key, and the same parts put into another
+-- database.
 
 -- name: page_of_checkpoint
 SELECT checkpoint_ns AS ns, checkpoint_id, parent_checkpoint_id AS parent_id, metadata, type, checkpoint AS blob

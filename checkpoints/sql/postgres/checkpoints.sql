@@ -1,10 +1,4 @@
--- What differs on this database: LangGraph's own tables, as langgraph-checkpoint-postgres makes them, and locks.
-
--- name: lock_thread
-SELECT generation, next_seq, deleted_at IS NOT NULL AS deleted, user_id, title, metadata, head, live_from, prompt
-FROM holdfast_threads
-WHERE thread_id = :thread_id
-FOR UPDATE;
+-- Checkpoints, their values and their writes, in the tables of LangGraph.
 
 -- name: head
 SELECT max(checkpoint_id) AS head, EXISTS (
@@ -13,8 +7,60 @@ SELECT max(checkpoint_id) AS head, EXISTS (
 FROM checkpoints
 WHERE thread_id = :thread_id AND checkpoint_ns = '';
 
+-- name: parent
+SELECT CAST(metadata AS TEXT) AS metadata
+FROM checkpoints
+WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id;
+
+-- name: outline
+SELECT checkpoint_ns AS ns, checkpoint_id, parent_checkpoint_id AS parent_id, CAST(metadata AS TEXT) AS metadata
+FROM checkpoints
+WHERE thread_id = :thread_id;
+
+-- name: written
+SELECT DISTINCT checkpoint_ns AS ns, checkpoint_id
+FROM checkpoint_writes
+WHERE thread_id = :thread_id;
+
+-- name: chain
+-- A checkpoint and its ancestors, newest first. Of the values only those that are inline; for those in rows of their
+-- own, only which of the wanted ones exist.
+WITH RECURSIVE chain (depth, checkpoint_id, parent_checkpoint_id, checkpoint) AS (
+  SELECT 1, checkpoint_id, parent_checkpoint_id, checkpoint
+  FROM checkpoints
+  WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id
+  UNION ALL
+  SELECT chain.depth + 1, older.checkpoint_id, older.parent_checkpoint_id, older.checkpoint
+  FROM chain
+  JOIN checkpoints AS older
+    ON older.thread_id = :thread_id AND older.checkpoint_ns = :ns
+    AND older.checkpoint_id = chain.parent_checkpoint_id
+  WHERE chain.depth < :limit
+)
+SELECT chain.checkpoint_id, chain.parent_checkpoint_id AS parent_id,
+       jsonb_build_object('v', chain.checkpoint -> 'v',
+                          'channel_values', chain.checkpoint -> 'channel_values',
+                          'channel_versions', chain.checkpoint -> 'channel_versions',
+                          'stored', coalesce(chain.checkpoint -> 'stored', '[]'::jsonb),
+                          'packed', chain.checkpoint -> 'packed') AS document,
+       ARRAY(
+         SELECT blobs.channel
+         FROM unnest(CAST(:channels AS TEXT[])) AS wanted (channel)
+         JOIN checkpoint_blobs AS blobs
+           ON blobs.thread_id = :thread_id AND blobs.checkpoint_ns = :ns AND blobs.channel = wanted.channel
+           AND blobs.version = chain.checkpoint -> 'channel_versions' ->> wanted.channel
+         WHERE blobs.type <> 'empty'
+       ) AS channels
+FROM chain
+ORDER BY chain.depth;
+
+-- name: find_blob
+SELECT channel, type, blob
+FROM checkpoint_blobs
+WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND channel = :channel AND version = :version;
+
 -- name: find_checkpoints
--- All that belongs to a checkpoint comes in one row, so that loading one costs one round trip.
+-- All of a checkpoint comes in one row, so that loading one takes one round trip.
 SELECT c.thread_id, c.checkpoint_ns AS ns, c.checkpoint_id, c.parent_checkpoint_id AS parent_id,
        c.checkpoint AS document, c.metadata,
        (SELECT generation FROM holdfast_threads WHERE holdfast_threads.thread_id = c.thread_id) AS generation,
@@ -49,6 +95,17 @@ CROSS JOIN LATERAL (
 ) w
 ORDER BY c.checkpoint_id DESC, c.thread_id DESC, c.checkpoint_ns DESC;
 
+-- name: writes_to
+SELECT checkpoint_id, task_id, task_path, idx, channel, type, blob
+FROM checkpoint_writes
+WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = ANY(:checkpoint_ids)
+  AND channel = ANY(:channels);
+
+-- name: values_of_thread
+SELECT checkpoint_ns AS ns, channel, version, type, blob
+FROM checkpoint_blobs
+WHERE thread_id = :thread_id AND blob IS NOT NULL;
+
 -- name: save_blob
 INSERT INTO checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, blob)
 VALUES (:thread_id, :ns, :channel, :version, :type, :blob)
@@ -62,7 +119,8 @@ SET parent_checkpoint_id = excluded.parent_checkpoint_id,
     checkpoint = excluded.checkpoint, metadata = excluded.metadata;
 
 -- name: is_saved
--- Whether a checkpoint is there as it was to be saved. Its versions say which values, and these never change.
+-- Return whether a checkpoint is stored exactly as it was to be saved. Its versions name its values, and values never
+-- change.
 SELECT TRUE AS is_saved
 FROM checkpoints
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id
@@ -91,11 +149,3 @@ WHERE thread_id = :thread_id;
 -- name: delete_blobs
 DELETE FROM checkpoint_blobs
 WHERE thread_id = :thread_id;
-
--- name: has_schema
-SELECT to_regclass('holdfast_schema') IS NOT NULL AS has_schema;
-
--- name: rows_with_digests
-SELECT digest, seq, message_id, ns, channel, checkpoint_id IS NOT NULL AS committed
-FROM holdfast_messages
-WHERE thread_id = :thread_id AND digest = ANY(:digests);

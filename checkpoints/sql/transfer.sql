@@ -1,8 +1,8 @@
--- Moving house: what a thread consists of, in pages in the order of a key, and the same put into another database.
--- The names of columns and parameters are those of the fields in `moving.records.RECORDS`.
+-- Transfer of threads: the parts of a thread, in pages ordered by their key, and the same parts put into another
+-- database. The names of columns and parameters are those of the fields in `transfer.records.RECORDS`.
 
 -- name: movable_after
--- Also threads that have no checkpoint, but a title, or messages from before they were begun anew.
+-- Also threads without a checkpoint that have a title, or messages from before a reset.
 SELECT thread_id
 FROM (
   SELECT thread_id FROM (
@@ -32,7 +32,7 @@ FROM holdfast_threads
 WHERE thread_id = :thread_id AND deleted_at IS NULL;
 
 -- name: span_of_thread
--- The first and the newest checkpoint of one without a row of ours, for when it was begun and last changed.
+-- The first and the newest checkpoint of a thread without a row: its times of creation and of the last change.
 SELECT min(checkpoint_id) AS first, max(checkpoint_id) AS newest
 FROM checkpoints
 WHERE thread_id = :thread_id;
@@ -84,7 +84,7 @@ ORDER BY effect_key
 LIMIT :limit;
 
 -- name: is_empty
--- Whether nothing is in a thread. Who holds its lease, or has given it a title, has put nothing in.
+-- Return whether a thread is empty. A lease or a title does not count as content.
 SELECT NOT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = :thread_id)
   AND NOT EXISTS (SELECT 1 FROM {writes} WHERE thread_id = :thread_id)
   AND NOT EXISTS (SELECT 1 FROM holdfast_messages WHERE thread_id = :thread_id)
@@ -102,7 +102,7 @@ ORDER BY thread_id
 LIMIT 1;
 
 -- name: is_stranger
--- Whether a thread is here that does not share a ledger.
+-- Return whether a thread exists here that does not share the ledger.
 SELECT EXISTS (
   SELECT 1
   FROM holdfast_threads
@@ -110,7 +110,7 @@ SELECT EXISTS (
 ) AS is_stranger;
 
 -- name: move_thread
--- Who has loaded the thread before may not write to it any more.
+-- The new generation makes writers stale that loaded the thread before.
 UPDATE holdfast_threads
 SET generation = generation + 1, deleted_at = NULL, next_seq = :next_seq, user_id = :user_id, title = :title,
     metadata = :metadata, head = :head, unfinished = :unfinished, messages = :messages, bytes = :bytes,
@@ -147,7 +147,7 @@ VALUES (:thread_id, :interrupt_id, :ns, :checkpoint_id, :task_id, :asked_at, :ex
         :answer_type, :answer, :answer_digest, :run_id, :closed_at, :closed_why);
 
 -- name: move_effect
--- Its thread may be another one: it ran in a copy.
+-- Its thread may be another one, if it ran in a copy.
 INSERT INTO holdfast_effects (lineage, effect_key, thread_id, tool, args_digest, state, attempt, owner, alive_until,
                               why, interrupt_id, decision, decided_by, decided_at, result_type, result, run_id,
                               started_at, finished_at)

@@ -1,8 +1,9 @@
--- Moving house: checkpoints in the tables of langgraph-checkpoint-postgres.
+-- Transfer of threads: the parts of a thread, in pages ordered by their key, and the same parts put into another
+-- database.
 
 -- name: page_of_checkpoint
--- `LIMIT 1` says that each value is looked up by its key. Where one thread is most of the table, it is read as a whole
--- for each checkpoint else.
+-- `LIMIT 1` makes PostgreSQL look up each value by its key. Otherwise, if one thread is most of the table, it reads the
+-- table as a whole for each checkpoint.
 SELECT c.checkpoint_ns AS ns, c.checkpoint_id, c.parent_checkpoint_id AS parent_id, c.metadata, c.checkpoint AS document,
        b.channels, b.types, b.blobs
 FROM (
