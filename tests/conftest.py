@@ -77,7 +77,7 @@ _serde._safe_get_type_hints = cache(_serde._safe_get_type_hints)
 
 
 @pytest.fixture(scope="session")
-def server(pytestconfig: pytest.Config) -> Server:
+def postgres_server(pytestconfig: pytest.Config) -> Server:
     """The PostgreSQL server of all workers."""
     with pytest.MonkeyPatch.context() as patch:
         # The locale that people have: the first test that needs the server may have taken it out of its environment.
@@ -95,15 +95,15 @@ def own_server(pytestconfig: pytest.Config) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def postgres_database(server: Server, worker_id: str) -> str:
+def postgres_database(postgres_server: Server, worker_id: str) -> str:
     """The URL of a database that the tests of this worker use one after the other, without tables in between."""
-    return server.database(f"bare_{worker_id}")
+    return postgres_server.database(f"bare_{worker_id}")
 
 
 @pytest.fixture(scope="session")
-def postgres_database_with_tables(server: Server, worker_id: str) -> tuple[str, list[Any]]:
+def postgres_database_with_tables(postgres_server: Server, worker_id: str) -> tuple[str, list[Any]]:
     """URL and tables of a database that the tests of this worker use one after the other, without rows in between."""
-    url = server.database(f"made_{worker_id}")
+    url = postgres_server.database(f"made_{worker_id}")
     with open_checkpointer(url), psycopg.connect(url) as connection:
         return url, _schema(connection)
 
@@ -138,13 +138,13 @@ def postgres_url_with_tables(postgres_database_with_tables: tuple[str, list[Any]
 
 
 @pytest.fixture(scope="session")
-def new_postgres_database(server: Server, worker_id: str) -> Callable[..., str]:
+def new_postgres_database(postgres_server: Server, worker_id: str) -> Callable[..., str]:
     """Makes a database: an empty one, or a copy of the one whose URL it is given. Gives its URL."""
     numbers = count()
 
     def new(original: str = "") -> str:
         template = conninfo_to_dict(original)["dbname"] if original else "template1"
-        return server.database(f"new_{worker_id}_{next(numbers)}", str(template))
+        return postgres_server.database(f"new_{worker_id}_{next(numbers)}", str(template))
 
     return new
 

@@ -216,7 +216,7 @@ def test_what_was_decided_before_the_server_starts_is_carried_out_by_it(sqlite_u
             assert time.monotonic() < until, server.said
             time.sleep(0.05)  # it tells nobody when it has done so
         assert [line for line in said(server, decided) if "Order 1001 is refunded" in line]
-        while not [line for line in said(server, expired) if "nobody decided" in line]:
+        while not [line for line in said(server, expired) if "no decision was made" in line]:
             assert time.monotonic() < until, server.said
             time.sleep(0.05)  # it tells nobody when it has done so
         assert saver.interrupts.waiting() == []
