@@ -1,4 +1,4 @@
-"""Plans: written once, they run with and without an event loop, and callers see ordinary methods."""
+"""Plans are written once and run with and without an event loop. Callers see ordinary methods."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from holdfast.graph.plans import BLOCKING, Io, OnLoop, blocking, iterate, run, s
 
 
 class Counter:
-    """What plans can do: call, wait, hold something, stream, and fail."""
+    """A class with a plan for each thing that plans can do: call, wait, hold something, stream, and fail."""
 
     def __init__(self) -> None:
         self._on_loop = OnLoop(None)

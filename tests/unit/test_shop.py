@@ -53,7 +53,7 @@ def test_every_mail_is_in_the_outbox(shop: Shop) -> None:
     assert shop.count("outbox") == 2
 
 
-def test_what_is_asked_for_again_under_the_same_key_is_done_once(shop: Shop) -> None:
+def test_a_request_that_is_repeated_under_the_same_key_is_carried_out_once(shop: Shop) -> None:
     for _ in range(2):
         assert shop.refund(1001, "broken", "key 1").startswith("Order 1001 is refunded")
         shop.mail("ada@example.org", "Hello", "Hello Ada", "key 2")
@@ -62,7 +62,7 @@ def test_what_is_asked_for_again_under_the_same_key_is_done_once(shop: Shop) -> 
         shop.refund(1001, "broken", "key 3")
 
 
-def test_a_shop_from_before_it_took_keys_takes_them(shop: Shop) -> None:
+def test_a_shop_that_was_made_before_there_were_keys_takes_them(shop: Shop) -> None:
     shop.count("orders")
     with sqlite3.connect(shop.path) as file:
         for table in ("refunds", "outbox"):
@@ -90,6 +90,6 @@ def test_orders_are_found_by_number_and_by_customer(shop: Shop) -> None:
         shop.order(9)
 
 
-def test_what_changes_the_world_needs_an_approval(shop: Shop) -> None:
+def test_tools_that_change_the_world_need_an_approval(shop: Shop) -> None:
     asking = {tool.name for tool in shop_tools(shop.path) if approval_policy(tool)}
     assert asking == {"refund_order", "send_mail"}

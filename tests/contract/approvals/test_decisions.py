@@ -1,4 +1,4 @@
-"""Answers that come with a run, from whoever uses LangGraph alone: on record before anything is done, as all others."""
+"""Answers that callers of LangGraph alone pass to a run. They too are on record before anything is done."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_bad_answer_without_an_id_does_not_stand_in_the_way_of_a_good_one(save
     assert desk.refunded == [1]
 
 
-def test_a_run_that_was_sent_to_an_old_checkpoint_can_answer_what_was_asked_there(saver: HoldfastSaver) -> None:
+def test_a_run_from_an_older_checkpoint_can_answer_the_request_there(saver: HoldfastSaver) -> None:
     desk = Desk(saver, 1)
     [which] = desk.ids()
     old = desk.agent.get_state(thread()).config
@@ -118,7 +118,7 @@ async def test_an_agent_inside_of_another_graph_is_answered_the_same_way(saver: 
     assert sorted(desk.refunded) == [1, 2]
 
 
-def test_of_many_who_decide_at_once_one_is_followed_and_the_others_are_told(url: str) -> None:
+def test_of_many_decisions_at_once_one_is_carried_out_and_the_others_are_refused(url: str) -> None:
     with open_checkpointer(url) as saver:
         desk = Desk(saver, 1)
         [which] = desk.ids()
@@ -132,7 +132,7 @@ def test_of_many_who_decide_at_once_one_is_followed_and_the_others_are_told(url:
                 else:
                     desk.ada.reject(f"no {number}", which, by=f"p{number}")
             except Exception as told:  # noqa: BLE001
-                return type(told).__name__  # two equal answers without a lease may meet at the guard
+                return type(told).__name__  # two equal answers without a lease may conflict
             return "done"
 
         with ThreadPoolExecutor(6) as pool:
@@ -142,7 +142,7 @@ def test_of_many_who_decide_at_once_one_is_followed_and_the_others_are_told(url:
 
 
 @pytest.mark.parametrize("answer", [{"type": "reject"}, {"type": "respond", "message": "By hand."}, APPROVE])
-def test_what_was_asked_about_needs_its_answer_although_the_tool_asks_nobody_any_more(
+def test_a_call_that_waits_needs_its_answer_although_its_tool_needs_no_approval_any_more(
     saver: HoldfastSaver, answer: dict[str, Any]
 ) -> None:
     desk = Desk(saver, 1)
@@ -157,7 +157,7 @@ def test_what_was_asked_about_needs_its_answer_although_the_tool_asks_nobody_any
 
     agent = build_graph(model=ScriptedModel(lines=[says("I see")]), tools=[refund], checkpointer=saver)
     agent.invoke(None, thread())
-    assert ran == [], "nobody has answered yet"
+    assert ran == [], "the call still waits"
     agent.invoke(Command(resume={which: answer}), thread())
     assert ran == ([1] if answer is APPROVE else [])
     assert len(desk.answers) == 1

@@ -1,4 +1,4 @@
-"""Approvals per call: what is asked, what can be answered, and what a bad answer leaves as it was."""
+"""The approval of each call: the request, the answers that fit, and the thread after an answer that does not."""
 
 import asyncio
 from collections.abc import Iterator
@@ -89,7 +89,7 @@ def test_a_client_is_told_what_can_be_answered_without_a_reference(
 
 
 def within(less: Any, more: Any) -> bool:
-    """Whether all that the one says is said by the other."""
+    """Return whether all of a JSON value is in another one, objects compared key by key."""
     if isinstance(less, dict):
         return all(key in more and within(value, more[key]) for key, value in less.items())
     return bool(less == more)

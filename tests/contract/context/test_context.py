@@ -1,4 +1,4 @@
-"""A conversation that goes on for ever: what stays in its state, what the model sees, and what becomes of the rest."""
+"""A very long conversation: the messages in its state, those that the model sees, and the summary of the rest."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_run_that_dies_over_a_summary_is_made_again(saver: HoldfastSaver, mode
     assert filled(4) in texts(talk.history())
 
 
-def test_a_doubt_stays_until_somebody_decides_and_is_put_where_it_belongs(
+def test_a_doubt_stays_in_the_state_until_a_person_settles_it_and_the_verdict_takes_its_place(
     saver: HoldfastSaver, model: Listener, world: World
 ) -> None:
     world.behave = lambda: 1 / 0

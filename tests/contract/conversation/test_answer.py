@@ -1,4 +1,4 @@
-"""What was decided is carried out once, by whoever comes next, and never asked again; whoever dies in between."""
+"""A decision is carried out once, by the next run, and no person is asked again, whichever process dies in between."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def desk(saver: HoldfastSaver) -> Desk:
     return Desk(saver)
 
 
-# --- what is on record is carried out
+# --- recorded answers are carried out
 
 
 @pytest.mark.parametrize(
     "way", ["retry", "stream_retry", "send", "stream", "aretry", "astream", "asend", "bare", "abare"]
 )
-async def test_what_was_decided_is_carried_out_by_whatever_comes_next(desk: Desk, way: str) -> None:
+async def test_a_decision_is_carried_out_by_the_next_run_of_any_kind(desk: Desk, way: str) -> None:
     first, second = desk.ids()
     desk.record(first, {**APPROVE, "by": "Grace"})
     desk.record(second, REJECT, by="Ada")
@@ -82,7 +82,7 @@ def test_an_answer_to_one_call_is_carried_out_while_the_other_waits(desk: Desk) 
         desk.ada.retry()
 
 
-def test_what_another_answers_during_a_run_is_carried_out_by_that_run(saver: HoldfastSaver) -> None:
+def test_an_answer_that_comes_during_a_run_is_carried_out_by_that_run(saver: HoldfastSaver) -> None:
     desk = Desk(saver)
     first, second = desk.ids()
     invoke = desk.agent.invoke
@@ -92,7 +92,7 @@ def test_what_another_answers_during_a_run_is_carried_out_by_that_run(saver: Hol
         result = invoke(*args, **kwargs)
         if not seen:
             seen.append(second)
-            desk.record(second, APPROVE, by="Alan")  # and Alan's process dies
+            desk.record(second, APPROVE, by="Alan")  # and Alan's process dies before its run
         return result
 
     with pytest.MonkeyPatch.context() as patch:
@@ -117,7 +117,7 @@ def test_a_bad_answer_is_refused_before_it_is_on_record(desk: Desk) -> None:
     assert rows(desk.saver, "SELECT count(*) FROM holdfast_interrupts WHERE answered_at IS NOT NULL") == [(0,)]
 
 
-def test_a_recorded_answer_that_fits_no_more_waits_again(saver: HoldfastSaver) -> None:
+def test_a_call_whose_recorded_answer_does_not_fit_any_more_waits_again(saver: HoldfastSaver) -> None:
     desk = Desk(saver, 1)
     [which] = desk.ids()
     desk.record(which, {"type": "edit", "edited_action": {"name": "refund", "args": {"number": 7}}})
@@ -131,7 +131,7 @@ def test_a_recorded_answer_that_fits_no_more_waits_again(saver: HoldfastSaver) -
 # --- time
 
 
-def test_a_call_that_nobody_decided_about_in_time_is_not_run_and_the_model_is_told(saver: HoldfastSaver) -> None:
+def test_a_call_without_a_decision_in_time_is_not_run_and_the_model_is_told(saver: HoldfastSaver) -> None:
     desk = Desk(saver, 1, expires_in=timedelta(hours=1), decisions=("approve",))
     [which] = desk.ids()
     [asked] = saver.interrupts.waiting()
@@ -152,7 +152,7 @@ def test_a_call_that_nobody_decided_about_in_time_is_not_run_and_the_model_is_to
 
 
 @pytest.mark.parametrize("seconds", [0, -1])
-def test_a_call_waits_for_some_time_at_least(seconds: int) -> None:
+def test_an_approval_that_expires_at_once_is_refused(seconds: int) -> None:
     with pytest.raises(ValueError, match="a person needs some time to decide"):
         needs_approval(expires_in=timedelta(seconds=seconds))
 
@@ -161,7 +161,7 @@ def test_a_call_waits_for_some_time_at_least(seconds: int) -> None:
 
 
 @pytest.mark.parametrize(("database", "bare"), [("sqlite", True), ("postgres", False)])
-def test_whoever_is_killed_between_answer_and_end_the_call_is_carried_out_and_asked_once(
+def test_an_approved_call_runs_once_after_one_request_although_its_process_is_killed(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     database: str,
@@ -169,7 +169,7 @@ def test_whoever_is_killed_between_answer_and_end_the_call_is_carried_out_and_as
     monkeypatch: pytest.MonkeyPatch,
     sweep: Sweep,
 ) -> None:
-    """Killed before each commit from the answer to the end: either the answer is on record, or the question waits."""
+    """The kill comes before each commit from the answer on. Either the answer is on record, or the call still waits."""
     url = request.getfixturevalue(f"{database}_url")
     monkeypatch.setattr(times, "EFFECT_RENEWAL", 0.02)
     with open_checkpointer(url) as saver:
@@ -180,7 +180,7 @@ def test_whoever_is_killed_between_answer_and_end_the_call_is_carried_out_and_as
             came_to = children.run(children.approve_or_die, url, name, str(effects), bare, commit)
             if came_to != -SIGKILL:
                 break
-            change(saver, "DELETE FROM holdfast_leases")  # as time would end those of who died
+            change(saver, "DELETE FROM holdfast_leases")  # they expire: their holder is dead
             change(saver, "UPDATE holdfast_effects SET alive_until = 0")
             recorded, ran = saver.interrupts.waiting(thread_id=name) == [], effects.read_text()
             talk = Conversation(children.refunds(saver, str(effects)), name)
@@ -190,7 +190,7 @@ def test_whoever_is_killed_between_answer_and_end_the_call_is_carried_out_and_as
                 talk.approve()
             elif talk.history()[-1].text != "done":
                 talk.retry()
-            for doubt in talk.pending():  # it was on record as started, and not as done
+            for doubt in talk.pending():  # recorded as started, and not as done
                 assert doubt.kind == "doubt"
                 talk.settle("happened" if ran else "run_again")
             assert talk.history()[-1].text == "done"
@@ -203,7 +203,7 @@ def test_whoever_is_killed_between_answer_and_end_the_call_is_carried_out_and_as
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_an_approval_of_a_tool_that_is_gone_is_not_lost_without_a_word(
+def test_the_answer_to_a_call_of_a_removed_tool_names_the_decision_that_was_not_carried_out(
     saver: HoldfastSaver, asynchronous: bool
 ) -> None:
     desk = Desk(saver, 1)
@@ -223,8 +223,8 @@ def test_an_approval_of_a_tool_that_is_gone_is_not_lost_without_a_word(
 
 
 @pytest.mark.parametrize("how", ["send", "stream", "asend", "astream"])
-async def test_who_answers_in_the_moment_the_conversation_goes_on_is_told(saver: HoldfastSaver, how: str) -> None:
-    """Somebody's message had looked for answers before this one was on record, and has the thread's lease."""
+async def test_an_answer_that_comes_as_the_conversation_goes_on_is_an_error(saver: HoldfastSaver, how: str) -> None:
+    """Another writer's message looked for answers before this one was on record, and holds the thread's lease."""
     desk = Desk(saver, 1)
     desk.ada.send("refund")
     [asked] = desk.ada.pending()
@@ -254,7 +254,7 @@ async def test_who_answers_in_the_moment_the_conversation_goes_on_is_told(saver:
     assert "a person had decided about this call" in desk.ada.history()[2].text
 
 
-def test_an_agent_that_lacks_the_tool_leaves_the_approval_alone(saver: HoldfastSaver) -> None:
+def test_an_agent_without_the_tool_cannot_approve_its_call_and_leaves_the_request_open(saver: HoldfastSaver) -> None:
     desk = Desk(saver, 1)
     [which] = desk.ids()
     other = Conversation(build_graph(model=ScriptedModel(lines=[says("I see")]), tools=[], checkpointer=saver), "ada-1")
@@ -265,7 +265,7 @@ def test_an_agent_that_lacks_the_tool_leaves_the_approval_alone(saver: HoldfastS
     assert desk.ada.approve().text == "done"
 
 
-def test_a_refusal_of_what_has_run_on_another_branch_says_so(saver: HoldfastSaver) -> None:
+def test_a_refusal_of_a_call_that_has_run_on_another_branch_says_so(saver: HoldfastSaver) -> None:
     desk = Desk(saver, 1)
     desk.ids()
     paused = desk.agent.get_state(thread()).config

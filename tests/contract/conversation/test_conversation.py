@@ -1,4 +1,4 @@
-"""A conversation as an application has it: say something, see what waits, decide about it."""
+"""A conversation as an application uses it: send messages, see the calls that wait, decide about them."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_an_edit_that_does_not_fit_is_an_error_and_the_call_still_waits(ada: Con
     assert refunds(shop) == 1
 
 
-def test_a_stream_tells_pieces_of_text_calls_answers_and_pauses(ada: Conversation) -> None:
+def test_a_stream_yields_pieces_of_text_calls_answers_and_pauses(ada: Conversation) -> None:
     seen = list(ada.stream(ASKED))
     assert [type(event) for event in seen if not isinstance(event, Token)][:2] == [ToolCalled, ToolAnswered]
     assert isinstance(seen[-1], Paused)
@@ -157,12 +157,12 @@ def test_a_stream_tells_pieces_of_text_calls_answers_and_pauses(ada: Conversatio
     assert "".join(event.text for event in seen if isinstance(event, Token))
 
 
-async def test_a_stream_on_an_event_loop_tells_the_same(ada: Conversation) -> None:
+async def test_a_stream_on_an_event_loop_yields_the_same(ada: Conversation) -> None:
     seen = [event async for event in ada.astream(ASKED)]
     assert {type(event) for event in seen} == {Token, ToolCalled, ToolAnswered, Paused}
 
 
-def test_a_stream_that_is_left_early_gives_the_thread_back(ada: Conversation) -> None:
+def test_a_stream_that_is_left_early_releases_the_lease(ada: Conversation) -> None:
     stream = ada.stream(ASKED)
     next(stream)
     stream.close()
@@ -178,7 +178,7 @@ def test_a_stream_that_is_left_early_gives_the_thread_back(ada: Conversation) ->
         ({"type": "respond", "message": "It is done."}, 0, "It is done."),
     ],
 )
-async def test_what_follows_an_answer_can_be_told_as_it_happens(
+async def test_the_run_after_an_answer_can_be_streamed(
     ada: Conversation, shop: Path, answer: dict[str, Any], count: int, said: str
 ) -> None:
     ada.send(ASKED)
@@ -209,7 +209,7 @@ async def test_a_bad_answer_that_is_streamed_is_refused_and_the_call_still_waits
 
 
 class Flaky(ScriptedModel):
-    """Fails as often as it is told to, then says its lines."""
+    """A model that fails some times, then says its lines."""
 
     failures: int = 1
 
@@ -220,7 +220,7 @@ class Flaky(ScriptedModel):
         return super()._generate(*args, **kwargs)
 
 
-async def test_trying_again_can_be_told_as_it_happens(saver: HoldfastSaver) -> None:
+async def test_a_retry_can_be_streamed(saver: HoldfastSaver) -> None:
     model = Flaky(lines=[AIMessage("Here I am.")], failures=2)
     talk = Conversation(build_graph(model=model, tools=[], checkpointer=saver), "t")
     for attempt in (lambda: list(talk.stream("Hello?")), lambda: list(talk.stream_retry())):
@@ -249,7 +249,7 @@ async def test_after_a_failure_the_message_is_there_and_retry_goes_on(saver: Hol
     assert [m.text for m in talk.history() if isinstance(m, HumanMessage)] == ["Hello?", "And now?"]
 
 
-def test_a_thread_that_somebody_else_holds_is_busy_and_nothing_is_said(saver: HoldfastSaver) -> None:
+def test_a_thread_whose_lease_another_writer_holds_is_busy_and_nothing_is_saved(saver: HoldfastSaver) -> None:
     talk = Conversation(build_graph(checkpointer=saver), "t", wait=0)
     with saver.lease("t", owner="Grace"), pytest.raises(ThreadBusy, match="Grace"):
         talk.send("Hello")
@@ -260,8 +260,8 @@ async def test_a_cancelled_wait_for_a_thread_leaves_no_lease_behind(saver: Holdf
     talk = Conversation(build_graph(checkpointer=saver), "t")
     with saver.lease("t"):
         waiting = asyncio.ensure_future(talk.asend("Hello"))
-        while len(_line(saver)) < 2:  # noqa: ASYNC110 - it is another thread that stands in line
-            await asyncio.sleep(0.01)  # and tells nobody
+        while len(_line(saver)) < 2:  # noqa: ASYNC110 - it is another thread that waits
+            await asyncio.sleep(0.01)  # and sends no event
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
@@ -315,7 +315,7 @@ async def test_a_step_whose_checkpoint_was_not_made_can_be_retried(saver: Holdfa
         ada.retry()
 
 
-def test_a_stream_tells_what_the_agent_says_and_not_what_a_model_in_a_tool_says(saver: HoldfastSaver) -> None:
+def test_a_stream_yields_the_text_of_the_agent_and_not_of_a_model_in_a_tool(saver: HoldfastSaver) -> None:
     inner = ScriptedModel(lines=[AIMessage("secret thoughts")])
 
     def think() -> str:
@@ -329,19 +329,19 @@ def test_a_stream_tells_what_the_agent_says_and_not_what_a_model_in_a_tool_says(
     assert [event.text for event in said if isinstance(event, ToolAnswered)] == ["thought of 15 letters"]
 
 
-async def test_many_who_wait_for_one_thread_hold_up_nobody_else(saver: HoldfastSaver) -> None:
+async def test_many_callers_that_wait_for_one_thread_do_not_delay_callers_of_another(saver: HoldfastSaver) -> None:
     ada, alan = (Conversation(build_graph(checkpointer=saver), name) for name in ("ada-1", "alan-1"))
     crowd = (os.cpu_count() or 1) + 6  # more than an event loop has threads
     with saver.lease("ada-1"):
         waiting = [asyncio.ensure_future(ada.asend(f"message {number}")) for number in range(crowd)]
-        await asyncio.sleep(0.1)  # time for them to stand in line
+        await asyncio.sleep(0.1)  # time for them to enter the queue
         await asyncio.wait_for(alan.asend("Hello"), 10)
         assert not any(turn.done() for turn in waiting)
     await asyncio.wait_for(asyncio.gather(*waiting), 50)
     assert len([m for m in await ada.ahistory() if isinstance(m, HumanMessage)]) == crowd
 
 
-async def test_each_result_is_told_once_however_the_calls_are_answered(saver: HoldfastSaver) -> None:
+async def test_a_stream_yields_each_result_once_however_the_calls_are_answered(saver: HoldfastSaver) -> None:
     @needs_approval()
     @tool
     def act(number: int) -> str:
@@ -360,7 +360,7 @@ async def test_each_result_is_told_once_however_the_calls_are_answered(saver: Ho
     assert told == [["acted on 2"], ["acted on 1"], ["acted on 0"]]
 
 
-async def test_an_answer_that_is_no_answer_is_a_bad_one(ada: Conversation) -> None:
+async def test_an_answer_that_is_no_dict_is_refused(ada: Conversation) -> None:
     ada.send(ASKED)
     for answer in (None, "yes", ["approve"], {}):
         with pytest.raises(BadAnswer):

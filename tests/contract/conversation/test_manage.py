@@ -1,4 +1,4 @@
-"""A conversation as a whole: begun anew, a turn taken back, branched off, deleted; for one user and not for another."""
+"""Operations on a conversation as a whole: restart, undo, fork and delete, for its user only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def said(talk: Conversation) -> list[str]:
     return [message.text for message in talk.history() if message.type == "human"]
 
 
-def test_a_conversation_is_begun_anew_and_goes_on(saver: HoldfastSaver) -> None:
+def test_a_restarted_conversation_goes_on_without_messages(saver: HoldfastSaver) -> None:
     talk = conversation(saver)
     talk.send("My name is Ada.")
     talk.restart(by="Grace")
@@ -35,7 +35,7 @@ def test_a_conversation_is_begun_anew_and_goes_on(saver: HoldfastSaver) -> None:
     assert saver.threads.get("ada-1").messages == 4
 
 
-def test_a_turn_is_taken_back_with_all_that_came_of_it(saver: HoldfastSaver) -> None:
+def test_undo_removes_a_turn_with_all_that_followed_it(saver: HoldfastSaver) -> None:
     talk = conversation(saver)
     talk.send("My name is Ada.")
     talk.send("Please refund order 1001.")
@@ -60,7 +60,7 @@ def test_a_fork_goes_its_own_way(saver: HoldfastSaver) -> None:
     assert "Grace" in talk.send("What is my name?").text
 
 
-def test_somebody_else_cannot_touch_it(saver: HoldfastSaver) -> None:
+def test_another_user_cannot_read_or_change_it(saver: HoldfastSaver) -> None:
     conversation(saver).send("My name is Ada.")
     stranger = conversation(saver, "eve")
     for method in (stranger.restart, stranger.undo, stranger.fork, stranger.delete):
@@ -82,7 +82,7 @@ async def test_on_an_event_loop_it_is_the_same(saver: HoldfastSaver) -> None:
         saver.threads.get("ada-1")
 
 
-def test_another_checkpointer_cannot_do_it() -> None:
+def test_over_another_checkpointer_these_operations_are_refused() -> None:
     talk = Conversation(build_graph(checkpointer=InMemorySaver()), "ada-1")
     with pytest.raises(TypeError, match="Holdfast's checkpointer"):
         talk.restart()

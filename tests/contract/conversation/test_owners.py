@@ -19,7 +19,7 @@ from tests.support.kit import echo_graph, rows, thread
 from tests.support.stock_kit import in_stock
 
 METHODS = sorted(name for name, _ in inspect.getmembers(Conversation, inspect.isfunction) if not name.startswith("_"))
-"""Every public method: one that is new and needs an argument that is not below fails the test until it is added."""
+"""Every public method. A new one that needs an argument which is not below fails the test until it is added."""
 
 ARGUMENTS: dict[str, Any] = {
     "args": {"order_id": 1002},
@@ -38,7 +38,7 @@ def talk(saver: Any, user_id: str | None, tmp_path: Path, **more: Any) -> Conver
 
 
 async def call(conversation: Conversation, name: str) -> Any:
-    """Call a method with the arguments that it needs, and take all that it gives."""
+    """Call a method with the arguments that it needs, and take all that it returns or yields."""
     method = getattr(conversation, name)
     needed = [
         parameter.name
@@ -137,7 +137,7 @@ def test_a_deleted_thread_may_be_begun_by_another_user(saver: HoldfastSaver, tmp
     assert len(grace.history()) == 2
 
 
-def test_a_thread_of_a_stock_saver_is_the_users_whom_its_checkpoints_name(url: str, tmp_path: Path) -> None:
+def test_a_thread_of_a_stock_saver_belongs_to_the_user_that_its_checkpoints_name(url: str, tmp_path: Path) -> None:
     in_stock(url, lambda stock: echo_graph(stock).invoke({"messages": ["Hello"]}, thread(user_id="ada")))
     with open_checkpointer(url) as saver:
         with pytest.raises(UnknownThread):

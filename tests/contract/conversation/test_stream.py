@@ -1,4 +1,4 @@
-"""A pause that a stream tells is answered inside the loop over the stream."""
+"""A pause that a stream yields can be answered inside the loop over the stream."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def test_a_pause_that_follows_an_answer_on_an_event_loop_is_approved_insid
 
 @pytest.fixture
 def fail_once(ada: Conversation, saver: HoldfastSaver, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Leaves a turn unfinished that will pause: the checkpoint of its first step could not be saved."""
+    """Leave a turn unfinished that will pause: the checkpoint of its first step cannot be saved."""
 
     def fail() -> None:
         put = saver.put

@@ -1,4 +1,4 @@
-"""A thread is never wedged and never lied to: what becomes of open calls when the conversation goes on without them."""
+"""Open calls of a conversation that goes on without them: each gets an answer that is true, and no thread is stuck."""
 
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -26,12 +26,12 @@ def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
 
 
 def closed(desk: Desk) -> str:
-    """What is said of a call that waited: where a ledger is kept, it is known that it was not run."""
+    """Return the answer to a call that waited. With a ledger it is known that the call was not run."""
     return NEVER_APPROVED if isinstance(desk.saver, HoldfastSaver) else WAITING
 
 
 def half_done(desk: Desk) -> Talk:
-    """Three calls: one was approved and ran, one waits, one ran unasked."""
+    """Make a thread with three calls: one was approved and ran, one waits, one ran without an approval."""
     wanted = calls(("refund", {"order_id": 1}), ("refund", {"order_id": 2}), ("look", {"order_id": 3}))
     talk = Talk(desk.saver, wanted, says("as you like"), says("yes"), tools=desk.tools())
     talk.say("do it all")
@@ -58,7 +58,7 @@ def test_a_new_message_keeps_what_finished_and_closes_what_waited(desk: Desk, du
 
 
 @pytest.mark.parametrize("durability", DURABILITIES)
-async def test_a_new_message_settles_the_same_from_async_code(desk: Desk, durability: Durability) -> None:
+async def test_a_new_message_closes_calls_the_same_way_from_async_code(desk: Desk, durability: Durability) -> None:
     talk = half_done(desk)
     message = {"messages": [("user", "never mind")]}
     result = await talk.agent.ainvoke(message, talk.thread, durability=durability)
@@ -76,11 +76,11 @@ def test_a_closed_approval_cannot_be_answered_any_more(desk: Desk) -> None:
     assert talk.messages[-1].content == "as you like"
 
 
-def test_settling_costs_one_checkpoint(desk: Desk) -> None:
+def test_closing_calls_costs_one_checkpoint(desk: Desk) -> None:
     talk = half_done(desk)
     before = len(list(talk.agent.get_state_history(talk.thread)))
     talk.say("never mind")
-    # The input, its merge into the state, what settle wrote, what the model wrote.
+    # The input, its merge into the state, the update of the node that closes calls, and that of the model.
     assert len(list(talk.agent.get_state_history(talk.thread))) - before == 4
 
 
@@ -127,7 +127,9 @@ def test_the_search_ends_where_the_calls_came_into_the_thread(desk: Desk, monkey
     assert talk.answers[0].content == NEVER_MADE
 
 
-def test_a_run_that_died_while_settling_is_made_good_by_the_next(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_that_a_dead_run_had_begun_to_close_are_closed_by_the_next(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     talk = half_done(desk)
 
     def dies(*_: Any) -> Any:
@@ -143,7 +145,7 @@ def test_a_run_that_died_while_settling_is_made_good_by_the_next(desk: Desk, mon
     assert [m.content for m in talk.answers] == ["order 1 refunded", closed(desk), "order 3 exists"]
 
 
-def test_a_tool_that_was_cut_off_is_not_called_not_run(desk: Desk) -> None:
+def test_a_tool_that_was_cut_off_is_in_doubt_and_not_called_not_run(desk: Desk) -> None:
     @tool
     def vanish() -> str:
         """Takes the process with it."""
@@ -183,7 +185,7 @@ def test_open_calls_of_a_thread_that_another_program_wrote_are_closed(desk: Desk
     assert talk.kinds == "hatha"
 
 
-def test_calls_left_open_by_hand_behind_the_tools_are_settled_before_the_model_sees_them(desk: Desk) -> None:
+def test_calls_left_open_by_hand_behind_the_tools_are_closed_before_the_model_sees_them(desk: Desk) -> None:
     talk = Talk(desk.saver, says("well"), tools=desk.tools())
     by_hand = [HumanMessage("a"), calls(("look", {"order_id": 1})), HumanMessage("b")]
     talk.agent.update_state(talk.thread, {"messages": by_hand}, "tool")
@@ -192,7 +194,7 @@ def test_calls_left_open_by_hand_behind_the_tools_are_settled_before_the_model_s
     assert desk.looked_up == []
 
 
-def test_calls_put_into_the_model_s_mouth_are_made(desk: Desk) -> None:
+def test_calls_that_were_written_as_the_models_by_hand_are_made(desk: Desk) -> None:
     talk = Talk(desk.saver, says("well"), tools=desk.tools())
     by_hand = [HumanMessage("a"), calls(("look", {"order_id": 1}))]
     talk.agent.update_state(talk.thread, {"messages": by_hand}, "model")
@@ -227,7 +229,7 @@ def outer(agent: Any, saver: Any) -> Any:
 
 
 @pytest.mark.parametrize("own_thread", [False, True], ids=["fresh each time", "with a memory of its own"])
-def test_inside_another_graph_it_pauses_resumes_and_settles(desk: Desk, own_thread: bool) -> None:
+def test_inside_another_graph_it_pauses_resumes_and_closes_calls(desk: Desk, own_thread: bool) -> None:
     wanted = calls(("refund", {"order_id": 1}), ("refund", {"order_id": 2}))
     model = ScriptedModel(lines=[wanted, says("as you like"), wanted, says("done")])
     inner = build_graph(model=model, tools=desk.tools(), checkpointer=own_thread or None)  # type: ignore[arg-type]
@@ -253,11 +255,11 @@ def test_inside_another_graph_it_pauses_resumes_and_settles(desk: Desk, own_thre
 
 
 class DiedError(Exception):
-    """Stands for kill -9."""
+    """The stand-in for kill -9."""
 
 
 def dies_before_step(desk: Desk, step: int, patch: pytest.MonkeyPatch) -> None:
-    """The checkpoint of this step is never made, though what its tasks wrote is saved."""
+    """Let the run die before the checkpoint of a step, when the writes of its tasks are saved."""
     put = desk.saver.put
 
     def until(config: Any, checkpoint: Any, metadata: Any, versions: Any) -> Any:
@@ -300,7 +302,7 @@ def test_calls_of_an_answer_that_is_brought_back_are_closed(desk: Desk) -> None:
     assert desk.looked_up == []
 
 
-def test_results_without_the_models_word_on_them_are_kept(desk: Desk) -> None:
+def test_results_that_the_model_has_not_answered_are_kept(desk: Desk) -> None:
     talk = Talk(desk.saver, calls(("look", {"order_id": 1})), says("it exists"), says("yes"), tools=desk.tools())
     died(talk, desk, at=3)
     talk.say("and?")
@@ -308,7 +310,7 @@ def test_results_without_the_models_word_on_them_are_kept(desk: Desk) -> None:
     assert desk.looked_up == [1]
 
 
-def test_what_was_removed_on_purpose_or_said_on_another_branch_is_not_brought_back(desk: Desk) -> None:
+def test_messages_removed_on_purpose_or_written_on_another_branch_are_not_brought_back(desk: Desk) -> None:
     talk = Talk(desk.saver, says("first"), says("second"), says("third"), tools=desk.tools())
     talk.say("hello")
     asked = next(s for s in talk.agent.get_state_history(talk.thread) if s.next == ("model",))

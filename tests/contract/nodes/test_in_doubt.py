@@ -1,4 +1,4 @@
-"""When nobody knows whether a tool took effect: who is asked, when, and what becomes of the answer."""
+"""Calls in doubt: a person is asked whether the tool took effect, and the verdict becomes the answer to the call."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_when_its_run_was_cut_off_in_the_middle_a_person_is_asked(
         talk.say("pay")
     world.behave = lambda: None
     talk.agent.invoke(None, talk.thread)
-    assert world.done == [1], "nobody knows, so it was not run again"
+    assert world.done == [1], "the outcome is unknown, so it was not run again"
     assert talk.answers[0].additional_kwargs[EFFECT] == {"state": "in_doubt", "why": "cancelled"}
     question = asked(talk)
     assert (question["type"], question["name"], question["args"]) == ("effect_in_doubt", "pay", {"order_id": 1})
@@ -101,7 +101,7 @@ def test_other_arguments_on_a_fork_are_asked_about(saver: HoldfastSaver, world: 
     assert len(set(world.keys)) == 2
 
 
-def test_a_new_message_reads_that_nobody_knows_and_the_ledger_goes_on_saying_so(
+def test_after_a_new_message_the_model_reads_of_the_doubt_and_the_ledger_keeps_it(
     saver: HoldfastSaver, world: World
 ) -> None:
     world.behave = lambda: 1 / 0
@@ -127,17 +127,17 @@ def test_a_doubt_beside_a_call_that_waits_is_asked_about_after_a_new_message(
     talk = Talk(saver, both, says("I see"), tools=[world.tool(), refund])
     talk.say("both")
     talk.say("never mind")
-    assert asked(talk)["name"] == "pay", "the step was dropped before anybody was asked"
+    assert asked(talk)["name"] == "pay", "the step was dropped before the request was made"
     settle(talk, type="happened", result="paid")
     assert [answer.text[:7] for answer in talk.answers] == ["paid", "Not run"]
     assert talk.kinds == "hattha"
 
 
 @pytest.mark.parametrize("outcome", ["done", "in doubt", "never begun"])
-def test_after_a_crash_a_new_message_is_told_what_the_ledger_knows(
+def test_after_a_crash_a_new_message_gets_the_answer_from_the_ledger(
     saver: HoldfastSaver, world: World, outcome: str
 ) -> None:
-    """The process died in the tool's step, and then somebody says something new."""
+    """The process died in the tool's step, and then a new message comes."""
     world.behave = crash
     talk = Talk(saver, calls(("pay", {"order_id": 1})), says("I see"), tools=[world.tool()])
     with pytest.raises(KeyboardInterrupt):
@@ -156,7 +156,7 @@ def test_after_a_crash_a_new_message_is_told_what_the_ledger_knows(
     assert world.done == [1]
 
 
-def test_a_database_is_not_given_back_while_something_is_in_doubt(bare_url: str, world: World) -> None:
+def test_a_database_is_not_converted_back_while_a_call_is_in_doubt(bare_url: str, world: World) -> None:
     world.behave = lambda: 1 / 0
     with open_checkpointer(bare_url) as saver:
         talk = talk_with(saver, world.tool())
@@ -176,15 +176,13 @@ def test_a_doubt_that_was_left_is_asked_about_when_the_next_turn_ends(saver: Hol
     talk.say("never mind")
     assert talk.messages[-1].content == "I see"
     assert settle(talk, type="happened", result="paid").text == "paid"
-    assert talk.kinds == "hatha", "the model has had its word"
+    assert talk.kinds == "hatha", "the model has answered already"
     assert talk.messages[2].content == "paid"
     talk.say("and now?")
     assert talk.messages[-1].content == "I see again"
 
 
-def test_a_tool_that_is_gone_cannot_be_run_again_and_all_else_can_be_decided(
-    saver: HoldfastSaver, world: World
-) -> None:
+def test_a_removed_tool_cannot_be_run_again_and_the_other_verdicts_are_open(saver: HoldfastSaver, world: World) -> None:
     world.behave = lambda: 1 / 0
     talk = talk_with(saver, world.tool())
     talk.say("pay")

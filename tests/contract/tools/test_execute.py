@@ -1,4 +1,4 @@
-"""Every call gets an answer: tools that are unknown, that fail, and calls that nobody can read."""
+"""Every call gets an answer, also if its tool is unknown or fails, or if its arguments cannot be read."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -46,7 +46,7 @@ def test_a_tool_that_raises_becomes_an_answer_and_the_turn_goes_on(desk: Desk) -
     assert talk.messages[-1].content == "done"
 
 
-def test_what_a_tool_says_itself_about_its_failure_stands_alone() -> None:
+def test_the_text_of_a_tool_exception_is_the_whole_answer() -> None:
     @tool
     def refuse() -> str:
         """Refuses."""

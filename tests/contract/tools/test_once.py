@@ -1,4 +1,4 @@
-"""A tool that changes the world, run by the agent: once, whatever becomes of the run or the process."""
+"""A tool that changes the world runs once for each call, also if the run or the process dies."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_run_that_died_after_it_does_not_run_it_again(saver: HoldfastSaver, wo
     assert talk.messages[-1].content == "so be it"
 
 
-def test_what_langgraph_retries_runs_once(saver: HoldfastSaver, world: World) -> None:
+def test_a_call_that_langgraph_retries_runs_once(saver: HoldfastSaver, world: World) -> None:
     talk = talk_with(saver, world.tool())
     graph = talk.agent.builder if hasattr(talk.agent, "builder") else None
     assert graph is not None
@@ -112,7 +112,9 @@ def test_a_fork_and_a_copy_of_a_paused_thread_run_it_once_together(
     assert world.done == [1]
 
 
-def test_what_was_approved_and_not_carried_out_is_not_said_to_have_waited(saver: HoldfastSaver, world: World) -> None:
+def test_an_approved_call_that_was_not_carried_out_is_not_said_to_have_waited(
+    saver: HoldfastSaver, world: World
+) -> None:
     talk = Talk(saver, calls(("pay", {"order_id": 1})), says("I see"), tools=[needs_approval(world.tool())])
     talk.say("pay")
     [waiting] = saver.interrupts.waiting()
@@ -136,12 +138,12 @@ def run_until_killed(url: str, path: str) -> None:
         talk_with(saver, pay).say("pay")
 
 
-def test_a_process_that_is_killed_just_after_the_effect_leaves_a_question(url: str, tmp_path: Path) -> None:
-    """LangGraph alone runs it twice."""
+def test_a_process_that_is_killed_just_after_the_effect_leaves_a_call_in_doubt(url: str, tmp_path: Path) -> None:
+    """LangGraph alone would run it again."""
     path = tmp_path / "world"
     assert children.run(run_until_killed, url, str(path)) == -9
     with open_checkpointer(url) as saver:
-        change(saver, "UPDATE holdfast_effects SET alive_until = alive_until - 15")  # the child had its time
+        change(saver, "UPDATE holdfast_effects SET alive_until = alive_until - 15")  # the child's claim expires
 
         @once
         @tool
@@ -170,7 +172,7 @@ async def test_all_of_it_from_async_code(saver: HoldfastSaver, world: World) -> 
     assert world.done == [1, 1]
 
 
-def test_without_a_ledger_it_runs_as_it_stands(world: World) -> None:
+def test_without_a_ledger_it_just_runs(world: World) -> None:
     from langgraph.checkpoint.memory import InMemorySaver
 
     talk = Talk(InMemorySaver(), calls(("pay", {"order_id": 1})), says("done"), tools=[world.tool()])
@@ -178,7 +180,7 @@ def test_without_a_ledger_it_runs_as_it_stands(world: World) -> None:
     assert talk.answers[0].content == "order 1 is paid"
 
 
-def test_what_is_declared_wrongly_is_refused() -> None:
+def test_a_wrong_declaration_is_refused() -> None:
     with pytest.raises(TypeError, match="above @tool"):
         once(print)  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="above 0"):

@@ -1,4 +1,4 @@
-"""However a tool that changes the world ends: what it returns, raises or never says, its call has an end."""
+"""A call that changes the world has an end, whatever its tool returns or raises, and if it never returns."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ class Unspeakable(Exception):
 
 
 @pytest.mark.parametrize("declare", [once, repeatable])
-def test_an_error_that_cannot_be_said_or_pickled_is_named(saver: HoldfastSaver, world: World, declare: Any) -> None:
+def test_an_error_without_a_text_that_cannot_be_pickled_is_named(
+    saver: HoldfastSaver, world: World, declare: Any
+) -> None:
     def fail() -> None:
         raise Unspeakable
 
@@ -175,7 +177,7 @@ def test_a_tool_that_pauses_by_itself_runs_when_it_is_answered(saver: HoldfastSa
 
 
 @pytest.mark.parametrize("error", [BadAnswer("of another conversation"), GraphBubbleUp("?"), ParentCommand(Command())])
-def test_only_a_pause_of_its_own_takes_a_claim_back(saver: HoldfastSaver, world: World, error: Exception) -> None:
+def test_only_a_pause_of_its_own_releases_a_claim(saver: HoldfastSaver, world: World, error: Exception) -> None:
     """Anything else may have come after the effect."""
 
     def fail() -> None:
@@ -209,7 +211,7 @@ def circular() -> Any:
     ],
     ids=["tuple", "dict", "one message", "another id", "odd keys", "circular"],
 )
-def test_whatever_it_returns_it_has_ended(
+def test_its_effect_has_ended_whatever_it_returns(
     saver: HoldfastSaver, world: World, returned: Any, asynchronous: bool
 ) -> None:
     world.behave = lambda: returned
@@ -231,7 +233,7 @@ def test_an_edit_with_values_that_json_does_not_know_runs_and_ends(saver: Holdfa
     assert (world.done, ledger(saver)) == ([2], ["done"])
 
 
-def test_a_run_that_is_cancelled_when_it_has_just_begun_gives_it_back(
+def test_a_run_that_is_cancelled_when_it_has_just_begun_releases_its_claim(
     saver: HoldfastSaver, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin, begun, cancelled = effects.Effects.begin, threading.Event(), threading.Event()

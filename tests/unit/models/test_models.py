@@ -1,4 +1,4 @@
-"""What a name becomes, and what is said where it cannot become a model."""
+"""Models by their names, and the errors for names, keys and addresses that are wrong."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_missing_package_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://localhost/v1", f"http://ada:{KEY}@localhost/v1", "http://"])
-def test_an_address_that_is_none_is_refused_and_not_shown(url: str) -> None:
+def test_an_invalid_address_is_refused_and_not_shown(url: str) -> None:
     with pytest.raises(ValueError, match="base URL") as raised:
         chat_model("openai:gpt-stub", api_key=KEY, base_url=url)
     assert KEY not in str(raised.value)

@@ -1,4 +1,4 @@
-"""The offline model: what its rules understand, and that it says what it is."""
+"""The offline model: the requests that its rules understand, and its answers, which say that it is offline."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ def model(tmp_path: Path) -> Runnable[LanguageModelInput, AIMessage]:
 
 
 def ask(model: Runnable[LanguageModelInput, AIMessage], *texts: str) -> AIMessage:
-    """What it answers to the last of these, the first answers being anything."""
+    """Return the model's answer to the last of these messages. The earlier answers do not matter."""
     history: list[Any] = []
     for text in texts[:-1]:
         history += [HumanMessage(text), AIMessage("all right")]
