@@ -60,7 +60,7 @@ from holdfast.checkpoints.runtime import running_saver, unwrap_saver
 from holdfast.checkpoints.saver import HoldfastSaver
 from holdfast.checkpoints.search.query import parse_query
 from holdfast.checkpoints.search.service import Hit, Search
-from holdfast.checkpoints.serde.msgpack import TypeName
+from holdfast.checkpoints.serde.types import TypeName
 from holdfast.checkpoints.threads import Page, Status, Thread, Threads
 from holdfast.checkpoints.threads.leases import Lease
 from holdfast.checkpoints.transcript import Transcript

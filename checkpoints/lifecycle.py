@@ -20,7 +20,7 @@ from holdfast.checkpoints.effects import Effects
 from holdfast.checkpoints.errors import NotOpen
 from holdfast.checkpoints.langgraph_internals import pass_state_types
 from holdfast.checkpoints.search.service import Search
-from holdfast.checkpoints.serde.msgpack import TypeName, Types
+from holdfast.checkpoints.serde.types import TypeName, Types
 from holdfast.checkpoints.threads import leases
 from holdfast.checkpoints.transcript import Transcript, transcript_of
 

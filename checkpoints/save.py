@@ -36,7 +36,6 @@ from holdfast.checkpoints.backends.base import (
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import ns_of, run_of, run_text, thread_of, user_of
 from holdfast.checkpoints.core import conflicts
-from holdfast.checkpoints.core.cache import Known, Template
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.outline import leans
 from holdfast.checkpoints.core.placement import UNCLAIMED, Placement, RowOwner, cache_entries, place, row_params
@@ -47,6 +46,7 @@ from holdfast.checkpoints.interrupts import record
 from holdfast.checkpoints.langgraph_internals import WRITES_IDX_MAP
 from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.jsonb import storable
+from holdfast.checkpoints.serde.known import Known, Template
 from holdfast.checkpoints.serde.messages import encode, snapshot
 from holdfast.checkpoints.serde.values import Detacher
 from holdfast.checkpoints.threads import index, reindex, rollback
@@ -345,7 +345,7 @@ class _Save:
         key = self._database.sealer.digest_key(self._owner.thread_id)
         for seq, known in known_by_seq.items():
             # As it was when it was put: the graph may have changed the message since.
-            message = Template(type(known.message), known.fingerprint, UNCLAIMED).make()
+            message = Template(type(known.message), known.contents, UNCLAIMED).make()
             if digests.get(seq) != encode(snapshot(message), self._database.types, key=key).digest:
                 raise ThreadConflict(self._owner.thread_id, _LOST)
 

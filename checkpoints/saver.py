@@ -27,7 +27,7 @@ from holdfast.checkpoints.langgraph_internals import INTERRUPT
 from holdfast.checkpoints.lifecycle import OpenedSaver
 from holdfast.checkpoints.save import save_checkpoint, save_writes
 from holdfast.checkpoints.serde.jsonb import storable
-from holdfast.checkpoints.serde.msgpack import TypeName
+from holdfast.checkpoints.serde.types import TypeName
 from holdfast.checkpoints.threads import copy as copying
 from holdfast.checkpoints.threads import prune as pruning
 from holdfast.checkpoints.threads import rollback

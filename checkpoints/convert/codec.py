@@ -14,20 +14,12 @@ import ormsgpack
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde import jsonplus
 
-from holdfast.checkpoints.core.cache import Known
 from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.serde.fingerprint import StandIns, fingerprint
+from holdfast.checkpoints.serde.known import Known
 from holdfast.checkpoints.serde.messages import is_row_class
-from holdfast.checkpoints.serde.msgpack import (
-    BIG_INT,
-    FIRST_FREE_CODE,
-    NESTING,
-    SURROGATES,
-    TUPLE,
-    Packing,
-    Types,
-    Unpacking,
-)
+from holdfast.checkpoints.serde.msgpack import BIG_INT, FIRST_FREE_CODE, NESTING, SURROGATES, TUPLE, Packing, Unpacking
+from holdfast.checkpoints.serde.types import Types
 from holdfast.checkpoints.serde.values import (
     LIST,
     ONE,

@@ -14,128 +14,17 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Final
 
-import ormsgpack
-from langchain_core.messages import BaseMessage
+from holdfast.checkpoints.serde.known import Known, Template
 
 # Enough for the conversations that are going on in one process; beyond that the oldest are looked up again.
 MOST_THREADS: Final = 256
 MOST_MESSAGES: Final = 8192
 MOST_BYTES: Final = 64 * 2**20
 _SPARE: Final = 100  # templates that may be there beyond twice those of the newest checkpoint
-_OVERHEAD: Final = 400  # bytes of a template without its texts
 # A thread's subgraphs, one namespace a call: the newest matter.
 _MOST_NAMESPACES: Final = 8
-
-_OPTIONS = (
-    ormsgpack.OPT_NON_STR_KEYS
-    | ormsgpack.OPT_PASSTHROUGH_DATACLASS
-    | ormsgpack.OPT_PASSTHROUGH_DATETIME
-    | ormsgpack.OPT_PASSTHROUGH_ENUM
-    | ormsgpack.OPT_PASSTHROUGH_SUBCLASS
-    | ormsgpack.OPT_PASSTHROUGH_TUPLE
-    | ormsgpack.OPT_PASSTHROUGH_UUID
-)
-
-_set = object.__setattr__  # a model's own would check what is set
-
-Fingerprint = dict[str, Any] | tuple[Any, bytes]
-"""All that is in a message: its fields, where they are no more than texts, None and empty containers, as in most; else
-its text, which cannot change, and the rest packed."""
-
-
-def fingerprint(message: BaseMessage) -> Fingerprint | None:
-    """All that is in a message, for comparing it with itself at another time and for making another one like it; `None`
-    if it holds more than JSON types.
-
-    Packed and not compared deeply: `1 == True == 1.0`, and a copy by reference would change with the original.
-    """
-    fields = message.__dict__.copy()
-    if message.__pydantic_extra__ or message.__pydantic_private__ is not None:
-        return None
-    simple = True
-    for name, value in fields.items():
-        if value is None or type(value) is str:
-            continue
-        if not value and type(value) in (dict, list):
-            fields[name] = type(value)()  # one of its own: the message's may be filled
-        else:
-            simple = False
-            break
-    if simple:
-        return fields
-    content = fields["content"] if type(fields.get("content")) is str else None
-    if content is not None:
-        fields["content"] = None
-    try:
-        return content, ormsgpack.packb(fields, default=_refuse, option=_OPTIONS)
-    except TypeError:
-        return None
-
-
-def unchanged(message: BaseMessage, mark: Fingerprint) -> bool:
-    """Whether all that is in a message is still as in its fingerprint."""
-    if type(mark) is dict:
-        # None, texts and empty containers: for these == says the same as being the same.
-        return message.__dict__ == mark and not message.__pydantic_extra__ and message.__pydantic_private__ is None
-    return fingerprint(message) == mark
-
-
-class Template:
-    """What a row says, checked once: messages are made of it without the database.
-
-    Made of a row that a checkpoint has, which does not change any more.
-    """
-
-    __slots__ = ("_containers", "_names", "cls", "fingerprint", "rank")
-
-    def __init__(self, cls: type[BaseMessage], fingerprint: Fingerprint, rank: tuple[bool, bool]) -> None:
-        self.cls = cls
-        self.fingerprint = fingerprint
-        self.rank = rank
-        """Where the row belongs; see `placing.rank`."""
-        simple = fingerprint if isinstance(fingerprint, dict) else {}
-        self._containers = [(name, type(value)) for name, value in simple.items() if isinstance(value, (dict, list))]
-        self._names = set(simple)
-
-    def make(self) -> BaseMessage:
-        """A new message."""
-        mark = self.fingerprint
-        if isinstance(mark, dict):
-            fields = mark.copy()
-            for name, kind in self._containers:
-                fields[name] = kind()  # never the same one for two messages
-            names = self._names.copy()
-        else:
-            content, packed = mark
-            fields = ormsgpack.unpackb(packed, option=ormsgpack.OPT_NON_STR_KEYS)
-            if content is not None:
-                fields["content"] = content
-            names = set(fields)
-        message = self.cls.__new__(self.cls)
-        _set(message, "__dict__", fields)
-        _set(message, "__pydantic_extra__", {})
-        _set(message, "__pydantic_private__", None)
-        _set(message, "__pydantic_fields_set__", names)
-        return message
-
-    @property
-    def size(self) -> int:
-        """About how many bytes it takes."""
-        parts = self.fingerprint.values() if isinstance(self.fingerprint, dict) else self.fingerprint
-        return _OVERHEAD + sum(len(part) for part in parts if isinstance(part, str | bytes))
-
-
-class Known(NamedTuple):
-    """A message object whose row is known."""
-
-    message: BaseMessage
-    fingerprint: Fingerprint
-    ref: int
-    """See `ranges`."""
-    claimed: bool
-    """The row already says that a checkpoint of this namespace has it."""
 
 
 @dataclass
@@ -261,8 +150,4 @@ class MessageCache:
 def _newer(old: Mapping[int, Known], entry: Known) -> Known:
     """Saves end in any order, and what one has claimed stays claimed."""
     before = old.get(id(entry.message))
-    return before if before is not None and before.claimed and before.fingerprint == entry.fingerprint else entry
-
-
-def _refuse(_: object) -> NoReturn:
-    raise TypeError
+    return before if before is not None and before.claimed and before.contents == entry.contents else entry

@@ -21,13 +21,13 @@ from holdfast.checkpoints.backends.base import (
     Wanted,
     write_place,
 )
-from holdfast.checkpoints.core.cache import Known, Template, fingerprint
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.placement import UNCLAIMED, rank
 from holdfast.checkpoints.errors import DamagedThread, NotStorable, TypeNotAllowed
 from holdfast.checkpoints.serde import ranges
+from holdfast.checkpoints.serde.known import Known, Template, contents_of
 from holdfast.checkpoints.serde.messages import MessageRow, decode, digest
-from holdfast.checkpoints.serde.msgpack import Types
+from holdfast.checkpoints.serde.types import Types
 from holdfast.checkpoints.serde.values import Attachable, Make
 
 
@@ -123,11 +123,11 @@ class MessageRows:
             if template is None:
                 template = self._template_of(ref, message)
             if template is not None:
-                self.known.append(Known(message, template.fingerprint, ref, template.rank <= lowest))
+                self.known.append(Known(message, template.contents, ref, template.rank <= lowest))
         return messages
 
     def _template_of(self, ref: int, message: BaseMessage) -> Template | None:
-        mark = fingerprint(message)
+        mark = contents_of(message)
         if mark is None:
             return None
         stored = self._stored[abs(ref)]

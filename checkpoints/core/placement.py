@@ -9,9 +9,9 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from holdfast.checkpoints.backends.base import Row
-from holdfast.checkpoints.core.cache import Known, Template
 from holdfast.checkpoints.langgraph_internals import RESERVED, START
 from holdfast.checkpoints.serde.encryption import Sealer
+from holdfast.checkpoints.serde.known import Known, Template
 from holdfast.checkpoints.serde.messages import MessageRow
 from holdfast.checkpoints.serde.values import Draft, MessageList
 
@@ -122,13 +122,13 @@ def cache_entries(drafts: Iterable[Draft], placement: Placement, ns: str) -> tup
     """Return what to cache once the save is committed: known messages, and templates by reference."""
     known = list(placement.claimed_known)
     # The true rank may be lower. Then a later save looks at the row once more than it needs to.
-    templates = {entry.ref: Template(type(entry.message), entry.fingerprint, rank(ns, "")) for entry in known}
+    templates = {entry.ref: Template(type(entry.message), entry.contents, rank(ns, "")) for entry in known}
     for draft in drafts:
-        if draft.fingerprint is None or not draft.ref:
+        if draft.contents is None or not draft.ref:
             continue
-        known.append(Known(draft.message, draft.fingerprint, draft.ref, draft.claimed))
+        known.append(Known(draft.message, draft.contents, draft.ref, draft.claimed))
         if draft.claimed:
-            templates[draft.ref] = Template(type(draft.message), draft.fingerprint, rank(ns, ""))
+            templates[draft.ref] = Template(type(draft.message), draft.contents, rank(ns, ""))
     return known, templates
 
 

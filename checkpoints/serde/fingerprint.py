@@ -18,7 +18,7 @@ from langgraph.types import Send
 
 from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.langgraph_internals import SAFE_MSGPACK_TYPES
-from holdfast.checkpoints.serde.msgpack import Types
+from holdfast.checkpoints.serde.types import Types
 
 _EXACT: Final = (
     ormsgpack.OPT_NON_STR_KEYS

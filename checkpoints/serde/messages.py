@@ -18,13 +18,8 @@ from langchain_core.messages import BaseMessage, RemoveMessage
 from pydantic_core import PydanticUndefined
 
 from holdfast.checkpoints.errors import NotStorable, TypeNotAllowed
-from holdfast.checkpoints.serde.msgpack import (
-    FIRST_FREE_CODE,
-    NOT_MINE,
-    Packing,
-    Types,
-    Unpacking,
-)
+from holdfast.checkpoints.serde.msgpack import FIRST_FREE_CODE, NOT_MINE, Packing, Unpacking
+from holdfast.checkpoints.serde.types import Types
 
 # How to read `content`. The numbers are in the database.
 TEXT: Final = 1

@@ -21,17 +21,12 @@ import ormsgpack
 from langchain_core.messages import BaseMessage, convert_to_messages
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from holdfast.checkpoints.core.cache import Fingerprint, Known, fingerprint, unchanged
 from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.serde import ranges
+from holdfast.checkpoints.serde.known import Known, MessageContents, contents_of, is_unchanged
 from holdfast.checkpoints.serde.messages import MessageRow, encode, is_row_class, snapshot
-from holdfast.checkpoints.serde.msgpack import (
-    FIRST_FREE_CODE,
-    NOT_MINE,
-    Packing,
-    Types,
-    Unpacking,
-)
+from holdfast.checkpoints.serde.msgpack import FIRST_FREE_CODE, NOT_MINE, Packing, Unpacking
+from holdfast.checkpoints.serde.types import Types
 
 TYPE: Final = "holdfast-1"
 
@@ -57,7 +52,7 @@ class Draft:
     """A message on its way into the database, whose row is not known yet."""
 
     message: BaseMessage
-    fingerprint: Fingerprint | None
+    contents: MessageContents | None
     row: MessageRow
     """What to look for, and to store if it is not there."""
     ref: int = 0
@@ -179,7 +174,7 @@ class Detacher:
         found: list[Draft | Known] = []
         for message in messages:
             entry = known.get(id(message))
-            if entry is None or not unchanged(message, entry.fingerprint):
+            if entry is None or not is_unchanged(message, entry.contents):
                 found.append(drafts.get(id(message)) or self._draft(message))
             else:
                 found.append(entry)
@@ -187,10 +182,11 @@ class Detacher:
         return len(self._lists) - 1
 
     def _draft(self, message: BaseMessage) -> Draft:
-        mark = fingerprint(message)
+        contents = contents_of(message)
         row = encode(snapshot(message), self._types, key=self._key)
-        # The fingerprint must be of what is stored: an id that was set in between makes it worthless.
-        draft = Draft(message, mark if mark is not None and unchanged(message, mark) else None, row)
+        # The copy must equal what is stored. It does not if LangGraph has set an id in between.
+        is_exact = contents is not None and is_unchanged(message, contents)
+        draft = Draft(message, contents if is_exact else None, row)
         self.drafts[id(message)] = draft
         return draft
 

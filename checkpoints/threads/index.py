@@ -14,9 +14,9 @@ from typing import Any, Final, NamedTuple
 
 from holdfast.checkpoints.backends.base import Call, Row
 from holdfast.checkpoints.config import user_text
-from holdfast.checkpoints.core.cache import Known
 from holdfast.checkpoints.core.placement import Placement, RowOwner
 from holdfast.checkpoints.langgraph_internals import BRANCH_TO, OF_THE_RUN, START, TASKS
+from holdfast.checkpoints.serde.known import Known
 from holdfast.checkpoints.serde.messages import sql_text
 from holdfast.checkpoints.serde.values import MessageList
 from holdfast.checkpoints.sql import Statements

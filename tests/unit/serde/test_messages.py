@@ -20,7 +20,7 @@ from holdfast.checkpoints.serde.messages import (
     snapshot,
     sql_text,
 )
-from holdfast.checkpoints.serde.msgpack import Types
+from holdfast.checkpoints.serde.types import Types
 from tests.support.shapes import (
     ALLOWED,
     HARD_TEXTS,

@@ -25,7 +25,8 @@ from langgraph.types import Command, Interrupt, Overwrite, Send
 from pydantic import BaseModel, SecretStr
 
 from holdfast.checkpoints import NotStorable, TypeNotAllowed
-from holdfast.checkpoints.serde.msgpack import Packing, Types, Unpacking
+from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
+from holdfast.checkpoints.serde.types import Types
 from holdfast.checkpoints.serde.values import Attachable, Detacher, Draft
 from tests.support.shapes import ALLOWED, Colour, Parcel, Receipt, exact, patient, plain, rich
 

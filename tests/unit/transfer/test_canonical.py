@@ -17,8 +17,8 @@ from holdfast.checkpoints.backends.canonical import CanonicalCheckpoint, canonic
 from holdfast.checkpoints.backends.postgres.canonical import from_document, to_document
 from holdfast.checkpoints.backends.postgres.documents import unpacked
 from holdfast.checkpoints.backends.sqlite.canonical import from_whole, to_whole
-from holdfast.checkpoints.serde.msgpack import Types
 from holdfast.checkpoints.serde.ranges import expand
+from holdfast.checkpoints.serde.types import Types
 from holdfast.checkpoints.serde.values import Attachable as Part
 from holdfast.checkpoints.serde.values import ChannelValues, Detacher, Version
 from holdfast.checkpoints.transfer.records import canonical_json
