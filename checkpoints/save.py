@@ -17,12 +17,7 @@ from functools import partial
 from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import (
-    ChannelVersions,
-    Checkpoint,
-    CheckpointMetadata,
-    get_serializable_checkpoint_metadata,
-)
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
 
 from holdfast.checkpoints.backends.base import (
     Call,
@@ -34,7 +29,7 @@ from holdfast.checkpoints.backends.base import (
     write_place,
 )
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.config import ns_of, run_of, run_text, thread_of, user_of
+from holdfast.checkpoints.config import metadata_of, ns_of, run_of, run_text, thread_of, user_of
 from holdfast.checkpoints.core import conflicts
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.outline import leans
@@ -45,7 +40,6 @@ from holdfast.checkpoints.errors import ThreadConflict, Unreachable
 from holdfast.checkpoints.interrupts import record
 from holdfast.checkpoints.langgraph_internals import WRITES_IDX_MAP
 from holdfast.checkpoints.serde import ranges
-from holdfast.checkpoints.serde.jsonb import storable
 from holdfast.checkpoints.serde.known import Known, Template
 from holdfast.checkpoints.serde.messages import encode, snapshot
 from holdfast.checkpoints.serde.values import Detacher
@@ -86,7 +80,7 @@ def save_checkpoint(
     backend, sql = database.backend, database.backend.sql
     key = CheckpointKey(str(thread), ns, checkpoint["id"])
     parent_id = config["configurable"].get("checkpoint_id")
-    stored_metadata = _storable_metadata(config, metadata)
+    stored_metadata = metadata_of(config, metadata)
     run_id, user_id = run_text(stored_metadata.get("run_id")), user_of(stored_metadata.get("user_id"))
     owner = RowOwner(*key, run_id, stored_metadata.get("step"), user_id)
     fields = None if ns else index.index_fields(stored_metadata, checkpoint["channel_values"])
@@ -172,14 +166,6 @@ def save_writes(
         return True
 
     _save(database, owner, writes, write)
-
-
-def _storable_metadata(config: RunnableConfig, metadata: CheckpointMetadata) -> dict[str, Any]:
-    """Return the metadata of a checkpoint as they are stored, with the id of the run if one is named."""
-    found: dict[str, Any] = storable(get_serializable_checkpoint_metadata(config, metadata))
-    if found.get("run_id") is None and (run_id := run_of(config)) is not None:
-        found["run_id"] = run_id  # it was a UUID, for which JSON has no form
-    return found
 
 
 # --- attempts
@@ -316,7 +302,7 @@ class _Save:
         Raises:
             ThreadConflict: the thread was deleted between two attempts, or rows that this save refers to were lost.
         """
-        self._ticket.over()  # the thread is locked, and the next save in it may begin
+        self._ticket.release()  # the thread is locked, and the next save in it may begin
         generation = self.thread_row.generation
         if self._known and generation != self._generation:
             raise _Stale

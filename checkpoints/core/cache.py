@@ -1,10 +1,13 @@
-"""What this process knows of messages that it has loaded or saved: which object is which row, and what rows say.
+"""A cache of the messages that this process has loaded or saved: the row of each object, and the content of rows.
 
-It only saves work: a message that is not known here is found by its digest in the database, and a row is read there.
-It must never be wrong, so it holds the objects themselves (an `id()` alone may be reused) and compares all that is in
-them on every use, because graphs change messages in place. A row that a checkpoint has does not change as long as its
-thread's generation does not. A thread that is begun anew has another generation, and when the database may be
-another one than before, all is forgotten.
+The cache only saves work. A message that it does not know is found in the database by its digest, and a row that it
+does not know is read. It must never be wrong:
+
+- It holds the objects themselves, because an `id()` alone may be reused.
+- It compares the whole content of an object on every use, because graphs change messages in place.
+- A row that a checkpoint holds does not change within a generation of its thread, and each entry belongs to one
+  generation.
+- It is emptied when the database may have been replaced by another.
 """
 
 from __future__ import annotations
@@ -18,12 +21,12 @@ from typing import Final
 
 from holdfast.checkpoints.serde.known import Known, Template
 
-# Enough for the conversations that are going on in one process; beyond that the oldest are looked up again.
+# Enough for the conversations in progress in one process. Messages of older ones are looked up again.
 MOST_THREADS: Final = 256
 MOST_MESSAGES: Final = 8192
 MOST_BYTES: Final = 64 * 2**20
-_SPARE: Final = 100  # templates that may be there beyond twice those of the newest checkpoint
-# A thread's subgraphs, one namespace a call: the newest matter.
+_SPARE: Final = 100  # templates that a thread may have beyond twice those of its newest checkpoint
+# Each call of a subgraph has a namespace of its own. Only the newest are used again.
 _MOST_NAMESPACES: Final = 8
 
 
@@ -34,24 +37,24 @@ class _CachedThread:
     templates: dict[int, Template] = field(default_factory=dict)
     """By reference (see `ranges`)."""
     size: int = 0
-    """Bytes of the templates, about."""
+    """The approximate size of the templates in bytes."""
 
     def __len__(self) -> int:
         return sum(len(known) for known in self.namespaces.values())
 
     def add(self, templates: Mapping[int, Template]) -> None:
-        # A new dict each time: a reader may still be using the old one.
+        # A new dict, because a reader may still use the old one.
         self.templates = {**self.templates, **templates}
         self.size += sum(template.size for template in templates.values())
 
     def keep(self, refs: Collection[int]) -> None:
-        """Forget the templates of other messages, such as those that were trimmed from the conversation long ago."""
+        """Drop all other templates, such as those of messages that were trimmed from the conversation."""
         self.templates = {ref: self.templates[ref] for ref in refs if ref in self.templates}
         self.size = sum(template.size for template in self.templates.values())
 
 
 class MessageCache:
-    """Known messages of the threads that were used last, bounded in threads, messages and bytes. Safe for threads."""
+    """Known messages of the threads used last, with limits for threads, messages and bytes. Thread-safe."""
 
     def __init__(
         self, most_threads: int = MOST_THREADS, most_messages: int = MOST_MESSAGES, most_bytes: int = MOST_BYTES
@@ -64,10 +67,10 @@ class MessageCache:
         self._bytes = 0
         self._lock = Lock()
         self.era = 0
-        """How often all was forgotten: who acts on what he recalled before looks whether it still holds."""
+        """The number of calls of `forget_all`. If it has grown since `recall`, what that returned may be stale."""
 
     def recall(self, thread_id: str, ns: str) -> tuple[int | None, dict[int, Known]]:
-        """The generation of the thread that is remembered, and its known messages by `id()`; (None, {}) if none is."""
+        """Return the cached generation of a thread and its known messages by `id()`; `(None, {})` if none is cached."""
         with self._lock:
             thread = self._threads.get(thread_id)
             if thread is None:
@@ -75,7 +78,7 @@ class MessageCache:
             return thread.generation, thread.namespaces.get(ns, {})
 
     def templates(self, thread_id: str, generation: int | None) -> Mapping[int, Template]:
-        """What rows of this generation of a thread say, by reference."""
+        """Return the templates of a generation of a thread, by reference."""
         with self._lock:
             thread = self._threads.get(thread_id)
             return thread.templates if thread is not None and thread.generation == generation else {}
@@ -83,8 +86,8 @@ class MessageCache:
     def loaded(
         self, thread_id: str, ns: str, generation: int, known: Sequence[Known], templates: Mapping[int, Template]
     ) -> None:
-        """Remember what a load has made, in place of what was known of this namespace: the objects of earlier runs do
-        not come back."""
+        """Cache what a load has made. It replaces what the namespace had, because the objects of earlier runs are not
+        used again."""
         with self._changing(thread_id, generation) as thread:
             self._put(thread, ns, {id(entry.message): entry for entry in known})
             thread.add(templates)
@@ -94,7 +97,7 @@ class MessageCache:
     def saved(
         self, thread_id: str, ns: str, generation: int, known: Sequence[Known], templates: Mapping[int, Template]
     ) -> None:
-        """Remember what a save has placed, beside what was known: it may carry only what changed."""
+        """Cache what a save has placed, and keep what the namespace had, because a save may hold only what changed."""
         with self._changing(thread_id, generation) as thread:
             old = thread.namespaces.get(ns, {})
             self._put(thread, ns, {**old, **{id(entry.message): _newer(old, entry) for entry in known}})
@@ -102,11 +105,12 @@ class MessageCache:
                 thread.add(templates)
 
     def forget(self, thread_id: str) -> None:
+        """Drop what is cached of a thread."""
         with self._lock:
             self._take(thread_id)
 
     def forget_all(self) -> None:
-        """The database may be another one than before."""
+        """Empty the cache, because the database may have been replaced by another."""
         with self._lock:
             self._threads.clear()
             self._messages = self._bytes = 0
@@ -120,7 +124,7 @@ class MessageCache:
 
     @contextmanager
     def _changing(self, thread_id: str, generation: int) -> Iterator[_CachedThread]:
-        """The thread, as the one that was used last; afterwards those that were used longest ago go."""
+        """Yield a thread to change, and make it the one used last; then drop the least recently used if need be."""
         with self._lock:
             thread = self._take(thread_id)
             if thread is None or thread.generation != generation:
@@ -148,6 +152,6 @@ class MessageCache:
 
 
 def _newer(old: Mapping[int, Known], entry: Known) -> Known:
-    """Saves end in any order, and what one has claimed stays claimed."""
+    """Return the entry to keep: saves may end in any order, and a row that one has claimed stays claimed."""
     before = old.get(id(entry.message))
     return before if before is not None and before.claimed and before.contents == entry.contents else entry

@@ -16,14 +16,14 @@ from holdfast.checkpoints.langgraph_internals import DELTA_COUNTERS
 
 
 class Outline(NamedTuple):
-    """What can be said of a checkpoint without its values."""
+    """A checkpoint without its values."""
 
     ns: str
     checkpoint_id: str
     parent_id: str | None
     metadata: Mapping[str, Any]
     is_written: bool
-    """Whether a task has written something on it."""
+    """Whether it has pending writes."""
 
     @property
     def is_base(self) -> bool:
@@ -40,7 +40,7 @@ Namespace: TypeAlias = Mapping[str, Outline]
 
 
 def outlines(checkpoints: Iterable[Row], written: Iterable[Row]) -> dict[str, dict[str, Outline]]:
-    """The checkpoints of a thread by namespace and id, from rows of the statements `outline` and `written`."""
+    """Return the checkpoints of a thread by namespace and id, from rows of the statements `outline` and `written`."""
     with_writes = {tuple(row) for row in written}
     found: dict[str, dict[str, Outline]] = {}
     for ns, checkpoint_id, parent_id, metadata in checkpoints:
@@ -51,24 +51,24 @@ def outlines(checkpoints: Iterable[Row], written: Iterable[Row]) -> dict[str, di
 
 
 def made_from(outline: Outline) -> Any:
-    """The checkpoint of the graph itself from which a subgraph was called."""
+    """Return the id of the root graph's checkpoint from which a subgraph was called."""
     return (outline.metadata.get("parents") or {}).get("")
 
 
 def delta_channels(there: Namespace) -> set[str]:
-    """The channels of a namespace whose value may lie in ancestors."""
+    """Return the channels of a namespace whose values may be stored in ancestors."""
     return {channel for outline in there.values() for channel in outline.metadata.get(DELTA_COUNTERS) or ()}
 
 
 def leans(metadata: Mapping[str, Any]) -> bool:
-    """Whether a checkpoint with these metadata has channels whose value lies in ancestors."""
+    """Return whether a checkpoint with these metadata has channels whose values are stored in ancestors."""
     return bool(metadata.get(DELTA_COUNTERS))
 
 
 def surviving_ancestor(there: Namespace, outline: Outline, gone: Collection[str]) -> str | None:
-    """The nearest ancestor of a checkpoint that is not among those that go."""
+    """Return the nearest ancestor of a checkpoint that is not among the ids in `gone`."""
     parent_id = outline.parent_id
     while parent_id in gone:
-        assert parent_id is not None  # noqa: S101 - it is among the ids that go
+        assert parent_id is not None  # noqa: S101 - it is in `gone`
         parent_id = there[parent_id].parent_id if parent_id in there else None
     return parent_id

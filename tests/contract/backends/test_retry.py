@@ -192,7 +192,7 @@ def test_who_stands_in_a_threads_line_while_the_database_is_away_can_give_up(
     config = put(saver, thread(), checkpoint([HumanMessage("one", id="one")]))
 
     def both_wait() -> None:
-        while saver._backend.patience._since is None or len(saver._database.queues._lines.get("ada-1", ())) < 2:
+        while saver._backend.patience._since is None or len(saver._database.queues._queues.get("ada-1", ())) < 2:
             time.sleep(0.005)  # nothing tells that somebody waits
 
     async def run() -> None:
@@ -215,4 +215,4 @@ def test_who_stands_in_a_threads_line_while_the_database_is_away_can_give_up(
                 assert isinstance(found, DatabaseUnavailable)
 
     asyncio.run(run())
-    assert saver._database.queues._lines == {}
+    assert saver._database.queues._queues == {}

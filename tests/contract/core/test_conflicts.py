@@ -111,7 +111,7 @@ def test_whole_turns_that_race_lose_nothing_that_was_acknowledged(saver: Holdfas
 
 
 @pytest.mark.parametrize("thread_is", ["new", "old"])
-def test_a_run_is_refused_when_somebody_else_wrote_meanwhile(
+def test_a_run_is_refused_when_another_writer_saved_meanwhile(
     saver: HoldfastSaver, other: HoldfastSaver, thread_is: str
 ) -> None:
     begin(saver, thread_is)

@@ -1,4 +1,4 @@
-"""Those who want to save in the same thread begin in the order in which they came."""
+"""Saves in the same thread begin in the order in which they were asked for."""
 
 from __future__ import annotations
 
@@ -15,53 +15,53 @@ from holdfast.checkpoints.serde.values import Detacher
 from tests.support.kit import checkpoint, put, rows, thread
 
 
-def test_each_begins_after_those_who_came_before() -> None:
-    lines, began = SaveQueues(), []
+def test_each_save_begins_after_the_earlier_ones() -> None:
+    queues, began = SaveQueues(), []
     may_begin, joined = Event(), Event()
 
     def first() -> None:
-        with lines.join("ada") as turn:
+        with queues.join("ada") as ticket:
             joined.set()
             assert may_begin.wait(5)
-            turn.wait()
+            ticket.wait()
             began.append(0)
-            turn.over()
-            time.sleep(0.02)  # what it does then, it does beside the others
+            ticket.release()
+            time.sleep(0.02)  # from here on it runs beside the others
             began.append("ended")
 
     def later(number: int) -> None:
-        with lines.join("ada") as turn:
-            turn.wait()
+        with queues.join("ada") as ticket:
+            ticket.wait()
             began.append(number)
-            turn.over()
+            ticket.release()
 
     with ThreadPoolExecutor(4) as pool:
         futures = [pool.submit(first)]
         assert joined.wait(5)
         for number in (1, 2, 3):
-            length = len(lines._lines["ada"])
+            length = len(queues._queues["ada"])
             futures.append(pool.submit(later, number))
-            while len(lines._lines["ada"]) == length:
-                time.sleep(0.001)  # standing in line is nothing that one could wait for
+            while len(queues._queues["ada"]) == length:
+                time.sleep(0.001)  # joining a queue sets no event
         assert began == []
         may_begin.set()
         for future in futures:
             future.result(5)
     assert began[:4] == [0, 1, 2, 3]
-    assert lines._lines == {}
+    assert queues._queues == {}
 
 
-def test_who_fails_or_gives_up_holds_up_nobody() -> None:
-    lines = SaveQueues()
-    with pytest.raises(ValueError), lines.join("ada"):
+def test_a_save_that_fails_or_gives_up_holds_up_no_other() -> None:
+    queues = SaveQueues()
+    with pytest.raises(ValueError), queues.join("ada"):
         raise ValueError
-    with lines.join("ada") as gone_before, lines.join("ada") as second:
-        second.over()
-        with lines.join("ada") as third, lines.join("bob") as other:
+    with queues.join("ada") as gone_before, queues.join("ada") as second:
+        second.release()
+        with queues.join("ada") as third, queues.join("bob") as other:
             other.wait()
-            gone_before.over()
+            gone_before.release()
             third.wait()
-    assert lines._lines == {}
+    assert queues._queues == {}
 
 
 def test_an_answer_does_not_overtake_what_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,8 +81,8 @@ def test_an_answer_does_not_overtake_what_it_answers(monkeypatch: pytest.MonkeyP
         first = pool.submit(put, saver, config, asked)
         assert encoding.wait(5)
         second = pool.submit(saver.put_writes, config, [("messages", AIMessage("Yes.", id="a1"))], "task")
-        while len(saver._database.queues._lines.get("ada-1", ())) < 2:
-            time.sleep(0.001)  # standing in line is nothing that one could wait for
+        while len(saver._database.queues._queues.get("ada-1", ())) < 2:
+            time.sleep(0.001)  # joining a queue sets no event
         may_go_on.set()
         first.result(5)
         second.result(5)

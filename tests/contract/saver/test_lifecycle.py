@@ -284,9 +284,9 @@ def test_a_server_that_is_not_there_is_reported_without_the_password(options: st
 
 
 def test_a_wrong_password_is_reported_without_it(postgres_url: str) -> None:
-    url = postgres_url.replace("postgres:@", "nobody:s3cret@")
+    url = postgres_url.replace("postgres:@", "stranger:s3cret@")
     assert "s3cret" in url
-    with pytest.raises(DatabaseUnavailable, match="nobody") as error:
+    with pytest.raises(DatabaseUnavailable, match="stranger") as error:
         open_checkpointer(url).open()
     assert "s3cret" not in everything_shown(error.value)
 

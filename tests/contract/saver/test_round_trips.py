@@ -36,7 +36,7 @@ said = st.lists(messages(), max_size=4)
 _spoken = st.one_of(
     st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "system"]), "content": sound_texts}),
     st.fixed_dictionaries({"content": sound_texts, "type": st.just("human"), "id": st.just("m-1"), "mood": plain}),
-    st.tuples(st.sampled_from(["user", "ai", "nobody"]), sound_texts),
+    st.tuples(st.sampled_from(["user", "ai", "unknown"]), sound_texts),
     st.fixed_dictionaries({"type": st.just("text"), "content": plain}),
 )
 _mixed = st.lists(

@@ -49,5 +49,5 @@ def test_a_stock_thread_that_is_deleted_refuses_a_run_that_goes_on(bare_url: str
 
 def test_deleting_a_thread_that_never_was_leaves_nothing_behind(bare_url: str) -> None:
     with open_checkpointer(bare_url) as saver:
-        saver.delete_thread("nobody")
+        saver.delete_thread("unknown")
         assert rows(saver, "SELECT count(*) FROM holdfast_threads") == [(0,)]

@@ -67,7 +67,7 @@ def test_the_nearest_ancestor_that_is_left() -> None:
     assert surviving_ancestor(there, there["4"], {"1", "2", "3"}) is None
 
 
-def test_a_base_sorts_where_its_checkpoint_did_and_nobody_guesses_its_id() -> None:
+def test_a_base_sorts_where_its_checkpoint_did_and_its_id_cannot_be_guessed() -> None:
     id_ = "1f1e5a5e-52a0-6a26-8002-d615f76cab21"
     base = base_id(id_, {id_})
     assert base[:24] == id_[:24]
