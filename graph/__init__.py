@@ -1,4 +1,4 @@
-"""The agent: one turn with the model, its tools, and the people who decide about them. And conversations with it."""
+"""The agent, and conversations with it: a model, its tools, and the people who approve calls of tools."""
 
 from holdfast.graph.agent import build_graph
 from holdfast.graph.approvals.ask import AnsweredBefore

@@ -254,6 +254,45 @@ async def test_an_answer_that_comes_as_the_conversation_goes_on_is_an_error(save
     assert "a person had decided about this call" in desk.ada.history()[2].text
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_an_answer_that_another_run_carries_out_first_is_not_carried_out_again(
+    saver: HoldfastSaver, asynchronous: bool
+) -> None:
+    desk = Desk(saver, 1)
+    desk.ids()
+    lease, first = saver.lease, [True]
+
+    def after_another_run(*args: Any, **kwargs: Any) -> Any:
+        if first.pop() if first else False:
+            desk.agent.invoke(None, thread())
+        return lease(*args, **kwargs)
+
+    saver.lease = after_another_run  # type: ignore[method-assign]
+    reply = await desk.ada.aapprove() if asynchronous else desk.ada.approve()
+    assert (reply.text, reply.pending, desk.refunded) == ("done", [], [1])
+    assert len(desk.ada.history()) == 4, "the turn had ended, so the model was not called again"
+
+
+def test_an_approval_loads_the_thread_for_its_check_its_run_and_its_reply_only(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = desk.ids()
+    loads: list[Any] = []
+    load = HoldfastSaver.get_tuple
+
+    def counted(*args: Any) -> Any:
+        loads.append(args)
+        return load(*args)
+
+    monkeypatch.setattr(HoldfastSaver, "get_tuple", counted)
+    desk.ada.approve(first)
+    assert len(loads) == 3
+    desk.record(second, APPROVE)
+    loads.clear()
+    assert desk.ada.send("And?").text == "later"
+    assert len(loads) == 4, "two runs, and a look after each"
+
+
 def test_an_agent_without_the_tool_cannot_approve_its_call_and_leaves_the_request_open(saver: HoldfastSaver) -> None:
     desk = Desk(saver, 1)
     [which] = desk.ids()

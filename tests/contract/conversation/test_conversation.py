@@ -260,16 +260,16 @@ async def test_a_cancelled_wait_for_a_thread_leaves_no_lease_behind(saver: Holdf
     talk = Conversation(build_graph(checkpointer=saver), "t")
     with saver.lease("t"):
         waiting = asyncio.ensure_future(talk.asend("Hello"))
-        while len(_line(saver)) < 2:  # noqa: ASYNC110 - it is another thread that waits
+        while len(_lease_queue(saver)) < 2:  # noqa: ASYNC110 - it is another thread that waits
             await asyncio.sleep(0.01)  # and sends no event
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-    assert _line(saver) == []
+    assert _lease_queue(saver) == []
     assert (await talk.asend("Hello")).text
 
 
-def _line(saver: HoldfastSaver) -> list[tuple[Any, ...]]:
+def _lease_queue(saver: HoldfastSaver) -> list[tuple[Any, ...]]:
     from tests.support.kit import rows
 
     return rows(saver, "SELECT ticket FROM holdfast_leases")

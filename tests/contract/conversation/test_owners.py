@@ -75,9 +75,9 @@ async def test_a_thread_that_is_not_the_users_is_unknown_to_every_method(
 
 def test_without_a_user_the_application_vouches_for_the_thread(saver: HoldfastSaver, tmp_path: Path) -> None:
     talk(saver, "ada", tmp_path).send(ASKED)
-    anybodys = talk(saver, None, tmp_path)
-    assert len(anybodys.pending()) == 1
-    assert "refunded" in anybodys.approve().text
+    unnamed = talk(saver, None, tmp_path)
+    assert len(unnamed.pending()) == 1
+    assert "refunded" in unnamed.approve().text
     assert saver.threads.owner("ada-1") == "ada"
 
 
