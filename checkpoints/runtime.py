@@ -1,4 +1,4 @@
-"""Access to the checkpointer of the current run."""
+"""For code inside a run: its checkpointer, its id, and an executor for what blocks."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config
 
+from holdfast.checkpoints.backends.executor import run_in_own_executor
+from holdfast.checkpoints.config import run_of
 from holdfast.checkpoints.langgraph_internals import CONFIG_KEY_CHECKPOINTER, inner_saver
 from holdfast.checkpoints.saver import HoldfastSaver
+
+__all__ = ["run_in_own_executor", "run_of", "running_saver", "unwrap_saver"]
 
 
 def running_saver(config: RunnableConfig | None = None) -> Any:

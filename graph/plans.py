@@ -27,7 +27,8 @@ from inspect import Signature, signature
 from threading import Event
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
-from holdfast.checkpoints import HoldfastSaver, run_in_own_executor
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.runtime import run_in_own_executor
 
 P = ParamSpec("P")
 T = TypeVar("T")

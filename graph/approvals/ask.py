@@ -21,8 +21,10 @@ from langgraph.types import Interrupt, interrupt
 from pydantic import ValidationError
 from typing_extensions import TypedDict
 
-from holdfast.checkpoints import Answered, HoldfastSaver, NotAnswered, answer_digest, run_of, running_saver
+from holdfast.checkpoints import Answered, HoldfastSaver, NotAnswered
+from holdfast.checkpoints.interrupts import answer_digest
 from holdfast.checkpoints.langgraph_internals import RESUME_MAP, RESUMING
+from holdfast.checkpoints.runtime import run_of, running_saver
 from holdfast.graph.approvals.decisions import DECISIONS, MISSING_TOOL_FORM, AnswerForm, answer_form
 from holdfast.graph.approvals.policy import ApprovalPolicy, approval_policy
 from holdfast.graph.plans import Io

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
-from holdfast.checkpoints import running_saver
+from holdfast.checkpoints.runtime import running_saver
 from holdfast.graph.plans import BLOCKING, Io, OnLoop, run
 
 # Databases hold these names: a checkpoint has them in the channels that say which node is next. They never change, so

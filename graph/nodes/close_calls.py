@@ -19,8 +19,10 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command, Interrupt, Send
 
-from holdfast.checkpoints import Ended, HoldfastSaver, InDoubt, effect_key, running_saver
+from holdfast.checkpoints import Ended, HoldfastSaver, InDoubt
+from holdfast.checkpoints.effects import effect_key
 from holdfast.checkpoints.langgraph_internals import CHECKPOINT_MAP, INTERRUPT, TASKS, graph_ns
+from holdfast.checkpoints.runtime import running_saver
 from holdfast.graph.approvals.policy import approval_policy
 from holdfast.graph.messages import (
     Call,

@@ -21,7 +21,8 @@ from langgraph.types import Interrupt
 from pydantic import Discriminator, Field
 from typing_extensions import TypedDict
 
-from holdfast.checkpoints import Effect, Ended, HoldfastSaver, InDoubt, Why, running_saver
+from holdfast.checkpoints import Effect, Ended, HoldfastSaver, InDoubt, Why
+from holdfast.checkpoints.runtime import running_saver
 from holdfast.graph.approvals.ask import RecordedAnswer, Request, ask_person, plain_call
 from holdfast.graph.approvals.decisions import AnswerForm, PersonAnswer
 from holdfast.graph.approvals.schema import model_schema, union_schema

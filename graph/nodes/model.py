@@ -9,8 +9,9 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.graph import END
 from langgraph.types import Send
 
-from holdfast.checkpoints import HoldfastSaver, running_saver
+from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.langgraph_internals import NS_SEP
+from holdfast.checkpoints.runtime import running_saver
 from holdfast.graph.context import Context, leaving_blocks, visible_messages
 from holdfast.graph.context.summary import opening_messages
 from holdfast.graph.messages import (

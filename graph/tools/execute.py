@@ -27,13 +27,10 @@ from holdfast.checkpoints import (
     InDoubt,
     Started,
     Why,
-    arguments_digest,
-    effect_key,
-    idempotency_key,
-    run_of,
-    running_saver,
 )
+from holdfast.checkpoints.effects import arguments_digest, effect_key, idempotency_key
 from holdfast.checkpoints.langgraph_internals import CHECKPOINT_MAP, graph_ns, has_own_coroutine
+from holdfast.checkpoints.runtime import run_of, running_saver
 from holdfast.graph.approvals.decisions import BadAnswer
 from holdfast.graph.plans import Io
 from holdfast.graph.tools.once import run_policy, with_key

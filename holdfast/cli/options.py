@@ -132,7 +132,7 @@ def parse_time(text: str | None, option: str, now: datetime | None = None) -> fl
     """
     if text is None:
         return None
-    from holdfast.checkpoints import epoch_seconds
+    from holdfast.checkpoints.moments import epoch_seconds
 
     try:
         if age := _AGE.fullmatch(text.strip().lower()):

@@ -20,8 +20,9 @@ from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
 
-from holdfast.checkpoints import Head, HoldfastError, HoldfastSaver, unwrap_saver
+from holdfast.checkpoints import Head, HoldfastError, HoldfastSaver
 from holdfast.checkpoints.langgraph_internals import OF_THE_RUN
+from holdfast.checkpoints.runtime import unwrap_saver
 
 # How many threads a server knows from the start, for those who list them. Each takes as long as loading it does.
 NEWEST: Final = 100

@@ -47,6 +47,11 @@ def test_no_other_name_can_be_had_from_the_package(name: str) -> None:
         exec(f"from holdfast import {name}")  # noqa: S102 - as a program writes it
 
 
+def test_the_checkpointer_exports_classes_and_open_checkpointer() -> None:
+    others = {name for name in checkpoints.__all__ if not isinstance(getattr(checkpoints, name), type)}
+    assert others - {"Entry", "Status", "Why"} == {"open_checkpointer"}  # those three are type aliases
+
+
 def test_every_error_of_the_checkpointer_is_caught_by_a_class_of_holdfast_errors() -> None:
     exported = {getattr(errors, name) for name in errors.__all__} - {errors.HoldfastError}
     for value in vars(checkpoints.errors).values():

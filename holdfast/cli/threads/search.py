@@ -65,7 +65,7 @@ def search(
 
     The first search builds an index, which takes a while in a large database. To build it alone: holdfast db index
     """
-    from holdfast.checkpoints import parse_query
+    from holdfast.checkpoints.search.query import parse_query
     from holdfast.cli.threads.manage import report_unlisted
 
     options, query = CommonOptions(database), " ".join(words)
