@@ -243,7 +243,7 @@ class RequestClosed(NotAnswered):
 
     def __init__(self, thread_id: str, interrupt_id: str, *, expired_at: float | None) -> None:
         self.expired_at = expired_at
-        why = "the conversation went on" if expired_at is None else f"nobody had answered by {_moment(expired_at)}"
+        why = "the conversation went on" if expired_at is None else f"no answer had come by {_moment(expired_at)}"
         super().__init__(thread_id, interrupt_id, f"This is closed: {why}.")
 
 

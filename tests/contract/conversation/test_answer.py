@@ -137,9 +137,9 @@ def test_a_call_without_a_decision_in_time_is_not_run_and_the_model_is_told(save
     [asked] = saver.interrupts.waiting()
     assert asked.value["expires_in"] == 3600
     change(saver, "UPDATE holdfast_interrupts SET asked_at = asked_at - 3601, expires_at = expires_at - 3601")
-    with pytest.raises(NothingWaits, match="This is closed: nobody had answered by"):
+    with pytest.raises(NothingWaits, match="This is closed: no answer had come by"):
         desk.ada.approve(which)
-    with pytest.raises(AnsweredBefore, match="nobody had answered by"):
+    with pytest.raises(AnsweredBefore, match="no answer had come by"):
         desk.agent.invoke(Command(resume={which: APPROVE}), thread())
     assert saver.interrupts.expire() == ["ada-1"]
     assert desk.ada.retry().text == "done"

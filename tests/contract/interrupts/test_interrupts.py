@@ -242,7 +242,7 @@ def test_a_question_that_nobody_answered_in_time_is_closed_as_if_that_were_an_an
     saver.interrupts.answer("ada-1", second, "yes")
     change(saver, "UPDATE holdfast_interrupts SET expires_at = 1000000000 WHERE expires_at IS NOT NULL")
     assert asked(saver.interrupts.waiting()) == [("t2", "a"), ("t2", "b")]
-    with pytest.raises(RequestClosed, match="nobody had answered by 2001-09-09 01:46 UTC"):
+    with pytest.raises(RequestClosed, match="no answer had come by 2001-09-09 01:46 UTC"):
         saver.interrupts.answer("ada-1", first, "yes")
     assert saver.interrupts.expire() == ["ada-1"]
     assert saver.interrupts.expire() == []
