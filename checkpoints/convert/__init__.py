@@ -48,8 +48,8 @@ class Converted(NamedTuple):
 def count_convertible(database: Database) -> int:
     """Count the threads that have checkpoints."""
     with database.backend.reading() as transaction:
-        [[(number,)]] = transaction.run([(database.backend.sql["count_threads"], {})])
-    return int(number)
+        [[row]] = transaction.run([(database.backend.sql["count_threads"], {})])
+    return int(row.number)
 
 
 def convertible_threads(database: Database) -> Iterator[str]:
@@ -58,10 +58,10 @@ def convertible_threads(database: Database) -> Iterator[str]:
     while True:
         with database.backend.reading() as transaction:
             [page] = transaction.run([(sql["threads_after"], {"after": after, "limit": _PAGE})])
-        yield from (str(thread_id) for (thread_id,) in page)
+        yield from (str(row.thread_id) for row in page)
         if len(page) < _PAGE:
             return
-        after = page[-1][0]
+        after = page[-1].thread_id
 
 
 def compact_thread(database: Database, thread_id: str) -> Converted:
@@ -102,13 +102,14 @@ def drop_tables(database: Database) -> None:
         )
         if doubtful:
             raise NotConverted(
-                f"In thread {doubtful[0][0]!r} a tool that changes the world was started, and its outcome is unknown. "
-                "Without Holdfast's tables it would run again without asking. Decide first: `holdfast approvals list`."
+                f"In thread {doubtful[0].thread_id!r} a tool that changes the world was started, and its outcome is "
+                "unknown. Without Holdfast's tables it would run again without asking. Decide first: "
+                "`holdfast approvals list`."
             )
         if ours:
             raise NotConverted(
-                f"Thread {ours[0][0]!r} still refers to message rows, so Holdfast's tables were not removed. Run "
-                "`holdfast db expand` again, and read what it reports for this thread."
+                f"Thread {ours[0].thread_id!r} still refers to message rows, so Holdfast's tables were not removed. "
+                "Run `holdfast db expand` again, and read what it reports for this thread."
             )
         names = [(kind, name) for kind, name in objects if _NAME.fullmatch(name)]
         # First the views on our tables and the indexes on LangGraph's; indexes on ours are removed with their tables.

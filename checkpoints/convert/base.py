@@ -70,8 +70,8 @@ class Conversion:
 
     def size(self, transaction: Transaction) -> int:
         """Return the size of the thread in bytes."""
-        [[(size,)]] = transaction.run([(self._sql["thread_bytes"], {"thread_id": self.thread_id})])
-        return int(size)
+        [[row]] = transaction.run([(self._sql["thread_bytes"], {"thread_id": self.thread_id})])
+        return int(row.bytes)
 
     def begin(self, transaction: Transaction, next_seq: int) -> None:
         """Prepare the conversion, after the thread was locked."""
@@ -131,8 +131,8 @@ class Conversion:
         params = {**key._asdict(), "type": self.form}
         values, writes = transaction.run([(self._sql["values_of_type"], params), (self._sql["writes_of_type"], params)])
         return (
-            [self._opened(self._value(key, channel, version), blob) for channel, version, blob in values],
-            [self._opened(self._write(key, *write), blob) for *write, blob in writes],
+            [self._opened(self._value(key, row.channel, row.version), row.blob) for row in values],
+            [self._opened(self._write(key, row.task_id, row.idx, row.channel), row.blob) for row in writes],
         )
 
     def _opened(self, where: ValueLocation, blob: bytes) -> tuple[ValueLocation, bytes]:

@@ -29,7 +29,7 @@ class Compaction(Conversion):
         # keeps its form.
         self._done: set[str] = set()
         [rows] = transaction.run([(self._sql["rows_of_runs"], {"thread_id": self.thread_id})])
-        self._saved_by = {seq: checkpoint_id for seq, _, checkpoint_id in rows}
+        self._saved_by = {row.seq: row.checkpoint_id for row in rows}
 
     def _detacher(self, ns: str, rebuilt: RebuiltMessages) -> StockDetacher:
         key = self.database.sealer.digest_key(self.thread_id)

@@ -28,8 +28,8 @@ class Expansion(Conversion):
 
     def has_work(self, transaction: Transaction, checkpoints: Sequence[Outline]) -> bool:
         params = {"thread_id": self.thread_id, "type": self.form}
-        [[(ours,)]] = transaction.run([(self._sql["is_ours"], params)])
-        return bool(ours)
+        [[row]] = transaction.run([(self._sql["is_ours"], params)])
+        return bool(row.is_ours)
 
     def prepare(self, transaction: Transaction) -> bool:
         # Before the rewriting, so that the fingerprints afterwards are those of what the stock saver will find.

@@ -56,13 +56,14 @@ def written_rows(database: Database, thread_id: str, writes: Iterable[Row], chan
         NotStorable: a write is encrypted and cannot be opened.
     """
     seqs: dict[str, set[int]] = {}
-    for checkpoint_id, task_id, idx, channel, type_, blob in writes:
-        if channel not in channels:
+    for write in writes:
+        if write.channel not in channels:
             continue
-        place = write_place(CheckpointKey(thread_id, "", checkpoint_id), task_id, idx)
-        with explained(thread_id, checkpoint_id, channel):
-            part = Attachable(channel, *database.sealer.open_value(thread_id, place, type_, bytes(blob)))
-        seqs.setdefault(channel, set()).update(abs(ref) for refs in part.lists for ref in refs)
+        place = write_place(CheckpointKey(thread_id, "", write.checkpoint_id), write.task_id, write.idx)
+        with explained(thread_id, write.checkpoint_id, write.channel):
+            opened = database.sealer.open_value(thread_id, place, write.type, bytes(write.blob))
+            part = Attachable(write.channel, *opened)
+        seqs.setdefault(write.channel, set()).update(abs(ref) for refs in part.lists for ref in refs)
     written: dict[str, list[tuple[int, int]]] = {}
     for channel in sorted(seqs):
         flat = ranges.compress(sorted(seqs[channel]))
@@ -114,8 +115,8 @@ def claim_thread(transaction: Transaction, database: Database, thread_id: str) -
         return
     [writes] = transaction.run([(sql["written_messages"].where(), {**params, "type": TYPE})])
     by_checkpoint: dict[str, list[Row]] = {}
-    for row in writes:
-        by_checkpoint.setdefault(row[0], []).append(row)
+    for write in writes:
+        by_checkpoint.setdefault(write.checkpoint_id, []).append(write)
     for outline in made_of_writes:
         on_parent = by_checkpoint.get(outline.parent_id or "", ())
         written = written_rows(database, thread_id, on_parent, channels_of_writes(outline.metadata))

@@ -114,8 +114,8 @@ def read_history(
     """
     backend = database.backend
     if not key.checkpoint_id:
-        [[(newest,)]] = transaction.run([(backend.sql["newest"], key._asdict())])
-        key = key._replace(checkpoint_id=newest or "")
+        [[row]] = transaction.run([(backend.sql["newest"], key._asdict())])
+        key = key._replace(checkpoint_id=row.newest or "")
     links = backend.chain(transaction, key, (), 1)
     if not links or links[0].parent_id is None:
         return {channel: {"writes": []} for channel in channels}

@@ -164,7 +164,7 @@ class Threads:
         [rows] = self._database.read(
             (self._database.backend.sql["threads"].where(*conditions), {**params, **looked_at})
         )
-        return [listing.thread_of_row(*row) for row in rows]
+        return [listing.thread_of_row(row) for row in rows]
 
     # --- changing a thread
 

@@ -100,8 +100,8 @@ def _copy(transaction: Transaction, database: Database, source: str, target: str
     if not isinstance(database.sealer, Plain):
         raise NotStorable(f"Thread {source!r} is encrypted, and an encrypted thread cannot be copied yet.")
     from_, to = {"thread_id": source}, {"thread_id": target}
-    *_, [(exists,)] = transaction.run([(sql["adopt_thread"], from_), (sql["has_checkpoints"], from_)])
-    if not exists:
+    *_, [found] = transaction.run([(sql["adopt_thread"], from_), (sql["has_checkpoints"], from_)])
+    if not found.has_checkpoints:
         return False
     # Locked in the order of the ids, so that two copies in opposite directions do not deadlock.
     transaction.run(
@@ -110,8 +110,8 @@ def _copy(transaction: Transaction, database: Database, source: str, target: str
             *((sql["lock_thread"], {"thread_id": thread_id}) for thread_id in sorted({source, target})),
         ]
     )
-    contents = transaction.run([(sql["has_checkpoints"], to), (sql["has_rows"], to)])
-    if any(exists for [(exists,)] in contents):
+    [[checkpoints], [rows]] = transaction.run([(sql["has_checkpoints"], to), (sql["has_rows"], to)])
+    if checkpoints.has_checkpoints or rows.has_rows:
         raise ThreadNotEmpty(target)
     # Leftovers of deleted runs, or of a run that is about to begin, do not count as contents.
     leftovers = [(sql[name], to) for name in ("delete_run_writes", "delete_interrupts", "delete_events")]
@@ -133,7 +133,7 @@ def _first_with(
     [rows] = transaction.run([(database.backend.sql["message_place"], params)])
     if not rows:
         raise UnknownMessage(thread_id, message_id, pruned=False)
-    [(first,)] = rows
+    first = rows[0].checkpoint_id
     root = _root(thread)
     # A subgraph may have saved the message before the root graph did.
     at = min((id_ for id_ in root if id_ >= first), default=None)
@@ -198,13 +198,14 @@ def _cut(
             )
     [rows] = transaction.run([(sql["rows_of_runs"], place)])
     used = referenced_rows(transaction, database, at.thread_id)
-    for seq, run_id, first in rows:
+    for row in rows:
+        first = row.checkpoint_id
         if first in kept_ids or (first is not None and first not in gone_ids and first <= at.checkpoint_id):
             continue
-        if seq not in used:
-            transaction.send([(sql["delete_row"], {**thread_id, "seq": seq})])
+        if row.seq not in used:
+            transaction.send([(sql["delete_row"], {**thread_id, "seq": row.seq})])
         elif first is not None:
-            transaction.send([(sql["inherit_row"], {**place, "run_id": run_id, "seq": seq})])
+            transaction.send([(sql["inherit_row"], {**place, "run_id": row.run_id, "seq": row.seq})])
 
 
 def _root(thread: Mapping[str, Namespace]) -> dict[str, Outline]:
@@ -228,10 +229,10 @@ def _interrupted_at(thread: Mapping[str, Namespace], at: str, interrupts: Iterab
     They are kept, so that the calls wait there for the answer. A call that started anew would ask under another id.
     """
     interrupted: dict[str, str] = {}
-    for ns, checkpoint_id in interrupts:
-        outline = thread.get(ns, {}).get(checkpoint_id)
-        if ns and outline is not None and made_from(outline) == at:
-            interrupted[ns] = max(checkpoint_id, interrupted.get(ns, ""))
+    for row in interrupts:
+        outline = thread.get(row.ns, {}).get(row.checkpoint_id)
+        if row.ns and outline is not None and made_from(outline) == at:
+            interrupted[row.ns] = max(row.checkpoint_id, interrupted.get(row.ns, ""))
     return interrupted
 
 

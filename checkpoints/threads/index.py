@@ -97,7 +97,7 @@ def given_title(title: str) -> str:
 
 def first_title(texts: Iterable[Row]) -> str | None:
     """Return the title from the first text that has words, given the rows of the statement `first_words`."""
-    return next((title for (text,) in texts if (title := title_of(text))), None)
+    return next((title for row in texts if (title := title_of(row.content))), None)
 
 
 def _on_one_line(text: str) -> str:

@@ -156,12 +156,12 @@ class _LeaseQueue:
             own = self._params(nonce=self.nonce)
             _, entries = transaction.run([(sql["lock_thread"], self._params()), (sql["own_ticket"], own)])
             if entries:
-                return int(entries[0][0])
+                return int(entries[0].ticket)
         # The thread's row is the lock: no other caller joins between taking the number and inserting the entry.
-        *_, [(ticket,)] = transaction.run([(sql["add_thread"], self._params()), (sql["take_ticket"], self._params())])
+        *_, [taken] = transaction.run([(sql["add_thread"], self._params()), (sql["take_ticket"], self._params())])
         entry = self._params(owner=self.owner, purpose=self.purpose, nonce=self.nonce, ttl=self.ttl)
-        transaction.send([(sql["join_lease_queue"], {**entry, "ticket": ticket})])
-        return int(ticket)
+        transaction.send([(sql["join_lease_queue"], {**entry, "ticket": taken.ticket})])
+        return int(taken.ticket)
 
     def wait_for(self, ticket: int, wait: float) -> int:
         """Wait until the ticket is the lowest, and return the ticket that holds the lease.

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final, Literal, NamedTuple, get_args
 
+from holdfast.checkpoints.backends.base import Row
 from holdfast.checkpoints.errors import InvalidCursor
 from holdfast.checkpoints.serde.messages import is_sql_text
 
@@ -71,13 +72,23 @@ class Page(NamedTuple):
     """The position at which the next page begins; `None` on the last page."""
 
 
-def thread_of_row(*row: Any) -> Thread:
+def thread_of_row(row: Row) -> Thread:
     """Make a thread's entry from a row of the statement `threads`."""
-    (thread_id, user_id, title, created_at, updated_at, messages, bytes_, metadata, head, *origin, _, pending, _, _,
-     status) = row  # fmt: skip
-    own = json.loads(metadata) if metadata else {}
-    counts = (int(messages), int(bytes_), int(pending), own, head)
-    return Thread(thread_id, user_id, title, status, created_at, updated_at, *counts, *origin)
+    return Thread(
+        thread_id=row.thread_id,
+        user_id=row.user_id,
+        title=row.title,
+        status=row.status,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        messages=int(row.messages),
+        bytes=int(row.bytes),
+        pending=int(row.pending),
+        metadata=json.loads(row.metadata) if row.metadata else {},
+        checkpoint_id=row.head,
+        origin_thread_id=row.origin_thread_id,
+        origin_checkpoint_id=row.origin_checkpoint_id,
+    )
 
 
 def conditions(filters: Mapping[str, Any], status: Status | None) -> list[str]:

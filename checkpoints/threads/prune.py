@@ -80,7 +80,7 @@ def delete_thread(database: Database, thread_id: str) -> None:
 
 def searched_up_to(state: Sequence[Row]) -> int:
     """Return the last message row of a thread that the full-text index has, given the rows of `index_state`."""
-    return next((up_to for _, up_to, *_ in state), 0)
+    return next((row.searched for row in state), 0)
 
 
 # --- pruning

@@ -26,10 +26,10 @@ def unindexed_threads(database: Database) -> Iterator[str]:
     after = ""
     while True:
         [page] = database.read((database.backend.sql["unindexed"], {"after": after, "limit": _PAGE}))
-        yield from (str(thread_id) for (thread_id,) in page)
+        yield from (str(row.thread_id) for row in page)
         if len(page) < _PAGE:
             return
-        after = page[-1][0]
+        after = page[-1].thread_id
 
 
 def index_thread(database: Database, thread_id: str) -> None:
@@ -61,7 +61,8 @@ def reindex(transaction: Transaction, database: Database, thread_id: str) -> Non
         empty = dict.fromkeys(("head", "created_at", "updated_at", "user_id", "title", "metadata"))
         transaction.send([(sql["index_thread"], {**params, **empty, "unfinished": 0}), (sql["recount_thread"], params)])
         return
-    [(_, first, head)] = ends
+    [ends_row] = ends
+    head = ends_row.head
     [opened] = load.find(transaction, database, Wanted(1, thread_id, "", checkpoint_id=head))
     values = _values(opened, database)
     if values is None:
@@ -70,11 +71,11 @@ def reindex(transaction: Transaction, database: Database, thread_id: str) -> Non
     entry = {
         "head": head,
         "unfinished": int(fields.unfinished),
-        "user_id": user_text(users[0][0]) if users else None,
+        "user_id": user_text(users[0].user_id) if users else None,
         # Messages without rows are older than those with rows.
         "title": thread_row.title or _first_words(_without_rows(opened, values)) or thread_index.first_title(texts),
         "metadata": json.dumps(fields.metadata) if fields.metadata else None,
-        "created_at": moment_of(first),
+        "created_at": moment_of(ends_row.first),
         "updated_at": moment_of(head),
     }
     transaction.send([(sql["index_thread"], {**params, **entry}), (sql["recount_thread"], params)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from holdfast.checkpoints.backends.base import Call, CheckpointKey, Row, Transaction
 from holdfast.checkpoints.config import run_value
@@ -44,7 +44,7 @@ def threads_of_runs(database: Database, run_ids: Sequence[str]) -> list[str]:
     """Return the ids of the threads in which at least one of the runs has saved something."""
     with database.backend.reading() as transaction:
         found = transaction.run([(database.backend.sql["threads_of_run"], _run_params(run_id)) for run_id in run_ids])
-    return sorted({str(thread_id) for rows in found for (thread_id,) in rows})
+    return sorted({str(row.thread_id) for rows in found for row in rows})
 
 
 def delete_runs(database: Database, thread_id: str, run_ids: Collection[str]) -> None:
@@ -62,9 +62,9 @@ def delete_runs(database: Database, thread_id: str, run_ids: Collection[str]) ->
         run_writes, state = transaction.run([(sql["run_writes"], params), (sql["index_state"], params)])
         gone = {ns: _checkpoints_of_runs(there, run_ids) for ns, there in thread.items()}
         losing: dict[str, set[str]] = {}
-        for run_id, ns, checkpoint_id, *_ in run_writes:
-            if run_id in run_ids and checkpoint_id not in gone.get(ns, ()):
-                losing.setdefault(ns, set()).add(checkpoint_id)
+        for write in run_writes:
+            if write.run_id in run_ids and write.checkpoint_id not in gone.get(write.ns, ()):
+                losing.setdefault(write.ns, set()).add(write.checkpoint_id)
         if not losing and not any(gone.values()):
             return
         for ns, there in thread.items():
@@ -122,29 +122,27 @@ def _undo_run_writes(
         gone: the ids of the checkpoints that are deleted, by namespace.
     """
     sql = database.backend.sql
-    before: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    replaced: dict[tuple[Any, ...], Row] = {}
     calls: list[Call] = []
-    for run_id, ns, checkpoint_id, task_id, idx, *replaced in run_writes:
-        if checkpoint_id in gone.get(ns, ()):
+    for write in run_writes:
+        if write.checkpoint_id in gone.get(write.ns, ()):
             continue
-        place = (ns, checkpoint_id, task_id, idx)
-        if run_id in run_ids:
-            before.setdefault(place, tuple(replaced))
-        elif place in before:
-            params = _write_params(thread_id, place, before.pop(place))
-            calls.append((sql["replaced_by_run"], {**params, "run_id": run_id}))
-    for place, old in before.items():
-        name = "delete_write" if old[0] is None else "restore_write"
-        calls.append((sql[name], _write_params(thread_id, place, old)))
+        place = (write.ns, write.checkpoint_id, write.task_id, write.idx)
+        if write.run_id in run_ids:
+            replaced.setdefault(place, write)
+        elif place in replaced:
+            params = {**_write_params(thread_id, replaced.pop(place)), "run_id": write.run_id}
+            calls.append((sql["replaced_by_run"], params))
+    for write in replaced.values():
+        name = "delete_write" if write.channel is None else "restore_write"
+        calls.append((sql[name], _write_params(thread_id, write)))
     return calls
 
 
-_PLACE: Final = ("thread_id", "ns", "checkpoint_id", "task_id", "idx")
-
-
-def _write_params(thread_id: str, place: Sequence[Any], replaced: Sequence[Any]) -> dict[str, Any]:
-    names = (*_PLACE, "channel", "type", "blob")
-    return dict(zip(names, (thread_id, *place, *replaced), strict=True))
+def _write_params(thread_id: str, write: Row) -> dict[str, Any]:
+    """Return the place of a recorded write, and the write that it replaced there."""
+    names = ("ns", "checkpoint_id", "task_id", "idx", "channel", "type", "blob")
+    return {"thread_id": thread_id, **{name: getattr(write, name) for name in names}}
 
 
 def _heir(thread: Mapping[str, Namespace], gone: Mapping[str, Collection[str]]) -> Outline | None:
@@ -176,8 +174,8 @@ def _rows_of_runs(
     deleted = {id_ for ids_ in gone.values() for id_ in ids_}
     [rows] = transaction.run([(sql["rows_of_runs"], params)])
     used = referenced_rows(transaction, database, thread_id)
-    said = [seq for seq, run_id, checkpoint_id in rows if run_id in run_ids or checkpoint_id in deleted]
-    unclaimed = [seq for seq, _, checkpoint_id in rows if checkpoint_id is None]
+    said = [row.seq for row in rows if row.run_id in run_ids or row.checkpoint_id in deleted]
+    unclaimed = [row.seq for row in rows if row.checkpoint_id is None]
     return [seq for seq in said + unclaimed if seq not in used], [seq for seq in said if seq in used]
 
 

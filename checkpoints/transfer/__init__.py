@@ -47,8 +47,8 @@ class Transferred(NamedTuple):
 
 def count_transferable(database: Database) -> int:
     """Count the threads that can be exported from a database."""
-    [[(number,)]] = database.read((database.backend.sql["count_movable"], {}))
-    return int(number)
+    [[row]] = database.read((database.backend.sql["count_movable"], {}))
+    return int(row.number)
 
 
 def transferable_threads(database: Database) -> Iterator[str]:
@@ -56,19 +56,19 @@ def transferable_threads(database: Database) -> Iterator[str]:
     after = ""
     while True:
         [page] = database.read((database.backend.sql["movable_after"], {"after": after, "limit": _PAGE}))
-        yield from (str(thread_id) for (thread_id,) in page)
+        yield from (str(row.thread_id) for row in page)
         if len(page) < _PAGE:
             return
-        after = page[-1][0]
+        after = page[-1].thread_id
 
 
 def is_transferable(database: Database, thread_id: str) -> bool:
     """Return whether a database has a thread that can be exported under this id."""
     params = {"thread_id": thread_id}
-    known, [(saved,)] = database.read(
+    known, [saved] = database.read(
         (database.backend.sql["page_of_thread"], params), (database.backend.sql["has_checkpoints"], params)
     )
-    return bool(known or saved)
+    return bool(known or saved.has_checkpoints)
 
 
 # --- export
@@ -113,10 +113,10 @@ def import_thread(database: Database, thread_id: str, records: Iterable[ThreadRe
     sql, params = database.backend.sql, {"thread_id": thread_id}
     received = ThreadDigest(thread_id)
     with database.backend.writing() as transaction:
-        _, _, [(is_empty,)] = transaction.run(
+        _, _, [target] = transaction.run(
             [(sql["add_thread"], params), (sql["lock_thread"], params), (sql["is_empty"], params)]
         )
-        writer = ThreadWriter(transaction, database, thread_id) if is_empty else None
+        writer = ThreadWriter(transaction, database, thread_id) if target.is_empty else None
         for record in records:
             received.add(record)
             if writer is not None:

@@ -64,26 +64,26 @@ def read_records(transaction: Transaction, database: Database, thread_id: str) -
 def _thread(transaction: Transaction, database: Database, thread_id: str) -> ThreadRecord | None:
     """Return a thread's own record. That of a thread without a row, of a stock saver, is made from its checkpoints."""
     params = {"thread_id": thread_id}
-    rows, [(first, newest)] = transaction.run(
+    rows, [span] = transaction.run(
         [(database.backend.sql["page_of_thread"], params), (database.backend.sql["span_of_thread"], params)]
     )
     if rows:
         return ThreadRecord(THREAD, dict(zip(RECORDS[THREAD], rows[0], strict=True)))
-    if first is None:
+    if span.first is None:
         return None
-    times = {"created_at": moment_of(first) or 0.0, "updated_at": moment_of(newest) or 0.0}
+    times = {"created_at": moment_of(span.first) or 0.0, "updated_at": moment_of(span.newest) or 0.0}
     return ThreadRecord(THREAD, {**dict.fromkeys(RECORDS[THREAD]), **_NEW, **times})
 
 
 def _rows(transaction: Transaction, database: Database, kind: str, place: dict[str, Any]) -> Iterator[Row]:
-    statement, names = database.backend.sql[f"page_of_{kind}"], tuple(RECORDS[kind])
+    statement = database.backend.sql[f"page_of_{kind}"]
     after = {name: _LOWEST[RECORDS[kind][name].type] for name in KEYS[kind]}
     while True:
         [page] = transaction.run([(statement, {**place, **after, "limit": _PAGE})])
         yield from page
         if len(page) < _PAGE:
             return
-        after = {name: page[-1][names.index(name)] for name in KEYS[kind]}
+        after = {name: getattr(page[-1], name) for name in KEYS[kind]}
 
 
 def _record(kind: str, row: Row, thread_id: str, seqs: MessageSeqs) -> ThreadRecord:

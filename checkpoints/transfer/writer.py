@@ -134,7 +134,7 @@ class SharedLedger:
         relatives, effects = transaction.run(
             [(self._sql["relatives"], params), (self._sql["page_of_effect"], everything)]
         )
-        self._relative = str(relatives[0][0]) if relatives else None
+        self._relative = str(relatives[0].thread_id) if relatives else None
         self._there = {
             record_bytes(ThreadRecord(EFFECT, dict(zip(RECORDS[EFFECT], effect, strict=True)))) for effect in effects
         }
@@ -157,8 +157,8 @@ class SharedLedger:
             self._refuse()
         if ran_in not in {self._thread_id, self._lineage}:
             params = {"thread_id": ran_in, "lineage": self._lineage}
-            [[(is_stranger,)]] = self._transaction.run([(self._sql["is_stranger"], params)])
-            if is_stranger:
+            [[other]] = self._transaction.run([(self._sql["is_stranger"], params)])
+            if other.is_stranger:
                 self._refuse()
         return True
 
