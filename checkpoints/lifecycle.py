@@ -22,7 +22,7 @@ from holdfast.checkpoints.langgraph_internals import pass_state_types
 from holdfast.checkpoints.search.service import Search
 from holdfast.checkpoints.serde.types import TypeName, Types
 from holdfast.checkpoints.threads import leases
-from holdfast.checkpoints.transcript import Transcript, transcript_of
+from holdfast.checkpoints.transcript import Transcript, open_transcript
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -139,7 +139,7 @@ class OpenedSaver(BaseCheckpointSaver[str]):
             UnknownThread: the thread does not exist, or the user does not own it.
         """
         thread = thread_of({"configurable": {"thread_id": thread_id}})
-        return transcript_of(self._database, self.run_in_executor, str(thread), user_id)
+        return open_transcript(self._database, self.run_in_executor, str(thread), user_id)
 
     def note_prompt(self, config: RunnableConfig, prompt: str) -> None:
         """Note the system prompt in force in a thread. If it has changed, the next save records it.
