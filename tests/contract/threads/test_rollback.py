@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from itertools import product
 from typing import Any
 
 import pytest
@@ -249,26 +250,25 @@ def test_runs_without_an_id_are_never_taken_and_nothing_is_noted_of_them(saver: 
     assert left(saver) == before
 
 
-@pytest.mark.parametrize("run_id", [5, True, 1.5, 1.0, 1e22, 2**70, uuid.UUID(int=7), "5", "true"], ids=repr)
-def test_an_id_that_is_no_text_names_a_run(saver: HoldfastSaver, run_id: Any) -> None:
+def test_an_id_that_is_no_text_names_a_run(saver: HoldfastSaver) -> None:
     other = [1, False, 2.5, "other"]
     graph = talker(saver)
     for number in other:
         graph.invoke(say("kept"), {**thread(), "metadata": {"run_id": number}})
     kept = texts(saver)
-    for where in ("metadata", "configurable"):  # the messages of the second time are rows already
+    ids = [5, True, 1.5, 1.0, 1e22, 2**70, uuid.UUID(int=7), "5", "true"]
+    for run_id, where in product(ids, ("metadata", "configurable")):  # the second time, the messages are rows already
         config: Any = thread()
         config.setdefault(where, {})["run_id"] = run_id
         graph.invoke(say("gone"), config)
         written = saver.get_tuple(thread())
         assert written is not None
-        assert rows(saver, "SELECT count(*) FROM holdfast_messages WHERE content = 'gone' AND run_id IS NOT NULL") == [
-            (1,)
-        ]
-        assert len(texts(saver)) > len(kept)
+        noted = rows(saver, "SELECT count(*) FROM holdfast_messages WHERE content = 'gone' AND run_id IS NOT NULL")
+        assert noted == [(1,)], repr(run_id)
+        assert len(texts(saver)) > len(kept), repr(run_id)
         saver.delete_for_runs([run_id])
-        assert texts(saver) == kept
-        assert rows(saver, "SELECT * FROM holdfast_messages WHERE content = 'gone'") == []
+        assert texts(saver) == kept, repr(run_id)
+        assert rows(saver, "SELECT * FROM holdfast_messages WHERE content = 'gone'") == [], repr(run_id)
 
 
 def test_the_answer_of_a_run_whose_id_is_no_text_is_taken_back(saver: HoldfastSaver) -> None:
