@@ -145,7 +145,7 @@ def test_what_was_committed_without_ones_knowing_is_done_once(wire: Wire, saver:
 def test_a_copy_whose_commit_nobody_heard_of_is_an_error_that_says_so(wire: Wire, saver: HoldfastSaver) -> None:
     begin(saver, "ada-1")
     wire.lose_commits = 1
-    with pytest.raises(Unreachable, match="Whether this step was saved is not known"):
+    with pytest.raises(Unreachable, match="It is unknown whether this step was saved"):
         saver.copy_thread("ada-1", "ada-2")
     assert texts(saver, "ada-2") == ["one"]
 

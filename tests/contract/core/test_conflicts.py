@@ -141,7 +141,7 @@ def test_a_put_that_is_refused_leaves_every_table_as_it_was(saver: HoldfastSaver
     tables = ("holdfast_threads", "holdfast_messages", "checkpoints")
     before = [sorted(map(repr, rows(saver, f"SELECT * FROM {table}"))) for table in tables]
 
-    with pytest.raises(ThreadConflict, match="changed by someone else"):
+    with pytest.raises(ThreadConflict, match="changed by another run"):
         put(saver, loaded.config, checkpoint([*loaded.checkpoint["channel_values"]["messages"], HumanMessage("mine")]))
 
     assert [sorted(map(repr, rows(saver, f"SELECT * FROM {table}"))) for table in tables] == before

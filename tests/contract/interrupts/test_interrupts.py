@@ -246,7 +246,7 @@ def test_a_question_that_nobody_answered_in_time_is_closed_as_if_that_were_an_an
         saver.interrupts.answer("ada-1", first, "yes")
     assert saver.interrupts.expire() == ["ada-1"]
     assert saver.interrupts.expire() == []
-    with pytest.raises(RequestClosed, match="nobody had answered"):
+    with pytest.raises(RequestClosed, match="no answer had come"):
         saver.interrupts.answer("ada-1", first, "yes")
     assert {(done.interrupt_id, done.answer, done.expired) for done in saver.interrupts.todo()} == {
         (first, None, True),

@@ -90,7 +90,7 @@ def test_what_may_have_happened_is_said_although_a_later_attempt_did_not_happen(
         attempts += 1
         raise Unreachable("It is away.", maybe_saved=attempts == 1)
 
-    with pytest.raises(Unreachable, match="Whether this step was saved is not known"):
+    with pytest.raises(Unreachable, match="It is unknown whether this step was saved"):
         persist(database, work)
     assert attempts > 1
 
