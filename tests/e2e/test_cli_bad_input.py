@@ -45,7 +45,7 @@ ASKED = "Please refund order 1001."
         (["approvals", "edit", "--args", "{"], "--args is not JSON: .*Needed: a JSON object"),
         (["approvals", "edit", "--args", "[1]"], r"--args is not a JSON object: found \[1\]. Needed: a JSON object"),
         (["approvals", "respond"], "Missing option '--message'"),
-        (["demo", "--database", "memory://"], "memory:// ends with its process"),
+        (["demo", "--database", "memory://"], "memory:// is deleted when its process ends"),
         (["demo", "--database", "nonsense"], "No database URL"),
     ],
 )
@@ -174,7 +174,7 @@ def test_a_bad_setting_is_named_and_its_value_is_not(cli: Cli, monkeypatch: pyte
     assert "HOLDFAST_DATABASE cannot be used" in line
     assert "secret-too" not in line
     (cli.folder / ".env").write_bytes(b"HOLDFAST_MODEL=\xff")
-    assert "The file .env is not text in UTF-8" in cli.refused("approvals", "list")
+    assert "The file .env is not UTF-8" in cli.refused("approvals", "list")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://ada:sesame@localhost/v1")
     (cli.folder / ".env").unlink()

@@ -186,7 +186,7 @@ def test_a_database_that_does_not_answer_is_one_line_before_anything_is_served(
     [
         (["--config", "missing.json"], "Cannot read missing.json"),
         (["--config", "empty.json"], "names no graph"),
-        (["--config", "own.json"], "names a checkpointer or an HTTP app of its own"),
+        (["--config", "own.json"], "names a checkpointer or an HTTP app."),
         (["--model", "openai:gpt-stub", "--database", "memory://"], "needs an API key"),
         (["--workers", "none"], "Invalid value for '--workers'"),
     ],
@@ -292,7 +292,7 @@ def test_an_answer_that_does_not_say_which_of_several_calls_it_is_for_is_told_so
     if len(paused["__interrupt__"]) < 2:
         pytest.fail(f"the offline model asked for {len(paused['__interrupt__'])} call")
     refused = server.wait_for_run(thread_id, command={"resume": {"type": "approve"}})
-    assert "Several calls wait: say which" in refused["__error__"]["message"]
+    assert "Several calls wait. Name the one you answer" in refused["__error__"]["message"]
 
 
 # --- bad input

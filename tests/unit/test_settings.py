@@ -84,7 +84,7 @@ def test_an_empty_one_counts_as_not_set(name: str, monkeypatch: pytest.MonkeyPat
         ("HOLDFAST_WORKERS", "0", "greater than or equal to 1"),
         ("HOLDFAST_CONTEXT", "all", "it should be 'summarise', 'trim' or 'off'"),
         ("HOLDFAST_CONTEXT_BUDGET", "0", "it should be greater than 0.*tokens of messages that the model sees"),
-        ("HOLDFAST_CONTEXT_LIMIT", "23999", "it is 23999, and HOLDFAST_CONTEXT_BUDGET is 24000"),
+        ("HOLDFAST_CONTEXT_LIMIT", "23999", "it is 23999, less than HOLDFAST_CONTEXT_BUDGET, which is 24000"),
         ("HOLDFAST_MODEL", "gpt-5", "There is no chat model 'gpt-5'"),
     ],
 )
@@ -111,7 +111,7 @@ def test_all_that_is_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_file_that_is_not_text_is_said(folder: Path) -> None:
     (folder / ".env").write_bytes(b"HOLDFAST_MODEL=\xff")
-    with pytest.raises(InvalidSettings, match=r"\.env is not text in UTF-8"):
+    with pytest.raises(InvalidSettings, match=r"\.env is not UTF-8"):
         load()
 
 
