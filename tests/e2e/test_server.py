@@ -223,15 +223,6 @@ def test_what_was_decided_before_the_server_starts_is_carried_out_by_it(sqlite_u
     assert Shop(tmp_path / "shop.db").count("refunds") == 1
 
 
-def test_what_was_decided_elsewhere_is_carried_out_before_what_is_said_next(server: Server, place: Path) -> None:
-    thread_id = new_thread(server)
-    [pause] = server.say(thread_id, "Please refund order 1004.")["__interrupt__"]
-    with open_checkpointer(f"sqlite:///{place}/holdfast.db") as saver:
-        saver.interrupts.answer(thread_id, pause["id"], {"type": "approve"}, by="Grace")
-    assert last_words(server.say(thread_id, "Hello")).startswith("Hello")
-    assert [line for line in said(server, thread_id) if line.startswith("tool: Order 1004 is refunded")]
-
-
 # --- beside other ways in
 
 

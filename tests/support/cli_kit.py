@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,9 @@ import pytest
 from holdfast.cli import main
 from tests.support import forked
 from tests.support.forked import environment
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+"""A function that runs something in a process of its own."""
 
 
 def run(
