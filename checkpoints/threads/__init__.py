@@ -13,13 +13,13 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.config import asked_user, thread_of, user_of, user_text
+from holdfast.checkpoints.config import asked_user, thread_of
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import UnknownThread
 from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given
 from holdfast.checkpoints.serde.messages import is_sql_text, sql_text
+from holdfast.checkpoints.threads import access, listing, reindex, reset
 from holdfast.checkpoints.threads import copy as copying
-from holdfast.checkpoints.threads import listing, reindex, reset
 from holdfast.checkpoints.threads.index import first_title, given_title
 from holdfast.checkpoints.threads.listing import LONGEST_PAGE, STATUSES, Page, Status, Thread
 
@@ -128,7 +128,7 @@ class Threads:
 
     def owner(self, thread_id: str) -> str | None:
         """Return the user of a thread; `None` if it names no user, or does not exist yet."""
-        return self._owner(thread_id)[1]
+        return access.read_owner(self._database, thread_id)[1]
 
     def check_owner(self, thread_id: str, user_id: str) -> None:
         """Refuse a thread that belongs to another user or to none. Only reads.
@@ -139,17 +139,7 @@ class Threads:
             UnknownThread: the thread exists and is not the user's, or `user_id` is empty.
             InvalidThread: the `user_id` cannot be stored, so no thread can be this user's.
         """
-        user = user_of(user_id)
-        exists, owner = self._owner(thread_id)
-        if user is None or (exists and owner != user):
-            raise UnknownThread(thread_id, user_id)
-
-    def _owner(self, thread_id: str) -> tuple[bool, str | None]:
-        """Return whether a thread exists, and its user."""
-        if not is_sql_text(str(thread_id)):
-            return False, None
-        [rows] = self._database.read((self._database.backend.sql["owner"], {"thread_id": str(thread_id)}))
-        return bool(rows), next((user_text(user) for row in rows for user in row if user is not None), None)
+        access.check_owner(self._database, thread_id, user_id)
 
     def _is_unindexed(self, thread_id: str) -> bool:
         """Return whether a thread was saved by an older version, or by a saver of LangGraph, and is not indexed yet."""

@@ -1,4 +1,4 @@
-"""Deletion and pruning of threads, each thread in one transaction."""
+"""Retention policies and deletion: prune a thread, or delete it, in one transaction."""
 
 from __future__ import annotations
 
