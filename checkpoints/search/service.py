@@ -156,7 +156,7 @@ class Search:
         if is_sql_text(thread_id):
             [rows] = self._database.read((self._database.backend.sql["thread_of_user"], {"thread_id": thread_id}))
         # The error does not say that the thread exists and belongs to another user.
-        if not rows or (user_id is not None and rows[0][0] != user_id):
+        if not rows or (user_id is not None and rows[0].user_id != user_id):
             of_user = "" if user_id is None else f" of user {user_id!r}"
             raise InvalidSearch(
                 f"There is no thread {thread_id!r}{of_user} to search in. Name an existing thread, or search in all."
@@ -212,10 +212,10 @@ class Search:
             is_made, threads = persist(self._database.backend, partial(read, statement, given))
             if not is_made:
                 persist(self._database.backend, self._make_index)
-            yield from (_StaleThread(str(id_), rows) for id_, rows in threads)
+            yield from (_StaleThread(str(row.thread_id), row.number) for row in threads)
             if conditions or len(threads) < _PAGE:
                 return
-            after = threads[-1][0]
+            after = threads[-1].thread_id
 
     def _make_index(self) -> None:
         with self._database.backend.writing() as transaction:
@@ -242,15 +242,16 @@ class Search:
         sql, full_text = self._database.backend.sql, self._database.backend.full_text
         if not state:
             return 0, False
-        [(last, watermark, indexed_user, user_id)] = state
-        if watermark and (indexed_user or "") != (user_id or ""):
+        [row] = state
+        watermark, user_id = row.searched, row.user_id
+        if watermark and (row.searched_as or "") != (user_id or ""):
             transaction.send(full_text.remove(thread_id))  # and indexed anew from here on
             watermark = 0
         params = {"thread_id": thread_id, "after": watermark, "limit": _BATCH_ROWS, "characters": MOST_CHARACTERS}
         [texts] = transaction.run([(sql["texts_to_index"], params)])
         has_more = len(texts) == _BATCH_ROWS
-        reached = texts[-1][0] if has_more else last
-        calls = full_text.add(thread_id, user_id, [(seq, text) for seq, text in texts])
+        reached = texts[-1].seq if has_more else row.last_seq
+        calls = full_text.add(thread_id, user_id, [(text.seq, text.text) for text in texts])
         transaction.send([*calls, (sql["set_searched"], {"thread_id": thread_id, "searched": reached})])
         return reached - watermark, has_more
 
