@@ -43,7 +43,7 @@ def test_what_a_graph_left_with_a_stock_saver_goes_in_and_comes_out_as_it_was(ba
     before = in_stock(bare_url, listed)
     with open_checkpointer(bare_url) as saver:  # knows none of the types in it
         assert done(convert.compact_thread(saver.database, "ada-1")) > 0
-        assert done(convert.compact_thread(saver.database, "ada-1")) == 0, "twice is once"
+        assert done(convert.compact_thread(saver.database, "ada-1")) == 0, "a repeated compaction changes nothing"
         assert "holdfast-1" in forms(saver)
         assert convert.find_damage(saver.database, "ada-1") is None
     with holdfast(bare_url) as saver:

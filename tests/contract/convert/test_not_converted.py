@@ -1,4 +1,4 @@
-"""What cannot go in or out stays as it is and is named, and the rest goes."""
+"""Values that cannot be converted stay as they are and are reported; the others are converted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.stock_kit import (
 
 
 class Loud(HumanMessage):
-    """A message class that nobody allowed."""
+    """A message class that is not allowed."""
 
     volume: int = 3
 

@@ -1,4 +1,4 @@
-"""What is in a `DeltaChannel` is said like all else: in the transcript, the counts and the search."""
+"""Messages in a `DeltaChannel` are in the transcript, the counts and the search like all others."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ async def test_what_no_checkpoint_is_made_of_is_not_said(saver: HoldfastSaver, o
     say("one")(graph, thread(), "sync")
     before, head = said(saver), saver.get_tuple(thread())
     assert head is not None
-    lost = [("messages", [AIMessage("nobody heard it", id="lost")])]
+    lost = [("messages", [AIMessage("a lost message", id="lost")])]
     saver.put_writes(head.config, lost, "00000000-0000-0000-0000-0000000000aa")
     assert said(saver) == before, "a process that was killed here"
 

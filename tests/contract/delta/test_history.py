@@ -128,7 +128,7 @@ async def test_the_fast_history_says_what_langgraphs_own_walk_says(
         step(graph, thread())
     for ours, theirs in histories(saver, graph, thread()):
         assert ours == theirs
-    for asked in (thread(), thread("nobody"), thread(checkpoint_id="nothing", checkpoint_ns="")):
+    for asked in (thread(), thread("unknown"), thread(checkpoint_id="nothing", checkpoint_ns="")):
         for channels in (["messages", "files"], ["files"], []):
             ours = saver.get_delta_channel_history(config=asked, channels=channels)
             theirs = BaseCheckpointSaver.get_delta_channel_history(saver, config=asked, channels=channels)

@@ -1,4 +1,4 @@
-"""The ledger: of any number of executions one runs an effect, and when nobody knows, nobody runs it."""
+"""The ledger of effects: of any number of executions one runs an effect, and none runs it while it is in doubt."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ def abandoned(saver: HoldfastSaver, effect: Effect) -> Started:
 
 
 def check_ended(saver: HoldfastSaver, found: object, value: str) -> None:
-    """Whether an effect has ended so; that its owner said something lately may have changed since it was read."""
+    """Check that an effect has ended with a value. Its lease may have expired since it was read."""
     entry = saver.effects.entry("ada-1", "key")
     assert entry is not None
     assert isinstance(found, Ended)
     assert (found.value, found.entry._replace(expired=False)) == (value, entry._replace(expired=False))
 
 
-def test_it_is_run_once_and_its_result_is_what_everybody_gets(saver: HoldfastSaver) -> None:
+def test_it_is_run_once_and_every_caller_gets_its_result(saver: HoldfastSaver) -> None:
     effect = begun(saver)
     started = saver.effects.begin(effect)
     assert isinstance(started, Started)

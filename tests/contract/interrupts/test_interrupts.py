@@ -1,4 +1,4 @@
-"""What waits for a person, in any graph, and who answered: one question, one answer."""
+"""Requests that wait for a person, in any graph, and their answers: one request, one answer."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_whatever_a_graph_can_be_told_can_be_an_answer(saver: HoldfastSaver, ans
 
 def test_what_nobody_asked_cannot_be_answered(saver: HoldfastSaver) -> None:
     ask(saver)
-    for thread_id in ("ada-1", "nobody"):
+    for thread_id in ("ada-1", "unknown"):
         with pytest.raises(UnknownInterrupt, match="Nothing was asked"):
             saver.interrupts.answer(thread_id, "no such id", "yes")
     assert saver.interrupts.recorded("ada-1", "no such id") is None

@@ -1,4 +1,4 @@
-"""The index of full text is brought up to date by searching, whoever else does so and whoever dies at it."""
+"""A search updates the full-text index, while other processes do the same, and after one was killed."""
 
 from __future__ import annotations
 
@@ -125,4 +125,4 @@ def test_a_rolled_back_deletion_leaves_the_index_as_it_was(saver: HoldfastSaver)
     saver._backend.on_statement = None
     assert everything(saver) == before
     change(saver, "DELETE FROM holdfast_messages WHERE thread_id = 't0' AND seq = 1")
-    assert everything(saver) == before[1:], "whoever deletes a row takes it out of the index"
+    assert everything(saver) == before[1:], "a deleted row is removed from the index"

@@ -1,4 +1,4 @@
-"""What was said is found: by words, user and time, and nothing else than what was said."""
+"""A search finds messages by words, user and time, and nothing but messages."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_nobody_finds_what_another_user_has_said(saver: HoldfastSaver) -> None:
     assert sorted(found(saver, "order")) == ["her order", "my order", "their order"]
     assert found(saver, "order", user_id="grace", thread_id="grace-1") == ["her order"]
     assert found(saver, "order", thread_id="x-1") == ["their order"]
-    assert [found(saver, "order", user_id=user) for user in ("", "nobody", "a\0", "\ud800")] == [[]] * 4
+    assert [found(saver, "order", user_id=user) for user in ("", "unknown", "a\0", "\ud800")] == [[]] * 4
 
     for thread_id in ("grace-1", "none", "a\0", "\ud800"):
         with pytest.raises(InvalidSearch, match=r"There is no thread .* of user 'ada' to search in"):

@@ -47,10 +47,10 @@ def test_a_copy_into_a_thread_that_is_not_empty_is_refused(saver: HoldfastSaver)
         with pytest.raises(ThreadNotEmpty, match=f"'{target}' is not empty.*not in use"):
             saver.copy_thread("ada-1", target)
     assert listed(saver, "bob-1") == before
-    saver.copy_thread("nobody", "bob-1")
-    saver.copy_thread("nobody", "new")
+    saver.copy_thread("unknown", "bob-1")
+    saver.copy_thread("unknown", "new")
     assert listed(saver, "bob-1") == before
-    assert rows(saver, "SELECT 1 FROM holdfast_threads WHERE thread_id IN ('new', 'nobody')") == []
+    assert rows(saver, "SELECT 1 FROM holdfast_threads WHERE thread_id IN ('new', 'unknown')") == []
 
 
 def test_what_is_left_of_runs_that_were_taken_back_is_in_nobodys_way(saver: HoldfastSaver) -> None:

@@ -236,7 +236,7 @@ class Thread(RuleBasedStateMachine):
 
 
 def test_a_message_that_is_met_several_times_in_a_save_is_counted_once(saver: HoldfastSaver) -> None:
-    """What a task wrote is known, and its copy in another channel is not; with and without an id."""
+    """A message that a task wrote is known, and its copy in another channel is not, with and without an id."""
     first = put(saver, thread(), checkpoint([]))
     known, unnamed, named = AIMessage("so", id="m-1"), AIMessage("yes"), AIMessage("yes", id="m-2")
     saver.put_writes(first, [("messages", [known, named]), ("notes", [unnamed])], "task")

@@ -274,7 +274,7 @@ def test_bad_arguments_are_clear_errors_and_nothing_is_pruned(saver: HoldfastSav
 def test_delete_leaves_nothing_of_a_thread(saver: HoldfastSaver, strategy: str) -> None:
     for thread_id in ("ada-1", "bob-1", "carol-1"):
         echo_graph(saver).invoke({"messages": [("user", "one")]}, thread(thread_id))
-    saver.prune(["ada-1", "nobody", "carol-1"], strategy=strategy)
+    saver.prune(["ada-1", "unknown", "carol-1"], strategy=strategy)
     assert {thread_id for (thread_id,) in rows(saver, "SELECT thread_id FROM holdfast_messages")} == {"bob-1"}
     assert texts(saver, "bob-1") == ["one", "You said: one"]
     assert texts(saver, "ada-1") == []

@@ -57,7 +57,7 @@ def test_threads_that_were_saved_without_the_index_are_found_and_indexed(bare_ur
         assert found == ["idle", "paused"]
         for thread_id in found * 2:
             saver.threads.index(thread_id)
-        saver.threads.index("nobody")
+        saver.threads.index("unknown")
         assert list(saver.threads.unindexed()) == []
 
         paused, idle = saver.threads.list().threads

@@ -65,7 +65,7 @@ def test_what_waits_and_who_runs_when_a_thread_is_begun_anew_is_refused(
     assert saver.interrupts.waiting(thread_id="ada-1") == []
     assert graph.get_state(thread()).interrupts == ()
     assert texts(saver) == []
-    graph.invoke(Command(resume={pause: "yes"}), thread())  # nobody waits for that
+    graph.invoke(Command(resume={pause: "yes"}), thread())  # no task waits for this answer
     assert texts(saver) == []
     with pytest.raises(ThreadConflict):
         put(saver, late.config, checkpoint([HumanMessage("late")]))

@@ -149,7 +149,7 @@ def test_threads_are_listed_by_user_text_and_time(saver: HoldfastSaver, many: li
     assert pages(threads, limit=2, user_id="ada") == [id_ for id_ in newest if int(id_[1:]) % 2]
     assert pages(threads, limit=2, text="of ädA") == [id_ for id_ in newest if int(id_[1:]) % 3]
     assert ids(threads.list(text="Order 1", user_id="ada")) == ["t11", "t01"]
-    assert [threads.list(text=text).threads for text in ("%", "_rder", "\0?", "nobody")] == [[], [], [], []]
+    assert [threads.list(text=text).threads for text in ("%", "_rder", "\0?", "absent")] == [[], [], [], []]
     assert [threads.list(user_id=user).threads for user in ("", "bob", "\0", "\ud800")] == [[], [], [], []]
     at = threads.get("t05").updated_at
     assert ids(threads.list(since=at)) == many[:4:-1]
@@ -225,9 +225,9 @@ METHODS: dict[str, Callable[[Threads, str, str | None], object]] = {
 }
 
 
-def test_what_is_somebody_elses_is_as_unknown_as_what_is_not_there(saver: HoldfastSaver) -> None:
+def test_the_thread_of_another_user_is_as_unknown_as_one_that_does_not_exist(saver: HoldfastSaver) -> None:
     say(saver, "secret", user_id="grace")
-    say(saver, "nobody's", "open")
+    say(saver, "no user's", "open")
     everything = "SELECT * FROM holdfast_threads ORDER BY thread_id"
     before = digest(saver, "ada-1"), digest(saver, "open"), rows(saver, everything)
     for name, method in METHODS.items():
@@ -312,19 +312,19 @@ def test_a_deleted_thread_is_gone_and_its_id_can_be_used_by_somebody_else(saver:
 def test_users_need_not_be_texts_but_must_be_known_again(saver: HoldfastSaver) -> None:
     for user in (7, 3.5, "\x1b[2J", "ä" * 500, "a b"):
         say(saver, "hello", repr(user), user_id=user)
-        found: Any = user  # as somebody has it who does not look at types
+        found: Any = user  # as a caller without a type checker passes it
         assert [thread.thread_id for thread in saver.threads.list(user_id=found).threads] == [repr(user)]
         assert saver.threads.get(repr(user), user_id=found).user_id == str(user)
         assert len(list(saver.transcript(repr(user), user_id=found))) == 2
         assert {hit.thread_id for hit in saver.search.find("hello", user_id=found)} == {repr(user)}
-    # What cannot be stored as it is could be somebody else when it is stored.
+    # An id that cannot be stored unchanged could become another user's.
     say(saver, "hello", "c", user_id="ab")
-    for nobody in ("a\0b", "\ud800", "", "x" * 1025):
-        assert saver.threads.list(user_id=nobody).threads == []
-        assert saver.search.find("hello", user_id=nobody) == []
+    for invalid in ("a\0b", "\ud800", "", "x" * 1025):
+        assert saver.threads.list(user_id=invalid).threads == []
+        assert saver.search.find("hello", user_id=invalid) == []
         for look in (saver.threads.get, saver.transcript):
             with pytest.raises(UnknownThread):
-                look("c", user_id=nobody)
+                look("c", user_id=invalid)
     with pytest.raises(InvalidThread, match=r"The user_id 'x+…' cannot be used. Needed: 1 to 1,024 bytes"):
         say(saver, "hello", "d", user_id="x" * 1025)
     assert texts(saver, "d") == []

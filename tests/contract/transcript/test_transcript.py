@@ -261,7 +261,7 @@ async def test_a_row_that_cannot_be_read_does_not_end_the_transcript(
     half = iter(found)
     next(half)
     saver.delete_thread("ada-1")
-    say(saver, "somebody else's", thread_id="ada-1")
+    say(saver, "another user's", thread_id="ada-1")
     with pytest.raises(ThreadChanged):
         list(half)
 

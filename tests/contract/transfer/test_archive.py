@@ -106,7 +106,7 @@ def test_what_no_line_can_hold_is_not_written(tmp_path: Path, monkeypatch: pytes
         with pytest.raises(NotMoved, match=r"no file can hold it: the field 'ns' is not a short text.*db copy"):
             write_archive(saver.database, ["long"], tmp_path / "file")
         with pytest.raises(NotMoved, match="no such thread"):
-            write_archive(saver.database, ["nobody"], tmp_path / "file")
+            write_archive(saver.database, ["unknown"], tmp_path / "file")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -118,7 +118,7 @@ def first(lines: Lines, kind: str, **such: Any) -> dict[str, Any]:
 
 
 def sealed(lines: Lines) -> Lines:
-    """With counts and digests as if somebody had meant it so."""
+    """Give lines the counts and digests that fit them, as a forger would."""
     digest, before = ThreadDigest(""), None
     for line in lines:
         said = dict(line)

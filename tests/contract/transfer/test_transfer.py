@@ -223,7 +223,7 @@ def test_what_cannot_be_moved_is_named_and_nothing_of_it_is_written(here: Holdfa
         with pytest.raises(error, match=why):
             transfer_thread(here.database, there.database, id_)
     with pytest.raises(NotMoved, match="no such thread"):
-        transfer_thread(here.database, there.database, "nobody")
+        transfer_thread(here.database, there.database, "unknown")
     assert everything(there) == before
 
 

@@ -1,4 +1,4 @@
-"""What a row of the ledger means for somebody who comes to run its effect."""
+"""A row of the ledger decides what a caller that wants to run its effect may do."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def entry(**changed: Any) -> Entry:
         "args_digest": b"args",
         "state": "done",
         "attempt": 1,
-        "owner": "somebody",
+        "owner": "another",
         "alive_until": 0.0,
         "expired": False,
         "why": None,

@@ -36,7 +36,7 @@ def saver() -> Iterator[HoldfastSaver]:
 
 @pytest.fixture
 def hostile(saver: HoldfastSaver) -> Transcript:
-    """What was said by people, models and tools that want to be something else than text."""
+    """Texts of people, models and tools that try to be markup or commands."""
     said: list[Any] = []
     for number, text in enumerate(HOSTILE):
         call = {"name": text, "args": {f"k{number}": [text, float("nan")]}, "id": f"c{number}", "type": "tool_call"}
@@ -61,7 +61,7 @@ def hostile(saver: HoldfastSaver) -> Transcript:
 
 
 class Page(HTMLParser):
-    """What a browser would make of a page: its elements, their attributes, and its text."""
+    """A page as a browser parses it: its elements, their attributes, and its text."""
 
     def __init__(self) -> None:
         super().__init__()
