@@ -246,7 +246,7 @@ def bare_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def dialect(url: str) -> str:
-    """What the database at `url` speaks: "sqlite" or "postgres"."""
+    """Return the SQL dialect of the database at `url`: "sqlite" or "postgres"."""
     return "postgres" if url.startswith("postgres") else "sqlite"
 
 

@@ -21,7 +21,7 @@ HANGS: Final = 60.0
 
 @dataclass(frozen=True)
 class Job:
-    """What a process is to do."""
+    """The task of a process."""
 
     program: Callable[..., Any]
     """Gets the arguments, and last a function to call when it is about to begin."""
@@ -40,7 +40,7 @@ class End:
     killed: bool
     result: Any = None
     error: str | None = None
-    """What it raised, or why it is a failure."""
+    """The error it raised, or why it is a failure."""
     code: int | None = None
 
 
@@ -164,7 +164,7 @@ def run(program: Callable[..., Any], *args: Any) -> Any:
 
 
 def each(items: Iterator[Callable[[Crowd], bool]], crowd: Crowd, width: int) -> None:
-    """Keep a crowd at a width, for as long as there is somebody to start."""
+    """Keep a crowd at a width, for as long as there is a player to start."""
     more = True
     while more or len(crowd):
         while more and len(crowd) < width:

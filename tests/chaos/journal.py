@@ -45,12 +45,12 @@ class Place:
 
     @property
     def world(self) -> Book:
-        """What the tools have done: order, tool, amount, key."""
+        """Return the effects of the tools: order, tool, amount, key."""
         return Book(self.folder / "world")
 
     @property
     def journal(self) -> Book:
-        """What the processes saw, did and were told. The first key of a line says which."""
+        """Return what the processes saw, did and were told. The first key of a line says which."""
         return Book(self.folder / "journal")
 
     @property

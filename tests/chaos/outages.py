@@ -27,7 +27,7 @@ _PATIENCE: Final = 30.0
 
 @dataclass
 class Outages:
-    """What became of it."""
+    """The outcome."""
 
     place: Place
     restarts: int = 0

@@ -17,7 +17,7 @@ from tests.chaos.verdict import Verdict
 
 @dataclass
 class Report:
-    """What a run has found, so far."""
+    """The findings of a run, so far."""
 
     seed: int
     kills: dict[str, Kills] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Report:
     seconds: float = 0.0
 
     def broken(self) -> list[str]:
-        """What is not as it was promised: part, thread, seed, and what was found."""
+        """Return the broken promises: part, thread, seed, and what was found."""
         found = [(f"kills, {backend}", *what) for backend, part in self.kills.items() for what in _of(part)]
         if self.rush is not None:
             found += [("rush", *what) for what in self.rush.failures]

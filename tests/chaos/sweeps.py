@@ -18,7 +18,7 @@ _PASSED: Final = re.compile(r"^(\d+) passed", re.MULTILINE)
 
 @dataclass
 class Sweeps:
-    """What became of it."""
+    """The outcome."""
 
     tests: int = 0
     """Those that passed."""

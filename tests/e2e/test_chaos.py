@@ -102,7 +102,7 @@ def test_what_is_broken_is_found(sqlite_url: str, tmp_path: Path) -> None:
     assert not whole.end().killed
     broken = found(place)
     assert "took effect 2 times, and 0 times somebody said: run it again" in broken["twice"]
-    assert "nobody approved that" in broken["unasked"]
+    assert "no person approved that" in broken["unasked"]
     assert "whole" not in broken
 
     place.journal.write(acknowledged="whole:m9", thread="whole")

@@ -1,4 +1,4 @@
-"""What the tests run in other processes: real ones, that can be killed.
+"""Functions that the tests run in other processes: real ones, that can be killed.
 
 They are forked from the server of `tests.support.forked`, in a few milliseconds.
 """
@@ -36,7 +36,7 @@ class Child:
         answer.close()
 
     def result(self) -> Any:
-        """What the program returned, or the signal that killed it as a negative number."""
+        """Return the program's result, or the signal that killed it as a negative number."""
         self._process.join(PATIENCE)
         code = self._process.exitcode
         if code is None:
@@ -279,7 +279,7 @@ def refunds(saver: HoldfastSaver, effects: str) -> Any:
             file.write("run\n")
         return "refunded"
 
-    # A turn that somebody has begun has had its first line.
+    # A turn that has begun has had its first line.
     lines = [calls(("refund", {"order_id": 1})), says("done")]
     model = ScriptedModel(lines=lines[1:] if Path(effects).exists() else lines)
     return build_graph(model=model, tools=[refund], checkpointer=saver)

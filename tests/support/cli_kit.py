@@ -1,4 +1,4 @@
-"""What the tests of the command line share: `holdfast` as a process, and in this one."""
+"""Shared by the tests of the command line: `holdfast` as a process, and in this one."""
 
 from __future__ import annotations
 

@@ -70,14 +70,14 @@ def weather(city: str, call: Annotated[str, InjectedToolCallId]) -> ToolMessage:
 
 
 def ask_person(city: str, call: Annotated[str, InjectedToolCallId]) -> ToolMessage:
-    """Ask somebody."""
+    """Ask a person."""
     return ToolMessage(f"They say: {interrupt({'about': city})}", tool_call_id=call, id=f"t-{call}")
 
 
 def react_agent(saver: Any) -> list[Any]:
     graph = create_react_agent(Scripted(), [weather, ask_person], checkpointer=saver, version="v2")
     record: list[Any] = []
-    for text in ("Is it raining?", "And ask somebody.", "Sure?"):
+    for text in ("Is it raining?", "And ask a person.", "Sure?"):
         modes = ["values", "updates", "messages", "tasks", "checkpoints"]
         chunks = list(graph.stream({"messages": [("user", text)]}, thread(), stream_mode=modes, durability="sync"))
         # Which of two parallel tools is heard first is luck.

@@ -58,7 +58,7 @@ def environment(**more: str) -> dict[str, str]:
 
 @cache
 def context() -> ForkServerContext:
-    """What starts processes, with its server running."""
+    """Return the context that starts processes, with its server running."""
     found = multiprocessing.get_context("forkserver")
     found.set_forkserver_preload(_PRELOADED)
     with chdir(HOUSE):  # the server finds `tests` from where it is started, and says nothing if it does not
@@ -151,7 +151,7 @@ def _main(
         os.dup2(stream.fileno(), number)
         stream.close()
     os.chdir(cwd)
-    # Whoever started the tests in the background has it ignored.
+    # It is ignored if the tests run in the background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if anew:
         os.execve(sys.executable, [sys.executable, *words], env)  # noqa: S606 - no shell is what is wanted
@@ -178,7 +178,7 @@ def _text(number: int, mode: str, errors: str) -> Any:
 
 
 def _play(words: list[str]) -> None:
-    """What an interpreter does with its words."""
+    """Run these words as an interpreter does."""
     kind, *rest = words
     if kind == "-m":
         module, *arguments = rest

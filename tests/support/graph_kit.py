@@ -1,4 +1,4 @@
-"""What the tests of graph/ share: a model that says what it is told to, and a strict reading of what it is shown."""
+"""Shared by the tests of graph/: a model with a script, and a strict check of the history it is shown."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ class StrictModel(BaseChatModel):
     """Refuses a history as providers do."""
 
     def line(self, messages: list[BaseMessage]) -> AIMessage:
-        """What it says to that."""
+        """Return its answer to these messages."""
         raise NotImplementedError
 
     @property

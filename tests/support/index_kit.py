@@ -1,4 +1,4 @@
-"""What the tests of the index share: what it must say, counted from the rows, and what must not change."""
+"""Shared by the tests of the index: what it must say, counted from the rows, and what must not change."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def assert_counted(saver: HoldfastSaver) -> None:
 
 
 def index(saver: HoldfastSaver) -> list[tuple[Any, ...]]:
-    """What the index says of all threads, but for times."""
+    """Return the index of all threads, without the times."""
     return rows(
         saver,
         "SELECT thread_id, head, unfinished, messages, bytes, title FROM holdfast_threads"

@@ -1,4 +1,4 @@
-"""What the contract tests share: a small graph, and checkpoints made by hand."""
+"""Shared by the contract tests: a small graph, and checkpoints made by hand."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def say(saver: HoldfastSaver, *said: str, thread_id: str = "ada-1") -> None:
 
 
 def texts(saver: HoldfastSaver, thread_id: str = "ada-1") -> list[str]:
-    """What is said in the newest checkpoint."""
+    """Return the texts of the messages in the newest checkpoint."""
     found = saver.get_tuple(thread(thread_id))
     return [] if found is None else [m.text for m in found.checkpoint["channel_values"].get("messages", [])]
 
@@ -74,7 +74,7 @@ def put(saver: HoldfastSaver, config: RunnableConfig, saved: Checkpoint, **metad
 
 
 def rows(saver: HoldfastSaver, sql: str, **params: Any) -> list[tuple[Any, ...]]:
-    """What a statement finds in the saver's database."""
+    """Return the rows that a statement finds in the saver's database."""
     with saver._backend.reading() as transaction:
         return transaction.run([(Statement("test", sql), params)])[0]
 

@@ -24,7 +24,7 @@ _COMMITTED = b"COMMIT\0"  # with this the server says that it has committed
 
 
 class Wire:
-    """Passes on what a client and a server say to each other, as long as nobody cuts it."""
+    """Passes on what a client and a server say to each other, until a test cuts it."""
 
     def __init__(self, server: Path, folder: Path) -> None:
         self.lose_commits = 0

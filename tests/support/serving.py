@@ -113,7 +113,7 @@ def _wait_until_up(server: Server) -> None:
             if httpx.get(f"{server.url}/ok").status_code == 200:
                 return
         except httpx.TransportError:
-            time.sleep(0.05)  # nobody tells when it listens, and to ask on end would slow its start
+            time.sleep(0.05)  # nothing tells when it listens, and to ask on end would slow its start
     raise AssertionError(f"The server was not up after {PATIENCE:.0f} s: {server.said}")
 
 

@@ -85,7 +85,7 @@ class Terminal:
             return False
         try:
             data = os.read(self._master, 65536)
-        except OSError:  # how Linux says that nobody is at the other end
+        except OSError:  # how Linux says that the other end is closed
             return False
         self.seen += data.decode(errors="replace").replace("\r\n", "\n")
         return bool(data)
