@@ -101,7 +101,7 @@ def test_what_is_broken_is_found(sqlite_url: str, tmp_path: Path) -> None:
     assert not unasked.end().killed
     assert not whole.end().killed
     broken = found(place)
-    assert "took effect 2 times, and 0 times somebody said: run it again" in broken["twice"]
+    assert "took effect 2 times, and 0 times a person said: run it again" in broken["twice"]
     assert "no person approved that" in broken["unasked"]
     assert "whole" not in broken
 
@@ -110,4 +110,4 @@ def test_what_is_broken_is_found(sqlite_url: str, tmp_path: Path) -> None:
         change(saver, "UPDATE holdfast_effects SET state = 'in_doubt' WHERE thread_id = 'whole' AND tool = 'note'")
     broken = found(place)
     assert "acknowledged message whole:m9 is lost" in broken["whole"]
-    assert "is in doubt, and nobody is or was asked" in broken["whole"]
+    assert "is in doubt, and no person is or was asked" in broken["whole"]

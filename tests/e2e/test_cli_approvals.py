@@ -124,7 +124,7 @@ def test_a_chat_of_another_user_is_refused_in_one_line_and_nothing_is_said(cli: 
     assert cli("chat", "--thread=ada-1", "--user=ada", said=b"Hello")[0] == 0
 
 
-def test_a_conversation_goes_on_under_its_owners_name_whoever_spoke_last(cli: Cli) -> None:
+def test_a_conversation_goes_on_under_its_owners_name_by_whichever_user_spoke_last(cli: Cli) -> None:
     cli("chat", "--thread=ada-1", "--user=ada", said=ASKED.encode())
     with open_checkpointer("sqlite:///holdfast.db") as saver:
         agent = build_graph(checkpointer=saver)
@@ -185,7 +185,7 @@ def test_what_another_agent_has_asked_is_left_to_it(cli: Cli) -> None:
         assert [found.by for found in saver.interrupts.todo()] == ["Grace"]
 
 
-def test_what_nobody_decides_about_in_time_is_closed(cli: Cli) -> None:
+def test_a_call_without_a_decision_in_time_is_closed(cli: Cli) -> None:
     cli("chat", "--thread=a", said=ASKED.encode())
     assert cli("approvals", "expire")[1] == "No call has expired.\n"
     with sqlite3.connect(cli.folder / "holdfast.db") as database:
@@ -209,7 +209,7 @@ def test_a_second_decision_is_told_who_was_first(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("known", ["--run-again", "--happened=The bank says so.", "--skip"])
-def test_what_nobody_knows_about_a_call_a_person_says(cli: Cli, monkeypatch: pytest.MonkeyPatch, known: str) -> None:
+def test_a_person_settles_a_call_in_doubt(cli: Cli, monkeypatch: pytest.MonkeyPatch, known: str) -> None:
     def refund_and_fail(shop: Shop, *given: object) -> str:
         refund(shop, *given)
         raise ConnectionError("The line to the shop was cut.")

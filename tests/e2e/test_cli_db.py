@@ -78,7 +78,7 @@ def test_a_thread_that_stays_as_it_is_is_named(cli: Cli, bare_url: str) -> None:
     code, out, _ = cli("db", "check", at, "--deep")
     assert (code, out.splitlines()[-1]) == (1, "1 conversation damaged.")
     assert cli("db", "check", at, "--thread=fine")[0] == 0
-    assert "no thread 'nobody'" in cli.refused("db", "check", at, "--thread=nobody")
+    assert "no thread 'no-such'" in cli.refused("db", "check", at, "--thread=no-such")
 
 
 @pytest.mark.parametrize("version", EARLIER)

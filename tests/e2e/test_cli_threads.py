@@ -72,8 +72,8 @@ def test_an_export_is_a_whole_file_or_none(talked: Cli, monkeypatch: pytest.Monk
 def test_what_is_not_there_or_not_yours_is_a_mistake_in_one_line(talked: Cli) -> None:
     for command in ("show", "export"):
         hers = talked.refused("threads", command, "ada-1", AT, "--user=grace")
-        nobodys = talked.refused("threads", command, "ada-2", AT, "--user=grace")
-        assert hers.replace("ada-1", "ada-2") == nobodys
+        unknown = talked.refused("threads", command, "ada-2", AT, "--user=grace")
+        assert hers.replace("ada-1", "ada-2") == unknown
     assert "thread_id" in talked.refused("threads", "show", "", AT)
     assert "--last" in talked.refused("threads", "show", "ada-1", AT, "--last=0")
     assert "'jsonl', 'markdown', 'html'" in talked.refused("threads", "export", "ada-1", AT, "--format=pdf")

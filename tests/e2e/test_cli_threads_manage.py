@@ -16,7 +16,7 @@ from tests.support.cli_kit import Cli
 from tests.support.kit import change, echo_graph
 from tests.support.stock_kit import in_stock
 
-PASSWORD = "s3cr3t-word"  # noqa: S105 - it is nobody's
+PASSWORD = "s3cr3t-word"  # noqa: S105 - no real password
 HOSTILE = "\x1b[2JHello 🎉\u202eworld"
 SHOWN = "<U+001B>[2JHello 🎉<U+202E>world"
 
@@ -92,7 +92,7 @@ def test_conversations_are_listed_page_by_page_named_and_taken_further(cli: Cli,
     assert not {"\x1b", "\u202e"} & set("".join(said))
 
 
-def test_a_conversation_is_deleted_when_somebody_says_so(
+def test_a_conversation_is_deleted_when_the_user_confirms(
     talked: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def answers(word: str) -> tuple[int, str, str]:
@@ -136,7 +136,7 @@ def test_what_is_another_users_is_as_unknown_as_what_is_not_there(
         code, out, hers = talked(command, "ada-1", *words, "--user=grace")
         assert (code, out, hers.count("\n")) == (2, "", 1), command
         assert hers.replace("ada-1", "none") == talked(command, "none", *words, "--user=grace")[2]
-        assert talked(command, "ada-1", *words, "--user=")[0] == 2  # nobody is called so: not the same as no option
+        assert talked(command, "ada-1", *words, "--user=")[0] == 2  # an empty name is an error, not a missing option
     listed = json.loads(talked("list", "--json")[1])["threads"]
     assert [(thread["thread_id"], thread["messages"]) for thread in listed][-1] == ("ada-1", 4)
     assert "grace" not in talked("list", "--user=ada")[1]

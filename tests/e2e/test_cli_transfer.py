@@ -60,7 +60,7 @@ def test_a_copy_that_makes_no_sense_is_refused_and_makes_nothing(cli: Cli) -> No
     assert "the same database" in refused
     assert "s3cr3t" not in refused
     assert "memory:// is gone when a command ends" in cli.refused("db", "copy", HERE, "memory://")
-    assert "no thread 'nobody'" in cli.refused("db", "copy", HERE, "sqlite:///new.db", "--thread=nobody")
+    assert "no thread 'no-such'" in cli.refused("db", "copy", HERE, "sqlite:///new.db", "--thread=no-such")
     assert "Missing argument" in cli.refused("db", "copy", HERE)
 
 

@@ -71,7 +71,7 @@ def recommended(story: str) -> list[str]:
 
 
 def pasted(command: str, said: str = "") -> str:
-    """What a command prints, where the story says that it is to be pasted."""
+    """Run a command as the demo recommends it, and return what it prints."""
     done = subprocess.run(
         ["/bin/sh", "-c", command], cwd=HOUSE, text=True, input=said, capture_output=True, check=False
     )

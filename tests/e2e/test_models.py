@@ -250,7 +250,7 @@ BAD_CALLS = {
 
 
 @pytest.mark.parametrize("bad", BAD_CALLS)
-async def test_a_bad_call_is_answered_and_asks_nobody(bad: str, way: str, saver: HoldfastSaver) -> None:
+async def test_a_bad_call_is_answered_and_asks_for_no_approval(bad: str, way: str, saver: HoldfastSaver) -> None:
     wrong, told = BAD_CALLS[bad]
     with stub.stub_openai(calls(wrong), says("I see."), says("Still here.")) as endpoint:
         talk = Talk(endpoint, saver, way)

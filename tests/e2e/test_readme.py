@@ -1,4 +1,4 @@
-"""What the README shows works: each of its programs is run as it stands, one after the other, in an empty folder."""
+"""The programs in the README work: each is run as it stands, one after the other, in an empty folder."""
 
 from __future__ import annotations
 

@@ -55,13 +55,13 @@ def waiting(server: Server, thread_id: str) -> list[dict[str, Any]]:
 
 
 def said(server: Server, thread_id: str) -> list[str]:
-    """Who said what."""
+    """Return the role and the text of each message."""
     values: Any = server.client.threads.get_state(thread_id)["values"]
     return [f"{message['type']}: {message['content']}" for message in values["messages"]]
 
 
 def at_once(function: Callable[[T], U], *arguments: T) -> list[U]:
-    """What `function` gives for each: the server looks for new runs only now and then."""
+    """Return the results of `function` for each item, in parallel: the server looks for new runs only now and then."""
     with ThreadPoolExecutor(len(arguments)) as pool:
         return list(pool.map(function, arguments))
 
@@ -70,7 +70,7 @@ def at_once(function: Callable[[T], U], *arguments: T) -> list[U]:
 
 
 def test_threads_pauses_and_owners_outlive_the_server(postgres_url: str, tmp_path: Path) -> None:
-    # And it connects to nobody outside: a key alone, without a word that traces are wanted, sends nothing out.
+    # It connects to no outside service. A key alone does not turn tracing on.
     log, watch, scratch = tmp_path / "log", Path(__file__).parent / "watch", tmp_path / "scratch"
     scratch.mkdir()
     environment = {
@@ -214,11 +214,11 @@ def test_what_was_decided_before_the_server_starts_is_carried_out_by_it(sqlite_u
         until = time.monotonic() + PATIENCE
         while saver.interrupts.todo():
             assert time.monotonic() < until, server.said
-            time.sleep(0.05)  # it tells nobody when it has done so
+            time.sleep(0.05)  # it gives no signal when it has done so
         assert [line for line in said(server, decided) if "Order 1001 is refunded" in line]
         while not [line for line in said(server, expired) if "no decision was made" in line]:
             assert time.monotonic() < until, server.said
-            time.sleep(0.05)  # it tells nobody when it has done so
+            time.sleep(0.05)  # it gives no signal when it has done so
         assert saver.interrupts.waiting() == []
     assert Shop(tmp_path / "shop.db").count("refunds") == 1
 

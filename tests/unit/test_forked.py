@@ -1,4 +1,4 @@
-"""What the tests fork is what they would have started: nothing that a program can see of itself is another."""
+"""A forked test process is like a started one in all that a program can see of itself."""
 
 from __future__ import annotations
 
