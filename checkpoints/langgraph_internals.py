@@ -1,8 +1,9 @@
 """The names and values of LangGraph that are not part of its documented interface.
 
 All of them are here, so that a new minor release of LangGraph means one file to check; only the server's own modules
-are used elsewhere, in `app/web/registry.py`. Any layer may import this module, and it imports nothing of Holdfast. A
-test compares its values with the installed LangGraph, and another one keeps such names out of the other modules.
+are used elsewhere, in `holdfast/server/registry.py`. Any layer may import this module, and it imports nothing of
+Holdfast. A test compares its values with the installed LangGraph, and another one keeps such names out of the other
+modules.
 
 Files of SQL repeat the places of `WRITES_IDX_MAP`: -1 for an error, -3 for an interrupt. The same test checks them.
 """

@@ -31,9 +31,9 @@ class Executor:
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `function` in a thread and wait for it.
 
-        A thread cannot be stopped. So a cancelled caller still waits until the work is done, and is cancelled then;
-        otherwise a save could take effect after its caller had gone on to undo it. Only that the work waits for a
-        database that is out of reach ends at once.
+        A thread cannot be stopped. So a cancelled caller waits until the work is done, and is cancelled then; otherwise
+        a save could take effect after its caller had gone on to undo it. A wait for a database that is out of reach
+        ends at once.
         """
         context, cancelled = copy_context(), Event()
 
@@ -56,7 +56,7 @@ class Executor:
             raise
 
     def close(self) -> None:
-        """End the threads: wait until they are idle, unless that was not wanted."""
+        """End the threads, after waiting until they are idle unless `wait_for_it` is false."""
         self._executor.shutdown(wait=self._wait_for_it)
 
 

@@ -1,7 +1,7 @@
-"""Making and migrating our own tables: forward only, each migration in the transaction that records it.
+"""Creation and migration of our own tables: forward only, each migration in the transaction that records it.
 
-Who calls this holds the database's write lock, so of eight processes that start at once one makes the tables and seven
-find them.
+The caller holds the write lock of the database, so that of eight processes that start at once one makes the tables and
+the others find them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _COMMENT = re.compile(r"--.*$", re.MULTILINE)
 
 
 def is_current(transaction: Transaction, sql: Statements) -> bool:
-    """Whether the tables are there, and none is missing.
+    """Return whether the tables exist and all migrations were applied.
 
     Raises:
         SchemaTooNew: newer code has changed the tables so that this code cannot read them.

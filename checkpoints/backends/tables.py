@@ -1,4 +1,4 @@
-"""How checkpoints lie in LangGraph's own tables: what both databases have in common.
+"""Storage of checkpoints in LangGraph's own tables: the part that is the same for both databases.
 
 The tables differ between them, and so do the statements; a statement of the same name does the same.
 """
@@ -33,15 +33,15 @@ class Tables:
     """The condition that the metadata are not `:base`."""
 
     def json(self, value: Mapping[str, Any]) -> Any:
-        """A JSON object as a parameter."""
+        """Return a JSON object as a parameter."""
         raise NotImplementedError
 
     def array(self, texts: Collection[str]) -> Any:
-        """Any number of texts as one parameter."""
+        """Return any number of texts as one parameter."""
         raise NotImplementedError
 
     def wanted_checkpoints(self, wanted: Wanted) -> Call:
-        """The call that finds them."""
+        """Return the call that finds the wanted checkpoints."""
         after = wanted.after
         given = {
             "thread_id": (wanted.thread_id, "thread_id = :thread_id"),
@@ -74,7 +74,7 @@ class Tables:
         raise NotImplementedError
 
     def page_of_checkpoint(self, thread_id: str, after: tuple[str, str], limit: int) -> Call:
-        """The call that finds the next checkpoints of a thread."""
+        """Return the call that finds the next checkpoints of a thread."""
         ns, checkpoint_id = after
         params = {"thread_id": thread_id, "ns": ns, "checkpoint_id": checkpoint_id, "limit": limit}
         return self.sql["page_of_checkpoint"], params

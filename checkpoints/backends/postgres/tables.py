@@ -1,4 +1,4 @@
-"""How checkpoints lie in LangGraph's tables on PostgreSQL: a JSON document, and a row for each larger value."""
+"""Storage of checkpoints in LangGraph's tables on PostgreSQL: a JSON document, and a row for each larger value."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from holdfast.checkpoints.serde.values import Attachable
 
 
 class PostgresTables(Tables):
-    """A checkpoint in `checkpoints`, its values in `checkpoint_blobs`, where those that did not change are shared."""
+    """Checkpoints are in `checkpoints`, and their values in `checkpoint_blobs`, where unchanged values are shared."""
 
     _contains: ClassVar[str] = "metadata @> :metadata"
     _no_base: ClassVar[str] = "metadata <> :base"
@@ -53,8 +53,8 @@ class PostgresTables(Tables):
                 inline[channel] = value
                 continue
             if isinstance(value, DeltaSnapshot):
-                inline[channel] = True  # by this mark the stock saver knows a snapshot
-            if channel in new_versions:  # else it is stored with the version that it has
+                inline[channel] = True  # the stock saver's mark of a snapshot
+            if channel in new_versions:  # else it is stored already
                 values[channel] = value
         stored = [channel for channel, value in checkpoint["channel_values"].items() if not is_inline(value)]
         document = {**checkpoint, "channel_values": inline, STORED: stored}
@@ -62,7 +62,7 @@ class PostgresTables(Tables):
 
     def join(self, document: Any, values: Mapping[str, Any]) -> Checkpoint:
         checkpoint: dict[str, Any] = dict(document)
-        # The stock saver takes a lost blob for a channel without a value. It ignores this list, and writes none.
+        # The stock saver reads a lost blob as a channel without a value. It ignores this list, and does not write it.
         if lost := set(checkpoint.pop(STORED, ())) - set(values):
             raise ValueError(f"the value of channel {min(lost)!r} is missing")
         checkpoint["channel_values"] = {**(document.get("channel_values") or {}), **values}
@@ -97,10 +97,10 @@ class PostgresTables(Tables):
     def _document(
         self, thread_id: str, checkpoint_id: str, document: Mapping[str, Any], *, whole: bool = True
     ) -> Mapping[str, Any]:
-        """A document that was read.
+        """Return a document, unpacked.
 
         Raises:
-            DamagedThread: it cannot be unpacked.
+            DamagedThread: the document cannot be unpacked.
         """
         try:
             return unpacked(document, checkpoint_id, whole=whole)
@@ -199,7 +199,7 @@ class PostgresTables(Tables):
             "id": checkpoint_id,
             "ts": "",
             "channel_values": inline,
-            # The values stay where they are, under the versions that they have.
+            # The values stay in their rows, under their versions.
             "channel_versions": {
                 channel: link.document["channel_versions"][channel] for channel, link in seeds.items()
             },
@@ -227,7 +227,7 @@ class PostgresTables(Tables):
         return True
 
     def delete_checkpoints(self, thread_id: str, ns: str, checkpoint_ids: Collection[str]) -> list[Call]:
-        # In this order: the documents say which values are used.
+        # In this order: the documents name the values that are in use.
         names = ("delete_blobs_of", "delete_writes_of", "delete_run_writes_of", "delete_checkpoints_of")
         params = {"thread_id": thread_id, "ns": ns, "checkpoint_ids": self.array(checkpoint_ids)}
         return [(self.sql[name], params) for name in names]

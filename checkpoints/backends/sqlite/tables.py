@@ -1,4 +1,4 @@
-"""How checkpoints lie in LangGraph's tables on SQLite: each whole, with all its values, in one row."""
+"""Storage of checkpoints in LangGraph's tables on SQLite: each with all its values in one row."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from holdfast.checkpoints.serde.values import Attachable, ChannelValues, Version
 
 
 class SqliteTables(Tables):
-    """A checkpoint in `checkpoints`, with the values of all its channels."""
+    """Checkpoints are in `checkpoints`, with the values of all their channels."""
 
     _contains: ClassVar[str] = "holdfast_contains(metadata, :metadata)"
     _no_base: ClassVar[str] = "CAST(metadata AS TEXT) IS NOT :base"

@@ -1,4 +1,4 @@
-"""On PostgreSQL a checkpoint that holds messages has a packed document: nobody who reads it can tell."""
+"""On PostgreSQL a checkpoint that holds messages has a packed document, and loads as one that is not packed."""
 
 from __future__ import annotations
 

@@ -22,13 +22,13 @@ LOSE_ALL = Statement("lose_all", "INSERT OR ROLLBACK INTO said VALUES (:n)")
 
 
 class Writers:
-    """Threads that write a number each, in one line behind the first."""
+    """Threads that write a number each, in one queue behind the first."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.backend = SqliteBackend(SqliteURL(path, "NORMAL", 5.0))
         self.backend.open()
-        self.line = self.backend._line
+        self.queue = self.backend._writers
         with self.backend.writing() as transaction:
             transaction.run([(Statement("make", "CREATE TABLE said (n INTEGER UNIQUE)"), {})])
         self.statements: list[str] = []
@@ -58,23 +58,23 @@ class Writers:
         return future
 
     def next(self, n: int, *statements: Statement, name: str = "") -> Future[None]:
-        """Stands in line when this returns."""
+        """Return when the writer is in the queue."""
 
         def work() -> None:
             current_thread().name = name
             with self.backend.writing() as transaction:
                 transaction.run([(statement, {"n": n}) for statement in (SAY, *statements)])
 
-        before = self.line._waiting
+        before = self.queue._waiting
         future = self.threads.submit(work)
         deadline = time.monotonic() + 10
-        while self.line._waiting == before:
+        while self.queue._waiting == before:
             assert time.monotonic() < deadline
-            time.sleep(0.001)  # standing in line is nothing that one could wait for
+            time.sleep(0.001)  # there is no signal that a writer is in the queue
         return future
 
     def kept(self) -> list[int]:
-        """What somebody else finds."""
+        """Return what another connection finds."""
         with sqlite3.connect(self.path) as connection:
             found = connection.execute("SELECT n FROM said ORDER BY n").fetchall()
         connection.close()
@@ -90,7 +90,7 @@ def writers(tmp_path: Path) -> Iterator[Writers]:
     writers.threads.shutdown()
 
 
-def test_those_in_line_share_a_commit(writers: Writers) -> None:
+def test_writers_in_the_queue_share_a_commit(writers: Writers) -> None:
     futures = [writers.first(), *(writers.next(n) for n in range(1, 8))]
     writers.may_go.set()
     assert [future.result(10) for future in futures] == [None] * 8
@@ -173,7 +173,7 @@ def test_one_that_is_interrupted_leaves_nobody_waiting(writers: Writers, where: 
 
 
 def test_who_waits_for_somebody_who_never_comes_commits_himself(writers: Writers) -> None:
-    writers.line._count(1)  # as when a thread is interrupted where it stands in line
+    writers.queue._count(1)  # as when a thread is interrupted in the queue
     writers.may_go.set()
     assert writers.first().result(10) is None
     assert writers.kept() == [0]
@@ -190,7 +190,7 @@ def test_closing_commits_what_is_written_and_refuses_the_others(writers: Writers
     assert told[0] is None
 
 
-def test_nothing_waits_when_there_is_nobody_in_line(writers: Writers) -> None:
+def test_a_writer_does_not_wait_when_the_queue_is_empty(writers: Writers) -> None:
     for n in range(3):
         with writers.backend.writing() as transaction:
             transaction.run([(SAY, {"n": n})])

@@ -32,7 +32,7 @@ def saver(line: tuple[Wire, str]) -> Iterator[HoldfastSaver]:
 
 @pytest.fixture
 def other(postgres_url_with_tables: str) -> Iterator[HoldfastSaver]:
-    """Another process, whose connections nobody cuts."""
+    """Another process, whose connections are not cut."""
     with open_checkpointer(postgres_url_with_tables) as other:
         yield other
 
@@ -51,7 +51,7 @@ def interrupt(saver: HoldfastSaver, name: str) -> None:
 
 
 def load(saver: HoldfastSaver, name: str) -> list[Any]:
-    return [saver.get_tuple(thread(name)), saver.get_tuple(thread("nobody")), *saver.list(thread(name))]
+    return [saver.get_tuple(thread(name)), saver.get_tuple(thread("unknown")), *saver.list(thread(name))]
 
 
 def history(saver: HoldfastSaver, name: str) -> object:
@@ -206,7 +206,7 @@ def test_nothing_is_saved_in_a_thread_that_was_deleted_meanwhile(
     found = head(saver, "t")
     assert found is not None
     config = found.config
-    if is_sent:  # to an older checkpoint, by somebody who knows nothing of the thread
+    if is_sent:  # to an older checkpoint, by a process that has not loaded the thread
         config = thread("t", checkpoint_id=found.checkpoint["id"])
         forget(saver)
     saver._backend.on_statement = Once("begin", lambda: other.delete_thread("t"), skip=1)

@@ -32,7 +32,7 @@ def saver(line: tuple[Wire, str]) -> Iterator[HoldfastSaver]:
 
 @pytest.fixture
 def other(postgres_url_with_tables: str) -> Iterator[HoldfastSaver]:
-    """Another process, whose connections nobody cuts."""
+    """Another process, whose connections are not cut."""
     with open_checkpointer(postgres_url_with_tables) as other:
         yield other
 
@@ -138,7 +138,7 @@ def test_a_lease_lives_over_an_outage_that_is_longer_than_its_time(
     assert rows(other, "SELECT * FROM holdfast_leases") == []
 
 
-def test_who_was_cut_off_is_told_when_somebody_else_took_the_lease(
+def test_a_lease_holder_that_was_cut_off_is_told_when_another_took_the_lease(
     wire: Wire, saver: HoldfastSaver, other: HoldfastSaver
 ) -> None:
     begin(saver, "t")
@@ -155,10 +155,10 @@ def test_who_was_cut_off_is_told_when_somebody_else_took_the_lease(
     assert texts(other, "t") == ["one", "two", "yes", "yes"]
 
 
-def test_a_place_in_line_that_one_does_not_know_of_is_given_back(wire: Wire, line: tuple[Wire, str]) -> None:
+def test_a_ticket_that_its_caller_does_not_know_is_given_back(wire: Wire, line: tuple[Wire, str]) -> None:
     with open_checkpointer(f"{line[1]}&timeout=0") as saver:
         wire.lose_commits = 1
-        with pytest.raises(Unreachable, match="not known"), saver.lease("t"):
+        with pytest.raises(Unreachable, match="unknown whether this step was saved"), saver.lease("t"):
             raise AssertionError
         with saver.lease("t", wait=0):
             pass
@@ -193,7 +193,7 @@ def test_who_stands_in_a_threads_line_while_the_database_is_away_can_give_up(
 
     def both_wait() -> None:
         while saver._backend.patience._since is None or len(saver._database.queues._queues.get("ada-1", ())) < 2:
-            time.sleep(0.005)  # nothing tells that somebody waits
+            time.sleep(0.005)  # there is no signal that a caller waits
 
     async def run() -> None:
         wire.cut(down=True)

@@ -12,7 +12,7 @@ from holdfast.checkpoints.errors import Unreachable
 
 
 class Clock:
-    """A clock that goes on only when somebody waits."""
+    """A clock that goes on only when a caller waits."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
@@ -71,7 +71,7 @@ def test_another_outage_is_waited_for_anew(database: Database) -> None:
     database.back_at = float("inf")
     with pytest.raises(Unreachable):
         persist(database, database.work)
-    database.clock.now += 3600  # nobody knows when it came back
+    database.clock.now += 3600  # it is unknown when it came back
     database.back_at = database.clock.now + 20
     assert persist(database, database.work) == "done"
 

@@ -76,7 +76,7 @@ def test_a_message_that_came_back_behaves_as_any_other(kind: type[BaseMessage]) 
     restored = again(message)
 
     assert restored == message
-    assert sorted(repr(restored)) == sorted(repr(message))  # where the id is printed is nobody's promise
+    assert sorted(repr(restored)) == sorted(repr(message))  # the place of the id is not promised
     assert restored.model_dump() == message.model_dump()
     assert restored.model_copy(update={"content": "x"}).text == "x"
     assert restored.model_copy(deep=True) == message

@@ -135,7 +135,7 @@ def test_bytes_with_messages_are_refused_by_the_stock_serializer() -> None:
         STOCK.loads_typed(detached.finish())
 
 
-# --- types that nobody allowed
+# --- types that are not allowed
 
 
 class Stranger(BaseModel):
