@@ -14,7 +14,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from langchain_core.tools import structured
 from langgraph._internal import _serde
 from psycopg.conninfo import conninfo_to_dict
 
@@ -75,27 +74,6 @@ def pytest_collection_finish() -> None:
 
 # What the types in a state are made of, LangGraph reads anew for each graph: most of what it takes to make a small one.
 _serde._safe_get_type_hints = cache(_serde._safe_get_type_hints)
-
-
-def _made_once(make: Callable[..., Any]) -> Callable[..., Any]:
-    """Make one schema for all tools that come from the same lines: a test makes its tools anew, in its own closure."""
-    made: dict[Any, Any] = {}
-
-    def once(name: str, function: Any, **options: Any) -> Any:
-        code = getattr(function, "__code__", None)
-        signature = [getattr(function, part, None) for part in ("__doc__", "__defaults__", "__kwdefaults__")]
-        hints = list(getattr(function, "__annotations__", {}).items())
-        key = (code, name, repr((signature, options)), repr([(hint, id(type_)) for hint, type_ in hints]))
-        if code is None:
-            return make(name, function, **options)
-        if key not in made:
-            made[key] = hints, make(name, function, **options)  # the types stay, so that their ids do
-        return made[key][1]
-
-    return once
-
-
-structured.create_schema_from_function = _made_once(structured.create_schema_from_function)
 
 
 @pytest.fixture(scope="session")
