@@ -60,7 +60,7 @@ def explain(error: BaseException) -> Failure:
         return Failure(_line_of(error), INTERRUPTED, expected=True)
     if isinstance(error, TyperException):
         command = getattr(getattr(error, "ctx", None), "command_path", "holdfast")
-        text = error.format_message().rstrip(".")
+        text = error.format_message().replace(": Value error, ", ": ").rstrip(".")
         return Failure(one_line(f"{_sentence(text)} See: {command} --help"), MISTAKE, expected=True)
     if isinstance(error, Mistake):  # checked before the slow imports below
         return Failure(_line_of(error), MISTAKE, expected=True)

@@ -61,7 +61,7 @@ By = Annotated[
     typer.Option(
         "--by",
         metavar="NAME",
-        help="Your name, saved with the decision. Default: your login name.",
+        help="Your name, for the record. Default: your login name.",
         show_default=False,
     ),
 ]

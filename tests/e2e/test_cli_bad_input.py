@@ -47,6 +47,7 @@ ASKED = "Please refund order 1001."
         (["approvals", "respond"], "Missing option '--message'"),
         (["demo", "--database", "memory://"], "memory:// is deleted when its process ends"),
         (["demo", "--database", "nonsense"], "No database URL"),
+        (["threads", "export", "ada-1", "--format=pdf"], "Invalid value for '--format': 'pdf' is not one of"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(cli: Cli, arguments: list[str], said: str) -> None:

@@ -64,12 +64,12 @@ def list_threads(
     since: Annotated[
         str | None,
         typer.Option(
-            "--since", metavar=TIME_METAVAR, help=f"Only those written since. {TIME_HELP}", show_default=False
+            "--since", metavar=TIME_METAVAR, help=f"Only those written since WHEN. {TIME_HELP}", show_default=False
         ),
     ] = None,
     until: Annotated[
         str | None,
-        typer.Option("--until", metavar=TIME_METAVAR, help="Only those last written before.", show_default=False),
+        typer.Option("--until", metavar=TIME_METAVAR, help="Only those last written before WHEN.", show_default=False),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000, help="Number at most.")] = 20,
     cursor: Annotated[

@@ -47,12 +47,12 @@ def search(
     since: Annotated[
         str | None,
         typer.Option(
-            "--since", metavar=TIME_METAVAR, help=f"Only messages since then. {TIME_HELP}", show_default=False
+            "--since", metavar=TIME_METAVAR, help=f"Only messages since WHEN. {TIME_HELP}", show_default=False
         ),
     ] = None,
     until: Annotated[
         str | None,
-        typer.Option("--until", metavar=TIME_METAVAR, help="Only messages before then.", show_default=False),
+        typer.Option("--until", metavar=TIME_METAVAR, help="Only messages before WHEN.", show_default=False),
     ] = None,
     limit: Annotated[
         int, typer.Option("--limit", metavar="N", min=1, max=1000, help="Number of results at most.")
