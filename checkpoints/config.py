@@ -56,7 +56,7 @@ def user_of(user_id: Any) -> str | None:
         InvalidThread: the id cannot be stored and looked up in every database. It is refused and not changed, because
             the changed id could be that of another user.
     """
-    text = _text_of(user_id)
+    text = "" if user_id is None else str(user_id)
     if text and not _is_user(text):
         shown = text if len(text) <= 40 else text[:40] + "…"
         raise InvalidThread(
@@ -67,7 +67,7 @@ def user_of(user_id: Any) -> str | None:
 
 def user_text(user_id: Any) -> str | None:
     """Return a stored user id as text; `None` if it is empty or cannot be used."""
-    text = _text_of(user_id)
+    text = "" if user_id is None else str(user_id)
     return text if text and _is_user(text) else None
 
 
@@ -77,10 +77,6 @@ def asked_user(user_id: Any) -> str | None:
     `None` means any user. An id that cannot be used becomes `""`, which no thread has.
     """
     return None if user_id is None else user_text(user_id) or ""
-
-
-def _text_of(user_id: Any) -> str:
-    return "" if user_id is None else str(user_id)
 
 
 def _is_user(text: str) -> bool:

@@ -133,7 +133,11 @@ class MessageCache:
             self._threads[thread_id] = thread
             self._messages += len(thread)
             self._bytes += thread.size
-            while self._threads and self._is_too_much():
+            while self._threads and (
+                len(self._threads) > self._most_threads
+                or self._messages > self._most_messages
+                or self._bytes > self._most_bytes
+            ):
                 self._take(next(iter(self._threads)))
 
     def _take(self, thread_id: str) -> _CachedThread | None:
@@ -142,13 +146,6 @@ class MessageCache:
             self._messages -= len(thread)
             self._bytes -= thread.size
         return thread
-
-    def _is_too_much(self) -> bool:
-        return (
-            len(self._threads) > self._most_threads
-            or self._messages > self._most_messages
-            or self._bytes > self._most_bytes
-        )
 
 
 def _newer(old: Mapping[int, Known], entry: Known) -> Known:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from langchain_core.messages import BaseMessage
-from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import CheckpointTuple, writes_sort_key
+from langgraph.checkpoint.base import Checkpoint, CheckpointTuple, writes_sort_key
 
 from holdfast.checkpoints.backends.base import (
     Backend,
@@ -185,25 +184,19 @@ def to_tuple(
         for write, part in zip(stored.writes, pending, strict=True)
     ]
     with explained(stored.thread_id, stored.checkpoint_id, ""):
-        checkpoint = database.backend.join(stored.document, values)
-        if not _is_checkpoint(checkpoint):
+        checkpoint: Any = database.backend.join(stored.document, values)
+        # Altered bytes may still decode to some value.
+        if not (isinstance(checkpoint, dict) and isinstance(checkpoint.get("channel_values"), dict)):
             raise TypeError("it is no checkpoint")
+    config = {"thread_id": thread_id or stored.thread_id, "checkpoint_ns": stored.ns}
+    parent = {"thread_id": stored.thread_id, "checkpoint_ns": stored.ns, "checkpoint_id": stored.parent_id}
     return CheckpointTuple(
-        config=_config(thread_id or stored.thread_id, stored.ns, stored.checkpoint_id),
-        checkpoint=checkpoint,
+        config={"configurable": {**config, "checkpoint_id": stored.checkpoint_id}},
+        checkpoint=cast("Checkpoint", checkpoint),
         metadata=stored.metadata,  # type: ignore[arg-type]  # it is what `put` was given
-        parent_config=_config(stored.thread_id, stored.ns, stored.parent_id) if stored.parent_id else None,
+        parent_config={"configurable": parent} if stored.parent_id else None,
         pending_writes=writes,
     )
-
-
-def _is_checkpoint(value: Any) -> bool:
-    # Altered bytes may still decode to some value.
-    return isinstance(value, dict) and isinstance(value.get("channel_values"), dict)
-
-
-def _config(thread_id: str, ns: str, checkpoint_id: str) -> RunnableConfig:
-    return {"configurable": {"thread_id": thread_id, "checkpoint_ns": ns, "checkpoint_id": checkpoint_id}}
 
 
 def _open(database: Database, stored: StoredCheckpoint, location: str, value: StoredValue) -> Attachable:

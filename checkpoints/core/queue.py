@@ -21,6 +21,7 @@ class Ticket:
         self.is_first = Event()
         self._queues = queues
         self._name = name
+        self._is_released = False
 
     def wait(self, give_up: Callable[[], bool] = lambda: False) -> bool:
         """Wait until this ticket is the first of its queue, and return true; return false once `give_up` says so."""
@@ -31,7 +32,9 @@ class Ticket:
 
     def release(self) -> None:
         """Leave the queue, so that the next save may begin. Idempotent."""
-        self._queues.leave(self._name, self)
+        if not self._is_released:
+            self._is_released = True
+            self._queues.leave(self._name, self)
 
 
 class SaveQueues:
@@ -56,11 +59,9 @@ class SaveQueues:
             ticket.release()
 
     def leave(self, name: str, ticket: Ticket) -> None:
-        """Remove a ticket from its queue, if it is still there."""
+        """Remove a ticket from its queue, and let the next one begin."""
         with self._lock:
-            queue = self._queues.get(name, deque())
-            if ticket not in queue:
-                return
+            queue = self._queues[name]
             queue.remove(ticket)
             if queue:
                 queue[0].is_first.set()

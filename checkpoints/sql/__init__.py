@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from holdfast.checkpoints.langgraph_internals import RESERVED, START
 
@@ -75,21 +75,18 @@ class Statement(NamedTuple):
         return Statement(self.name, self.text.replace("{where}", " AND ".join(conditions) or "TRUE"))
 
 
-class Statements:
-    """The statements of one database, by name."""
-
-    def __init__(self, dialect: str, *, now: str) -> None:
-        self._by_name = _statements(dialect, now)
-
-    def __getitem__(self, name: str) -> Statement:
-        return self._by_name[name]
-
-    def __iter__(self) -> Iterator[Statement]:
-        return iter(self._by_name.values())
+Statements: TypeAlias = Mapping[str, Statement]
+"""The statements of one database, by name."""
 
 
 @cache  # reading them takes longer than opening a database that has its tables
-def _statements(dialect: str, now: str) -> Mapping[str, Statement]:
+def load_statements(dialect: str, *, now: str) -> Statements:
+    """Read the statements of one database.
+
+    Args:
+        dialect: `sqlite` or `postgres`.
+        now: the expression for the clock of the database, in epoch seconds.
+    """
     by_name: dict[str, Statement] = {}
     for file in _files(dialect):
         if not file.name.endswith(".sql") or _MIGRATION.fullmatch(file.name):

@@ -35,7 +35,7 @@ from holdfast.checkpoints.errors import (
     NotStorable,
     Unreachable,
 )
-from holdfast.checkpoints.sql import Statement, Statements
+from holdfast.checkpoints.sql import Statement, load_statements
 from holdfast.checkpoints.urls import PostgresURL
 
 _NOW: Final = "extract(epoch FROM clock_timestamp())"
@@ -117,7 +117,7 @@ class PostgresBackend(PostgresTables):
         self.on_statement = on_statement
         self.on_lost: Callable[[], None] = lambda: None
         self.workers = pool_size
-        self.sql = Statements("postgres", now=_NOW)
+        self.sql = load_statements("postgres", now=_NOW)
         self.full_text: FullText = PostgresFullText(self.sql)
         self.patience = Patience(url.timeout)
         self._pool: Pool | None = None

@@ -26,7 +26,7 @@ from holdfast.checkpoints.backends.sqlite.group_commit import SqliteTransaction,
 from holdfast.checkpoints.backends.sqlite.tables import SqliteTables
 from holdfast.checkpoints.errors import DatabaseUnavailable, NotOpen
 from holdfast.checkpoints.serde.jsonb import text_contains
-from holdfast.checkpoints.sql import Statements
+from holdfast.checkpoints.sql import load_statements
 from holdfast.checkpoints.urls import MemoryURL, SqliteURL
 
 # Julian day 2440587.5 is 1970-01-01; `unixepoch('subsec')` is NULL before SQLite 3.42.
@@ -49,7 +49,7 @@ class SqliteBackend(SqliteTables):
         self._synchronous = "OFF" if isinstance(url, MemoryURL) else url.synchronous
         self.on_statement = on_statement
         self.on_lost: Callable[[], None] = lambda: None  # never: nothing tells that a file was replaced
-        self.sql = Statements("sqlite", now=_NOW)
+        self.sql = load_statements("sqlite", now=_NOW)
         self.full_text: FullText = SqliteFullText(self.sql)
         self.patience = Patience(0.0)  # SQLite waits by itself, and a file is never out of reach for a moment
         self._writer: sqlite3.Connection | None = None

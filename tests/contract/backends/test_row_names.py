@@ -41,7 +41,7 @@ def sqlite_columns(backend: Any) -> dict[str, list[str]]:
         backend.full_text.make(transaction)
     connection = backend._connect()
     found = {}
-    for statement in backend.sql:
+    for statement in backend.sql.values():
         connection.execute("BEGIN")
         try:
             cursor = connection.execute(_text(statement), _Params())
@@ -58,7 +58,7 @@ def sqlite_columns(backend: Any) -> dict[str, list[str]]:
 def postgres_columns(backend: Backend, url: str) -> dict[str, list[str]]:
     found = {}
     with psycopg.connect(url) as connection:
-        for statement in backend.sql:
+        for statement in backend.sql.values():
             names: list[str] = []
 
             def numbered(match: re.Match[str], names: list[str] = names) -> str:
