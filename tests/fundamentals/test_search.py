@@ -44,6 +44,7 @@ def test_a_hit_says_where_it_is_and_which_words_were_found(checkpointer: Holdfas
 def test_another_users_messages_are_not_found(checkpointer: HoldfastSaver) -> None:
     say(checkpointer, "ada-1", "ada", "My secret is a brass calculator")
     say(checkpointer, "grace-1", "grace", "I like brass")
+    assert len(found(checkpointer, "brass")) == 2  # and both are in the index now
     assert found(checkpointer, "brass", user_id="grace") == ["I like brass"]
 
 
