@@ -287,8 +287,8 @@ class Effects:
 
     def _is_committed(self, effect: Effect) -> bool:
         place = {"thread_id": effect.thread_id, "ns": effect.ns, "checkpoint_id": effect.checkpoint_id}
-        [[(committed,)]] = self._database.read((self._sql["is_committed"], place))
-        return bool(committed)
+        [[row]] = self._database.read((self._sql["is_committed"], place))
+        return bool(row.is_committed)
 
     def _doubt_if_expired(self, running: Running, missed: dict[float, float]) -> Running | InDoubt:
         """Record an effect as in doubt if its owner has not renewed the claim for long enough.

@@ -146,7 +146,7 @@ class Interrupts:
         """Return the answer that is on record for a request, or `None`."""
         params = {"thread_id": str(thread_id), "interrupt_id": interrupt_id}
         [rows] = self._database.read((self._database.backend.sql["interrupt"], params))
-        return next((self._answered(thread_id, row) for row in rows if row[1] is not None), None)
+        return next((self._answered(thread_id, row) for row in rows if row.answered_at is not None), None)
 
     def was_asked(self, thread_id: str, interrupt_id: str) -> bool:
         """Return whether a request exists, answered or not."""
@@ -159,13 +159,13 @@ class Interrupts:
         statement, params = self._of_thread("answered", "i", thread_id)
         bounds = {"first": prefix, "last": prefix + "g"}  # an id is hexadecimal
         [rows] = self._database.read((statement, {**params, **bounds}))
-        return next((self._answered(thread, row) for thread, *row in rows), None)
+        return next((self._answered(row.thread_id, row) for row in rows), None)
 
     def is_dropped(self, thread_id: str, interrupt_id: str) -> bool:
         """Return whether a thread has gone on without carrying out the answer to a request."""
         params = {"thread_id": str(thread_id), "interrupt_id": interrupt_id}
-        [[(dropped,)]] = self._database.read((self._database.backend.sql["is_dropped"], params))
-        return bool(dropped)
+        [[row]] = self._database.read((self._database.backend.sql["is_dropped"], params))
+        return bool(row.is_dropped)
 
     def todo(self, limit: int = LIMIT, thread_id: str | None = None) -> list[Answered]:
         """List the answers that are not carried out yet, oldest first. A run may be carrying out some of them now.
@@ -175,7 +175,7 @@ class Interrupts:
         """
         statement, params = self._of_thread("todo", "i", thread_id)
         [rows] = self._database.read((statement, {**params, "limit": limit}))
-        return [self._answered(thread, row) for thread, *row in rows]
+        return [self._answered(row.thread_id, row) for row in rows]
 
     def expire(self, limit: int = LIMIT) -> list[str]:
         """Record that requests have expired, as an answer to each, which `todo` lists until it is carried out.
@@ -221,11 +221,11 @@ class Interrupts:
             is_own, row = self._insert_answer(place, {**given, **run})
         if row is None:
             raise UnknownInterrupt(str(thread_id), interrupt_id)
-        if row[1] is None:
-            raise RequestClosed(str(thread_id), interrupt_id, expired_at=row[8] if row[9] else None)
+        if row.answered_at is None:
+            raise RequestClosed(str(thread_id), interrupt_id, expired_at=row.expires_at if row.is_late else None)
         recorded = self._answered(thread_id, row)
         if recorded.expired:
-            raise RequestClosed(str(thread_id), interrupt_id, expired_at=row[8])
+            raise RequestClosed(str(thread_id), interrupt_id, expired_at=row.expires_at)
         return is_own, recorded
 
     def _insert_answer(self, place: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[bool, Row | None]:
@@ -250,7 +250,7 @@ class Interrupts:
         body = Packing(self._database.types).pack(answer)
         return self._database.sealer.seal_value(str(thread_id), _answer_place(interrupt_id), "msgpack", body)
 
-    def _answered(self, thread_id: str, row: Sequence[Any]) -> Answered:
+    def _answered(self, thread_id: str, row: Row) -> Answered:
         return answered_of(self._database, thread_id, row)
 
     def _waiting(self, row: Row, value: Sequence[Any] | HoldfastError) -> list[tuple[Waiting, tuple[str, str, int]]]:
@@ -298,20 +298,21 @@ class Interrupts:
         return statement.where(f"{table}.thread_id = :thread_id"), {"thread_id": str(thread_id)}
 
 
-def answered_of(database: Database, thread_id: str, row: Sequence[Any]) -> Answered:
-    """Return the answer in a row of the statement `interrupt`.
+def answered_of(database: Database, thread_id: str, row: Row) -> Answered:
+    """Return the answer in a row of the statements `interrupt`, `answered` and `todo`.
 
     Raises:
         DamagedThread, NotStorable: the answer cannot be read.
     """
-    interrupt_id, at, by, type_, blob, digest, expired, asked_at, expires_at, *_ = row
     answer = None
-    if type_ is not None:
-        with explained(str(thread_id), interrupt_id, "answer"):
-            _, body = database.sealer.open_value(str(thread_id), _answer_place(interrupt_id), type_, blob)
+    if row.answer_type is not None:
+        with explained(str(thread_id), row.interrupt_id, "answer"):
+            place = _answer_place(row.interrupt_id)
+            _, body = database.sealer.open_value(str(thread_id), place, row.answer_type, row.answer)
             answer = Unpacking(database.types).unpack(body)
-    allowed = None if expires_at is None else expires_at - asked_at
-    return Answered(str(thread_id), interrupt_id, answer, by, at, bytes(digest), bool(expired), allowed)
+    allowed = None if row.expires_at is None else row.expires_at - row.asked_at
+    decided = (answer, row.answered_by, row.answered_at, bytes(row.answer_digest))
+    return Answered(str(thread_id), row.interrupt_id, *decided, bool(row.expired), allowed)
 
 
 def answer_digest(answer: Any, key: bytes = b"") -> bytes:

@@ -184,7 +184,8 @@ class Search:
         conditions, params = _conditions(user_id, thread_id)
         total = 0
         if progress is not None:
-            [[(total,)]] = self._database.read((backend.sql["rows_to_index"].where(*conditions), params))
+            [[row]] = self._database.read((backend.sql["rows_to_index"].where(*conditions), params))
+            total = row.number
         done = 0
         for batch in _batches(self._stale_threads(conditions, params)):
             left: Sequence[str] = batch

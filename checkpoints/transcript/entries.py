@@ -107,18 +107,18 @@ class MessageEntry:
 
     @property
     def status(self) -> str | None:
-        """Of a tool's result: "success" or "error"; of other messages `None`."""
+        """The status of a tool's result, "success" or "error"; `None` for other messages."""
         return _text(getattr(self.message, "status", None)) if isinstance(self.message, ToolMessage) else None
 
     @property
     def approval(self) -> Mapping[str, Any] | None:
-        """Of a tool's result: a person's decision about the call, with "decision", "by", "at" (ISO 8601), and "args" if
-        the person changed them."""
+        """A person's decision about the call of this result: "decision", "by", "at" (ISO 8601), and "args" if the
+        person changed them."""
         return self._note(APPROVAL_NOTE)
 
     @property
     def effect(self) -> Mapping[str, Any] | None:
-        """Of a call whose outcome was unknown: "state" and "why"; after a person's decision "decision", "by", "at"."""
+        """The doubt about a call: "state" and "why", and after a person's decision "decision", "by" and "at"."""
         return self._note(EFFECT_NOTE)
 
     def _note(self, key: str) -> Mapping[str, Any] | None:
