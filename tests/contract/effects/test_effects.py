@@ -50,7 +50,7 @@ def begun(saver: HoldfastSaver, thread_id: str = "ada-1", key: str = "key") -> E
 
 
 def abandoned(saver: HoldfastSaver, effect: Effect) -> Started:
-    """As a process leaves it that is killed while the tool runs."""
+    """Leave an effect as a process does that is killed while the tool runs."""
     started = saver.effects.begin(effect)
     assert isinstance(started, Started)
     saver.effects.in_flight.remove(started)
@@ -169,7 +169,7 @@ def test_who_was_taken_for_gone_and_was_not_still_says_how_it_ended(saver: Holdf
     assert verdict.value == "it happened"
 
 
-def test_after_a_person_has_decided_nobody_says_otherwise(saver: HoldfastSaver) -> None:
+def test_a_decision_of_a_person_is_final(saver: HoldfastSaver) -> None:
     effect = begun(saver)
     started = abandoned(saver, effect)
     doubt = saver.effects.begin(effect)
@@ -222,7 +222,7 @@ def test_an_effect_that_needs_an_answer_runs_under_that_answer_alone(saver: Hold
         digest=b"yes",
     )
     for interrupt_id, digest in [("answered", b"other"), ("open", b"yes"), ("unknown", b"yes"), ("answered", None)]:
-        with pytest.raises(EffectNotApproved, match="no answer"):
+        with pytest.raises(EffectNotApproved, match="no recorded answer of a person"):
             saver.effects.begin(replace(effect, interrupt_id=interrupt_id, answer_digest=digest))
     assert isinstance(saver.effects.begin(replace(effect, interrupt_id="answered", answer_digest=b"yes")), Started)
 

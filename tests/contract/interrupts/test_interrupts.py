@@ -184,7 +184,7 @@ def test_whatever_a_graph_can_be_told_can_be_an_answer(saver: HoldfastSaver, ans
     assert found.answer == answer
 
 
-def test_what_nobody_asked_cannot_be_answered(saver: HoldfastSaver) -> None:
+def test_an_answer_to_an_unknown_request_is_refused(saver: HoldfastSaver) -> None:
     ask(saver)
     for thread_id in ("ada-1", "unknown"):
         with pytest.raises(UnknownInterrupt, match="Nothing was asked"):
@@ -233,7 +233,7 @@ def test_of_processes_that_answer_at_once_one_wins_and_the_others_are_told(url: 
 # --- time
 
 
-def test_a_question_that_nobody_answered_in_time_is_closed_as_if_that_were_an_answer(saver: HoldfastSaver) -> None:
+def test_an_expired_request_is_closed_as_if_it_were_answered(saver: HoldfastSaver) -> None:
     ask(saver, expires_in=3600)
     ask(saver, "t2")
     first, second = id_of(saver, "a"), id_of(saver, "b")
@@ -304,7 +304,7 @@ def test_a_run_that_is_taken_back_takes_its_answer_with_it_and_its_questions(sav
 
 
 def test_a_database_from_before_there_were_questions_asks_them(url: str) -> None:
-    """As it was paused by the code of the schema before: its tables, without the rows."""
+    """Leave a pause as the code of the schema before did: its tables, without the rows."""
     with open_checkpointer(url) as saver:
         ask(saver)
         change(saver, "DELETE FROM holdfast_interrupts")

@@ -75,7 +75,7 @@ def refresh_or_die(url: str, commit: int) -> int:
         return done
 
 
-def test_whoever_is_killed_in_between_has_done_what_was_committed(url: str, sweep: Sweep) -> None:
+def test_a_killed_update_of_the_index_keeps_what_it_committed(url: str, sweep: Sweep) -> None:
     with open_checkpointer(url) as saver:
         fill(saver)
     for commit in range(1, 4, sweep(2, 1)):

@@ -85,7 +85,7 @@ def test_the_best_come_first_and_of_equals_the_newest(saver: HoldfastSaver) -> N
     assert hits[0].rank > hits[1].rank == hits[2].rank > 0
 
 
-def test_nobody_finds_what_another_user_has_said(saver: HoldfastSaver) -> None:
+def test_a_user_does_not_find_the_messages_of_another_user(saver: HoldfastSaver) -> None:
     say(saver, "my order", thread_id="ada-1", user="ada")
     say(saver, "her order", thread_id="grace-1", user="grace")
     say(saver, "their order", thread_id="x-1", user=None)
@@ -100,7 +100,7 @@ def test_nobody_finds_what_another_user_has_said(saver: HoldfastSaver) -> None:
             saver.search.find("order", user_id="ada", thread_id=thread_id)
 
 
-def test_a_thread_that_belongs_to_somebody_else_from_now_on_is_found_by_them_alone(saver: HoldfastSaver) -> None:
+def test_a_thread_that_changes_its_user_is_found_only_by_the_new_user(saver: HoldfastSaver) -> None:
     say(saver, "my order")
     assert found(saver, "order", user_id="ada") == ["my order"]
     own(saver, "grace", "ada-1")

@@ -53,7 +53,7 @@ def test_a_copy_into_a_thread_that_is_not_empty_is_refused(saver: HoldfastSaver)
     assert rows(saver, "SELECT 1 FROM holdfast_threads WHERE thread_id IN ('new', 'unknown')") == []
 
 
-def test_what_is_left_of_runs_that_were_taken_back_is_in_nobodys_way(saver: HoldfastSaver) -> None:
+def test_leftovers_of_deleted_runs_do_not_prevent_a_copy(saver: HoldfastSaver) -> None:
     graph = team(saver)
     graph.invoke({"messages": [HumanMessage("go", id="h-1")]}, {**thread(), "metadata": {"run_id": "r-1"}})
     for _ in range(2):

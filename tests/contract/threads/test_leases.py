@@ -79,7 +79,7 @@ def test_a_lease_is_kept_for_longer_than_its_time_while_its_owner_lives(saver: H
             raise AssertionError
 
 
-def test_who_slept_past_the_end_of_its_lease_is_told_when_somebody_else_took_it(saver: HoldfastSaver) -> None:
+def test_a_holder_that_slept_past_its_lease_is_told_when_another_caller_took_it(saver: HoldfastSaver) -> None:
     with saver.lease("ada-1", ttl=0.3) as lease:
         change(
             saver,
@@ -89,7 +89,7 @@ def test_who_slept_past_the_end_of_its_lease_is_told_when_somebody_else_took_it(
         assert lease.lost.wait(10)
 
 
-def test_who_slept_past_the_end_of_its_lease_keeps_it_when_nobody_took_it(saver: HoldfastSaver) -> None:
+def test_a_holder_that_slept_past_its_lease_keeps_it_when_no_other_caller_took_it(saver: HoldfastSaver) -> None:
     with saver.lease("ada-1", ttl=0.3) as lease:
         change(saver, "UPDATE holdfast_leases SET expires_at = 0")
         deadline = time.monotonic() + 10
@@ -110,7 +110,7 @@ def test_who_takes_an_expired_lease_has_it_alone(saver: HoldfastSaver) -> None:
         assert not line._renew("hold_lease", lease.ticket), "he may have written, although he has left"
 
 
-def test_nobody_takes_a_lease_whose_owner_came_back_a_moment_ago(saver: HoldfastSaver) -> None:
+def test_a_lease_whose_holder_has_just_come_back_is_not_taken(saver: HoldfastSaver) -> None:
     with saver.lease("ada-1", ttl=60):
         line = leases._LeaseQueue(saver._backend, "ada-1", "Ada", "run", 60, threading.Event())
         ticket = line.enter()

@@ -77,7 +77,7 @@ def test_what_waits_and_who_runs_when_a_thread_is_begun_anew_is_refused(
 
 
 @pytest.mark.parametrize("what", ["restart", "undo"])
-def test_what_somebody_else_writes_in_that_moment_is_not_lost(
+def test_what_another_writer_saves_in_that_moment_is_not_lost(
     saver: HoldfastSaver, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run without a lease saves between what these read and what they write."""
@@ -186,7 +186,7 @@ def test_of_a_pruned_thread_only_later_turns_are_taken_back(saver: HoldfastSaver
         assert len(graph.get_state(thread(thread_id)).values["messages"]) > len(state) > 0
 
 
-def test_a_turn_is_taken_back_while_somebody_prunes(saver: HoldfastSaver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_turn_is_undone_while_another_caller_prunes(saver: HoldfastSaver, monkeypatch: pytest.MonkeyPatch) -> None:
     """A state that stands alone is there; one that is made of what came before is not saved without that."""
 
     def prune_and_save(*args: Any, **kwargs: Any) -> Any:

@@ -243,7 +243,7 @@ def test_the_thread_of_another_user_is_as_unknown_as_one_that_does_not_exist(sav
 
 
 @pytest.mark.parametrize("name", ["rename", "restart", "undo"])
-def test_a_thread_that_becomes_somebody_elses_in_that_moment_is_left_alone(
+def test_a_thread_that_becomes_another_users_in_that_moment_is_left_alone(
     saver: HoldfastSaver, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     say(saver, "hello", user_id="ada")
@@ -277,7 +277,7 @@ def test_a_thread_gets_the_title_that_is_given(saver: HoldfastSaver) -> None:
     assert saver.threads.rename("ada-1", None).title == "first words"
 
 
-def test_a_deleted_thread_is_gone_and_its_id_can_be_used_by_somebody_else(saver: HoldfastSaver) -> None:
+def test_a_deleted_thread_is_gone_and_its_id_can_be_used_by_another_user(saver: HoldfastSaver) -> None:
     approval_graph(saver).invoke({"messages": [("user", "Ada's secret")]}, of_run(user_id="ada", topic="x"))
     saver.threads.rename("ada-1", "Secret")
     late = saver.get_tuple(thread())

@@ -206,9 +206,9 @@ def test_another_users_thread_is_as_unknown_as_one_that_is_not_there(saver: Hold
         assert saver.transcript("ada-1", user_id="ada").user_id == "ada"
         with pytest.raises(UnknownThread) as hers:
             saver.transcript("ada-1", user_id="grace")
-        with pytest.raises(UnknownThread) as nobodys:
+        with pytest.raises(UnknownThread) as unknown_thread:
             saver.transcript("bob-1", user_id="grace")
-        assert str(hers.value).replace("ada-1", "bob-1") == str(nobodys.value)
+        assert str(hers.value).replace("ada-1", "bob-1") == str(unknown_thread.value)
     assert [entry.user_id for entry in messages(saver.transcript("ada-1"))] == ["ada", "ada", "grace", "ada"]
     assert [user for user, *_ in in_the_view(saver)] == ["ada", "ada", "grace", "ada"]
 

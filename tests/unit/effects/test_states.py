@@ -46,7 +46,7 @@ def test_what_has_ended_is_not_run_again(state: str) -> None:
 
 
 @pytest.mark.parametrize("expired", [False, True])
-def test_what_somebody_runs_is_waited_for(expired: bool) -> None:
+def test_an_effect_that_another_caller_runs_is_waited_for(expired: bool) -> None:
     assert isinstance(classify(entry(state="started", expired=expired), EFFECT), Running)
 
 
