@@ -252,7 +252,7 @@ def test_any_text_is_a_search_or_a_clear_error_and_every_database_finds_the_same
 def test_without_full_text_search_only_a_search_fails(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_checkpointer(sqlite_url) as saver:
         absent = Statement("search_state", "SELECT 0, 0")
-        monkeypatch.setitem(saver._backend.sql._by_name, "search_state", absent)
+        monkeypatch.setitem(saver._backend.sql, "search_state", absent)
         say(saver, "order")
         for search in (lambda: saver.search.find("order"), saver.search.refresh):
             with pytest.raises(SearchUnavailable, match="built without FTS5"):
