@@ -27,7 +27,7 @@ from holdfast.checkpoints.backends.postgres.full_text import PostgresFullText
 from holdfast.checkpoints.backends.postgres.pool import Closed, Connection, Exhausted, Pool
 from holdfast.checkpoints.backends.postgres.tables import PostgresTables
 from holdfast.checkpoints.backends.retry import Patience
-from holdfast.checkpoints.backends.rows import RowNames
+from holdfast.checkpoints.backends.row_names import RowNames
 from holdfast.checkpoints.errors import (
     DatabaseUnavailable,
     HoldfastError,
