@@ -1,4 +1,8 @@
-"""The interface for encryption: every stored text, body and value passes through it when it is stored and loaded.
+"""The interface for encryption. No checkpointer has keys yet: each one is opened with `Plain`.
+
+Message rows, values of channels, writes of tasks, answers to requests, and results in the ledger pass through it when
+they are stored and loaded. These do not, and are written plain: titles, metadata of threads and checkpoints, system
+prompts, the ids and authors in every table, and on PostgreSQL the short values within a checkpoint's document.
 
 Sealed data are bound to their table, thread, row and column, so that they cannot be moved to another place. So each
 method receives the place; for a value it is a text that names table, row and column. Without keys nothing is sealed,

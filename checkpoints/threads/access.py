@@ -1,4 +1,9 @@
-"""Access control of threads: which user owns a thread, and the check that a caller is this user."""
+"""The owner of a thread, and the check that a caller is this user, before a conversation goes on.
+
+This is not the whole of access control. Lists of threads, transcripts, searches and requests filter by `user_id` in
+their own statements: see `threads.listing` and `sql/threads.sql`, `transcript.header`, `search.service`, and
+`sql/interrupts.sql`.
+"""
 
 from __future__ import annotations
 
