@@ -10,6 +10,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import parse_qsl, quote, unquote
 
 from holdfast.checkpoints.errors import InvalidURL
@@ -22,12 +23,25 @@ _TIMEOUT_OPTION = re.compile(r"(?<=[?&])timeout=([^&]*)&?")
 _SECRET_OPTION = re.compile(r"(?i)([?&](?:password|sslpassword|oauth_client_secret)=)([^&]+)")
 
 
+class HasSecrets(Protocol):
+    """A location that says what no error may show. Every class in `Location` is one."""
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The passwords and keys of the URL, in every form in which an error may show them."""
+        ...
+
+
 @dataclass(frozen=True)
 class MemoryURL:
     """A database in memory, which exists while a checkpointer has it open."""
 
     def __str__(self) -> str:
         return "memory://"
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        return frozenset()
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,10 @@ class SqliteURL:
 
     def __str__(self) -> str:
         return f"sqlite:///{quote(str(self.path))}"
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        return frozenset()
 
 
 @dataclass(frozen=True)
@@ -60,7 +78,6 @@ class PostgresURL:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """The secrets in every form in which an error may show them."""
         return self.written | {unquote(secret) for secret in self.written}
 
     def hide(self, text: str) -> str:

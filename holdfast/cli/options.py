@@ -21,7 +21,7 @@ from holdfast.cli.errors import Mistake
 
 if TYPE_CHECKING:
     from holdfast.checkpoints import HoldfastSaver
-    from holdfast.checkpoints.urls import Location
+    from holdfast.checkpoints.urls import HasSecrets
     from holdfast.graph.agent import Agent
     from holdfast.settings import Settings
 
@@ -181,19 +181,17 @@ class CommonOptions:
         from holdfast.checkpoints import urls
 
         settings = load(database=self.database, model=self.model, shop=self.shop, **more)
-        hide_password(context, urls.parse(settings.database))
+        hide_secrets(context, urls.parse(settings.database))
         state = context.find_object(CommandState)
         if state is not None and settings.openai_api_key is not None:
             state.secrets.add(settings.openai_api_key.get_secret_value())
         return settings
 
 
-def hide_password(context: typer.Context, location: Location) -> None:
-    """Keep the password of a database out of error reports."""
-    from holdfast.checkpoints import urls
-
+def hide_secrets(context: typer.Context, location: HasSecrets) -> None:
+    """Keep the secrets of a database's URL out of error reports."""
     state = context.find_object(CommandState)
-    if state is not None and isinstance(location, urls.PostgresURL):
+    if state is not None:
         state.secrets |= location.secrets
 
 

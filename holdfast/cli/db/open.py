@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from holdfast.cli.errors import Mistake
-from holdfast.cli.options import CommonOptions, hide_password
+from holdfast.cli.options import CommonOptions, hide_secrets
 
 if TYPE_CHECKING:
     from holdfast.checkpoints import HoldfastSaver
@@ -39,7 +39,7 @@ def locate(context: typer.Context, url: str) -> Location:
     from holdfast.checkpoints import urls
 
     location = urls.parse(url)
-    hide_password(context, location)
+    hide_secrets(context, location)
     if isinstance(location, urls.MemoryURL):
         raise Mistake(f"memory:// is gone when a command ends. Needed: {URL_FORMS}")
     return location

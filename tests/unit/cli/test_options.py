@@ -1,13 +1,14 @@
-"""Times as people type them."""
+"""Times as people type them, and the secrets that no error report shows."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
 import pytest
+import typer
 
-from holdfast.cli.errors import Mistake
-from holdfast.cli.options import parse_time
+from holdfast.cli.errors import Mistake, report
+from holdfast.cli.options import CommandState, hide_secrets, parse_time
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -35,3 +36,22 @@ def test_an_option_that_was_not_given_has_no_time() -> None:
 def test_what_is_not_a_time_is_refused_with_what_would_be(text: str) -> None:
     with pytest.raises(Mistake, match=r"--since .* is not a time\. Needed: .* 7d"):
         parse_time(text, "--since", NOW)
+
+
+class OtherURL:
+    """A location of a database that Holdfast does not know yet."""
+
+    secrets = frozenset({"hunter2"})
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_an_error_report_shows_no_secret_of_any_kind_of_location(
+    debug: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = CommandState(debug=debug)
+    context = typer.Context(typer.main.get_command(typer.Typer(callback=lambda: None)), obj=state)
+    hide_secrets(context, OtherURL())
+    report(Mistake("refused the login of ada:hunter2"), debug=state.debug, secrets=state.secrets)
+    shown = capsys.readouterr().err
+    assert "hunter2" not in shown
+    assert shown.endswith("refused the login of ada:***\n")
