@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +18,7 @@ from holdfast.cli.output.screen import NoOutput, Screen
 from holdfast.cli.output.text import counted, one_line
 from holdfast.graph import Conversation, NothingWaits, Pending
 from holdfast.graph.agent import Agent
+from holdfast.graph.approvals.decisions import DECISIONS, Decision
 from holdfast.graph.conversation.answer import ThreadAnswers
 from holdfast.graph.conversation.events import messages_of, pending_call, reply
 
@@ -26,11 +28,18 @@ _SEARCHED: Final = 10_000
 # Messages that are shown before a call.
 _SHOWN: Final = 6
 
-_DECISIONS: Final = {
-    "approval": ("approve", "edit --args JSON", "reject --reason TEXT", "respond --message TEXT"),
-    "doubt": ("settle --run-again", "settle --happened TEXT", "settle --skip"),
+_OPTIONS: Final[Mapping[Decision, str]] = {
+    "edit": "--args JSON",
+    "reject": "--reason TEXT",
+    "respond": "--message TEXT",
 }
-"""The commands that decide about a call, by its kind."""
+"""The options of the commands that decide. Each decision has a command of its name."""
+
+_COMMANDS: Final = {
+    "approval": tuple((decision, _OPTIONS.get(decision, "")) for decision in DECISIONS),
+    "doubt": (("settle", "--run-again"), ("settle", "--happened TEXT"), ("settle", "--skip")),
+}
+"""The commands that decide about a call, with their options, by the kind of the call."""
 
 
 class PendingCall(NamedTuple):
@@ -109,9 +118,8 @@ def print_call(
     screen.history(messages)
     screen.line()
     call.print(screen)
-    for decision in _DECISIONS[call.pending.kind]:
-        name, _, arguments = decision.partition(" ")
-        screen.line(f"  {options.command('approvals', name, call.pending.interrupt_id[:8])} {arguments}".rstrip())
+    for name, needed in _COMMANDS[call.pending.kind]:
+        screen.line(f"  {options.command('approvals', name, call.pending.interrupt_id[:8])} {needed}".rstrip())
     return None
 
 

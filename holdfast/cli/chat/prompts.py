@@ -11,9 +11,10 @@ from holdfast.cli.output import print_notice
 from holdfast.cli.output.screen import Screen
 from holdfast.cli.output.text import shown_json
 from holdfast.graph import Pending
+from holdfast.graph.approvals.decisions import DECISIONS
 
 # About a call that needs approval.
-_DECISIONS: Final = ("approve", "edit", "reject", "respond", "later")
+_DECISIONS: Final = (*DECISIONS, "later")
 _DECISION_LETTERS: Final = {"a": "approve", "e": "edit", "r": "reject", "s": "respond", "l": "later"}
 _DECISION_PROMPT: Final = "[a]pprove, [e]dit, [r]eject, re[s]pond or [l]ater? "
 
