@@ -28,9 +28,8 @@ from holdfast.checkpoints.transfer.validate import ThreadValidator
 
 _GZIP: Final = b"\x1f\x8b"  # decides instead of the file's name
 
-_AGAIN: Final = (
-    "Needed: a file as `holdfast threads export --format holdfast` writes it. Export it again, or download it again."
-)
+_NEEDED: Final = "Needed: a file as `holdfast threads export --format holdfast` writes it."
+_AGAIN: Final = f"{_NEEDED} Export it again, or download it again."
 
 
 class ArchivedThread(NamedTuple):
@@ -61,8 +60,11 @@ class ArchiveReader:
                 file = opening.enter_context(self._path.open("rb"))
                 is_packed = file.read(2) == _GZIP
                 file.seek(0)
+            except FileNotFoundError as error:
+                raise InvalidArchive(self._path, f"there is no such file. {_NEEDED} Check the path.") from error
             except OSError as error:
-                raise InvalidArchive(self._path, f"it cannot be read ({error.strerror}).") from error
+                why = f"it cannot be read ({error.strerror}). {_NEEDED} Check the path and its permissions."
+                raise InvalidArchive(self._path, why) from error
             self._file: IO[bytes] = file
             if is_packed:
                 self._file = cast("IO[bytes]", opening.enter_context(gzip.GzipFile(fileobj=file, mode="rb")))

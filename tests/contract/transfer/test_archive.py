@@ -264,8 +264,15 @@ def test_a_file_that_was_cut_off_anywhere_is_refused(lines: Lines, tmp_path: Pat
     path.write_bytes(data[:-200] + bytes(200))
     with pytest.raises(InvalidArchive, match=r"cut off or altered|not JSON|comes after"):
         read_archive(path)
-    with pytest.raises(InvalidArchive, match="No such file"):
+
+
+def test_a_file_that_is_missing_is_named_with_what_was_needed_and_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArchive, match=r"nothing: there is no such file\. Needed: a file as .* Check the path\."):
         read_archive(tmp_path / "nothing")
+    with pytest.raises(
+        InvalidArchive, match=r"it cannot be read \(.+\)\. Needed: .* Check the path and its permissions\."
+    ):
+        read_archive(tmp_path)
 
 
 def test_no_line_fills_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
