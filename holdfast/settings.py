@@ -111,7 +111,10 @@ class Settings(BaseSettings):
         2024, ge=1, le=65535, validation_alias="HOLDFAST_PORT", description="the port that `serve` listens on"
     )
     workers: int = Field(
-        10, ge=1, validation_alias="HOLDFAST_WORKERS", description="how many runs `serve` has going at once"
+        10,
+        ge=1,
+        validation_alias="HOLDFAST_WORKERS",
+        description="how many runs `serve` carries out at the same time",
     )
 
     @field_validator("context_limit")
