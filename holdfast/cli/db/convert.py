@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from holdfast.checkpoints.maintenance import Stats
 
 Convert = Callable[["Database", str], "Converted"]
+
+# With less text, the empty tables and indexes, half a megabyte on SQLite, would be most of what is stored.
+_ENOUGH_TEXT: Final = 1_000_000
 
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
@@ -110,9 +113,8 @@ def stats_lines(stats: Stats) -> list[str]:
         f"{counted(stats.writes, 'write')}, {counted(stats.messages, 'message row')}",
     ]
     if stats.ratio is not None:
-        lines.append(
-            f"{sized(stats.text)} of text in message rows: {stats.ratio:.2f} bytes stored for each byte of text"
-        )
+        ratio = f": {stats.ratio:.2f} bytes stored for each byte of text" if stats.text >= _ENOUGH_TEXT else ""
+        lines.append(f"{sized(stats.text)} of text in message rows{ratio}")
     if stats.parts:
         lines += ["", *columns([(sized(part.bytes), part.kind, part.name) for part in stats.parts])]
     if stats.largest:
