@@ -75,7 +75,7 @@ class Way:
 
 
 def _method(answer: dict[str, Any]) -> tuple[str, list[Any], dict[str, Any]]:
-    """What of a conversation gives this answer, and what it is given."""
+    """Return the name of the method of `Conversation` that gives an answer, and its arguments."""
     match answer:
         case {"type": "approve"}:
             return "approve", [], {}

@@ -1,4 +1,4 @@
-"""What tests of the ledger and of outages share."""
+"""Fixtures that tests of the ledger and of outages share."""
 
 from __future__ import annotations
 

@@ -73,7 +73,9 @@ def test_every_form_of_a_time_parts_what_was_before_it_from_what_came_then(
 
 
 @pytest.mark.parametrize("look", [listed, found, told])
-def test_what_is_no_time_is_refused_and_not_compared(three: HoldfastSaver, look: Callable[..., set[str]]) -> None:
+def test_a_value_that_is_no_time_is_refused_and_not_compared(
+    three: HoldfastSaver, look: Callable[..., set[str]]
+) -> None:
     for name in ("since", "until"):
         for value in NO_TIMES:
             with pytest.raises(ValueError, match=rf"^({name}|moment) is no time: found .* Needed: "):

@@ -57,7 +57,7 @@ def test_a_conversation_that_lost_something_is_no_measurement(sqlite_url: str) -
     assert peer_at(sqlite_url).label == "SQLite, Holdfast"
 
 
-def test_what_the_record_costs_is_measured(tmp_path: Path) -> None:
+def test_the_cost_of_the_record_is_measured(tmp_path: Path) -> None:
     [ours] = [peer for peer in peers(tmp_path, "") if peer.database == "SQLite" and peer.ours]
     listed = listing.listing(ours, few=1000, many=2000)
     found = {
@@ -96,7 +96,7 @@ def test_a_load_a_save_and_an_approval_are_counted(
     assert found["approval"]["calls"] > found["put"]["calls"] > found["get_tuple"]["calls"]
 
 
-def test_what_is_counted_is_a_call_once_and_a_statement_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_counter_counts_each_call_and_each_statement_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "_NOT_OURS", {"bench", ".venv"})
     counter = calls.Counter(peer_at("memory://"))
     database = sqlite3.connect(":memory:")

@@ -84,14 +84,14 @@ class Played:
 
 
 def found(place: Place) -> dict[str, str]:
-    """What is broken, by thread."""
+    """Return the damage that the verdict finds, by thread."""
     broken: dict[str, str] = {}
     for thread, what in judge(place).broken:
         broken[thread] = f"{broken.get(thread, '')}{what}\n"
     return broken
 
 
-def test_what_is_broken_is_found(sqlite_url: str, tmp_path: Path) -> None:
+def test_the_verdict_finds_every_kind_of_damage(sqlite_url: str, tmp_path: Path) -> None:
     place = Place(sqlite_url, tmp_path, 1)
     twice = Played(place, "twice", mark="tool:after", holdfast__graph__tools__execute__run_policy=without_ledger)
     unasked = Played(place, "unasked", holdfast__graph__nodes__tool__approval_policy=without_approval)

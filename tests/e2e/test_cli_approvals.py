@@ -147,7 +147,7 @@ def test_one_question_that_cannot_be_read_does_not_hide_the_others(cli: Cli) -> 
     assert "Thread 'b' is damaged" in cli.refused("chat", "--thread=b", said=b"Hello", code=1)
 
 
-def test_what_was_decided_by_a_process_that_died_is_carried_out(cli: Cli) -> None:
+def test_a_decision_recorded_by_a_process_that_died_is_carried_out(cli: Cli) -> None:
     for name in ("a", "b"):
         cli("chat", f"--thread={name}", "--user=ada", said=b"Please refund order 1001. Please refund order 1002.")
     with open_checkpointer("sqlite:///holdfast.db") as saver:
@@ -164,7 +164,7 @@ def test_what_was_decided_by_a_process_that_died_is_carried_out(cli: Cli) -> Non
     assert cli("approvals", "resume")[1] == "No decision is left to carry out.\n"
 
 
-def test_what_another_agent_has_asked_is_left_to_it(cli: Cli) -> None:
+def test_a_request_of_another_agent_is_left_to_that_agent(cli: Cli) -> None:
     with open_checkpointer("sqlite:///holdfast.db") as saver:
 
         @needs_approval

@@ -102,7 +102,7 @@ def test_a_copy_makes_its_target(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("command", ["approvals list", "approvals resume", "approvals expire"])
-def test_what_waits_in_memory_is_not_asked_for_after_it_is_gone(cli: Cli, command: str) -> None:
+def test_a_command_about_pending_calls_refuses_a_memory_database(cli: Cli, command: str) -> None:
     line = cli.refused(*command.split(), *of_database(command, "memory://"))
     assert "memory:// is gone when a command ends" in line
 

@@ -30,7 +30,7 @@ def searched(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, 
     return code, out, err
 
 
-def test_what_was_said_is_found_on_the_command_line(cli: Cli, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_messages_are_found_on_the_command_line(cli: Cli, url: str, capsys: pytest.CaptureFixture[str]) -> None:
     at = f"--database={url}"
     with open_checkpointer(url) as saver:
         say(saver, "Refund\norder \x1b[2J 1001, please", "Which order?", thread_id="ada-1", user="ada")

@@ -69,7 +69,7 @@ def test_an_export_is_a_whole_file_or_none(talked: Cli, monkeypatch: pytest.Monk
     assert page.read_text("utf-8").startswith("# Transcript")
 
 
-def test_what_is_not_there_or_not_yours_is_a_mistake_in_one_line(talked: Cli) -> None:
+def test_an_unknown_thread_and_one_of_another_user_are_refused_alike_in_one_line(talked: Cli) -> None:
     for command in ("show", "export"):
         hers = talked.refused("threads", command, "ada-1", AT, "--user=grace")
         unknown = talked.refused("threads", command, "ada-2", AT, "--user=grace")
@@ -82,7 +82,7 @@ def test_what_is_not_there_or_not_yours_is_a_mistake_in_one_line(talked: Cli) ->
     assert "memory://" in talked.refused("threads", "show", "ada-1", "--database=memory://")
 
 
-def test_what_cannot_be_shown_is_said(cli: Cli, sqlite_url: str) -> None:
+def test_a_thread_that_cannot_be_shown_says_why(cli: Cli, sqlite_url: str) -> None:
     at = f"--database={sqlite_url}"
     in_stock(sqlite_url, lambda stock: say(stock, "one"))
     code, out, err = cli("threads", "show", "ada-1", at)

@@ -119,7 +119,7 @@ def test_a_conversation_is_deleted_when_the_user_confirms(
     assert talked("show", "grace-1")[0] == 2
 
 
-def test_what_is_another_users_is_as_unknown_as_what_is_not_there(
+def test_a_thread_of_another_user_is_as_unknown_as_a_missing_one(
     talked: Callable[..., tuple[int, str, str]],
 ) -> None:
     for command, *words in (
@@ -157,7 +157,7 @@ def test_an_export_of_one_user_has_only_what_is_theirs(talked: Callable[..., tup
     assert json.loads(cli("threads", "list", there, "--json")[1]) == json.loads(talked("list", "--json")[1])
 
 
-def test_what_cannot_be_is_one_line_and_changes_nothing(
+def test_a_command_that_cannot_be_carried_out_is_one_line_and_changes_nothing(
     talked: Callable[..., tuple[int, str, str]], cli: Cli, sqlite_url: str
 ) -> None:
     before = talked("list", "--json")
@@ -219,7 +219,7 @@ def test_a_database_is_not_made_by_looking_for_a_conversation(cli: Cli) -> None:
     assert list(cli.folder.iterdir()) == []
 
 
-def test_what_is_not_in_the_list_yet_is_said_and_can_be_managed_all_the_same(cli: Cli, url: str) -> None:
+def test_threads_that_are_not_listed_yet_are_reported_and_can_be_managed(cli: Cli, url: str) -> None:
     def talk(saver: Any) -> None:
         for thread_id in ("ada-1", "ada-2", "ada-3"):
             say(saver, thread_id, "ada", "Hello", "And again")
@@ -264,7 +264,7 @@ def test_a_conversation_that_waits_says_so_in_the_list(cli: Cli, sqlite_url: str
     assert "at 4503599627370496.0 s" in far[1]  # a database may say anything
 
 
-def test_what_is_deleted_while_everything_is_taken_out_is_left_out(
+def test_a_thread_that_is_deleted_during_an_export_of_all_is_left_out(
     talked: Callable[..., tuple[int, str, str]], cli: Cli, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def listed(store: Any) -> list[str]:

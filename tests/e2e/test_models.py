@@ -94,7 +94,7 @@ async def test_a_conversation_goes_to_the_endpoint_with_its_key_and_its_history(
         assert endpoint.keys == [f"Bearer {KEY}"] * 2
 
 
-async def test_what_an_answer_cost_is_kept_with_it(saver: HoldfastSaver) -> None:
+async def test_the_tokens_that_an_answer_used_are_kept_with_it(saver: HoldfastSaver) -> None:
     with stub.stub_openai(says("Hello.")) as endpoint:
         talk = Talk(endpoint, saver, "ainvoke")
         await talk.say("Hello")

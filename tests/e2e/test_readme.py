@@ -83,7 +83,7 @@ def test_the_commands_for_the_record_work_as_they_stand(cli: Cli) -> None:
     assert brought.endswith("1 was there already.\n")
 
 
-def test_what_the_readme_types_into_a_shell_works(tmp_path: Path) -> None:
+def test_the_shell_commands_of_the_readme_work(tmp_path: Path) -> None:
     commands = commands_of("On the command line")
     assert len(commands) == 6
     (tmp_path / "bin").mkdir()

@@ -160,7 +160,7 @@ def start(
     return started
 
 
-def test_what_is_served_is_what_langgraph_json_says() -> None:
+def test_the_server_serves_what_langgraph_json_says() -> None:
     assert run._read(HOUSE / "langgraph.json") == run.OURS
 
 
@@ -191,7 +191,7 @@ def test_a_database_that_does_not_answer_is_one_line_before_anything_is_served(
         (["--workers", "none"], "Invalid value for '--workers'"),
     ],
 )
-def test_what_cannot_be_served_is_one_line(
+def test_options_that_cannot_be_served_are_refused_in_one_line(
     start: Callable[..., tuple[int, str]], tmp_path: Path, options: list[str], words: str
 ) -> None:
     (tmp_path / "empty.json").write_text("{}")
@@ -201,7 +201,7 @@ def test_what_cannot_be_served_is_one_line(
     assert words in line
 
 
-def test_what_was_decided_before_the_server_starts_is_carried_out_by_it(sqlite_url: str, tmp_path: Path) -> None:
+def test_a_server_carries_out_decisions_that_were_made_before_it_started(sqlite_url: str, tmp_path: Path) -> None:
     decided, expired = str(uuid.uuid4()), str(uuid.uuid4())
     with open_checkpointer(sqlite_url) as saver:
         agent = factory.make_agent(settings.load(shop=tmp_path / "shop.db", model="offline"), saver)
@@ -251,7 +251,7 @@ def test_a_run_waits_for_who_has_the_thread_and_the_other_threads_go_on(server: 
         assert last_words(waits.result(10)).endswith("Hello, Ada. What can I do for you?")
 
 
-def test_what_another_process_did_to_a_thread_is_seen_when_the_thread_is_asked_for(server: Server, place: Path) -> None:
+def test_a_request_for_a_thread_sees_what_another_process_did_to_it(server: Server, place: Path) -> None:
     thread_id, gone = new_thread(server, owner="ada"), new_thread(server)
     for known in (thread_id, gone):
         last_words(server.say(known, "My name is Ada."))

@@ -1,4 +1,4 @@
-"""What was said is found again: by words, phrases, user and time."""
+"""Messages are found by words, phrases, user and time."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_search_is_about_a_time(checkpointer: HoldfastSaver) -> None:
     assert found(checkpointer, "hello", until=hour_ago) == []
 
 
-def test_what_was_undone_is_found_and_what_was_deleted_is_not(checkpointer: HoldfastSaver) -> None:
+def test_an_undone_message_is_found_and_a_deleted_one_is_not(checkpointer: HoldfastSaver) -> None:
     ada = say(checkpointer, "ada-1", "ada", "Refund the brass calculator")
     ada.undo()
     assert found(checkpointer, "brass") == ["Refund the brass calculator"]

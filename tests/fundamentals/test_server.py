@@ -86,7 +86,7 @@ def test_a_thread_that_began_in_the_server_goes_on_in_python(server: Server, che
     assert here.send("What is my name?").text == "Your name is Ada."
 
 
-def test_what_was_decided_elsewhere_is_carried_out_before_what_is_said_next(
+def test_a_decision_made_elsewhere_is_carried_out_before_the_next_turn(
     server: Server, checkpointer: HoldfastSaver
 ) -> None:
     thread_id = new_thread(server)

@@ -1,4 +1,4 @@
-"""What was said stays on record, whatever becomes of it."""
+"""Messages stay on record after an undo, a prune and a restart."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def messages(talk: Conversation) -> list[Any]:
     return [entry for entry in talk.transcript() if entry.kind == "message"]
 
 
-def test_what_was_undone_stays_on_record_and_is_not_live(ada: Conversation) -> None:
+def test_an_undone_message_stays_on_record_and_is_not_live(ada: Conversation) -> None:
     ada.send("Forget that.")
     ada.undo()
     assert [(entry.text, entry.live) for entry in messages(ada) if entry.role == "human"] == [
@@ -34,7 +34,7 @@ def test_what_was_undone_stays_on_record_and_is_not_live(ada: Conversation) -> N
     ]
 
 
-def test_what_was_pruned_and_begun_anew_stays_on_record(checkpointer: HoldfastSaver, ada: Conversation) -> None:
+def test_messages_stay_on_record_after_a_prune_and_a_restart(checkpointer: HoldfastSaver, ada: Conversation) -> None:
     before = [entry.text for entry in messages(ada)]
     checkpointer.prune(["ada-1"])
     ada.restart()

@@ -24,9 +24,9 @@ class Listener(StrictModel):
     seen: list[list[BaseMessage]] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
     noting: Callable[[int], str] = "notes {}".format
-    """What its notes are, by how often it was asked."""
+    """Returns its notes, given how often it was asked."""
     wants: list[AIMessage] = Field(default_factory=list)
-    """What it says to the next messages."""
+    """Its answers to the next messages."""
 
     def line(self, messages: list[BaseMessage]) -> AIMessage:
         if messages[0].text == SUMMARISE:

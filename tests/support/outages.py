@@ -1,4 +1,4 @@
-"""What comes between a checkpointer and its PostgreSQL server: a wire that can be cut."""
+"""A wire between a checkpointer and its PostgreSQL server that can be cut."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Wire:
         self.lose_commits = 0
         """How often the server's answer to a COMMIT is to be lost, and the connection with it."""
         self.is_down = False
-        """Whether new connections are refused."""
+        """If true, new connections are refused."""
         self._server = server
         self._open: list[socket.socket] = []
         self._lock = Lock()

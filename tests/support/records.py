@@ -1,4 +1,4 @@
-"""What can be read of a thread, written down so that the same run on two savers can be compared."""
+"""All that can be read of a thread, in a form in which the same run on two savers can be compared."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def seen(snapshot: Any) -> Any:
 
 
 def everything(saver: Any, graph: Any) -> list[Any]:
-    """What can be read of the thread: its state, its history, and every checkpoint of every namespace."""
+    """Return all that can be read of the thread: its state, its history, and every checkpoint of every namespace."""
     history = list(graph.get_state_history(thread()))
     stored = []
     for item in saver.list(thread()):

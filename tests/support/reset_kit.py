@@ -1,4 +1,4 @@
-"""What the tests of restart, undo and fork share: a graph that remembers, and what a thread holds."""
+"""A graph that remembers, and the contents of a thread, for the tests of restart, undo and fork."""
 
 from __future__ import annotations
 

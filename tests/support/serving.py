@@ -50,7 +50,7 @@ class Server:
 
     @property
     def said(self) -> str:
-        """What it has printed so far."""
+        """The text that it has printed so far."""
         return self.log.read_text()
 
     def stop(self) -> int:

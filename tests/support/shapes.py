@@ -74,11 +74,11 @@ class Sealed(lc.AIMessage):
 
 
 ALLOWED = [Colour, Parcel, Receipt]
-"""What has to be allowed to load `rich` values. Classes of messages need not be."""
+"""The types that must be allowed to load `rich` values. Classes of messages need not be."""
 
 
 _PLAIN = {str, int, bool, bytes, type(None)}
-"""What is most of any value, and quickly told from the rest."""
+"""The types of most parts of a value, which need no closer look."""
 
 
 def exact(value: Any) -> Any:
@@ -158,7 +158,7 @@ _rich_scalars = st.one_of(
     st.builds(Receipt, total=st.integers(0, 9), lines=st.lists(st.sampled_from(["a", "b"]), max_size=2)),
 )
 plain = _nested(_scalars, tuples=False)
-"""What msgpack has a form for, and texts and integers for which it has none."""
+"""Values that msgpack can hold, and texts and integers that it cannot."""
 sound_plain = _nested(st.one_of(_unspoken, sound_texts), tuples=False)
 """`plain` with texts that UTF-8 has a form for."""
 rich = _nested(

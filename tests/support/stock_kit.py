@@ -1,4 +1,4 @@
-"""What the tests of the way in and out share: a database as the stock savers and Holdfast see it."""
+"""A database as the stock savers and Holdfast see it, for the tests of conversion."""
 
 from __future__ import annotations
 

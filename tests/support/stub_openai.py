@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias
 
 KEY = "sk-of-ada-0123456789abcdef"
-"""What the endpoint calls a key; a refusal quotes it, as some do."""
+"""The key that tests use. A refusal of the endpoint quotes it, as those of some providers do."""
 
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
 

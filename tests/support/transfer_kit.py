@@ -1,4 +1,4 @@
-"""What the tests of moving house share: two databases, and what can be read of a thread in any of them."""
+"""Two databases, and all that can be read of a thread in each, for the tests of transfers."""
 
 from __future__ import annotations
 

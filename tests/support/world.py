@@ -15,13 +15,13 @@ from tests.support.kit import rows
 
 
 class World:
-    """What was done to it, and the keys under which."""
+    """A world that tools change: the changes made, and the idempotency keys they were made under."""
 
     def __init__(self) -> None:
         self.done: list[int] = []
         self.keys: list[str] = []
         self.behave: Callable[[], Any] = lambda: None
-        """What the tool does after it has changed the world."""
+        """Called by the tool after it has changed the world."""
 
     def tool(self, **declared: Any) -> BaseTool:
         @once(**declared)

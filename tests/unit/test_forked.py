@@ -105,7 +105,7 @@ except KeyboardInterrupt:
     talk.close()
 
 
-def test_what_it_would_import_is_there_and_chance_is_its_own(tmp_path: Path) -> None:
+def test_a_forked_process_has_its_imports_and_its_own_random_numbers(tmp_path: Path) -> None:
     program = "import sys, random; print(*[name in sys.modules for name in sys.argv[1:]], random.random())"
     words = ["-c", program, *forked._PRELOADED]
     first, second = (forked.run(*words, cwd=tmp_path, env=environment()).stdout.split() for _ in range(2))

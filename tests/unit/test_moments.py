@@ -38,7 +38,7 @@ def test_fractions_and_times_before_1970_are_kept() -> None:
 
 
 @pytest.mark.parametrize("value", NO_TIMES, ids=lambda value: f"{type(value).__name__} {str(value)[:18]}")
-def test_what_is_no_time_is_refused_with_the_name_what_was_found_and_what_is_needed(value: Any) -> None:
+def test_a_value_that_is_no_time_is_refused_with_its_name_and_what_is_needed(value: Any) -> None:
     with pytest.raises(ValueError, match=rf"until is no time: found .*{type(value).__name__[:3]}.* Needed: .* offset"):
         epoch_seconds(value, "until")
 

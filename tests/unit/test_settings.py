@@ -88,7 +88,7 @@ def test_an_empty_one_counts_as_not_set(name: str, monkeypatch: pytest.MonkeyPat
         ("HOLDFAST_MODEL", "gpt-5", "There is no chat model 'gpt-5'"),
     ],
 )
-def test_what_is_wrong_is_named_with_what_is_needed(
+def test_a_setting_that_cannot_be_used_is_named_with_what_is_needed(
     name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -143,7 +143,7 @@ def test_which_model_an_endpoint_of_ones_own_has_is_not_guessed() -> None:
 
 
 @pytest.mark.parametrize("url", ["memory://", "postgresql://ada:pw@host/db?sslmode=disable"])
-def test_what_is_no_file_has_no_other_name_in_full(url: str) -> None:
+def test_the_url_of_a_database_that_is_no_file_stays_as_it_is(url: str) -> None:
     assert absolute(url) == url
 
 

@@ -66,7 +66,7 @@ def test_a_checkpoint_comes_back_as_it_was_saved(url: str) -> None:
 
 
 @pytest.mark.parametrize("scenario", CHEAP)
-def test_what_a_graph_left_here_comes_out_for_the_stock_saver(url: str, scenario: str) -> None:
+def test_an_expanded_thread_reads_the_same_with_the_stock_saver(url: str, scenario: str) -> None:
     with holdfast(url) as saver:
         SCENARIOS[scenario](saver)
         before = listed(saver)
@@ -233,7 +233,7 @@ def test_tables_are_not_dropped_while_a_document_is_packed(url: str) -> None:
         "checkpoint - 'packed'",
     ],
 )
-def test_what_lies_beside_the_packed_text_is_checked(url: str, damage: str) -> None:
+def test_a_document_altered_beside_its_packed_text_is_damaged(url: str, damage: str) -> None:
     with open_checkpointer(url) as saver:
         turn(saver, "one")
         change(saver, f"UPDATE checkpoints SET checkpoint = {damage} WHERE checkpoint ? 'packed'")

@@ -97,7 +97,7 @@ def prepare(saver: HoldfastSaver, name: str, work: Work) -> None:
 
 
 @pytest.mark.parametrize("work", WORK)
-def test_what_is_cut_off_before_any_statement_is_done_once(
+def test_work_whose_connection_breaks_before_any_statement_is_done_once(
     saver: HoldfastSaver, postgres_url_with_tables: str, work: Work, sweep: Sweep
 ) -> None:
     with psycopg.connect(postgres_url_with_tables, autocommit=True) as admin:
@@ -127,7 +127,7 @@ def test_what_is_cut_off_before_any_statement_is_done_once(
 
 
 @pytest.mark.parametrize("work", WORK)
-def test_what_was_committed_without_ones_knowing_is_done_once(wire: Wire, saver: HoldfastSaver, work: Work) -> None:
+def test_work_whose_commit_is_not_confirmed_is_done_once(wire: Wire, saver: HoldfastSaver, work: Work) -> None:
     prepare(saver, "t", work)
     prepare(saver, "u", work)
     if work is take_back:  # both at once
@@ -222,7 +222,7 @@ def test_nothing_is_saved_in_a_thread_that_was_deleted_meanwhile(
     assert rows(other, "SELECT count(*) FROM holdfast_messages") == [(0,)]
 
 
-def test_what_is_saved_is_what_was_put_and_not_what_it_has_become(wire: Wire, saver: HoldfastSaver) -> None:
+def test_a_repeated_save_stores_the_message_as_it_was_put(wire: Wire, saver: HoldfastSaver) -> None:
     said = HumanMessage("before", id="m-1")
     saver._backend.on_statement = Once("commit", lambda: (setattr(said, "content", "after"), wire.cut()))
     put(saver, thread("t"), checkpoint([said]))

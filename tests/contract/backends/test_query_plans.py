@@ -225,7 +225,7 @@ def run_of_its_own(saver: HoldfastSaver) -> None:
     ],
     ids=["prune", "copy", "delete a run", "delta history"],
 )
-def test_what_is_done_to_a_thread_walks_through_no_table(
+def test_an_operation_on_a_thread_scans_no_table(
     full: HoldfastSaver, record: Record, work: Callable[[HoldfastSaver], None]
 ) -> None:
     calls = record(lambda: work(full))
@@ -305,14 +305,14 @@ def test_the_head_is_the_end_of_an_index_and_nothing_is_sorted(full: HoldfastSav
     assert re.search(r"sqlite_autoindex_checkpoints_1|Index Scan Backward using checkpoints_pkey", whole)
 
 
-def test_what_was_read_once_is_not_read_again(full: HoldfastSaver, record: Record) -> None:
+def test_rows_that_the_cache_has_are_not_read_again(full: HoldfastSaver, record: Record) -> None:
     turn(full)
     turn(full)
     names = [statement.name for statement, _ in record(lambda: full.get_tuple(thread()))]
     assert [name for name in names if not name.startswith("find_")] == []
 
 
-def test_what_waits_is_found_by_what_waits_and_not_by_all_that_was_ever_asked(
+def test_waiting_requests_are_found_by_their_index_and_not_among_all_requests(
     full: HoldfastSaver, record: Record
 ) -> None:
     inbox = full.interrupts

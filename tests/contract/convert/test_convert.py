@@ -38,7 +38,7 @@ from tests.support.sweep import Sweep
 
 
 @pytest.mark.parametrize("scenario", CHEAP)
-def test_what_a_graph_left_with_a_stock_saver_goes_in_and_comes_out_as_it_was(bare_url: str, scenario: str) -> None:
+def test_a_thread_of_a_stock_saver_is_the_same_after_compacting_and_expanding(bare_url: str, scenario: str) -> None:
     in_stock(bare_url, SCENARIOS[scenario])
     before = in_stock(bare_url, listed)
     with open_checkpointer(bare_url) as saver:  # knows none of the types in it
@@ -123,7 +123,7 @@ def test_rows_say_when_and_where_a_message_was_said_first(bare_url: str) -> None
         assert rows(saver, "SELECT deleted_at FROM holdfast_threads") == [(None,)], "it was deleted before it began"
 
 
-def test_what_is_left_of_a_pruned_thread_with_a_delta_channel_comes_out_too(bare_url: str) -> None:
+def test_a_pruned_thread_with_a_delta_channel_can_be_expanded(bare_url: str) -> None:
     with holdfast(bare_url) as saver:
         graph = talker(saver, DeltaState)
         for turn in range(4):

@@ -61,7 +61,7 @@ def test_a_thread_with_messages_of_a_class_that_is_gone_is_left_alone_and_the_cl
         assert "holdfast-1" in forms(saver)
 
 
-def test_what_was_stored_in_other_forms_stays_as_it_is(bare_url: str) -> None:
+def test_values_in_other_forms_stay_as_they_are(bare_url: str) -> None:
     """Encrypted values, those from before LangGraph used msgpack, and checkpoints from before version 4."""
 
     def write(stock: Any) -> Any:
@@ -132,7 +132,7 @@ def test_a_damaged_thread_is_named_and_the_others_go_in(bare_url: str) -> None:
         assert convert.find_damage(saver.database, "a") == found[0].problem
 
 
-def test_what_the_stock_savers_have_no_form_for_is_named_and_stays(bare_url: str) -> None:
+def test_a_value_that_the_stock_savers_cannot_store_is_named_and_stays(bare_url: str) -> None:
     with holdfast(bare_url) as saver:
         put(saver, thread("odd"), checkpoint([HumanMessage("half \ud800", id="1")]))
         put(saver, thread("even"), checkpoint([HumanMessage("a", id="1", additional_kwargs={"t": (1, 2)})]))

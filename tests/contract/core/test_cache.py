@@ -1,4 +1,4 @@
-"""What a process remembers is not taken for what a database says that was emptied, restored or opened anew."""
+"""The cache of a process is never used for a database that was emptied, restored or opened anew."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_all_is_read_again_when_the_server_has_closed_a_connection(line: tuple[W
             texts(saver)
 
 
-def test_what_is_saved_refers_to_no_row_that_a_failover_has_lost(line: tuple[Wire, str]) -> None:
+def test_a_save_refers_to_no_row_that_a_failover_has_lost(line: tuple[Wire, str]) -> None:
     wire, url = line
     with open_checkpointer(url) as saver:
         config = put(saver, thread(), checkpoint([HumanMessage("well?", id="h1")]))
@@ -112,7 +112,7 @@ def test_what_is_saved_refers_to_no_row_that_a_failover_has_lost(line: tuple[Wir
         assert rows(saver, said) == [("h1",)]
 
 
-def test_what_was_cut_off_is_saved_by_a_server_that_has_all(line: tuple[Wire, str]) -> None:
+def test_a_save_that_was_cut_off_is_repeated_on_a_server_that_has_all_rows(line: tuple[Wire, str]) -> None:
     wire, url = line
     with open_checkpointer(url) as saver:
         answer = AIMessage("yes", id="a1")

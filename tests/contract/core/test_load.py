@@ -1,4 +1,4 @@
-"""What is damaged is an error that names it, never a shorter conversation; the other threads are not affected."""
+"""Damage is an error that names the damaged part, never a shorter conversation. Other threads are not affected."""
 
 from __future__ import annotations
 

@@ -99,7 +99,9 @@ def said(saver: HoldfastSaver, thread_id: str = "ada-1") -> list[Any]:
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
-def test_what_tasks_wrote_to_a_delta_channel_is_said_as_with_a_plain_one(saver: HoldfastSaver, durability: str) -> None:
+def test_messages_that_tasks_wrote_to_a_delta_channel_are_said_as_with_a_plain_one(
+    saver: HoldfastSaver, durability: str
+) -> None:
     plain, delta = (desk(saver, state) for state in (Plain, Delta))
     for step in STEPS:
         step(plain, thread("plain"), durability)
@@ -137,7 +139,7 @@ def test_a_delta_thread_is_forked_undone_and_taken_back_as_a_plain_one(saver: Ho
     assert len(rows(saver, whose)) == 4
 
 
-async def test_what_no_checkpoint_is_made_of_is_not_said(saver: HoldfastSaver, other: HoldfastSaver) -> None:
+async def test_a_write_that_no_checkpoint_is_made_of_is_not_said(saver: HoldfastSaver, other: HoldfastSaver) -> None:
     graph = desk(saver, Delta)
     say("one")(graph, thread(), "sync")
     before, head = said(saver), saver.get_tuple(thread())
@@ -163,7 +165,7 @@ async def test_what_no_checkpoint_is_made_of_is_not_said(saver: HoldfastSaver, o
 
 
 @pytest.mark.parametrize("made_by", ["stock", "an older version"])
-def test_what_was_written_before_is_said_once_a_thread_is_in_the_index(url: str, made_by: str) -> None:
+def test_earlier_writes_are_said_as_soon_as_the_thread_is_in_the_index(url: str, made_by: str) -> None:
     def talk(saver: Any) -> None:
         for step in STEPS[:3]:
             step(desk(saver, Delta), thread(), "sync")

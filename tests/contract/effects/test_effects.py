@@ -251,7 +251,7 @@ def test_a_copy_does_not_run_it_a_second_time_unasked(saver: HoldfastSaver, orde
         assert (verdict.why, verdict.value) == ("elsewhere", "in the first")
 
 
-def test_what_a_deleted_thread_has_run_its_copy_does_not_run(saver: HoldfastSaver) -> None:
+def test_a_copy_does_not_run_the_effect_of_its_deleted_original(saver: HoldfastSaver) -> None:
     effect = begun(saver)
     saver.copy_thread("ada-1", "copy")
     saver.effects.finish(abandoned(saver, effect), "a secret")

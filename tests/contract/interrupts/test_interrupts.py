@@ -75,7 +75,7 @@ def id_of(saver: HoldfastSaver, to: str, thread_id: str = "ada-1") -> str:
 # --- what waits
 
 
-def test_what_waits_is_found_over_all_threads_newest_first(saver: HoldfastSaver) -> None:
+def test_waiting_requests_of_all_threads_are_listed_newest_first(saver: HoldfastSaver) -> None:
     before = time.time()
     for name, user in (("t1", "ada"), ("t2", "bob")):
         team(saver).invoke({"said": ["go"]}, thread(name, user_id=user), durability="sync")
@@ -99,7 +99,7 @@ def test_a_question_waits_until_its_task_has_ended_or_the_thread_goes_on(saver: 
         saver.interrupts.answer("ada-1", first, "no")
 
 
-def test_what_is_over_leaves_the_index(saver: HoldfastSaver) -> None:
+def test_a_closed_request_leaves_the_index_of_open_ones(saver: HoldfastSaver) -> None:
     graph = ask(saver)
     graph.invoke({"said": ["once more"]}, thread())
     open_ = "SELECT count(*) FROM holdfast_interrupts WHERE closed_at IS NULL"
@@ -177,7 +177,7 @@ def test_an_answer_says_itself_by_whom_it_is(saver: HoldfastSaver) -> None:
 
 
 @pytest.mark.parametrize("answer", ["yes", None, 7, ["a"], {"deep": {"er": [1, None]}}, AIMessage("hello", id="m1")])
-def test_whatever_a_graph_can_be_told_can_be_an_answer(saver: HoldfastSaver, answer: Any) -> None:
+def test_any_value_that_a_graph_can_be_resumed_with_can_be_an_answer(saver: HoldfastSaver, answer: Any) -> None:
     ask(saver)
     saver.interrupts.answer("ada-1", id_of(saver, "a"), answer)
     [found] = saver.interrupts.todo()

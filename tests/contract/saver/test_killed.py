@@ -77,7 +77,7 @@ def test_a_save_that_was_acknowledged_outlives_the_process(url: str) -> None:
         assert texts(saver) == ["May I?"]
 
 
-def test_what_was_paused_in_a_killed_process_resumes_in_another(url: str, sweep: Sweep) -> None:
+def test_a_pause_of_a_killed_process_resumes_in_another(url: str, sweep: Sweep) -> None:
     assert children.run(children.pause_and_die, url) == -SIGKILL
 
     for commit in range(0, 100, sweep(2, 1)):

@@ -305,7 +305,7 @@ def test_a_folder_that_does_not_exist_is_reported(tmp_path: Path) -> None:
 
 
 def everything_shown(error: BaseException | None) -> str:
-    """What a traceback of the error would show, with its causes."""
+    """Return the text that a traceback of the error would show, with its causes."""
     shown = ""
     while error is not None:
         shown += f"{error!r} {error}"

@@ -97,7 +97,9 @@ def values_of(item: CheckpointTuple) -> dict[str, Any]:
 
 @examples
 @given(values=st.fixed_dictionaries({"messages": _lists, "other": places, "__start__": places}))
-def test_what_was_put_comes_back_wherever_the_messages_are(saver: HoldfastSaver, values: dict[str, Any]) -> None:
+def test_a_checkpoint_loads_as_it_was_put_wherever_its_messages_are(
+    saver: HoldfastSaver, values: dict[str, Any]
+) -> None:
     config, before = thread(uuid.uuid4().hex), expected(values)
 
     put_config = put(
@@ -116,7 +118,7 @@ def test_what_was_put_comes_back_wherever_the_messages_are(saver: HoldfastSaver,
         st.tuples(st.sampled_from(["messages", "other", "__pregel_tasks", "__interrupt__"]), places), max_size=4
     )
 )
-def test_what_a_task_wrote_comes_back_in_its_order(saver: HoldfastSaver, writes: list[tuple[str, Any]]) -> None:
+def test_the_writes_of_a_task_load_in_their_order(saver: HoldfastSaver, writes: list[tuple[str, Any]]) -> None:
     config = put(saver, thread(uuid.uuid4().hex), checkpoint([]))
     # Of LangGraph's own channels a task has one write each.
     writes = [

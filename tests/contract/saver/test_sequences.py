@@ -24,7 +24,7 @@ Said = list[BaseMessage]
 
 
 class Task(TypedDict):
-    """What the graph's node is told to do."""
+    """A task for the graph's node."""
 
     what: Literal["answer", "edit", "ask"]
     text: str
@@ -59,7 +59,7 @@ def open_graph(url: str) -> tuple[HoldfastSaver, Any]:
 
 
 def added(said: Said, more: Said) -> Said:
-    """What `add_messages` should make of it, written down independently."""
+    """Return the messages that `add_messages` should return. It is written independently of it."""
     result = list(said)
     for message in more:
         if message.id == REMOVE_ALL_MESSAGES:

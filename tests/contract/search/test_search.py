@@ -135,7 +135,7 @@ def test_only_what_was_said_is_found(saver: HoldfastSaver) -> None:
     assert sorted(found(saver, "order")) == ["order said", "order written"], "it is indexed since before it was said"
 
 
-def test_what_is_edited_or_copied_is_found_as_often_as_it_was_said(saver: HoldfastSaver) -> None:
+def test_an_edited_or_copied_message_is_found_as_often_as_it_was_said(saver: HoldfastSaver) -> None:
     config = put(saver, thread(), checkpoint([HumanMessage("order one", id="h")]))
     put(saver, config, checkpoint([HumanMessage("order two", id="h")]))
     assert sorted(found(saver, "order")) == ["order one", "order two"]
@@ -154,7 +154,7 @@ def indexed(saver: HoldfastSaver) -> str:
     return repr(parts)
 
 
-def test_what_is_deleted_or_taken_back_leaves_no_word_in_the_index(saver: HoldfastSaver) -> None:
+def test_a_deleted_or_rolled_back_message_leaves_no_word_in_the_index(saver: HoldfastSaver) -> None:
     say(saver, "the secret eagle", thread_id="ada-1")
     say(saver, "a common sparrow", thread_id="ada-2")
     config = put(saver, thread("ada-3"), checkpoint([HumanMessage("kept robin", id="1")]), run_id="run-1")

@@ -183,7 +183,7 @@ def test_a_statement_that_the_server_refuses_is_an_error_of_ours(postgres_url: s
 
 
 def in_a_forked_child(act: Callable[[], object]) -> str:
-    """What `act` raises in a child process that has not begun anew, as servers with workers make them."""
+    """Return the error of `act` in a child process that was forked, as servers with workers do it."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads is what is tested

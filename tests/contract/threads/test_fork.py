@@ -68,7 +68,7 @@ def test_a_fork_is_as_the_thread_was_and_goes_its_own_way(saver: HoldfastSaver, 
     assert_counted(saver)
 
 
-def test_what_came_after_or_beside_is_not_in_a_fork(saver: HoldfastSaver) -> None:
+def test_a_fork_has_no_message_that_came_after_or_beside_its_checkpoint(saver: HoldfastSaver) -> None:
     graph = echo_graph(saver)
     meet(graph, "one", "two")
     first = history(saver)[3]
@@ -168,7 +168,7 @@ def test_of_two_questions_one_after_the_other_a_fork_asks_the_last(saver: Holdfa
 
 
 @pytest.mark.usefixtures("quick")
-def test_what_was_carried_out_before_a_fork_is_not_done_twice(saver: HoldfastSaver, world: World) -> None:
+def test_an_effect_that_ran_before_a_fork_does_not_run_in_the_fork(saver: HoldfastSaver, world: World) -> None:
     talk = talk_with(saver, needs_approval(world.tool()))
     talk.say("pay")
     [pause] = talk.agent.get_state(talk.thread).interrupts
@@ -187,7 +187,7 @@ def test_what_was_carried_out_before_a_fork_is_not_done_twice(saver: HoldfastSav
     assert world.done == [1]
 
 
-def test_what_cannot_be_branched_off_is_refused_and_changes_nothing(saver: HoldfastSaver) -> None:
+def test_a_fork_that_is_impossible_is_refused_and_changes_nothing(saver: HoldfastSaver) -> None:
     graph = echo_graph(saver)
     meet(graph, "one", "two")
     meet(graph, "other", thread_id="bob-1")

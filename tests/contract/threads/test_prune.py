@@ -212,7 +212,7 @@ def test_a_checkpoint_of_a_subgraph_is_refused_when_what_it_is_built_on_was_dele
     saver.put(inner.config, new, leaning, {})
 
 
-def test_what_a_begun_run_has_cut_off_stays_until_the_run_has_made_a_step(saver: HoldfastSaver) -> None:
+def test_a_checkpoint_that_a_new_input_interrupted_is_kept_until_the_run_has_made_a_step(saver: HoldfastSaver) -> None:
     graph = talker(saver)
     graph.invoke(say("one"), thread())
     answered = graph.get_state(thread()).config["configurable"]["checkpoint_id"]

@@ -50,7 +50,7 @@ async def test_a_thread_that_is_begun_anew_is_empty_and_keeps_its_transcript(sav
     assert saver.threads.restart("ada-1").messages == 6, "again and again"
 
 
-def test_what_waits_and_who_runs_when_a_thread_is_begun_anew_is_refused(
+def test_a_restart_closes_waiting_requests_and_refuses_other_writers(
     saver: HoldfastSaver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = team(saver)
@@ -77,7 +77,7 @@ def test_what_waits_and_who_runs_when_a_thread_is_begun_anew_is_refused(
 
 
 @pytest.mark.parametrize("what", ["restart", "undo"])
-def test_what_another_writer_saves_in_that_moment_is_not_lost(
+def test_a_message_that_another_writer_saves_meanwhile_is_not_lost(
     saver: HoldfastSaver, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run without a lease saves between what these read and what they write."""

@@ -115,7 +115,7 @@ def test_a_question_that_an_answer_led_to_goes_with_it(saver: HoldfastSaver) -> 
     assert texts(saver) == ["go", "perhaps, surely"]
 
 
-def test_what_a_later_run_wrote_over_an_answer_stays(saver: HoldfastSaver) -> None:
+def test_the_answer_of_a_later_run_stays_when_an_earlier_run_is_rolled_back(saver: HoldfastSaver) -> None:
     graph = two_questions(saver)
     graph.invoke({"messages": [("user", "go")]}, run(1))
     before = left(saver)

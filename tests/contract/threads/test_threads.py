@@ -179,7 +179,7 @@ values = st.recursive(
 forged = values.map(lambda value: base64.urlsafe_b64encode(json.dumps(value).encode()).decode())
 
 
-def test_what_is_no_cursor_of_this_list_is_refused(sqlite_url: str) -> None:
+def test_a_cursor_of_another_list_or_of_none_is_refused(sqlite_url: str) -> None:
     with open_checkpointer(sqlite_url) as saver:
         for number in range(3):
             put(saver, thread(f"t{number}"), checkpoint([]), user_id="ada")

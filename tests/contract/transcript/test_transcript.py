@@ -52,7 +52,7 @@ def in_the_view(saver: HoldfastSaver) -> list[tuple[Any, ...]]:
     )
 
 
-def test_what_was_said_stays_whatever_became_of_it(saver: HoldfastSaver) -> None:
+def test_messages_stay_in_the_transcript_after_edits_removals_and_pruning(saver: HoldfastSaver) -> None:
     graph = echo_graph(saver)
     hers = thread(user_id="ada")
     graph.invoke({"messages": [HumanMessage("one", id="h1")]}, hers)
@@ -98,7 +98,7 @@ def test_an_edit_that_was_taken_back_is_the_wording_that_stays(saver: HoldfastSa
     ]
 
 
-def test_what_a_refused_run_wrote_was_not_said(saver: HoldfastSaver) -> None:
+def test_messages_of_a_refused_run_are_not_in_the_transcript(saver: HoldfastSaver) -> None:
     say(saver, "one")
     found = saver.get_tuple(thread())
     assert found is not None
@@ -266,7 +266,7 @@ async def test_a_row_that_cannot_be_read_does_not_end_the_transcript(
         list(half)
 
 
-def test_what_only_the_graph_knows_is_not_guessed(saver: HoldfastSaver) -> None:
+def test_the_transcript_does_not_guess_which_messages_of_a_delta_channel_are_live(saver: HoldfastSaver) -> None:
     graph = delta_agent(saver, 1000)
     graph.invoke({"messages": [HumanMessage("one", id="h1")], "files": {}, "notes": [], "steps": 0}, thread())
     assert {entry.live for entry in messages(saver.transcript("ada-1"))} == {None}

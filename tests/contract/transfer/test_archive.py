@@ -96,7 +96,7 @@ def test_a_value_that_does_not_change_is_in_a_file_once(tmp_path: Path) -> None:
         assert everything(saver) == before
 
 
-def test_what_no_line_can_hold_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_no_line_can_hold_is_not_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("holdfast.checkpoints.transfer.archive.LONGEST_LINE", 5000)
     with open_checkpointer("memory://") as saver:
         put(saver, thread(), checkpoint([HumanMessage("x" * 5000)]))

@@ -61,7 +61,7 @@ def back() -> Iterator[HoldfastSaver]:
 
 @pytest.mark.filterwarnings("ignore:create_react_agent has been moved")  # its successor is another package
 @pytest.mark.parametrize("scenario", GRAPHS)
-def test_what_a_graph_has_saved_is_the_same_on_every_database_and_back_again(
+def test_a_thread_is_the_same_on_every_database_and_back_again(
     here: HoldfastSaver, there: HoldfastSaver, back: HoldfastSaver, scenario: str
 ) -> None:
     SCENARIOS[scenario](here.with_allowlist(TYPES))
@@ -143,7 +143,7 @@ def test_a_pause_is_answered_on_the_other_side_and_its_tool_runs_once(
     assert (world.done, ledger(target)) == ([1, 2], ["done", "done"])
 
 
-def test_what_was_running_when_it_was_moved_is_in_doubt_on_the_other_side(
+def test_an_effect_that_runs_during_a_transfer_is_in_doubt_in_the_target(
     here: HoldfastSaver, there: HoldfastSaver, world: World, quick: None
 ) -> None:
     talk = talk_with(here, world.tool())
@@ -163,7 +163,9 @@ def test_what_was_running_when_it_was_moved_is_in_doubt_on_the_other_side(
         transfer_thread(here.database, there.database, "ada-1")
 
 
-def test_what_is_there_stays_and_what_knew_it_is_refused(here: HoldfastSaver, there: HoldfastSaver) -> None:
+def test_a_thread_that_is_there_stays_and_writers_of_a_deleted_one_are_refused(
+    here: HoldfastSaver, there: HoldfastSaver
+) -> None:
     for id_ in ("ada-1", "bob-1"):
         echo_graph(here).invoke({"messages": [HumanMessage(id_)]}, thread(id_))
     echo_graph(there).invoke({"messages": [HumanMessage("of before")]}, thread("bob-1"))
@@ -202,7 +204,9 @@ def test_a_ledger_that_says_something_else_is_neither_changed_nor_joined(
     assert everything(there) == before
 
 
-def test_what_cannot_be_moved_is_named_and_nothing_of_it_is_written(here: HoldfastSaver, there: HoldfastSaver) -> None:
+def test_a_thread_that_cannot_be_transferred_is_named_and_not_written(
+    here: HoldfastSaver, there: HoldfastSaver
+) -> None:
     saved = checkpoint([HumanMessage("x")], note={"long": "n"})
     for id_ in ("no-row", "old", "in-place"):
         put(here, thread(id_), saved)
@@ -227,7 +231,7 @@ def test_what_cannot_be_moved_is_named_and_nothing_of_it_is_written(here: Holdfa
     assert everything(there) == before
 
 
-def test_what_would_not_be_there_as_it_was_is_rolled_back(
+def test_a_transfer_that_loses_a_record_is_rolled_back(
     here: HoldfastSaver, there: HoldfastSaver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     echo_graph(here).invoke({"messages": [HumanMessage("hello")]}, thread())

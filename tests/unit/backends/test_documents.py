@@ -80,11 +80,11 @@ def test_a_document_is_half_as_long_when_it_is_packed() -> None:
     assert len(json.dumps(packed(document(), SAID))) * 2 < len(json.dumps(document()))
 
 
-def test_what_holds_no_messages_stays_as_the_stock_saver_reads_it() -> None:
+def test_a_document_without_messages_stays_as_the_stock_saver_reads_it() -> None:
     assert packed(document(), {"messages": [], "note": "n"}) == document()
 
 
-def test_what_msgpack_has_no_form_for_stays() -> None:
+def test_a_document_that_msgpack_cannot_hold_stays_unpacked() -> None:
     assert packed(document(more=2**70), SAID) == document(more=2**70)
 
 

@@ -20,7 +20,7 @@ class Clock:
 
 
 class Database:
-    """What is out of reach until a time."""
+    """A database that is out of reach until a time."""
 
     def __init__(self, clock: Clock, limit: float) -> None:
         self.clock = clock
@@ -82,7 +82,7 @@ def test_who_wants_to_wait_for_less_does(database: Database) -> None:
         persist(database, database.work, limit=2)
 
 
-def test_what_may_have_happened_is_said_although_a_later_attempt_did_not_happen(database: Database) -> None:
+def test_an_attempt_that_may_have_been_saved_is_reported_although_a_later_one_was_not(database: Database) -> None:
     attempts = 0
 
     def work() -> None:
@@ -95,6 +95,6 @@ def test_what_may_have_happened_is_said_although_a_later_attempt_did_not_happen(
     assert attempts > 1
 
 
-def test_what_must_not_be_repeated_is_repeated_as_long_as_it_did_not_happen(database: Database) -> None:
+def test_work_that_must_run_once_is_repeated_as_long_as_it_has_not_run(database: Database) -> None:
     database.back_at = 105
     assert persist(database, database.work, repeatable=False) == "done"

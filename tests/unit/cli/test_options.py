@@ -33,7 +33,7 @@ def test_an_option_that_was_not_given_has_no_time() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "7", "7y", "-7d", "2026-13-01", "999999w", "²d"])
-def test_what_is_not_a_time_is_refused_with_what_would_be(text: str) -> None:
+def test_a_text_that_is_not_a_time_is_refused_with_examples(text: str) -> None:
     with pytest.raises(Mistake, match=r"--since .* is not a time\. Needed: .* 7d"):
         parse_time(text, "--since", NOW)
 

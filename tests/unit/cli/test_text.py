@@ -27,7 +27,7 @@ from holdfast.cli.output.text import one_line, shortened, shown_json, visible
         ("שלום\u200f נמסטה क्\u200dष 👩\u200d🚀 Zoë", "שלום\u200f נמסטה क्\u200dष 👩\u200d🚀 Zoë"),
     ],
 )
-def test_what_a_terminal_would_act_upon_is_shown_as_its_number(text: str, shown: str) -> None:
+def test_a_character_that_a_terminal_acts_on_is_shown_as_its_number(text: str, shown: str) -> None:
     assert visible(text) == shown
 
 

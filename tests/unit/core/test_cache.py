@@ -29,7 +29,7 @@ def test_the_threads_that_were_used_longest_ago_are_forgotten_by_number_of_messa
         assert (memory._messages, memory._bytes) == (0, 0)
 
 
-def test_what_is_known_of_an_earlier_generation_is_not_used() -> None:
+def test_entries_of_an_earlier_generation_are_not_used() -> None:
     memory = MessageCache()
     remembered(memory, "t1", ["one"])
     assert memory.templates("t1", 2) == memory.templates("t1", None) == {}

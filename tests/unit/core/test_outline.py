@@ -14,7 +14,7 @@ from holdfast.checkpoints.threads.prune import checkpoints_to_keep
 
 
 def kept(*checkpoints: tuple[Any, ...], written: Any = (), unfinished: bool = True) -> dict[str, set[str]]:
-    """What is kept of checkpoints, each as (namespace, id, parent, metadata)."""
+    """Return the ids of the checkpoints to keep, by namespace. Each is given as (namespace, id, parent, metadata)."""
     rows = [(ns, id_, parent, json.dumps(metadata)) for ns, id_, parent, metadata in checkpoints]
     return checkpoints_to_keep(outlines(rows, written), lambda _: unfinished)
 
@@ -50,7 +50,7 @@ def test_of_calls_at_once_that_share_a_memory_the_last_of_each_is_kept() -> None
 
 
 @pytest.mark.parametrize("begun", [[("", "2", "1", INPUT)], [("", "2", "1", INPUT), ("", "3", "2", LOOP)]])
-def test_what_an_input_cut_off_is_kept_until_a_step_is_through(begun: list[Any]) -> None:
+def test_a_checkpoint_that_an_input_interrupted_is_kept_until_a_step_has_ended(begun: list[Any]) -> None:
     there = [("", "0", None, LOOP), ("", "1", "0", LOOP), *begun]
     ids = {id_ for _, id_, *_ in there} - {"0"}
     assert kept(*there) == {"": ids}

@@ -41,7 +41,7 @@ def entry(**changed: Any) -> Entry:
 
 
 @pytest.mark.parametrize("state", ["done", "failed", "skipped"])
-def test_what_has_ended_is_not_run_again(state: str) -> None:
+def test_an_effect_that_has_ended_is_not_run_again(state: str) -> None:
     assert isinstance(classify(entry(state=state), EFFECT), Ended)
 
 

@@ -105,7 +105,7 @@ def test_any_json_like_value_comes_back(value: Any) -> None:
 
 @settings(patient, max_examples=80)
 @given(value=plain)
-def test_what_needs_no_code_of_ours_is_written_as_the_stock_serializer_does(value: Any) -> None:
+def test_a_value_that_needs_no_code_of_ours_is_written_as_by_the_stock_serializer(value: Any) -> None:
     kind, written = ours(value)
     if kind == "msgpack":
         assert (kind, written) == STOCK.dumps_typed(value)
@@ -119,7 +119,7 @@ def test_tuples_come_back_where_they_are_asked_for(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", ["\ud800", [2**64], {"a": {"b": "x\udfff"}}, Parcel(1.0, -(10**30))], ids=repr)
-def test_what_the_stock_serializer_would_lose_is_refused_by_it(value: Any) -> None:
+def test_a_value_that_the_stock_serializer_would_lose_is_refused_by_it(value: Any) -> None:
     kind, written = ours(value)
     assert exact(read((kind, written))) == exact(value)
     with pytest.raises(NotImplementedError):
@@ -214,7 +214,7 @@ def test_a_model_whose_rules_have_grown_still_loads() -> None:
 
 
 @pytest.mark.parametrize("value", [1j, object(), lambda: 1, {"a": [type]}, AIMessage], ids=lambda v: type(v).__name__)
-def test_what_has_no_form_is_refused_with_its_type(value: Any) -> None:
+def test_a_value_that_cannot_be_stored_is_refused_with_its_type(value: Any) -> None:
     with pytest.raises(NotStorable, match="cannot be saved"):
         ours(value)
 

@@ -19,7 +19,7 @@ seqs = st.lists(st.one_of(st.integers(1, 40), st.integers(1, 10**6)), max_size=4
 
 
 @given(refs)
-def test_what_was_compressed_expands_to_the_same_references(refs: list[int]) -> None:
+def test_compressed_references_expand_to_the_same_references(refs: list[int]) -> None:
     ranges = compress(refs)
     assert expand(ranges) == refs
     assert len(ranges) <= 2 * len(refs)

@@ -152,7 +152,7 @@ def test_an_export_is_written_while_it_is_read(
     assert len(list(export(hostile))) >= 4 * len(HOSTILE)
 
 
-def test_what_json_has_no_form_for_is_text() -> None:
+def test_a_value_that_json_cannot_hold_becomes_a_plain_one() -> None:
     assert plain([True, 1, 2**80, 0.5, float("-inf"), b"\xff", {"a"}, Colour.DEEP]) == [
         *(True, 1, 2**80, 0.5, "-inf", "/w==", ["a"], 7)
     ]
