@@ -35,7 +35,7 @@ test: $(STAMP) ## the fast suite: a SQLite file, a real PostgreSQL
 	@# no: the tests start some forty interpreters.
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist worksteal -q
 
-chaos: $(STAMP) ## what no test has time for: 1,000 processes killed, 200 rounds of races, 50 restarts of PostgreSQL, sweeps; 12 minutes
+chaos: $(STAMP) ## what no test has time for: 1,000 processes killed, 200 rounds of races, 50 restarts of PostgreSQL, sweeps; 15 minutes
 	@# Another seed, less of it, or a part: make chaos WITH="--seed 7 --kills 100 --only kills"
 	@$(BIN)/python -W ignore -m tests.chaos $(WITH)
 

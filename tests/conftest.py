@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer
 from tests.support.servers import Server, locked, shared, stop_all
-from tests.support.sweep import Sweep
+from tests.support.sweep import Sweep, choose, load_profile
 
 BACKENDS = ["sqlite", "postgres"]
 
@@ -31,15 +31,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--sweep",
         action="store_true",
-        help="run only the tests that kill processes or have crowds of them, at every point and with all: `make chaos`",
+        help="run what the fast suite leaves out or only samples, in full: `make chaos`",
     )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("sweep"):
-        kept = [item for item in items if "sweep" in getattr(item, "fixturenames", ())]
-        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
-        items[:] = kept
+    if any("::" in word for word in config.args):  # a test that is named runs
+        return
+    kept = list(choose(items, swept=bool(config.getoption("sweep"))))
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
 
 
 @pytest.fixture
@@ -49,7 +50,9 @@ def sweep(pytestconfig: pytest.Config) -> Sweep:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    gc.disable()  # while everything is imported
     given = getattr(config, "workerinput", {}).get("notes")
+    load_profile(swept=bool(config.getoption("sweep")))
     config.stash[_NOTES] = Path(given or tempfile.mkdtemp(prefix="holdfast-notes-"))
 
 
@@ -70,6 +73,7 @@ def pytest_collection_finish() -> None:
     """Leave what was imported out of every later search for garbage: a sixth of the time went there."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 # What the types in a state are made of, LangGraph reads anew for each graph: most of what it takes to make a small one.
@@ -108,33 +112,52 @@ def postgres_database_with_tables(postgres_server: Server, worker_id: str) -> tu
         return url, _schema(connection)
 
 
+@pytest.fixture(scope="session")
+def emptying() -> Iterator[Callable[[str], psycopg.Connection[Any]]]:
+    """Gives the connection that empties a database after each test: a new one takes the server longer than the rest."""
+    connections: dict[str, psycopg.Connection[Any]] = {}
+
+    def of(url: str) -> psycopg.Connection[Any]:
+        try:
+            connections[url].execute("SELECT 1")
+        except (KeyError, psycopg.OperationalError):  # the first time, or the test has cut all connections
+            connections[url] = psycopg.connect(url, autocommit=True, prepare_threshold=None)
+        return connections[url]
+
+    yield of
+    for connection in connections.values():
+        connection.close()
+
+
 @pytest.fixture
-def postgres_url(postgres_database: str) -> Iterator[str]:
+def postgres_url(postgres_database: str, emptying: Callable[[str], psycopg.Connection[Any]]) -> Iterator[str]:
     """The URL of an empty PostgreSQL database; when the test ends, no connection to it may be open."""
     yield postgres_database
-    with psycopg.connect(postgres_database, autocommit=True) as connection:
-        _wait_until_alone(connection)
-        # Ten times as fast as another database for each test.
-        connection.execute("DROP SCHEMA public CASCADE")
-        connection.execute("CREATE SCHEMA public")
+    connection = emptying(postgres_database)
+    _wait_until_alone(connection)
+    # Ten times as fast as another database for each test.
+    connection.execute("DROP SCHEMA public CASCADE")
+    connection.execute("CREATE SCHEMA public")
 
 
 @pytest.fixture
-def postgres_url_with_tables(postgres_database_with_tables: tuple[str, list[Any]]) -> Iterator[str]:
+def postgres_url_with_tables(
+    postgres_database_with_tables: tuple[str, list[Any]], emptying: Callable[[str], psycopg.Connection[Any]]
+) -> Iterator[str]:
     """As `postgres_url`, of a database whose tables are there: to make them is most of what a short test costs.
 
     The tables are emptied. A copy of a database for each test takes four times as long, and deleting it ten times.
     """
     url, schema = postgres_database_with_tables
     yield url
-    with psycopg.connect(url, autocommit=True) as connection:
-        _wait_until_alone(connection)
-        if changed := _schema(connection) != schema:
-            connection.execute("DROP SCHEMA public CASCADE")
-            connection.execute("CREATE SCHEMA public")
-            open_checkpointer(url).open().close()
-        assert not changed, "a test that changes the schema needs `postgres_url` or `bare_url`"
-        _empty(connection, [name for (name,) in schema[0]])
+    connection = emptying(url)
+    _wait_until_alone(connection)
+    if changed := _schema(connection) != schema:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+        open_checkpointer(url).open().close()
+    assert not changed, "a test that changes the schema needs `postgres_url` or `bare_url`"
+    _empty(connection, [name for (name,) in schema[0]])
 
 
 @pytest.fixture(scope="session")

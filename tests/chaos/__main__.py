@@ -93,7 +93,7 @@ def _options(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=200, help="in which processes race each other")
     parser.add_argument("--restarts", type=int, default=50, help="of PostgreSQL")
     parser.add_argument("--cuts", type=int, default=50, help="of all its connections")
-    parser.add_argument("--limit", type=float, default=1080.0, help="seconds after which it gives up, and fails")
+    parser.add_argument("--limit", type=float, default=1500.0, help="seconds after which it gives up, and fails")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(words)
     options.only = options.only or list(PARTS)

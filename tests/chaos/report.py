@@ -120,7 +120,7 @@ class Report:
         if self.sweeps is None:
             return []
         rows = [_row("tests that passed", self.sweeps.tests), _row("tests that failed", len(self.sweeps.failures))]
-        return ["", "Tests at every statement and with whole crowds", *rows, _seconds(self.sweeps)]
+        return ["", "Tests that the fast suite leaves out, or of which it has a sample", *rows, _seconds(self.sweeps)]
 
     def _cost(self) -> list[str]:
         if not self.cost:

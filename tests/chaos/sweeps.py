@@ -1,4 +1,4 @@
-"""The tests that kill at a sample of points, or have a small crowd, run at every point and with all."""
+"""The tests that the fast suite leaves out, and in full those of which it has a sample."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from bench.peers import Peer, peer_at, peers
 from holdfast.checkpoints import open_checkpointer
 
 
+@pytest.mark.sweep
 def test_a_database_of_ones_own_is_measured(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -57,6 +58,7 @@ def test_a_conversation_that_lost_something_is_no_measurement(sqlite_url: str) -
     assert peer_at(sqlite_url).label == "SQLite, Holdfast"
 
 
+@pytest.mark.sweep
 def test_the_cost_of_the_record_is_measured(tmp_path: Path) -> None:
     [ours] = [peer for peer in peers(tmp_path, "") if peer.database == "SQLite" and peer.ours]
     listed = listing.listing(ours, few=1000, many=2000)
@@ -71,6 +73,7 @@ def test_the_cost_of_the_record_is_measured(tmp_path: Path) -> None:
         assert re.search(rf"{line} \| \d+\.\d+", printed)
 
 
+@pytest.mark.sweep
 def test_a_search_of_many_messages_is_measured(sqlite_url: str) -> None:
     found = searching.searching(peer_at(sqlite_url), messages=2000)
     printed = report.table({"search": [asdict(found)]})

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from langchain_core.tools import BaseTool
 
 from holdfast.checkpoints import open_checkpointer
@@ -37,6 +38,7 @@ def test_processes_that_are_killed_leave_nothing_undone(sqlite_url: str, tmp_pat
     assert report.figures()[f"kills_{place.backend}"]["kills"] == done.total
 
 
+@pytest.mark.sweep
 def test_of_those_who_answer_at_once_one_is_heard_and_the_others_are_told(
     postgres_url_with_tables: str, tmp_path: Path
 ) -> None:
@@ -46,6 +48,7 @@ def test_of_those_who_answer_at_once_one_is_heard_and_the_others_are_told(
     assert (done.answers, sum(done.told.values())) == (12, 8)
 
 
+@pytest.mark.sweep
 def test_processes_outlive_a_restart_of_their_database(own_server: Server, tmp_path: Path) -> None:
     place = Place(own_server.database("chaos"), tmp_path, 1)
     done = break_off(own_server, place, 1, 1, soon(), children=2)

@@ -119,6 +119,7 @@ def test_a_database_that_does_not_answer_is_one_clear_error_without_the_password
     assert "secret" not in failed.stderr + failed.stdout
 
 
+@pytest.mark.sweep
 def test_it_fails_if_the_shop_says_otherwise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,6 +128,7 @@ def test_it_fails_if_the_shop_says_otherwise(
     assert "The demo failed: 2 refunds happened before one was approved." in capsys.readouterr().err
 
 
+@pytest.mark.sweep
 def test_it_fails_if_the_process_was_not_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

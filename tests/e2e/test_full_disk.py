@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from holdfast.checkpoints import open_checkpointer
 from holdfast.graph import Conversation, build_graph
 from tests.support import forked
@@ -74,6 +76,7 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     goes_on(tmp_path, "ada-1", ["0"])
 
 
+@pytest.mark.sweep
 def test_on_the_server(tmp_path: Path) -> None:
     limited = [
         "/bin/sh",

@@ -69,6 +69,7 @@ def at_once(function: Callable[[T], U], *arguments: T) -> list[U]:
 # --- stopping and starting
 
 
+@pytest.mark.sweep
 def test_threads_pauses_and_owners_outlive_the_server(postgres_url: str, tmp_path: Path) -> None:
     # It connects to no outside service. A key alone does not turn tracing on.
     log, watch, scratch = tmp_path / "log", Path(__file__).parent / "watch", tmp_path / "scratch"
@@ -118,6 +119,7 @@ def test_threads_pauses_and_owners_outlive_the_server(postgres_url: str, tmp_pat
     ] == []
 
 
+@pytest.mark.sweep
 def test_langgraph_dev_serves_the_same_and_does_not_begin_old_runs_again(sqlite_url: str, tmp_path: Path) -> None:
     for name in ("holdfast", "graph", "checkpoints"):
         shutil.copytree(HOUSE / name, tmp_path / name, symlinks=True)

@@ -19,10 +19,13 @@ from holdfast.checkpoints import HoldfastSaver, open_checkpointer
 from holdfast.checkpoints.sql import Statement
 from tests.support.kit import checkpoint, put, rows, thread
 from tests.support.shapes import ALLOWED, HARD_TEXTS, Parcel, exact, messages, patient, plain, sound_texts
+from tests.support.sweep import example_count
 
 # One database serves all examples of a test: each has a thread of its own.
 examples = settings(
-    patient, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    patient,
+    max_examples=example_count(20),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

@@ -19,6 +19,7 @@ from langgraph.types import Command, interrupt
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer
 from tests.support.kit import thread
 from tests.support.shapes import ALLOWED, Voice, exact, messages, patient
+from tests.support.sweep import Sweep
 
 Said = list[BaseMessage]
 
@@ -284,6 +285,6 @@ class Conversation(RuleBasedStateMachine):
             self.saver.close()
 
 
-def test_any_sequence_of_operations_leaves_what_the_model_says(url: str) -> None:
+def test_any_sequence_of_operations_leaves_what_the_model_says(url: str, sweep: Sweep) -> None:
     here = type("Here", (Conversation,), {"url": url})
-    run_state_machine_as_test(here, settings=settings(patient, max_examples=8, stateful_step_count=12))
+    run_state_machine_as_test(here, settings=settings(patient, max_examples=sweep(2, 8), stateful_step_count=12))

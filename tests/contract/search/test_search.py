@@ -23,6 +23,7 @@ from holdfast.checkpoints.sql import Statement
 from tests.support.dialects import dialect_of
 from tests.support.kit import change, checkpoint, put, rows, thread
 from tests.support.search_kit import own, say
+from tests.support.sweep import Sweep
 
 
 def found(saver: HoldfastSaver, text: str, **where: Any) -> list[str]:
@@ -193,7 +194,7 @@ def test_long_texts_are_found_by_what_is_indexed_of_them(saver: HoldfastSaver) -
 
 
 def test_any_text_is_a_search_or_a_clear_error_and_every_database_finds_the_same(
-    sqlite_url: str, postgres_url_with_tables: str
+    sqlite_url: str, postgres_url_with_tables: str, sweep: Sweep
 ) -> None:
     alphabet = st.sampled_from(
         [
@@ -225,7 +226,7 @@ def test_any_text_is_a_search_or_a_clear_error_and_every_database_finds_the_same
         for saver in (one, other):
             say(saver, *texts)
 
-        @settings(max_examples=100, deadline=None)
+        @settings(max_examples=sweep(20, 100), deadline=None)
         @given(typed)
         @example('a b* -"京 都"')
         @example("a" * 64 + "*")

@@ -31,6 +31,7 @@ from holdfast.checkpoints.errors import NothingToUndo
 from tests.support.index_kit import assert_counted, digest, of_run
 from tests.support.kit import checkpoint, put, thread
 from tests.support.shapes import exact, patient
+from tests.support.sweep import Sweep
 
 
 class Task(TypedDict):
@@ -285,6 +286,6 @@ def test_the_index_counts_what_is_there_after_four_have_done_anything_at_once(ur
 
 
 @pytest.mark.parametrize("schema", [State, DeltaState])
-def test_the_index_counts_what_is_there_after_any_sequence(url: str, schema: type[Any]) -> None:
+def test_the_index_counts_what_is_there_after_any_sequence(url: str, schema: type[Any], sweep: Sweep) -> None:
     here = type("Here", (Thread,), {"url": url, "schema": schema})
-    run_state_machine_as_test(here, settings=settings(patient, max_examples=4, stateful_step_count=12))
+    run_state_machine_as_test(here, settings=settings(patient, max_examples=sweep(1, 4), stateful_step_count=12))

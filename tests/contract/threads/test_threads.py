@@ -21,6 +21,7 @@ from tests.support.children import approval_graph
 from tests.support.index_kit import assert_counted, digest, of_run
 from tests.support.kit import change, checkpoint, echo_graph, one_node, put, rows, texts, thread
 from tests.support.shapes import patient
+from tests.support.sweep import Sweep
 
 
 def say(saver: HoldfastSaver, text: str, thread_id: str = "ada-1", **metadata: Any) -> None:
@@ -179,7 +180,7 @@ values = st.recursive(
 forged = values.map(lambda value: base64.urlsafe_b64encode(json.dumps(value).encode()).decode())
 
 
-def test_a_cursor_of_another_list_or_of_none_is_refused(sqlite_url: str) -> None:
+def test_a_cursor_of_another_list_or_of_none_is_refused(sqlite_url: str, sweep: Sweep) -> None:
     with open_checkpointer(sqlite_url) as saver:
         for number in range(3):
             put(saver, thread(f"t{number}"), checkpoint([]), user_id="ada")
@@ -192,7 +193,7 @@ def test_a_cursor_of_another_list_or_of_none_is_refused(sqlite_url: str) -> None
                 saver.threads.list(cursor=cursor, **asked)
 
         @given(st.text() | forged)
-        @settings(patient, max_examples=150)
+        @settings(patient, max_examples=sweep(30, 150))
         def refused(text: str) -> None:
             with pytest.raises(InvalidCursor):
                 saver.threads.list(cursor=text)

@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 
 from holdfast.checkpoints.serde.known import Template, contents_of, is_unchanged
 from tests.support.shapes import exact, messages, patient
+from tests.support.sweep import example_count
 
 RANK = (False, False)
 
@@ -20,7 +21,7 @@ def template(message: BaseMessage) -> Template | None:
     return None if contents is None else Template(type(message), contents, RANK)
 
 
-@settings(patient, max_examples=150)
+@settings(patient, max_examples=example_count(150))
 @given(message=messages())
 def test_a_message_that_is_made_again_is_the_same_and_shares_nothing(message: BaseMessage) -> None:
     before = exact(message)

@@ -34,6 +34,7 @@ from tests.support.shapes import (
     messages,
     patient,
 )
+from tests.support.sweep import example_count
 
 TYPES = Types(ALLOWED)
 
@@ -51,7 +52,7 @@ def again(message: BaseMessage, types: Types = TYPES) -> BaseMessage:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-@settings(patient, max_examples=25)
+@settings(patient, max_examples=example_count(25))
 @given(data=st.data())
 def test_a_message_of_any_class_comes_back_field_by_field(kind: type[BaseMessage], data: st.DataObject) -> None:
     message = data.draw(messages([kind]))
@@ -63,7 +64,7 @@ def test_a_message_of_any_class_comes_back_field_by_field(kind: type[BaseMessage
     assert exact(message) == before, "encoding must not change the message"
 
 
-@settings(patient, max_examples=50)
+@settings(patient, max_examples=example_count(50))
 @given(message=messages())
 def test_a_message_that_came_back_has_the_same_row(message: BaseMessage) -> None:
     assert row_of(again(message)) == row_of(message)
@@ -162,7 +163,7 @@ def test_a_stored_class_that_is_no_message_is_refused() -> None:
 # --- digests: what makes two messages the same
 
 
-@settings(patient, max_examples=50)
+@settings(patient, max_examples=example_count(50))
 @given(message=messages(), id_=st.one_of(st.none(), st.uuids().map(str)))
 def test_the_digest_does_not_depend_on_the_id(message: BaseMessage, id_: str | None) -> None:
     before = row_of(message)
@@ -228,7 +229,7 @@ def test_messages_of_different_classes_with_the_same_words_are_different() -> No
     assert len({row.digest for row in rows}) == len(rows)
 
 
-@settings(patient, max_examples=50)
+@settings(patient, max_examples=example_count(50))
 @given(first=messages(), second=messages())
 def test_messages_have_one_digest_only_if_they_are_equal(first: BaseMessage, second: BaseMessage) -> None:
     first.id = second.id = None

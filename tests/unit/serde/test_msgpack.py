@@ -29,6 +29,7 @@ from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
 from holdfast.checkpoints.serde.types import Types
 from holdfast.checkpoints.serde.values import Attachable, Detacher, Draft
 from tests.support.shapes import ALLOWED, Colour, Parcel, Receipt, exact, patient, plain, rich
+from tests.support.sweep import example_count
 
 
 class Point(NamedTuple):
@@ -97,13 +98,13 @@ def test_both_serializers_read_what_either_writes(value: Any) -> None:
     assert read(written_by_us) == value
 
 
-@settings(patient, max_examples=80)
+@settings(patient, max_examples=example_count(80))
 @given(value=plain)
 def test_any_json_like_value_comes_back(value: Any) -> None:
     assert exact(read(ours(value))) == exact(value)
 
 
-@settings(patient, max_examples=80)
+@settings(patient, max_examples=example_count(80))
 @given(value=plain)
 def test_a_value_that_needs_no_code_of_ours_is_written_as_by_the_stock_serializer(value: Any) -> None:
     kind, written = ours(value)
@@ -111,7 +112,7 @@ def test_a_value_that_needs_no_code_of_ours_is_written_as_by_the_stock_serialize
         assert (kind, written) == STOCK.dumps_typed(value)
 
 
-@settings(patient, max_examples=80)
+@settings(patient, max_examples=example_count(80))
 @given(value=rich)
 def test_tuples_come_back_where_they_are_asked_for(value: Any) -> None:
     packed = Packing(TYPES, keep_tuples=True).pack(value)
