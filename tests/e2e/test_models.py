@@ -178,7 +178,7 @@ FAILURES: dict[str, tuple[Reply, type[Exception], str]] = {
 }
 
 
-@pytest.mark.sweep("way", of=len(WAYS))
+@pytest.mark.sweep(way="way", of=len(WAYS))
 @pytest.mark.parametrize("failure", FAILURES)
 async def test_a_failure_is_clear_shows_no_key_and_costs_no_message(
     failure: str, way: str, saver: HoldfastSaver, caplog: pytest.LogCaptureFixture
@@ -250,7 +250,7 @@ BAD_CALLS = {
 }
 
 
-@pytest.mark.sweep("way", of=len(WAYS))
+@pytest.mark.sweep(way="way", of=len(WAYS))
 @pytest.mark.parametrize("bad", BAD_CALLS)
 async def test_a_bad_call_is_answered_and_asks_for_no_approval(bad: str, way: str, saver: HoldfastSaver) -> None:
     wrong, told = BAD_CALLS[bad]

@@ -5,8 +5,9 @@ Several things make a test costly, and each has its way to say so:
 - The test kills at every point, or has a whole crowd: it takes the fixture `sweep`, and runs in both suites.
 - Hypothesis draws many examples: the fast suite draws fewer. See `example_count`.
 - The code below it runs on PostgreSQL as on SQLite: see `ALL_ON_POSTGRES`.
-- It is one of many like it, or it starts many processes: it has the mark `sweep`, and the fast suite leaves it out.
-  With `sweep("way", of=4)` the fast suite runs it in one of its ways, each time with other parameters in the next way.
+- It is one of many like it, or starts many processes: it has the mark `sweep`, and the fast suite leaves it out. With
+  `sweep(on="postgres")` it leaves out that database; with `sweep(every=3)` it runs the first parameters, the fourth and
+  so on; with `sweep(way="mode", of=4)` it runs the other parameters with one of the four modes, each with the next one.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ _FEWER: Final = 5
 def choose(items: Iterable[pytest.Item], *, swept: bool) -> Iterator[pytest.Item]:
     """Return the tests of the fast suite, or those of the sweep, in their order."""
     on_backends: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-    ways: defaultdict[str, dict[str, list[Any]]] = defaultdict(dict)
+    seen: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for item in items:
-        left_out = _is_marked(item, ways) or not _is_in_sample(item, on_backends)
+        left_out = _is_marked(item, seen) or not _is_in_sample(item, on_backends)
         if not swept and left_out:
             continue
         if not swept or left_out or _is_thorough(item):
@@ -65,32 +66,44 @@ def load_profile(*, swept: bool) -> None:
     settings.load_profile("sweep" if swept else "fast")
 
 
-def _is_marked(item: pytest.Item, ways: defaultdict[str, dict[str, list[Any]]]) -> bool:
+def _is_marked(item: pytest.Item, seen: defaultdict[tuple[str, str], list[dict[str, Any]]]) -> bool:
     """Return whether its mark leaves it out of the fast suite."""
     mark = item.get_closest_marker("sweep")
-    if mark is None or not mark.args:
-        return mark is not None
-    params = dict(_params(item))
-    way = params.pop(mark.args[0])
-    found = ways[item.nodeid.partition("[")[0]]
-    others = found.setdefault(repr(params), [])
-    others.append(way)
-    # Of the first parameters the first way, of the second the second.
-    return len(others) - 1 != list(found).index(repr(params)) % mark.kwargs["of"]
+    if mark is None:
+        return False
+    params, before = _params(item), seen[item.nodeid.partition("[")[0], _backend(item)]
+    before.append(params)
+    match mark.kwargs:
+        case {"on": backend}:
+            return backend in params.values()
+        case {"every": number}:
+            return len(before) % number != 1
+        case {"way": way, "of": ways}:
+            groups = [{name: value for name, value in other.items() if name != way} for other in before]
+            first = groups.index(groups[-1])
+            place = sum(group not in groups[:number] for number, group in enumerate(groups[:first]))
+            return groups.count(groups[-1]) - 1 != place % ways
+        case _:
+            return True
 
 
 def _is_in_sample(item: pytest.Item, seen: defaultdict[tuple[str, str], list[str]]) -> bool:
     """Return whether its database is one on which the fast suite runs it."""
     file, _, name = item.nodeid.partition("::")
-    backends = [_params(item).get(fixture) for fixture in ("url", "shared_url", "every_url", "bare_url")]
-    backend = next((backend for backend in backends if backend in {"postgres", "memory"}), None)
-    if backend is None or file.startswith(ALL_ON_POSTGRES):
+    backend = _backend(item)
+    if backend in {"", "sqlite"} or file.startswith(ALL_ON_POSTGRES):
         return True
     function, others = name.partition("[")[0], seen[file, backend]
     if function in others or len(others) == _SAMPLE:
         return False
     others.append(function)
     return True
+
+
+def _backend(item: pytest.Item) -> str:
+    params = _params(item)
+    found = [params[fixture] for fixture in ("url", "shared_url", "every_url", "bare_url") if fixture in params]
+    return str(found[0]) if found else ""
 
 
 def _params(item: pytest.Item) -> dict[str, Any]:

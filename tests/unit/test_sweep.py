@@ -56,9 +56,24 @@ def test_a_test_with_the_mark_runs_in_the_sweep_alone() -> None:
 
 
 def test_one_of_many_ways_runs_with_each_of_the_other_parameters_and_every_way_occurs() -> None:
-    mark = pytest.mark.sweep("way", of=2)
+    mark = pytest.mark.sweep(way="way", of=2)
     items = [item(f"test_a.py::t[{way}-{bad}]", mark=mark, way=way, bad=bad) for way in "xy" for bad in (1, 2, 3)]
     assert both(items) == (["t[x-1]", "t[x-3]", "t[y-2]"], ["t[x-2]", "t[y-1]", "t[y-3]"])
+
+
+def test_a_database_or_some_parameters_are_left_out_by_the_mark() -> None:
+    mark = pytest.mark.sweep(on="postgres")
+    items = [item(f"search/test_a.py::t[{backend}]", mark=mark, url=backend) for backend in ("sqlite", "postgres")]
+    assert both(items) == (["t[sqlite]"], ["t[postgres]"])
+    mark = pytest.mark.sweep(every=3)
+    items = [
+        item(f"search/test_a.py::t[{backend}-{graph}]", mark=mark, url=backend, graph=graph)
+        for graph in range(5)
+        for backend in ("sqlite", "postgres")
+    ]
+    fast = [f"t[{backend}-{graph}]" for graph in (0, 3) for backend in ("sqlite", "postgres")]
+    assert names(items, swept=False) == fast
+    assert len(names(items, swept=True)) == 6
 
 
 def test_what_only_takes_a_sample_runs_in_both() -> None:

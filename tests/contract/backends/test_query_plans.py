@@ -372,6 +372,7 @@ def test_each_page_of_a_transcript_is_a_range_of_an_index(full: HoldfastSaver, r
             assert re.search(r"seq\s*>.*seq\s*<", " ".join(steps)), steps
 
 
+@pytest.mark.sweep(on="postgres")
 def test_a_search_of_one_user_walks_through_nobody_elses_messages(full: HoldfastSaver, record: Record) -> None:
     change(full, "UPDATE holdfast_threads SET user_id = 'user ' || thread_id, head = '1'")
     full.search.refresh()
