@@ -225,6 +225,7 @@ def test_ctrl_c_while_the_model_hangs_leaves_at_once_and_the_message_is_kept(
         with chat(place, changed={"holdfast.cli.chat.session._PATIENCE": 0.3}, **at(endpoint)) as talk:
             talk.says("Hello?")
             talk.expect(seen)
+            endpoint.wait_for_request()
             talk.type(CTRL_C)
             talk.expect(r"Your message is saved\. The conversation is saved in thread ada-1")
             assert talk.ends() == 130

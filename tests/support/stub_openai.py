@@ -159,11 +159,16 @@ class Stub(ThreadingHTTPServer):
         self.keys: list[str] = []
         self.problems: list[str] = []
         self.let_go = threading.Event()
+        self._asked = threading.Event()
         self._lock = threading.Lock()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def wait_for_request(self) -> None:
+        """Wait until the first request is there."""
+        assert self._asked.wait(30), "no request came within 30 s"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exception(), ConnectionError):  # the client has gone, as clients do
@@ -172,6 +177,7 @@ class Stub(ThreadingHTTPServer):
     def reply_to(self, request: dict[str, Any], key: str) -> Reply:
         with self._lock:
             self.requests.append(request)
+            self._asked.set()
             self.keys.append(key)
             problem = history_problem(request["messages"])
             if problem is None and not self.script:

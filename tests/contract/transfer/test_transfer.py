@@ -144,7 +144,7 @@ def test_a_pause_is_answered_on_the_other_side_and_its_tool_runs_once(
 
 
 def test_an_effect_that_runs_during_a_transfer_is_in_doubt_in_the_target(
-    here: HoldfastSaver, there: HoldfastSaver, world: World, quick: None
+    here: HoldfastSaver, there: HoldfastSaver, world: World
 ) -> None:
     talk = talk_with(here, world.tool())
     world.behave = lambda: move(here, there) and None
