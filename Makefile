@@ -30,12 +30,12 @@ demo: $(STAMP) ## the main job: ask, pause for a person, kill -9, approve, go on
 serve: $(STAMP) ## LangGraph's server with the agent, on http://127.0.0.1:2024 and sqlite:///holdfast.db
 	@$(BIN)/holdfast serve
 
-test: $(STAMP) ## the fast suite: memory, a SQLite file, a real PostgreSQL
+test: $(STAMP) ## the fast suite: a SQLite file, a real PostgreSQL
 	@# Three on two cores: some wait for what they have started. Compiled modules are kept, even where the environment says
 	@# no: the tests start some forty interpreters.
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist worksteal -q
 
-chaos: $(STAMP) ## what no test has time for: 1,000 processes killed, 200 rounds of races, 50 restarts of PostgreSQL; 10 minutes
+chaos: $(STAMP) ## what no test has time for: 1,000 processes killed, 200 rounds of races, 50 restarts of PostgreSQL, sweeps; 15 minutes
 	@# Another seed, less of it, or a part: make chaos WITH="--seed 7 --kills 100 --only kills"
 	@$(BIN)/python -W ignore -m tests.chaos $(WITH)
 

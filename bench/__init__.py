@@ -1,1 +1,1 @@
-"""Side-by-side measurements of checkpointers, ours beside the stock ones, in one run."""
+"""Benchmarks: Holdfast's checkpointer beside LangGraph's own, in one run."""

@@ -1,4 +1,4 @@
-"""What a turn of the agent costs when the conversation is very long, and its context bounded."""
+"""The cost of a turn in a very long conversation with a bounded context."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from bench.peers import Peer
 from bench.talking import MESSAGE_CHARACTERS, Texts
 from holdfast.graph import Context, Conversation, build_graph
 
-# A message has about 500 tokens, so the older ones leave every few turns.
+# A message has about 500 tokens, so older ones leave the state every few turns.
 CONTEXT = Context("summarise", budget=8_000)
 
 
 class Speaker(BaseChatModel):
-    """Says something new, and summarises in a hundred words."""
+    """A model that answers with a new text, and summarises in a hundred words."""
 
     say: Texts
     brief: Texts
@@ -30,15 +30,17 @@ class Speaker(BaseChatModel):
         return "speaker"
 
     def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-        summarises = len(messages[-1].text) > 2 * MESSAGE_CHARACTERS  # it is asked about several messages at once
+        summarises = (
+            len(messages[-1].text) > 2 * MESSAGE_CHARACTERS
+        )  # a summary is asked for with several messages at once
         said = self.brief() if summarises else self.say()
         return ChatResult(generations=[ChatGeneration(message=AIMessage(said))])
 
 
 def bounded(peer: Peer, near: int = 50, far: int = 5000, span: int = 40) -> dict[str, float]:
-    """Time and bytes of a turn at turn `far`, for each at turn `near`.
+    """Return the time and the bytes of a turn at turn `far`, divided by those at turn `near`.
 
-    The time is the median of `span` turns around it, the bytes are what these add.
+    The time is the median of `span` turns around it, and the bytes are those that these turns add.
     """
     with peer.opened() as (saver, taken):
         say = Texts()

@@ -1,7 +1,8 @@
-"""`python -m bench.calls`: the calls, modules and statements that a save, a load and an approval pass through.
+"""`python -m bench.calls`: count the calls, modules and SQL statements of a load, two saves and an approval.
 
-Counts the functions of Holdfast's own files, or of LangGraph's own savers, and the statements that go to the database
-driver. Unlike times, these figures do not depend on the machine. `--json FILE` also writes them to a file.
+Counts the functions of Holdfast's own files, or of LangGraph's own savers, and the statements that reach the database
+driver. Unlike times, these figures do not depend on the machine. `--json FILE` also writes them to a file, with the
+names of the modules.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ TURNS = 5
 """Turns of two messages before anything is counted."""
 
 ROUNDS = 3
-"""Each operation is counted this often, and the round with the fewest calls is reported: a lease may be renewed in
-another one."""
+"""Each operation is counted this often, and the round with the fewest calls is reported: another round may include
+the renewal of a lease."""
 
 _HOUSE = Path(__file__).resolve().parent.parent
 _NOT_OURS = {"bench", "tests", ".venv"}
@@ -108,7 +109,7 @@ def _profile_with(function: Any) -> None:
 
 @cache
 def _start_of(code: CodeType) -> int:
-    """Find the instruction at which a call begins; a generator that goes on after a `yield` is further on."""
+    """Find the instruction at which a call begins. A generator that resumes after a `yield` is further on."""
     return next((step.offset for step in dis.get_instructions(code) if step.opname == "RESUME"), 0)
 
 
@@ -146,7 +147,7 @@ def counts(peer: Peer) -> list[Count]:
 def saver_counts(peer: Peer, saver: Any) -> list[Count]:
     """Count a load of the head, a save of a checkpoint with one more message, and a save of what a node wrote.
 
-    They are called one after the other on this thread: in a run of a graph the two saves overtake each other.
+    They are called one after the other on this thread, because in a run of a graph the two saves overtake each other.
     """
     say = Texts()
     graph = graph_of(saver, say)
@@ -168,7 +169,7 @@ def saver_counts(peer: Peer, saver: Any) -> list[Count]:
             saver.put_writes(after, written, "task")
         rounds["put_writes"].append(counter.count("put_writes"))
         if len(saver.get_tuple(config).checkpoint["channel_values"]["messages"]) != 2 * TURNS + 1:
-            raise AssertionError("The message that was saved is not in the thread.")
+            raise AssertionError("The saved message is not in the thread.")
     return [_fewest(found) for found in rounds.values()]
 
 
@@ -188,7 +189,7 @@ def _next(saver: Any, head: Any, message: AIMessage) -> tuple[Any, Any]:
 
 
 def approval_count(peer: Peer, saver: Any) -> Count:
-    """Count an approval from the answer to the reply: the tool runs, and the model says what came of it."""
+    """Count an approval from the answer to the reply: the tool runs, and the model reads its result."""
 
     @needs_approval
     @tool
@@ -206,7 +207,7 @@ def approval_count(peer: Peer, saver: Any) -> Count:
         if reply.pending or "The mail to ada@example.org is sent." not in map(_text, conversation.history()):
             raise AssertionError(f"The approval did not go through: {reply}")
         rounds.append(counter.count("approval"))
-    return _fewest(rounds[1:])  # the first one warms up
+    return _fewest(rounds[1:])  # the first round warms up
 
 
 def _text(message: Any) -> str:
@@ -232,7 +233,7 @@ def table(found: Sequence[Count]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.calls", description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts, with the modules, to this file")
-    parser.add_argument("--url", help="count Holdfast on this empty database alone")
+    parser.add_argument("--url", help="count only Holdfast, on this empty database")
     options = parser.parse_args()
     found = list(_counted(options.url))
     print(table(found))

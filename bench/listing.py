@@ -1,4 +1,4 @@
-"""How long it takes to list threads, among few and among many."""
+"""The time of a list of threads, among few threads and among many."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from holdfast.checkpoints.sql import Statement
 
 USERS = 40
 
-# A thread with one checkpoint, copied: to talk in 100,000 of them would take an hour.
+# One thread with a checkpoint is copied: 100,000 real conversations would take an hour.
 _COPIES = {
     "threads": "INSERT INTO holdfast_threads (thread_id, generation, next_seq, created_at, updated_at, user_id, title,"
     " head, messages, bytes) WITH RECURSIVE copies (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM copies WHERE n < :many)"
@@ -28,7 +28,7 @@ _COPIES = {
 
 
 def listing(peer: Peer, few: int = 1000, many: int = 100_000) -> dict[str, float]:
-    """The newest 20 threads of one user, among `few` threads and among `many`: the median, in milliseconds."""
+    """Return the median time of listing the newest 20 threads of a user, among `few` threads and among `many`."""
     found = {}
     for count in (few, many):
         with peer.opened() as (saver, _):
@@ -48,7 +48,7 @@ def _fill(saver: HoldfastSaver, many: int, *, sqlite: bool) -> None:
 
 
 def _median(saver: HoldfastSaver, times: int = 300) -> float:
-    """Of the milliseconds of a list, each of another user."""
+    """Return the median time of a list in milliseconds, over lists of different users."""
     taken = []
     for number in range(times):
         begin = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What is measured, a function each. Every figure is given beside its peers' of the same run."""
+"""The measures, one function each. Every figure is compared with the peers of the same run."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ from bench.talking import Talk, Texts, graph_of
 from holdfast.checkpoints import open_checkpointer
 
 EVERY = 20
-"""Turns from one point of the curves to the next."""
+"""The number of turns between two points of a curve."""
 
 
 @dataclass
 class Long:
-    """One long conversation with one checkpointer."""
+    """Figures of one long conversation with one checkpointer."""
 
     name: str
     database: str
     ours: bool
     bytes_per_text: float
-    """Bytes on disk for each byte of text, every checkpoint kept."""
+    """Bytes on disk for each byte of text, with every checkpoint kept."""
     pruned_per_text: float | None
-    """The same after `prune(keep_latest)` and vacuum; ours alone can."""
+    """The same after `prune(keep_latest)` and vacuum; only Holdfast can."""
     first_turns_ms: float
-    """Of turns 1 to 10."""
+    """The median time of turns 1 to 10."""
     last_turns_ms: float
-    """Of the last 20."""
+    """The median time of the last 20 turns."""
     times_ms: list[float] = field(repr=False, default_factory=list)
-    """Of each turn."""
+    """The time of each turn."""
     curve: list[tuple[int, int]] = field(repr=False, default_factory=list)
-    """Bytes on disk after so many turns."""
+    """Pairs of a number of turns and the bytes on disk after them."""
 
 
 def long_conversation(peer: Peer, turns: int) -> Long:
-    """Talk for `turns` turns, two messages of 2,000 characters each."""
+    """Measure a conversation of `turns` turns, each of two messages of 2,000 characters."""
     with peer.opened() as (saver, taken):
         talk, curve = Talk(saver, delta=peer.delta), []
         for number in range(1, turns + 1):
@@ -75,7 +75,10 @@ def long_conversation(peer: Peer, turns: int) -> Long:
 
 
 def growth(peer: Peer, near: int = 20, far: int = 2000, span: int = 40) -> float:
-    """Bytes that a turn adds at turn `far`, for each at turn `near`; over `span` turns, because pages are whole."""
+    """Return the bytes that a turn adds at turn `far`, divided by those at turn `near`.
+
+    Both are taken over `span` turns, because a database grows by whole pages.
+    """
     with peer.opened() as (saver, taken):
         talk, at = Talk(saver), {}
         for number in range(1, far + span + 1):
@@ -87,7 +90,7 @@ def growth(peer: Peer, near: int = 20, far: int = 2000, span: int = 40) -> float
 
 
 def with_tools(peer: Peer, turns: int = 100) -> int:
-    """Bytes of LangGraph's `create_react_agent` with a tool that is called in every turn."""
+    """Return the bytes on disk of LangGraph's `create_react_agent` with one tool call in every turn."""
     with peer.opened() as (saver, taken):
         agent = create_react_agent(Looker(say=Texts()), [look], checkpointer=saver)
         config: Any = {"configurable": {"thread_id": str(uuid.uuid4())}}
@@ -106,7 +109,7 @@ def look(order_id: int) -> str:
 
 
 class Looker(BaseChatModel):
-    """Calls the tool, and then says something."""
+    """A model that calls the tool, and then answers with a text."""
 
     say: Callable[[], str]
 
@@ -128,7 +131,7 @@ class Looker(BaseChatModel):
 
 @dataclass
 class Throughput:
-    """Turns a second of many short conversations at once."""
+    """The rate of turns in many short conversations at once."""
 
     name: str
     database: str
@@ -137,7 +140,7 @@ class Throughput:
 
 
 def at_once(folder: Path, server: str, *, turns: int = 6) -> Iterator[Throughput]:
-    """32 conversations on SQLite, 64 on PostgreSQL, with `ainvoke`."""
+    """Measure 32 conversations at once on SQLite and 64 on PostgreSQL, with `ainvoke`."""
     sqlite, postgres = folder / f"{uuid.uuid4().hex}.db", new_database(server)
 
     async def stock_sqlite() -> float:
@@ -147,7 +150,7 @@ def at_once(folder: Path, server: str, *, turns: int = 6) -> Iterator[Throughput
     async def stock_postgres() -> float:
         kwargs: dict[str, Any] = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
         async with AsyncConnectionPool(new_database(server), max_size=10, kwargs=kwargs, open=False) as pool:
-            saver = AsyncPostgresSaver(pool)  # type: ignore[arg-type]  # its rows are dicts, as it wants them
+            saver = AsyncPostgresSaver(pool)  # type: ignore[arg-type]  # its rows are dicts, as the saver needs them
             await saver.setup()
             return await _talk_at_once(saver, 64, turns)
 
@@ -172,7 +175,7 @@ async def _talk_at_once(saver: Any, conversations: int, turns: int) -> float:
         for _ in range(turns):
             await graph.ainvoke({"messages": [("user", say())]}, config)
 
-    await talk()  # warm
+    await talk()  # warms up
     begin = time.perf_counter()
     await asyncio.gather(*(talk() for _ in range(conversations)))
     return conversations * turns / (time.perf_counter() - begin)
@@ -182,7 +185,7 @@ async def _talk_at_once(saver: Any, conversations: int, turns: int) -> float:
 
 
 def memory_held(peer: Peer, *, few: int = 1000, many: int = 10_000, threads: int = 1000) -> float:
-    """Memory of the process after `many` turns over `threads` threads, for each byte after `few`."""
+    """Return the memory of the process after `many` turns over `threads` threads, divided by that after `few` turns."""
     with peer.opened() as (saver, _):
         say = Texts(200)
         graph = graph_of(saver, say)

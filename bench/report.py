@@ -1,4 +1,4 @@
-"""Figures as people read them: a Markdown table against what was to be reached, and two plots."""
+"""The figures as a Markdown table beside their targets, and as two plots."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 Found = Mapping[str, list[dict[str, Any]]]
 
-# What was to be reached: of ours, or of ours against the stock saver of the same database.
+# The targets: of Holdfast itself, or of Holdfast divided by the stock saver of the same database.
 TARGETS = {
     "bytes": {"SQLite": 2.2, "PostgreSQL": 3.0},
     "pruned": {"SQLite": 1.4, "PostgreSQL": 1.8},
@@ -20,7 +20,7 @@ TARGETS = {
 
 
 def table(found: Found) -> str:
-    """Every figure that was measured, as Markdown."""
+    """Lay every measured figure out as Markdown."""
     return "\n".join([*_long(found.get("long", [])), *_ratios(found)])
 
 
@@ -38,7 +38,7 @@ def _long(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _ratios(found: Found) -> Iterator[str]:
-    yield "| ours against the stock saver, or against itself | measured | to be reached |"
+    yield "| Holdfast compared with the stock saver, or with itself | measured | target |"
     yield "|---|---:|---:|"
     long = found.get("long", [])
     memory = next((row for row in long if row["database"] == "memory"), None)
@@ -97,11 +97,11 @@ def _row(what: str, measured: float, target: str, database: str) -> str:
 
 
 def plots(found: Found, folder: Path) -> None:
-    """`bytes.svg` and `time.svg`: as the conversation grows."""
+    """Write `bytes.svg` and `time.svg`: both figures as the conversation grows."""
     import matplotlib as mpl
 
     mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "holdfast"  # the same figures make the same file
+    mpl.rcParams["svg.hashsalt"] = "holdfast"  # equal figures make equal files
     from matplotlib import pyplot
 
     rows = found.get("long", [])

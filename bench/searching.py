@@ -1,4 +1,4 @@
-"""Search among many users' messages: how long one waits for what one user has said."""
+"""The time of a search in one user's messages, among the messages of many users."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from holdfast.checkpoints.sql import Statement
 MESSAGES = 1_000_000
 USERS = 100
 THREADS = 20
-"""Of each user."""
+"""The number of threads of each user."""
 WORDS = 50_000
-"""Of the language, the first the commonest: word n is said 1/n times as often."""
+"""The number of words in the language. Word n is used 1/n times as often as the first."""
 LENGTH = 30
-"""Words of a message, on average."""
+"""The mean number of words in a message."""
 
-# Ranks of words in the language. The commonest is in 93% of all messages, the rare ones are in some dozens.
+# Ranks of words in the language. The commonest word is in 93% of all messages, a rare one in some dozens of messages.
 RARE, MIDDLING, COMMON = range(20_000, 20_010), range(500, 510), range(10)
 
 _THREAD = Statement(
@@ -41,52 +41,52 @@ _MESSAGE = Statement(
 
 
 @dataclass
-class Searched:
-    """Searches of one user's messages among those of many."""
+class SearchFigures:
+    """Figures of searches in one user's messages, among those of many users."""
 
     name: str
     database: str
     messages: int
-    """Of all users."""
+    """The number of messages of all users."""
     index_seconds: float
-    """To put all of them into the index."""
+    """The time to index all messages."""
     index_bytes: int
     text_bytes: int
     median_ms: float
-    """Of all searches."""
+    """The median time of all searches."""
     slowest_ms: float
-    """The median of the slowest kind."""
+    """The median time of the slowest kind of search."""
     kinds_ms: dict[str, float]
-    """The median of each kind."""
-    everybody_ms: float
-    """The median of the same searches in all users' messages."""
+    """The median time of each kind of search."""
+    all_users_ms: float
+    """The median time of the same searches in the messages of all users."""
 
 
-def searching(peer: Peer, messages: int = MESSAGES) -> Searched:
-    """Search one user's messages among those of many."""
+def searching(peer: Peer, messages: int = MESSAGES) -> SearchFigures:
+    """Measure searches in one user's messages, among those of many users."""
     with peer.opened() as (saver, taken):
         text_bytes = _fill(saver, messages)
         before, begin = taken(), time.perf_counter()
-        done = saver.search.refresh(progress=_tell)
+        done = saver.search.refresh(progress=_show_progress)
         seconds = time.perf_counter() - begin
         if done != messages:
-            raise AssertionError(f"{done} messages of {messages} were put into the index")
+            raise AssertionError(f"{done} messages of {messages} were indexed")
         index_bytes = taken() - before
         if peer.database == "PostgreSQL":
             with saver.database.backend.writing() as transaction:
-                transaction.run([(Statement("analyze", "ANALYZE"), {})])  # as its own service has done by then
+                transaction.run([(Statement("analyze", "ANALYZE"), {})])  # as autovacuum has done by then
         kinds = {kind: _times(saver, asked, "user-7") for kind, asked in _kinds().items()}
-        everybody = [time for asked in _kinds().values() for time in _times(saver, asked[:2], None)]
+        all_users = [time for asked in _kinds().values() for time in _times(saver, asked[:2], None)]
     medians = {kind: statistics.median(times) for kind, times in kinds.items()}
     every = [time for times in kinds.values() for time in times]
-    return Searched(
+    return SearchFigures(
         peer.label, peer.database, messages, seconds, index_bytes, text_bytes, statistics.median(every),
-        max(medians.values()), medians, statistics.median(everybody),
+        max(medians.values()), medians, statistics.median(all_users),
     )  # fmt: skip
 
 
 def _kinds() -> dict[str, list[str]]:
-    """Searches, by how often their words are said."""
+    """Return the texts to search for, by how common their words are."""
     of = {"rare": RARE, "middling": MIDDLING, "common": COMMON}
     alone = {kind: [_word(rank) for rank in ranks] for kind, ranks in of.items()}
     pairs = (("common", "rare"), ("common", "middling"), ("middling", "middling"), ("common", "common"))
@@ -104,7 +104,7 @@ def _kinds() -> dict[str, list[str]]:
 
 
 def _word(rank: int) -> str:
-    """The word of this rank: some letters, and no two alike."""
+    """Return the word of a rank: some letters, different for each rank."""
     return (
         hashlib.blake2b(str(rank).encode(), digest_size=3)
         .hexdigest()
@@ -114,7 +114,7 @@ def _word(rank: int) -> str:
 
 
 def _fill(saver: HoldfastSaver, messages: int) -> int:
-    """Write what would be there after so many messages, without the turns. Gives the bytes of text."""
+    """Write the rows of so many messages without running the turns, and return the bytes of text."""
     random, size = Random(0), 0
     language = [_word(rank) for rank in range(WORDS)]
     often = list(accumulate(1 / rank for rank in range(1, WORDS + 1)))
@@ -139,7 +139,7 @@ def _fill(saver: HoldfastSaver, messages: int) -> int:
 
 
 def _times(saver: HoldfastSaver, asked: list[str], user_id: str | None, rounds: int = 3) -> list[float]:
-    """Milliseconds of each search."""
+    """Return the time of each search in milliseconds."""
     found = []
     for text in asked * rounds:
         begin = time.perf_counter()
@@ -148,6 +148,6 @@ def _times(saver: HoldfastSaver, asked: list[str], user_id: str | None, rounds: 
     return found
 
 
-def _tell(done: int, total: int) -> None:
+def _show_progress(done: int, total: int) -> None:
     if done % 100_000 < 500:
         print(f"  {done:,} of {total:,} in the index", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Conversations to measure with: one node that answers, and texts that no store can make smaller by much."""
+"""Conversations to measure with: a graph with one node that answers, and texts that hardly compress."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ MESSAGE_CHARACTERS = 2000
 
 
 class DeltaState(TypedDict):
-    """As `MessagesState`, with upstream's beta channel."""
+    """The state of `MessagesState`, in LangGraph's beta channel."""
 
     messages: Annotated[list[AnyMessage], DeltaChannel(_messages_delta_reducer, snapshot_frequency=50)]
 
 
 class Texts:
-    """Texts of one length, no two alike."""
+    """A source of texts of one length, each different."""
 
     def __init__(self, characters: int = MESSAGE_CHARACTERS) -> None:
         self._random, self._numbers, self._characters = Random(0), count(), characters
@@ -37,7 +37,7 @@ class Texts:
 
 
 def graph_of(saver: Any, say: Callable[[], str], *, delta: bool = False) -> Any:
-    """One node that answers each message with a text."""
+    """Compile a graph with one node that answers each message with a text."""
     builder = StateGraph(DeltaState if delta else MessagesState)
     builder.add_node("model", lambda _: {"messages": [AIMessage(say(), id=str(uuid.uuid4()))]})
     builder.add_edge(START, "model")
@@ -45,7 +45,7 @@ def graph_of(saver: Any, say: Callable[[], str], *, delta: bool = False) -> Any:
 
 
 class Talk:
-    """One thread, and how long each of its turns took, in milliseconds."""
+    """One thread, with the time of each of its turns in milliseconds."""
 
     def __init__(self, saver: Any, *, delta: bool = False) -> None:
         self.say = Texts()
@@ -54,6 +54,7 @@ class Talk:
         self.times: list[float] = []
 
     def turn(self) -> None:
+        """Run one turn, and measure it."""
         # With an id, as every client of a server sends one; DeltaChannel needs it.
         message = {"role": "user", "content": self.say(), "id": str(uuid.uuid4())}
         begin = time.perf_counter()
@@ -62,17 +63,19 @@ class Talk:
 
     @property
     def text_bytes(self) -> int:
+        """The bytes of text that were said."""
         return 2 * len(self.times) * MESSAGE_CHARACTERS
 
     def check(self) -> None:
-        """
+        """Check that the state holds every message.
+
         Raises:
-            AssertionError: the state does not hold every message.
+            AssertionError: a message is missing.
         """
         said = len(self.graph.get_state(self.config).values["messages"])
         if said != 2 * len(self.times):
             raise AssertionError(f"{said} messages in the state after {len(self.times)} turns")
 
     def median(self, first: int, last: int) -> float:
-        """Of the turns from `first` to `last`, counted from 1."""
+        """Return the median time of the turns from `first` to `last`, counted from 1."""
         return statistics.median(self.times[first - 1 : last])

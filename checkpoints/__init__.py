@@ -1,4 +1,4 @@
-"""Where conversations live: a LangGraph checkpointer that keeps every message once, as a row.
+"""A LangGraph checkpointer that keeps every message once, as a row.
 
     from holdfast.checkpoints import open_checkpointer
 
@@ -6,6 +6,14 @@
         graph = builder.compile(checkpointer=checkpointer)
 
 The same object serves `invoke` and `ainvoke`.
+
+Other packages import the names below, and from these modules; import-linter checks it:
+
+- `errors`: all errors. `urls`: database URLs. `moments`: times as callers give them.
+- `convert`, `maintenance`, `transfer` and `transfer.archive`: work on a database as a whole.
+- `transcript.export`: transcripts as text. `search.query`: parsing of search queries.
+- `runtime`, `effects`, `interrupts`: what an agent uses within a run.
+- `langgraph_internals`: LangGraph's private names, in one place for all packages.
 """
 
 from __future__ import annotations
@@ -13,8 +21,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from holdfast.checkpoints import urls
-from holdfast.checkpoints.backends.executor import apart
-from holdfast.checkpoints.config import run_of
+from holdfast.checkpoints.core.database import Database
+from holdfast.checkpoints.effects import Effects
+from holdfast.checkpoints.effects.states import Effect, Ended, InDoubt, Started, Why
 from holdfast.checkpoints.errors import (
     AlreadyAnswered,
     ClockSkew,
@@ -52,10 +61,9 @@ from holdfast.checkpoints.errors import (
 )
 from holdfast.checkpoints.interrupts import Answered, Interrupts, Waiting
 from holdfast.checkpoints.lifecycle import Head
-from holdfast.checkpoints.runtime import running_saver, saver_of, unwrapped
 from holdfast.checkpoints.saver import HoldfastSaver
 from holdfast.checkpoints.search.service import Hit, Search
-from holdfast.checkpoints.serde.msgpack import TypeName
+from holdfast.checkpoints.serde.types import TypeName
 from holdfast.checkpoints.threads import Page, Status, Thread, Threads
 from holdfast.checkpoints.threads.leases import Lease
 from holdfast.checkpoints.transcript import Transcript
@@ -75,17 +83,22 @@ __all__ = [
     "CalledTool",
     "ClockSkew",
     "DamagedThread",
+    "Database",
     "DatabaseUnavailable",
     "DriverMissing",
+    "Effect",
     "EffectNotApproved",
     "EffectNotCommitted",
     "EffectTaken",
+    "Effects",
+    "Ended",
     "Entry",
     "EventEntry",
     "Head",
     "Hit",
     "HoldfastError",
     "HoldfastSaver",
+    "InDoubt",
     "Interrupts",
     "InvalidArchive",
     "InvalidCursor",
@@ -105,6 +118,7 @@ __all__ = [
     "SchemaTooNew",
     "Search",
     "SearchUnavailable",
+    "Started",
     "Status",
     "Thread",
     "ThreadBusy",
@@ -121,34 +135,30 @@ __all__ = [
     "UnknownMessage",
     "UnknownThread",
     "Waiting",
-    "apart",
+    "Why",
     "open_checkpointer",
-    "run_of",
-    "running_saver",
-    "saver_of",
-    "unwrapped",
 ]
 
 
 def open_checkpointer(
     url: str | None = None, *, allow: Collection[type | TypeName] = (), pool_size: int = 10
 ) -> HoldfastSaver:
-    """A checkpointer for a database, to be opened by `with` or `async with`.
+    """Return a checkpointer for a database, to be opened by `with` or `async with`.
 
     Args:
         url: `memory://`, `sqlite:///relative.db`, `sqlite:////absolute.db`, or `postgresql://…` with any option of
             libpq and `timeout`, the seconds to wait while the server is out of reach. `None` is `sqlite:///holdfast.db`.
-        allow: types that may be loaded besides messages, standard types and those that a graph names in its state;
-            as classes, or as (module, name).
-        pool_size: how many connections a PostgreSQL checkpointer opens at the most.
+        allow: more types that may be loaded, as classes or as (module, name). Messages, standard types and
+            those that a graph names in its state are always allowed.
+        pool_size: the largest number of connections of a PostgreSQL checkpointer.
 
     Raises:
-        InvalidURL: the URL is not one of those.
-        DriverMissing: the database's driver is not installed.
+        InvalidURL: the URL has another form.
+        DriverMissing: the driver of the database is not installed.
         ValueError: `pool_size` is below 1.
     """
     if pool_size < 1:
-        raise ValueError(f"pool_size is how many connections there may be, at least 1; found {pool_size}.")
+        raise ValueError(f"pool_size must be at least 1, the largest number of connections; found {pool_size}.")
     match urls.parse(url):
         case urls.PostgresURL() as location:
             try:

@@ -1,4 +1,4 @@
-"""What a LangGraph config names."""
+"""The thread, namespace, user and run that a LangGraph config names."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ from typing import Any, Final
 from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import CheckpointMetadata, get_serializable_checkpoint_metadata
 
 from holdfast.checkpoints.errors import InvalidThread
 from holdfast.checkpoints.serde.jsonb import storable
 from holdfast.checkpoints.serde.messages import is_sql_text
 
-# A key of three parts must stay below the 2,704 bytes that PostgreSQL can index.
+# PostgreSQL can index 2,704 bytes. A checkpoint's key has three parts, and a user is in an index as well.
 _LONGEST_THREAD_ID: Final = 1024
-_LONGEST_USER_ID: Final = 1024  # it is in an index, of which PostgreSQL can hold 2,704 bytes
+_LONGEST_USER_ID: Final = 1024
 
 
 def thread_of(config: RunnableConfig) -> str:
-    """The `thread_id` as it stands in the config: it may say what was loaded."""
+    """Return the `thread_id` of a config unchanged, because it may be a `LoadedThread`.
+
+    Raises:
+        InvalidThread: it is missing, or cannot be a key.
+    """
     thread_id = config.get("configurable", {}).get("thread_id")
     if thread_id is None:
         raise InvalidThread(
@@ -39,18 +44,19 @@ def thread_of(config: RunnableConfig) -> str:
 
 
 def ns_of(config: RunnableConfig) -> str:
-    """The namespace: `""` for the graph itself."""
+    """Return the checkpoint namespace of a config: `""` for the root graph."""
     ns: str = config["configurable"].get("checkpoint_ns") or ""
     return ns
 
 
 def user_of(user_id: Any) -> str | None:
-    """Who talks, as a text; `None` if nobody is named.
+    """Return the id of a user as text; `None` if no user is named.
 
     Raises:
-        InvalidThread: it is none that every database can hold and look up. Another one in its place could be somebody.
+        InvalidThread: the id cannot be stored and looked up in every database. It is refused and not changed, because
+            the changed id could be that of another user.
     """
-    text = _text_of(user_id)
+    text = "" if user_id is None else str(user_id)
     if text and not _is_user(text):
         shown = text if len(text) <= 40 else text[:40] + "…"
         raise InvalidThread(
@@ -60,18 +66,17 @@ def user_of(user_id: Any) -> str | None:
 
 
 def user_text(user_id: Any) -> str | None:
-    """`user_of`, of what is stored already: `None` for what cannot be used."""
-    text = _text_of(user_id)
+    """Return a stored user id as text; `None` if it is empty or cannot be used."""
+    text = "" if user_id is None else str(user_id)
     return text if text and _is_user(text) else None
 
 
 def asked_user(user_id: Any) -> str | None:
-    """Whose something must be, as it is stored; `None` for anybody's. Of `""` nothing is."""
+    """Return the user id that a query compares stored ones with.
+
+    `None` means any user. An id that cannot be used becomes `""`, which no thread has.
+    """
     return None if user_id is None else user_text(user_id) or ""
-
-
-def _text_of(user_id: Any) -> str:
-    return "" if user_id is None else str(user_id)
 
 
 def _is_user(text: str) -> bool:
@@ -79,14 +84,24 @@ def _is_user(text: str) -> bool:
 
 
 def run_of(config: RunnableConfig) -> str | None:
-    """The run in whose name something is saved, as a text; `None` if none is named."""
+    """Return the id of the run that a config names, as text; `None` if it names none."""
     metadata = config.get("metadata") or {}
     return run_text(metadata.get("run_id", config["configurable"].get("run_id")))
 
 
+def metadata_of(config: RunnableConfig, metadata: CheckpointMetadata) -> dict[str, Any]:
+    """Return the metadata of a checkpoint in their stored form, with the id of the run if one is named."""
+    found: dict[str, Any] = storable(get_serializable_checkpoint_metadata(config, metadata))
+    if found.get("run_id") is None and (run_id := run_of(config)) is not None:
+        found["run_id"] = run_id  # it was a UUID, for which JSON has no form
+    return found
+
+
 def run_text(run_id: Any) -> str | None:
-    """A run's id as a text, which may be another type: as PostgreSQL has it for one that lies in JSON. `None` for what
-    is no id."""
+    """Return the id of a run, which may be of another type, as text: as PostgreSQL's `->>` returns it from JSON.
+
+    `None` if the value cannot be an id.
+    """
     match storable(run_id):
         case str() as text:
             return text
@@ -100,7 +115,7 @@ def run_text(run_id: Any) -> str | None:
 
 
 def run_value(run_id: str) -> str | float:
-    """What in JSON may have this text, for SQLite, which compares it with its type."""
+    """Return the JSON value whose text is `run_id`. SQLite compares such values with their types."""
     try:
         value = json.loads(run_id)
     except ValueError:

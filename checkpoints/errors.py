@@ -1,7 +1,6 @@
-"""Every error that the saver raises on purpose.
+"""All errors of the checkpointer.
 
-A message says what was found, what was needed and what to do. No message holds a password or the text of a
-conversation.
+A message says what was found, what was needed and what to do. No message has a password or the text of a conversation.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ class HoldfastError(Exception):
 
 
 class InvalidURL(HoldfastError, ValueError):
-    """The URL does not say where conversations live."""
+    """The URL does not name a database."""
 
 
 class DriverMissing(HoldfastError, ImportError):
@@ -22,49 +21,49 @@ class DriverMissing(HoldfastError, ImportError):
 
 
 class DatabaseUnavailable(HoldfastError):
-    """The database cannot be opened, or could not be reached in time."""
+    """The database cannot be opened or reached."""
 
 
 class Unreachable(DatabaseUnavailable):
-    """The server could not be reached, or has closed the connection. It may be back in a moment, so what was cut off is
-    repeated (see `patience`), and this is what remains when it stays away."""
+    """The server cannot be reached, or has closed the connection, and is still away after the retries (see
+    `backends.retry`)."""
 
     def __init__(self, what: str, *, maybe_saved: bool, away: float = 0.0) -> None:
         """
         Args:
             what: what happened, as a sentence.
-            maybe_saved: whether the connection was lost during a COMMIT: then nobody knows whether it took place.
-            away: seconds for which it has been out of reach.
+            maybe_saved: whether the connection was lost during a COMMIT, so that its outcome is unknown.
+            away: seconds for which the database has been out of reach.
         """
         self.what = what
         self.maybe_saved = maybe_saved
         waited = f" It has been out of reach for {away:.0f} s." if away >= 1 else ""
         outcome = (
-            "Whether this step was saved is not known; if it was, then as a whole."
+            "It is unknown whether this step was saved; if so, all of it was."
             if maybe_saved
             else "Nothing of this step was saved."
         )
-        super().__init__(f"{what}{waited} {outcome} Look whether the server runs, and try again when it does.")
+        super().__init__(f"{what}{waited} {outcome} Check that the server runs, then try again.")
 
 
 class SchemaTooNew(HoldfastError):
-    """A newer Holdfast has changed this database in a way that this one cannot read."""
+    """A newer version of Holdfast has migrated the database, and this version cannot read it."""
 
 
 class NotOpen(HoldfastError, RuntimeError):
-    """The checkpointer is used before it was opened, or after it was closed."""
+    """The checkpointer is not open, or it was opened by another process."""
 
 
 class InvalidThread(HoldfastError, ValueError):
-    """The `thread_id` is missing or cannot be a key."""
+    """The `thread_id` is missing, or is not valid as a key."""
 
 
 class NotStorable(HoldfastError, TypeError):
-    """A value cannot be saved, or could be saved but not loaded again."""
+    """A value cannot be saved, or cannot be loaded."""
 
 
 class TypeNotAllowed(NotStorable):
-    """A value's type would have to be imported and called to load it, and nobody said that this may be done."""
+    """The type of a stored value is not on the list of types that may be imported and called to load it."""
 
     type_name: tuple[str, str]
 
@@ -79,7 +78,7 @@ class TypeNotAllowed(NotStorable):
 
 
 class DamagedThread(HoldfastError):
-    """What is stored for a thread is incomplete or altered. It is never passed off as a shorter conversation."""
+    """The stored data of a thread are incomplete or altered. They are never returned as a shorter conversation."""
 
     def __init__(self, thread_id: str, what: str) -> None:
         self.thread_id = thread_id
@@ -90,30 +89,30 @@ class DamagedThread(HoldfastError):
 
 
 class ThreadConflict(HoldfastError):
-    """Another run has written to the thread since this run loaded it; nothing of this write was saved."""
+    """Another run has written to the thread since this run loaded it. Nothing of this write was saved."""
 
     def __init__(self, thread_id: str, why: str) -> None:
         self.thread_id = thread_id
         super().__init__(
-            f"Thread {thread_id!r} was changed by someone else while this run was going on: {why}. "
-            "What they saved is kept, and this checkpoint was not saved. Load the thread again and repeat the run."
+            f"Thread {thread_id!r} was changed by another run while this run was going on: {why}. "
+            "The other run's checkpoint is kept, and this one was not saved. Load the thread again and repeat the run."
         )
 
 
 class UnknownCheckpoint(ThreadConflict):
-    """A run was sent to a checkpoint that its thread does not have. Saved, it would be a thread without a past."""
+    """A run begins at a checkpoint that its thread does not have. Its checkpoints would have no ancestors."""
 
     def __init__(self, thread_id: str, checkpoint_id: str) -> None:
         HoldfastError.__init__(
             self,
             f"Thread {thread_id!r} has no checkpoint {checkpoint_id!r}, or has it no longer, so nothing was saved. "
-            "Name one of its history, or none to go on from the newest.",
+            "Name a checkpoint of its history, or none to continue from the newest.",
         )
         self.thread_id = thread_id
 
 
 class ThreadNotEmpty(HoldfastError, ValueError):
-    """A thread was to be copied into one that has something in it."""
+    """The target of a copy or a transfer is not empty."""
 
     def __init__(self, thread_id: str) -> None:
         self.thread_id = thread_id
@@ -124,65 +123,67 @@ class ThreadNotEmpty(HoldfastError, ValueError):
 
 
 class UnknownThread(HoldfastError, LookupError):
-    """There is no such thread, or it is somebody else's: which of the two is not said."""
+    """There is no such thread, or it belongs to another user: the error does not tell which."""
 
     def __init__(self, thread_id: str, user_id: str | None = None) -> None:
         """
         Args:
             thread_id: the thread.
-            user_id: whose thread it was to be, if that was asked.
+            user_id: the user that the caller asked for, if any.
         """
         self.thread_id = thread_id
         whose = "" if user_id is None else f" of user {user_id!r}"
-        super().__init__(f"There is no thread {thread_id!r}{whose} in this database. `holdfast threads list` has them.")
+        super().__init__(
+            f"There is no thread {thread_id!r}{whose} in this database. `holdfast threads list` lists them."
+        )
 
 
 class UnknownMessage(HoldfastError, LookupError):
-    """A thread has no such message, or not the checkpoint that had it first."""
+    """A thread has no such message, or no longer the checkpoint that had it first."""
 
     def __init__(self, thread_id: str, message_id: str, *, pruned: bool) -> None:
         why = (
-            "The checkpoint that had it first was pruned, so nobody knows the state from then."
+            "The checkpoint that had it first was pruned, and its state with it. Choose a newer message."
             if pruned
-            else "`holdfast threads show --json` has the ids."
+            else "`holdfast threads show --json` lists the ids."
         )
         found = "cannot be forked from" if pruned else "is not one that was said in it"
         super().__init__(f"The message {message_id!r} of thread {thread_id!r} {found}. {why}")
 
 
 class InvalidCursor(HoldfastError, ValueError):
-    """A cursor is not one that a page of this list has given."""
+    """A cursor does not come from a page of the same list."""
 
 
 class NothingToUndo(HoldfastError):
-    """A thread has no turn that can be undone."""
+    """The thread has no turn that can be undone."""
 
 
 class ThreadChanged(HoldfastError):
-    """A thread was deleted, or a run of it was taken back, while it was being read."""
+    """The thread was deleted, or one of its runs was, while the thread was being read."""
 
     def __init__(self, thread_id: str) -> None:
         self.thread_id = thread_id
         super().__init__(
-            f"Thread {thread_id!r} was deleted, or a run of it was taken back, while its transcript was being read. "
-            "What was read so far is not the whole. Ask for the transcript again."
+            f"Thread {thread_id!r} or one of its runs was deleted while the transcript was being read, so what was "
+            "read is incomplete. Read the transcript again."
         )
 
 
 class ThreadDiffers(ThreadNotEmpty):
-    """A thread was to be brought into a database that has it already, with something else in it."""
+    """A thread cannot be transferred, because the target database has a thread of the same id with other contents."""
 
     def __init__(self, thread_id: str) -> None:
         self.thread_id = thread_id
         HoldfastError.__init__(
             self,
-            f"Thread {thread_id!r} is there already, and is not the same: it has gone on, here or there. Nothing was "
-            "changed. Delete it where it is not wanted, and repeat this.",
+            f"Thread {thread_id!r} is there already, and is not the same: it has gone on in one of the two databases. "
+            "Nothing was changed. Delete the one that is not wanted, and repeat the transfer.",
         )
 
 
 class NotMoved(HoldfastError):
-    """A thread cannot be brought into another database as it is. Nothing of it was written there."""
+    """A thread cannot be transferred into another database. Nothing of it was written there."""
 
     def __init__(self, thread_id: str, why: str) -> None:
         self.thread_id = thread_id
@@ -190,7 +191,7 @@ class NotMoved(HoldfastError):
 
 
 class InvalidArchive(HoldfastError, ValueError):
-    """A file is not one that threads can be read from. Nothing was changed."""
+    """A file is not a valid archive of threads. Nothing was changed."""
 
     def __init__(self, path: object, why: str, *, line: int | None = None) -> None:
         self.line = line
@@ -199,11 +200,11 @@ class InvalidArchive(HoldfastError, ValueError):
 
 
 class NotConverted(HoldfastError):
-    """A thread cannot be taken into another form and be loaded as before; it stays as it is."""
+    """A converted thread would not load as before, so the thread was not changed."""
 
 
 class ThreadBusy(HoldfastError):
-    """Somebody else holds the thread's lease, and went on holding it for as long as one was willing to wait."""
+    """Another caller held the lease of the thread for as long as this caller was to wait."""
 
     def __init__(self, thread_id: str, *, owner: str, purpose: str, since: float, waited: float) -> None:
         self.thread_id = thread_id
@@ -212,12 +213,12 @@ class ThreadBusy(HoldfastError):
         self.since = since
         super().__init__(
             f"Thread {thread_id!r} is busy: {owner} has held it for {since:.0f} s (purpose: {purpose}). Waited "
-            f"{waited:.0f} s. Try again when that is done; if that process is dead, its lease ends by itself."
+            f"{waited:.0f} s. Try again when that is done; if that process is dead, its lease expires."
         )
 
 
 class NotAnswered(HoldfastError, LookupError):
-    """An answer was not taken; what is on record is as it was."""
+    """An answer was refused. The record is unchanged."""
 
     def __init__(self, thread_id: str, interrupt_id: str, why: str) -> None:
         self.thread_id = thread_id
@@ -226,7 +227,7 @@ class NotAnswered(HoldfastError, LookupError):
 
 
 class AlreadyAnswered(NotAnswered):
-    """Somebody was first."""
+    """Another answer to the same request was recorded first."""
 
     def __init__(self, thread_id: str, interrupt_id: str, *, decision: str | None, by: str | None, at: float) -> None:
         self.decision = decision
@@ -234,21 +235,21 @@ class AlreadyAnswered(NotAnswered):
         self.at = at
         what = f" with {decision!r}" if decision else ""
         super().__init__(
-            thread_id, interrupt_id, f"{by or 'Somebody'} has answered this already{what}, at {_moment(at)}."
+            thread_id, interrupt_id, f"{by or 'Another person'} has answered this already{what}, at {_moment(at)}."
         )
 
 
 class RequestClosed(NotAnswered):
-    """It waits no more: the thread went on without an answer, or nobody answered in time."""
+    """The request is closed: the thread went on without an answer, or the time to answer is over."""
 
     def __init__(self, thread_id: str, interrupt_id: str, *, expired_at: float | None) -> None:
         self.expired_at = expired_at
-        why = "the conversation went on" if expired_at is None else f"nobody had answered by {_moment(expired_at)}"
+        why = "the conversation went on" if expired_at is None else f"no answer had come by {_moment(expired_at)}"
         super().__init__(thread_id, interrupt_id, f"This is closed: {why}.")
 
 
 class UnknownInterrupt(NotAnswered):
-    """Nothing was asked under this id."""
+    """There is no request with this id."""
 
     def __init__(self, thread_id: str, interrupt_id: str) -> None:
         super().__init__(thread_id, interrupt_id, f"Nothing was asked in thread {thread_id!r} under {interrupt_id!r}.")
@@ -259,52 +260,52 @@ def _moment(at: float) -> str:
 
 
 class ClockSkew(ThreadConflict):
-    """A checkpoint's id, which is a time, is not above the thread's newest one."""
+    """The id of a checkpoint, which is a time, is not above the newest one of its thread."""
 
     def __init__(self, thread_id: str, seconds: float) -> None:
         HoldfastError.__init__(
             self,
-            f"Thread {thread_id!r} has a checkpoint from {seconds:.3f} seconds after the one that was to be saved, so "
-            "the new one would never be seen as the newest. It was not saved. Clocks of the hosts that serve this "
-            "thread differ: set them right (NTP), then repeat the run.",
+            f"Thread {thread_id!r} has a checkpoint that is {seconds:.3f} seconds newer than the one to save, which "
+            "would never be the newest and was not saved. The clocks of the hosts that serve this thread differ: "
+            "synchronise them (NTP), then repeat the run.",
         )
         self.thread_id = thread_id
         self.seconds = seconds
 
 
 class EffectNotCommitted(HoldfastError):
-    """A tool that changes the world was to run for a call that is in no committed checkpoint."""
+    """A tool that changes the world was not run, because its call is in no committed checkpoint."""
 
     def __init__(self, thread_id: str, tool: str) -> None:
         self.thread_id = thread_id
         super().__init__(
-            f"{tool} was not run: the call is in no checkpoint of thread {thread_id!r}, so after a crash nobody would "
-            'know of it. With durability="exit" nothing is saved before a run ends: run with "sync" or "async".'
+            f"{tool} was not run: the call is in no checkpoint of thread {thread_id!r}, so a crash would leave "
+            'no trace of it. With durability="exit" nothing is saved before a run ends: run with "sync" or "async".'
         )
 
 
 class EffectNotApproved(HoldfastError):
-    """A tool that changes the world was to run under an answer that is not on record."""
+    """A tool that changes the world was not run, because the answer that allows it is not on record."""
 
     def __init__(self, thread_id: str, tool: str) -> None:
         self.thread_id = thread_id
         super().__init__(
-            f"{tool} was not run: in thread {thread_id!r} no answer of a person is on record under which it may. "
-            "Resume the thread, and the call is asked about again."
+            f"{tool} was not run: thread {thread_id!r} has no recorded answer of a person that allows it. "
+            "Resume the thread, and a person is asked again."
         )
 
 
 class EffectTaken(HoldfastError):
-    """The outcome of a tool call is for somebody else to say, or nobody waits for it."""
+    """The outcome of a tool call was not recorded, because another process or a person decides on it by now."""
 
     def __init__(self, thread_id: str, tool: str, why: str) -> None:
         self.thread_id = thread_id
-        super().__init__(f"What {tool} has done in thread {thread_id!r} was not recorded here: {why}.")
+        super().__init__(f"The outcome of {tool} in thread {thread_id!r} was not recorded here: {why}.")
 
 
 class InvalidSearch(HoldfastError, ValueError):
-    """There is nothing to search for, or nowhere to search in."""
+    """The query has no words, or the filters cannot be used."""
 
 
 class SearchUnavailable(HoldfastError):
-    """The database cannot search: its SQLite was built without full text search."""
+    """The database cannot search, because its SQLite was built without full text search."""

@@ -1,8 +1,9 @@
 """The names and values of LangGraph that are not part of its documented interface.
 
 All of them are here, so that a new minor release of LangGraph means one file to check; only the server's own modules
-are used elsewhere, in `app/web/registry.py`. Any layer may import this module, and it imports nothing of Holdfast. A
-test compares its values with the installed LangGraph, and another one keeps such names out of the other modules.
+are used elsewhere, in `holdfast/server/registry.py`. Any layer may import this module, and it imports nothing of
+Holdfast. A test compares its values with the installed LangGraph, and another one keeps such names out of the other
+modules.
 
 Files of SQL repeat the places of `WRITES_IDX_MAP`: -1 for an error, -3 for an interrupt. The same test checks them.
 """
@@ -102,7 +103,11 @@ _INNER: Final = "_inner"
 def pass_state_types() -> None:
     """Make every later `compile(checkpointer=…)` pass the types of the graph's state to the checkpointer.
 
-    LangGraph reads the attribute from `LANGGRAPH_STRICT_MSGPACK` when it is imported; there is no public way to set it.
+    LangGraph does so only in its strict mode. It sets this attribute from `LANGGRAPH_STRICT_MSGPACK` when it is
+    imported, so setting the variable comes too late in a program that has imported LangGraph already; it would also
+    make the program's other serializers strict. The attribute alone makes `compile()` call `with_allowlist`, which
+    changes nothing on a stock saver that allows every type. It is set when a checkpointer is made, which comes before
+    `compile()`, and not when Holdfast is imported: a program that uses other checkpointers keeps LangGraph as it was.
     """
     vars(_serde)[_STRICT] = True
 

@@ -1,5 +1,4 @@
-"""What a checkpointer is besides LangGraph's contract: it is opened and closed, and carries what belongs to the same
-database."""
+"""The part of a checkpointer beside LangGraph's contract: opening, closing, and what belongs to the same database."""
 
 from __future__ import annotations
 
@@ -12,18 +11,18 @@ from typing import NamedTuple, ParamSpec, Self, TypeVar
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from holdfast.checkpoints import interrupts
+from holdfast.checkpoints import interrupts, times
 from holdfast.checkpoints.backends.base import Backend
 from holdfast.checkpoints.backends.executor import Executor
 from holdfast.checkpoints.config import thread_of
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.effects import Effects
 from holdfast.checkpoints.errors import NotOpen
+from holdfast.checkpoints.langgraph_internals import pass_state_types
 from holdfast.checkpoints.search.service import Search
-from holdfast.checkpoints.serde.msgpack import TypeName, Types
-from holdfast.checkpoints.strict import derive_types
+from holdfast.checkpoints.serde.types import TypeName, Types
 from holdfast.checkpoints.threads import leases
-from holdfast.checkpoints.transcript import Transcript, transcript_of
+from holdfast.checkpoints.transcript import Transcript, open_transcript
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,42 +37,42 @@ class Head(NamedTuple):
 
 
 class OpenedSaver(BaseCheckpointSaver[str]):
-    """See `HoldfastSaver`, of which this is a part."""
+    """The base class of `HoldfastSaver`."""
 
     def __init__(self, backend: Backend, allow: Collection[type | TypeName]) -> None:
         super().__init__()
-        derive_types()
+        pass_state_types()
         self._backend = backend
         self._database = Database(backend, Types(allow))
         backend.on_lost = self._database.cache.forget_all
-        self._interrupts = interrupts.Interrupts(self._database)
-        self._offload: Executor | None = None
+        self._executor: Executor | None = None
         self._effects = Effects(self._database)
+        self._interrupts = interrupts.Interrupts(self._database)
         self._search = Search(self._database)
 
     # --- opening and closing
 
     def open(self) -> Self:
-        """Connect, and make or migrate the tables.
+        """Connect, and create or migrate the tables.
 
         Raises:
             DatabaseUnavailable: the database cannot be opened or reached.
             SchemaTooNew: newer code has changed the tables.
-            NotOpen: it is open already.
+            NotOpen: the checkpointer is open already.
         """
-        if self._offload is not None:
+        if self._executor is not None:
             raise NotOpen("This checkpointer is open already. Open a second one with another open_checkpointer(url).")
-        self._database.cache.forget_all()  # what is opened now need not be what was open before: memory:// is empty
+        self._database.cache.forget_all()  # the database may differ from the last one: memory:// is always empty
         self._backend.open()
-        self._offload = Executor(self._backend.workers)
+        self._executor = Executor(self._backend.workers)
         return self
 
     def close(self) -> None:
-        """Wait for what is going on, but not for a database that is out of reach, and disconnect. Twice is once."""
+        """Wait for calls in progress, but not for a database that is out of reach, and disconnect. Idempotent."""
         self._backend.patience.end()
-        offload, self._offload = self._offload, None
-        if offload is not None:
-            offload.close()
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.close()
             self._effects.close()
         self._backend.close()
         self._database.cache.forget_all()
@@ -85,12 +84,12 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         self.close()
 
     async def __aenter__(self) -> Self:
-        with closing(Executor(1)) as offload:
-            return await offload.run(self.open)
+        with closing(Executor(1)) as executor:
+            return await executor.run(self.open)
 
     async def __aexit__(self, *exc_info: object) -> None:
-        with closing(Executor(1)) as offload:
-            await offload.run(self.close)
+        with closing(Executor(1)) as executor:
+            await executor.run(self.close)
 
     def __repr__(self) -> str:
         return f"HoldfastSaver({str(self._backend)!r})"
@@ -98,54 +97,55 @@ class OpenedSaver(BaseCheckpointSaver[str]):
     # --- what belongs to the same database
 
     @property
-    def effects(self) -> Effects:
-        """The ledger of the tool calls that change the world."""
-        return self._effects
-
-    @property
     def database(self) -> Database:
-        """What the functions work on that are about a database as a whole (`converting`, `stats`)."""
+        """The open database, for the functions about a database as a whole (`convert`, `maintenance`, `transfer`)."""
         return self._database
 
     @property
+    def effects(self) -> Effects:
+        """The ledger of tool calls that change the world."""
+        return self._effects
+
+    @property
     def interrupts(self) -> interrupts.Interrupts:
-        """What waits for a person in any thread, and who answered."""
+        """The requests that wait for a person in any thread, and their answers."""
         return self._interrupts
 
     @property
     def search(self) -> Search:
-        """What was said, found by its words."""
+        """The search for words in all messages."""
         return self._search
 
     def heads(self, limit: int = 1, *, thread_id: str | None = None) -> builtins.list[Head]:
-        """The threads that were written last, newest first.
+        """Return the threads that were written last, newest first.
 
         Args:
-            limit: how many at the most.
-            thread_id: only this one.
+            limit: the largest number of threads.
+            thread_id: only this thread.
         """
         sql = self._backend.sql
         call = (sql["heads"], {"limit": limit}) if thread_id is None else (sql["head_of"], {"thread_id": thread_id})
-
         [rows] = self._database.read(call)
         return [Head(*map(str, row)) for row in rows]
 
     def transcript(self, thread_id: str, *, user_id: str | None = None) -> Transcript:
-        """What was said in a thread and what happened in it, in order, whatever was removed from its state since.
+        """Return all messages and events of a thread, in order, including those that left its state.
 
         Args:
-            thread_id: which thread.
-            user_id: whose it must be.
+            thread_id: the thread.
+            user_id: the user that must own it.
 
         Raises:
-            UnknownThread: there is no such thread, or it is not the user's.
+            UnknownThread: the thread does not exist, or the user does not own it.
         """
         thread = thread_of({"configurable": {"thread_id": thread_id}})
-        return transcript_of(self._database, self.offload, str(thread), user_id)
+        return open_transcript(self._database, self.run_in_executor, str(thread), user_id)
 
     def note_prompt(self, config: RunnableConfig, prompt: str) -> None:
-        """Say which system prompt is in force in a thread; when it is another one than before, that goes on record with
-        what is saved next. Costs nothing: the agent says it before every call of its model."""
+        """Note the system prompt in force in a thread. If it has changed, the next save records it.
+
+        This costs nothing. The agent calls it before every call of its model.
+        """
         self._database.prompts[str(thread_of(config))] = prompt
 
     def lease(
@@ -154,39 +154,40 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         *,
         purpose: str = "run",
         owner: str | None = None,
-        wait: float = leases.WAIT,
-        ttl: float = leases.TTL,
+        wait: float = times.LEASE_WAIT,
+        ttl: float = times.LEASE_TTL,
         give_up: Event | None = None,
     ) -> AbstractContextManager[leases.Lease]:
-        """Hold a thread for as long as a `with` block takes, so that writers take turns; see `leases.lease`.
+        """Hold the lease of a thread during a `with` block, so that one caller writes at a time; see `leases.lease`.
 
         Raises:
-            ThreadBusy: somebody else held it for `wait` seconds.
+            ThreadBusy: another caller held the lease for `wait` seconds.
         """
         thread = thread_of({"configurable": {"thread_id": thread_id}})
         return leases.lease(self._backend, thread, purpose=purpose, owner=owner, wait=wait, ttl=ttl, give_up=give_up)
 
-    # --- the same for event loops
+    # --- for event loops
 
-    async def offload(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call what blocks, such as a method of `interrupts`, in a thread of the checkpointer. A cancelled caller still
-        waits until it is done: it is never left half-way."""
-        return await self._threads.run(function, *args, **kwargs)
+    async def run_in_executor(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function that blocks, such as a method of `interrupts`, in a thread of the checkpointer.
+
+        A cancelled caller still waits until the function has returned, so that no work is left half done.
+
+        Raises:
+            NotOpen: the checkpointer is not open.
+        """
+        if self._executor is None:
+            raise NotOpen(
+                "This checkpointer is not open. Use it inside `with open_checkpointer(url) as checkpointer:`."
+            )
+        return await self._executor.run(function, *args, **kwargs)
 
     def alease(
-        self, thread_id: str, *, purpose: str = "run", wait: float = leases.WAIT
+        self, thread_id: str, *, purpose: str = "run", wait: float = times.LEASE_WAIT
     ) -> AbstractAsyncContextManager[leases.Lease]:
-        """`lease`, without blocking the event loop."""
+        """Do as `lease`, without blocking the event loop."""
 
         def lease_of(give_up: Event) -> AbstractContextManager[leases.Lease]:
             return self.lease(thread_id, purpose=purpose, wait=wait, give_up=give_up)
 
-        return leases.on_a_loop(lease_of)
-
-    @property
-    def _threads(self) -> Executor:
-        if self._offload is None:
-            raise NotOpen(
-                "This checkpointer is not open. Use it inside `with open_checkpointer(url) as checkpointer:`."
-            )
-        return self._offload
+        return leases.async_lease(lease_of)

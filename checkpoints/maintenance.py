@@ -1,4 +1,7 @@
-"""What is done to a database from outside, while nobody has to have it open: look at its schema, give space back."""
+"""Inspection and upkeep of a database: its schema version, what takes its space, and VACUUM.
+
+`read_schema` and `vacuum` connect by themselves, so that they work on a database that this code cannot open.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,15 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
 from holdfast.checkpoints.backends import migrations as migrate
-from holdfast.checkpoints.backends.base import Row
+from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.backends.sqlite import PAGE_SIZE
+from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import DatabaseUnavailable, DriverMissing
 from holdfast.checkpoints.sql import migrations
 from holdfast.checkpoints.urls import Location, PostgresURL, SqliteURL
 
 _VERSIONS: Final = "SELECT version, name, min_reader FROM holdfast_schema ORDER BY version"
-_CONNECT_TIMEOUT: Final = 4  # seconds, as when a checkpointer is opened
+_CONNECT_TIMEOUT: Final = 4  # seconds; the same as when a checkpointer is opened
 
 _TABLES: Final = {
     "sqlite": "SELECT name FROM sqlite_schema WHERE type = 'table'",
@@ -26,31 +30,74 @@ _TABLES: Final = {
     """,
 }
 
-# The tables that compacting leaves half empty.
+# The tables that a conversion leaves half empty.
 _VACUUM: Final = "VACUUM (FULL) checkpoints, checkpoint_blobs, checkpoint_writes"
 
-_Query = Callable[[str], list[Row]]
+_Query = Callable[[str], list[tuple[Any, ...]]]
 
 
 class Schema(NamedTuple):
-    """What a database was found to be."""
+    """The schema version of a database, compared with that of this code."""
 
     is_there: bool
-    """Whether it has tables of LangGraph or Holdfast at all."""
+    """Whether the database has tables of LangGraph or Holdfast."""
     version: int
-    """The newest of our migrations that it has seen; 0 for none, as in a database of the stock savers."""
+    """The newest migration that was applied; 0 if none was, as in a database of LangGraph's own savers."""
     known: int
-    """The newest migration of this code."""
+    """The newest migration that this code has."""
     pending: list[str]
-    """The migrations that it has not seen, oldest first."""
+    """The migrations that were not applied yet, oldest first."""
 
 
-def schema(location: Location) -> Schema:
-    """Which schema a database has. Nothing is changed: no file is made, and no table.
+class TableSize(NamedTuple):
+    """The size of a table or an index."""
+
+    kind: str
+    name: str
+    table: str
+    bytes: int
+
+
+class ThreadSize(NamedTuple):
+    """The size of a thread."""
+
+    thread_id: str
+    checkpoints: int
+    messages: int
+    """Message rows. Checkpoints of LangGraph's own savers have none."""
+    bytes: int
+    """Bytes of the stored values, without the overhead of the database."""
+
+
+class Stats(NamedTuple):
+    """The space that a database takes, and for what."""
+
+    bytes: int
+    """The whole database; on PostgreSQL the tables of LangGraph and Holdfast."""
+    free: int | None
+    """Bytes in empty pages, which VACUUM gives back; `None` if unknown."""
+    threads: int
+    checkpoints: int
+    writes: int
+    messages: int
+    text: int
+    """Bytes of text in the message rows."""
+    parts: list[TableSize]
+    """Tables and indexes, largest first; empty if the database cannot measure them."""
+    largest: list[ThreadSize]
+
+    @property
+    def ratio(self) -> float | None:
+        """Bytes on disk for each byte of text."""
+        return self.bytes / self.text if self.text else None
+
+
+def read_schema(location: Location) -> Schema:
+    """Return the schema version of a database. Create no file and no table.
 
     Raises:
-        DatabaseUnavailable: it cannot be opened or reached.
-        SchemaTooNew: newer code has changed it so that this code cannot read it.
+        DatabaseUnavailable: the database cannot be opened or reached.
+        SchemaTooNew: newer code has changed the schema, and this code cannot read it.
     """
     if isinstance(location, SqliteURL) and not location.path.exists():
         return _schema("sqlite", [], is_there=False)
@@ -60,18 +107,49 @@ def schema(location: Location) -> Schema:
         return _schema(dialect, rows, is_there=bool(tables & {"checkpoints", "holdfast_schema"}))
 
 
+def collect_stats(database: Database, *, largest: int = 10) -> Stats:
+    """Measure what takes the space in an open database. The sizes of all values are read, but not the values.
+
+    Args:
+        database: the open database.
+        largest: how many of the largest threads to return.
+    """
+    sql = database.backend.sql
+    calls: list[Call] = [(sql[name], {}) for name in ("can_measure", "whole_size", "counts")]
+    with database.backend.reading() as transaction:
+        [[(can_measure,)], [(size, free)], [counts], large] = transaction.run(
+            [*calls, (sql["largest"], {"limit": largest})]
+        )
+        [tables] = transaction.run([(sql["sizes"], {})]) if can_measure else [[]]
+    threads, checkpoints, writes, messages, text = counts
+    return Stats(
+        bytes=int(size),
+        free=free,
+        threads=threads,
+        checkpoints=checkpoints,
+        writes=writes,
+        messages=messages,
+        text=text,
+        parts=[TableSize(*row) for row in tables],
+        largest=[ThreadSize(*row) for row in large],
+    )
+
+
 def vacuum(location: Location) -> None:
-    """Give the space back that is free in a database. It takes as much space again while it runs, and others wait.
+    """Give the free space of a database back to the file system.
+
+    This needs as much space again while it runs, and other connections wait.
 
     Raises:
-        DatabaseUnavailable: it cannot be opened or reached, or refuses.
+        DatabaseUnavailable: the database cannot be opened or reached, or it refuses.
     """
     with _connected(location, read_only=False) as (dialect, query):
         if dialect == "postgres":
             query(_VACUUM)
             return
-        # A page of another size, such as those of the stock saver, fits rows worse. It can only be changed without a
-        # write-ahead log, which cannot be left while somebody else has the file open; then the pages stay.
+        # Rows fit worse into pages of another size, such as those of LangGraph's own saver. The size can only be
+        # changed without a write-ahead log, which SQLite cannot leave while another connection has the file open.
+        # Then the size stays.
         with suppress(sqlite3.OperationalError):
             query("PRAGMA journal_mode = DELETE")
             query(f"PRAGMA page_size = {PAGE_SIZE}")
@@ -80,16 +158,16 @@ def vacuum(location: Location) -> None:
         query("PRAGMA wal_checkpoint(TRUNCATE)")  # until then the file keeps its size
 
 
-def _schema(dialect: str, rows: Sequence[Row], *, is_there: bool) -> Schema:
-    migrate.refuse_newer(rows)
-    applied = {version for version, _, _ in rows}
+def _schema(dialect: str, rows: Sequence[tuple[Any, ...]], *, is_there: bool) -> Schema:
+    applied = {version: min_reader for version, _, min_reader in rows}
+    migrate.refuse_newer(applied)
     pending = [f"{m.version:04}_{m.name}" for m in migrations(dialect) if m.version not in applied]
     return Schema(is_there, max(applied, default=0), migrate.KNOWN_VERSION, pending)
 
 
 @contextmanager
 def _connected(location: Location, *, read_only: bool) -> Iterator[tuple[str, _Query]]:
-    """A connection of its own, with the kind of the database and how to ask it."""
+    """Connect to a database, and yield its dialect and a function that runs a statement."""
     match location:
         case SqliteURL(path=path, timeout=timeout):
             mode = "ro" if read_only else "rw"
@@ -105,7 +183,9 @@ def _connected(location: Location, *, read_only: bool) -> Iterator[tuple[str, _Q
             with _postgres(location) as query:
                 yield "postgres", query
         case _:
-            raise DatabaseUnavailable("memory:// has nothing in it before it is opened, and nothing after.")
+            raise DatabaseUnavailable(
+                "memory:// exists only while a checkpointer has it open. Use the URL of a SQLite file or of PostgreSQL."
+            )
 
 
 @contextmanager
@@ -120,11 +200,11 @@ def _postgres(location: PostgresURL) -> Iterator[_Query]:
     try:
         with psycopg.connect(location.dsn, autocommit=True, **options) as connection:
 
-            def query(statement: str) -> list[Row]:
+            def query(statement: str) -> list[tuple[Any, ...]]:
                 cursor = connection.execute(statement.encode())
                 return cursor.fetchall() if cursor.description is not None else []
 
             yield query
     except psycopg.Error as error:
-        said = location.hide(str(error))
-        raise DatabaseUnavailable(f"The PostgreSQL database {location} could not be used: {said}.") from None
+        reason = location.hide(str(error))
+        raise DatabaseUnavailable(f"The PostgreSQL database {location} could not be used: {reason}.") from None

@@ -1,4 +1,4 @@
-"""Times as callers give them. Pure: the one place that says what a time is."""
+"""Conversion of times from the forms that callers may use. Pure."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def epoch_seconds(value: Moment, name: str, *, zone: tzinfo | None = None) -> fl
 
     Args:
         value: the time; see `Moment`.
-        name: which argument it was given as, for the error.
-        zone: where a datetime or a text without an offset is at home. By default such a one is refused: a guess can be
-            wrong by hours.
+        name: the name of the argument, for the error.
+        zone: the time zone of a datetime or a text without an offset. By default such a time is refused, because a
+            guess can be wrong by hours.
 
     Raises:
-        ValueError: it is no such time.
+        ValueError: the value is not a time, or has no offset.
     """
     try:
         seconds = _seconds(value, zone)
-    except (ValueError, OverflowError):  # text that is no time; an integer, or a year with its offset, out of range
+    except (ValueError, OverflowError):  # not a time, or out of range
         seconds = None
     if seconds is None or not math.isfinite(seconds):
         raise ValueError(f"{name} is no time: found {_shown(value)}. {_NEEDED}")
@@ -42,14 +42,14 @@ def epoch_seconds_if_given(value: Moment | None, name: str) -> float | None:
     """Convert a time that may be left out; see `epoch_seconds`.
 
     Raises:
-        ValueError: it is no such time.
+        ValueError: the value is not a time, or has no offset.
     """
     return None if value is None else epoch_seconds(value, name)
 
 
 def _seconds(value: object, zone: tzinfo | None) -> float | None:
     match value:
-        case bool():  # an int, as far as Python is concerned
+        case bool():  # a subclass of int
             return None
         case int() | float():
             return float(value)

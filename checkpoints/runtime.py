@@ -1,4 +1,4 @@
-"""The checkpointer of the run that is going on."""
+"""For code inside a run: its checkpointer, its id, and an executor for what blocks."""
 
 from __future__ import annotations
 
@@ -7,27 +7,29 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config
 
+from holdfast.checkpoints.backends.executor import run_in_own_executor
+from holdfast.checkpoints.config import run_of
 from holdfast.checkpoints.langgraph_internals import CONFIG_KEY_CHECKPOINTER, inner_saver
 from holdfast.checkpoints.saver import HoldfastSaver
 
+__all__ = ["run_in_own_executor", "run_of", "running_saver", "unwrap_saver"]
 
-def running_saver() -> Any:
-    """The checkpointer that the present run saves to, for code inside of a node; `None` if there is none.
 
-    Subgraphs inherit it.
+def running_saver(config: RunnableConfig | None = None) -> Any:
+    """Return the checkpointer that a run saves to, or `None` if it has none. Subgraphs inherit it.
+
+    Args:
+        config: the config of the run; by default that of the current run, for code inside a node.
     """
-    try:
-        return saver_of(get_config())
-    except RuntimeError:  # not inside a run
-        return None
+    if config is None:
+        try:
+            config = get_config()
+        except RuntimeError:  # not inside a run
+            return None
+    return unwrap_saver(config.get("configurable", {}).get(CONFIG_KEY_CHECKPOINTER))
 
 
-def saver_of(config: RunnableConfig) -> Any:
-    """The checkpointer in the config of a run; `None` if there is none."""
-    return unwrapped(config.get("configurable", {}).get(CONFIG_KEY_CHECKPOINTER))
-
-
-def unwrapped(saver: Any) -> Any:
-    """The `HoldfastSaver` inside of the adapter that LangGraph's server puts around it; anything else as it is."""
+def unwrap_saver(saver: Any) -> Any:
+    """Return the `HoldfastSaver` inside the adapter of LangGraph's server; return any other object unchanged."""
     inner = inner_saver(saver)
     return inner if isinstance(inner, HoldfastSaver) else saver

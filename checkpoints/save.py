@@ -1,313 +1,390 @@
-"""One save: messages become rows, and rows, guard and what refers to the rows commit together.
+"""A save: messages become rows, and rows, conflict check and what refers to the rows commit together.
 
-A save that was cut off is repeated, although it may have taken place. That comes to the same as once because
+A save that a lost connection cut off is repeated, although it may have been committed. Saves are idempotent:
 
-- it is encoded once: a graph that runs on changes messages in place, and what is saved is what was put;
-- all decisions are made again under the thread's lock, which a transaction that is still at its commit holds;
-- a checkpoint that is there as it was to be saved is left alone, before the guard is asked: somebody else may have gone
-  on from it. Writes that are there stay, or are replaced by themselves, and their messages are found as rows;
-- what would be saved in a thread that was deleted meanwhile is refused.
+- The values are encoded once. A running graph changes messages in place, and what is saved must be what was put.
+- Every decision is made again while the thread is locked. A transaction that is still committing holds that lock.
+- A checkpoint that is there exactly as it was to be saved is left alone, and is not checked for conflicts: another
+  writer may have continued from it. Writes that are there stay or are replaced by themselves, and their messages are
+  found as rows.
+- A save into a thread that was deleted meanwhile is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+from typing import Any, Final
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
 
 from holdfast.checkpoints.backends.base import (
     Call,
     CheckpointKey,
     Row,
     StoredValue,
+    StoredWrite,
     Transaction,
+    write_place,
 )
 from holdfast.checkpoints.backends.retry import persist
+from holdfast.checkpoints.config import metadata_of, ns_of, run_of, run_text, thread_of, user_of
 from holdfast.checkpoints.core import conflicts
-from holdfast.checkpoints.core.cache import Known, Template
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.core.placement import (
-    UNCLAIMED,
-    NewRow,
-    Placement,
-    RowOwner,
-    learned,
-    place,
-)
+from holdfast.checkpoints.core.outline import leans
+from holdfast.checkpoints.core.placement import UNCLAIMED, Placement, RowOwner, cache_entries, place, row_params
 from holdfast.checkpoints.core.queue import Ticket
 from holdfast.checkpoints.delta import claim_writes
 from holdfast.checkpoints.errors import ThreadConflict, Unreachable
+from holdfast.checkpoints.interrupts import record
+from holdfast.checkpoints.langgraph_internals import WRITES_IDX_MAP
 from holdfast.checkpoints.serde import ranges
+from holdfast.checkpoints.serde.known import Known, Template
 from holdfast.checkpoints.serde.messages import encode, snapshot
-from holdfast.checkpoints.serde.values import Detached, Detacher
-from holdfast.checkpoints.threads import index, reindex
-
-
-class _Outdated(Exception):
-    """What this process remembers of the thread is not of the thread that is there."""
-
-
-@dataclass
-class _Encoded:
-    """A save as bytes, but for the rows of its messages, and what has become of it."""
-
-    turn: Ticket
-    """When it may begin."""
-    era: int
-    """Of the memory, when it was asked."""
-    generation: int | None
-    """Of the thread, as far as it is remembered."""
-    known: Any
-    """Its messages whose rows are remembered."""
-    detacher: Detacher
-    detached: Sequence[Detached]
-    attempts: int = 0
-    locked: int | None = None
-    """The thread's generation as an attempt has found it."""
-
+from holdfast.checkpoints.serde.values import Detacher
+from holdfast.checkpoints.threads import index, reindex, rollback
 
 _DELETED: Final = "while the database was out of reach, the thread, or a run in it, was deleted"
 _LOST: Final = "the database that came back does not have all that this run has saved"
 
 
-class Value(NamedTuple):
-    """A value to save."""
+def save_checkpoint(
+    database: Database,
+    config: RunnableConfig,
+    checkpoint: Checkpoint,
+    metadata: CheckpointMetadata,
+    new_versions: ChannelVersions,
+    also: Sequence[Call] = (),
+    *,
+    replaces_head: bool = False,
+) -> RunnableConfig:
+    """Save a checkpoint with its messages: all of it or nothing.
 
-    channel: str
-    place: str
-    """See `Sealer`."""
-    value: Any
+    Args:
+        database: the open database.
+        config: names the thread, the namespace and the parent of the checkpoint.
+        checkpoint: the checkpoint.
+        metadata: its metadata.
+        new_versions: the versions of the channels that changed since the parent.
+        also: more statements for the same transaction.
+        replaces_head: whether the checkpoint becomes the head without following the head that was loaded.
 
+    Returns:
+        The config of the saved checkpoint.
 
-@dataclass(frozen=True)
-class Save:
-    """Values to save in a thread, with their messages as rows."""
+    Raises:
+        ThreadConflict, ClockSkew, NotStorable, DamagedThread: see `HoldfastSaver.put`. Nothing was saved.
+    """
+    thread, ns = thread_of(config), ns_of(config)
+    backend, sql = database.backend, database.backend.sql
+    key = CheckpointKey(str(thread), ns, checkpoint["id"])
+    parent_id = config["configurable"].get("checkpoint_id")
+    stored_metadata = metadata_of(config, metadata)
+    run_id, user_id = run_text(stored_metadata.get("run_id")), user_of(stored_metadata.get("user_id"))
+    owner = RowOwner(*key, run_id, stored_metadata.get("step"), user_id)
+    fields = None if ns else index.index_fields(stored_metadata, checkpoint["channel_values"])
+    document, values = split = backend.split(checkpoint, new_versions)
+    locations = [backend.value_place(key, channel, document) for channel in values]
+    is_saved = backend.is_saved(key, parent_id, document, stored_metadata)
+    needs_parent = leans(stored_metadata) or backend.leans(split)
+    check = conflicts.ConflictCheck(thread, key, parent_id, needs_parent, replaces_head)
+    # Messages that tasks wrote onto the parent belong to this checkpoint, unless it repeats an older one.
+    delta_channels = claim_writes.channels_of_writes(stored_metadata) if fields and not replaces_head else ()
+    parent = CheckpointKey(key.thread_id, "", parent_id) if parent_id and delta_channels else None
 
-    database: Database
-    thread: str
-    """The `thread_id` as it stands in the run's config: it may say what the run has loaded."""
-    home: RowOwner
-    """Where the messages belong."""
-    values: Sequence[Value]
-    make_calls: Callable[[Sequence[StoredValue]], Sequence[Call]]
-    """From the values as bytes to the statements that save them."""
-    parent_id: str | None = None
-    """Of a checkpoint, the one that it follows."""
-    leans: bool = False
-    """Whether it is incomplete without that one."""
-    is_saved: Sequence[Call] = ()
-    """The call that gives a row if the checkpoint is there already, for when the save is repeated."""
-    facts: index.Facts | None = None
-    """Of a root checkpoint, what it says of its thread."""
-    beside: bool = False
-    """Whether a checkpoint takes the place of the head that was loaded without following it."""
-    made_of_writes: Collection[str] = ()
-    """The channels of a root checkpoint whose messages are what tasks wrote onto its parent; see `settling`."""
-
-    def run(self) -> None:
-        """
-        Raises:
-            ThreadConflict, ClockSkew, NotStorable, DamagedThread: see `HoldfastSaver.put`. Nothing was saved.
-        """
-        memory = self.database.cache
-        with self.database.queues.join(self.home.thread_id) as turn:
-            try:
-                era = memory.era
-                self._save(turn, era, *memory.recall(self.home.thread_id, self.home.ns))
-            except _Outdated:
-                memory.forget(self.home.thread_id)
-                self._save(turn, memory.era, None, {})
-
-    def _save(self, turn: Ticket, era: int, generation: int | None, known: Any) -> None:
-        # Encoding is the larger part of the work, and is done before anything is locked.
-        key = self.database.sealer.digest_key(self.home.thread_id)
-        detacher = Detacher(self.database.types, known, key=key)
-        detached = [detacher.detach(value.channel, value.value) for value in self.values]
-        encoded = _Encoded(turn, era, generation, known, detacher, detached)
-
-        def save() -> None:
-            try:
-                self._attempt(encoded)
-            except _Outdated:
-                if encoded.attempts == 1:
-                    raise
-                # Encoded anew it would be what the messages are by now, and not what was put.
-                raise ThreadConflict(self.home.thread_id, _DELETED) from None
-
-        persist(self.database.backend, save)
-
-    def _attempt(self, encoded: _Encoded) -> None:
-        drafts, sql = encoded.detacher.drafts.values(), self.database.backend.sql
-        encoded.attempts += 1
-        for draft in drafts:
-            draft.ref, draft.claimed = 0, False  # as another attempt may have left it
-        if not encoded.turn.wait(self.database.backend.patience.is_lost):
-            raise Unreachable(f"{self.database.backend} is out of reach, and nobody waits any more.", maybe_saved=False)
-        with self.database.backend.writing() as transaction:
-            if encoded.attempts > 1 and self._is_done(transaction):
-                return
-            locked, found, said, written = self._lock(transaction, encoded, {draft.row.digest for draft in drafts})
-            current = locked.generation
-            encoded.turn.over()  # the thread is locked: who comes next, comes next
-            if encoded.known and current != encoded.generation:
-                raise _Outdated
-            if encoded.locked is not None and not conflicts.is_same(encoded.locked, current):
-                raise ThreadConflict(self.home.thread_id, _DELETED)
-            encoded.locked = current
-            if encoded.known and encoded.era != self.database.cache.era:
-                self._check_known(transaction, encoded)
-            lists = [list_ for value in encoded.detached for list_ in value.lists]
-            enters = self._enters(locked)
-            others = (enters or locked.user_id is not None) and self.home.user_id != locked.user_id
-            home = self.home if others else self.home._replace(user_id=None)
-            placement = place(lists, found, locked.next_seq, home, said)
-            words: list[Row] = []
-            if written and locked.title is None:
-                read = transaction.run(claim_writes.words(sql, self.home.thread_id, written))
-                words = [row for rows in read for row in rows]
-            transaction.send(self._calls(encoded.detached, home, placement))
-            prompt = self.database.prompts.get(self.home.thread_id)
-            transaction.send(
-                [
-                    # After what this save has itself, whose rows are counted by then.
-                    *claim_writes.claim(sql, home, written),
-                    *index.notice_prompt(sql, self.home.thread_id, locked, prompt),
-                    *index.touch(sql, self.home, locked, self.facts, placement, lists, words, enters=enters),
-                ]
-            )
-            if enters:
-                reindex.reindex(transaction, self.database, self.home.thread_id)
-        if self.database.prompts.get(self.home.thread_id) is prompt:
-            self.database.prompts.pop(self.home.thread_id, None)
-        known, templates = learned(drafts, placement, self.home.ns)
-        self.database.cache.saved(self.home.thread_id, self.home.ns, current, known, templates)
-
-    def _check_known(self, transaction: Transaction, encoded: _Encoded) -> None:
-        """The database may be another one since rows were recalled, such as a standby that lacks the last of them."""
-        if encoded.attempts == 1:
-            raise _Outdated
-        found = {
-            abs(message.ref): message
-            for value in encoded.detached
-            for list_ in value.lists
-            for message in list_.messages
-            if isinstance(message, Known)
-        }
-        sql, thread = self.database.backend.sql["load_rows"], {"thread_id": self.home.thread_id}
-        spans = ranges.spans(found)
-        read = transaction.run([(sql, {**thread, "first": first, "last": last}) for first, last in spans])
-        digests = {row[0]: row[7] for rows in read for row in rows}
-        key = self.database.sealer.digest_key(self.home.thread_id)
-        for seq, known in found.items():
-            # As it was when it was put: the graph may have changed it since.
-            message = Template(type(known.message), known.fingerprint, UNCLAIMED).make()
-            if digests.get(seq) != encode(snapshot(message), self.database.types, key=key).digest:
-                raise ThreadConflict(self.home.thread_id, _LOST)
-
-    def _is_done(self, transaction: Transaction) -> bool:
-        """Whether an attempt of which nobody knew has saved the checkpoint."""
-        if not self.is_saved:
+    def write(transaction: Transaction, save: _Save) -> bool:
+        if save.attempts > 1 and is_saved and save.is_done(transaction, is_saved):
             return False
-        # In this order: another attempt that is still at its commit ends before the lock is got.
-        lock = (self.database.backend.sql["lock_thread"], {"thread_id": self.home.thread_id})
-        _, rows = transaction.run([lock, *self.is_saved])
+        conflict_reads = check.reads(sql)
+        find_writes = [claim_writes.find_writes(database, parent)] if parent else []
+        find_said = save.find_said() if fields else []
+        found = save.lock(transaction, thread, [*conflict_reads, *find_writes, *find_said])
+        check.check(found[: len(conflict_reads)])
+        del found[: len(conflict_reads)]
+        written = claim_writes.written_rows(database, key.thread_id, found.pop(0), delta_channels) if parent else {}
+        thread_row = save.confirm(transaction)
+        # The thread has something in it already, and is not in the index of threads yet.
+        enters = bool(fields and thread_row.head is None and (parent_id or thread_row.next_seq > 1))
+        save.place_messages(
+            {seq for rows in found for (seq,) in rows}, has_user=enters or thread_row.user_id is not None
+        )
+        texts = save.read_human_texts(transaction, written) if written else ()
+        stored = save.stored_values(locations)
+        calls = [
+            *save.row_calls(),
+            *backend.save_checkpoint(key, parent_id, document, stored, new_versions, stored_metadata),
+            *record.close_earlier_requests(database, key, thread),
+            *also,
+            # After the rows of this save, so that these are counted by then.
+            *claim_writes.claim_rows(sql, save.row_owner, written),
+            *save.thread_calls(fields, texts, enters=enters),
+        ]
+        transaction.send(calls)
+        if enters:
+            reindex.reindex(transaction, database, key.thread_id)
+        return True
+
+    _save(database, owner, values.items(), write)
+    return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}}
+
+
+def save_writes(
+    database: Database, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+) -> None:
+    """Save what a task wrote onto a checkpoint, with its messages: all of it or nothing.
+
+    Raises:
+        ThreadConflict, NotStorable: see `HoldfastSaver.put_writes`. Nothing was saved.
+    """
+    thread, ns = thread_of(config), ns_of(config)
+    key = CheckpointKey(str(thread), ns, config["configurable"]["checkpoint_id"])
+    owner = RowOwner(key.thread_id, ns, None, None, None)
+    backend = database.backend
+    replace = all(channel in WRITES_IDX_MAP for channel, _ in writes)
+    indexes = [WRITES_IDX_MAP.get(channel, number) for number, (channel, _) in enumerate(writes)]
+    locations = [write_place(key, task_id, idx) for idx in indexes]
+    run_writes = rollback.record_run_writes(database, key, run_of(config), task_id, indexes, replace=replace)
+    requests = record.save_requests(database, key, task_id, writes)
+
+    def write(transaction: Transaction, save: _Save) -> bool:
+        save.lock(transaction, thread, ())
+        save.confirm(transaction)
+        save.place_messages((), has_user=True)
+        stored = [
+            StoredWrite(task_id, task_path, idx, *value)
+            for idx, value in zip(indexes, save.stored_values(locations), strict=True)
+        ]
+        calls = [
+            *save.row_calls(),
+            *run_writes,
+            *backend.save_writes(key, stored, replace=replace),
+            *requests,
+            *save.thread_calls(),
+        ]
+        transaction.send(calls)
+        return True
+
+    _save(database, owner, writes, write)
+
+
+# --- attempts
+
+
+class _Stale(Exception):
+    """What this process has cached is of another generation of the thread, or perhaps of another database."""
+
+
+_Write = Callable[[Transaction, "_Save"], bool]
+"""Writes a save in a transaction; returns `False` if an earlier attempt has written it already."""
+
+
+def _save(database: Database, owner: RowOwner, values: Collection[tuple[str, Any]], write: _Write) -> None:
+    """Save values as soon as the saves in the same thread that this process began earlier have locked it."""
+    with database.queues.join(owner.thread_id) as ticket:
+        try:
+            save = _Save(database, owner, values, ticket, use_cache=True)
+            persist(database.backend, partial(save.attempt, write))
+        except _Stale:
+            database.cache.forget(owner.thread_id)
+            save = _Save(database, owner, values, ticket, use_cache=False)
+            persist(database.backend, partial(save.attempt, write))
+
+
+class _Save:
+    """A save that is attempted until it is committed: its values as bytes, and what the last attempt has decided."""
+
+    thread_row: index.ThreadRow
+    placement: Placement
+    row_owner: RowOwner
+    """The owner as the message rows name it: with a `user_id` only if that is not the thread's own user."""
+
+    def __init__(
+        self,
+        database: Database,
+        owner: RowOwner,
+        values: Collection[tuple[str, Any]],
+        ticket: Ticket,
+        *,
+        use_cache: bool,
+    ) -> None:
+        self.attempts = 0
+        self._database = database
+        self._owner = owner
+        self._ticket = ticket
+        self._thread = {"thread_id": owner.thread_id}
+        self._prompt: str | None = None
+        self._locked_generation: int | None = None
+        self._era = database.cache.era
+        self._generation, self._known = database.cache.recall(owner.thread_id, owner.ns) if use_cache else (None, {})
+        # Encoding is the larger part of the work, and is done before anything is locked.
+        detacher = Detacher(database.types, self._known, key=database.sealer.digest_key(owner.thread_id))
+        self._values = [detacher.detach(channel, value) for channel, value in values]
+        self._drafts = detacher.drafts.values()
+        self.lists = [list_ for value in self._values for list_ in value.lists]
+
+    def attempt(self, write: _Write) -> None:
+        """Write the save in a transaction of its own, and cache what it has written.
+
+        Raises:
+            _Stale: the cache was stale at the first attempt. Nothing was saved.
+            ThreadConflict: the cache became stale between two attempts.
+        """
+        backend, prompts, owner = self._database.backend, self._database.prompts, self._owner
+        self.attempts += 1
+        for draft in self._drafts:
+            draft.ref, draft.claimed = 0, False  # an earlier attempt may have set them
+        if not self._ticket.wait(backend.patience.is_lost):
+            raise Unreachable(f"{backend} is out of reach, and this save waits no longer.", maybe_saved=False)
+        try:
+            with backend.writing() as transaction:
+                if not write(transaction, self):
+                    return
+        except _Stale:
+            if self.attempts == 1:
+                raise
+            # Encoded again, the messages would be what they are by now, and not what was put.
+            raise ThreadConflict(owner.thread_id, _DELETED) from None
+        if prompts.get(owner.thread_id) is self._prompt:
+            prompts.pop(owner.thread_id, None)
+        known, templates = cache_entries(self._drafts, self.placement, owner.ns)
+        self._database.cache.saved(owner.thread_id, owner.ns, self.thread_row.generation, known, templates)
+
+    # --- the steps of an attempt, in order
+
+    def is_done(self, transaction: Transaction, is_saved: Sequence[Call]) -> bool:
+        """Return whether an earlier attempt whose outcome was unknown has saved the checkpoint."""
+        # In this order: if that attempt is still committing, the lock is acquired after it.
+        _, rows = transaction.run([(self._database.backend.sql["lock_thread"], self._thread), *is_saved])
         return bool(rows)
 
-    def _lock(
-        self, transaction: Transaction, encoded: _Encoded, digests: set[bytes]
-    ) -> tuple[index.ThreadRow, dict[bytes, list[Row]], set[int], claim_writes.Written]:
-        """Lock the thread, and read all that the decisions need, in one round trip.
-
-        Returns:
-            The thread's own row, the rows with each digest, which of the known rows are part of the conversation, and
-            which rows were written onto the parent.
-        """
-        sql = self.database.backend.sql
-        thread: dict[str, Any] = {"thread_id": self.home.thread_id}
-        guarded = self.home.checkpoint_id is not None and self.home.ns == ""
-        before = [(sql["add_thread"], thread)] if encoded.generation is None else []
-        known, written = self._said_of(encoded), self._find_written()
-        calls = [
-            *before,
-            (sql["lock_thread"], thread),
-            *([(sql["head"], {**thread, "parent_id": self.parent_id})] if guarded else []),
-            *self._find_parent(),
-            *written,
-            *known,
-            *self.database.backend.rows_with_digests(self.home.thread_id, digests),
-        ]
-        [found_thread, *rest] = transaction.run(calls)[len(before) :]
-        if not found_thread:
-            raise _Outdated  # the database was restored or emptied behind our back
-        locked = index.ThreadRow(*found_thread[0])
-        conflicts.check_generation(self.thread, locked.generation)
-        if guarded:
-            assert self.home.checkpoint_id is not None  # noqa: S101 - this is what `guarded` says
-            [[(head, has_parent)], *rest] = rest
-            new, there = self.home.checkpoint_id, bool(has_parent)
-            conflicts.check_head(self.thread, self.parent_id, new, head, has_parent=there, beside=self.beside)
-        if self._find_parent():
-            [parent, *rest] = rest
-            conflicts.check_parent(self.thread, self.parent_id, parent, leans=self.leans, beside=self.beside)
-        written_rows, rest = [row for rows in rest[: len(written)] for row in rows], rest[len(written) :]
-        said = {seq for rows in rest[: len(known)] for (seq,) in rows}
-        found: dict[bytes, list[Row]] = {}
-        for digest, *row in (row for rows in rest[len(known) :] for row in rows):
-            seq, message_id, *_ = row
-            if message_id is not None or seq >= locked.live_from:
-                found.setdefault(digest, []).append(tuple(row))
-        return (
-            locked,
-            found,
-            said,
-            claim_writes.rows_in(self.database, self.home.thread_id, written_rows, self.made_of_writes),
-        )
-
-    def _enters(self, locked: index.ThreadRow) -> bool:
-        """Whether a thread comes into the index that has something in it already."""
-        is_new = not self.parent_id and locked.next_seq == 1
-        return self.facts is not None and locked.head is None and not is_new
-
-    def _said_of(self, encoded: _Encoded) -> list[Call]:
-        """The calls that tell which of the known messages that this checkpoint settles were said before."""
-        if self.facts is None:
-            return []
-        unsettled = {
+    def find_said(self) -> list[Call]:
+        """Return the calls that find which known messages that this save claims are in the conversation already."""
+        claimed = {
             abs(message.ref)
-            for value in encoded.detached
-            for list_ in value.lists
+            for list_ in self.lists
             for message in list_.messages
             if isinstance(message, Known) and not message.claimed
         }
-        sql, thread = self.database.backend.sql["rows_said"], {"thread_id": self.home.thread_id}
-        return [(sql, {**thread, "first": first, "last": last}) for first, last in ranges.spans(unsettled)]
+        sql = self._database.backend.sql["rows_said"]
+        return [(sql, {**self._thread, "first": first, "last": last}) for first, last in ranges.spans(claimed)]
 
-    def _find_written(self) -> list[Call]:
-        if not self.parent_id or not self.made_of_writes:
+    def lock(self, transaction: Transaction, thread: str, reads: Sequence[Call]) -> list[list[Row]]:
+        """Lock the thread and read all that the decisions need, in one round trip.
+
+        Args:
+            transaction: the transaction.
+            thread: the `thread_id` in the config of the run, often a `LoadedThread`.
+            reads: the calls whose rows to return, in order.
+
+        Raises:
+            ThreadConflict: the thread, or a run in it, was deleted after it was loaded.
+        """
+        backend, digests = self._database.backend, {draft.row.digest for draft in self._drafts}
+        add = [(backend.sql["add_thread"], self._thread)] if self._generation is None else []
+        lock, same_digest = (backend.sql["lock_thread"], self._thread), backend.rows_with_digests
+        found = transaction.run([*add, lock, *reads, *same_digest(self._owner.thread_id, digests)])
+        first = len(add)
+        if not found[first]:
+            raise _Stale  # the database was restored or emptied by other means
+        self.thread_row = index.ThreadRow(*found[first][0])
+        conflicts.check_generation(thread, self.thread_row.generation)
+        last = first + len(reads)
+        self._rows_by_digest: dict[bytes, list[Row]] = {}
+        for row in (row for rows in found[last + 1 :] for row in rows):
+            if row.message_id is not None or row.seq >= self.thread_row.live_from:
+                self._rows_by_digest.setdefault(row.digest, []).append(row)
+        return found[first + 1 : last + 1]
+
+    def confirm(self, transaction: Transaction) -> index.ThreadRow:
+        """Return the thread's row if what is known of the thread still holds.
+
+        Raises:
+            ThreadConflict: the thread was deleted between two attempts, or rows that this save refers to were lost.
+        """
+        self._ticket.release()  # the thread is locked, and the next save in it may begin
+        generation = self.thread_row.generation
+        if self._known and generation != self._generation:
+            raise _Stale
+        if self._locked_generation is not None and not conflicts.is_same(self._locked_generation, generation):
+            raise ThreadConflict(self._owner.thread_id, _DELETED)
+        self._locked_generation = generation
+        if self._known and self._era != self._database.cache.era:
+            self._check_known_rows(transaction)
+        return self.thread_row
+
+    def _check_known_rows(self, transaction: Transaction) -> None:
+        """Check that the rows of known messages are there. The database may be another one since they were cached, such
+        as a standby that lacks the last of them."""
+        if self.attempts == 1:
+            raise _Stale
+        known_by_seq = {
+            abs(message.ref): message
+            for list_ in self.lists
+            for message in list_.messages
+            if isinstance(message, Known)
+        }
+        sql = self._database.backend.sql["load_rows"]
+        spans = ranges.spans(known_by_seq)
+        found = transaction.run([(sql, {**self._thread, "first": first, "last": last}) for first, last in spans])
+        digests = {row.seq: row.digest for rows in found for row in rows}
+        key = self._database.sealer.digest_key(self._owner.thread_id)
+        for seq, known in known_by_seq.items():
+            # As it was when it was put: the graph may have changed the message since.
+            message = Template(type(known.message), known.contents, UNCLAIMED).make()
+            if digests.get(seq) != encode(snapshot(message), self._database.types, key=key).digest:
+                raise ThreadConflict(self._owner.thread_id, _LOST)
+
+    def place_messages(self, said: Collection[int], *, has_user: bool) -> None:
+        """Choose the rows of the messages.
+
+        Args:
+            said: the rows that `find_said` has found.
+            has_user: whether the thread's user is settled, so that another user is named in the rows.
+        """
+        thread_row, owner = self.thread_row, self._owner
+        names_user = has_user and owner.user_id != thread_row.user_id
+        self.row_owner = owner if names_user else owner._replace(user_id=None)
+        self.placement = place(self.lists, self._rows_by_digest, thread_row.next_seq, self.row_owner, said)
+
+    def read_human_texts(self, transaction: Transaction, written: claim_writes.WrittenRows) -> list[Row]:
+        """Read what people said in rows that tasks wrote, if the thread needs a title."""
+        if self.thread_row.title is not None:
             return []
-        return [claim_writes.find(self.database, CheckpointKey(self.home.thread_id, "", self.parent_id))]
+        calls = claim_writes.find_human_texts(self._database.backend.sql, self._owner.thread_id, written)
+        return [row for rows in transaction.run(calls) for row in rows]
 
-    def _find_parent(self) -> list[Call]:
-        if self.home.checkpoint_id is None or not self.parent_id:
-            return []
-        if self.home.ns == "" and isinstance(self.thread, conflicts.LoadedThread) and not self.beside:
-            return []  # it is the head
-        params = {"thread_id": self.home.thread_id, "ns": self.home.ns, "checkpoint_id": self.parent_id}
-        return [(self.database.backend.sql["parent"], params)]
-
-    def _calls(self, detached: Sequence[Detached], home: RowOwner, placement: Placement) -> list[Call]:
-        sql = self.database.backend.sql
-        seal = self.database.sealer.seal_value
-        stored = [
-            StoredValue(value.channel, *seal(self.home.thread_id, value.place, *ready.finish()))
-            for value, ready in zip(self.values, detached, strict=True)
-        ]
+    def stored_values(self, locations: Sequence[str]) -> list[StoredValue]:
+        """Return the values as they are stored, each bound to its location."""
+        seal, thread_id = self._database.sealer.seal_value, self._owner.thread_id
         return [
-            *((sql["add_row"], self._row(home, new)) for new in placement.new_rows),
-            *((sql["claim_row"], row) for row in placement.claimed_rows),
-            *self.make_calls(stored),
+            StoredValue(value.channel, *seal(thread_id, location, *value.finish()))
+            for location, value in zip(locations, self._values, strict=True)
         ]
 
-    def _row(self, home: RowOwner, new: NewRow) -> dict[str, Any]:
-        key_no, row = self.database.sealer.seal_row(home.thread_id, new.seq, new.row)
-        return {"seq": new.seq, "channel": new.channel, "key_no": key_no, **home._asdict(), **row._asdict()}
+    def row_calls(self) -> list[Call]:
+        """Return the calls that add and claim message rows."""
+        sql, sealer = self._database.backend.sql, self._database.sealer
+        return [
+            *((sql["add_row"], row_params(sealer, self.row_owner, new)) for new in self.placement.new_rows),
+            *((sql["claim_row"], params) for params in self.placement.claimed_rows),
+        ]
+
+    def thread_calls(
+        self, fields: index.IndexFields | None = None, texts: Iterable[Row] = (), *, enters: bool = False
+    ) -> list[Call]:
+        """Return the calls that record the system prompt and update the thread's row, as far as these change.
+
+        Args:
+            fields: what a root checkpoint says of its thread.
+            texts: see `read_human_texts`.
+            enters: whether the thread enters the index of threads, and is not a new one.
+        """
+        sql, thread_row = self._database.backend.sql, self.thread_row
+        self._prompt = self._database.prompts.get(self._owner.thread_id)
+        return [
+            *index.record_prompt(sql, self._owner.thread_id, thread_row, self._prompt),
+            *index.update_thread_row(
+                sql, self._owner, thread_row, fields, self.placement, self.lists, texts, enters=enters
+            ),
+        ]

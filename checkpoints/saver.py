@@ -1,12 +1,12 @@
-"""The checkpointer: LangGraph's contract, for threads and for event loops, over any backend."""
+"""The checkpointer: LangGraph's contract over any backend, for threads and for event loops."""
 
 from __future__ import annotations
 
 import builtins
 import random
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from functools import partial
-from typing import Any, Final, ParamSpec, Self, TypeVar
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from functools import partial, update_wrapper
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -14,113 +14,102 @@ from langgraph.checkpoint.base import (
     Checkpoint,
     CheckpointMetadata,
     CheckpointTuple,
-    get_serializable_checkpoint_metadata,
+    DeltaChannelHistory,
 )
 
 from holdfast.checkpoints import threads
-from holdfast.checkpoints.backends.base import (
-    Backend,
-    Call,
-    CheckpointKey,
-    Cursor,
-    StoredValue,
-    StoredWrite,
-    Wanted,
-    write_place,
-)
+from holdfast.checkpoints.backends.base import Backend, CheckpointKey, Cursor, Wanted
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.config import (
-    ns_of,
-    run_of,
-    run_text,
-    thread_of,
-    user_of,
-)
-from holdfast.checkpoints.core import conflicts
-from holdfast.checkpoints.core import load as loading
-from holdfast.checkpoints.core.outline import leans
-from holdfast.checkpoints.core.placement import RowOwner
-from holdfast.checkpoints.delta import claim_writes
-from holdfast.checkpoints.interrupts import record
-from holdfast.checkpoints.langgraph_internals import INTERRUPT, WRITES_IDX_MAP
-from holdfast.checkpoints.retaining import RetainingSaver
-from holdfast.checkpoints.save import Save, Value
+from holdfast.checkpoints.config import ns_of, run_text, thread_of
+from holdfast.checkpoints.core import conflicts, load
+from holdfast.checkpoints.delta import history
+from holdfast.checkpoints.langgraph_internals import INTERRUPT
+from holdfast.checkpoints.lifecycle import OpenedSaver
+from holdfast.checkpoints.save import save_checkpoint, save_writes
 from holdfast.checkpoints.serde.jsonb import storable
-from holdfast.checkpoints.serde.msgpack import TypeName
-from holdfast.checkpoints.threads import index, rollback
+from holdfast.checkpoints.serde.types import TypeName
+from holdfast.checkpoints.threads import copy as copying
+from holdfast.checkpoints.threads import prune as pruning
+from holdfast.checkpoints.threads import rollback
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Checkpoints that `list` reads in one transaction. They share their message rows, so a page costs little more than one.
+# The checkpoints that `list` reads in one transaction. They share message rows, so a page costs little more than one.
 _PAGE: Final = 50
 
 
-class HoldfastSaver(RetainingSaver):
+def _async_twin(
+    method: Callable[Concatenate[HoldfastSaver, P], T],
+) -> Callable[Concatenate[HoldfastSaver, P], Coroutine[Any, Any, T]]:
+    """Make the method that does the same as `method` without blocking the event loop."""
+    name = method.__name__
+
+    async def twin(self: HoldfastSaver, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        bound: Callable[P, T] = getattr(self, name)
+        return await self.run_in_executor(bound, *args, **kwargs)
+
+    update_wrapper(twin, method)
+    twin.__name__ = f"a{name}"
+    twin.__qualname__ = f"HoldfastSaver.a{name}"
+    twin.__doc__ = f"Do as `{name}`, without blocking the event loop.\n\n{method.__doc__}"
+    return twin
+
+
+class HoldfastSaver(OpenedSaver):
     """A LangGraph checkpointer that keeps every message once, as a row.
 
-    Made by `open_checkpointer`. The same object serves `invoke` and `ainvoke`, from any number of threads and event
-    loops at once. `with` and `async with` open and close it.
+    `open_checkpointer` makes it; `with` or `async with` opens and closes it. The same object serves `invoke` and
+    `ainvoke`, from any number of threads and event loops at once.
 
     Raises, from every method that reads or writes a thread:
         InvalidThread: the config has no usable `thread_id`.
-        NotOpen: outside of its `with` block.
+        NotOpen: the checkpointer is not open.
     """
 
     def __init__(self, backend: Backend, *, allow: Collection[type | TypeName] = ()) -> None:
         super().__init__(backend, allow)
-        self._index = threads.Threads(self._database, self)
+        self._thread_index = threads.Threads(self._database, self, save_checkpoint)
 
     @property
     def threads(self) -> threads.Threads:
-        """The threads that there are: list, rename, restart, undo, fork, copy, delete."""
-        return self._index
+        """The threads of the database: list, rename, restart, undo, fork, copy, delete."""
+        return self._thread_index
 
     # --- reading
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """The checkpoint that `config` names, or the newest of its namespace; `None` if there is none.
+        """Return the checkpoint that `config` names, or the newest of its namespace; `None` if there is none.
 
-        The config in the result marks a run that goes on from the newest checkpoint, so that `put` can refuse it once
-        somebody else has written. For a thread without checkpoints the `thread_id` in `config` itself is marked.
-        The messages in it are new objects every time.
+        The config in the result marks a run that continues from the newest checkpoint, so that `put` can refuse it
+        after another writer has saved one. For a thread without checkpoints the `thread_id` in `config` itself is
+        marked. The messages are new objects every time.
 
         Raises:
             DamagedThread: what is stored is incomplete or altered.
-            NotStorable: a type in it is not allowed or is gone.
+            NotStorable: a type is not allowed or no longer exists.
         """
         thread, ns = thread_of(config), ns_of(config)
         checkpoint_id = config["configurable"].get("checkpoint_id")
         wanted = Wanted(limit=1, thread_id=str(thread), ns=ns, checkpoint_id=checkpoint_id)
         loads_head = not checkpoint_id and ns == ""
-
-        def load() -> tuple[builtins.list[loading.Opened], int | None]:
-            with self._backend.reading() as transaction:
-                found = loading.find(transaction, self._database, wanted)
-                if found or not loads_head:
-                    return found, None
-                # Deleted, perhaps: then the row that is left says which generation it was.
-                [rows] = transaction.run([(self._backend.sql["thread"], {"thread_id": str(thread)})])
-                return found, rows[0][0] if rows else None
-
-        found, generation = persist(self._backend, load)
-        if not found and loads_head:
-            config["configurable"]["thread_id"] = conflicts.LoadedThread(str(thread), None, generation)
-        if not found:
+        raw, generation = persist(self._backend, partial(self._read, wanted, with_generation=loads_head))
+        if raw is None:
+            if loads_head:
+                config["configurable"]["thread_id"] = conflicts.LoadedThread(str(thread), None, generation)
             return None
-        [opened] = found
-        # Of an older checkpoint nothing is remembered: a run that is sent there is rare.
-        generation = None if checkpoint_id else opened.stored.generation
-        attached = loading.attach(opened, self._database, with_known=generation is not None)
-        conflicts.move_clock_past(opened.stored.checkpoint_id)
+        # Nothing is cached of an older checkpoint, because runs are rarely sent to one.
+        stored, generation = raw.stored, None if checkpoint_id else raw.stored.generation
         if loads_head:
-            asked = any(write.channel == INTERRUPT for write in opened.stored.writes)
-            thread = conflicts.LoadedThread(str(thread), opened.stored.checkpoint_id, generation, asked=asked)
+            had_interrupt = any(write.channel == INTERRUPT for write in stored.writes)
+            thread = conflicts.LoadedThread(str(thread), stored.checkpoint_id, generation, had_interrupt=had_interrupt)
         elif checkpoint_id:
             thread = str(thread)
-        if generation is not None:  # else it is a conversation of the stock saver, and has no rows yet
-            self._database.cache.loaded(str(thread), ns, generation, attached.known, opened.rows.learned)
-        return self._tuple(opened, attached, thread)
+        found = load.to_tuple(raw, self._database, thread_id=thread, remember=generation is not None)
+        conflicts.move_clock_past(stored.checkpoint_id)
+        if generation is not None:  # otherwise LangGraph's own saver wrote the thread, and no message has a row yet
+            self._database.cache.loaded(str(thread), ns, generation, raw.rows.known, raw.rows.new_templates)
+        return found
 
     def list(
         self,
@@ -130,16 +119,16 @@ class HoldfastSaver(RetainingSaver):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
-        """Checkpoints, newest first, in pages: nothing is locked in between, and other calls may be made meanwhile.
+        """Yield checkpoints, newest first. They are read in pages, and between pages nothing is locked.
 
         Args:
-            config: `thread_id`, and if given `checkpoint_ns` and `checkpoint_id`; `None` for all threads.
-            filter: what the metadata must contain, as PostgreSQL's `@>` has it.
-            before: only checkpoints with an id below the `checkpoint_id` in this config.
-            limit: how many at the most.
+            config: `thread_id`, and optionally `checkpoint_ns` and `checkpoint_id`; `None` for all threads.
+            filter: what the metadata must contain, in the sense of PostgreSQL's `@>`.
+            before: only checkpoints whose id is below the `checkpoint_id` in this config.
+            limit: the largest number of checkpoints.
 
         Raises:
-            DamagedThread, NotStorable: as `get_tuple`, when that checkpoint's turn comes.
+            DamagedThread, NotStorable: as `get_tuple`, once that checkpoint is reached.
         """
         configurable = config["configurable"] if config is not None else {}
         after: Cursor | None = None
@@ -156,13 +145,34 @@ class HoldfastSaver(RetainingSaver):
                 with_bases=False,
             )
             found = persist(self._backend, partial(self._find, wanted))
-            for opened in found:
-                yield self._tuple(opened, loading.attach(opened, self._database), opened.stored.thread_id)
+            for raw in found:
+                yield load.to_tuple(raw, self._database)
             if len(found) < page:
                 return
             last = found[-1].stored
             after = Cursor(last.checkpoint_id, last.thread_id, last.ns)
             limit = None if limit is None else limit - page
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Return what some channels consist of at the checkpoint that `config` names, or at the newest.
+
+        The result is what LangGraph finds by loading each ancestor. This reads it in a few statements, and decodes
+        nothing else.
+
+        Raises:
+            DamagedThread, NotStorable: as `get_tuple`.
+        """
+        if not channels:
+            return {}
+        key = CheckpointKey(str(thread_of(config)), ns_of(config), config["configurable"].get("checkpoint_id") or "")
+
+        def read() -> Mapping[str, DeltaChannelHistory]:
+            with self._backend.reading() as transaction:
+                return history.read_history(transaction, self._database, key, builtins.list(dict.fromkeys(channels)))
+
+        return persist(self._backend, read)
 
     # --- writing
 
@@ -179,114 +189,128 @@ class HoldfastSaver(RetainingSaver):
             The config of the saved checkpoint.
 
         Raises:
-            ThreadConflict: somebody else has written to the thread, or deleted it, since this run loaded it.
-            ClockSkew: the checkpoint's id is not above the thread's newest.
-            NotStorable: a value cannot be saved, or not be loaded again.
-            DamagedThread: what tasks have written for it, as a `DeltaChannel` has it, is altered.
+            ThreadConflict: another writer has changed or deleted the thread since this run loaded it.
+            ClockSkew: the checkpoint's id is not above that of the thread's newest checkpoint.
+            NotStorable: a value cannot be saved, or could not be loaded again.
+            DamagedThread: what tasks wrote for this checkpoint to a `DeltaChannel` is altered.
         """
-        return self.put_with(config, checkpoint, metadata, new_versions)
-
-    def put_with(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-        also: Sequence[Call] = (),
-        *,
-        beside: bool = False,
-    ) -> RunnableConfig:
-        """`put`, with more statements in its transaction.
-
-        Args:
-            config: as for `put`.
-            checkpoint: as for `put`.
-            metadata: as for `put`.
-            new_versions: as for `put`.
-            also: the statements.
-            beside: whether it takes the place of the head that was loaded without following it.
-        """
-        thread, ns = thread_of(config), ns_of(config)
-        key = CheckpointKey(str(thread), ns, checkpoint["id"])
-        parent_id = config["configurable"].get("checkpoint_id")
-        stored_metadata = storable(get_serializable_checkpoint_metadata(config, metadata))
-        run_id = stored_metadata.get("run_id")
-        if run_id is None and (run_id := run_of(config)) is not None:
-            stored_metadata["run_id"] = run_id  # a UUID, which JSON has no form for
-        home = RowOwner(*key, run_text(run_id), stored_metadata.get("step"), user_of(stored_metadata.get("user_id")))
-        facts = None if ns else index.facts(stored_metadata, checkpoint["channel_values"])
-        split = self._backend.split(checkpoint, new_versions)
-        document, values = split
-
-        def calls(stored: Sequence[StoredValue]) -> Sequence[Call]:
-            saved = self._backend.save_checkpoint(key, parent_id, document, stored, new_versions, stored_metadata)
-            return [*saved, *record.moved_on(self._database, key, thread), *also]
-
-        placed = [
-            Value(channel, self._backend.value_place(key, channel, document), value)
-            for channel, value in values.items()
-        ]
-        is_part = leans(stored_metadata) or self._backend.leans(split)
-        is_saved = self._backend.is_saved(key, parent_id, document, stored_metadata)
-        # What stands beside another has nothing that was not said with that one.
-        written = claim_writes.made_of_writes(stored_metadata) if facts and not beside else ()
-        Save(self._database, thread, home, placed, calls, parent_id, is_part, is_saved, facts, beside, written).run()
-        return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}}
+        return save_checkpoint(self._database, config, checkpoint, metadata, new_versions)
 
     def put_writes(
-        self,
-        config: RunnableConfig,
-        writes: Sequence[tuple[str, Any]],
-        task_id: str,
-        task_path: str = "",
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """Save what a task wrote, before its checkpoint is made. What was saved for the same task and place stays,
-        except for errors, interrupts and resumes, of which the last stays.
+        """Save what a task wrote, before the next checkpoint is made of it.
+
+        If something is saved under the same task and index, it stays. Errors, interrupts and resumes are replaced.
 
         Raises:
             ThreadConflict: the thread was deleted since this run loaded it.
-            NotStorable: a value cannot be saved, or not be loaded again.
+            NotStorable: a value cannot be saved, or could not be loaded again.
         """
-        thread, ns = thread_of(config), ns_of(config)
-        key = CheckpointKey(str(thread), ns, config["configurable"]["checkpoint_id"])
-        home = RowOwner(str(thread), ns, None, None, None)
-        replace = all(channel in WRITES_IDX_MAP for channel, _ in writes)
-        indexes = [WRITES_IDX_MAP.get(channel, place) for place, (channel, _) in enumerate(writes)]
-        noted = rollback.note_writes(self._database, key, run_of(config), task_id, indexes, replace=replace)
-        asked = record.noted(self._database, key, task_id, writes)
-
-        def calls(stored: Sequence[StoredValue]) -> Sequence[Call]:
-            new = [
-                StoredWrite(task_id, task_path, idx, channel, type_, blob)
-                for idx, (channel, type_, blob) in zip(indexes, stored, strict=True)
-            ]
-            return [*noted, *self._backend.save_writes(key, new, replace=replace), *asked]
-
-        placed = [
-            Value(channel, write_place(key, task_id, idx), value)
-            for idx, (channel, value) in zip(indexes, writes, strict=True)
-        ]
-        Save(self._database, thread, home, placed, calls).run()
+        save_writes(self._database, config, writes, task_id, task_path)
 
     def get_next_version(self, current: str | int | None, channel: None) -> str:
-        """The version after `current`, in the form of the stock savers, which may go on with a thread of ours.
+        """Return the version that follows `current`, in the form of LangGraph's own savers.
 
-        The random part keeps two branches apart that reach the same number.
+        These may continue a thread of Holdfast. The random part differs between two branches that reach the same
+        number.
         """
         number = 0 if current is None else current if isinstance(current, int) else int(current.split(".")[0])
         return f"{number + 1:032}.{random.getrandbits(48):012x}"
 
     def with_allowlist(self, extra_allowlist: Collection[type | TypeName]) -> Self:
-        """Allow more types to be loaded; LangGraph calls this with those of a graph's state. Returns this same object:
-        a copy would have a memory and threads of its own."""
+        """Allow more types to be loaded. LangGraph calls this with the types of a graph's state.
+
+        Returns:
+            This same object: a copy would have a cache and an executor of its own.
+        """
         self._database.types.allow(extra_allowlist)
         return self
 
+    # --- deleting and copying
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Delete everything that is stored for a thread. Idempotent.
+
+        A run that is in progress cannot write to the thread any more. A new run may use the id again.
+        """
+        persist(self._backend, partial(pruning.delete_thread, self._database, str(thread_id)))
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Delete what is not needed to continue some threads.
+
+        `keep_latest` keeps the newest checkpoint with its pending writes. It also keeps the newest checkpoint of each
+        subgraph call that has not ended, and of each subgraph that has a memory of its own. All message rows stay: they
+        are the transcript. What a `DeltaChannel` needs of deleted checkpoints is kept in one that is not part of the
+        history. A run that continues from the newest checkpoint can go on; a run that was sent to a checkpoint that is
+        deleted here is refused when it saves. `delete` (or `delete_all`) is `delete_thread` for each thread.
+
+        Each thread is pruned in a transaction of its own, one after the other. After an error, the threads before it
+        are pruned, and the others are unchanged.
+
+        Args:
+            thread_ids: the threads; those that do not exist are skipped.
+            strategy: `keep_latest` or `delete`.
+
+        Raises:
+            TypeError: `thread_ids` is a single string.
+            ValueError: the strategy is unknown.
+            DamagedThread: a part of a thread that is needed cannot be read. The thread is unchanged.
+        """
+        deletes = pruning.strategy_of(strategy) == "delete"
+        for thread_id in pruning.unique_ids(thread_ids, "thread_ids"):
+            if deletes:
+                self.delete_thread(thread_id)
+            else:
+                persist(self._backend, partial(pruning.keep_latest, self._database, thread_id))
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy everything that is stored for a thread, under the same checkpoint ids, into another thread.
+
+        If the source has no checkpoints, the target stays as it is.
+
+        Raises:
+            ThreadNotEmpty: the target is not empty. It is unchanged.
+            InvalidThread: the target's id cannot be used.
+            Unreachable: the connection was lost while the copy was committed. Look whether the target exists.
+        """
+        target = thread_of({"configurable": {"thread_id": target_thread_id}})
+        # Not repeatable: what a second attempt finds in the target may be the copy, or another writer's.
+        copy = partial(copying.copy_thread, self._database, str(source_thread_id), target)
+        persist(self._backend, copy, repeatable=False)
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete what some runs have saved, in all threads, as if they had never been. Idempotent.
+
+        This deletes each checkpoint whose metadata name one of the runs, with its writes; what the runs wrote onto
+        checkpoints that stay, such as the answer to an interrupt, which is then open again; and messages that only
+        these runs have saved. A checkpoint whose parent is deleted follows the nearest ancestor that is left, and keeps
+        its state. A run that loaded one of these threads before is refused when it saves.
+
+        Each thread is changed in a transaction of its own, one after the other.
+
+        Args:
+            run_ids: the runs; those that have saved nothing are skipped.
+
+        Raises:
+            TypeError: `run_ids` is a single string.
+            DamagedThread: a part of a thread that is needed cannot be read. The thread is unchanged.
+        """
+        runs = pruning.unique_ids(run_ids, "run_ids", run_text)
+        changed = persist(self._backend, partial(rollback.threads_of_runs, self._database, runs)) if runs else []
+        for thread_id in changed:
+            persist(self._backend, partial(rollback.delete_runs, self._database, thread_id, runs))
+
     # --- the same for event loops
 
-    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """`get_tuple`, without blocking the event loop."""
-        return await self._threads.run(self.get_tuple, config)
+    aget_tuple = _async_twin(get_tuple)
+    aget_delta_channel_history = _async_twin(get_delta_channel_history)
+    aput = _async_twin(put)
+    aput_writes = _async_twin(put_writes)
+    adelete_thread = _async_twin(delete_thread)
+    aprune = _async_twin(prune)
+    acopy_thread = _async_twin(copy_thread)
+    adelete_for_runs = _async_twin(delete_for_runs)
 
     async def alist(
         self,
@@ -296,41 +320,25 @@ class HoldfastSaver(RetainingSaver):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        """`list`, without blocking the event loop."""
+        """Do as `list`, without blocking the event loop."""
         found = self.list(config, filter=filter, before=before, limit=limit)
-        while (item := await self._threads.run(next, found, None)) is not None:
+        while (item := await self.run_in_executor(next, found, None)) is not None:
             yield item
-
-    async def aput(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        """`put`, without blocking the event loop."""
-        return await self._threads.run(self.put, config, checkpoint, metadata, new_versions)
-
-    async def aput_writes(
-        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
-    ) -> None:
-        """`put_writes`, without blocking the event loop."""
-        await self._threads.run(self.put_writes, config, writes, task_id, task_path)
 
     # --- inside
 
-    def _find(self, wanted: Wanted) -> builtins.list[loading.Opened]:
+    def _find(self, wanted: Wanted) -> builtins.list[load.RawCheckpoint]:
         with self._backend.reading() as transaction:
-            return loading.find(transaction, self._database, wanted)
+            return load.find(transaction, self._database, wanted)
 
-    def _tuple(self, opened: loading.Opened, attached: loading.Attached, thread: str) -> CheckpointTuple:
-        stored = opened.stored
-        place: dict[str, Any] = {"thread_id": thread, "checkpoint_ns": stored.ns}
-        parent = {"thread_id": stored.thread_id, "checkpoint_ns": stored.ns, "checkpoint_id": stored.parent_id}
-        return CheckpointTuple(
-            config={"configurable": {**place, "checkpoint_id": stored.checkpoint_id}},
-            checkpoint=attached.checkpoint,
-            metadata=stored.metadata,  # type: ignore[arg-type]  # it is what `put` was given
-            parent_config={"configurable": parent} if stored.parent_id else None,
-            pending_writes=attached.writes,
-        )
+    def _read(self, wanted: Wanted, *, with_generation: bool) -> tuple[load.RawCheckpoint | None, int | None]:
+        """Read one checkpoint; if there is none and `with_generation`, the generation of the thread."""
+        with self._backend.reading() as transaction:
+            found = load.find(transaction, self._database, wanted)
+            if found:
+                return found[0], None
+            if not with_generation:
+                return None, None
+            # The row that a deleted thread leaves behind has its generation.
+            [rows] = transaction.run([(self._backend.sql["thread"], {"thread_id": wanted.thread_id})])
+            return None, rows[0][0] if rows else None

@@ -1,7 +1,7 @@
-"""The URL that says where conversations live.
+"""Database URLs: where conversations are stored.
 
 `memory://`, `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://…` (or `postgres://…`). A PostgreSQL URL
-is passed to libpq as it is but for `timeout`, so every option of libpq works; it is never shown with its password.
+is passed to libpq unchanged, but without `timeout`, so every option of libpq works. Its password is never shown.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import parse_qsl, quote, unquote
 
 from holdfast.checkpoints.errors import InvalidURL
@@ -22,36 +23,53 @@ _TIMEOUT_OPTION = re.compile(r"(?<=[?&])timeout=([^&]*)&?")
 _SECRET_OPTION = re.compile(r"(?i)([?&](?:password|sslpassword|oauth_client_secret)=)([^&]+)")
 
 
+class HasSecrets(Protocol):
+    """A location that says what no error may show. Every class in `Location` is one."""
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The passwords and keys of the URL, in every form in which an error may show them."""
+        ...
+
+
 @dataclass(frozen=True)
 class MemoryURL:
-    """Conversations live as long as the checkpointer."""
+    """A database in memory, which exists while a checkpointer has it open."""
 
     def __str__(self) -> str:
         return "memory://"
 
+    @property
+    def secrets(self) -> frozenset[str]:
+        return frozenset()
+
 
 @dataclass(frozen=True)
 class SqliteURL:
-    """Conversations live in a file."""
+    """A database in a SQLite file."""
 
     path: Path
     synchronous: str = "FULL"
-    """`FULL`: a commit is on the disk when it returns. `NORMAL`: a power cut may undo the last commits."""
+    """`FULL`: a commit returns once it is on the disk. `NORMAL`: a power cut may undo the last commits."""
     timeout: float = 30.0
-    """Seconds to wait for another process that is writing."""
+    """Seconds to wait while another process writes."""
 
     def __str__(self) -> str:
         return f"sqlite:///{quote(str(self.path))}"
 
+    @property
+    def secrets(self) -> frozenset[str]:
+        return frozenset()
+
 
 @dataclass(frozen=True)
 class PostgresURL:
-    """Conversations live on a PostgreSQL server."""
+    """A database on a PostgreSQL server."""
 
     dsn: str = field(repr=False)
     shown: str
     written: frozenset[str] = field(default=frozenset(), repr=False)
-    """The secrets as they stand in the URL."""
+    """The secrets as the URL has them."""
     timeout: float = 30.0
     """Seconds to wait for a server that is out of reach, or for a connection while all are in use."""
 
@@ -60,18 +78,17 @@ class PostgresURL:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """The secrets in every form in which they may be shown."""
         return self.written | {unquote(secret) for secret in self.written}
 
     def hide(self, text: str) -> str:
-        """`text`, such as what libpq says of an error, without any part of the password."""
+        """Return a text, such as an error of libpq, without any part of the password."""
         if any(set(secret) & set("@/?#") for secret in self.written):
             # libpq may split such a password differently, and then quotes the rest of it as a host.
             return (
                 "(libpq's words are left out, since the password holds @, /, ? or #; write these as %40, %2F, %3F, %23)"
             )
         for secret in sorted(self.secrets, key=len, reverse=True):
-            # A password of a letter or two is in every other word.
+            # Short passwords are parts of many words.
             part = re.escape(secret) if len(secret) > 3 else rf"(?<!\w){re.escape(secret)}(?!\w)"
             text = re.sub(part, "***", text)
         return text.strip()
@@ -81,7 +98,7 @@ Location = MemoryURL | SqliteURL | PostgresURL
 
 
 def parse(url: str | None = None) -> Location:
-    """Where `url` points. `None` is the default, a file `holdfast.db` in the working directory.
+    """Return the database that a URL names. `None` is the default, a file `holdfast.db` in the working directory.
 
     Raises:
         InvalidURL: the scheme is unknown, or a part is missing, or an option is unknown.
@@ -138,8 +155,8 @@ def _seconds(text: str) -> float:
 
 
 def _postgres(url: str) -> PostgresURL:
-    """Where the password is, is seen more widely than libpq does: too much is hidden rather than too little."""
-    # The one option that is not libpq's, which would refuse it.
+    """Parse a PostgreSQL URL. Rather hide too much than too little: this finds more passwords in it than libpq does."""
+    # Holdfast's own option, which libpq would refuse.
     given = _TIMEOUT_OPTION.search(url)
     url = _TIMEOUT_OPTION.sub("", url).rstrip("?&") if given else url
     scheme, _, rest = url.partition("://")
@@ -156,6 +173,6 @@ def _postgres(url: str) -> PostgresURL:
 
 
 def _shorten(url: str) -> str:
-    """Enough of `url` to recognise it, and too little to hold a password, which stands behind a colon."""
+    """Return enough of a URL to recognise it, and nothing after a colon, because a password may follow it."""
     shown = url.partition(":")[0][:12]
     return shown if shown == url else shown[:8] + "…"

@@ -1,8 +1,9 @@
-"""One turn of the agent: the model, its tools, and the people who decide about them."""
+"""The agent, and conversations with it: a model, its tools, and the people who approve calls of tools."""
 
 from holdfast.graph.agent import build_graph
+from holdfast.graph.approvals.ask import AnsweredBefore
 from holdfast.graph.approvals.decisions import BadAnswer
-from holdfast.graph.approvals.policy import AnsweredBefore, ToolApproval, approval_policy, needs_approval
+from holdfast.graph.approvals.policy import needs_approval
 from holdfast.graph.context import Context
 from holdfast.graph.conversation import Conversation
 from holdfast.graph.conversation.answer import NothingWaits
@@ -32,9 +33,7 @@ __all__ = [
     "State",
     "Token",
     "ToolAnswered",
-    "ToolApproval",
     "ToolCalled",
-    "approval_policy",
     "build_graph",
     "needs_approval",
     "once",

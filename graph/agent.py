@@ -1,4 +1,4 @@
-"""The agent: one turn as a LangGraph graph."""
+"""The agent: a turn as a LangGraph graph."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -12,20 +12,15 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
-from holdfast.checkpoints import running_saver
 from holdfast.checkpoints.langgraph_internals import STRICT_RESUME
 from holdfast.graph.context import Context
 from holdfast.graph.models import chat_model
-from holdfast.graph.nodes.close_calls import close_calls_node
-from holdfast.graph.nodes.in_doubt import doubt_node
-from holdfast.graph.nodes.model import (
-    after_model,
-    before_model,
-    model_node,
-    once_whole,
-    tool_node,
-)
-from holdfast.graph.nodes.trim import trim_node
+from holdfast.graph.nodes.base import CLOSE_CALLS, DOUBT, MODEL, TOOL, TRIM
+from holdfast.graph.nodes.close_calls import close_calls_step
+from holdfast.graph.nodes.in_doubt import doubt_step
+from holdfast.graph.nodes.model import after_close_calls, after_model, before_model, model_step
+from holdfast.graph.nodes.tool import ToolStep
+from holdfast.graph.nodes.trim import trim_step
 from holdfast.graph.shop import shop_tools
 from holdfast.graph.state import State
 
@@ -49,40 +44,40 @@ def build_graph(
 
     Args:
         model: a chat model, or the name of one; the offline model by default.
-        tools: what the model may call; the example shop by default. `needs_approval` marks those that ask a person.
-        prompt: what the model is told before every conversation; it is not kept in the thread.
-        checkpointer: where threads live. Pauses need one; LangGraph's server brings it.
-        context: how much of a thread the model sees, and what becomes of the rest; by default `Context()`, which has
-            the model summarise what is older than its budget.
+        tools: the tools that the model may call; the example shop's by default. `needs_approval` marks those that wait
+            for a person.
+        prompt: the instructions for the model; not kept in the thread.
+        checkpointer: holds the threads. Pauses need one. LangGraph's server brings its own.
+        context: how much of a thread the model sees, and what happens to the rest; by default `Context()`, with which
+            the model summarises the messages beyond its budget.
 
     Returns:
         A compiled graph over `State`, for `invoke`, `ainvoke` and the streams. A pause is answered with
         `Command(resume={interrupt_id: answer})`; an interrupt id that is not pending is an error.
 
     Raises:
-        ValueError: no model has this name, or two tools have the same name.
+        ValueError: the model's name is unknown, or two tools have the same name.
     """
-    chosen = chat_model(model or "offline") if model is None or isinstance(model, str) else model
+    chat = chat_model(model or "offline") if model is None or isinstance(model, str) else model
     if prompt is None and tools is None:
         prompt = PROMPT
     named = _by_name(shop_tools() if tools is None else tools)
-    bound = chosen.bind_tools(list(named.values())) if named else chosen
     context = context or Context()
 
     builder = StateGraph(State)
-    builder.add_node("model", model_node(bound, prompt, context))
-    builder.add_node("tool", tool_node(named, _now))
-    builder.add_node("doubt", doubt_node(named, _now))
-    # Whatever the mode: a thread that stopped before this step under another one goes on.
-    builder.add_node("shorten", trim_node(chosen, context))
-    settle = close_calls_node(named, running_saver, _now, once_whole(context))
-    builder.add_node("settle", settle, destinations=("model", "shorten", "doubt"))
-    builder.add_conditional_edges(START, before_model(context), ["settle", "shorten", "model", END])
-    builder.add_edge("shorten", "model")
-    builder.add_conditional_edges("model", after_model, ["tool", "doubt", "settle", END])
-    builder.add_edge("tool", "model")
-    builder.add_edge("doubt", "model")
-    # A late answer to a pause that is gone is an error; without this LangGraph takes it silently.
+    builder.add_node(MODEL, model_step(chat.bind_tools(list(named.values())) if named else chat, prompt, context))
+    builder.add_node(TOOL, ToolStep(named, _now))
+    builder.add_node(DOUBT, doubt_step(named, _now))
+    # In every mode: a thread may have stopped before this node when the agent had another one.
+    builder.add_node(TRIM, trim_step(chat, context))
+    close_calls = close_calls_step(named, _now, after_close_calls(context))
+    builder.add_node(CLOSE_CALLS, close_calls, destinations=(MODEL, TRIM, DOUBT))
+    builder.add_conditional_edges(START, before_model(context), [CLOSE_CALLS, TRIM, MODEL, END])
+    builder.add_edge(TRIM, MODEL)
+    builder.add_conditional_edges(MODEL, after_model, [TOOL, DOUBT, CLOSE_CALLS, END])
+    builder.add_edge(TOOL, MODEL)
+    builder.add_edge(DOUBT, MODEL)
+    # Makes a late answer to a pause that is gone an error; by default LangGraph ignores it silently.
     strict: RunnableConfig = {"configurable": {STRICT_RESUME: True}}
     return builder.compile(checkpointer=checkpointer, name="holdfast").with_config(strict)
 

@@ -1,30 +1,39 @@
-"""Tool calls and their answers in a list of messages: pure functions, no I/O.
+"""Tool calls and their answers in a list of messages. Pure functions, no I/O.
 
-Providers refuse a history in which a tool call has no answer directly behind it. Endpoints may number their calls
-from `call_0` in every turn, so an id alone does not say which call an answer belongs to: its place does.
+Providers refuse a history in which a tool call has no answer directly behind it. Endpoints may number their calls from
+`call_0` in every turn, so an id alone does not say which call an answer belongs to; its position does.
+
+A call is in doubt when it was started and its outcome is unknown. Its answer says so until a person has settled it.
 """
 
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, InvalidToolCall, ToolCall, ToolMessage
+from typing_extensions import TypedDict
 
 Call = ToolCall | InvalidToolCall
+
+APPROVAL: Final = "approval"
+"""Key of a ToolMessage's `additional_kwargs` for the decision about its call: {"decision", "by", "at"}, and "args" if
+the call was edited: the arguments that ran in place of the model's."""
+
+EFFECT: Final = "effect"
+"""Key of a ToolMessage's `additional_kwargs` for a call that is or was in doubt: {"state": "in_doubt", "why"}, or after
+the verdict {"state": "settled", "decision", "by", "at"}."""
 
 
 @dataclass
 class CallGroup:
-    """An AIMessage that calls tools, with the answers that its calls have, by position of the call."""
+    """An AIMessage with its tool calls and the answers to them, by the position of the call."""
 
     message: AIMessage
+    calls: list[Call]
     answers: dict[int, ToolMessage] = field(default_factory=dict)
-    # An answer exists, but other messages stand between it and the call.
     displaced: bool = False
-
-    @property
-    def calls(self) -> list[Call]:
-        return calls_of(self.message)
+    """Whether other messages stand between the calls and one of their answers."""
 
     @property
     def open(self) -> list[int]:
@@ -32,24 +41,24 @@ class CallGroup:
         return [position for position in range(len(self.calls)) if position not in self.answers]
 
     def take(self, answer: ToolMessage) -> bool:
-        """Give the answer to the first open call of its id; False if there is none."""
-        for position in self.open:
-            if self.calls[position]["id"] == answer.tool_call_id:
+        """Assign the answer to the first open call with its id. Return False if there is none."""
+        for position, call in enumerate(self.calls):
+            if position not in self.answers and call["id"] == answer.tool_call_id:
                 self.answers[position] = answer
                 return True
         return False
 
 
 def calls_of(message: AIMessage) -> list[Call]:
-    """All calls of a message: those that could be read, then those whose arguments were not valid JSON."""
+    """Return all calls of a message: the valid ones, then those whose arguments are not valid JSON."""
     return [*message.tool_calls, *message.invalid_tool_calls]
 
 
 def with_unique_ids(message: AIMessage) -> AIMessage:
-    """The message with an id of its own for each of its calls, and for itself.
+    """Return the message with an id of its own for itself and for each of its calls.
 
-    Some endpoints leave ids out or give two calls of one message the same id; then nobody can say which call an
-    answer is for. The first call of an id keeps it.
+    Some endpoints leave ids out or give two calls of a message the same id, and then an answer cannot be matched to its
+    call. The first call with an id keeps it.
     """
     seen: set[str] = set()
 
@@ -70,64 +79,125 @@ def with_unique_ids(message: AIMessage) -> AIMessage:
     )
 
 
-def read(messages: Sequence[AnyMessage]) -> list[AnyMessage | CallGroup]:
-    """The messages with each call and its answers joined.
+def group_calls(messages: Sequence[AnyMessage]) -> list[AnyMessage | CallGroup]:
+    """Return the messages with each message that calls tools and its answers as one group.
 
-    An answer belongs to the nearest message before it that made a call of its id. One that answers nothing stays
-    where it is: dropping it would lose what somebody wrote.
+    An answer belongs to the nearest earlier message that made a call with its id. An answer to no call stays where it
+    is, because dropping it would lose a message.
     """
-    out: list[AnyMessage | CallGroup] = []
-    latest: dict[str | None, CallGroup] = {}  # the nearest message that made a call of this id
-    behind: CallGroup | None = None  # the message whose answers may stand here
+    items: list[AnyMessage | CallGroup] = []
+    latest: dict[str | None, CallGroup] = {}  # the nearest group with a call of this id
+    adjacent: CallGroup | None = None  # the group whose answers may stand at this position
     for message in messages:
-        if isinstance(message, AIMessage) and calls_of(message):
-            behind = CallGroup(message)
-            out.append(behind)
-            latest.update((call["id"], behind) for call in behind.calls)
+        if isinstance(message, AIMessage) and (calls := calls_of(message)):
+            adjacent = CallGroup(message, calls)
+            items.append(adjacent)
+            latest.update((call["id"], adjacent) for call in calls)
             continue
         if isinstance(message, ToolMessage):
-            owner = latest.get(message.tool_call_id)
-            if owner is not None and owner.take(message):
-                owner.displaced |= owner is not behind
+            group = latest.get(message.tool_call_id)
+            if group is not None and group.take(message):
+                group.displaced |= group is not adjacent
                 continue
-        behind = None
-        out.append(message)
-    return out
+        adjacent = None
+        items.append(message)
+    return items
 
 
-def answered(messages: Sequence[AnyMessage]) -> bool:
-    """Whether the agent has had the last word, or nobody a first one."""
-    return not messages or isinstance(messages[-1], AIMessage)
-
-
-def unanswered_before(messages: Sequence[AnyMessage]) -> bool:
-    """Whether something was left without the agent's answer when the newest message came."""
-    return len(messages) > 1 and isinstance(messages[-2], HumanMessage | ToolMessage)
+def call_groups(messages: Sequence[AnyMessage]) -> list[CallGroup]:
+    """Return the messages that call tools, each with its answers."""
+    return [item for item in group_calls(messages) if isinstance(item, CallGroup)]
 
 
 def unclosed_calls(messages: Sequence[AnyMessage]) -> list[CallGroup]:
-    """The messages whose calls have no answer, or one that does not stand directly behind them."""
-    return [item for item in read(messages) if isinstance(item, CallGroup) and (item.open or item.displaced)]
+    """Return the groups with a call that has no answer, or an answer that is not directly behind the calls."""
+    return [group for group in call_groups(messages) if group.open or group.displaced]
 
 
 def close_calls(messages: Sequence[AnyMessage], answer: Callable[[AIMessage, Call], ToolMessage]) -> list[AnyMessage]:
-    """The messages with every call answered directly behind it, in call order.
+    """Return the messages with every call answered directly behind it, in call order.
 
-    `answer(message, call)` supplies what is missing. Every other message keeps its id and its place among the others.
+    `answer(message, call)` makes the missing answers. Every other message keeps its id and its order.
     """
-    out: list[AnyMessage] = []
-    for item in read(messages):
+    closed: list[AnyMessage] = []
+    for item in group_calls(messages):
         if not isinstance(item, CallGroup):
-            out.append(item)
+            closed.append(item)
             continue
-        out.append(item.message)
+        closed.append(item.message)
         missing = set(item.open)
         if missing:
-            out.extend(
+            closed.extend(
                 answer(item.message, call) if position in missing else item.answers[position]
                 for position, call in enumerate(item.calls)
             )
         else:
-            # In the order in which they already stand, so that a history that was in order stays as it was.
-            out.extend(item.answers.values())
-    return out
+            # In their present order, so that a history without gaps does not change.
+            closed.extend(item.answers.values())
+    return closed
+
+
+def ends_with_agent(messages: Sequence[AnyMessage]) -> bool:
+    """Return whether the agent has answered the last message, or there is none."""
+    return not messages or isinstance(messages[-1], AIMessage)
+
+
+def lacks_answer_before(messages: Sequence[AnyMessage]) -> bool:
+    """Return whether the message before the newest one is still without the agent's answer."""
+    return len(messages) > 1 and isinstance(messages[-2], HumanMessage | ToolMessage)
+
+
+# --- calls in doubt
+
+
+class DoubtTask(TypedDict):
+    """The input of a doubt task: a call in doubt, with the arguments that it ran with."""
+
+    call: ToolCall
+    message_id: str
+    approval: dict[str, Any] | None
+
+
+def is_in_doubt(answer: ToolMessage) -> bool:
+    """Return whether an answer says that its call is in doubt."""
+    return bool(answer.additional_kwargs.get(EFFECT, {}).get("state") == "in_doubt")
+
+
+def newest_doubts(messages: Sequence[AnyMessage]) -> list[DoubtTask]:
+    """Return a task for each call of the newest step that is in doubt."""
+    answers: list[ToolMessage] = []
+    for message in reversed(messages):
+        if not isinstance(message, ToolMessage):
+            return doubts_among(message, answers) if isinstance(message, AIMessage) else []
+        answers.append(message)
+    return []
+
+
+def all_doubts(messages: Sequence[AnyMessage]) -> list[DoubtTask]:
+    """Return a task for each call that is in doubt. When a turn ends, a person is asked about all of them again."""
+    if not any(isinstance(message, ToolMessage) and is_in_doubt(message) for message in messages):
+        return []
+    return [task for group in call_groups(messages) for task in doubts_among(group.message, [*group.answers.values()])]
+
+
+def doubts_among(message: AIMessage, answers: Sequence[ToolMessage]) -> list[DoubtTask]:
+    """Return a task for each call of a message whose answer says that it is in doubt."""
+    doubts = {answer.tool_call_id: answer for answer in answers if is_in_doubt(answer)}
+    tasks: list[DoubtTask] = []
+    for call in calls_of(message) if doubts else []:
+        if call["type"] == "tool_call" and (answer := doubts.get(call["id"] or "")):
+            approval = answer.additional_kwargs.get(APPROVAL)
+            args = (approval or {}).get("args", call["args"])
+            edited = ToolCall(**{**call, "args": args})
+            tasks.append(DoubtTask(call=edited, message_id=message.id or "", approval=approval))
+    return tasks
+
+
+def ended_before_verdict(messages: Sequence[AnyMessage]) -> bool:
+    """Return whether the turn had ended already when a person settled an older call.
+
+    The verdict takes the place of the call's answer, so the agent's last message stays the last one.
+    """
+    if not messages or not isinstance(messages[-1], AIMessage) or calls_of(messages[-1]):
+        return False
+    return any(isinstance(message, ToolMessage) and EFFECT in message.additional_kwargs for message in messages)

@@ -1,4 +1,4 @@
-"""The example tools: a small shop in a SQLite file, so that what an agent does can be seen and counted."""
+"""The example tools: a small shop in a SQLite file, in which the effects of an agent can be seen and counted."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -34,21 +34,25 @@ _ORDERS = [
 
 
 class Shop:
-    """The shop's database. Each call opens and closes its own connection, so threads and processes can share the file.
+    """The shop's database. Each method opens a connection of its own, so threads and processes can share the file.
 
-    The file is made and filled when it is first needed.
+    The file is created and filled on first use.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
 
     def order(self, order_id: int) -> str:
-        """One order in one line. Raises ToolException if there is none of this number."""
+        """Describe an order in one line.
+
+        Raises:
+            ToolException: there is no order with this number.
+        """
         with self._open() as shop:
             return _line(_order(shop, order_id))
 
     def orders_of(self, customer: str) -> str:
-        """A customer's orders, one a line; the name in any case."""
+        """Describe a customer's orders, one a line. The name may be in any case."""
         with self._open() as shop:
             rows = shop.execute(
                 f"{_SELECT} WHERE lower(customer) = lower(?) ORDER BY o.order_id", [customer]
@@ -56,10 +60,10 @@ class Shop:
         return "\n".join(map(_line, rows)) or f"No customer named {customer} has ordered anything."
 
     def refund(self, order_id: int, reason: str, key: str | None = None) -> str:
-        """Refund an order in full. Raises ToolException if it is unknown or was refunded before.
+        """Refund an order in full. With a key it is idempotent, as a payment service is.
 
-        With a key it is as with a payment service: asked a second time with the same key, it does nothing and says the
-        same again.
+        Raises:
+            ToolException: there is no order with this number, or it was refunded before.
         """
         with self._open() as shop:
             order = _order(shop, order_id)
@@ -72,7 +76,7 @@ class Shop:
         return f"Order {order_id} is refunded: {_money(order['cents'])} go back to {order['customer']}."
 
     def mail(self, to: str, subject: str, body: str, key: str | None = None) -> str:
-        """Put a mail in the outbox; with the same key, once."""
+        """Put a mail in the outbox. With a key it is idempotent."""
         with self._open() as shop:
             if not _is_done(shop, "outbox", key):
                 row = (to, subject, body, _now(), key)
@@ -83,7 +87,7 @@ class Shop:
         return f"The mail to {to} is sent: {subject}"
 
     def count(self, table: str) -> int:
-        """How many rows `orders`, `refunds` or `outbox` has."""
+        """Count the rows of `orders`, `refunds` or `outbox`."""
         if table not in {"orders", "refunds", "outbox"}:
             raise ValueError(f"The shop has no table {table!r}.")
         with self._open() as shop:
@@ -91,8 +95,8 @@ class Shop:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """A connection inside one write transaction, so that a check and what follows from it are one."""
-        # Ten seconds: longer than any of these transactions takes, even with many processes at the file.
+        """Open a connection inside one write transaction, which makes a check and the change after it atomic."""
+        # Ten seconds: longer than any of these transactions takes, even with many processes.
         shop = sqlite3.connect(self.path, timeout=10, isolation_level=None)
         shop.row_factory = sqlite3.Row
         try:
@@ -101,11 +105,11 @@ class Shop:
             yield shop
             shop.execute("COMMIT")
         finally:
-            shop.close()  # rolls back what was not committed
+            shop.close()  # rolls back if it was not committed
 
 
 def shop_tools(path: Path | str = "shop.db") -> list[BaseTool]:
-    """The tools of the shop at `path`: two that look things up, and two that change the world and ask first."""
+    """Make the tools of the shop at `path`: two that read, and two that change the world and need an approval."""
     shop = Shop(path)
 
     @tool
@@ -140,10 +144,10 @@ _SELECT = (
 
 
 def _make(shop: sqlite3.Connection) -> None:
-    # Inside the write transaction: of several processes that come first, one makes the tables and the others see them.
+    # Inside the write transaction: if several processes come first, one creates the tables and the others see them.
     if shop.execute("SELECT 1 FROM sqlite_master WHERE name = 'orders'").fetchone():
         for table in ("refunds", "outbox"):
-            # A shop that was made before it took keys.
+            # A file from before the shop took keys.
             if "idempotency_key" not in [column["name"] for column in shop.execute(f"PRAGMA table_info({table})")]:
                 shop.execute(f"ALTER TABLE {table} ADD COLUMN idempotency_key TEXT")
                 shop.execute(f"CREATE UNIQUE INDEX {table}_key ON {table} (idempotency_key)")
@@ -154,7 +158,7 @@ def _make(shop: sqlite3.Connection) -> None:
 
 
 def _is_done(shop: sqlite3.Connection, table: str, key: str | None) -> bool:
-    """Whether the shop was asked for this before, under the same key."""
+    """Return whether the same was done before under this key."""
     found = shop.execute(f"SELECT 1 FROM {table} WHERE idempotency_key = ?", [key])  # noqa: S608 - one of two
     return key is not None and found.fetchone() is not None
 

@@ -1,4 +1,4 @@
-"""What a thread of the agent holds."""
+"""The state of a thread of the agent."""
 
 from typing import Annotated, NotRequired
 
@@ -8,18 +8,18 @@ from typing_extensions import TypedDict
 
 
 class State(TypedDict):
-    """The state of one thread: its messages, oldest first, merged by id, and a summary of those that have left it.
+    """The state of one thread: its messages, oldest first and merged by id, and a summary of those that have left.
 
-    Messages and JSON types only. Everything else about a turn (who waits for whom, which tool ran) is either in
-    the messages or in the pause itself, so a thread can be read by any program that knows LangChain messages.
+    It holds messages and JSON types only. Everything else about a turn, such as a call that waits for a person, is in
+    the messages or in the pause itself, so any program that knows LangChain's messages can read a thread.
     """
 
     messages: Annotated[list[AnyMessage], add_messages]
-    # A message and no text: a message is a row that is stored once, a text would be in every checkpoint.
+    # A message and not a text: a message is a row that is stored once, a text would be stored in every checkpoint.
     summary: NotRequired[SystemMessage]
 
 
 def summary_of(state: State) -> SystemMessage | None:
-    """The summary of what has left the state; None if nothing has, or if a caller has put something else there."""
+    """Return the summary. None if there is none, or if a caller has put another type there."""
     summary = state.get("summary")
     return summary if isinstance(summary, SystemMessage) else None

@@ -1,4 +1,4 @@
-"""The parts put together as the settings say: the same for every way in."""
+"""Make the checkpointer and the agent from the settings, for the command line and the server alike."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from holdfast.graph.shop import shop_tools
 from holdfast.settings import Settings
 
 
-def checkpointer(settings: Settings) -> HoldfastSaver:
-    """The checkpointer, to be opened by `with` or `async with`."""
+def make_checkpointer(settings: Settings) -> HoldfastSaver:
+    """Make the checkpointer. Open it by `with` or `async with`."""
     return open_checkpointer(settings.database)
 
 
-def agent(settings: Settings, saver: BaseCheckpointSaver[Any] | None = None) -> Agent:
-    """The agent with the model and the shop of the settings.
+def make_agent(settings: Settings, saver: BaseCheckpointSaver[Any] | None = None) -> Agent:
+    """Make the agent, with the model and the shop of the settings.
 
     Raises:
-        ImportError: the model needs something that is not installed.
-        ValueError: the model cannot be made of what was given.
+        ImportError: the model needs a package that is not installed.
+        ValueError: the model cannot be made from the settings.
     """
     key = settings.openai_api_key
     model = chat_model(

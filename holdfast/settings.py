@@ -1,7 +1,7 @@
-"""What the ways in are told by the environment and by `.env`. Nothing else reads either.
+"""The settings of the command line and the server, from the environment and `.env`. No other module reads either.
 
-A setting is looked up in the environment, then in `.env` in the working directory; an empty one counts as not set. The
-table in the README is checked against the fields below.
+A setting is looked up in the environment, then in `.env` in the working directory. An empty one counts as not set. A
+test compares the table in the README with the fields below.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OPENAI_DEFAULT = "openai:gpt-5-mini"
 
 
 class InvalidSettings(ValueError):
-    """A setting cannot be used. The message names it and what it takes; it never holds a secret."""
+    """A setting cannot be used. The message names it and the values it takes, and never holds a secret."""
 
 
 def _database(url: str) -> str:
@@ -45,7 +45,7 @@ def _model(name: str) -> str:
 def _path(value: str | Path) -> Path:
     try:
         return Path(value).expanduser()
-    except RuntimeError as error:  # there is nobody of the name behind ~
+    except RuntimeError as error:  # no user has the name after the ~
         raise ValueError(str(error)) from None
 
 
@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     )
     openai_base_url: str | None = Field(
         None,
-        repr=False,  # somebody may have put a password into it
+        repr=False,  # it may hold a password
         validation_alias="OPENAI_BASE_URL",
         description="an endpoint that speaks OpenAI's protocol, up to and with its `/v1`; OpenAI's own if not set",
     )
@@ -111,26 +111,29 @@ class Settings(BaseSettings):
         2024, ge=1, le=65535, validation_alias="HOLDFAST_PORT", description="the port that `serve` listens on"
     )
     workers: int = Field(
-        10, ge=1, validation_alias="HOLDFAST_WORKERS", description="how many runs `serve` has going at once"
+        10,
+        ge=1,
+        validation_alias="HOLDFAST_WORKERS",
+        description="how many runs `serve` carries out at the same time",
     )
 
     @field_validator("context_limit")
     @classmethod
     def _not_below_the_budget(cls, limit: int | None, info: ValidationInfo) -> int | None:
-        budget = info.data.get("context_budget")  # missing where it cannot be used itself
+        budget = info.data.get("context_budget")  # missing if it is invalid itself
         if limit is not None and budget is not None and limit < budget:
             raise ValueError(
-                f"it is {limit}, and HOLDFAST_CONTEXT_BUDGET is {budget}; it has to be at least as much. Leave it out, "
-                "and it is the budget"
+                f"it is {limit}, less than HOLDFAST_CONTEXT_BUDGET, which is {budget}. It has to be at least as much. "
+                "Leave it out to use the budget"
             )
         return limit
 
     @property
     def model_name(self) -> str:
-        """The model that is meant, with what it is when it is not said.
+        """The name of the model; if none is set, `OPENAI_DEFAULT` with a key and `offline` without.
 
         Raises:
-            InvalidSettings: there is a key and an endpoint of one's own, and nobody can know what models that one has.
+            InvalidSettings: a key and an endpoint are set, but no model. The models of an endpoint are not known here.
         """
         if self.model:
             return self.model
@@ -138,49 +141,49 @@ class Settings(BaseSettings):
             return "offline"
         if self.openai_base_url:
             raise InvalidSettings(
-                "OPENAI_API_KEY and OPENAI_BASE_URL are set, and which model to ask there is not. Set "
-                "HOLDFAST_MODEL=openai:NAME, or HOLDFAST_MODEL=offline to ask none."
+                "OPENAI_API_KEY and OPENAI_BASE_URL are set, but no model. Set HOLDFAST_MODEL=openai:NAME, or "
+                "HOLDFAST_MODEL=offline to use none."
             )
         return OPENAI_DEFAULT
 
     def in_full(self) -> Settings:
-        """The same with every path absolute, for a process that stands in another folder."""
+        """Return these settings with absolute paths, for a process in another folder."""
         return self.model_copy(update={"database": absolute(self.database), "shop": self.shop.resolve()})
 
     def environment(self) -> dict[str, str]:
-        """What the environment of another process has to say for it to have the same settings. Holds secrets."""
-        found = {}
+        """Return the environment that gives another process the same settings. It holds secrets."""
+        variables = {}
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
             plain = value.get_secret_value() if isinstance(value, SecretStr) else value
-            found[str(field.validation_alias)] = "" if plain is None else str(plain)
-        return found
+            variables[str(field.validation_alias)] = "" if plain is None else str(plain)
+        return variables
 
 
 def load(**given: Any) -> Settings:
-    """The settings; what is `given` and not `None`, such as the options of a command, goes first.
+    """Load the settings.
 
     Args:
-        given: by the names of the fields of `Settings`.
+        given: values that take precedence, such as the options of a command, by field name. `None` means not given.
 
     Raises:
-        InvalidSettings: one of them cannot be used.
+        InvalidSettings: a setting cannot be used.
     """
     fields = Settings.model_fields
-    chosen = {str(fields[name].validation_alias): value for name, value in given.items() if value is not None}
+    options = {str(fields[name].validation_alias): value for name, value in given.items() if value is not None}
     try:
-        return Settings(**chosen)
+        return Settings(**options)
     except ValidationError as error:
-        raise InvalidSettings("\n".join(_said(problem, chosen) for problem in error.errors())) from None
+        raise InvalidSettings("\n".join(_describe(problem, options) for problem in error.errors())) from None
     except UnicodeDecodeError:
-        raise InvalidSettings("The file .env is not text in UTF-8. Save it as such.") from None
+        raise InvalidSettings("The file .env is not UTF-8. Save it in that encoding.") from None
 
 
 def absolute(url: str) -> str:
-    """The URL of a database with its file, if it is one, named in full.
+    """Return the URL of a database, with the path of a SQLite file made absolute.
 
     Raises:
-        InvalidURL: it is not a URL of a database.
+        InvalidURL: it is not the URL of a database.
     """
     match urls.parse(url):
         case urls.SqliteURL(path=path):
@@ -190,12 +193,12 @@ def absolute(url: str) -> str:
             return url
 
 
-def _said(problem: Any, chosen: dict[str, Any]) -> str:
-    # The value is not shown: it may be a password that was put into the wrong variable.
+def _describe(problem: Any, options: dict[str, Any]) -> str:
+    # Without the value, which may be a password in the wrong variable.
     name = str(problem["loc"][0]) if problem["loc"] else "a setting"
     fields = {str(field.validation_alias): (key, field) for key, field in Settings.model_fields.items()}
     key, field = fields.get(name, (name, None))
     what = str(problem["msg"]).removeprefix("Value error, ").replace("Input should", "it should", 1).rstrip(".")
     needed = f" It is {field.description}." if field is not None and problem["type"] != "value_error" else ""
-    called = f"--{key.replace('_', '-')}" if name in chosen else name
+    called = f"--{key.replace('_', '-')}" if name in options else name
     return f"{called} cannot be used: {what}.{needed}"

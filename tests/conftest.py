@@ -1,12 +1,12 @@
-"""Databases for the tests: memory, a SQLite file and a real PostgreSQL, new for every test."""
+"""Databases for the tests: a SQLite file, a PostgreSQL server, and memory where it differs; without a row at first."""
 
 from __future__ import annotations
 
 import gc
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -14,113 +14,212 @@ from typing import Any
 
 import psycopg
 import pytest
+from langchain_core.tools import structured
 from langgraph._internal import _serde
 from psycopg.conninfo import conninfo_to_dict
 
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer
-from tests.chaos.servers import server
+from tests.support.servers import Server, locked, shared, stop_all
+from tests.support.sweep import Sweep, choose, load_profile
 
-BACKENDS = ["memory", "sqlite", "postgres"]
-SHARED_BACKENDS = ["sqlite", "postgres"]
-"""Those that several processes can open."""
+BACKENDS = ["sqlite", "postgres"]
+
+_NOTES = pytest.StashKey[Path]()
+"""The folder in which the workers tell each other what they share."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--sweep",
+        action="store_true",
+        help="run what the fast suite leaves out or only samples, in full: `make chaos`",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if any("::" in word for word in config.args):  # a test that is named runs
+        return
+    kept = list(choose(items, swept=bool(config.getoption("sweep"))))
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
+
+
+@pytest.fixture
+def sweep(pytestconfig: pytest.Config) -> Sweep:
+    swept = bool(pytestconfig.getoption("sweep"))
+    return lambda sample, everything: everything if swept else sample
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    gc.disable()  # while everything is imported
+    given = getattr(config, "workerinput", {}).get("notes")
+    load_profile(swept=bool(config.getoption("sweep")))
+    config.stash[_NOTES] = Path(given or tempfile.mkdtemp(prefix="holdfast-notes-"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist where to look."""
+    node.workerinput["notes"] = str(node.config.stash[_NOTES])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the servers when the last worker has ended."""
+    if not hasattr(config, "workerinput"):
+        stop_all(config.stash[_NOTES])
+        shutil.rmtree(config.stash[_NOTES])
 
 
 def pytest_collection_finish() -> None:
     """Leave what was imported out of every later search for garbage: a sixth of the time went there."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 # What the types in a state are made of, LangGraph reads anew for each graph: most of what it takes to make a small one.
 _serde._safe_get_type_hints = cache(_serde._safe_get_type_hints)
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """The URL of a PostgreSQL server, for as long as the tests run."""
-    # Not in pytest's own folder: every pytest that starts closes that one to other users, such as the one that the
-    # server runs as when root starts it.
-    # With the locale that people have: the first test that needs the server may have taken it out of its environment.
-    with ExitStack() as stack:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("LC_ALL", "C.UTF-8")
-            found = stack.enter_context(server("holdfast-tests-"))
-        yield found.url
+def _once_for_each_function(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Make one schema for all tools from the same lines: each test makes its tools anew, a quarter of what it costs."""
+    made: dict[Any, Any] = {}
+
+    def schema(name: str, function: Any, **options: Any) -> Any:
+        hints = getattr(function, "__annotations__", {})
+        parts = ("__doc__", "__defaults__", "__kwdefaults__")
+        said = repr([options, [getattr(function, part, None) for part in parts]])
+        key = (getattr(function, "__code__", None), name, said, tuple((hint, id(of)) for hint, of in hints.items()))
+        if key[0] is None:
+            return make(name, function, **options)
+        if key not in made:
+            made[key] = dict(hints), make(name, function, **options)  # the types stay, so that their ids do
+        return made[key][1]
+
+    return schema
+
+
+structured.create_schema_from_function = _once_for_each_function(structured.create_schema_from_function)
 
 
 @pytest.fixture(scope="session")
-def postgres_database(postgres_server: str) -> str:
-    """The URL of a database that the tests use one after the other, and that has no tables in between."""
-    return _new_database(postgres_server, "bare")
-
-
-@pytest.fixture(scope="session")
-def postgres_database_with_tables(postgres_server: str) -> tuple[str, list[str]]:
-    """URL and tables of a database that the tests use one after the other, and that has no rows in between."""
-    url = _new_database(postgres_server, "made")
-    with open_checkpointer(url), psycopg.connect(url) as connection:
-        return url, _tables(connection)
+def postgres_server(pytestconfig: pytest.Config) -> Server:
+    """The PostgreSQL server of all workers."""
+    with pytest.MonkeyPatch.context() as patch:
+        # The locale that people have: the first test that needs the server may have taken it out of its environment.
+        patch.setenv("LC_ALL", "C.UTF-8")
+        return shared(pytestconfig.stash[_NOTES], "tests")
 
 
 @pytest.fixture
-def postgres_url(postgres_database: str) -> Iterator[str]:
-    """The URL of an empty PostgreSQL database; when the test ends, nobody may still be connected to it."""
+def own_server(pytestconfig: pytest.Config) -> Iterator[Server]:
+    """A server that no other test uses at the same time: it may be restarted, and its connections cut."""
+    notes = pytestconfig.stash[_NOTES]
+    with locked(notes / "own_server"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LC_ALL", "C.UTF-8")
+        yield shared(notes, "own")
+
+
+@pytest.fixture(scope="session")
+def postgres_database(postgres_server: Server, worker_id: str) -> str:
+    """The URL of a database that the tests of this worker use one after the other, without tables in between."""
+    return postgres_server.database(f"bare_{worker_id}")
+
+
+@pytest.fixture(scope="session")
+def postgres_database_with_tables(postgres_server: Server, worker_id: str) -> tuple[str, list[Any]]:
+    """URL and tables of a database that the tests of this worker use one after the other, without rows in between."""
+    url = postgres_server.database(f"made_{worker_id}")
+    with open_checkpointer(url), psycopg.connect(url) as connection:
+        return url, _schema(connection)
+
+
+@pytest.fixture(scope="session")
+def emptying() -> Iterator[Callable[[str], psycopg.Connection[Any]]]:
+    """Gives the connection that empties a database after each test: a new one takes the server longer than the rest."""
+    connections: dict[str, psycopg.Connection[Any]] = {}
+
+    def of(url: str) -> psycopg.Connection[Any]:
+        try:
+            connections[url].execute("SELECT 1")
+        except (KeyError, psycopg.OperationalError):  # the first time, or the test has cut all connections
+            connections[url] = psycopg.connect(url, autocommit=True, prepare_threshold=None)
+        return connections[url]
+
+    yield of
+    for connection in connections.values():
+        connection.close()
+
+
+@pytest.fixture
+def postgres_url(postgres_database: str, emptying: Callable[[str], psycopg.Connection[Any]]) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database; when the test ends, no connection to it may be open."""
     yield postgres_database
-    with psycopg.connect(postgres_database, autocommit=True) as connection:
-        _wait_until_alone(connection)
-        # Ten times as fast as another database for each test.
+    connection = emptying(postgres_database)
+    _wait_until_alone(connection)
+    # Ten times as fast as another database for each test.
+    connection.execute("DROP SCHEMA public CASCADE")
+    connection.execute("CREATE SCHEMA public")
+
+
+@pytest.fixture
+def postgres_url_with_tables(
+    postgres_database_with_tables: tuple[str, list[Any]], emptying: Callable[[str], psycopg.Connection[Any]]
+) -> Iterator[str]:
+    """As `postgres_url`, of a database whose tables are there: to make them is most of what a short test costs.
+
+    The tables are emptied. A copy of a database for each test takes four times as long, and deleting it ten times.
+    """
+    url, schema = postgres_database_with_tables
+    yield url
+    connection = emptying(url)
+    _wait_until_alone(connection)
+    if changed := _schema(connection) != schema:
         connection.execute("DROP SCHEMA public CASCADE")
         connection.execute("CREATE SCHEMA public")
-
-
-@pytest.fixture
-def postgres_url_with_tables(postgres_database_with_tables: tuple[str, list[str]]) -> Iterator[str]:
-    """As `postgres_url`, of a database whose tables are there: to make them is most of what a short test costs."""
-    url, tables = postgres_database_with_tables
-    yield url
-    with psycopg.connect(url, autocommit=True) as connection:
-        _wait_until_alone(connection)
-        assert _tables(connection) == tables, "a test that changes tables needs `postgres_url`"
-        for table in tables:
-            connection.execute(f"DELETE FROM {table}")
-        connection.execute(f"VACUUM {', '.join(tables)}")  # what was deleted is not to slow down the tests that follow
+        open_checkpointer(url).open().close()
+    assert not changed, "a test that changes the schema needs `postgres_url` or `bare_url`"
+    _empty(connection, [name for (name,) in schema[0]])
 
 
 @pytest.fixture(scope="session")
-def new_postgres_database(postgres_server: str) -> Callable[..., str]:
+def new_postgres_database(postgres_server: Server, worker_id: str) -> Callable[..., str]:
     """Makes a database: an empty one, or a copy of the one whose URL it is given. Gives its URL."""
     numbers = count()
 
     def new(original: str = "") -> str:
-        return _new_database(postgres_server, f"made_{next(numbers)}", original)
+        template = conninfo_to_dict(original)["dbname"] if original else "template1"
+        return postgres_server.database(f"new_{worker_id}_{next(numbers)}", str(template))
 
     return new
 
 
-def _new_database(server: str, name: str, original: str = "") -> str:
-    template = f" TEMPLATE {conninfo_to_dict(original)['dbname']}" if original else ""
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}{template}")
-    return server.replace("/postgres?", f"/{name}?")
+def _schema(connection: psycopg.Connection[Any]) -> list[Any]:
+    """The tables that a test may write to, and what the others say: which migrations were made."""
+    notes = {"checkpoint_migrations": "v", "holdfast_schema": "version, name, min_reader"}
+    others = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> ALL(%s) ORDER BY 1"
+    tables = connection.execute(others, [list(notes)]).fetchall()
+    said = (f"SELECT {columns} FROM {note} ORDER BY 1" for note, columns in notes.items())
+    return [tables, *(connection.execute(statement).fetchall() for statement in said)]
 
 
-def _tables(connection: psycopg.Connection[Any]) -> list[str]:
-    """The tables but for those that say which migrations were made."""
-    found = connection.execute(
-        "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
-        " AND tablename NOT IN ('checkpoint_migrations', 'holdfast_schema') ORDER BY 1"
-    )
-    return [name for (name,) in found.fetchall()]
+def _empty(connection: psycopg.Connection[Any], tables: list[str]) -> None:
+    """Delete all rows, and let what was deleted not slow down the tests that follow."""
+    sizes = " UNION ALL ".join(f"SELECT '{table}', pg_relation_size('{table}')" for table in tables)
+    if used := [table for table, size in connection.execute(sizes).fetchall() if size]:
+        for table in used:
+            connection.execute(f"DELETE FROM {table}")
+        connection.execute(f"VACUUM {', '.join(used)}")
 
 
 def _wait_until_alone(connection: psycopg.Connection[Any]) -> None:
     """A session ends a moment after its client is gone."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20  # one that was killed may have left a statement
     while others := connection.execute(
         "SELECT pid, state, query FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
         " AND backend_type = 'client backend'"
     ).fetchall():
-        assert time.monotonic() < deadline, f"Somebody is still connected: {others}"
+        assert time.monotonic() < deadline, f"still connected: {others}"
         time.sleep(0.005)  # nothing tells when a session has ended, and asking on end would keep it from ending
 
 
@@ -145,21 +244,33 @@ def sqlite_url_with_tables(sqlite_url: str, sqlite_file_with_tables: Path, tmp_p
 
 @pytest.fixture(params=BACKENDS)
 def url(request: pytest.FixtureRequest) -> str:
-    """The URL of a database without a row in it, once for each backend."""
-    return "memory://" if request.param == "memory" else _url(request)
+    """The URL of a database with tables and without a row in them, once for each backend."""
+    return _with_tables(request, request.param)
 
 
-@pytest.fixture(params=SHARED_BACKENDS)
-def stored_url(request: pytest.FixtureRequest) -> str:
-    """`url` without memory, which is SQLite: for what does the same there and says nothing new."""
-    return _url(request)
-
-
-@pytest.fixture(params=SHARED_BACKENDS)
+@pytest.fixture(params=BACKENDS)
 def shared_url(request: pytest.FixtureRequest) -> str:
-    """The URL of an empty database that several processes can open."""
+    """As `url`, for a test of several processes in a module whose `url` is memory as well."""
+    return _with_tables(request, request.param)
+
+
+@pytest.fixture(params=["memory", *BACKENDS])
+def every_url(request: pytest.FixtureRequest) -> str:
+    """As `url`, and memory: it is SQLite, but its readers and writers share one connection."""
+    return "memory://" if request.param == "memory" else _with_tables(request, request.param)
+
+
+@pytest.fixture(params=BACKENDS)
+def bare_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a database without tables, once for each backend."""
     found: str = request.getfixturevalue(f"{request.param}_url")
     return found
+
+
+@pytest.fixture
+def dialect(url: str) -> str:
+    """Return the SQL dialect of the database at `url`: "sqlite" or "postgres"."""
+    return "postgres" if url.startswith("postgres") else "sqlite"
 
 
 @pytest.fixture
@@ -179,6 +290,6 @@ def other(saver: HoldfastSaver, url: str) -> Iterator[HoldfastSaver]:
         yield other
 
 
-def _url(request: pytest.FixtureRequest) -> str:
-    found: str = request.getfixturevalue(f"{request.param}_url_with_tables")
+def _with_tables(request: pytest.FixtureRequest, backend: str) -> str:
+    found: str = request.getfixturevalue(f"{backend}_url_with_tables")
     return found

@@ -1,7 +1,7 @@
-"""What a database must do for the saver: run statements in transactions, and keep LangGraph's own tables.
+"""The interface of a database: transactions of statements, and LangGraph's own tables.
 
-The saver decides; a backend talks to its database. Statements of our own tables are the same everywhere and live in
-`sql/shared.sql`; LangGraph's tables differ between the databases, so a backend knows how a checkpoint lies in them.
+The saver decides; a backend talks to its database. Statements on our own tables are the same for every database;
+LangGraph's tables differ between the databases, so a backend knows how they store a checkpoint.
 """
 
 from __future__ import annotations
@@ -10,28 +10,40 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 
+from holdfast.checkpoints.backends.canonical import CanonicalCheckpoint
 from holdfast.checkpoints.backends.retry import Patience
 from holdfast.checkpoints.errors import NotOpen
 from holdfast.checkpoints.search.query import Query
+from holdfast.checkpoints.serde.values import Attachable
 from holdfast.checkpoints.sql import Statement, Statements
 
-Row = tuple[Any, ...]
+
+class Row(tuple[Any, ...]):
+    """A row of a result: a tuple whose values are also attributes, by the names of the statement's columns."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, column: str) -> Any: ...
+
+
 Call = tuple[Statement, Mapping[str, Any]]
 """A statement with its parameters."""
 
 OnStatement = Callable[[str], None]
-"""Called with the name of each statement before it runs: where tests kill a process, and what a profiler counts."""
+"""Called with the name of each statement before it runs, so that tests can kill a process there and profilers count."""
 
 
 def check_process(opened_by: int) -> None:
-    """Connections belong to the process that opened them; a forked child that used them would garble what they say.
+    """Check that this process opened the database: a forked child must not use the connections of its parent.
 
     Raises:
-        NotOpen: this process is another one.
+        NotOpen: another process opened it.
     """
     if os.getpid() != opened_by:
         raise NotOpen(
@@ -41,18 +53,18 @@ def check_process(opened_by: int) -> None:
 
 
 class Transaction(Protocol):
-    """Statements that commit together when the block ends, or not at all when it raises."""
+    """Statements that are committed together when the block ends, or rolled back when it raises an error."""
 
     def run(self, calls: Sequence[Call]) -> list[list[Row]]:
         """Run the calls in order and return the rows of each, in one round trip where the database can."""
         ...
 
     def send(self, calls: Sequence[Call]) -> None:
-        """Run the calls in order. Nobody waits for them before the next `run` or the end of the transaction."""
+        """Run the calls in order, without waiting for them before the next `run` or the end of the transaction."""
         ...
 
     def send_many(self, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> None:
-        """`send` one statement once for each of some parameters, in several times less time than as so many calls."""
+        """Run one statement once for each of some parameters, as `send`, but several times as fast as so many calls."""
         ...
 
 
@@ -65,6 +77,8 @@ class StoredValue(NamedTuple):
 
 
 class StoredWrite(NamedTuple):
+    """A write of a task as bytes."""
+
     task_id: str
     task_path: str
     idx: int
@@ -74,42 +88,46 @@ class StoredWrite(NamedTuple):
 
 
 class StoredCheckpoint(NamedTuple):
+    """A checkpoint as a database stores it, with its values and pending writes."""
+
     thread_id: str
     ns: str
     checkpoint_id: str
     parent_id: str | None
     document: Any
-    """What the database keeps of the checkpoint in a form of its own."""
+    """The part of the checkpoint that this kind of database stores in its own form."""
     values: list[StoredValue]
     metadata: dict[str, Any]
     writes: list[StoredWrite]
     generation: int | None
-    """Of the thread; `None` if no message of it has a row yet."""
+    """The generation of the thread; `None` if none of its messages has a row yet."""
 
 
 class Link(NamedTuple):
-    """A checkpoint in a chain of ancestors, as far as some of its channels need it."""
+    """A checkpoint in a chain of ancestors, with the parts that some of its channels need."""
 
     checkpoint_id: str
     parent_id: str | None
     document: Any
-    """What the database keeps in a form of its own; of a `whole` checkpoint nothing."""
+    """The part that this kind of database stores in its own form; `None` where a checkpoint is one value."""
     values: list[StoredValue]
-    """Of a `whole` checkpoint itself; else a value, without its bytes, for each of the channels that has a row."""
+    """The checkpoint, where it is one value; else a value, without its bytes, for each channel that has a row."""
 
 
 BASE: Final[dict[str, Any]] = {"holdfast": "base"}
-"""The metadata of a base: what is left of deleted checkpoints that others are built on, and no state of its own."""
+"""The metadata of a base: the values of deleted checkpoints that other checkpoints are built on. It is no state."""
 
 
 class CheckpointKey(NamedTuple):
+    """The key of a checkpoint."""
+
     thread_id: str
     ns: str
     checkpoint_id: str
 
 
 def by_checkpoint(rows: Sequence[Row]) -> dict[str, list[StoredWrite]]:
-    """Rows of writes behind the id of their checkpoint, by that id."""
+    """Group rows of writes, which begin with the id of their checkpoint, by that id."""
     found: dict[str, list[StoredWrite]] = {}
     for checkpoint_id, *write in rows:
         found.setdefault(checkpoint_id, []).append(StoredWrite(*write))
@@ -117,12 +135,12 @@ def by_checkpoint(rows: Sequence[Row]) -> dict[str, list[StoredWrite]]:
 
 
 def write_place(key: CheckpointKey, task_id: str, idx: int) -> str:
-    """As `Backend.value_place`, for what a task wrote."""
+    """Return the place of a write, as `Backend.value_place` does for a value."""
     return "\0".join(("writes", key.ns, key.checkpoint_id, task_id, str(idx)))
 
 
 class Cursor(NamedTuple):
-    """Where a list goes on: after this checkpoint, newest first."""
+    """The last checkpoint of a page, newest first: the next page begins after it."""
 
     checkpoint_id: str
     thread_id: str
@@ -131,7 +149,7 @@ class Cursor(NamedTuple):
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which checkpoints to find, newest first. `None` means any."""
+    """The filters of a search for checkpoints, newest first. `None` means any."""
 
     limit: int
     thread_id: str | None = None
@@ -140,92 +158,97 @@ class Wanted:
     before: str | None = None
     """Only checkpoints whose id is below this one."""
     metadata: Mapping[str, Any] | None = None
-    """Only checkpoints whose metadata contain this, as PostgreSQL's `@>` has it."""
+    """Only checkpoints whose metadata contain this, as PostgreSQL's `@>` defines it."""
     after: Cursor | None = None
     with_bases: bool = True
-    """Whether to find bases as well (see `BASE`), which are no part of a history."""
+    """Whether to find bases as well (see `BASE`), which are not part of a history."""
 
 
 class Split(NamedTuple):
-    """A checkpoint on its way into the tables: what goes in as it is, and the values to turn into bytes."""
+    """A checkpoint split for the tables: the part that is stored as it is, and the values to convert to bytes."""
 
     document: Any
     values: dict[str, Any]
 
 
+OpenValue = Callable[[StoredValue], Attachable]
+"""Returns a stored value, decrypted and opened."""
+
+
 class FullText(Protocol):
-    """A database's index of the words that were said."""
+    """The full text index of a database."""
 
     def is_made(self, transaction: Transaction) -> bool:
-        """Whether the index is there.
+        """Return whether the index exists.
 
         Raises:
-            SearchUnavailable: this database cannot have one.
+            SearchUnavailable: this database cannot have an index.
         """
         ...
 
     def make(self, transaction: Transaction) -> None:
-        """Make the index, empty. Twice is once."""
+        """Make an empty index. Idempotent."""
         ...
 
     def add(self, thread_id: str, user_id: str | None, texts: Sequence[tuple[int, str]]) -> list[Call]:
-        """The calls that put message rows in, as (seq, text), which are not in it; one without words stays out."""
+        """Return the calls that add new message rows, as (seq, text). A row without words is left out."""
         ...
 
     def remove(self, thread_id: str) -> list[Call]:
-        """The calls that take all rows of a thread out. Of rows that are deleted the index lets go by itself."""
+        """Return the calls that remove all rows of a thread. Deleted rows leave the index by themselves."""
         ...
 
     def clean(self, transaction: Transaction) -> None:
-        """Leave no word of what was taken out in this transaction in the index's tables. There may be no index."""
+        """Erase the words that this transaction removed from the tables of the index, if there is an index."""
         ...
 
-    def find(self, question: Query, user_id: str | None, thread_id: str | None) -> tuple[Statement, dict[str, Any]]:
-        """The statement that finds rows, best first, as (thread_id, seq, rank), with its parameters but for those of
-        the conditions, `{where}`, and of the numbers of rows to rank, `:most`, and to give, `:limit`."""
+    def find(self, query: Query, user_id: str | None, thread_id: str | None) -> tuple[Statement, dict[str, Any]]:
+        """Return the statement that finds rows, best first, as (thread_id, seq, rank), and its parameters.
+
+        The caller adds the conditions, `{where}`, and the numbers of rows to rank, `:most`, and to return, `:limit`.
+        """
         ...
 
 
 class Backend(Protocol):
     """A database. Safe for use by several threads at once.
 
-    Errors of the driver stop here: what can be explained leaves as a `HoldfastError`, the rest as the driver raised it.
-    That the database is out of reach is `Unreachable`, also when a connection breaks in the middle of a transaction.
+    An error of the driver that can be explained becomes a `HoldfastError`; others pass unchanged. A database out of
+    reach is `Unreachable`, also when a connection breaks in the middle of a transaction.
     """
 
     sql: Statements
     full_text: FullText
     workers: int
-    """How many threads can usefully work on it at once."""
+    """The number of threads that can usefully work on it at once."""
     on_statement: OnStatement | None
     on_lost: Callable[[], None]
-    """Called when the database may be another one than before: a server that was restored, or another in its place."""
+    """Called when the database may differ from before: the server was restored, or replaced by another."""
     patience: Patience
-    """For `persist`, in which every unit of work is done."""
-    whole: bool
-    """Whether a checkpoint is one value with all its channels, under the channel `""`; else each channel's value lies
-    in a row of its own, which many checkpoints may refer to."""
+    """The waits and retries of `persist`, which runs every unit of work."""
 
     def open(self) -> None:
         """Connect, and make or migrate the tables. Eight processes may do so at once on an empty database."""
         ...
 
     def close(self) -> None:
-        """Close what `open` opened. Twice is once."""
+        """Close the database. Idempotent."""
         ...
 
     def reading(self) -> AbstractContextManager[Transaction]:
-        """A transaction that sees one state of the database and changes nothing."""
+        """Begin a transaction that reads one snapshot of the database and changes nothing."""
         ...
 
     def writing(self) -> AbstractContextManager[Transaction]:
-        """A transaction that may write."""
+        """Begin a transaction that may write."""
         ...
 
-    def split(self, checkpoint: Checkpoint, new_versions: ChannelVersions) -> Split: ...
+    def split(self, checkpoint: Checkpoint, new_versions: ChannelVersions) -> Split:
+        """Split a checkpoint into a document and values, as this database stores it."""
+        ...
 
     def join(self, document: Any, values: Mapping[str, Any]) -> Checkpoint:
-        """The checkpoint again, from what `split` made of it.
+        """Return the checkpoint that `split` returned in parts.
 
         Raises:
             ValueError: a value is missing.
@@ -233,17 +256,17 @@ class Backend(Protocol):
         ...
 
     def value_place(self, key: CheckpointKey, channel: str, document: Any) -> str:
-        """The table, row and column where a value of a checkpoint lies, as a text that differs for each."""
+        """Return the table, row and column of a value of a checkpoint, as a text that is unique for each."""
         ...
 
     def find(self, transaction: Transaction, wanted: Wanted) -> list[StoredCheckpoint]:
-        """The checkpoints that are wanted with their pending writes, newest first; writes in no order."""
+        """Return the wanted checkpoints, newest first, with their pending writes in no order."""
         ...
 
     def page(
         self, transaction: Transaction, thread_id: str, after: tuple[str, str], limit: int
     ) -> list[StoredCheckpoint]:
-        """The checkpoints of a thread that come after a namespace and an id, in the order of these; without writes."""
+        """Return the checkpoints of a thread after a namespace and an id, ordered by these, without writes."""
         ...
 
     def save_checkpoint(
@@ -255,55 +278,121 @@ class Backend(Protocol):
         versions: ChannelVersions,
         metadata: Mapping[str, Any],
     ) -> list[Call]:
-        """The calls that save a checkpoint, in place of one with the same key."""
+        """Return the calls that save a checkpoint, in place of one with the same key."""
+        ...
+
+    def delete_checkpoints(self, thread_id: str, ns: str, checkpoint_ids: Collection[str]) -> list[Call]:
+        """Return the calls that delete some checkpoints of a namespace, with all that belongs to them alone."""
+        ...
+
+    def delete_all_checkpoints(self, thread_id: str) -> list[Call]:
+        """Return the calls that delete everything that LangGraph's tables hold of a thread."""
+        ...
+
+    def copy_all_checkpoints(self, source: str, target: str) -> list[Call]:
+        """Return the calls that copy everything that LangGraph's tables hold of a thread into an empty thread."""
+        ...
+
+    def stored_values(self, transaction: Transaction, thread_id: str) -> list[tuple[CheckpointKey, str, StoredValue]]:
+        """Return all values and writes of a thread that may refer to message rows.
+
+        Returns:
+            For each the checkpoint, the place (see `value_place`) and the value. A value that several checkpoints share
+            comes once, with its version in place of the id of a checkpoint.
+        """
         ...
 
     def rows_with_digests(self, thread_id: str, digests: Collection[bytes]) -> list[Call]:
-        """The calls that find message rows by digest; rows are (digest, seq, message_id, ns, channel, committed)."""
+        """Return the calls that find message rows by digest: (digest, seq, message_id, ns, channel, committed)."""
         ...
 
     def is_saved(
         self, key: CheckpointKey, parent_id: str | None, document: Any, metadata: Mapping[str, Any]
     ) -> list[Call]:
-        """The call that gives a row if exactly this checkpoint is there; none where no save is ever repeated."""
+        """Return the call that finds a row if exactly this checkpoint is stored; none if saves are never repeated."""
         ...
 
     def save_writes(self, key: CheckpointKey, writes: Sequence[StoredWrite], *, replace: bool) -> list[Call]:
-        """The calls that save writes. Of a write that is there already the first stays, or with `replace` the last."""
+        """Return the calls that save writes. A write that exists stays, or is replaced with `replace`."""
         ...
 
     def array(self, texts: Collection[str]) -> Any:
-        """Any number of texts as one parameter."""
+        """Return any number of texts as one parameter."""
         ...
 
     def leans(self, split: Split) -> bool:
-        """Whether a checkpoint has values that are stored with the one before it, and not with it."""
+        """Return whether a checkpoint shares values that were stored with an older one."""
         ...
 
     def chain(self, transaction: Transaction, key: CheckpointKey, channels: Collection[str], limit: int) -> list[Link]:
-        """A checkpoint and those that it follows from, newest first, at most `limit`; nothing if it is not there."""
+        """Return a checkpoint and its ancestors, newest first, at most `limit`; an empty list if it does not exist."""
         ...
 
     def writes_to(
         self, transaction: Transaction, key: CheckpointKey, checkpoint_ids: Collection[str], channels: Collection[str]
     ) -> dict[str, list[StoredWrite]]:
-        """What was written to these channels on some checkpoints of a namespace, by checkpoint, in no order."""
+        """Return the writes to some channels on some checkpoints of a namespace, by checkpoint, in no order."""
         ...
 
     def values_of(
         self, transaction: Transaction, key: CheckpointKey, link: Link, channels: Collection[str]
     ) -> list[StoredValue]:
-        """The values of a link of a chain, with their bytes."""
+        """Return the values of a link of a chain, with their bytes."""
         ...
 
-    def base_document(self, checkpoint_id: str, seeds: Mapping[str, Link]) -> Any:
-        """The document of a base that has the value of each channel as one of its former ancestors had it."""
+    def channels_named(self, link: Link, open_value: OpenValue) -> set[str]:
+        """Return the channels that have a value according to the checkpoint itself."""
         ...
 
-    def plain_documents(self, transaction: Transaction, thread_id: str) -> None:
-        """Give what is kept of a thread's checkpoints beside their values the form of the stock saver."""
+    def channels_present(self, link: Link, channels: Collection[str], open_value: OpenValue) -> set[str]:
+        """Return those of the channels that have a value in a checkpoint.
+
+        Raises:
+            ValueError: the checkpoint names a value that is missing.
+        """
         ...
 
-    def delete_calls(self, thread_id: str) -> list[Call]:
-        """The calls that delete all that LangGraph's tables hold of a thread."""
+    def channel_value(self, loaded: Any, channel: str) -> Any:
+        """Return a channel's value from the stored value that holds it, after that was loaded."""
+        ...
+
+    def base(
+        self, checkpoint_id: str, seeds: Mapping[str, Link], open_seed: Callable[[str], Attachable]
+    ) -> tuple[Any, list[StoredValue]]:
+        """Return the document and the values of a base that has each channel as one checkpoint of a chain has it.
+
+        Args:
+            checkpoint_id: the id of the base.
+            seeds: the checkpoint for each channel.
+            open_seed: opens the value of that checkpoint, by the channel.
+        """
+        ...
+
+    def as_split(self, loaded: Any) -> Any:
+        """Return a stored value that was loaded in the form in which `split` would return it."""
+        ...
+
+    def restore_documents(self, transaction: Transaction, thread_id: str) -> bool:
+        """Convert the documents of a thread's checkpoints into the form of the stock saver.
+
+        Returns:
+            Whether a load may find more with a checkpoint than before: the stock saver finds values by their versions.
+        """
+        ...
+
+    def to_canonical(self, document: Any, values: Mapping[str, Attachable]) -> CanonicalCheckpoint:
+        """Return a stored checkpoint in the form that is the same for every database.
+
+        Raises:
+            NotStorable: a value is in a form that cannot be transferred.
+            ValueError, LookupError: the bytes are damaged, or a value is missing.
+        """
+        ...
+
+    def from_canonical(self, checkpoint: CanonicalCheckpoint) -> tuple[Any, list[StoredValue]]:
+        """Return the document and the values to store of a checkpoint from another database.
+
+        Raises:
+            NotStorable: this database cannot hold it.
+        """
         ...

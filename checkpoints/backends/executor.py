@@ -31,9 +31,9 @@ class Executor:
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `function` in a thread and wait for it.
 
-        A thread cannot be stopped. So a cancelled caller still waits until the work is done, and is cancelled then;
-        otherwise a save could take effect after its caller had gone on to undo it. Only that the work waits for a
-        database that is out of reach ends at once.
+        A thread cannot be stopped. So a cancelled caller waits until the work is done, and is cancelled then; otherwise
+        a save could take effect after its caller had gone on to undo it. A wait for a database that is out of reach
+        ends at once.
         """
         context, cancelled = copy_context(), Event()
 
@@ -56,20 +56,21 @@ class Executor:
             raise
 
     def close(self) -> None:
-        """End the threads: wait until they are idle, unless that was not wanted."""
+        """End the threads, after waiting until they are idle unless `wait_for_it` is false."""
         self._executor.shutdown(wait=self._wait_for_it)
 
 
-async def apart(function: Callable[[Event], T]) -> T:
-    """Call a function that may wait for long, in a thread of its own: those who wait would soon fill any pool, and the
-    work that they wait for would find no thread.
+async def run_in_own_executor(function: Callable[[Event], T]) -> T:
+    """Call a function that may wait for a long time in a thread of its own.
+
+    In a shared pool such waiting calls would soon take every thread, and the work they wait for would find none.
 
     Args:
-        function: is passed the event that is set when its caller is cancelled, and ends soon then.
+        function: is passed an event that is set when the caller is cancelled, and returns soon after that.
     """
     give_up = Event()
-    with closing(Executor(1, wait_for_it=False)) as offload:
-        task = asyncio.ensure_future(offload.run(function, give_up))
+    with closing(Executor(1, wait_for_it=False)) as executor:
+        task = asyncio.ensure_future(executor.run(function, give_up))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:

@@ -1,16 +1,16 @@
-"""Making and migrating our own tables: forward only, each migration in the transaction that records it.
+"""Creation and migration of our own tables: forward only, each migration in the transaction that records it.
 
-Who calls this holds the database's write lock, so of eight processes that start at once one makes the tables and seven
-find them.
+The caller holds the write lock of the database, so that of eight processes that start at once one makes the tables and
+the others find them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Final
 
-from holdfast.checkpoints.backends.base import Row, Transaction
+from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.errors import SchemaTooNew
 from holdfast.checkpoints.sql import Statement, Statements, migrations
 
@@ -21,29 +21,31 @@ _COMMENT = re.compile(r"--.*$", re.MULTILINE)
 
 
 def is_current(transaction: Transaction, sql: Statements) -> bool:
-    """Whether the tables are there, and none is missing.
+    """Return whether the tables exist and all migrations were applied.
 
     Raises:
         SchemaTooNew: newer code has changed the tables so that this code cannot read them.
     """
-    [[(has_schema,)]] = transaction.run([(sql["has_schema"], {})])
-    if not has_schema:
+    [[schema]] = transaction.run([(sql["has_schema"], {})])
+    if not schema.has_schema:
         return False
     [rows] = transaction.run([(sql["schema_versions"], {})])
-    refuse_newer(rows)
+    refuse_newer({row.version: row.min_reader for row in rows})
     return len(rows) >= KNOWN_VERSION
 
 
-def refuse_newer(rows: Sequence[Row]) -> None:
-    """
+def refuse_newer(applied: Mapping[int, int]) -> None:
+    """Refuse a database that this code is too old for.
+
     Args:
-        rows: the migrations that a database has seen: version, name, and the oldest code that can read it since.
+        applied: the versions of the migrations that were applied to the database, and for each the oldest code that
+            can read the database since.
 
     Raises:
-        SchemaTooNew: that is newer than this code.
+        SchemaTooNew: a newer code is needed.
     """
-    if rows and (needed := max(min_reader for _, _, min_reader in rows)) > KNOWN_VERSION:
-        newest = max(version for version, _, _ in rows)
+    if applied and (needed := max(applied.values())) > KNOWN_VERSION:
+        newest = max(applied)
         raise SchemaTooNew(
             f"This database has schema version {newest}, which only code that knows version {needed} or newer can "
             f"read; this code knows version {KNOWN_VERSION}. Upgrade Holdfast. Nothing was changed."
@@ -58,8 +60,10 @@ def upgrade(transaction: Transaction, sql: Statements, dialect: str) -> None:
     """
     if is_current(transaction, sql):
         return
-    [[(has_schema,)]] = transaction.run([(sql["has_schema"], {})])
-    applied = {row[0] for row in transaction.run([(sql["schema_versions"], {})])[0]} if has_schema else set()
+    [[schema]] = transaction.run([(sql["has_schema"], {})])
+    applied = (
+        {row.version for row in transaction.run([(sql["schema_versions"], {})])[0]} if schema.has_schema else set()
+    )
     for migration in migrations(dialect):
         if migration.version in applied:
             continue

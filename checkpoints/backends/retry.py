@@ -1,11 +1,11 @@
-"""What to do while a database is out of reach: wait, and repeat what was cut off.
+"""Retries while a database is out of reach.
 
-A server that restarts, fails over or drops its connections is back in seconds, and a run that has called models and
-tools for minutes should not end for that. So each unit of work is repeated from its beginning until the database
-answers, or has been out of reach for longer than the limit.
+A server that restarts, fails over or drops its connections is back in seconds, and should not end a run that has called
+models and tools for minutes. So each unit of work is repeated from its beginning until the database answers, or has
+been out of reach for longer than the limit.
 
-How long is counted for the database and not for each unit: when it has been away for 30 s, whoever comes next is told
-after one attempt, and a run of ten saves does not take ten times 30 s.
+The time counts for the database and not for each unit of work: when the database has been away for 30 s, the next
+caller gets an error after one attempt, and a run of ten saves does not take ten times 30 s.
 """
 
 from __future__ import annotations
@@ -15,32 +15,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Event
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
+from holdfast.checkpoints import times
 from holdfast.checkpoints.errors import Unreachable
 
 T = TypeVar("T")
-
-LIMIT: Final = 30.0
-"""Seconds, unless the URL says otherwise: longer than a restart or a failover takes, shorter than people wait."""
-
-# The first attempt follows at once: most often one connection was cut, and the server is there.
-_FIRST_PAUSE: Final = 0.05
-_LONGEST_PAUSE: Final = 1.0
-
-# How often who waits looks whether to give up.
-_LOOK: Final = 0.05
 
 _cancelled: ContextVar[Event | None] = ContextVar("holdfast_cancelled", default=None)
 
 
 class Patience:
-    """How long an open database has been out of reach, and how long one waits for it. Safe for threads."""
+    """The outage of an open database, and the limit of the wait for it. Safe for threads."""
 
-    def __init__(self, limit: float = LIMIT) -> None:
+    def __init__(self, limit: float = times.OUTAGE_WAIT) -> None:
         """
         Args:
-            limit: seconds that one waits; 0: not at all.
+            limit: seconds to wait; 0: do not wait.
         """
         self.limit = limit
         self._since: float | None = None
@@ -48,46 +39,49 @@ class Patience:
         self._over = Event()
 
     def begin(self) -> None:
-        """The database was opened."""
+        """Note that the database was opened."""
         self._since = None
         self._over.clear()
 
     def end(self) -> None:
-        """The database is about to be closed: nobody waits any more."""
+        """Note that the database is about to be closed, and end all waits."""
         self._over.set()
 
     def reached(self) -> None:
-        """The database has answered."""
+        """Note that the database has answered."""
         self._since = None
 
     def missed(self) -> float:
-        """The database has not answered. Gives the time since when it does not, on the clock `time.monotonic`."""
+        """Note that the database has not answered. Return when the outage began, on the clock `time.monotonic`."""
         now = time.monotonic()
-        if self._since is None or now - self._last > self.limit:  # nobody has asked for long: that was another outage
+        if self._since is None or now - self._last > self.limit:  # the last attempt was long ago: a new outage
             self._since = now
         self._last = now
         return self._since
 
     def wait(self, seconds: float, *give_up: Event | None) -> bool:
-        """Wait, and say whether to go on: not when one of the events is set, nor when the database is being closed."""
+        """Wait. Return whether to go on: false if one of the events is set, or the database is being closed."""
         events = [self._over, *(event for event in give_up if event is not None)]
         end = time.monotonic() + seconds
         while not any(event.is_set() for event in events):
             left = end - time.monotonic()
             if left <= 0:
                 return True
-            self._over.wait(min(left, _LOOK))
+            self._over.wait(min(left, times.GIVE_UP_POLL))
         return False
 
     def is_lost(self) -> bool:
-        """Whether it is no use to wait for others who wait: the database is out of reach, and it is being closed or the
-        caller on an event loop was cancelled. With a database that answers, what has begun is soon done."""
+        """Return whether to stop waiting for other callers that wait for the database.
+
+        True if the database is out of reach, and it is being closed or the caller on an event loop was cancelled. When
+        the database answers, the other callers are done soon.
+        """
         cancelled = _cancelled.get()
         return self._since is not None and (self._over.is_set() or (cancelled is not None and cancelled.is_set()))
 
 
 class Patient(Protocol):
-    """What has a `Patience`: a backend."""
+    """An object with a `Patience`: a backend."""
 
     patience: Patience
 
@@ -100,26 +94,26 @@ def persist(
     limit: float | None = None,
     repeatable: bool = True,
 ) -> T:
-    """Do a unit of work on a database, and do it again as often as the database was out of reach meanwhile.
+    """Run a unit of work on a database, and repeat it as often as the database was out of reach.
 
     Args:
         backend: the database.
-        work: one transaction, begun and ended by this, with all that leads to it. When the connection is lost during
-            COMMIT nobody knows whether it took place. So doing all of it again must come to the same as doing it once,
-            also after others have changed something in between; or else `repeatable` is to be false.
-        give_up: when this is set by another thread, nobody waits any more. That the caller on an event loop was
-            cancelled (see `Offload`), or that the database is being closed, does the same.
-        limit: seconds to wait at the most, if that is to be less than the database's own.
-        repeatable: whether `work` may be repeated when nobody knows whether it took place. When it certainly did not
-            it is repeated in any case.
+        work: a whole transaction with everything that leads to it. When the connection is lost during COMMIT, the
+            outcome is unknown. So `work` must be idempotent, also after other writers have changed something in
+            between; otherwise `repeatable` must be false.
+        give_up: ends the wait when another thread sets it. The wait also ends when the caller on an event loop is
+            cancelled (see `Executor.run`), and when the database is being closed.
+        limit: the maximum number of seconds to wait, if less than the limit of the database.
+        repeatable: whether to repeat `work` when the outcome of its COMMIT is unknown. If it certainly was not
+            committed, it is repeated in any case.
 
     Returns:
-        What `work` returns.
+        The result of `work`.
 
     Raises:
-        Unreachable: the database was out of reach for longer than the limit, or one is to give up, or `work` may have
-            taken place and must not be repeated.
-        whatever else `work` raises, at once.
+        Unreachable: the database was out of reach for longer than the limit, the wait was ended, or `work` may have
+            been committed and must not be repeated.
+        Exception: any other error of `work`, at once.
     """
     patience = backend.patience
     limit = patience.limit if limit is None else min(limit, patience.limit)
@@ -135,7 +129,7 @@ def persist(
             if not may_go_on or not patience.wait(min(pause, left), give_up, _cancelled.get()):
                 away = time.monotonic() - since
                 raise Unreachable(error.what, maybe_saved=maybe_saved, away=away) from None
-            pause = min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+            pause = min(max(pause * 2, times.FIRST_RETRY_PAUSE), times.LONGEST_RETRY_PAUSE)
         else:
             patience.reached()
             return found
@@ -143,7 +137,7 @@ def persist(
 
 @contextmanager
 def until(cancelled: Event) -> Iterator[None]:
-    """Within the block nobody waits any more once the event is set."""
+    """Within the block, end waits for the database once the event is set."""
     token = _cancelled.set(cancelled)
     try:
         yield

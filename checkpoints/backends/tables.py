@@ -1,4 +1,4 @@
-"""How checkpoints lie in LangGraph's own tables: what both databases have in common.
+"""Storage of checkpoints in LangGraph's own tables: the part that is the same for both databases.
 
 The tables differ between them, and so do the statements; a statement of the same name does the same.
 """
@@ -12,10 +12,13 @@ from holdfast.checkpoints.backends.base import (
     BASE,
     Call,
     CheckpointKey,
+    Row,
+    StoredValue,
     StoredWrite,
     Transaction,
     Wanted,
     by_checkpoint,
+    write_place,
 )
 from holdfast.checkpoints.sql import Statements
 
@@ -30,15 +33,15 @@ class Tables:
     """The condition that the metadata are not `:base`."""
 
     def json(self, value: Mapping[str, Any]) -> Any:
-        """A JSON object as a parameter."""
+        """Return a JSON object as a parameter."""
         raise NotImplementedError
 
     def array(self, texts: Collection[str]) -> Any:
-        """Any number of texts as one parameter."""
+        """Return any number of texts as one parameter."""
         raise NotImplementedError
 
     def wanted_checkpoints(self, wanted: Wanted) -> Call:
-        """The call that finds them."""
+        """Return the call that finds the wanted checkpoints."""
         after = wanted.after
         given = {
             "thread_id": (wanted.thread_id, "thread_id = :thread_id"),
@@ -56,8 +59,22 @@ class Tables:
             params |= {"after_id": after.checkpoint_id, "after_thread": after.thread_id, "after_ns": after.ns}
         return self.sql["find_checkpoints"].where(*conditions), params
 
+    def stored_values(self, transaction: Transaction, thread_id: str) -> list[tuple[CheckpointKey, str, StoredValue]]:
+        params = {"thread_id": thread_id}
+        values, writes = transaction.run(
+            [(self.sql["values_of_thread"], params), (self.sql["writes_of_thread"], params)]
+        )
+        return [
+            *(self._placed_value(thread_id, row) for row in values),
+            *(_placed_write(thread_id, row) for row in writes),
+        ]
+
+    def _placed_value(self, thread_id: str, row: Row) -> tuple[CheckpointKey, str, StoredValue]:
+        """Return the checkpoint, the place and the value in a row of the statement `values_of_thread`."""
+        raise NotImplementedError
+
     def page_of_checkpoint(self, thread_id: str, after: tuple[str, str], limit: int) -> Call:
-        """The call that finds the next checkpoints of a thread."""
+        """Return the call that finds the next checkpoints of a thread."""
         ns, checkpoint_id = after
         params = {"thread_id": thread_id, "ns": ns, "checkpoint_id": checkpoint_id, "limit": limit}
         return self.sql["page_of_checkpoint"], params
@@ -65,9 +82,6 @@ class Tables:
     def save_writes(self, key: CheckpointKey, writes: Sequence[StoredWrite], *, replace: bool) -> list[Call]:
         statement = self.sql["replace_write" if replace else "add_write"]
         return [(statement, {**key._asdict(), **write._asdict()}) for write in writes]
-
-    def plain_documents(self, transaction: Transaction, thread_id: str) -> None:
-        transaction.send([(self.sql["plain_documents"], {"thread_id": thread_id})])
 
     def writes_to(
         self, transaction: Transaction, key: CheckpointKey, checkpoint_ids: Collection[str], channels: Collection[str]
@@ -80,3 +94,8 @@ class Tables:
         }
         [found] = transaction.run([(self.sql["writes_to"], params)])
         return by_checkpoint(found)
+
+
+def _placed_write(thread_id: str, row: Row) -> tuple[CheckpointKey, str, StoredValue]:
+    key = CheckpointKey(thread_id, row.ns, row.checkpoint_id)
+    return key, write_place(key, row.task_id, row.idx), StoredValue(row.channel, row.type, row.blob)

@@ -1,7 +1,9 @@
-"""Databases of the stock savers, in and out: `compact` gives the messages of old checkpoints rows, `expand` undoes it.
+"""Conversion of threads between the form of LangGraph's own savers, the stock savers, and that of Holdfast.
 
-Thread by thread, each in one transaction under its row's lock, and committed only if everything in it loads as before.
-So a process may be killed at any time: what is done is done, and the next one goes on.
+`compact_thread` replaces the messages in stock checkpoints by references to rows. `expand_thread` puts them back.
+
+Each thread is converted in one transaction under its lock, which commits only if every checkpoint loads as before. So a
+process may be killed at any time: the converted threads stay converted, and the next process continues.
 """
 
 from __future__ import annotations
@@ -24,72 +26,74 @@ from holdfast.checkpoints.errors import (
 )
 from holdfast.checkpoints.sql import Statement
 
-_THREADS: Final = 500  # whose ids are read at once
+_PAGE: Final = 500  # thread ids that one query reads
 
-_OBJECT: Final = re.compile("holdfast_[a-z_0-9]+")
+_NAME: Final = re.compile("holdfast_[a-z_0-9]+")
 
 
 class Converted(NamedTuple):
-    """What was done to a thread."""
+    """The outcome of the conversion of one thread."""
 
     thread_id: str
-    rewritten: int
-    """How many values."""
-    left: int
-    """How many values could not be rewritten."""
-    bytes_before: int
-    bytes_after: int
+    rewritten: int = 0
+    """The number of values that were rewritten."""
+    left: int = 0
+    """The number of values that could not be rewritten."""
+    bytes_before: int = 0
+    bytes_after: int = 0
     problem: str | None = None
-    """Why something is as it was."""
+    """Why the thread, or some of its values, could not be rewritten."""
 
 
-def count(database: Database) -> int:
-    """How many threads there are."""
+def count_convertible(database: Database) -> int:
+    """Count the threads that have checkpoints."""
     with database.backend.reading() as transaction:
-        [[(threads,)]] = transaction.run([(database.backend.sql["count_threads"], {})])
-    return int(threads)
+        [[row]] = transaction.run([(database.backend.sql["count_threads"], {})])
+    return int(row.number)
 
 
-def threads(database: Database) -> Iterator[str]:
-    """The threads of a database, in an order that stays; nothing is locked in between."""
+def convertible_threads(database: Database) -> Iterator[str]:
+    """Yield the ids of the threads that have checkpoints, in a stable order. No lock is held between pages."""
     sql, after = database.backend.sql, ""
     while True:
         with database.backend.reading() as transaction:
-            [found] = transaction.run([(sql["threads_after"], {"after": after, "limit": _THREADS})])
-        yield from (str(thread_id) for (thread_id,) in found)
-        if len(found) < _THREADS:
+            [page] = transaction.run([(sql["threads_after"], {"after": after, "limit": _PAGE})])
+        yield from (str(row.thread_id) for row in page)
+        if len(page) < _PAGE:
             return
-        after = found[-1][0]
+        after = page[-1].thread_id
 
 
-def compact(database: Database, thread_id: str) -> Converted:
-    """Give the messages of a thread's stock checkpoints and writes rows. Twice is once.
+def compact_thread(database: Database, thread_id: str) -> Converted:
+    """Replace the messages in a thread's stock checkpoints and writes by references to rows. Idempotent.
 
-    What is not a message, and messages of classes that are not allowed, stay as they are. If something cannot be
-    loaded, or would not be loaded as it is, the thread stays as it is, and the outcome says why.
+    Messages of classes that may not be loaded stay in place. If a value cannot be loaded, or would load differently
+    afterwards, the thread is not changed, and the outcome says why.
 
     Raises:
-        DatabaseUnavailable, NotOpen: as ever.
+        DatabaseUnavailable, NotOpen: as for every write.
     """
     return _converted(database, thread_id, Compaction)
 
 
-def expand(database: Database, thread_id: str) -> Converted:
-    """Put the messages of a thread back into its checkpoints and writes, for the stock savers. Twice is once.
+def expand_thread(database: Database, thread_id: str) -> Converted:
+    """Put the messages of a thread back into its checkpoints and writes, for the stock savers. Idempotent.
 
-    The rows stay. A value for which the stock savers have no form stays as it is, and the outcome says so.
+    The rows stay. A value that the stock savers cannot hold is not changed, and the outcome says so.
 
     Raises:
-        DatabaseUnavailable, NotOpen: as ever.
+        DatabaseUnavailable, NotOpen: as for every write.
     """
     return _converted(database, thread_id, Expansion)
 
 
-def drop(database: Database) -> None:
-    """Remove Holdfast's own tables, with the transcript, from a database that is expanded. Nobody may use it then.
+def drop_tables(database: Database) -> None:
+    """Remove Holdfast's own tables, with the transcripts, from a database whose threads are expanded.
+
+    No process may use the database meanwhile.
 
     Raises:
-        NotConverted: some thread is not expanded, or nobody knows what a tool of it has done. Nothing was removed.
+        NotConverted: a thread is not expanded, or one of its tool calls is in doubt. Nothing was removed.
     """
     sql = database.backend.sql
     with database.backend.writing() as transaction:
@@ -98,41 +102,43 @@ def drop(database: Database) -> None:
         )
         if doubtful:
             raise NotConverted(
-                f"In thread {doubtful[0][0]!r} a tool was started that changes the world, and nobody said what came "
-                "of it. Without Holdfast's tables it would run again unasked. Decide first: `holdfast approvals list`."
+                f"In thread {doubtful[0].thread_id!r} a tool that changes the world was started, and its outcome is "
+                "unknown. Without Holdfast's tables it would run again without asking. Decide first: "
+                "`holdfast approvals list`."
             )
         if ours:
             raise NotConverted(
-                f"Thread {ours[0][0]!r} still refers to message rows, so Holdfast's tables were not removed. Run "
-                "`holdfast db expand` again, and see what it says of that thread."
+                f"Thread {ours[0].thread_id!r} still refers to message rows, so Holdfast's tables were not removed. "
+                "Run `holdfast db expand` again, and read what it reports for this thread."
             )
-        names = [(kind, name) for kind, name in objects if _OBJECT.fullmatch(name)]
-        # Views of our tables and indexes on LangGraph's first; indexes on ours go with them. The index of full text
-        # refers to messages, and on SQLite takes tables of its own with it, which cannot be removed themselves.
-        names.sort(key=lambda found: (found[0] == "table", found[1] != "holdfast_search", found))
+        names = [(kind, name) for kind, name in objects if _NAME.fullmatch(name)]
+        # First the views on our tables and the indexes on LangGraph's; indexes on ours are removed with their tables.
+        # Then the full-text index, which refers to messages. On SQLite, the tables that it consists of are removed with
+        # it and cannot be removed by themselves.
+        names.sort(key=lambda name: (name[0] == "table", name[1] != "holdfast_search", name))
         transaction.run([(Statement("drop", f"DROP {kind.upper()} IF EXISTS {name}"), {}) for kind, name in names])
 
 
-def damage(database: Database, thread_id: str) -> str | None:
-    """Why something of a thread cannot be loaded; `None` if everything can."""
+def find_damage(database: Database, thread_id: str) -> str | None:
+    """Return why a part of a thread cannot be loaded; `None` if every part can."""
     work = Conversion(database, thread_id)
     try:
         with database.backend.reading() as transaction:
-            work.prints(transaction, work.outline(transaction))
+            work.fingerprints(transaction, work.outline(transaction))
     except (DatabaseUnavailable, NotOpen):
         raise
     except HoldfastError as error:
-        return _why(error, thread_id)
+        return _problem(error, thread_id)
     return None
 
 
-def _why(error: HoldfastError, thread_id: str) -> str:
-    """What is to be said of a thread that could not be loaded."""
+def _problem(error: HoldfastError, thread_id: str) -> str:
+    """Return the text for a thread that could not be loaded."""
     if isinstance(error, TypeNotAllowed):
         module, name = error.type_name
         return (
-            f"Thread {thread_id!r} has messages of the class {module}.{name}, which is not here, so it was left alone. "
-            f"Allow it: --allow {module}:{name}"
+            f"Thread {thread_id!r} has messages of the class {module}.{name}, which may not be loaded, so the "
+            f"thread was left as it is. Allow the class: --allow {module}:{name}"
         )
     return str(error)
 
@@ -145,7 +151,7 @@ def _converted(database: Database, thread_id: str, kind: Callable[[Database, str
     except (DatabaseUnavailable, NotOpen):
         raise
     except HoldfastError as error:
-        return Converted(thread_id, 0, 0, 0, 0, _why(error, thread_id))
+        return Converted(thread_id, problem=_problem(error, thread_id))
     if outcome.rewritten:
         database.cache.forget(thread_id)
     return outcome
@@ -154,40 +160,45 @@ def _converted(database: Database, thread_id: str, kind: Callable[[Database, str
 def _convert(transaction: Transaction, work: Conversion) -> Converted:
     checkpoints = work.outline(transaction)
     if not checkpoints:
-        return Converted(work.thread_id, 0, 0, 0, 0)
+        return Converted(work.thread_id)
     work.begin(transaction, work.lock(transaction))
     if not work.has_work(transaction, checkpoints):
-        return Converted(work.thread_id, 0, 0, 0, 0)
-    checkpoints = work.outline(transaction)  # again, now that nobody else may add to them
+        return Converted(work.thread_id)
+    checkpoints = work.outline(transaction)  # again, now under the lock
     size = work.size(transaction)
-    before = work.prints(transaction, checkpoints)
+    before = work.fingerprints(transaction, checkpoints)
     if work.prepare(transaction):
-        prepared = work.prints(transaction, checkpoints)
-        marks = {where: mark.saved for where, mark in prepared.items()}
-        _check(work, [where for where, mark in before.items() if marks.get(where) != mark.saved])
+        prepared = work.fingerprints(transaction, checkpoints)
+        saved = {key: prints.saved for key, prints in prepared.items()}
+        _check(work, [key for key, prints in before.items() if saved.get(key) != prints.saved])
         before = prepared
     for checkpoint in checkpoints:
         work.rewrite(transaction, checkpoint)
     work.end(transaction)
-    after = work.prints(transaction, checkpoints)
-    _check(work, [where for where, mark in before.items() if after.get(where) != mark])
+    after = work.fingerprints(transaction, checkpoints)
+    _check(work, [key for key, prints in before.items() if after.get(key) != prints])
     problem = None
     if work.problems:
         problem = (
             f"Thread {work.thread_id!r}: the stock savers have no form for {len(work.problems)} of its values, which "
-            f"were left as they are; the first is of {work.problems[0]}."
+            f"were left as they are; the first is in {work.problems[0]}."
         )
     return Converted(work.thread_id, work.rewritten, len(work.problems), size, work.size(transaction), problem)
 
 
 def _check(work: Conversion, differing: Sequence[tuple[str, str]]) -> None:
-    """
+    """Refuse a conversion after which checkpoints would load differently.
+
+    Args:
+        work: the conversion.
+        differing: namespaces and ids of these checkpoints.
+
     Raises:
-        NotConverted: some checkpoints, by namespace and id, would not be loaded as they were.
+        NotConverted: there are such checkpoints.
     """
     if differing:
         first = min(checkpoint_id for _, checkpoint_id in differing)
         raise NotConverted(
             f"Thread {work.thread_id!r} was left as it is: checkpoint {first} would not be loaded as it was. "
-            "Is a stock saver writing to it at this moment? Then run this again; else it is a defect of Holdfast."
+            "If a stock saver is writing to it at this moment, run this again; otherwise this is a defect of Holdfast."
         )

@@ -1,6 +1,6 @@
-"""Stored values from the form of the stock savers into ours, and back. No I/O.
+"""Conversion of stored values between the form of the stock savers and that of Holdfast. No I/O.
 
-As bytes: only messages are rebuilt, and whatever else is there passes through as it is, so nobody's types are imported.
+It works on bytes. Only messages are rebuilt, and everything else is copied unchanged, so no type is imported.
 """
 
 from __future__ import annotations
@@ -14,20 +14,12 @@ import ormsgpack
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde import jsonplus
 
-from holdfast.checkpoints.core.cache import Known
 from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.serde.fingerprint import StandIns, fingerprint
+from holdfast.checkpoints.serde.known import Known
 from holdfast.checkpoints.serde.messages import is_row_class
-from holdfast.checkpoints.serde.msgpack import (
-    BIG_INT,
-    FIRST_FREE_CODE,
-    NESTING,
-    SURROGATES,
-    TUPLE,
-    Packing,
-    Types,
-    Unpacking,
-)
+from holdfast.checkpoints.serde.msgpack import BIG_INT, FIRST_FREE_CODE, NESTING, SURROGATES, TUPLE, Packing, Unpacking
+from holdfast.checkpoints.serde.types import Types
 from holdfast.checkpoints.serde.values import (
     LIST,
     ONE,
@@ -39,35 +31,35 @@ from holdfast.checkpoints.serde.values import (
 )
 
 STOCK: Final = "msgpack"
-"""The form of the stock savers that is rewritten; what they stored before that stays as it is."""
+"""The form of the stock savers that is rewritten. Values in their older forms are not changed."""
 
 _OPTIONS = ormsgpack.OPT_NON_STR_KEYS
 
-# Message objects that are remembered while a thread is rewritten, by their bytes: each is in hundreds of checkpoints.
-_MOST_REMEMBERED: Final = 20_000
+# Message objects that are cached while a thread is rewritten. A message is in hundreds of checkpoints.
+_CACHE_SIZE: Final = 20_000
 
-# ("user", "…") as an input has it; the stock savers keep no tuples. See `values._Spoken`.
+# The first item of an input such as ("user", "…"), which the stock savers store as a list. See `values._Spoken`.
 _SPEAKERS: Final = frozenset({"user", "human", "ai", "assistant", "system"})
 _DEPTH: Final = 4
 
 
 class NotExpressible(Exception):
-    """The stock savers have no form for a value."""
+    """A value has a part that the stock savers cannot hold."""
 
 
 class _Nested(NamedTuple):
-    """Msgpack within msgpack that holds messages."""
+    """A msgpack extension that contains messages in packed form, unpacked."""
 
     code: int
     tree: Any
 
 
-class Recall:
-    """The messages of a thread that were rebuilt, by their bytes."""
+class RebuiltMessages:
+    """A cache of the message objects that were rebuilt from a thread's values, by their bytes."""
 
     def __init__(self) -> None:
         self.known: dict[str, dict[int, Known]] = {}
-        """By namespace and `id()`: those whose row is known."""
+        """The messages whose row is known, by namespace and `id()`."""
         self._messages: dict[bytes, BaseMessage] = {}
 
     def get(self, data: bytes) -> BaseMessage | None:
@@ -75,22 +67,22 @@ class Recall:
 
     def add(self, data: bytes, message: BaseMessage) -> None:
         if message.id is None:
-            return  # said twice without an id it is two messages
-        if len(self._messages) >= _MOST_REMEMBERED:
+            return  # the same message without an id may be two messages
+        if len(self._messages) >= _CACHE_SIZE:
             self._messages, self.known = {}, {}
         self._messages[blake2b(data, digest_size=16).digest()] = message
 
 
-class Compacting(Detacher):
-    """Takes the messages out of stock values."""
+class StockDetacher(Detacher):
+    """A detacher that takes the messages out of stock values."""
 
-    def __init__(self, types: Types, recall: Recall, ns: str, *, key: bytes) -> None:
-        super().__init__(types, recall.known.get(ns, {}), key=key)
-        self._recall = recall
+    def __init__(self, types: Types, rebuilt: RebuiltMessages, ns: str, *, key: bytes) -> None:
+        super().__init__(types, rebuilt.known.get(ns, {}), key=key)
+        self._rebuilt = rebuilt
         self._seen = 0
 
     def opened(self, body: bytes) -> Any:
-        """A stock value with its messages rebuilt, and everything else that msgpack has no form for left as it is.
+        """Unpack a stock value and rebuild its messages. Other extensions stay packed.
 
         Raises:
             ValueError: the bytes are damaged.
@@ -98,7 +90,7 @@ class Compacting(Detacher):
         return _as_spoken(ormsgpack.unpackb(body, ext_hook=self._hook, option=_OPTIONS), _DEPTH)
 
     def has_messages(self, body: bytes) -> bool:
-        """Whether there is something to take out."""
+        """Return whether a stock value has messages that can be rows."""
         return bool(self.detach("", self.opened(body)).lists)
 
     def _hook(self, code: int, data: bytes) -> Any:
@@ -113,7 +105,7 @@ class Compacting(Detacher):
         return ormsgpack.Ext(code, data)
 
     def _message(self, data: bytes) -> BaseMessage | None:
-        if (message := self._recall.get(data)) is not None:
+        if (message := self._rebuilt.get(data)) is not None:
             return message
         try:
             module, name, fields, *_ = Unpacking(self._types).unpack(data)
@@ -122,10 +114,10 @@ class Compacting(Detacher):
                 return None
             made: BaseMessage = kind(**fields)
             self._draft(made)
-        except Exception:  # noqa: BLE001 - whatever it is, it stays as it is
+        except Exception:  # noqa: BLE001 - a message that cannot be rebuilt stays in place, whatever the reason
             return None
         self.drafts.pop(id(made), None)
-        self._recall.add(data, made)
+        self._rebuilt.add(data, made)
         return made
 
     def _special(self, packing: Packing, value: Any) -> Any:
@@ -135,7 +127,7 @@ class Compacting(Detacher):
 
 
 def _as_spoken(value: Any, depth: int) -> Any:
-    """With each ["user", "…"] in a list as a tuple, which packs to the same bytes but can be a row."""
+    """Turn each ["user", "…"] in a list into a tuple, which packs to the same bytes and can be a row."""
     if not depth:
         return value
     if type(value) is dict:
@@ -150,32 +142,32 @@ def _as_spoken(value: Any, depth: int) -> Any:
     return value
 
 
-class Expanding:
-    """Puts the messages of one thread back into its values, in the form of the stock savers."""
+class StockEncoder:
+    """An encoder that puts the messages of one thread back into its values, in the form of the stock savers."""
 
     def __init__(self, types: Types, make: Callable[[Sequence[int]], list[BaseMessage]]) -> None:
         """
         Args:
-            types: what may be loaded.
-            make: makes a message for each reference.
+            types: the types that may be loaded.
+            make: returns a message for each reference.
         """
         self._types = StandIns(types)
         self._make = make
         self._stock: dict[int, ormsgpack.Ext] = {}
         self._error: Exception | None = None
 
-    def expanded(self, part: Attachable) -> bytes:
-        """The bytes of a value as the stock savers have it.
+    def encode(self, part: Attachable) -> bytes:
+        """Return the bytes of a value in the form of the stock savers.
 
         Raises:
-            NotExpressible: they have no form for it.
+            NotExpressible: the stock savers cannot hold the value.
             ValueError: the bytes are damaged.
         """
         try:
             tree = ormsgpack.unpackb(part.body, ext_hook=lambda *ext: self._hook(part, *ext), option=_OPTIONS)
         except ValueError:
             error, self._error = self._error, None
-            if error is not None:  # ormsgpack drops the exception of a hook
+            if error is not None:  # ormsgpack replaces the exception of a hook
                 raise error from None
             raise
         with _refused("a value"):
@@ -183,12 +175,12 @@ class Expanding:
 
     def _hook(self, part: Attachable, code: int, data: bytes) -> Any:
         try:
-            return self._of(part, code, data)
+            return self._encode_extension(part, code, data)
         except Exception as error:
             self._error = self._error or error
             raise
 
-    def _of(self, part: Attachable, code: int, data: bytes) -> Any:
+    def _encode_extension(self, part: Attachable, code: int, data: bytes) -> Any:
         if code == VERSION:
             return version_text(data)
         if code in _NO_FORM:
@@ -209,17 +201,21 @@ class Expanding:
         raise NotStorable(f"Stored data has the extension code {code}, which this version does not know.")
 
     def _message(self, ref: int) -> ormsgpack.Ext:
-        if (found := self._stock.get(ref)) is None:
+        if (stock := self._stock.get(ref)) is None:
             [message] = self._make([ref])
-            found = self._stock[ref] = self._checked(message, abs(ref))
-        return found
+            stock = self._stock[ref] = self._encode_message(message, abs(ref))
+        return stock
 
-    def _checked(self, message: BaseMessage, seq: int) -> ormsgpack.Ext:
-        """The message as the stock savers store it, if they load the same from that."""
+    def _encode_message(self, message: BaseMessage, seq: int) -> ormsgpack.Ext:
+        """Return a message as the stock savers store it.
+
+        Raises:
+            NotExpressible: the stock savers would load another message from it.
+        """
         with _refused(f"message {seq}"):
             _, data = _STOCK_SERIALIZER.dumps_typed(message)
-            again = Unpacking(self._types).unpack(data)
-            if fingerprint(again, as_stock=True) != fingerprint(message, as_stock=True):
+            loaded = Unpacking(self._types).unpack(data)
+            if fingerprint(loaded, as_stock=True) != fingerprint(message, as_stock=True):
                 raise NotExpressible(f"message {seq} would not be loaded as it is")
             stored: ormsgpack.Ext = ormsgpack.unpackb(data, ext_hook=ormsgpack.Ext, option=_OPTIONS)
             return stored

@@ -1,48 +1,50 @@
-"""A thread's stock checkpoints and writes, with rows for their messages."""
+"""Compaction: the conversion of a thread's stock checkpoints and writes to references to message rows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from holdfast.checkpoints.backends.base import Transaction
-from holdfast.checkpoints.convert.base import Conversion, Place
-from holdfast.checkpoints.convert.codec import STOCK, Compacting, Recall
+from holdfast.checkpoints.backends.base import Row, Transaction
+from holdfast.checkpoints.convert.base import Conversion, ValueLocation
+from holdfast.checkpoints.convert.codec import STOCK, RebuiltMessages, StockDetacher
 from holdfast.checkpoints.core import load
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.outline import Outline
-from holdfast.checkpoints.core.placement import RowOwner, learned, place
-from holdfast.checkpoints.delta.claim_writes import claim_all
+from holdfast.checkpoints.core.placement import RowOwner, cache_entries, place, row_params
+from holdfast.checkpoints.delta.claim_writes import claim_thread
 from holdfast.checkpoints.serde.messages import MessageRow
 from holdfast.checkpoints.serde.values import Detached
 from holdfast.checkpoints.threads.reindex import reindex
 
 
 class Compaction(Conversion):
+    """A conversion that takes the messages of a thread out of its values."""
+
     form = STOCK
 
     def begin(self, transaction: Transaction, next_seq: int) -> None:
         self._next_seq = next_seq
-        self._recall = Recall()
-        # Values on PostgreSQL belong to many checkpoints, and those without messages stay in their form.
+        self._rebuilt = RebuiltMessages()
+        # Values that need not be read again: on PostgreSQL many checkpoints share a value, and a value without messages
+        # keeps its form.
         self._done: set[str] = set()
         [rows] = transaction.run([(self._sql["rows_of_runs"], {"thread_id": self.thread_id})])
-        self._said_by = {seq: checkpoint_id for seq, _, checkpoint_id in rows}
+        self._saved_by = {row.seq: row.checkpoint_id for row in rows}
 
-    def _compacting(self, ns: str, recall: Recall | None = None) -> Compacting:
+    def _detacher(self, ns: str, rebuilt: RebuiltMessages) -> StockDetacher:
         key = self.database.sealer.digest_key(self.thread_id)
-        return Compacting(self.database.types, recall or self._recall, ns, key=key)
+        return StockDetacher(self.database.types, rebuilt, ns, key=key)
 
     def has_work(self, transaction: Transaction, checkpoints: Sequence[Outline]) -> bool:
-        looking = self._compacting("", Recall())
+        detacher = self._detacher("", RebuiltMessages())
         for checkpoint in checkpoints:
             values, writes = self.values(transaction, checkpoint)
             for where, body in (*values, *writes):
                 if where.text in self._done:
                     continue
                 with load.explained(self.thread_id, checkpoint.checkpoint_id, where.channel):
-                    found = looking.has_messages(body)
-                if found:
+                    has_messages = detacher.has_messages(body)
+                if has_messages:
                     self._done.clear()
                     return True
                 self._done.add(where.text)
@@ -51,61 +53,65 @@ class Compaction(Conversion):
     def rewrite(self, transaction: Transaction, checkpoint: Outline) -> None:
         values, writes = self.values(transaction, checkpoint)
         run_id, step = checkpoint.run_id, checkpoint.metadata.get("step")
-        said = RowOwner(self.thread_id, checkpoint.ns, checkpoint.checkpoint_id, run_id, step)
-        written = RowOwner(self.thread_id, checkpoint.ns, None, None, None)
-        for home, found in ((said, values), (written, writes)):
-            new = [(where, body) for where, body in found if where.text not in self._done]
+        in_checkpoint = RowOwner(self.thread_id, checkpoint.ns, checkpoint.checkpoint_id, run_id, step)
+        in_write = RowOwner(self.thread_id, checkpoint.ns, None, None, None)
+        for owner, located in ((in_checkpoint, values), (in_write, writes)):
+            new = [(where, body) for where, body in located if where.text not in self._done]
             self._done.update(where.text for where, _ in new)
-            self._save(transaction, home, checkpoint, new)
+            self._save(transaction, owner, checkpoint, new)
 
     def _save(
-        self, transaction: Transaction, home: RowOwner, checkpoint: Outline, values: Sequence[tuple[Place, bytes]]
+        self,
+        transaction: Transaction,
+        owner: RowOwner,
+        checkpoint: Outline,
+        values: Sequence[tuple[ValueLocation, bytes]],
     ) -> None:
-        detacher = self._compacting(home.ns)
+        detacher = self._detacher(owner.ns, self._rebuilt)
         ready = [(where, self._detached(detacher, where, body)) for where, body in values]
         ready = [(where, detached) for where, detached in ready if detached.lists]
         if not ready:
             return
-        found = self._found(transaction, home, [draft.row for draft in detacher.drafts.values()])
-        placement = place([list_ for _, value in ready for list_ in value.lists], found, self._next_seq, home)
+        found = self._found(transaction, owner, [draft.row for draft in detacher.drafts.values()])
+        placement = place([list_ for _, value in ready for list_ in value.lists], found, self._next_seq, owner)
         self._next_seq = placement.next_seq
         said_at = moment_of(checkpoint.checkpoint_id)
         for new in placement.new_rows:
-            key_no, row = self.database.sealer.seal_row(self.thread_id, new.seq, new.row)
-            params = {"seq": new.seq, "channel": new.channel, "key_no": key_no, **home._asdict(), **row._asdict()}
-            transaction.send([(self._sql["add_old_row"], {**params, "said_at": said_at})])
+            params = {**row_params(self.database.sealer, owner, new), "said_at": said_at}
+            transaction.send([(self._sql["add_old_row"], params)])
         transaction.send([(self._sql["claim_row"], row) for row in placement.claimed_rows])
         for where, value in ready:
             self.set(transaction, where, *value.finish())
-        known, _ = learned(detacher.drafts.values(), placement, home.ns)
-        self._recall.known.setdefault(home.ns, {}).update((id(entry.message), entry) for entry in known)
+        known, _ = cache_entries(detacher.drafts.values(), placement, owner.ns)
+        self._rebuilt.known.setdefault(owner.ns, {}).update((id(entry.message), entry) for entry in known)
 
     def _found(
-        self, transaction: Transaction, home: RowOwner, messages: Sequence[MessageRow]
-    ) -> dict[bytes, list[tuple[Any, ...]]]:
-        """The rows that are there already, by digest.
+        self, transaction: Transaction, owner: RowOwner, messages: Sequence[MessageRow]
+    ) -> dict[bytes, list[Row]]:
+        """Return the existing rows with the digests of some messages, by digest.
 
-        A message that has no id in this checkpoint is a row that got its id later, if the thread has been continued
-        or was compacted before; else every input would be there twice.
+        A message without an id may be a row that got its id from a later checkpoint, if the thread was continued or
+        compacted before. Such a row is returned without its id, so that the message matches it. Otherwise every input
+        would be stored twice.
         """
         with_id = {message.digest for message in messages if message.message_id is not None}
-        found: dict[bytes, list[tuple[Any, ...]]] = {}
+        found: dict[bytes, list[Row]] = {}
         calls = self.database.backend.rows_with_digests(self.thread_id, {message.digest for message in messages})
-        for digest, seq, message_id, *place_ in (row for rows in transaction.run(calls) for row in rows):
-            said_later = home.checkpoint_id is not None and (self._said_by.get(seq) or "") >= home.checkpoint_id
-            is_its_own = said_later and digest not in with_id
-            found.setdefault(digest, []).append((seq, None if is_its_own else message_id, *place_))
+        for row in (row for rows in transaction.run(calls) for row in rows):
+            is_later = owner.checkpoint_id is not None and (self._saved_by.get(row.seq) or "") >= owner.checkpoint_id
+            got_id_later = is_later and row.digest not in with_id
+            found.setdefault(row.digest, []).append(row._replace(message_id=None) if got_id_later else row)
         return found
 
-    def _detached(self, detacher: Compacting, where: Place, body: bytes) -> Detached:
+    def _detached(self, detacher: StockDetacher, where: ValueLocation, body: bytes) -> Detached:
         with load.explained(self.thread_id, where.key.checkpoint_id, where.channel):
             value = detacher.opened(body)
-            if where.statement == "set_value" and self.database.backend.whole:
-                [value] = self.database.backend.split(value, {}).values.values()
+            if where.statement == "set_value":
+                value = self.database.backend.as_split(value)
             return detacher.detach(where.channel, value)
 
     def end(self, transaction: Transaction) -> None:
         params = {"thread_id": self.thread_id, "next_seq": self._next_seq}
         transaction.send([(self._sql["set_next_seq"], params)])
-        claim_all(transaction, self.database, self.thread_id)
+        claim_thread(transaction, self.database, self.thread_id)
         reindex(transaction, self.database, self.thread_id)

@@ -1,4 +1,4 @@
-"""A thread's checkpoints and writes as the stock savers have them, with their messages in them."""
+"""Expansion: the conversion of a thread to the form of the stock savers, with the messages in each checkpoint."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import Any
 
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.convert.base import Conversion
-from holdfast.checkpoints.convert.codec import STOCK, Expanding, NotExpressible
+from holdfast.checkpoints.convert.codec import STOCK, NotExpressible, StockEncoder
 from holdfast.checkpoints.core import load
 from holdfast.checkpoints.core.outline import Outline
 from holdfast.checkpoints.serde.values import TYPE, Attachable
 
 
 class Expansion(Conversion):
+    """A conversion that puts the messages of a thread back into its values."""
+
     form = TYPE
     as_stock = True
 
@@ -22,24 +24,23 @@ class Expansion(Conversion):
             rows = load.rows_of(transaction, self.database, self.thread_id, {abs(ref) for ref in refs})
             return rows.make(refs)
 
-        self._expanding = Expanding(self.database.types, make)
+        self._encoder = StockEncoder(self.database.types, make)
 
     def has_work(self, transaction: Transaction, checkpoints: Sequence[Outline]) -> bool:
         params = {"thread_id": self.thread_id, "type": self.form}
-        [[(ours,)]] = transaction.run([(self._sql["is_ours"], params)])
-        return bool(ours)
+        [[row]] = transaction.run([(self._sql["is_ours"], params)])
+        return bool(row.is_ours)
 
     def prepare(self, transaction: Transaction) -> bool:
-        # First: what is rewritten then is compared as the stock saver will find it.
-        self.database.backend.plain_documents(transaction, self.thread_id)
-        return not self.database.backend.whole
+        # Before the rewriting, so that the fingerprints afterwards are those of what the stock saver will find.
+        return self.database.backend.restore_documents(transaction, self.thread_id)
 
     def rewrite(self, transaction: Transaction, checkpoint: Outline) -> None:
         values, writes = self.values(transaction, checkpoint)
         for where, blob in (*values, *writes):
             with load.explained(self.thread_id, checkpoint.checkpoint_id, where.channel):
                 try:
-                    body = self._expanding.expanded(Attachable(where.channel, TYPE, blob))
+                    body = self._encoder.encode(Attachable(where.channel, TYPE, blob))
                 except NotExpressible as error:
                     self.problems.append(f"checkpoint {checkpoint.checkpoint_id}: {error}")
                     continue

@@ -1,1 +1,1 @@
-"""The steps that every load and save share: which row is which message, who may write, what is remembered."""
+"""The steps of every load and save: which row holds a message, which writer may save, and what is cached."""

@@ -1,47 +1,51 @@
-"""Two writers on one thread never lose a message.
+"""Detection of conflicts between writers of one thread, so that no message is lost.
 
-A run that loaded the newest checkpoint of a thread, the *head*, may only write on that head. Which run did is told by
-the `thread_id` itself: LangGraph carries the one that `get_tuple` returned through every `put` of the run, so it is a
-`str` that also says what was loaded. A run that addressed an older checkpoint on purpose gets a plain `str`, and is
-free.
+The *head* is the newest checkpoint of a thread. A run that loaded the head may only write on that head. The `thread_id`
+itself says what a run loaded: LangGraph passes the one that `get_tuple` returned to every `put` of the run, so it is a
+`str` that remembers the head. A run that was sent to an older checkpoint on purpose gets a plain `str` and is not
+checked.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from langgraph.checkpoint.base import id as lg_id
 
-from holdfast.checkpoints.backends.base import BASE, Row
+from holdfast.checkpoints.backends.base import BASE, Call, CheckpointKey, Row
 from holdfast.checkpoints.errors import ClockSkew, ThreadConflict, UnknownCheckpoint
 from holdfast.checkpoints.langgraph_internals import last_uuid6_timestamp, set_last_uuid6_timestamp
+from holdfast.checkpoints.sql import Statements
 
-# 1970 in units of 100 ns since the beginning of the Gregorian calendar, from which ids count:
+# 1970 in units of 100 ns since the start of the Gregorian calendar, from which the times in ids count:
 # https://www.rfc-editor.org/rfc/rfc9562#section-5.1
 _EPOCH: Final = 0x01B21DD213814000
 
 FIRST: Final = 1000
-"""A thread's first generation can be divided by it. Before, it was 1."""
+"""The first generation of a thread is a multiple of this. Older versions of the code used 1."""
 
 
 class LoadedThread(str):
-    """A `thread_id` that remembers what was loaded: the head (or that there was none) and the thread's generation.
+    """A `thread_id` that remembers the head and the generation of the thread when it was loaded.
 
     It compares, hashes, pickles and serialises as the plain string.
     """
 
     head: str | None
+    """`None`: the thread had no checkpoint."""
     generation: int | None
-    """`None`: the thread had no row, and when it gets one it must be its first."""
-    asked: bool
-    """Whether something waited for a person, or had."""
+    """`None`: the thread had no row, so its row must be in its first generation when it is added."""
+    had_interrupt: bool
+    """Whether the head had an interrupt, answered or not."""
 
-    def __new__(cls, thread_id: str, head: str | None, generation: int | None, *, asked: bool = False) -> LoadedThread:
+    def __new__(
+        cls, thread_id: str, head: str | None, generation: int | None, *, had_interrupt: bool = False
+    ) -> LoadedThread:
         self = super().__new__(cls, thread_id)
-        self.asked = asked
+        self.had_interrupt = had_interrupt
         self.head = head
         self.generation = generation
         return self
@@ -57,26 +61,27 @@ class LoadedThread(str):
 
 
 def is_first(generation: int) -> bool:
-    """Whether nothing was deleted in a thread since it was begun: see the statement `add_thread`."""
+    """Return whether nothing was deleted in a thread since its row was added; see the statement `add_thread`."""
     return generation % FIRST == 0 or generation == 1
 
 
 def is_same(before: int, now: int) -> bool:
-    """Whether nothing was deleted in a thread between two attempts of a save. The first may have begun the thread, and
-    was then rolled back, so that the second began it again."""
+    """Return whether nothing was deleted in a thread between two attempts of a save.
+
+    If the first attempt added the thread's row and was rolled back, the second adds it again with another generation.
+    """
     return before == now or (is_first(before) and is_first(now))
 
 
 def check_generation(thread_id: str, generation: int) -> None:
-    """A run that began before the thread was deleted, or before a run in it was taken back, may not write to it any
-    more, even if the id is in use again.
+    """Refuse a run that loaded a thread before the thread, or a run in it, was deleted; the id may be in use again.
 
     Args:
-        thread_id: as it stands in the run's config.
-        generation: the thread's present one.
+        thread_id: the `thread_id` in the config of the run.
+        generation: the present generation of the thread.
 
     Raises:
-        ThreadConflict: the thread was deleted, or a run taken back, since it was loaded.
+        ThreadConflict: the thread, or a run in it, was deleted after it was loaded.
     """
     if not isinstance(thread_id, LoadedThread):
         return
@@ -85,66 +90,81 @@ def check_generation(thread_id: str, generation: int) -> None:
         raise ThreadConflict(str(thread_id), "the thread, or a run in it, was deleted meanwhile")
 
 
-def check_head(
-    thread_id: str, parent: str | None, new: str, head: str | None, *, has_parent: bool, beside: bool = False
-) -> None:
-    """Whether a checkpoint of the root namespace may be saved.
+class ConflictCheck(NamedTuple):
+    """The check whether a new checkpoint may follow on what is stored, while the thread is locked."""
 
-    Args:
-        thread_id: as it stands in the run's config.
-        parent: the checkpoint that the new one follows.
-        new: the new checkpoint's id.
-        head: the thread's newest checkpoint now.
-        has_parent: whether the thread has the checkpoint `parent`.
-        beside: whether the new one is to take the head's place without following it.
+    thread_id: str
+    """The `thread_id` in the config of the run, often a `LoadedThread`."""
+    key: CheckpointKey
+    """The new checkpoint."""
+    parent_id: str | None
+    """The checkpoint that it follows."""
+    leans: bool
+    """Whether some of its values are stored only with the parent."""
+    replaces_head: bool
+    """Whether it becomes the head without following the one that was loaded."""
 
-    Raises:
-        ThreadConflict: another run has saved a checkpoint since.
-        ClockSkew: the new checkpoint would not become the newest.
-        UnknownCheckpoint: the run was sent to a checkpoint that is not there.
-    """
-    if new == head:
-        return
-    if not isinstance(thread_id, LoadedThread):
-        if parent is not None and head is not None and not has_parent:
-            raise UnknownCheckpoint(thread_id, parent)
-        return
-    # A run that had a head always names it: without a parent this is a new root, made on purpose (`update_state` can).
-    loaded = thread_id.head if beside or parent is None else parent
-    if loaded != head:
-        raise ThreadConflict(
-            str(thread_id), f"it was at checkpoint {loaded or '(none)'} and is now at {head or '(none)'}"
-        )
-    if head is not None and new <= head:
-        raise ClockSkew(str(thread_id), _seconds_between(new, head))
+    def reads(self, sql: Statements) -> list[Call]:
+        """Return the calls whose rows `check` needs."""
+        thread_id, ns, checkpoint_id = *self.key[:2], self.parent_id
+        calls: list[Call] = []
+        if not ns:
+            calls.append((sql["head"], {"thread_id": thread_id, "parent_id": checkpoint_id}))
+        follows_head = not ns and isinstance(self.thread_id, LoadedThread) and not self.replaces_head
+        if checkpoint_id and not follows_head:
+            calls.append((sql["parent"], {"thread_id": thread_id, "ns": ns, "checkpoint_id": checkpoint_id}))
+        return calls
 
+    def check(self, found: Sequence[Sequence[Row]]) -> None:
+        """Refuse the checkpoint if it conflicts with another writer.
 
-def check_parent(
-    thread_id: str, parent_id: str | None, found: Sequence[Row], *, leans: bool, beside: bool = False
-) -> None:
-    """Whether the checkpoint that a new one follows is still there, if the new one is nothing without it.
+        Args:
+            found: the rows of each call of `reads`, in order.
 
-    Args:
-        thread_id: as it stands in the run's config.
-        parent_id: the checkpoint that the new one follows.
-        found: its metadata in a row, if it is there.
-        leans: whether some of the new one's values are stored with it.
-        beside: whether the new one says again what another one said that follows the same: that may be a base.
+        Raises:
+            ThreadConflict: another run has saved a checkpoint since, or the parent was pruned or deleted.
+            ClockSkew: the new checkpoint would not become the newest.
+            UnknownCheckpoint: the run was sent to a checkpoint that does not exist.
+        """
+        if not self.key.ns:
+            [[(head, has_parent)], *found] = found
+            self._check_head(head, has_parent=bool(has_parent))
+        for parent in found:
+            self._check_parent(parent)
 
-    Raises:
-        ThreadConflict: it was pruned or deleted.
-    """
-    is_base = not beside and any(json.loads(metadata or "{}") == BASE for (metadata,) in found)
-    if is_base or (leans and not found):
-        raise ThreadConflict(str(thread_id), f"checkpoint {parent_id}, which this one follows, was deleted")
+    def _check_head(self, head: str | None, *, has_parent: bool) -> None:
+        thread_id, new = self.thread_id, self.key.checkpoint_id
+        if new == head:
+            return
+        if not isinstance(thread_id, LoadedThread):
+            if self.parent_id is not None and head is not None and not has_parent:
+                raise UnknownCheckpoint(thread_id, self.parent_id)
+            return
+        # A run that loaded a head always names it as the parent. A checkpoint without a parent is a new root that was
+        # made on purpose, as `update_state` can.
+        loaded = thread_id.head if self.replaces_head or self.parent_id is None else self.parent_id
+        if loaded != head:
+            raise ThreadConflict(
+                str(thread_id), f"it was at checkpoint {loaded or '(none)'} and is now at {head or '(none)'}"
+            )
+        if head is not None and new <= head:
+            raise ClockSkew(str(thread_id), _seconds_between(new, head))
+
+    def _check_parent(self, parent: Sequence[Row]) -> None:
+        # A checkpoint that replaces the head repeats an older one and has the same parent, which may be a base.
+        is_base = not self.replaces_head and any(json.loads(metadata or "{}") == BASE for (metadata,) in parent)
+        if is_base or (self.leans and not parent):
+            raise ThreadConflict(
+                str(self.thread_id), f"checkpoint {self.parent_id}, which this one follows, was deleted"
+            )
 
 
 def move_clock_past(checkpoint_id: str) -> None:
-    """Let the next checkpoint id that this process makes be above `checkpoint_id`, wherever that was made.
+    """Make the next checkpoint id of this process greater than `checkpoint_id`, which any host may have made.
 
-    Ids are times of the host that made them, and the greatest id is the head: without this, what a host with a slow
-    clock saves is not seen. https://www.rfc-editor.org/rfc/rfc9562#section-6.2 asks the same of a generator that knows
-    of a later id.
+    Ids hold the time of the host that made them, and the greatest id is the head. Without this, a checkpoint of a host
+    with a slow clock would not become the head. https://www.rfc-editor.org/rfc/rfc9562#section-6.2 asks the same of a
+    generator that knows of a later id.
     """
     time = _time_of(checkpoint_id)
     last = last_uuid6_timestamp()
@@ -153,7 +173,7 @@ def move_clock_past(checkpoint_id: str) -> None:
 
 
 def _time_of(checkpoint_id: str) -> int | None:
-    """The time in a version 6 id in units of 100 ns, or None for any other id."""
+    """Return the time in a version 6 id in units of 100 ns; `None` for any other id."""
     try:
         uuid = UUID(checkpoint_id)
     except ValueError:
@@ -162,7 +182,7 @@ def _time_of(checkpoint_id: str) -> int | None:
 
 
 def moment_of(checkpoint_id: str) -> float | None:
-    """When a checkpoint was made, in epoch seconds, or None for an id that does not say so."""
+    """Return when a checkpoint was made, in epoch seconds; `None` if its id does not say."""
     time = _time_of(checkpoint_id)
     return None if time is None else (time - _EPOCH) / 1e7
 

@@ -1,4 +1,4 @@
-"""What loading and saving share."""
+"""The open database that all rooms of the checkpointer work on."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core.cache import MessageCache
 from holdfast.checkpoints.core.queue import SaveQueues
 from holdfast.checkpoints.serde.encryption import Plain, Sealer
-from holdfast.checkpoints.serde.msgpack import Types
+from holdfast.checkpoints.serde.types import Types
 
 
 @dataclass(frozen=True)
 class Database:
-    """A database, with what this process knows about it."""
+    """An open database, with what this process caches of it."""
 
     backend: Backend
     types: Types
@@ -22,10 +22,10 @@ class Database:
     cache: MessageCache = field(default_factory=MessageCache)
     queues: SaveQueues = field(default_factory=SaveQueues)
     prompts: dict[str, str] = field(default_factory=dict)
-    """By thread: the system prompt that is in force there, to go on record with what is saved next."""
+    """By thread: the system prompt in force. The next save in the thread records it."""
 
     def read(self, *calls: Call) -> list[list[Row]]:
-        """What some statements find, all at one moment. While the database is away, it is waited for."""
+        """Return the rows of some statements from one snapshot; see `persist` for an outage."""
 
         def read() -> list[list[Row]]:
             with self.backend.reading() as transaction:
@@ -34,11 +34,11 @@ class Database:
         return persist(self.backend, read)
 
     def write(self, *calls: Call, repeatable: bool = True) -> list[list[Row]]:
-        """Run some statements in a transaction of their own, and give what they return.
+        """Run some statements in a transaction of their own, and return their rows.
 
         Args:
             calls: the statements.
-            repeatable: whether they may be run again when nobody knows whether they were committed; see `persist`.
+            repeatable: whether they may run again if the outcome of the first commit is unknown; see `persist`.
         """
 
         def write() -> list[list[Row]]:

@@ -1,13 +1,14 @@
-"""From rows to checkpoints: which message rows are needed, and what is made of them."""
+"""Loading: from stored rows to checkpoints. Messages are made of message rows, or of templates that are cached."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 from langchain_core.messages import BaseMessage
-from langgraph.checkpoint.base import Checkpoint, PendingWrite, writes_sort_key
+from langgraph.checkpoint.base import Checkpoint, CheckpointTuple, writes_sort_key
 
 from holdfast.checkpoints.backends.base import (
     Backend,
@@ -19,30 +20,31 @@ from holdfast.checkpoints.backends.base import (
     Wanted,
     write_place,
 )
-from holdfast.checkpoints.core.cache import Known, Template, fingerprint
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.placement import UNCLAIMED, rank
 from holdfast.checkpoints.errors import DamagedThread, NotStorable, TypeNotAllowed
 from holdfast.checkpoints.serde import ranges
+from holdfast.checkpoints.serde.known import Known, Template, contents_of
 from holdfast.checkpoints.serde.messages import MessageRow, decode, digest
-from holdfast.checkpoints.serde.msgpack import Types
+from holdfast.checkpoints.serde.types import Types
 from holdfast.checkpoints.serde.values import Attachable, Make
 
 
-class Opened(NamedTuple):
-    """A stored checkpoint with everything that is needed to put it together, outside of the transaction."""
+class RawCheckpoint(NamedTuple):
+    """A stored checkpoint with all that is needed to decode it after the transaction."""
 
     stored: StoredCheckpoint
     values: list[Attachable]
     writes: list[Attachable]
+    """In the order of `stored.writes`."""
     rows: MessageRows
 
 
-def find(transaction: Transaction, database: Database, wanted: Wanted) -> list[Opened]:
-    """The checkpoints that are wanted, newest first, with their message rows.
+def find(transaction: Transaction, database: Database, wanted: Wanted) -> list[RawCheckpoint]:
+    """Read the wanted checkpoints with their message rows, newest first.
 
     Raises:
-        DamagedThread: what is stored cannot be opened.
+        DamagedThread: the references to message rows in a value cannot be read.
     """
     opened: list[tuple[StoredCheckpoint, list[Attachable], list[Attachable]]] = []
     needed: dict[str, set[int]] = {}
@@ -77,64 +79,63 @@ def find(transaction: Transaction, database: Database, wanted: Wanted) -> list[O
         )
         for thread_id, seqs in needed.items()
     }
-    return [Opened(stored, values, pending, rows[stored.thread_id]) for stored, values, pending in opened]
+    return [RawCheckpoint(stored, values, pending, rows[stored.thread_id]) for stored, values, pending in opened]
 
 
 class MessageRows:
-    """The message rows of a thread, from which any number of fresh message objects can be made."""
+    """Message rows of a thread, from which any number of new message objects can be made."""
 
     def __init__(
         self, thread_id: str, rows: Mapping[int, Row], templates: Mapping[int, Template], database: Database
     ) -> None:
-        self.learned: dict[int, Template] = {}
-        """What was made of rows and can be made again without them, by reference."""
+        self.known: list[Known] = []
+        """What `make_known` has made, to be cached."""
+        self.new_templates: dict[int, Template] = {}
+        """Templates of rows that `make_known` has decoded, by reference, to be cached."""
         self._thread_id = thread_id
         self._stored = rows
-        self._opened: dict[int, MessageRow] = {}
+        self._decrypted: dict[int, MessageRow] = {}
         self._templates = templates
         self._types = database.types
         self._sealer = database.sealer
         self._key = database.sealer.digest_key(thread_id)
 
     def make(self, refs: Iterable[int]) -> list[BaseMessage]:
-        """A new message object for each reference (see `ranges`).
+        """Return a new message object for each reference (see `ranges`).
 
         Raises:
             DamagedThread: a row is missing, or is not what was saved.
-            NotStorable: a type within a message is not allowed or is gone.
+            NotStorable: a type within a message is not allowed or no longer exists.
         """
         return [
-            template.make() if (template := self._templates.get(ref)) is not None else self._decoded(ref)
-            for ref in refs
+            template.make() if (template := self._templates.get(ref)) is not None else self._decode(ref) for ref in refs
         ]
 
-    def make_known(self, refs: Iterable[int], ns: str) -> tuple[list[BaseMessage], list[Known]]:
-        """As `make`, with what to remember of the messages, before anyone else has seen them."""
+    def make_known(self, refs: Iterable[int], ns: str) -> list[BaseMessage]:
+        """Do as `make`, and note what to cache of each message before a caller can change it."""
         messages: list[BaseMessage] = []
-        known: list[Known] = []
         lowest = rank(ns, "")
         for ref in refs:
-            template = self._templates.get(ref) or self.learned.get(ref)
-            message = self._decoded(ref) if template is None else template.make()
+            template = self._templates.get(ref) or self.new_templates.get(ref)
+            message = self._decode(ref) if template is None else template.make()
             messages.append(message)
             if template is None:
-                template = self._learn(ref, message)
+                template = self._template_of(ref, message)
             if template is not None:
-                known.append(Known(message, template.fingerprint, ref, template.rank <= lowest))
-        return messages, known
+                self.known.append(Known(message, template.contents, ref, template.rank <= lowest))
+        return messages
 
-    def _learn(self, ref: int, message: BaseMessage) -> Template | None:
-        """What can be known of a message that was made of its row."""
-        mark = fingerprint(message)
+    def _template_of(self, ref: int, message: BaseMessage) -> Template | None:
+        mark = contents_of(message)
         if mark is None:
             return None
-        row_ns, channel, committed, redacted, *_ = self._stored[abs(ref)]
-        template = Template(type(message), mark, rank(row_ns, channel) if committed else UNCLAIMED)
-        if committed and not redacted:
-            self.learned[ref] = template
+        stored = self._stored[abs(ref)]
+        template = Template(type(message), mark, rank(stored.ns, stored.channel) if stored.committed else UNCLAIMED)
+        if stored.committed and not stored.redacted:
+            self.new_templates[ref] = template
         return template
 
-    def _decoded(self, ref: int) -> BaseMessage:
+    def _decode(self, ref: int) -> BaseMessage:
         row = self._row(abs(ref))
         try:
             return decode(row, self._types, with_id=ref > 0)
@@ -144,66 +145,64 @@ class MessageRows:
             raise DamagedThread(self._thread_id, f"message row {abs(ref)} cannot be read ({error})") from error
 
     def _row(self, seq: int) -> MessageRow:
-        """The row as it was saved, opened and checked when it is first needed."""
-        if (row := self._opened.get(seq)) is not None:
+        """Return a row as it was saved; decrypt and check it when it is first needed."""
+        if (row := self._decrypted.get(seq)) is not None:
             return row
-        if seq not in self._stored:
+        if (stored := self._stored.get(seq)) is None:
             raise DamagedThread(self._thread_id, f"message row {seq} is missing")
-        _, _, _, redacted, key_no, *columns = self._stored[seq]
-        row = self._sealer.open_row(self._thread_id, seq, key_no, MessageRow(*columns))
-        # A redacted row keeps the digest of what it was.
-        if not redacted and digest(row.role, row.content, row.body, key=self._key) != row.digest:
+        columns = MessageRow(
+            stored.message_id, stored.digest, stored.codec, stored.role, stored.name, stored.content, stored.body
+        )
+        row = self._sealer.open_row(self._thread_id, seq, stored.key_no, columns)
+        # A redacted row keeps the digest of the original.
+        if not stored.redacted and digest(row.role, row.content, row.body, key=self._key) != row.digest:
             raise DamagedThread(self._thread_id, f"message row {seq} is not what was saved (its digest differs)")
-        self._opened[seq] = row
+        self._decrypted[seq] = row
         return row
 
 
-class Attached(NamedTuple):
-    """A checkpoint and its writes, with fresh message objects in them."""
+def to_tuple(
+    raw: RawCheckpoint, database: Database, *, thread_id: str | None = None, remember: bool = False
+) -> CheckpointTuple:
+    """Decode a checkpoint. Every call makes new message objects, because callers change messages in place.
 
-    checkpoint: Checkpoint
-    writes: list[PendingWrite]
-    known: list[Known]
-    """The messages of the checkpoint, if they were asked for."""
-
-
-def attach(opened: Opened, database: Database, *, with_known: bool = False) -> Attached:
-    """Put a checkpoint together. Every call makes new objects: callers change messages in place.
+    Args:
+        raw: the checkpoint.
+        database: the open database.
+        thread_id: the `thread_id` for the config of the result, if it is to be a `LoadedThread`.
+        remember: whether to note in `raw.rows` what to cache of the messages.
 
     Raises:
-        DamagedThread: a message row is missing or altered, or the bytes are damaged.
-        NotStorable: a type is not allowed or is gone.
+        DamagedThread: a message row is missing or altered, or bytes are damaged.
+        NotStorable: a type is not allowed or no longer exists.
     """
-    stored, parts, pending, rows = opened
-    known: list[Known] = []
-
-    def make_known(refs: Iterable[int]) -> list[BaseMessage]:
-        messages, entries = rows.make_known(refs, stored.ns)
-        known.extend(entries)
-        return messages
-
-    make = make_known if with_known else rows.make
+    stored, parts, pending, rows = raw
+    make: Make = partial(rows.make_known, ns=stored.ns) if remember else rows.make
     values = {part.channel: _attach(stored, part, make, database.types) for part in parts if not part.is_empty}
     writes = [
         (write.task_id, write.channel, _attach(stored, part, rows.make, database.types))
         for write, part in zip(stored.writes, pending, strict=True)
     ]
     with explained(stored.thread_id, stored.checkpoint_id, ""):
-        checkpoint = database.backend.join(stored.document, values)
-        if not _is_checkpoint(checkpoint):
+        checkpoint: Any = database.backend.join(stored.document, values)
+        # Altered bytes may still decode to some value.
+        if not (isinstance(checkpoint, dict) and isinstance(checkpoint.get("channel_values"), dict)):
             raise TypeError("it is no checkpoint")
-        return Attached(checkpoint, writes, known)
+    config = {"thread_id": thread_id or stored.thread_id, "checkpoint_ns": stored.ns}
+    parent = {"thread_id": stored.thread_id, "checkpoint_ns": stored.ns, "checkpoint_id": stored.parent_id}
+    return CheckpointTuple(
+        config={"configurable": {**config, "checkpoint_id": stored.checkpoint_id}},
+        checkpoint=cast("Checkpoint", checkpoint),
+        metadata=stored.metadata,  # type: ignore[arg-type]  # it is what `put` was given
+        parent_config={"configurable": parent} if stored.parent_id else None,
+        pending_writes=writes,
+    )
 
 
-def _is_checkpoint(found: Any) -> bool:
-    # Bytes that were altered may still be a value.
-    return isinstance(found, dict) and isinstance(found.get("channel_values"), dict)
-
-
-def _open(database: Database, stored: StoredCheckpoint, place: str, value: StoredValue) -> Attachable:
+def _open(database: Database, stored: StoredCheckpoint, location: str, value: StoredValue) -> Attachable:
     with explained(stored.thread_id, stored.checkpoint_id, value.channel):
         return Attachable(
-            value.channel, *database.sealer.open_value(stored.thread_id, place, value.type, value.blob or b"")
+            value.channel, *database.sealer.open_value(stored.thread_id, location, value.type, value.blob or b"")
         )
 
 
@@ -214,7 +213,7 @@ def _attach(stored: StoredCheckpoint, part: Attachable, make: Make, types: Types
 
 @contextmanager
 def explained(thread_id: str, checkpoint_id: str, channel: str) -> Iterator[None]:
-    """Errors say in which thread, checkpoint and channel they are. Bytes that were altered fail in many ways."""
+    """Make errors in the block name the thread, the checkpoint and the channel. Altered bytes fail in many ways."""
     where = f"{f'channel {channel!r} of ' if channel else ''}checkpoint {checkpoint_id}"
     try:
         yield
@@ -227,7 +226,7 @@ def explained(thread_id: str, checkpoint_id: str, channel: str) -> Iterator[None
 
 
 def rows_of(transaction: Transaction, database: Database, thread_id: str, seqs: Iterable[int]) -> MessageRows:
-    """Some message rows of a thread."""
+    """Read some message rows of a thread."""
     return MessageRows(thread_id, _load_rows(transaction, database.backend, thread_id, seqs), {}, database)
 
 
@@ -236,4 +235,4 @@ def _load_rows(transaction: Transaction, backend: Backend, thread_id: str, seqs:
         (backend.sql["load_rows"], {"thread_id": thread_id, "first": first, "last": last})
         for first, last in ranges.spans(seqs)
     ]
-    return {row[0]: row[1:] for rows in transaction.run(calls) for row in rows}
+    return {row.seq: row for rows in transaction.run(calls) for row in rows}

@@ -1,7 +1,7 @@
-"""Lines: of those who want to save in the same thread, each begins in the order in which they came.
+"""FIFO queues of the saves of this process, one for each thread.
 
-LangGraph saves in the background, from several threads. What it saves first must get its rows first: an answer that
-overtakes what it answers would stand before it for ever, and every later checkpoint would have to say so.
+LangGraph saves in the background, from several OS threads. The save that was asked for first must get its rows first.
+Otherwise an answer could stand before the message that it answers, and every later checkpoint would repeat that order.
 """
 
 from __future__ import annotations
@@ -10,63 +10,60 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Lock
-from typing import Final
 
-# How often who waits looks whether to give up.
-_LOOK: Final = 0.05
+from holdfast.checkpoints import times
 
 
 class Ticket:
-    """A place in a line."""
+    """A place in a queue."""
 
-    def __init__(self, lines: SaveQueues, name: str) -> None:
-        self._lines = lines
+    def __init__(self, queues: SaveQueues, name: str) -> None:
+        self.is_first = Event()
+        self._queues = queues
         self._name = name
-        self._comes = Event()
+        self._is_released = False
 
     def wait(self, give_up: Callable[[], bool] = lambda: False) -> bool:
-        """Wait until all who came before have begun, or `give_up` says not to. Gives whether they have."""
-        while not self._comes.wait(_LOOK):
+        """Wait until this ticket is the first of its queue, and return true; return false once `give_up` says so."""
+        while not self.is_first.wait(times.GIVE_UP_POLL):
             if give_up():
                 return False
         return True
 
-    def over(self) -> None:
-        """One has begun: the next one may. Twice is once."""
-        self._lines._leave(self._name, self)  # noqa: SLF001 - a line and its places are one
-
-    def _come(self) -> None:
-        self._comes.set()
+    def release(self) -> None:
+        """Leave the queue, so that the next save may begin. Idempotent."""
+        if not self._is_released:
+            self._is_released = True
+            self._queues.leave(self._name, self)
 
 
 class SaveQueues:
-    """The lines of a process, by name."""
+    """The queues of a process, by name. Safe for threads."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._lines: dict[str, deque[Ticket]] = {}
+        self._queues: dict[str, deque[Ticket]] = {}
 
     @contextmanager
     def join(self, name: str) -> Iterator[Ticket]:
-        """Take the last place in a line, and give it up when the block ends."""
-        turn = Ticket(self, name)
+        """Take the last place in a queue, and leave the queue when the block ends."""
+        ticket = Ticket(self, name)
         with self._lock:
-            line = self._lines.setdefault(name, deque())
-            line.append(turn)
-            if len(line) == 1:
-                turn._come()  # noqa: SLF001
+            queue = self._queues.setdefault(name, deque())
+            queue.append(ticket)
+            if len(queue) == 1:
+                ticket.is_first.set()
         try:
-            yield turn
+            yield ticket
         finally:
-            turn.over()
+            ticket.release()
 
-    def _leave(self, name: str, turn: Ticket) -> None:
+    def leave(self, name: str, ticket: Ticket) -> None:
+        """Remove a ticket from its queue, and let the next one begin."""
         with self._lock:
-            line = self._lines.get(name, deque())
-            if turn not in line:
-                return
-            line.remove(turn)
-            if not line:
-                del self._lines[name]
+            queue = self._queues[name]
+            queue.remove(ticket)
+            if queue:
+                queue[0].is_first.set()
             else:
-                line[0]._come()  # noqa: SLF001 - it may have come already
+                del self._queues[name]

@@ -1,1 +1,1 @@
-"""Channels of type `DeltaChannel`, whose value lies in what the ancestors of a checkpoint wrote."""
+"""`DeltaChannel`s, LangGraph's channels whose value is in the writes on the ancestors of a checkpoint."""

@@ -1,13 +1,14 @@
-"""Messages in a `DeltaChannel` become part of the conversation.
+"""Claim of the message rows that tasks wrote to a `DeltaChannel`, which makes them part of the conversation.
 
-LangGraph puts no list of them into a checkpoint until it takes a snapshot. The checkpoint's metadata name the channel,
-and what it has there is what tasks wrote onto the checkpoint before it. So when it is saved, the rows of these writes
-are settled, and in the same transaction.
+LangGraph puts no message list into a checkpoint until it takes a snapshot of the channel. The checkpoint's metadata
+name the channel, and its messages are in the writes on the parent checkpoint. So the save of a checkpoint claims the
+rows of these writes, in the same transaction.
 
-Then they are all there: LangGraph saves such a checkpoint only after the writes that it is made of, in whatever order
-the rest is saved, and with every durability. What it has not applied it does not leave among them: if a run finds
-writes on a checkpoint that it does not take up, of a run that was killed or has failed, it stores the channel's whole
-value with the next one, and the metadata do not name the channel. What comes later is of a run that is refused.
+By then all of these writes are saved. LangGraph saves such a checkpoint only after the writes that it is made of, in
+whatever order other saves happen, and with every durability. Writes that LangGraph has not applied are not among them:
+if a run finds writes of a killed or failed run on a checkpoint and does not apply them, it saves the channel's whole
+value with the next checkpoint, whose metadata then do not name the channel. A later write belongs to a run that is
+refused.
 """
 
 from __future__ import annotations
@@ -15,13 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from holdfast.checkpoints.backends.base import (
-    Call,
-    CheckpointKey,
-    Row,
-    Transaction,
-    write_place,
-)
+from holdfast.checkpoints.backends.base import Call, CheckpointKey, Row, Transaction, write_place
 from holdfast.checkpoints.config import user_text
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import explained
@@ -32,42 +27,43 @@ from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.values import TYPE, Attachable
 from holdfast.checkpoints.sql import Statements
 
-Written: TypeAlias = Mapping[str, Sequence[tuple[int, int]]]
-"""For each channel the rows that tasks wrote to it, as intervals (first, last) without gaps."""
+WrittenRows: TypeAlias = Mapping[str, Sequence[tuple[int, int]]]
+"""For each channel the message rows that tasks wrote to it, as intervals (first, last)."""
 
 
-def made_of_writes(metadata: Mapping[str, Any]) -> frozenset[str]:
-    """The channels whose value a checkpoint with these metadata has from what was written onto the one before it."""
+def channels_of_writes(metadata: Mapping[str, Any]) -> frozenset[str]:
+    """Return the channels whose value comes from the writes on the parent of the checkpoint with these metadata."""
     return frozenset(metadata.get(DELTA_COUNTERS) or ())
 
 
-def find(database: Database, key: CheckpointKey) -> Call:
-    """The call that finds what was written onto a checkpoint of the graph itself and has messages; for `rows_in`."""
+def find_writes(database: Database, key: CheckpointKey) -> Call:
+    """Build the call that finds the writes with messages on a root checkpoint, for `written_rows`."""
     statement = database.backend.sql["written_messages"].where("checkpoint_id = :checkpoint_id")
     return statement, {"thread_id": key.thread_id, "checkpoint_id": key.checkpoint_id, "type": TYPE}
 
 
-def rows_in(database: Database, thread_id: str, found: Iterable[Row], channels: Collection[str]) -> Written:
-    """The message rows in some writes.
+def written_rows(database: Database, thread_id: str, writes: Iterable[Row], channels: Collection[str]) -> WrittenRows:
+    """Return the message rows that some writes refer to.
 
     Args:
-        store: the database.
+        database: the database.
         thread_id: the thread.
-        found: rows of the statement `written_messages`.
-        channels: those that matter.
+        writes: rows of the statement `written_messages`.
+        channels: the channels to return; writes to others are skipped.
 
     Raises:
-        DamagedThread: one cannot be read.
-        NotStorable: one is sealed, and cannot be opened.
+        DamagedThread: a write cannot be read.
+        NotStorable: a write is encrypted and cannot be opened.
     """
     seqs: dict[str, set[int]] = {}
-    for checkpoint_id, task_id, idx, channel, type_, blob in found:
-        if channel not in channels:
+    for write in writes:
+        if write.channel not in channels:
             continue
-        place = write_place(CheckpointKey(thread_id, "", checkpoint_id), task_id, idx)
-        with explained(thread_id, checkpoint_id, channel):
-            part = Attachable(channel, *database.sealer.open_value(thread_id, place, type_, bytes(blob)))
-        seqs.setdefault(channel, set()).update(abs(ref) for refs in part.lists for ref in refs)
+        place = write_place(CheckpointKey(thread_id, "", write.checkpoint_id), write.task_id, write.idx)
+        with explained(thread_id, write.checkpoint_id, write.channel):
+            opened = database.sealer.open_value(thread_id, place, write.type, bytes(write.blob))
+            part = Attachable(write.channel, *opened)
+        seqs.setdefault(write.channel, set()).update(abs(ref) for refs in part.lists for ref in refs)
     written: dict[str, list[tuple[int, int]]] = {}
     for channel in sorted(seqs):
         flat = ranges.compress(sorted(seqs[channel]))
@@ -75,26 +71,26 @@ def rows_in(database: Database, thread_id: str, found: Iterable[Row], channels: 
     return written
 
 
-def claim(sql: Statements, home: RowOwner, written: Written) -> list[Call]:
-    """The calls that make rows part of the conversation, and count those in that were not.
+def claim_rows(sql: Statements, owner: RowOwner, written: WrittenRows) -> list[Call]:
+    """Build the calls that make rows part of the conversation, and count those that were not.
 
     Args:
         sql: the statements.
-        home: the checkpoint that is made of what was written.
-        written: the rows.
+        owner: the checkpoint that is made of the writes.
+        written: the rows of the writes.
     """
     calls: list[Call] = []
     for channel, spans in written.items():
         for first, last in spans:
-            span = {"thread_id": home.thread_id, "first": first, "last": last}
-            # In this order: once they are settled, nobody knows which were new.
+            span = {"thread_id": owner.thread_id, "first": first, "last": last}
+            # Counted first: a claimed row no longer shows that it was new.
             calls.append((sql["count_written"], span))
-            calls.append((sql["claim_written"], {**home._asdict(), **span, "channel": channel}))
+            calls.append((sql["claim_written"], {**owner._asdict(), **span, "channel": channel}))
     return calls
 
 
-def words(sql: Statements, thread_id: str, written: Written) -> list[Call]:
-    """The calls that find what people said in some rows, for a thread that has no title yet."""
+def find_human_texts(sql: Statements, thread_id: str, written: WrittenRows) -> list[Call]:
+    """Build the calls that find the texts of people in some rows, for the title of a thread that has none yet."""
     statement = sql["words_written"]
     return [
         (statement, {"thread_id": thread_id, "first": first, "last": last})
@@ -103,29 +99,31 @@ def words(sql: Statements, thread_id: str, written: Written) -> list[Call]:
     ]
 
 
-def claim_all(transaction: Transaction, database: Database, thread_id: str) -> None:
-    """Settle what was written in a thread that was saved by other ways, such as older versions.
+def claim_thread(transaction: Transaction, database: Database, thread_id: str) -> None:
+    """Claim all written rows of a thread that was saved without claims, such as by an older version.
 
     Raises:
-        DamagedThread, NotStorable: as `rows_in`.
+        DamagedThread, NotStorable: as `written_rows`.
     """
     sql, params = database.backend.sql, {"thread_id": thread_id}
-    [found] = transaction.run([(sql["outline"], params)])
-    root = outlines(found, ()).get("", {})
-    made = [root[id_] for id_ in sorted(root) if root[id_].parent_id and made_of_writes(root[id_].metadata)]
-    if not made:
+    [rows] = transaction.run([(sql["outline"], params)])
+    root = outlines(rows, ()).get("", {})
+    made_of_writes = [
+        root[id_] for id_ in sorted(root) if root[id_].parent_id and channels_of_writes(root[id_].metadata)
+    ]
+    if not made_of_writes:
         return
-    [found] = transaction.run([(sql["written_messages"].where(), {**params, "type": TYPE})])
+    [writes] = transaction.run([(sql["written_messages"].where(), {**params, "type": TYPE})])
     by_checkpoint: dict[str, list[Row]] = {}
-    for row in found:
-        by_checkpoint.setdefault(row[0], []).append(row)
-    for outline in made:
-        there = by_checkpoint.get(outline.parent_id or "", ())
-        written = rows_in(database, thread_id, there, made_of_writes(outline.metadata))
-        transaction.send(claim(sql, _home(thread_id, outline), written))
+    for write in writes:
+        by_checkpoint.setdefault(write.checkpoint_id, []).append(write)
+    for outline in made_of_writes:
+        on_parent = by_checkpoint.get(outline.parent_id or "", ())
+        written = written_rows(database, thread_id, on_parent, channels_of_writes(outline.metadata))
+        transaction.send(claim_rows(sql, _owner(thread_id, outline), written))
 
 
-def _home(thread_id: str, outline: Outline) -> RowOwner:
+def _owner(thread_id: str, outline: Outline) -> RowOwner:
     metadata = outline.metadata
     user_id = user_text(metadata.get("user_id"))
     return RowOwner(thread_id, "", outline.checkpoint_id, outline.run_id, metadata.get("step"), user_id)

@@ -1,25 +1,23 @@
-"""Channels whose value is not in the checkpoint, but what its ancestors' tasks wrote: LangGraph's `DeltaChannel`.
+"""History of `DeltaChannel`s, LangGraph's channels whose value is not in a checkpoint but in its ancestors' writes.
 
-To read such a channel, LangGraph walks from the checkpoint to its parent, and on, until one has a value of the channel,
-the *seed*, and applies what was written on the way. So an ancestor cannot simply be deleted. Before it is, the walk is
-done once more, and what it finds is put into one checkpoint without a state of its own, the *base*: the seeds, and all
-writes in their order. Values and writes are moved as bytes. What they mean only the graph knows.
+To read such a channel, LangGraph walks from the checkpoint to its ancestors until one has a value of the channel, the
+*seed*, and applies the writes in between. So an ancestor cannot simply be deleted. Before a deletion, the seeds and the
+writes, in their order, are squashed into one checkpoint without a state of its own, the *base*. They are copied as
+bytes, since only the graph can interpret them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from langgraph.checkpoint.base import DeltaChannelHistory, PendingWrite, writes_sort_key
 
 from holdfast.checkpoints.backends.base import (
     BASE,
-    Call,
     CheckpointKey,
     Link,
     StoredValue,
@@ -29,149 +27,140 @@ from holdfast.checkpoints.backends.base import (
 )
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import explained, rows_of
-from holdfast.checkpoints.errors import DamagedThread
-from holdfast.checkpoints.serde.splice import channels_with_value, graft
 from holdfast.checkpoints.serde.values import Attachable
 
-# Ancestors that are read at once: at first few, since a snapshot is often near, then more.
+# Ancestors that one query reads: few at first, since a snapshot is often near, then more.
 _FIRST_PAGE: Final = 16
 _LARGEST_PAGE: Final = 512
 
-
-class DeltaStep(NamedTuple):
-    """An ancestor, and the channels for which the walk still went through it."""
-
-    checkpoint_id: str
-    channels: frozenset[str]
+Steps: TypeAlias = list[tuple[str, frozenset[str]]]
+"""The ids of ancestors, newest first, each with the channels that had no seed yet when the walk reached it."""
 
 
-@dataclass
-class Walk:
-    """The ancestors that some channels are made of, newest first."""
+def walk(
+    transaction: Transaction, database: Database, start: CheckpointKey, channels: Collection[str]
+) -> tuple[Steps, dict[str, Link]]:
+    """Walk from a checkpoint to its ancestors until each channel has its seed or the ancestors end.
 
-    steps: list[DeltaStep] = field(default_factory=list)
-    seeds: dict[str, Link] = field(default_factory=dict)
-    """For each channel the nearest ancestor that has a value of it, if there is one."""
-
-
-def walk(transaction: Transaction, database: Database, start: CheckpointKey, channels: Collection[str]) -> Walk:
-    """Go from a checkpoint to its ancestors, until each channel has its seed or there are no more.
+    Returns:
+        The steps of the walk, and for each channel its seed: the nearest checkpoint that has a value of it. A channel
+        without a value in any ancestor has no seed.
 
     Raises:
         DamagedThread: a value is missing or cannot be read.
     """
-    walked, remaining = Walk(), set(channels)
+    steps: Steps = []
+    seeds: dict[str, Link] = {}
+    remaining = set(channels)
     at: str | None = start.checkpoint_id
     page = _FIRST_PAGE
     while at is not None and remaining:
         links = database.backend.chain(transaction, start._replace(checkpoint_id=at), remaining, page)
         for link in links:
-            walked.steps.append(DeltaStep(link.checkpoint_id, frozenset(remaining)))
-            for channel in present(database, start, link, remaining):
-                walked.seeds[channel] = link
+            steps.append((link.checkpoint_id, frozenset(remaining)))
+            for channel in channels_present(database, start, link, remaining):
+                seeds[channel] = link
                 remaining.discard(channel)
             if not remaining:
                 break
         at = links[-1].parent_id if links else None
         page = min(page * 2, _LARGEST_PAGE)
-    return walked
+    return steps, seeds
 
 
-def present(database: Database, key: CheckpointKey, link: Link, channels: Collection[str]) -> set[str]:
-    """Those of the channels that have a value in this checkpoint."""
-    if database.backend.whole:
-        return named(database, key, link).intersection(channels)
-    stored = {value.channel for value in link.values}
-    if lost := set(link.document["stored"]).intersection(channels) - stored:
-        raise DamagedThread(key.thread_id, f"checkpoint {link.checkpoint_id} lost its value of channel {min(lost)!r}")
-    return (stored | set(link.document["channel_values"] or ())).intersection(channels)
+def channels_present(database: Database, key: CheckpointKey, link: Link, channels: Collection[str]) -> set[str]:
+    """Return those of the channels that have a value in a checkpoint.
+
+    Raises:
+        DamagedThread: the checkpoint names a value that is missing, or cannot be read.
+    """
+    with explained(key.thread_id, link.checkpoint_id, ""):
+        return database.backend.channels_present(link, channels, partial(_open, database, key, link))
 
 
 def channels_of(transaction: Transaction, database: Database, key: CheckpointKey) -> set[str]:
-    """The channels that have a value in a checkpoint."""
+    """Return the channels that have a value in a checkpoint."""
     [link] = database.backend.chain(transaction, key, (), 1)
-    return named(database, key, link)
+    with explained(key.thread_id, link.checkpoint_id, ""):
+        return database.backend.channels_named(link, partial(_open, database, key, link))
 
 
-def named(database: Database, key: CheckpointKey, link: Link) -> set[str]:
-    """The channels that a checkpoint has a value of, by its own account."""
-    if database.backend.whole:
-        [whole] = link.values
-        with explained(key.thread_id, link.checkpoint_id, ""):
-            return channels_with_value(_open(database, key, link, whole))
-    return {*link.document["stored"], *(link.document["channel_values"] or ())}
-
-
-def missing(transaction: Transaction, database: Database, key: CheckpointKey, channels: Collection[str]) -> set[str]:
-    """Those of the channels that have no value in a checkpoint."""
+def channels_missing(
+    transaction: Transaction, database: Database, key: CheckpointKey, channels: Collection[str]
+) -> set[str]:
+    """Return those of the channels that have no value in a checkpoint."""
     if not channels:
         return set()
     links = database.backend.chain(transaction, key, channels, 1)
-    return set(channels) - {channel for link in links for channel in present(database, key, link, channels)}
+    return set(channels) - {channel for link in links for channel in channels_present(database, key, link, channels)}
 
 
 # --- reading
 
 
-def history(
+def read_history(
     transaction: Transaction, database: Database, key: CheckpointKey, channels: Sequence[str]
 ) -> dict[str, DeltaChannelHistory]:
-    """What some channels are made of at a checkpoint, as `BaseCheckpointSaver.get_delta_channel_history` has it.
+    """Return the seed and the writes of some channels, as `BaseCheckpointSaver.get_delta_channel_history` does.
 
     Args:
-        key: the checkpoint; with the id `""` the newest of the namespace.
+        transaction: the transaction.
+        database: the database.
+        key: the checkpoint; the id `""` means the newest of the namespace.
+        channels: the channels.
 
     Raises:
-        DamagedThread, NotStorable: as `loading.attach`.
+        DamagedThread, NotStorable: as `load.to_tuple`.
     """
+    backend = database.backend
     if not key.checkpoint_id:
-        [[(newest,)]] = transaction.run([(database.backend.sql["newest"], key._asdict())])
-        key = key._replace(checkpoint_id=newest or "")
-    links = database.backend.chain(transaction, key, (), 1)
+        [[row]] = transaction.run([(backend.sql["newest"], key._asdict())])
+        key = key._replace(checkpoint_id=row.newest or "")
+    links = backend.chain(transaction, key, (), 1)
     if not links or links[0].parent_id is None:
         return {channel: {"writes": []} for channel in channels}
     start = key._replace(checkpoint_id=links[0].parent_id)
-    backend = database.backend
-    walked = walk(transaction, database, start, channels)
-    written = _written(transaction, database, start, walked, channels)
-    parts: dict[str, tuple[Link, Attachable | None]] = {}
-    for channel, link in walked.seeds.items():
+    steps, seeds = walk(transaction, database, start, channels)
+    opened_seeds: dict[str, Attachable | None] = {}
+    writes = [
+        (at, write, _open_write(database, start, at, write))
+        for at, write in _applied_writes(transaction, database, start, steps, channels)
+    ]
+    for channel, link in seeds.items():
         found = [v for v in backend.values_of(transaction, start, link, [channel]) if v.channel in {"", channel}]
         with explained(start.thread_id, link.checkpoint_id, channel):
-            parts[channel] = link, _open(database, start, link, found[0]) if found else None
-    opened = [(at, write, _open_write(database, start, at, write)) for at, write in written]
-    attachables = [part for _, part in parts.values() if part is not None] + [part for *_, part in opened]
-    seqs = {abs(ref) for part in attachables for refs in part.lists for ref in refs}
+            opened_seeds[channel] = _open(database, start, link, found[0]) if found else None
+    parts = [part for part in opened_seeds.values() if part is not None] + [part for *_, part in writes]
+    seqs = {abs(ref) for part in parts for refs in part.lists for ref in refs}
     rows = rows_of(transaction, database, start.thread_id, seqs)
 
-    def value(at: str, channel: str, part: Attachable) -> Any:
+    def attached(at: str, channel: str, part: Attachable) -> Any:
         with explained(start.thread_id, at, channel):
             return part.attach(rows.make, database.types)
 
-    writes: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}
-    for at, write, part in opened:
-        writes[write.channel].append((write.task_id, write.channel, value(at, write.channel, part)))
-    result: dict[str, DeltaChannelHistory] = {channel: {"writes": writes[channel]} for channel in channels}
-    for channel, (link, seed) in parts.items():
+    pending: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}
+    for at, write, part in writes:
+        pending[write.channel].append((write.task_id, write.channel, attached(at, write.channel, part)))
+    result: dict[str, DeltaChannelHistory] = {channel: {"writes": pending[channel]} for channel in channels}
+    for channel, seed in opened_seeds.items():
+        link = seeds[channel]
         if seed is None:
             result[channel]["seed"] = link.document["channel_values"][channel]
         else:
-            found_there = value(link.checkpoint_id, channel, seed)
-            result[channel]["seed"] = found_there["channel_values"][channel] if backend.whole else found_there
+            result[channel]["seed"] = backend.channel_value(attached(link.checkpoint_id, channel, seed), channel)
     return result
 
 
-def _written(
-    transaction: Transaction, database: Database, key: CheckpointKey, walked: Walk, channels: Collection[str]
+def _applied_writes(
+    transaction: Transaction, database: Database, key: CheckpointKey, steps: Steps, channels: Collection[str]
 ) -> list[tuple[str, StoredWrite]]:
-    """What was written on the way, with its checkpoint, oldest first, in the order in which it was applied."""
-    if not walked.steps:
+    """Return the writes of a walk with their checkpoints, oldest first, in the order in which they were applied."""
+    if not steps:
         return []
-    ids = [step.checkpoint_id for step in walked.steps]
-    found = database.backend.writes_to(transaction, key, ids, channels)
+    found = database.backend.writes_to(transaction, key, [checkpoint_id for checkpoint_id, _ in steps], channels)
     return [
         (at, write)
-        for at, wanted in reversed(walked.steps)
+        for at, wanted in reversed(steps)
         for write in sorted(found.get(at, ()), key=lambda w: writes_sort_key(w.task_path, w.task_id, w.idx))
         if write.channel in wanted
     ]
@@ -193,74 +182,80 @@ def _open_write(database: Database, key: CheckpointKey, at: str, write: StoredWr
 # --- squashing
 
 
-class Base(NamedTuple):
-    """What takes the place of a checkpoint and its ancestors."""
-
-    checkpoint_id: str
-    calls: list[Call]
-    """Save it."""
-
-
 def squash(
     transaction: Transaction,
     database: Database,
     start: CheckpointKey,
     channels: Collection[str],
     taken: Collection[str],
-) -> Base | None:
-    """A base for the children of a checkpoint: all that some channels are made of there; `None` if that is nothing.
+) -> str | None:
+    """Save a base that replaces a checkpoint and its ancestors for the children of the checkpoint.
 
     Args:
+        transaction: the transaction.
+        database: the database.
         start: the checkpoint.
-        channels: those that a child has no value of.
+        channels: the channels of which a child has no value.
         taken: the ids of the checkpoints in this namespace.
+
+    Returns:
+        The id of the base; `None` if the channels have neither seeds nor writes, so that no base is needed.
     """
-    walked = walk(transaction, database, start, channels)
-    written = _written(transaction, database, start, walked, channels)
-    if not walked.seeds and not written:
+    steps, seeds = walk(transaction, database, start, channels)
+    writes = _applied_writes(transaction, database, start, steps, channels)
+    if not seeds and not writes:
         return None
     key = start._replace(checkpoint_id=base_id(start.checkpoint_id, taken))
     seal = partial(database.sealer.seal_value, key.thread_id)
-    document = database.backend.base_document(key.checkpoint_id, walked.seeds)
-    values: list[StoredValue] = []
-    if database.backend.whole:
-        parts: dict[str, Attachable] = {}
-        for channel, link in walked.seeds.items():
-            with explained(start.thread_id, link.checkpoint_id, channel):
-                parts[channel] = _open(database, start, link, link.values[0])
-        values = [StoredValue("", *seal(database.backend.value_place(key, "", None), *graft(key.checkpoint_id, parts)))]
-    moved = [_moved(database, start, key, at, write, number) for number, (at, write) in enumerate(written)]
-    return Base(
-        key.checkpoint_id,
+
+    def open_seed(channel: str) -> Attachable:
+        link = seeds[channel]
+        with explained(start.thread_id, link.checkpoint_id, channel):
+            return _open(database, start, link, link.values[0])
+
+    document, plain = database.backend.base(key.checkpoint_id, seeds, open_seed)
+    values = [
+        StoredValue(
+            value.channel,
+            *seal(database.backend.value_place(key, value.channel, document), value.type, value.blob or b""),
+        )
+        for value in plain
+    ]
+    copies = [_copied_write(database, start, key, at, write, number) for number, (at, write) in enumerate(writes)]
+    transaction.send(
         [
             *database.backend.save_checkpoint(key, None, document, values, {}, BASE),
-            *database.backend.save_writes(key, moved, replace=True),
-        ],
+            *database.backend.save_writes(key, copies, replace=True),
+        ]
     )
+    return key.checkpoint_id
 
 
-def _moved(
+def _copied_write(
     database: Database, start: CheckpointKey, key: CheckpointKey, at: str, write: StoredWrite, number: int
 ) -> StoredWrite:
-    """A write on a base: its number is its place in the order."""
+    """Copy a write to a base, numbered by its place in the order of application."""
     place = write_place(start._replace(checkpoint_id=at), write.task_id, write.idx)
     with explained(key.thread_id, at, write.channel):
-        opened = database.sealer.open_value(key.thread_id, place, write.type, write.blob or b"")
-        Attachable(write.channel, *opened)  # what is damaged is not moved
-    type_, blob = database.sealer.seal_value(key.thread_id, write_place(key, write.task_id, number), *opened)
+        plain = database.sealer.open_value(key.thread_id, place, write.type, write.blob or b"")
+        Attachable(write.channel, *plain)  # raises if the bytes are damaged
+    type_, blob = database.sealer.seal_value(key.thread_id, write_place(key, write.task_id, number), *plain)
     return write._replace(task_path=f"{number:012d}", idx=number, type=type_, blob=blob)
 
 
 def base_id(checkpoint_id: str, taken: Collection[str]) -> str:
-    """The id of the base that takes the place of a checkpoint. Who has kept that checkpoint's id does not find it: a
-    base is no state that one can go back to. It sorts where the checkpoint did."""
+    """Return the id of the base that replaces a checkpoint.
+
+    It differs from the checkpoint's own id, so that a caller that kept that id does not find the base, which is no
+    state to return to. It sorts where the checkpoint did.
+    """
     mark = blake2b(checkpoint_id.encode(), digest_size=6, person=b"holdfast-base").hexdigest()
     try:
         UUID(checkpoint_id)
     except ValueError:
-        found = f"{checkpoint_id}.{mark}"
+        id_ = f"{checkpoint_id}.{mark}"
     else:
-        found = checkpoint_id[:-12] + mark
-    while found in taken:
-        found = found[:-12] + blake2b(found.encode(), digest_size=6).hexdigest()
-    return found
+        id_ = checkpoint_id[:-12] + mark
+    while id_ in taken:
+        id_ = id_[:-12] + blake2b(id_.encode(), digest_size=6).hexdigest()
+    return id_

@@ -1,4 +1,4 @@
-"""What a row of the ledger means for somebody who wants to run its effect. Pure, no I/O."""
+"""The states of an effect, and what an entry in the ledger means for a caller. Pure, no I/O."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 Why: TypeAlias = Literal["owner", "timeout", "error", "cancelled", "arguments", "elsewhere"]
-"""Why somebody has to decide:
+"""The reason why a person has to decide:
 
-- `owner`: the process that ran it is gone, or has said nothing for too long;
-- `timeout`: the tool did not answer in time;
-- `error`: the tool raised something that does not say whether it took effect;
+- `owner`: the process that ran the effect is gone, or has not renewed its claim for too long;
+- `timeout`: the tool did not return in time;
+- `error`: the tool raised an error that does not tell whether it took effect;
 - `cancelled`: the run was cancelled while the tool was running;
-- `arguments`: it has run before, with other arguments;
-- `elsewhere`: it has run before, in another copy of the conversation.
+- `arguments`: the effect has run before, with other arguments;
+- `elsewhere`: the effect has run before, in another copy of the conversation.
 """
 
 ENDED: Final = ("done", "failed", "skipped")
@@ -21,20 +21,20 @@ ENDED: Final = ("done", "failed", "skipped")
 
 @dataclass(frozen=True)
 class Effect:
-    """A tool call that changes the world, as somebody wants to run it."""
+    """A tool call that changes the world, as a caller wants to run it."""
 
     thread_id: str
     key: str
-    """Which call of which message; see `effect_key`."""
+    """The call and its message, as `effect_key` names them."""
     tool: str
     args_digest: bytes
     ns: str
     checkpoint_id: str
-    """With `ns`: the checkpoint that has the call. It must be committed."""
+    """With `ns`: the checkpoint that holds the call. It must be committed."""
     interrupt_id: str | None = None
-    """The question that was asked about it; `None` if it needs no approval."""
+    """The request for approval; `None` if the call needs none."""
     answer_digest: bytes | None = None
-    """The answer under which it is to run, which must be on record."""
+    """The answer under which the effect may run. It must be on record."""
     run_id: str | None = None
 
 
@@ -44,7 +44,7 @@ class Entry(NamedTuple):
     lineage: str
     key: str
     thread_id: str
-    """Where it ran, or runs."""
+    """The thread in which the effect ran, or runs."""
     tool: str
     args_digest: bytes
     state: str
@@ -52,7 +52,7 @@ class Entry(NamedTuple):
     owner: str
     alive_until: float
     expired: bool
-    """Whether the owner should have said by now that it lives."""
+    """True if the owner should have renewed its claim by now."""
     why: Why | None
     interrupt_id: str | None
     started_at: float
@@ -62,26 +62,26 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Started:
-    """It is on record as started, and whoever holds this runs it, and says how it ended."""
+    """The claim on an effect: its holder runs the effect and records how it ended."""
 
     lineage: str
     key: str
     attempt: int
-    """Grows when a person lets it run again: the ledger takes an outcome only from the last."""
+    """Grows when a person lets the effect run again. The ledger takes an outcome from the last attempt only."""
     owner: str
-    """Who runs it: which claim of which process."""
+    """Identifies this claim among those of all processes."""
 
 
 @dataclass(frozen=True)
 class Running:
-    """Somebody runs it: wait for the outcome."""
+    """An effect that another execution is running: wait for its outcome."""
 
     entry: Entry
 
 
 @dataclass(frozen=True)
 class Ended:
-    """It has run, or was decided about: this is what came of it, and it is not run."""
+    """An effect with an outcome, by running or by a person's decision: it must not run."""
 
     entry: Entry
     value: Any = None
@@ -89,16 +89,16 @@ class Ended:
 
 @dataclass(frozen=True)
 class InDoubt:
-    """Nobody knows, or it is not clear whether what happened is what is meant: a person has to decide."""
+    """An effect that a person has to decide about: its outcome is unknown, or may not be the one that is meant."""
 
     entry: Entry
     why: Why
     value: Any = None
-    """What came of it, if it ended with other arguments or elsewhere."""
+    """The outcome, if the effect ended with other arguments or elsewhere."""
 
 
 def classify(entry: Entry, effect: Effect) -> Running | Ended | InDoubt:
-    """What the ledger says to somebody who wants to run an effect that is on record already."""
+    """Tell what an entry in the ledger means for a caller that wants to run an effect."""
     if entry.state == "started":
         return Running(entry)
     if entry.state == "in_doubt":

@@ -1,4 +1,8 @@
-"""What saving a thread does with its questions: more statements in a transaction that is there anyway."""
+"""The statements by which saving, copying and rolling back a thread keep its requests for a person up to date.
+
+A request is a pause of a graph (`interrupt`) as a row of its own. Each statement runs in a transaction that is there
+anyway.
+"""
 
 from __future__ import annotations
 
@@ -14,30 +18,33 @@ from holdfast.checkpoints.errors import HoldfastError
 from holdfast.checkpoints.langgraph_internals import INTERRUPT
 from holdfast.checkpoints.serde.values import Attachable
 
-# Where LangGraph keeps the pause of a task.
-_PLACE: Final = -3
+# The index under which LangGraph stores the pauses of a task among its writes.
+_INTERRUPT_INDEX: Final = -3
 
 
-def ask_again(transaction: Transaction, database: Database, source: str, target: str) -> None:
-    """Ask anew, in a fork that has no questions yet, what is asked on its newest checkpoint; each as long as in the
-    thread that it is a fork of. A task may have asked other things there before."""
+def insert_requests_of_fork(transaction: Transaction, database: Database, source: str, target: str) -> None:
+    """Give a fork, which has no requests yet, those of its newest checkpoint.
+
+    Each expires when the request of the source does. A task may have asked for other things there before; these are
+    left out.
+    """
     sql = database.backend.sql
     statement = sql["unlisted"].where("c.thread_id = :thread_id")
     [rows] = transaction.run([(statement, {"thread_id": target})])
     for _, checkpoint_id, task_id, type_, blob in rows:
         key = CheckpointKey(target, "", checkpoint_id)
         params = {"source": source, "target": target, "checkpoint_id": checkpoint_id}
-        asked = pauses(opened(transaction, database, key, task_id, type_, blob))
-        transaction.send([(sql["ask_again"], {**params, "interrupt_id": pause.id}) for pause in asked])
+        pauses = interrupts_in(read_interrupts(transaction, database, key, task_id, type_, blob))
+        transaction.send([(sql["ask_again"], {**params, "interrupt_id": pause.id}) for pause in pauses])
 
 
-def opened(
+def read_interrupts(
     transaction: Transaction, database: Database, key: CheckpointKey, task_id: str, type_: str, blob: bytes
 ) -> Any:
-    """What a task asks; or, in place of it, why it cannot be read."""
+    """Read what a task wrote when it paused, or return the error that says why it cannot be read."""
     try:
         with explained(key.thread_id, key.checkpoint_id, INTERRUPT):
-            place = write_place(key, task_id, _PLACE)
+            place = write_place(key, task_id, _INTERRUPT_INDEX)
             part = Attachable(INTERRUPT, *database.sealer.open_value(key.thread_id, place, type_, blob or b""))
             seqs = {abs(ref) for refs in part.lists for ref in refs}
             return part.attach(rows_of(transaction, database, key.thread_id, seqs).make, database.types)
@@ -45,71 +52,77 @@ def opened(
         return error
 
 
-def pauses(value: Any) -> list[Interrupt[Any]]:
-    """The pauses in what a task wrote as its interrupt."""
-    several = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-    return [pause for pause in several if isinstance(pause, Interrupt)]
+def interrupts_in(value: Any) -> list[Interrupt[Any]]:
+    """Return the interrupts in what a task wrote when it paused."""
+    values = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    return [pause for pause in values if isinstance(pause, Interrupt)]
 
 
-def noted(database: Database, key: CheckpointKey, task_id: str, writes: Sequence[tuple[str, Any]]) -> list[Call]:
-    """The calls that list what a task asks.
+def save_requests(
+    database: Database, key: CheckpointKey, task_id: str, writes: Sequence[tuple[str, Any]]
+) -> list[Call]:
+    """Return the calls that save the requests in a task's writes, and close those that they replace.
 
-    A pause inside of a subgraph comes up to the graph itself, under the same id, so only those there are listed.
+    A pause in a subgraph reaches the graph itself under the same id, so those of subgraphs are left out.
     """
     if key.ns:
         return []
-    asked = [pause for channel, value in writes if channel == INTERRUPT for pause in pauses(value)]
-    if not asked:
+    pauses = [pause for channel, value in writes if channel == INTERRUPT for pause in interrupts_in(value)]
+    if not pauses:
         return []
-    which = {"thread_id": key.thread_id, "checkpoint_id": key.checkpoint_id, "task_id": task_id}
-    now = {**which, "interrupt_ids": database.backend.array([pause.id for pause in asked])}
-    return [*listed(database, key, task_id, asked), (database.backend.sql["close_replaced"], now)]
+    task = {"thread_id": key.thread_id, "checkpoint_id": key.checkpoint_id, "task_id": task_id}
+    current = {**task, "interrupt_ids": database.backend.array([pause.id for pause in pauses])}
+    return [*insert_requests(database, key, task_id, pauses), (database.backend.sql["close_replaced"], current)]
 
 
-def moved_on(database: Database, key: CheckpointKey, thread: str) -> list[Call]:
-    """The calls that close what was asked before a checkpoint.
+def close_earlier_requests(database: Database, key: CheckpointKey, thread: str) -> list[Call]:
+    """Return the calls that close the requests of the checkpoints before this one.
 
-    Only where the run has seen a question when it loaded the thread: others are closed by and by (`expire`), and until
-    then are known to be over by the checkpoint that they were asked on.
+    There are none unless the run has loaded a thread with a request. Other requests are over as soon as a newer
+    checkpoint exists, and `Interrupts.expire` closes their rows later.
     """
-    if key.ns or not getattr(thread, "asked", False):
+    if key.ns or not getattr(thread, "had_interrupt", False):
         return []
     return [(database.backend.sql["close_before"], {"thread_id": key.thread_id, "checkpoint_id": key.checkpoint_id})]
 
 
-def taken_back(database: Database, thread_id: str, run_ids: Collection[str]) -> list[Call]:
-    """The calls that bring questions back to what they were before some runs, when all else of these is undone."""
+def restore_requests(database: Database, thread_id: str, run_ids: Collection[str]) -> list[Call]:
+    """Return the calls that reset requests to what they were before some runs, after all else of the runs is undone."""
     sql, params = database.backend.sql, {"thread_id": thread_id}
-    again = [(sql["reopen_for_run"], {**params, "run_id": run_id}) for run_id in run_ids]
-    return [*again, (sql["reopen_head"], params), (sql["forget_unasked"], params)]
+    reopened = [(sql["reopen_for_run"], {**params, "run_id": run_id}) for run_id in run_ids]
+    return [*reopened, (sql["reopen_head"], params), (sql["forget_unasked"], params)]
 
 
-def listed(
+def insert_requests(
     database: Database,
     key: CheckpointKey,
     task_id: str,
-    asked: Sequence[Interrupt[Any]],
+    pauses: Sequence[Interrupt[Any]],
     *,
     asked_at: float | None = None,
 ) -> list[Call]:
-    """The calls that give questions their rows.
+    """Return the calls that insert requests, unless they are there already.
 
     Args:
-        store: the database.
-        key: the checkpoint that they are asked on.
-        task_id: the task that asks.
-        asked: the questions.
-        asked_at: when, if they were saved without; now by default. Nobody knows then how long they were to wait.
+        database: the database.
+        key: the checkpoint on which the task paused.
+        task_id: the task.
+        pauses: its interrupts.
+        asked_at: the time of a pause that was saved without a request; by default now. Such a request never expires,
+            since the time that its value allows may be over already.
     """
     params = {**key._asdict(), "task_id": task_id, "asked_at": asked_at}
-    note = database.backend.sql["note_interrupt"]
+    statement = database.backend.sql["note_interrupt"]
     return [
-        (note, {**params, "interrupt_id": pause.id, "expires_in": _expires_in(pause.value) if not asked_at else None})
-        for pause in asked
+        (
+            statement,
+            {**params, "interrupt_id": pause.id, "expires_in": None if asked_at else _expires_in(pause.value)},
+        )
+        for pause in pauses
     ]
 
 
 def _expires_in(value: Any) -> float | None:
-    """How many seconds a question is to wait, if it says so."""
+    """Return the seconds after which a request expires, if its value has them."""
     seconds = value.get("expires_in") if isinstance(value, Mapping) else None
     return float(seconds) if isinstance(seconds, int | float) and not isinstance(seconds, bool) else None

@@ -1,1 +1,1 @@
-"""Search of what was said, with the full text of each database."""
+"""Full text search over the messages of a database."""

@@ -1,9 +1,9 @@
-"""What somebody searches for: words that must be there, phrases, words that must not be. No I/O.
+"""Search queries: required words and phrases, prefixes, and excluded words. Pure, no I/O.
 
     refund "brass calculator" -cancelled order*
 
-Whatever else is in it is literal text, and the operators of no database are known here: what leaves this module are
-words, which consist of letters and digits.
+All other characters are literal text. A parsed query contains letters and digits only, so no operator of a database can
+get into it.
 """
 
 from __future__ import annotations
@@ -14,67 +14,67 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from holdfast.checkpoints.errors import InvalidSearch
-from holdfast.checkpoints.search.tokenizer import Placed, words
+from holdfast.checkpoints.search.tokenizer import WordSpan, tokenize
 
-MOST: Final = 100
-"""Words that one may search for at once."""
+# A person types a few words. Each one costs a look-up in the index, and a pasted page would cost thousands.
+MOST_QUERY_WORDS: Final = 100
 
 _PART = re.compile(r'(-?)"([^"]*)"?|(-?)(\S+)')
 
 
 class Term(NamedTuple):
-    """Words that stand side by side."""
+    """A word, or a phrase of adjacent words."""
 
     words: tuple[str, ...]
-    is_beginning: bool = False
-    """Whether the last of them may go on."""
+    is_prefix: bool = False
+    """True if the last word matches every word that begins with it."""
 
-    def ends(self, text: Sequence[Placed]) -> list[range]:
-        """Where it stands in a text: the numbers of the words."""
+    def matches(self, text: Sequence[WordSpan]) -> list[range]:
+        """Return each place where the term occurs in a text, as indexes into its words."""
         size = len(self.words)
         return [
             range(first, first + size)
             for first in range(len(text) - size + 1)
-            if all(self._fits(number, text[first + number].word) for number in range(size))
+            if all(self._matches_word(index, text[first + index].word) for index in range(size))
         ]
 
-    def _fits(self, number: int, word: str) -> bool:
-        if self.is_beginning and number == len(self.words) - 1:
-            return word.startswith(self.words[number])
-        return word == self.words[number]
+    def _matches_word(self, index: int, word: str) -> bool:
+        if self.is_prefix and index == len(self.words) - 1:
+            return word.startswith(self.words[index])
+        return word == self.words[index]
 
 
 @dataclass(frozen=True)
 class Query:
-    """What is searched for."""
+    """A parsed search query."""
 
     terms: tuple[Term, ...]
-    """Each must be there."""
-    without: tuple[Term, ...] = ()
-    """None of these may."""
+    """Required: a message matches only if it has all of them."""
+    excluded: tuple[Term, ...] = ()
+    """A message matches only if it has none of them."""
 
 
 def parse_query(text: str) -> Query:
-    """Read what somebody has typed.
+    """Parse a query as a person types it.
 
-    Words that are written without a space between them, such as "e-mail", are a phrase. An asterisk behind a word
-    stands for any ending; within quotes it stands for nothing.
+    Words joined without a space, such as "e-mail", form a phrase. An asterisk at the end of a word makes it a prefix;
+    inside quotes it has no meaning.
 
     Raises:
-        InvalidSearch: there is no word in it that must be there, or there are too many.
+        InvalidSearch: the query has no required word, or too many words.
     """
     terms: dict[Term, None] = {}
-    without: dict[Term, None] = {}
+    excluded: dict[Term, None] = {}
     for minus_quoted, quoted, minus, plain in _PART.findall(text):
-        found = tuple(words(quoted or plain))
-        if found:
-            term = Term(found, is_beginning=not quoted and plain.endswith("*"))
-            (without if minus_quoted or minus else terms)[term] = None
-    count = sum(len(term.words) for term in (*terms, *without))
+        words = tuple(tokenize(quoted or plain))
+        if words:
+            term = Term(words, is_prefix=not quoted and plain.endswith("*"))
+            (excluded if minus_quoted or minus else terms)[term] = None
+    count = sum(len(term.words) for term in (*terms, *excluded))
     if not terms:
         raise InvalidSearch(
             "There is no word to search for. Needed: at least one word of letters or digits without a minus before it."
         )
-    if count > MOST:
-        raise InvalidSearch(f"This is a search for {count} words. Search for at most {MOST} at once.")
-    return Query(tuple(terms), tuple(without))
+    if count > MOST_QUERY_WORDS:
+        raise InvalidSearch(f"The query has {count} words. Search for at most {MOST_QUERY_WORDS} words at once.")
+    return Query(tuple(terms), tuple(excluded))

@@ -1,8 +1,8 @@
-"""Search over what was said: by words, phrases, user and time, ranked, with snippets.
+"""Full text search over messages: by words, phrases, user and time; ranked, with snippets.
 
-The index is not written by turns, which would pay for it though nobody may ever search. Each thread says up to which
-row it is in the index, and a search first puts in what is new in the threads that it is about. So the first search of
-an old database takes a while; `refresh` does that part alone.
+Saving a turn does not write the index, because most databases are never searched. Each thread has a watermark, the last
+row that is in the index. A search first indexes the rows above the watermark, in the threads that it searches. So the
+first search of an old database takes a while; `Search.refresh` does that part alone.
 """
 
 from __future__ import annotations
@@ -19,55 +19,61 @@ from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import InvalidSearch
 from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given
 from holdfast.checkpoints.search.query import Query, parse_query
-from holdfast.checkpoints.search.snippet import snippet
+from holdfast.checkpoints.search.snippet import make_snippet
 from holdfast.checkpoints.search.tokenizer import MOST_CHARACTERS
 from holdfast.checkpoints.serde.messages import is_sql_text
 from holdfast.checkpoints.sql import Statement
 
-RANKED: Final = 1000
-"""Of more hits than this the newest are ranked, and the others not given."""
+# To rank a hit, its whole text is looked at. Words that are in most messages have as many hits.
+MOST_RANKED: Final = 1000
 
-# Rows that are put in by one transaction, which holds the rows of their threads locked: a few tenths of a second.
-_ROWS: Final = 500
-_THREADS: Final = 50
+# Rows that one transaction indexes. It locks their threads meanwhile: for a few tenths of a second.
+_BATCH_ROWS: Final = 500
+_BATCH_THREADS: Final = 50
+
+# Threads with rows to index that one query reads.
 _PAGE: Final = 1000
 
 Progress = Callable[[int, int], object]
-"""Is told how many rows are in the index now of those that were to be put in, and how many those were."""
+"""A function that is called with the number of rows indexed so far, and with how many there are to index."""
 
 
 class Hit(NamedTuple):
-    """A message that was found."""
+    """A message that a search found."""
 
     thread_id: str
     seq: int
-    """Its number in the thread."""
+    """The number of the message in its thread."""
     message_id: str | None
     role: str
     user_id: str | None
-    """Whose thread it is."""
+    """The owner of the thread."""
     at: float
-    """When it was said: epoch seconds, by the database's clock."""
+    """The time at which the message was saved: epoch seconds, by the database's clock."""
     snippet: str
     """The part of the text that shows why it was found, in one line."""
     marks: list[tuple[int, int]]
-    """What was searched for: where each begins and ends in `snippet`."""
+    """Start and end of each match in `snippet`."""
     rank: float
     """The higher the better; comparable within one search."""
     title: str | None
-    """Of the thread."""
+    """The title of the thread."""
 
 
-class _Stale(NamedTuple):
-    """A thread with rows that are not in the index, and how many."""
+class _StaleThread(NamedTuple):
+    """A thread whose index is not up to date."""
 
     thread_id: str
     rows: int
+    """The number of its rows above the watermark."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """What was said in a database. All of it blocks: on an event loop, use `HoldfastSaver.offload`."""
+    """Full text search in a database.
+
+    Its methods block; on an event loop, call them through `HoldfastSaver.run_in_executor`.
+    """
 
     _database: Database
 
@@ -81,29 +87,30 @@ class Search:
         until: Moment | None = None,
         limit: int = 20,
     ) -> list[Hit]:
-        """The messages that were said and have all the words, best first; of equals the newest first.
+        """Find the messages that match a query, best first, and newest first among equals.
 
-        Words are compared without case and accents. `"quoted words"` are a phrase, `-word` must not be there, and
-        `wor*` is any word that begins so. All else is literal text. Of a message the first 100,000 characters and
-        16,000 words are searched; of more than 1,000 hits the newest 1,000 are ranked. Messages that are encrypted are
-        not found.
+        Words are compared without case and accents. `"quoted words"` are a phrase, `-word` excludes a word, and `wor*`
+        matches every word that begins so. All other characters are literal text. Of a message the first 100,000
+        characters and 16,000 words are searched. Of more than 1,000 hits the newest 1,000 are ranked. Encrypted
+        messages are not found.
 
         Args:
-            text: what to search for.
-            user_id: only in threads of this user. Without it, in everybody's: whoever asks for a user must name them.
-            thread_id: only in this thread.
-            since, until: only what was said from then on, and before then: a datetime with an offset, a date (its
-                midnight in UTC), either as ISO 8601 text, or epoch seconds.
-            limit: how many at the most, up to 1,000.
+            text: the query.
+            user_id: search only the threads of this user. The default searches the threads of all users, so code that
+                searches on behalf of a user must pass it.
+            thread_id: search only this thread.
+            since, until: find only messages saved at or after `since`, and before `until`: a datetime with an offset, a
+                date (its midnight in UTC), either as ISO 8601 text, or epoch seconds.
+            limit: the maximum number of hits, from 1 to 1,000.
 
         Raises:
-            InvalidSearch: there is no word to search for, there is no such thread (of that user), or one of the others
-                makes no sense.
+            InvalidSearch: the query has no required word, or the thread does not exist or is not the user's, or another
+                argument is invalid.
             SearchUnavailable: this Python's SQLite has no full text search.
         """
-        asked = parse_query(text)
-        if not 1 <= limit <= RANKED:
-            raise InvalidSearch(f"A search gives 1 to {RANKED:,} hits; found {limit}.")
+        query = parse_query(text)
+        if not 1 <= limit <= MOST_RANKED:
+            raise InvalidSearch(f"A search gives 1 to {MOST_RANKED:,} hits; found the limit {limit}.")
         user_id = asked_user(user_id)
         if thread_id is not None:
             thread_id = str(thread_id)
@@ -112,34 +119,35 @@ class Search:
             times = {"since": epoch_seconds_if_given(since, "since"), "until": epoch_seconds_if_given(until, "until")}
         except ValueError as error:
             raise InvalidSearch(str(error)) from None
-        self._bring_up_to_date(user_id, thread_id, None)
-        given = {
+        self._update_index(user_id, thread_id, None)
+        filters = {
             "user_id": (user_id, "t.user_id = :user_id"),
             "thread_id": (thread_id, "m.thread_id = :thread_id"),
             "since": (times["since"], "m.created_at >= :since"),
             "until": (times["until"], "m.created_at < :until"),
         }
-        wanted = {name: found for name, found in given.items() if found[0] is not None}
-        statement, params = self._database.backend.full_text.find(asked, user_id, thread_id)
-        params |= {name: value for name, (value, _) in wanted.items()} | {"most": RANKED, "limit": limit}
-        found = statement.where(*(condition for _, condition in wanted.values()))
-        return persist(self._database.backend, partial(self._hits, asked, found, params))
+        given = {name: filter_ for name, filter_ in filters.items() if filter_[0] is not None}
+        statement, params = self._database.backend.full_text.find(query, user_id, thread_id)
+        params |= {name: value for name, (value, _) in given.items()} | {"most": MOST_RANKED, "limit": limit}
+        filtered = statement.where(*(condition for _, condition in given.values()))
+        return persist(self._database.backend, partial(self._hits, query, filtered, params))
 
     def refresh(self, *, user_id: str | None = None, progress: Progress | None = None) -> int:
-        """Put into the index what is not in it yet, as every search does first. It may be stopped at any time, and done
-        by several processes at once: what is done is done.
+        """Bring the index up to date, as every search does first.
+
+        It may be interrupted at any time and run by several processes at once: each batch is committed by itself.
 
         Args:
-            user_id: only of this user's threads; by default of all.
-            progress: is told how far it is.
+            user_id: index only the threads of this user. The default indexes all threads.
+            progress: called after each batch.
 
         Returns:
-            How many message rows there were to look at.
+            The number of message rows that were looked at.
 
         Raises:
             SearchUnavailable: as `find`.
         """
-        return self._bring_up_to_date(asked_user(user_id), None, progress)
+        return self._update_index(asked_user(user_id), None, progress)
 
     # --- finding
 
@@ -147,48 +155,49 @@ class Search:
         rows: Sequence[Row] = []
         if is_sql_text(thread_id):
             [rows] = self._database.read((self._database.backend.sql["thread_of_user"], {"thread_id": thread_id}))
-        # Whose thread it is, if not this user's, is not said.
-        if not rows or (user_id is not None and rows[0][0] != user_id):
+        # The error does not say that the thread exists and belongs to another user.
+        if not rows or (user_id is not None and rows[0].user_id != user_id):
             of_user = "" if user_id is None else f" of user {user_id!r}"
             raise InvalidSearch(
-                f"There is no thread {thread_id!r}{of_user} to search in. Name one that is there, or none."
+                f"There is no thread {thread_id!r}{of_user} to search in. Name an existing thread, or search in all."
             )
 
-    def _hits(self, asked: Query, statement: Statement, params: dict[str, Any]) -> list[Hit]:
-        row = self._database.backend.sql["found_rows"]
+    def _hits(self, query: Query, statement: Statement, params: dict[str, Any]) -> list[Hit]:
+        found_rows = self._database.backend.sql["found_rows"]
         with self._database.backend.reading() as transaction:
-            [found] = transaction.run([(statement, params)])
+            [ranked] = transaction.run([(statement, params)])
             calls = [
-                (row, {"thread_id": thread_id, "seq": seq, "characters": MOST_CHARACTERS})
-                for thread_id, seq, _ in found
+                (found_rows, {"thread_id": thread_id, "seq": seq, "characters": MOST_CHARACTERS})
+                for thread_id, seq, _ in ranked
             ]
-            rows = transaction.run(calls)
+            messages = transaction.run(calls)
         return [
-            Hit(str(thread_id), seq, message_id, role, user_id, at, *snippet(text, asked), rank, title)
-            for (thread_id, seq, rank), those in zip(found, rows, strict=True)
-            for message_id, role, user_id, at, text, title in those
+            Hit(str(thread_id), seq, message_id, role, user_id, at, *make_snippet(text, query), rank, title)
+            for (thread_id, seq, rank), rows in zip(ranked, messages, strict=True)
+            for message_id, role, user_id, at, text, title in rows
         ]
 
     # --- the index
 
-    def _bring_up_to_date(self, user_id: str | None, thread_id: str | None, progress: Progress | None) -> int:
+    def _update_index(self, user_id: str | None, thread_id: str | None, progress: Progress | None) -> int:
         backend = self._database.backend
-        condition, params = _which(user_id, thread_id)
+        conditions, params = _conditions(user_id, thread_id)
         total = 0
         if progress is not None:
-            [[(total,)]] = self._database.read((backend.sql["rows_to_index"].where(*condition), params))
+            [[row]] = self._database.read((backend.sql["rows_to_index"].where(*conditions), params))
+            total = row.number
         done = 0
-        for some in _batches(self._stale(condition, params)):
-            left: Sequence[str] = some
+        for batch in _batches(self._stale_threads(conditions, params)):
+            left: Sequence[str] = batch
             while left:
-                rows, left = persist(backend, partial(self._index, left))
+                rows, left = persist(backend, partial(self._index_batch, left))
                 done += rows
                 if progress is not None:
                     progress(done, max(done, total))
         return done
 
-    def _stale(self, condition: Sequence[str], params: dict[str, Any]) -> Iterator[_Stale]:
-        """The threads that are not in the index as they are now."""
+    def _stale_threads(self, conditions: Sequence[str], params: dict[str, Any]) -> Iterator[_StaleThread]:
+        """Yield the threads whose index is not up to date, after making the index if there is none."""
         sql, after = self._database.backend.sql, ""
 
         def read(statement: Statement, given: dict[str, Any]) -> tuple[bool, list[Row]]:
@@ -197,53 +206,59 @@ class Search:
                 return is_made, transaction.run([(statement, given)])[0]
 
         while True:
-            if condition:
-                statement, given = sql["to_index"].where(*condition), params
+            if conditions:
+                statement, given = sql["to_index"].where(*conditions), params
             else:
                 statement, given = sql["to_index_after"], {"after": after, "limit": _PAGE}
-            is_made, found = persist(self._database.backend, partial(read, statement, given))
+            is_made, threads = persist(self._database.backend, partial(read, statement, given))
             if not is_made:
-                persist(self._database.backend, self._make)
-            yield from (_Stale(str(id_), rows) for id_, rows in found)
-            if condition or len(found) < _PAGE:
+                persist(self._database.backend, self._make_index)
+            yield from (_StaleThread(str(row.thread_id), row.number) for row in threads)
+            if conditions or len(threads) < _PAGE:
                 return
-            after = found[-1][0]
+            after = threads[-1].thread_id
 
-    def _make(self) -> None:
+    def _make_index(self) -> None:
         with self._database.backend.writing() as transaction:
             self._database.backend.full_text.make(transaction)
 
-    def _index(self, thread_ids: Sequence[str]) -> tuple[int, list[str]]:
-        """Put some rows of some threads into the index. Gives how many there were to look at, and the threads that have
-        more. Done again it goes on from there, and somebody else may have done it meanwhile."""
+    def _index_batch(self, thread_ids: Sequence[str]) -> tuple[int, list[str]]:
+        """Index up to `_BATCH_ROWS` rows of each of some threads.
+
+        It is idempotent, and another process may have indexed the same rows meanwhile.
+
+        Returns:
+            The number of rows that were looked at, and the threads with more rows to index.
+        """
         sql = self._database.backend.sql
-        # In order of their ids, so that two who do this wait for each other and not both.
-        names = sorted(thread_ids)
-        calls = [(sql[name], {"thread_id": id_}) for id_ in names for name in ("lock_thread", "index_state")]
+        # Locked in the order of their ids, so that two processes that index the same threads cannot deadlock.
+        ids = sorted(thread_ids)
+        calls = [(sql[name], {"thread_id": id_}) for id_ in ids for name in ("lock_thread", "index_state")]
         with self._database.backend.writing() as transaction:
             states = transaction.run(calls)[1::2]
-            done = [self._index_one(transaction, id_, state) for id_, state in zip(names, states, strict=True)]
-        return sum(rows for rows, _ in done), [id_ for id_, (_, more) in zip(names, done, strict=True) if more]
+            done = [self._index_thread(transaction, id_, state) for id_, state in zip(ids, states, strict=True)]
+        return sum(rows for rows, _ in done), [id_ for id_, (_, has_more) in zip(ids, done, strict=True) if has_more]
 
-    def _index_one(self, transaction: Transaction, thread_id: str, state: Sequence[Row]) -> tuple[int, bool]:
+    def _index_thread(self, transaction: Transaction, thread_id: str, state: Sequence[Row]) -> tuple[int, bool]:
         sql, full_text = self._database.backend.sql, self._database.backend.full_text
         if not state:
             return 0, False
-        [(last, searched, indexed_as, user_id)] = state
-        if searched and (indexed_as or "") != (user_id or ""):
-            transaction.send(full_text.remove(thread_id))  # and put in again at once
-            searched = 0
-        params = {"thread_id": thread_id, "after": searched, "limit": _ROWS, "characters": MOST_CHARACTERS}
+        [row] = state
+        watermark, user_id = row.searched, row.user_id
+        if watermark and (row.searched_as or "") != (user_id or ""):
+            transaction.send(full_text.remove(thread_id))  # and indexed anew from here on
+            watermark = 0
+        params = {"thread_id": thread_id, "after": watermark, "limit": _BATCH_ROWS, "characters": MOST_CHARACTERS}
         [texts] = transaction.run([(sql["texts_to_index"], params)])
-        more = len(texts) == _ROWS
-        reached = texts[-1][0] if more else last
-        calls = full_text.add(thread_id, user_id, [(seq, text) for seq, text in texts])
+        has_more = len(texts) == _BATCH_ROWS
+        reached = texts[-1].seq if has_more else row.last_seq
+        calls = full_text.add(thread_id, user_id, [(text.seq, text.text) for text in texts])
         transaction.send([*calls, (sql["set_searched"], {"thread_id": thread_id, "searched": reached})])
-        return reached - searched, more
+        return reached - watermark, has_more
 
 
-def _which(user_id: str | None, thread_id: str | None) -> tuple[list[str], dict[str, Any]]:
-    """Conditions for the threads that a search is about, with their parameters; none for all of them."""
+def _conditions(user_id: str | None, thread_id: str | None) -> tuple[list[str], dict[str, Any]]:
+    """Return the conditions for the threads to search, with their parameters; no conditions for all threads."""
     if thread_id is not None:
         return ["thread_id = :thread_id"], {"thread_id": thread_id}
     if user_id is not None:
@@ -251,12 +266,12 @@ def _which(user_id: str | None, thread_id: str | None) -> tuple[list[str], dict[
     return [], {}
 
 
-def _batches(threads: Iterator[_Stale]) -> Iterator[list[str]]:
-    """The threads in groups that one transaction is enough for, unless one alone is too large."""
+def _batches(threads: Iterator[_StaleThread]) -> Iterator[list[str]]:
+    """Group threads so that one transaction can index each group, unless a single thread is too large for that."""
     batch: list[str] = []
     rows = 0
     for thread in threads:
-        if batch and (len(batch) >= _THREADS or rows + thread.rows > _ROWS):
+        if batch and (len(batch) >= _BATCH_THREADS or rows + thread.rows > _BATCH_ROWS):
             yield batch
             batch, rows = [], 0
         batch.append(thread.thread_id)

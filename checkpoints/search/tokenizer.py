@@ -1,9 +1,9 @@
-"""The words of a text, as search has them: the same on every database, for texts and for questions. No I/O.
+"""The tokenizer of search: the words of a text, the same on every database, for messages and for queries. No I/O.
 
-A word is letters and digits, without case and without the marks on its letters: "Köln", "KOLN" and "koln" are one word.
-Scripts that put no spaces between words have each letter as a word, so that what stands side by side is a phrase.
+A word is a run of letters and digits, without case and without diacritics: "Köln", "KOLN" and "koln" are one word. In
+scripts without spaces between words each letter is a word, so a word of such a script is found as a phrase.
 
-What a letter becomes depends on that letter alone, so a place among the words can be traced back into the text.
+Each character is folded without regard to its neighbours, so a word can be traced back to its place in the text.
 """
 
 from __future__ import annotations
@@ -16,26 +16,27 @@ from itertools import accumulate
 from typing import Final, NamedTuple
 from unicodedata import category, combining, normalize
 
+# A longer text is searched up to here, so that one pasted file does not hold up a search.
 MOST_CHARACTERS: Final = 100_000
-"""What is said beyond this is not searched."""
 
+# PostgreSQL takes a tsvector of up to 1 MB, word positions included. Few characters can fold to that many letters.
 MOST_BYTES: Final = 800_000
-"""Of words of a text: PostgreSQL takes up to 1 MB, with their places. Few signs become so many letters."""
 
+# PostgreSQL numbers the words of a text up to 16,383.
 MOST_WORDS: Final = 16_000
-"""PostgreSQL numbers the words of a text up to 16,383."""
 
-LONGEST: Final = 64
-"""Letters of a word that count: what is longer is no word, but a key or an encoded file."""
+# Letters of a word that are compared: a longer run is a key or an encoded file.
+LONGEST_WORD: Final = 64
 
-MOST_PLACES: Final = 256
-"""Of how many places of a word in a text the index knows: as many as PostgreSQL does."""
+# PostgreSQL keeps up to 256 positions of a word in a text. The index on SQLite does the same, so that both give the
+# same hits.
+MOST_POSITIONS: Final = 256
 
+# Stands for a word whose position is not in the index. It is a character for private use, so no word contains it.
 SKIPPED: Final = "\ue000"
-"""Stands where a word stands whose place the index does not know. For private use, so never a word."""
 
-# Thai and Lao, Myanmar, Khmer, kana and what belongs to them, Han in all its blocks.
-_ALONE: Final = (
+# Thai and Lao, Myanmar, Khmer, kana with what belongs to them, and all blocks of Han.
+_WITHOUT_SPACES: Final = (
     range(0x0E00, 0x0F00),
     range(0x1000, 0x10A0),
     range(0x1780, 0x1800),
@@ -46,104 +47,114 @@ _ALONE: Final = (
     range(0x20000, 0x40000),
 )
 
-# Select how the letter before them looks. They are marks, and stand on nothing.
+# Variation selectors: they choose a glyph for the character before them. Unicode classes them as marks, but their
+# combining class is 0.
 _SELECTORS: Final = (range(0x180B, 0x1810), range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0))
 
 _ASCII: Final = re.compile("[a-z0-9]+", re.IGNORECASE | re.ASCII)
 
 
-class Placed(NamedTuple):
-    """A word, and where it stands in the text."""
+class WordSpan(NamedTuple):
+    """A word with its place in the text."""
 
     word: str
     start: int
     end: int
 
 
-class _Letters(dict[int, str]):
-    """What becomes of each character: letters, nothing, or a space; a letter that stands alone with a space around."""
+class _Folding(dict[int, str]):
+    """The folded form of each character: letters, nothing, or a space.
+
+    A letter that is a word by itself has a space on each side.
+    """
 
     def __missing__(self, code: int) -> str:
         kind = category(chr(code))
-        if kind[0] == "C":  # a million of numbers that are no characters are not kept
+        if kind[0] == "C":  # not kept: a million code points are no characters
             return "" if kind == "Cf" else " "
-        found = "".join(map(_letter, normalize("NFKD", normalize("NFKD", chr(code)).casefold())))
-        self[code] = found
-        return found
+        folded = "".join(map(_fold_letter, normalize("NFKD", normalize("NFKD", chr(code)).casefold())))
+        self[code] = folded
+        return folded
 
 
-def _letter(sign: str) -> str:
-    kind, code = category(sign), ord(sign)
-    # Marks on a letter, invisible joiners and hyphens.
-    if (kind[0] == "M" and (combining(sign) or kind == "Me" or _within(code, _SELECTORS))) or kind == "Cf":
+def _fold_letter(character: str) -> str:
+    kind, code = category(character), ord(character)
+    # Diacritics, invisible joiners and soft hyphens.
+    if (kind[0] == "M" and (combining(character) or kind == "Me" or _is_in(code, _SELECTORS))) or kind == "Cf":
         return ""
     if kind[0] not in "LMN":
         return " "
-    return f" {sign} " if kind[0] != "N" and _within(code, _ALONE) else sign
+    return f" {character} " if kind[0] != "N" and _is_in(code, _WITHOUT_SPACES) else character
 
 
-def _within(code: int, blocks: tuple[range, ...]) -> bool:
+def _is_in(code: int, blocks: tuple[range, ...]) -> bool:
     return any(code in block for block in blocks)
 
 
-_LETTERS: Final = _Letters()
+_FOLDING: Final = _Folding()
 
 
-def words(text: str) -> list[str]:
-    """The words of a text, in order, as far as they count (see the limits above)."""
-    found = [word[:LONGEST] for word in text[:MOST_CHARACTERS].translate(_LETTERS).split()[:MOST_WORDS]]
-    if sum(map(len, found)) * 4 <= MOST_BYTES:
-        return found
-    ends = accumulate(len(word.encode()) for word in found)
-    return [word for word, end in zip(found, ends, strict=True) if end <= MOST_BYTES]
+def tokenize(text: str) -> list[str]:
+    """Return the words of a text in order, up to the limits above."""
+    words = [word[:LONGEST_WORD] for word in text[:MOST_CHARACTERS].translate(_FOLDING).split()[:MOST_WORDS]]
+    if sum(map(len, words)) * 4 <= MOST_BYTES:
+        return words
+    ends = accumulate(len(word.encode()) for word in words)
+    return [word for word, end in zip(words, ends, strict=True) if end <= MOST_BYTES]
 
 
-def indexed(text: str) -> list[str]:
-    """The words of a text as the index has them: `SKIPPED` in place of those that were said too often."""
-    found = words(text)
-    if len(found) <= MOST_PLACES:
-        return found
-    said: Counter[str] = Counter()
-    kept = []
-    for word in found:
-        said[word] += 1
-        kept.append(word if said[word] <= MOST_PLACES else SKIPPED)
-    return kept
+def tokenize_for_index(text: str) -> list[str]:
+    """Return the words of a text as the index stores them.
+
+    From the occurrence of a word after `MOST_POSITIONS` on, `SKIPPED` stands in its place.
+    """
+    words = tokenize(text)
+    if len(words) <= MOST_POSITIONS:
+        return words
+    counts: Counter[str] = Counter()
+    indexed = []
+    for word in words:
+        counts[word] += 1
+        indexed.append(word if counts[word] <= MOST_POSITIONS else SKIPPED)
+    return indexed
 
 
-def placed(text: str) -> list[Placed]:
-    """The words of a text with their places, the same words as `words` has."""
+def tokenize_with_spans(text: str) -> list[WordSpan]:
+    """Return the words of a text as `tokenize` does, each with its place in the text."""
     text = text[:MOST_CHARACTERS]
-    found = _placed_ascii(text) if text.isascii() else _placed(text)
-    return [found._replace(word=word) for word, found in zip(words(text), found, strict=False)]
+    spans = _ascii_spans(text) if text.isascii() else _spans(text)
+    return [span._replace(word=word) for word, span in zip(tokenize(text), spans, strict=False)]
 
 
-def _placed_ascii(text: str) -> Iterator[Placed]:
+def _ascii_spans(text: str) -> Iterator[WordSpan]:
     for match in _ASCII.finditer(text):
-        yield Placed(match[0].lower(), *match.span())
+        yield WordSpan(match[0].lower(), *match.span())
 
 
-def _placed(text: str) -> Iterator[Placed]:
+def _spans(text: str) -> Iterator[WordSpan]:
     word, start, end = "", 0, 0
-    for place, sign in enumerate(text):
-        for letter in _LETTERS[ord(sign)]:
+    for position, character in enumerate(text):
+        for letter in _FOLDING[ord(character)]:
             if letter != " ":
-                start = start if word else place
-                word, end = word + letter, place + 1
+                start = start if word else position
+                word, end = word + letter, position + 1
             elif word:
-                yield Placed(word, start, end)
+                yield WordSpan(word, start, end)
                 word = ""
-        if word and not _LETTERS[ord(sign)]:
-            end = place + 1  # a mark belongs to its letter
+        if word and not _FOLDING[ord(character)]:
+            end = position + 1  # a diacritic belongs to its letter
     if word:
-        yield Placed(word, start, end)
+        yield WordSpan(word, start, end)
 
 
-def owners(user_id: str | None, thread_id: str | None) -> list[str]:
-    """Whose a message is, as words that stand for the ids, whatever is in these: a search of one user's goes through
-    nobody else's."""
-    return [f"{kind}{_token(id_)}" for kind, id_ in (("u", user_id), ("t", thread_id)) if id_ is not None]
+def owner_words(user_id: str | None, thread_id: str | None) -> list[str]:
+    """Return the words that stand for a user and a thread in the index.
+
+    A message is indexed under both, so a search in one user's threads reads no rows of other users. They are digests,
+    so an id may contain any character.
+    """
+    return [f"{kind}{_id_digest(id_)}" for kind, id_ in (("u", user_id), ("t", thread_id)) if id_ is not None]
 
 
-def _token(id_: str) -> str:
+def _id_digest(id_: str) -> str:
     return blake2b(id_.encode("utf-8", "surrogatepass"), digest_size=8, person=b"holdfast-search").hexdigest()

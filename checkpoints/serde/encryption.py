@@ -1,8 +1,12 @@
-"""Where encryption goes in: every stored text, body and value passes through here on its way in and out.
+"""The interface for encryption. No checkpointer has keys yet: each one is opened with `Plain`.
 
-What is sealed is bound to the table, thread, row and column that it belongs to, so that nothing can be moved to another
-place; so each method is told the place. For a value that is a text that names table, row and column. Without keys
-nothing is sealed, and what somebody else has sealed is refused.
+Message rows, values of channels, writes of tasks, answers to requests, and results in the ledger pass through it when
+they are stored and loaded. These do not, and are written plain: titles, metadata of threads and checkpoints, system
+prompts, the ids and authors in every table, and on PostgreSQL the short values within a checkpoint's document.
+
+Sealed data are bound to their table, thread, row and column, so that they cannot be moved to another place. So each
+method receives the place; for a value it is a text that names table, row and column. Without keys nothing is sealed,
+and sealed data are refused.
 """
 
 from __future__ import annotations
@@ -14,39 +18,39 @@ from holdfast.checkpoints.serde.messages import MessageRow
 
 
 class Sealer(Protocol):
-    """Seals and opens. Pure but for the keys that it holds."""
+    """Encryption of rows and values. Pure, except that it holds the keys."""
 
     def digest_key(self, thread_id: str) -> bytes:
-        """The key for the digests of a thread's messages, at most 64 bytes; `b""` for none."""
+        """Return the key for the digests of a thread's messages, at most 64 bytes; `b""` for none."""
         ...
 
     def seal_row(self, thread_id: str, seq: int, row: MessageRow) -> tuple[int | None, MessageRow]:
-        """The number of the key (`None`: plain) and the row as it is stored."""
+        """Return the number of the key (`None`: plain) and the row as it is stored."""
         ...
 
     def open_row(self, thread_id: str, seq: int, key_no: int | None, row: MessageRow) -> MessageRow:
-        """What `seal_row` was given.
+        """Return the row that was sealed.
 
         Raises:
-            NotStorable: there is no such key, or the row was sealed for another place.
+            NotStorable: the key is missing, or the row was sealed for another place.
         """
         ...
 
     def seal_value(self, thread_id: str, place: str, type_: str, blob: bytes) -> tuple[str, bytes]:
-        """The type and the bytes as they are stored; the type says which key sealed them."""
+        """Return the type and the bytes as they are stored. The type names the key."""
         ...
 
     def open_value(self, thread_id: str, place: str, type_: str, blob: bytes) -> tuple[str, bytes]:
-        """What `seal_value` was given.
+        """Return the type and the bytes that were sealed.
 
         Raises:
-            NotStorable: there is no such key, or the value was sealed for another place.
+            NotStorable: the key is missing, or the value was sealed for another place.
         """
         ...
 
 
 class Plain:
-    """No keys: everything is stored as it is."""
+    """No encryption: everything is stored as it is."""
 
     def digest_key(self, thread_id: str) -> bytes:
         return b""

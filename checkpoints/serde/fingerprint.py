@@ -1,7 +1,7 @@
-"""Whether two loads gave the same, without importing anybody's types. No I/O.
+"""Comparison of loaded values without importing their types. No I/O.
 
-A database is rewritten by a command that knows no graph, so the types in its states can be neither imported nor
-compared. Here each stands for itself: its name, and what it was made of.
+The commands that convert a database know no graph, so they can neither import nor compare the types in its states. A
+stand-in replaces each such value: the name of its type, and the arguments that it was made of.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from langgraph.types import Send
 
 from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.langgraph_internals import SAFE_MSGPACK_TYPES
-from holdfast.checkpoints.serde.msgpack import Types
+from holdfast.checkpoints.serde.types import Types
 
 _EXACT: Final = (
     ormsgpack.OPT_NON_STR_KEYS
@@ -31,7 +31,7 @@ _EXACT: Final = (
 
 
 class Made:
-    """A value of a type that is not here."""
+    """A value of a type that is not imported."""
 
     def __init__(self, type_name: tuple[str, str], made_of: Any) -> None:
         self.type_name = type_name
@@ -45,7 +45,7 @@ class Made:
 
 
 class _StandIn:
-    """Called in place of a type that is not here."""
+    """The stand-in for a type that is not imported. A call returns a `Made`."""
 
     def __init__(self, module: str, name: str) -> None:
         self._type_name = module, name
@@ -56,8 +56,7 @@ class _StandIn:
 
 
 class StandIns(Types):
-    """Types as a checkpointer has them, but instead of those that it must not or cannot load, and those that it need
-    not, something stands that only says what it is. Messages and standard types are themselves."""
+    """The types of a checkpointer, with a stand-in for each type except messages and standard types."""
 
     def __init__(self, types: Types) -> None:
         super().__init__()
@@ -80,10 +79,10 @@ class StandIns(Types):
 
 
 def fingerprint(value: Any, *, as_stock: bool = False) -> bytes:
-    """16 bytes that tell values apart as far as `==` does and further: 1 from True and 1.0, a tuple from a list.
+    """Return 16 bytes that differ for values that differ, also for 1, True and 1.0, and for a tuple and a list.
 
     Args:
-        value: what was loaded.
+        value: the loaded value.
         as_stock: a tuple counts as a list, because the stock savers store it as one.
     """
     tell = _Teller(as_stock=as_stock)

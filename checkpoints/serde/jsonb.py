@@ -1,4 +1,4 @@
-"""JSON that every database can hold, and PostgreSQL's rule for what contains what."""
+"""JSON that every database can hold, and the containment of JSON as PostgreSQL defines it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from holdfast.checkpoints.serde.messages import sql_text
 
 
 def storable(value: Any) -> Any:
-    """`value` without what JSONB refuses: NUL and lone surrogates in texts and keys, and numbers that are none."""
+    """Return a value without the parts that JSONB refuses: NUL, lone surrogates, NaN and infinity."""
     if isinstance(value, str):
         return sql_text(value)
     if isinstance(value, Mapping):
@@ -24,7 +24,7 @@ def storable(value: Any) -> Any:
 
 
 def contains(value: Any, wanted: Any) -> bool:
-    """`value @> wanted` as PostgreSQL has it: https://www.postgresql.org/docs/current/datatype-json.html#JSON-CONTAINMENT"""
+    """Return `value @> wanted` as PostgreSQL defines it: https://www.postgresql.org/docs/current/datatype-json.html#JSON-CONTAINMENT"""
     if isinstance(wanted, Mapping):
         return isinstance(value, Mapping) and all(
             key in value and contains(value[key], item) for key, item in wanted.items()
@@ -37,5 +37,5 @@ def contains(value: Any, wanted: Any) -> bool:
 
 
 def text_contains(value: str | bytes | None, wanted: str) -> bool:
-    """`contains` for two JSON texts; the absence of a value contains nothing but `{}`."""
+    """Return `contains` for two JSON texts. A missing value contains only `{}`."""
     return contains(json.loads(value) if value is not None else {}, json.loads(wanted))

@@ -1,8 +1,8 @@
 """One message and its row: encode, decode, digest. No I/O.
 
-A row is the text in a column of its own, where SQL can read it, and a body: msgpack of whatever differs from the
+A row has the text in a column of its own, which SQL can read, and a body: msgpack of everything that differs from the
 defaults of the message's class, without the id. Two messages with the same role, text and body are the same message
-said twice; what tells them apart is the id, a column that may be filled in later.
+said twice; only their ids differ, in a column that may be filled in later.
 """
 
 from __future__ import annotations
@@ -18,13 +18,8 @@ from langchain_core.messages import BaseMessage, RemoveMessage
 from pydantic_core import PydanticUndefined
 
 from holdfast.checkpoints.errors import NotStorable, TypeNotAllowed
-from holdfast.checkpoints.serde.msgpack import (
-    FIRST_FREE_CODE,
-    NOT_MINE,
-    Packing,
-    Types,
-    Unpacking,
-)
+from holdfast.checkpoints.serde.msgpack import FIRST_FREE_CODE, NOT_MINE, Packing, Unpacking
+from holdfast.checkpoints.serde.types import Types
 
 # How to read `content`. The numbers are in the database.
 TEXT: Final = 1
@@ -71,7 +66,7 @@ _ROLE_OF: Final = {
 
 
 class MessageRow(NamedTuple):
-    """What is stored of a message, apart from where it stands."""
+    """The stored form of a message, without its place."""
 
     message_id: str | None
     digest: bytes
@@ -83,7 +78,7 @@ class MessageRow(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A message's own attributes, copied at one moment: LangGraph sets ids in place while a save is going on."""
+    """A copy of the attributes of a message: LangGraph sets ids in place while a save is going on."""
 
     cls: type[BaseMessage]
     fields: dict[str, Any]
@@ -92,6 +87,7 @@ class Snapshot(NamedTuple):
 
 
 def snapshot(message: BaseMessage) -> Snapshot:
+    """Return a snapshot of a message."""
     return Snapshot(
         type(message), message.__dict__.copy(), message.__pydantic_extra__ or None, message.__pydantic_private__
     )
@@ -102,16 +98,16 @@ def _is_row_class(cls: type) -> bool:
 
 
 is_row_class: Callable[[type], bool] = cache(_is_row_class)
-"""Whether instances of a class are kept as rows. A `RemoveMessage` is an instruction, not something said."""
+"""Returns whether instances of a class are stored as rows. A `RemoveMessage` is an instruction, not a message."""
 
 
 def encode(message: Snapshot, types: Types, *, key: bytes = b"") -> MessageRow:
-    """The row of a message.
+    """Return the row of a message.
 
     Args:
         message: the message's attributes.
-        types: which types may be stored within it.
-        key: makes the digest one that only who holds the key can compute.
+        types: the types that may be stored within it.
+        key: the key of the digest.
 
     Raises:
         NotStorable: an attribute cannot be stored.
@@ -144,7 +140,9 @@ def encode(message: Snapshot, types: Types, *, key: bytes = b"") -> MessageRow:
     role = _role(cls, fields)
     name, message_id = fields.get("name"), fields.get("id")
     if message_id is not None and not is_sql_text(message_id):
-        raise NotStorable(f"The message id {message_id!r} cannot be saved: it holds a NUL or a lone surrogate.")
+        raise NotStorable(
+            f"The message id {message_id!r} cannot be saved: it has a NUL or a lone surrogate. Use another id."
+        )
     return MessageRow(
         message_id=message_id,
         digest=digest(role, content, body, key=key),
@@ -157,10 +155,10 @@ def encode(message: Snapshot, types: Types, *, key: bytes = b"") -> MessageRow:
 
 
 def decode(row: MessageRow, types: Types, *, with_id: bool = True) -> BaseMessage:
-    """A new message object from its row, as it was, without running its validators again.
+    """Return a new message object from its row, without running its validators again.
 
     Raises:
-        NotStorable: a type within it is not allowed or is gone.
+        NotStorable: a type within it is not allowed or cannot be imported.
         ValueError, KeyError, IndexError: the row is not one that `encode` made.
     """
     content = row.content
@@ -178,7 +176,7 @@ def decode(row: MessageRow, types: Types, *, with_id: bool = True) -> BaseMessag
     blank, containers = _blank(cls)
     fields = {**blank, "content": content, "id": row.message_id if with_id else None}
     for name, container in containers:
-        fields[name] = container()  # never the same one for two messages
+        fields[name] = container()  # two messages must not share one
     fields.update(own)
     extra, private = rest or (None, None)
     message = cls.__new__(cls)
@@ -190,7 +188,7 @@ def decode(row: MessageRow, types: Types, *, with_id: bool = True) -> BaseMessag
 
 
 def digest(role: str, content: str | None, body: bytes, *, key: bytes = b"") -> bytes:
-    """16 bytes that identify what was said, whatever its id: BLAKE2b over role, body and content, keyed."""
+    """Return 16 bytes that identify a message apart from its id: keyed BLAKE2b over role, body and content."""
     state = blake2b(b"%b\0%d\0%b" % (role.encode(), len(body), body), digest_size=16, key=key, person=_PERSON)
     if content is not None:
         state.update(content.encode())
@@ -198,7 +196,7 @@ def digest(role: str, content: str | None, body: bytes, *, key: bytes = b"") -> 
 
 
 def sql_text(text: str) -> str:
-    """`text` as every database can hold it: without NUL, and with `?` for what UTF-8 has no form for."""
+    """Return a text that every database can hold: without NUL, and with `?` for what UTF-8 cannot encode."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
@@ -208,7 +206,7 @@ class _Slice(NamedTuple):
 
 
 def _split_content(content: Any) -> tuple[int, str | None, Any]:
-    """How to read the column, the column, and what is left for the body."""
+    """Return how to read the column `content`, the column, and the rest of the content for the body."""
     if type(content) is str and is_sql_text(content):
         return TEXT, content, None
     if isinstance(content, str):
@@ -230,6 +228,7 @@ def _split_content(content: Any) -> tuple[int, str | None, Any]:
 
 
 def is_sql_text(text: str) -> bool:
+    """Return whether every database can hold a text."""
     if "\0" in text:  # PostgreSQL refuses it, and SQLite's tools cut the text there
         return False
     try:
@@ -259,9 +258,9 @@ def _class(kind: str | Sequence[str], role: str, types: Types) -> type[BaseMessa
 
 @cache
 def _defaults(cls: type[BaseMessage]) -> dict[str, Any]:
-    """The defaults of LangChain's own classes, so that rows do not repeat them and a new field changes no digest.
+    """Return the defaults of LangChain's own classes, so that rows omit them and a new field changes no digest.
 
-    Of a subclass everything is stored: nobody promises that its defaults stay.
+    All fields of other subclasses are stored, because their defaults may change.
     """
     if cls not in _ROLE_OF:
         return {}
@@ -274,13 +273,15 @@ def _defaults(cls: type[BaseMessage]) -> dict[str, Any]:
 
 @cache
 def _blank(cls: type[BaseMessage]) -> tuple[dict[str, Any], list[tuple[str, type]]]:
-    """The fields of a message that has nothing but defaults, in the order of the class, so that one that is loaded also
-    prints as it did; and which of them are containers."""
+    """Return the fields of a message that has only defaults, and which of them are containers.
+
+    The fields are in the order of the class, so that a loaded message prints as before.
+    """
     defaults = _defaults(cls)
     containers = [(name, type(default)) for name, default in defaults.items() if isinstance(default, (dict, list))]
     return {name: defaults.get(name) for name in cls.model_fields}, containers
 
 
 def _is_default(value: Any, default: Any) -> bool:
-    # Defaults are None, a str, or empty, for which == says the same as identity of meaning (1 == True does not).
+    # Defaults are None, a str, or empty. For these == is exact (1 == True is not).
     return type(value) is type(default) and bool(value == default)

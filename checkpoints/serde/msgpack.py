@@ -1,20 +1,17 @@
-"""Values to bytes and back: LangGraph's msgpack format, strict about types, open for codes of our own.
+"""Conversion of values to bytes and back, in LangGraph's msgpack format: strict about types, open for our own codes.
 
-The extension codes 0 to 7 are those of `langgraph.checkpoint.serde.jsonplus`, so that what holds no message stays
-readable for the stock savers. Two things differ from that serializer. It recurses into itself, so a foreign code inside
-a `Send`, a dataclass or a `_DeltaSnapshot` would become `None`; here nested values pass through the same hooks as all
-others. And where it puts a dict or `None` in place of a value whose type is not allowed or cannot be rebuilt, this
-raises: on the way in if it can be known then, so that nothing is saved that cannot be loaded.
+The extension codes 0 to 7 are those of `langgraph.checkpoint.serde.jsonplus`, so that the stock savers can read a value
+without messages. Two things differ from that serializer. It recurses into itself, so another code inside a `Send`, a
+dataclass or a `_DeltaSnapshot` would become `None`; here nested values pass through the same hooks as all others. And
+where it puts a dict or `None` in place of a value whose type is not allowed or cannot be rebuilt, this module raises an
+error, at the save if possible, so that no value is saved that cannot be loaded.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import logging
-import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import ormsgpack
@@ -22,12 +19,8 @@ from langgraph.checkpoint.serde import jsonplus
 from langgraph.types import Send
 
 from holdfast.checkpoints.errors import NotStorable, TypeNotAllowed
-from holdfast.checkpoints.langgraph_internals import SAFE_MSGPACK_METHODS, SAFE_MSGPACK_TYPES, DeltaSnapshot
-
-_log = logging.getLogger(__name__)
-
-TypeName = tuple[str, ...]
-"""A type as (module, name)."""
+from holdfast.checkpoints.langgraph_internals import SAFE_MSGPACK_METHODS, DeltaSnapshot
+from holdfast.checkpoints.serde.types import Types
 
 # Codes of our own begin at 64, well away from those that LangGraph may add.
 SURROGATES: Final = 64
@@ -47,82 +40,14 @@ _OPTIONS = (
 NOT_MINE: Final = object()
 
 Special = Callable[["Packing", Any], Any]
-"""Gets each object that msgpack has no form for, and returns what to pack in its place, or `NOT_MINE`."""
+"""Receives each object that msgpack has no form for, and returns the object to pack in its place, or `NOT_MINE`."""
 
 Revive = Callable[[int, bytes], Any]
-"""Gets the code and the bytes of each extension from `FIRST_FREE_CODE` up, and returns the value."""
-
-
-class Types:
-    """Which types may be imported and called to load a value, shared by all who load with one checkpointer."""
-
-    def __init__(self, allow: Iterable[type | TypeName] = ()) -> None:
-        self._allowed: set[TypeName] = set(SAFE_MSGPACK_TYPES)
-        self._unnamed: dict[TypeName, type] = {}
-        self.allow(allow)
-
-    def allow(self, types: Iterable[type | TypeName]) -> None:
-        self._allowed |= {(t.__module__, t.__name__) if isinstance(t, type) else tuple(t) for t in types}
-
-    def check(self, module: str, name: str) -> None:
-        """
-        Raises:
-            TypeNotAllowed: `module.name` is not among them.
-        """
-        if (module, name) not in self._allowed:
-            raise TypeNotAllowed(module, name)
-
-    def admit(self, kind: type) -> TypeName:
-        """The name under which a value of type `kind` is stored.
-
-        Raises:
-            TypeNotAllowed: it may not be loaded.
-        """
-        self.check(kind.__module__, kind.__name__)
-        return self.note(kind)
-
-    def note(self, kind: type) -> TypeName:
-        """The name of a type.
-
-        One that cannot be imported by that name, because a function or a class encloses it, is remembered: this
-        process can load it again. Others cannot, and the log says so.
-        """
-        module, name = kind.__module__, kind.__name__
-        if getattr(sys.modules.get(module), name, None) is not kind and self._unnamed.get((module, name)) is not kind:
-            self._unnamed[module, name] = kind
-            _log.warning(
-                "The type %s.%s is saved, but cannot be imported under this name: other processes cannot load it. "
-                "Define it at the top level of its module.",
-                module,
-                kind.__qualname__,
-            )
-        return module, name
-
-    def find(self, module: str, name: str) -> Any:
-        """The type, if this process has it already; `None` otherwise. Nothing is imported."""
-        return self._unnamed.get((module, name)) or getattr(sys.modules.get(module), name, None)
-
-    def load(self, module: str, name: str) -> Any:
-        """The type, imported if need be.
-
-        Raises:
-            TypeNotAllowed: it may not be loaded.
-            NotStorable: it is gone.
-        """
-        self.check(module, name)
-        if (kind := self._unnamed.get((module, name))) is not None:
-            return kind
-        try:
-            return getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise NotStorable(
-                f"The type {module}.{name} is used by stored data and cannot be imported ({error}). "
-                "Bring it back under this name, or make an alias with it."
-            ) from error
+"""Receives the code and the bytes of each extension from `FIRST_FREE_CODE` up, and returns the value."""
 
 
 class Packing:
-    """One value on its way to bytes. `native` turns false when it needs a code that only Holdfast reads."""
+    """The conversion of one value to bytes. `native` is false if the bytes have a code that only Holdfast reads."""
 
     def __init__(
         self,
@@ -141,14 +66,15 @@ class Packing:
         self._error: Exception | None = None
 
     def pack(self, value: Any, *, keep_tuples: bool | None = None) -> bytes:
-        """
+        """Return the bytes of a value.
+
         Args:
-            value: what to pack.
-            keep_tuples: whether its tuples stay tuples, instead of becoming lists as with the stock serializer; by
-                default as it was said for the whole.
+            value: the value.
+            keep_tuples: whether tuples stay tuples, instead of becoming lists as with the stock serializer. The default
+                is the setting of the whole value.
 
         Raises:
-            NotStorable: `value` holds something that has no form here, or a type that is not allowed.
+            NotStorable: the value has a part that cannot be stored, or whose type is not allowed.
         """
         before = self._keep_tuples
         self._keep_tuples = before if keep_tuples is None else keep_tuples
@@ -159,11 +85,11 @@ class Packing:
 
     def _pack(self, value: Any) -> bytes:
         options = _OPTIONS | (ormsgpack.OPT_PASSTHROUGH_TUPLE if self._keep_tuples else 0)
-        escaped = self._escape  # now: a part of the value may turn it on while the whole is packed
+        escaped = self._escape  # read now: packing a part of the value may set it
         try:
             return ormsgpack.packb(_escaped(value) if escaped else value, default=self._default, option=options)
         except TypeError as error:
-            # ormsgpack drops the exception of a hook; ours is the one that says what is wrong.
+            # ormsgpack drops the exception of a hook, which has the explanation.
             if self._error is not None:
                 raise self._error from None
             if "surrogates" not in str(error) or escaped:
@@ -172,7 +98,7 @@ class Packing:
         return self._pack(value)
 
     def ext(self, code: int, data: bytes) -> ormsgpack.Ext:
-        """An extension with a code of our own."""
+        """Return an extension with a code that only Holdfast reads."""
         self.native = False
         return ormsgpack.Ext(code, data)
 
@@ -194,7 +120,7 @@ class Packing:
         kind = type(value)
         if kind is tuple:
             return self.ext(TUPLE, self.pack(list(value)))
-        # What may hold messages is encoded here, so that they are found at any depth.
+        # Types that may contain messages are encoded here, so that messages are found at any depth.
         if isinstance(value, DeltaSnapshot):
             return ormsgpack.Ext(jsonplus.EXT_DELTA_SNAPSHOT, self.pack(value.value))
         if isinstance(value, Send):
@@ -204,7 +130,7 @@ class Packing:
         if isinstance(value, tuple) and hasattr(value, "_asdict"):
             return self._construct(jsonplus.EXT_CONSTRUCTOR_KW_ARGS, kind, value._asdict())
         if isinstance(value, (set, frozenset, deque)):
-            # What is in a set can be hashed, and a list cannot.
+            # The elements of a set must be hashable, which lists are not.
             hashed = not isinstance(value, deque)
             return self._construct(
                 jsonplus.EXT_CONSTRUCTOR_SINGLE_ARG, kind, list(value), keep_tuples=hashed or self._keep_tuples
@@ -223,7 +149,7 @@ class Packing:
         return ormsgpack.Ext(code, self.pack([*name, payload, *method], keep_tuples=keep_tuples))
 
     def _leaf(self, value: Any) -> Any:
-        """As the stock serializer encodes it; its public face gives bytes, of which the extension is taken."""
+        """Encode a value as the stock serializer does: take the extension from the bytes that it returns."""
         try:
             _, data = _STOCK.dumps_typed(value)
         except TypeError as error:
@@ -245,7 +171,7 @@ class Packing:
 
 
 class Unpacking:
-    """Bytes on their way to a value."""
+    """The conversion of bytes to a value."""
 
     def __init__(self, types: Types, revive: Revive | None = None) -> None:
         self._types = types
@@ -253,15 +179,16 @@ class Unpacking:
         self._error: Exception | None = None
 
     def unpack(self, data: bytes) -> Any:
-        """
+        """Return the value of some bytes.
+
         Raises:
-            NotStorable: a type is not allowed, is gone, or refuses what was stored of it.
+            NotStorable: a type is not allowed, cannot be imported, or rejects the stored data.
             ValueError: `data` is not msgpack.
         """
         try:
             return ormsgpack.unpackb(data, ext_hook=self._hook, option=ormsgpack.OPT_NON_STR_KEYS)
         except ValueError:
-            # ormsgpack drops the exception of a hook; ours is the one that says what is wrong.
+            # ormsgpack drops the exception of a hook, which has the explanation.
             if self._error is not None:
                 raise self._error from None
             raise
@@ -288,7 +215,9 @@ class Unpacking:
             return self._revive(code, data)
         if code == jsonplus.EXT_NUMPY_ARRAY:
             return _STOCK.loads_typed(("msgpack", ormsgpack.packb(ormsgpack.Ext(code, data))))
-        raise NotStorable(f"Stored data has the extension code {code}, which this version does not know.")
+        raise NotStorable(
+            f"Stored data has the extension code {code}, which this version does not know. Upgrade Holdfast."
+        )
 
     def _rebuild(self, code: int, stored: Sequence[Any]) -> Any:
         module, name, payload, *method = stored
@@ -304,12 +233,14 @@ class Unpacking:
                 return _send(payload) if kind is Send else kind(*payload)
             return _dataclass(kind, payload) if dataclasses.is_dataclass(kind) else kind(**payload)
         except Exception as error:
-            # A model whose rules have grown since still loads, as it does with the stock serializer.
+            # A model whose validation has become stricter still loads, as it does with the stock serializer.
             if code == jsonplus.EXT_PYDANTIC_V2:
                 return kind.model_construct(**payload)
             if code == jsonplus.EXT_PYDANTIC_V1:
                 return kind.construct(**payload)
-            raise NotStorable(f"A stored {module}.{name} cannot be rebuilt: {error}") from error
+            raise NotStorable(
+                f"A stored {module}.{name} cannot be rebuilt ({error}). Make the type accept what it accepted before."
+            ) from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -324,13 +255,14 @@ class _Surrogates:
 
 
 def _escaped(value: Any) -> Any:
-    """`value` with each text that UTF-8 has no form for in a wrapper. Only such values pay for this walk."""
+    """Return a value with each text that UTF-8 cannot encode in a wrapper. Only values with such texts pay for this."""
     if isinstance(value, str):
         return _Surrogates(value) if _has_surrogates(value) else value
     if isinstance(value, dict):
         if any(isinstance(key, str) and _has_surrogates(key) for key in value):
             raise NotStorable(
-                "A key of a dict holds a lone surrogate, half of a character. Such a text can only be a value."
+                "A key of a dict has a lone surrogate, half of a character, and cannot be saved. Such a text can be a "
+                "value, but not a key."
             )
         return {key: _escaped(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -345,7 +277,7 @@ def _has_surrogates(text: str) -> bool:
 
 
 def _dataclass(kind: Any, stored: Mapping[str, Any]) -> Any:
-    """By its constructor; fields that it does not take are set afterwards."""
+    """Make a dataclass with its constructor, and set the fields that the constructor does not take."""
     given = {field.name for field in dataclasses.fields(kind) if field.init}
     made = kind(**{name: value for name, value in stored.items() if name in given})
     for name, value in stored.items():
@@ -372,4 +304,4 @@ _CONSTRUCTORS = frozenset(
 )
 
 NESTING: Final = _CONSTRUCTORS | {jsonplus.EXT_DELTA_SNAPSHOT, TUPLE}
-"""The codes whose bytes are msgpack again."""
+"""The codes whose data are msgpack again."""

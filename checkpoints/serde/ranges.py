@@ -15,7 +15,7 @@ from itertools import pairwise
 
 
 def compress(refs: Iterable[int]) -> list[int]:
-    """References in order, as ranges. `expand` gives the same references back, for any order and repetition."""
+    """Return references as ranges. `expand` returns the same references, for any order and repetition."""
     ranges: list[int] = []
     expected = 0  # no reference is 0
     for ref in refs:
@@ -28,7 +28,7 @@ def compress(refs: Iterable[int]) -> list[int]:
 
 
 def expand(ranges: Sequence[int]) -> list[int]:
-    """The references that `compress` was given, in their order.
+    """Return the references of some ranges, in their order.
 
     Raises:
         ValueError: `ranges` is not a flat sequence of pairs (first, last) of one sign.
@@ -45,7 +45,7 @@ def expand(ranges: Sequence[int]) -> list[int]:
 
 
 def spans(seqs: Iterable[int], *, most: int = 8) -> list[tuple[int, int]]:
-    """At most `most` intervals (first, last) that cover all of `seqs`, each to be read with one range query.
+    """Return at most `most` intervals (first, last) that cover all of `seqs`, each for one range query.
 
     Where there would be more, those with the smallest gaps between them are joined: reading a few rows too many is
     cheaper than one more query.

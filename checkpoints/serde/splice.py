@@ -1,4 +1,4 @@
-"""Parts of stored checkpoints put into a new one, as bytes: nothing is imported, rebuilt or given a new row. No I/O."""
+"""Composition of a checkpoint of parts of others, as bytes: no type is imported, and no row is added. No I/O."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OPTIONS = ormsgpack.OPT_NON_STR_KEYS
 
 
 def channels_with_value(whole: Attachable) -> set[str]:
-    """The channels that have a value in a checkpoint that is one value.
+    """Return the channels that have a value in a checkpoint that is one value.
 
     Raises:
         ValueError: the bytes are damaged.
@@ -33,17 +33,17 @@ def channels_with_value(whole: Attachable) -> set[str]:
 
 
 def graft(checkpoint_id: str, seeds: Mapping[str, Attachable]) -> tuple[str, bytes]:
-    """A checkpoint that has each channel as one of other checkpoints has it.
+    """Return a checkpoint that has each channel as one of other checkpoints has it.
 
     Args:
-        checkpoint_id: of the new checkpoint.
-        seeds: for each channel, the checkpoint that it is taken from.
+        checkpoint_id: the id of the new checkpoint.
+        seeds: the checkpoint that each channel is taken from.
 
     Returns:
         The type and the bytes to store.
 
     Raises:
-        NotStorable: one of them was stored by a version of LangGraph that did not use msgpack yet.
+        NotStorable: one of them was stored by a LangGraph from before msgpack.
         ValueError: the bytes are damaged.
     """
     lists: list[list[int]] = []
@@ -73,13 +73,13 @@ def graft(checkpoint_id: str, seeds: Mapping[str, Attachable]) -> tuple[str, byt
 
 
 def _top(whole: Attachable) -> dict[str, Any]:
-    """A checkpoint with everything that msgpack has no form for left as it is."""
+    """Return a checkpoint with all extensions left as they are."""
     document: dict[str, Any] = ormsgpack.unpackb(whole.body, ext_hook=ormsgpack.Ext, option=_OPTIONS)
     return document
 
 
 def renumbered(packed: bytes, whole: Attachable, lists: list[list[int]]) -> Any:
-    """A packed value, with its lists of messages added to `lists` and renumbered to their places there."""
+    """Return a packed value with its lists of messages added to `lists`, and numbered by their places there."""
     if not whole.lists:
         return ormsgpack.unpackb(packed, ext_hook=ormsgpack.Ext, option=_OPTIONS)
 

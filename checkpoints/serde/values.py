@@ -1,11 +1,10 @@
-"""Values to bytes and back, with their messages taken out and put in again.
+"""Conversion of values to bytes and back, with references in place of their messages.
 
-On the way in, *detach*: each list of messages, wherever it is in a value, becomes a number; `lists` says which
-messages it stands for. When the messages' rows are known, the lists become ranges of `seq` in front of the bytes, and a
-checksum in front of all. On the way out, *attach*: the ranges say which rows to read before anything else is looked at,
-and the numbers become messages again.
+*Detach*: each list of messages, anywhere in a value, becomes a number, and `lists` has its messages. When the rows of
+the messages are known, the lists become ranges of `seq` in front of the bytes, behind a checksum. *Attach*: the ranges
+tell which rows to read before the value is unpacked, and the numbers become messages again.
 
-Bytes without messages are plain msgpack, which the stock savers read; with messages they have a type of their own,
+Bytes without messages are plain msgpack, which the stock savers read. Bytes with messages have a type of their own,
 `holdfast-1`, which the stock savers refuse.
 """
 
@@ -21,27 +20,21 @@ import ormsgpack
 from langchain_core.messages import BaseMessage, convert_to_messages
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from holdfast.checkpoints.core.cache import Fingerprint, Known, fingerprint, unchanged
 from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.serde import ranges
+from holdfast.checkpoints.serde.known import Known, MessageContents, contents_of, is_unchanged
 from holdfast.checkpoints.serde.messages import MessageRow, encode, is_row_class, snapshot
-from holdfast.checkpoints.serde.msgpack import (
-    FIRST_FREE_CODE,
-    NOT_MINE,
-    Packing,
-    Types,
-    Unpacking,
-)
+from holdfast.checkpoints.serde.msgpack import FIRST_FREE_CODE, NOT_MINE, Packing, Unpacking
+from holdfast.checkpoints.serde.types import Types
 
 TYPE: Final = "holdfast-1"
 
 LIST: Final = FIRST_FREE_CODE  # stands for a list of messages
 ONE: Final = FIRST_FREE_CODE + 1  # stands for a single message
-SPOKEN: Final = FIRST_FREE_CODE + 2  # a message that is not written as an object: its text is that of a row
+SPOKEN: Final = FIRST_FREE_CODE + 2  # a message written as a dict or a pair: its text is that of a row
 VERSION: Final = FIRST_FREE_CODE + 3  # a channel's version
 
-# How deep lists of messages are looked for in dicts and lists, to be stored as ranges. Deeper messages are found as
-# well, one by one.
+# The depth to which lists of messages in dicts and lists are stored as ranges. Deeper messages are stored one by one.
 _DEPTH: Final = 4
 
 _VERSION_FORM: Final = re.compile("0{14}[0-9]{18}\\.[0-9a-f]{12}")
@@ -54,20 +47,20 @@ _NUMBER: Final = 4  # bytes of the checksum, and of the length of the ranges
 
 @dataclass(slots=True, eq=False)
 class Draft:
-    """A message on its way into the database, whose row is not known yet."""
+    """A message to save whose row is not known yet."""
 
     message: BaseMessage
-    fingerprint: Fingerprint | None
+    contents: MessageContents | None
     row: MessageRow
-    """What to look for, and to store if it is not there."""
+    """The row to find, and to store if it does not exist."""
     ref: int = 0
-    """The row, once it is known (see `ranges`)."""
+    """The reference to the row, once it is known (see `ranges`)."""
     claimed: bool = False
-    """The row already says where it belongs."""
+    """Whether the row is claimed already."""
 
 
 class MessageList(NamedTuple):
-    """Messages that stand together in a value."""
+    """A list of messages in a value."""
 
     channel: str
     messages: list[Draft | Known]
@@ -75,7 +68,7 @@ class MessageList(NamedTuple):
 
 @dataclass
 class Detached:
-    """A value as bytes, waiting for the rows of its messages."""
+    """A value as bytes, without the references to its messages."""
 
     channel: str
     type: str
@@ -83,35 +76,38 @@ class Detached:
     lists: list[MessageList] = field(default_factory=list)
 
     def finish(self) -> tuple[str, bytes]:
-        """The type and the bytes to store, when every draft has its row."""
+        """Return the type and the bytes to store. Every draft must have its row."""
         if self.type != TYPE:
             return self.type, self.body
         return TYPE, with_references([[message.ref for message in found.messages] for found in self.lists], self.body)
 
 
 def with_references(lists: Sequence[Sequence[int]], body: bytes) -> bytes:
-    """A packed body, with the references of its lists of messages and a checksum in front."""
+    """Return a packed body behind a checksum and the references of its lists of messages."""
     header = ormsgpack.packb([ranges.compress(refs) for refs in lists])
     rest = len(header).to_bytes(_NUMBER, "big") + header + body
     return crc32(rest).to_bytes(_NUMBER, "big") + rest
 
 
 class ChannelValues(NamedTuple):
-    """A checkpoint's values inside a larger value; tells which channel each message belongs to."""
+    """The values of a checkpoint inside a larger value. It marks the channel that each message belongs to."""
 
     values: Mapping[str, Any]
 
 
 class Version(NamedTuple):
-    """A channel's version as `HoldfastSaver.get_next_version` makes it: a number in 32 digits, a point, and twelve more
-    that keep branches apart. A checkpoint has five or more of them, and most of each is zeros."""
+    """A channel's version as `HoldfastSaver.get_next_version` makes it, to store it in fewer bytes.
+
+    It is a number of 32 digits, a point, and twelve hexadecimal digits that differ between branches. A checkpoint has
+    five or more of them, and most of each is zeros.
+    """
 
     number: int
     branch: bytes
 
     @classmethod
     def compact(cls, versions: Mapping[str, Any]) -> dict[str, Any]:
-        """Channel versions with each that has this form as a `Version`; others, of the stock savers, stay."""
+        """Return channel versions with each of this form as a `Version`. Others, of the stock savers, stay."""
         return {channel: cls._of(version) for channel, version in versions.items()}
 
     @classmethod
@@ -124,18 +120,20 @@ class Version(NamedTuple):
         return f"{self.number:032}.{self.branch.hex()}"
 
     def data(self) -> bytes:
-        """See `version_text`."""
+        """Return the version as bytes, which `version_text` reads."""
         return ormsgpack.packb(self.number) + self.branch
 
 
 def version_text(data: bytes) -> str:
-    """A version as it was, from what is stored of it."""
+    """Return the version that `Version.data` has written."""
     return str(Version(ormsgpack.unpackb(data[:-_BRANCH]), data[-_BRANCH:]))
 
 
 class Detacher:
-    """Takes the messages out of the values of one save; a message object in several of them is one draft, and those
-    whose row is known are none."""
+    """Replaces the messages in the values of one save by numbers.
+
+    A message object in several values is one draft. A message whose row is known is no draft.
+    """
 
     def __init__(self, types: Types, known: Mapping[int, Known], *, key: bytes = b"") -> None:
         self.drafts: dict[int, Draft] = {}
@@ -146,9 +144,10 @@ class Detacher:
         self._channel = ""
 
     def detach(self, channel: str, value: Any) -> Detached:
-        """
+        """Return a value as bytes, without its messages.
+
         Raises:
-            NotStorable: `value` holds something that cannot be saved, or not be loaded again.
+            NotStorable: the value has a part that cannot be saved, or not be loaded again.
         """
         if value is None:
             return Detached(channel, "null", b"")
@@ -174,12 +173,12 @@ class Detacher:
         return NOT_MINE
 
     def _add(self, messages: list[BaseMessage]) -> int:
-        """The number that stands for these messages."""
+        """Return the number that stands for some messages."""
         known, drafts = self._known, self.drafts
         found: list[Draft | Known] = []
         for message in messages:
             entry = known.get(id(message))
-            if entry is None or not unchanged(message, entry.fingerprint):
+            if entry is None or not is_unchanged(message, entry.contents):
                 found.append(drafts.get(id(message)) or self._draft(message))
             else:
                 found.append(entry)
@@ -187,21 +186,22 @@ class Detacher:
         return len(self._lists) - 1
 
     def _draft(self, message: BaseMessage) -> Draft:
-        mark = fingerprint(message)
+        contents = contents_of(message)
         row = encode(snapshot(message), self._types, key=self._key)
-        # The fingerprint must be of what is stored: an id that was set in between makes it worthless.
-        draft = Draft(message, mark if mark is not None and unchanged(message, mark) else None, row)
+        # The copy must equal what is stored. It does not if LangGraph has set an id in between.
+        is_exact = contents is not None and is_unchanged(message, contents)
+        draft = Draft(message, contents if is_exact else None, row)
         self.drafts[id(message)] = draft
         return draft
 
 
 class Attachable:
-    """Stored bytes, opened as far as the references in front of them."""
+    """A stored value whose references are read, and whose body is still packed."""
 
     def __init__(self, channel: str, type_: str, blob: bytes) -> None:
         """
         Raises:
-            ValueError: the bytes are not what `Detached.finish` made.
+            ValueError: the bytes are damaged.
         """
         self.channel = channel
         self.lists: list[list[int]] = []
@@ -218,18 +218,18 @@ class Attachable:
 
     @property
     def is_empty(self) -> bool:
-        """Whether this stands for a channel without a value (the stock PostgresSaver stores such)."""
+        """Whether it stands for a channel without a value, which the stock PostgresSaver stores as a row."""
         return self.type == "empty"
 
     def attach(self, make: Make, types: Types) -> Any:
-        """The value.
+        """Return the value.
 
         Args:
             make: makes a new message object for each reference.
-            types: which types may be loaded.
+            types: the types that may be loaded.
 
         Raises:
-            NotStorable: a type is not allowed or is gone, or the form is unknown.
+            NotStorable: a type is not allowed or cannot be imported, or the form is unknown.
             ValueError: the bytes are damaged.
         """
 
@@ -257,7 +257,7 @@ class Attachable:
                 return self.body
             case "bytearray":
                 return bytearray(self.body)
-            case "json":  # what LangGraph stored before it used msgpack
+            case "json":  # from a LangGraph before msgpack
                 return JsonPlusSerializer().loads_typed(("json", self.body))
             case other:
                 raise NotStorable(f"Stored data has the form {other!r}, which this version does not read.")
@@ -269,7 +269,7 @@ class _Channel(NamedTuple):
 
 
 class _Marked:
-    """A list of messages, so that it is stored as ranges and not one by one."""
+    """A list of messages that is stored as ranges and not one by one."""
 
     __slots__ = ("messages",)
 
@@ -278,12 +278,14 @@ class _Marked:
 
 
 class _Spoken(NamedTuple):
-    """A message in the form {"role": "user", "content": "…"} or ("user", "…"), as most inputs have it. LangGraph stores
-    it twice before it becomes a message. As a row, it also stands before its answer in the order of rows."""
+    """A message in the form {"role": "user", "content": "…"} or ("user", "…"), which most inputs have.
+
+    LangGraph stores it twice before it becomes a message. As a row, it also comes before its answer.
+    """
 
     message: BaseMessage
     shell: dict[str, Any] | list[str]
-    """What it was written as, without its text."""
+    """The dict or the pair, without the text."""
 
 
 def _spoken(value: Any) -> _Spoken | None:
@@ -306,7 +308,7 @@ def _spoken(value: Any) -> _Spoken | None:
 
 
 def _mark(value: Any, depth: int = _DEPTH) -> Any:
-    """`value` with its lists of messages marked. What is not such a list is not copied without need."""
+    """Return a value with its lists of messages marked. Other parts are copied only if necessary."""
     kind = type(value)
     if kind is ChannelValues:
         return {name: _Channel(name, _mark(item, depth - 1)) for name, item in value.values.items()}
@@ -322,5 +324,5 @@ def _mark(value: Any, depth: int = _DEPTH) -> Any:
 
 
 def holds_messages(values: Mapping[str, Any]) -> bool:
-    """Whether one of these is a list of messages, so that the stock savers cannot read them anyway."""
+    """Return whether one of the values is a list of messages, so that the stock savers cannot read the checkpoint."""
     return any(type(value) is list and value and is_row_class(type(value[0])) for value in values.values())

@@ -1,7 +1,7 @@
 -- min reader: 5
 -- The record: which threads there are, whose they are, and what happened in them besides what was said. Code that does
 -- not know these would leave the index of threads wrong.
-ALTER TABLE holdfast_threads ADD COLUMN user_id TEXT;  -- who began it; NULL: nobody said
+ALTER TABLE holdfast_threads ADD COLUMN user_id TEXT;  -- who began it; NULL if unknown
 ALTER TABLE holdfast_threads ADD COLUMN title TEXT;    -- given, or the first words that a person said
 ALTER TABLE holdfast_threads ADD COLUMN metadata TEXT; -- JSON: what its runs were given besides, the last of each key
 ALTER TABLE holdfast_threads ADD COLUMN head TEXT;     -- its newest root checkpoint; NULL: it is not in the index
@@ -28,7 +28,7 @@ CREATE TABLE holdfast_events (           -- what happened besides: prompts in fo
   at DOUBLE PRECISION NOT NULL,
   PRIMARY KEY (thread_id, no)){without_rowid};
 
--- What was said, for whoever speaks SQL.
+-- What was said, for readers who know SQL.
 CREATE VIEW holdfast_transcript AS
 SELECT coalesce(m.user_id, t.user_id) AS user_id, m.thread_id, m.role, m.content,
        {said_at} AS created_at, m.seq, m.message_id, m.name, m.run_id

@@ -1,8 +1,9 @@
 """SQL as named, commented blocks, one file a subject: `-- name: load_rows`, then the statement.
 
+A statement that is the same for every database is in `sql/<subject>.sql`, any other in `sql/<dialect>/<subject>.sql`.
 Parameters are named, `:thread_id`. `{now}` stands for the database's own clock in epoch seconds, `{over}` for the
-condition that a question, `i`, waits no more, and `{said}` for the one that a message row, `m`, was said; what else
-stands in braces is in `_WORDS`.
+condition that a request, `i`, is closed, and `{said}` for the condition that a message row, `m`, was said; the other
+names in braces are in `_WORDS`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from holdfast.checkpoints.langgraph_internals import RESERVED, START
 
@@ -20,8 +21,8 @@ _BLOCK = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 
 _MIGRATION = re.compile(r"(\d{4})_(\w+)\.sql")
 
-# What the databases call by other names: LangGraph's table of what tasks wrote and its column of bytes, the type of
-# bytes, and the user whom the metadata of the checkpoint `c` name.
+# What differs in name between the databases: LangGraph's table of writes and its column of bytes, the type of bytes,
+# and the user in the metadata of the checkpoint `c`.
 _WORDS = {
     "sqlite": {
         "{writes}": "writes",
@@ -44,7 +45,7 @@ _WORDS = {
     },
 }
 
-# The thread has gone on, or the task has ended: what a task ends with stands at places from 0 up.
+# The thread has gone on, or the task has ended: the writes that a task ends with have an `idx` of 0 or more.
 _OVER = """EXISTS (
     SELECT 1 FROM checkpoints AS newer
     WHERE newer.thread_id = i.thread_id AND newer.checkpoint_ns = '' AND newer.checkpoint_id > i.checkpoint_id
@@ -54,7 +55,7 @@ _OVER = """EXISTS (
       AND ended.checkpoint_id = i.checkpoint_id AND ended.task_id = i.task_id AND ended.idx >= 0
   )"""
 
-# A message row `m` was said: a checkpoint of the graph itself has it, and not only as what LangGraph hands to a task.
+# A message row `m` was said: a checkpoint of the root graph has it, and not only as the input of a task.
 _SAID = (
     "m.checkpoint_id IS NOT NULL AND m.ns = ''"
     f" AND (substr(m.channel, 1, {len(RESERVED)}) <> '{RESERVED}' OR m.channel = '{START}')"
@@ -64,29 +65,28 @@ _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 
 
 class Statement(NamedTuple):
+    """A statement of SQL."""
+
     name: str
     text: str
 
     def where(self, *conditions: str) -> Statement:
-        """The statement with `{where}` replaced. Conditions are our own text, never a user's."""
+        """Return the statement with `{where}` replaced. Conditions are our own text, never a user's."""
         return Statement(self.name, self.text.replace("{where}", " AND ".join(conditions) or "TRUE"))
 
 
-class Statements:
-    """The statements of one database, by name."""
-
-    def __init__(self, dialect: str, *, now: str) -> None:
-        self._by_name = _statements(dialect, now)
-
-    def __getitem__(self, name: str) -> Statement:
-        return self._by_name[name]
-
-    def __iter__(self) -> Iterator[Statement]:
-        return iter(self._by_name.values())
+Statements: TypeAlias = Mapping[str, Statement]
+"""The statements of one database, by name."""
 
 
-@cache  # to read them takes longer than to open a database whose tables are there
-def _statements(dialect: str, now: str) -> Mapping[str, Statement]:
+@cache  # reading them takes longer than opening a database that has its tables
+def load_statements(dialect: str, *, now: str) -> Statements:
+    """Read the statements of one database.
+
+    Args:
+        dialect: `sqlite` or `postgres`.
+        now: the expression for the clock of the database, in epoch seconds.
+    """
     by_name: dict[str, Statement] = {}
     for file in _files(dialect):
         if not file.name.endswith(".sql") or _MIGRATION.fullmatch(file.name):
@@ -94,7 +94,7 @@ def _statements(dialect: str, now: str) -> Mapping[str, Statement]:
         parts = _BLOCK.split(file.read_text("utf-8"))[1:]
         for name, text in zip(parts[::2], parts[1::2], strict=True):
             if name in by_name:
-                raise ValueError(f"{file.name}: the name {name} is taken")
+                raise ValueError(f"{file.name} names a statement {name}, and another one has this name. Rename one.")
             bare = _COMMENT.sub("", text).strip().removesuffix(";")
             bare = bare.replace("{over}", _OVER).replace("{now}", now)
             by_name[name] = Statement(name, _in(dialect, bare))
@@ -108,6 +108,8 @@ def _in(dialect: str, text: str) -> str:
 
 
 class Migration(NamedTuple):
+    """A change of the tables, from one version of the schema to the next."""
+
     version: int
     name: str
     min_reader: int
@@ -116,21 +118,26 @@ class Migration(NamedTuple):
 
 
 def migrations(dialect: str) -> list[Migration]:
-    """The migrations of one database, oldest first: `0001_name.sql`, with `-- min reader: 1` in front, in `sql` where
-    it is the same for all of them, else in `sql/<dialect>`."""
+    """Return the migrations of one database, oldest first.
+
+    A migration is a file `0001_name.sql` that begins with `-- min reader: 1`. It is in `sql` if it is the same for
+    every database, else in `sql/<dialect>`.
+    """
     found = []
     for entry in _files(dialect):
         if name := _MIGRATION.fullmatch(entry.name):
             script = _in(dialect, entry.read_text("utf-8"))
             reader = re.match(r"-- min reader: (\d+)\n", script)
             if reader is None:
-                raise ValueError(f"{entry.name} does not say which code can work with what it makes")
+                raise ValueError(
+                    f"{entry.name} does not begin with `-- min reader: N`, the oldest version that can work with it."
+                )
             found.append(Migration(int(name[1]), name[2], int(reader[1]), script))
     return sorted(found)
 
 
 def _files(dialect: str) -> Iterator[Traversable]:
-    """What is in `sql`, for every database, and in `sql/<dialect>`."""
+    """Return the files of `sql`, which are for every database, and those of `sql/<dialect>`."""
     root = files("holdfast.checkpoints.sql")
     yield from root.iterdir()
     yield from root.joinpath(dialect).iterdir()

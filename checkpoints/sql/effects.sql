@@ -1,7 +1,9 @@
--- The ledger. Each statement that changes a row says which state and attempt it has seen; no row back: somebody was first.
+-- The ledger of effects. Each statement that changes a row names the state and the attempt that the caller has seen. If
+-- it returns no row, another caller was first.
 
 -- name: claim_effect
--- Only of a call that is in a committed checkpoint, and, where a person was asked, under the very answer they gave.
+-- Only for a call that is in a committed checkpoint and, where a person was asked, only under the answer that the
+-- person gave.
 INSERT INTO holdfast_effects (lineage, effect_key, thread_id, tool, args_digest, state, attempt, owner, alive_until,
                               interrupt_id, run_id, started_at)
 SELECT coalesce(threads.lineage, threads.thread_id), :effect_key, threads.thread_id, :tool, :args_digest, 'started', 1,
@@ -26,16 +28,17 @@ ON CONFLICT (lineage, effect_key) DO NOTHING
 RETURNING lineage, effect_key, attempt, owner;
 
 -- name: effect
-SELECT lineage, effect_key, thread_id, tool, args_digest, state, attempt, owner, alive_until, alive_until <= {now}, why,
+SELECT lineage, effect_key, thread_id, tool, args_digest, state, attempt, owner, alive_until,
+       alive_until <= {now} AS is_orphaned, why,
        interrupt_id, started_at, result_type, result
 FROM holdfast_effects
 WHERE lineage = (SELECT coalesce(lineage, thread_id) FROM holdfast_threads WHERE thread_id = :thread_id)
   AND effect_key = :effect_key;
 
 -- name: effects_in_doubt
--- Those whose owner is gone are in doubt as well, although nobody has said so yet.
-SELECT lineage, effect_key, thread_id, tool, args_digest, 'in_doubt', attempt, owner, alive_until, TRUE,
-       coalesce(why, 'owner'), interrupt_id, started_at, result_type, result
+-- An effect whose owner is gone is in doubt as well, even before a statement has recorded that.
+SELECT lineage, effect_key, thread_id, tool, args_digest, 'in_doubt' AS state, attempt, owner, alive_until,
+       TRUE AS is_orphaned, coalesce(why, 'owner') AS why, interrupt_id, started_at, result_type, result
 FROM holdfast_effects
 WHERE state IN ('started', 'in_doubt') AND (state = 'in_doubt' OR alive_until <= {now})
 ORDER BY started_at, lineage, effect_key
@@ -53,7 +56,7 @@ SELECT EXISTS (
   SELECT 1
   FROM checkpoints
   WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id
-);
+) AS is_committed;
 
 -- name: beat_effect
 UPDATE holdfast_effects
@@ -62,7 +65,7 @@ WHERE lineage = :lineage AND effect_key = :effect_key AND attempt = :attempt AND
 RETURNING attempt;
 
 -- name: finish_effect
--- Also when it was in doubt meanwhile: who ran it knows better, until a person has decided.
+-- Also when it is in doubt by now: until a person has decided, the process that ran it knows better.
 UPDATE holdfast_effects
 SET state = :state, result_type = :type, result = :result, finished_at = {now}
 WHERE lineage = :lineage AND effect_key = :effect_key AND attempt = :attempt AND owner = :owner
@@ -70,7 +73,7 @@ WHERE lineage = :lineage AND effect_key = :effect_key AND attempt = :attempt AND
 RETURNING attempt;
 
 -- name: release_effect
--- Of a tool that paused before it did anything: it will be claimed again.
+-- For a tool that paused before it did anything: the effect will be claimed again.
 DELETE FROM holdfast_effects
 WHERE lineage = :lineage AND effect_key = :effect_key AND attempt = :attempt AND owner = :owner AND state = 'started'
 RETURNING attempt;
@@ -111,7 +114,7 @@ SET lineage = (SELECT coalesce(source.lineage, source.thread_id) FROM holdfast_t
 WHERE thread_id = :target;
 
 -- name: forget_effects
--- Of a thread that is deleted. As long as a copy lives, what has run stays on record, so that it does not run again.
+-- For a thread that is deleted. As long as a copy lives, what has run stays on record, so that it does not run again.
 DELETE FROM holdfast_effects
 WHERE lineage = (SELECT coalesce(lineage, thread_id) FROM holdfast_threads WHERE thread_id = :thread_id)
   AND NOT EXISTS (
@@ -128,7 +131,7 @@ WHERE lineage = (SELECT coalesce(lineage, thread_id) FROM holdfast_threads WHERE
   );
 
 -- name: empty_effects
--- What is left of them then says that something ran, and no word of the conversation.
+-- Keep the record that something ran, and no word of the conversation.
 UPDATE holdfast_effects
 SET result_type = NULL, result = NULL, decided_by = NULL
 WHERE thread_id = :thread_id;

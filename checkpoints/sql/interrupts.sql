@@ -1,18 +1,18 @@
--- What waits for a person, and who answered.
+-- Requests to a person, and the answers.
 --
--- A question waits for as long as the checkpoint that it was asked on is the thread's newest and its task has not ended:
--- that is looked up, so that nobody's write can leave it wrong. `closed_at` only takes what is over out of the indexes.
--- `{over}` is that condition, turned round.
+-- A request waits as long as its checkpoint is the newest of the thread and its task has not ended. Each query computes
+-- this, so that no write can leave it wrong; `{over}` is the negated condition. `closed_at` only removes closed
+-- requests from the indexes.
 
 -- name: note_interrupt
--- Each run of its task asks it again; it stays what it was.
+-- Each run of its task asks it again; the first row stays.
 INSERT INTO holdfast_interrupts (thread_id, interrupt_id, checkpoint_ns, checkpoint_id, task_id, asked_at, expires_at)
 VALUES (:thread_id, :interrupt_id, :ns, :checkpoint_id, :task_id,
         coalesce(CAST(:asked_at AS DOUBLE PRECISION), {now}), {now} + CAST(:expires_in AS DOUBLE PRECISION))
 ON CONFLICT (thread_id, interrupt_id) DO NOTHING;
 
 -- name: close_before
--- What was asked on older checkpoints. What is asked on this one may have been saved before it.
+-- Close the requests on older checkpoints. A request on this checkpoint may have been saved before it.
 UPDATE holdfast_interrupts
 SET closed_at = {now},
     closed_why = coalesce(closed_why, CASE WHEN answered_at IS NULL THEN 'moved on' ELSE 'answered' END)
@@ -30,14 +30,14 @@ WHERE closed_at IS NULL AND checkpoint_id < (
 );
 
 -- name: interrupt
--- Whether it is too late comes by the database's clock.
+-- Lateness is decided by the clock of the database.
 SELECT i.interrupt_id, i.answered_at, i.answered_by, i.answer_type, i.answer, i.answer_digest,
-       coalesce(i.closed_why = 'expired', FALSE), i.asked_at, i.expires_at, coalesce(i.expires_at <= {now}, FALSE)
+       coalesce(i.closed_why = 'expired', FALSE) AS expired, i.asked_at, i.expires_at, coalesce(i.expires_at <= {now}, FALSE) AS is_late
 FROM holdfast_interrupts AS i
 WHERE i.thread_id = :thread_id AND i.interrupt_id = :interrupt_id;
 
 -- name: record_answer
--- The first takes it. A run that was sent to an old checkpoint on purpose may answer what was asked there.
+-- The first answer is taken. A run that was sent to an old checkpoint on purpose may answer what was asked there.
 UPDATE holdfast_interrupts AS i
 SET answered_at = {now}, answered_by = CAST(:by AS TEXT), answer_type = :type, answer = :blob,
     answer_digest = :digest, run_id = CAST(:run_id AS TEXT)
@@ -47,7 +47,8 @@ WHERE i.thread_id = :thread_id AND i.interrupt_id = :interrupt_id AND i.answered
 RETURNING answered_at;
 
 -- name: is_dropped
--- Whether the thread has gone on without carrying an answer out. Of a checkpoint that was pruned nobody can tell.
+-- Return whether the thread has gone on without carrying the answer out; this is unknown for a checkpoint that was
+-- pruned.
 SELECT EXISTS (
   SELECT 1
   FROM holdfast_interrupts AS i
@@ -63,7 +64,7 @@ SELECT EXISTS (
       WHERE ended.thread_id = i.thread_id AND ended.checkpoint_ns = i.checkpoint_ns
         AND ended.checkpoint_id = i.checkpoint_id AND ended.task_id = i.task_id AND ended.idx >= 0
     )
-);
+) AS is_dropped;
 
 -- name: reopen_answer
 UPDATE holdfast_interrupts
@@ -72,8 +73,8 @@ WHERE thread_id = :thread_id AND interrupt_id = :interrupt_id AND answer_digest 
 RETURNING interrupt_id;
 
 -- name: expire_interrupts
--- An answer like any other: who was first stays. What it says is nothing; the graph that asked makes of that what it
--- wants.
+-- Expiry is an answer like any other: the first answer stays. It has no content; the graph that asked decides what that
+-- means.
 UPDATE holdfast_interrupts
 SET answered_at = {now}, answer_digest = :digest, closed_why = 'expired'
 WHERE answered_at IS NULL AND (thread_id, interrupt_id) IN (
@@ -86,66 +87,26 @@ WHERE answered_at IS NULL AND (thread_id, interrupt_id) IN (
 RETURNING thread_id;
 
 -- name: todo
--- What was answered, and not carried out yet.
+-- Requests that were answered, and whose answers are not carried out yet.
 SELECT i.thread_id, i.interrupt_id, i.answered_at, i.answered_by, i.answer_type, i.answer, i.answer_digest,
-       coalesce(i.closed_why = 'expired', FALSE), i.asked_at, i.expires_at
+       coalesce(i.closed_why = 'expired', FALSE) AS expired, i.asked_at, i.expires_at
 FROM holdfast_interrupts AS i
 WHERE {where} AND i.answered_at IS NOT NULL AND i.closed_at IS NULL AND NOT ({over})
 ORDER BY i.answered_at
 LIMIT :limit;
 
 -- name: answered
--- By the beginning of an id, as people write it.
+-- By the first characters of an id, as people write it.
 SELECT i.thread_id, i.interrupt_id, i.answered_at, i.answered_by, i.answer_type, i.answer, i.answer_digest,
-       coalesce(i.closed_why = 'expired', FALSE), i.asked_at, i.expires_at
+       coalesce(i.closed_why = 'expired', FALSE) AS expired, i.asked_at, i.expires_at
 FROM holdfast_interrupts AS i
 WHERE {where} AND i.interrupt_id >= :first AND i.interrupt_id < :last AND i.answered_at IS NOT NULL
 ORDER BY i.answered_at DESC
 LIMIT 1;
 
--- name: delete_interrupts
-DELETE FROM holdfast_interrupts
-WHERE thread_id = :thread_id;
-
--- name: copy_interrupts
--- An answer was given for the original: of the copy, a person is asked.
-INSERT INTO holdfast_interrupts (thread_id, interrupt_id, checkpoint_ns, checkpoint_id, task_id, asked_at, expires_at)
-SELECT :target, interrupt_id, checkpoint_ns, checkpoint_id, task_id, asked_at, expires_at
-FROM holdfast_interrupts
-WHERE thread_id = :thread_id AND closed_at IS NULL;
-
--- name: reopen_for_run
--- The answers that a run brought are gone with it.
-UPDATE holdfast_interrupts
-SET answered_at = NULL, answered_by = NULL, answer_type = NULL, answer = NULL, answer_digest = NULL, run_id = NULL,
-    closed_at = NULL, closed_why = NULL
-WHERE thread_id = :thread_id AND run_id = :run_id;
-
--- name: reopen_head
--- What was closed by a checkpoint that is gone.
-UPDATE holdfast_interrupts
-SET closed_at = NULL, closed_why = CASE WHEN closed_why = 'expired' THEN closed_why END
-WHERE thread_id = :thread_id AND closed_at IS NOT NULL AND checkpoint_id = (
-  SELECT max(heads.checkpoint_id)
-  FROM checkpoints AS heads
-  WHERE heads.thread_id = :thread_id AND heads.checkpoint_ns = ''
-);
-
--- name: forget_unasked
--- Questions of a run that is gone.
-DELETE FROM holdfast_interrupts
-WHERE thread_id = :thread_id AND answered_at IS NULL AND NOT EXISTS (
-  SELECT 1
-  FROM {writes} AS asked
-  WHERE asked.thread_id = holdfast_interrupts.thread_id AND asked.checkpoint_ns = holdfast_interrupts.checkpoint_ns
-    AND asked.checkpoint_id = holdfast_interrupts.checkpoint_id AND asked.task_id = holdfast_interrupts.task_id
-    AND asked.idx = -3
-);
-
 -- name: waiting
 SELECT i.thread_id, i.interrupt_id, i.checkpoint_id, i.task_id, asked.task_path, i.asked_at, i.expires_at,
-       asked.type, asked.{value},
-       {user_id}
+       asked.type, asked.{value} AS blob, {user_id} AS user_id
 FROM holdfast_interrupts AS i
 JOIN checkpoints AS c
   ON c.thread_id = i.thread_id AND c.checkpoint_ns = i.checkpoint_ns AND c.checkpoint_id = i.checkpoint_id
@@ -160,9 +121,9 @@ ORDER BY i.asked_at DESC, i.thread_id
 LIMIT :limit;
 
 -- name: unlisted
--- Pauses on the newest checkpoints of threads that have no row of their own: made before there was that table, or by a
--- stock saver.
-SELECT heads.thread_id, heads.head, asked.task_id, asked.type, asked.{value}
+-- Pauses on the newest checkpoints of threads that have no row yet: saved before this table existed, or by a stock
+-- saver.
+SELECT heads.thread_id, heads.head, asked.task_id, asked.type, asked.{value} AS blob
 FROM (
   SELECT c.thread_id, max(c.checkpoint_id) AS head
   FROM checkpoints AS c
@@ -177,3 +138,42 @@ WHERE NOT EXISTS (
   FROM holdfast_interrupts AS i
   WHERE i.thread_id = heads.thread_id AND i.checkpoint_id = heads.head AND i.task_id = asked.task_id
 );
+
+-- name: ask_again
+-- Ask the requests of a checkpoint again in a fork from there, with the same time to answer.
+INSERT INTO holdfast_interrupts (thread_id, interrupt_id, checkpoint_ns, checkpoint_id, task_id, asked_at, expires_at)
+SELECT CAST(:target AS TEXT), interrupt_id, checkpoint_ns, checkpoint_id, task_id, {now}, {now} + (expires_at - asked_at)
+FROM holdfast_interrupts AS i
+WHERE i.thread_id = :source AND i.checkpoint_id = :checkpoint_id AND i.interrupt_id = :interrupt_id;
+
+-- name: reopen_for_run
+-- Remove the answers that a run brought.
+UPDATE holdfast_interrupts
+SET answered_at = NULL, answered_by = NULL, answer_type = NULL, answer = NULL, answer_digest = NULL, run_id = NULL,
+    closed_at = NULL, closed_why = NULL
+WHERE thread_id = :thread_id AND run_id = :run_id;
+
+-- name: reopen_head
+-- Open the requests that were closed by a checkpoint that was deleted.
+UPDATE holdfast_interrupts
+SET closed_at = NULL, closed_why = CASE WHEN closed_why = 'expired' THEN closed_why END
+WHERE thread_id = :thread_id AND closed_at IS NOT NULL AND checkpoint_id = (
+  SELECT max(heads.checkpoint_id)
+  FROM checkpoints AS heads
+  WHERE heads.thread_id = :thread_id AND heads.checkpoint_ns = ''
+);
+
+-- name: forget_unasked
+-- Delete the requests of a run that was deleted.
+DELETE FROM holdfast_interrupts
+WHERE thread_id = :thread_id AND answered_at IS NULL AND NOT EXISTS (
+  SELECT 1
+  FROM {writes} AS asked
+  WHERE asked.thread_id = holdfast_interrupts.thread_id AND asked.checkpoint_ns = holdfast_interrupts.checkpoint_ns
+    AND asked.checkpoint_id = holdfast_interrupts.checkpoint_id AND asked.task_id = holdfast_interrupts.task_id
+    AND asked.idx = -3
+);
+
+-- name: delete_interrupts
+DELETE FROM holdfast_interrupts
+WHERE thread_id = :thread_id;

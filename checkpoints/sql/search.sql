@@ -1,14 +1,14 @@
--- Bringing the index of full text up to date: a thread's rows up to `searched` are in it, under the user `searched_as`.
+-- Updates of the full text index: it holds the rows of a thread up to `searched`, under the user `searched_as`.
 
 -- name: to_index
--- Threads that have something new, or belong to somebody else than before.
-SELECT thread_id, next_seq - 1 - searched
+-- Threads that have new rows, or another user than before.
+SELECT thread_id, next_seq - 1 - searched AS number
 FROM holdfast_threads
 WHERE (searched < next_seq - 1 OR (searched > 0 AND coalesce(searched_as, '') <> coalesce(user_id, ''))) AND {where};
 
 -- name: to_index_after
--- The same, some at a time, in the order of their key.
-SELECT thread_id, next_seq - 1 - searched
+-- The same, in pages ordered by key.
+SELECT thread_id, next_seq - 1 - searched AS number
 FROM holdfast_threads
 WHERE (searched < next_seq - 1 OR (searched > 0 AND coalesce(searched_as, '') <> coalesce(user_id, '')))
   AND thread_id > :after
@@ -16,19 +16,19 @@ ORDER BY thread_id
 LIMIT :limit;
 
 -- name: rows_to_index
-SELECT CAST(coalesce(sum(next_seq - 1 - searched), 0) AS BIGINT)
+SELECT CAST(coalesce(sum(next_seq - 1 - searched), 0) AS BIGINT) AS number
 FROM holdfast_threads
 WHERE searched < next_seq - 1 AND {where};
 
 -- name: index_state
--- Of a thread that is locked.
-SELECT next_seq - 1, searched, searched_as, user_id
+-- For a thread that is locked.
+SELECT next_seq - 1 AS last_seq, searched, searched_as, user_id
 FROM holdfast_threads
 WHERE thread_id = :thread_id;
 
 -- name: texts_to_index
--- A text that is encrypted is not in its column, and is not searched.
-SELECT seq, substr(content, 1, :characters)
+-- An encrypted text is not in this column, and is not searched.
+SELECT seq, substr(content, 1, :characters) AS text
 FROM holdfast_messages
 WHERE thread_id = :thread_id AND seq > :after AND content IS NOT NULL AND content <> ''
 ORDER BY seq
@@ -45,7 +45,7 @@ FROM holdfast_threads
 WHERE thread_id = :thread_id AND deleted_at IS NULL;
 
 -- name: found_rows
-SELECT m.message_id, m.role, t.user_id, m.created_at, substr(m.content, 1, :characters), t.title
+SELECT m.message_id, m.role, t.user_id, m.created_at, substr(m.content, 1, :characters) AS text, t.title
 FROM holdfast_messages AS m
 JOIN holdfast_threads AS t ON t.thread_id = m.thread_id
 WHERE m.thread_id = :thread_id AND m.seq = :seq AND m.content IS NOT NULL;

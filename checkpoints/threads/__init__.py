@@ -1,94 +1,35 @@
-"""Threads as people manage them: list, rename, restart, undo, fork, copy, delete.
+"""Management of threads: list, rename, restart, undo, fork, copy, delete.
 
-Every method takes a `user_id`: then a thread of somebody else is as unknown as one that does not exist.
+Every method accepts a `user_id`. A thread of another user is then treated as unknown.
 """
 
 from __future__ import annotations
 
 import builtins
-import json
-import math
 import uuid
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from hashlib import blake2b
-from typing import Any, Final, Literal, NamedTuple, Protocol, get_args
+from typing import Any, Final, Protocol
 
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.config import asked_user, thread_of, user_of, user_text
+from holdfast.checkpoints.config import asked_user, thread_of
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.errors import InvalidCursor, UnknownThread
+from holdfast.checkpoints.errors import UnknownThread
 from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given
 from holdfast.checkpoints.serde.messages import is_sql_text, sql_text
+from holdfast.checkpoints.threads import access, listing, reindex, reset
 from holdfast.checkpoints.threads import copy as copying
-from holdfast.checkpoints.threads import reindex, reset
 from holdfast.checkpoints.threads.index import first_title, given_title
+from holdfast.checkpoints.threads.listing import LONGEST_PAGE, STATUSES, Page, Status, Thread
 
-Status = Literal["running", "paused", "failed", "unfinished", "idle"]
-"""`running`: somebody holds its lease. `paused`: something waits for a person. `failed`: the last run ended in an
-error. `unfinished`: it has tasks to do, and nobody does them. `idle`: the last turn has ended."""
-
-STATUSES: Final[tuple[Status, ...]] = get_args(Status)
-
-MOST: Final = 1000
-"""Threads of one page."""
+__all__ = ["ManagedSaver", "Page", "Status", "Thread", "Threads"]
 
 _ALL: Final = 2**63 - 1
 
-# Few threads may be in these, and others need not be looked at.
-_MAY_BE: Final[Mapping[str, str]] = {
-    "paused": "t.thread_id IN ("
-    "SELECT thread_id FROM holdfast_interrupts WHERE answered_at IS NULL AND closed_at IS NULL)",
-    "running": "t.thread_id IN (SELECT thread_id FROM holdfast_leases)",
-}
 
-
-_CONDITIONS: Final[Mapping[str, str]] = {
-    "user_id": "t.user_id = :user_id",
-    "text": "strpos(lower(t.title), :text) > 0",
-    "since": "t.updated_at >= :since",
-    "until": "t.updated_at < :until",
-}
-
-
-class Thread(NamedTuple):
-    """A thread, as the index has it."""
-
-    thread_id: str
-    user_id: str | None
-    title: str | None
-    """Given, or the first words that a person said."""
-    status: Status
-    created_at: float
-    """Epoch seconds, as all times."""
-    updated_at: float
-    messages: int
-    """How many were said in it, whatever was trimmed since."""
-    bytes: int
-    """Of its message rows."""
-    pending: int
-    """How many calls wait for a person."""
-    metadata: dict[str, Any]
-    """What its runs were given besides, the last of each key."""
-    checkpoint_id: str
-    """Its newest."""
-    origin_thread_id: str | None
-    """Of a copy or a fork."""
-    origin_checkpoint_id: str | None
-
-
-class Page(NamedTuple):
-    """Some threads of a list."""
-
-    threads: list[Thread]
-    cursor: str | None
-    """Where the list goes on; `None` at its end."""
-
-
-class ManagedSaver(reset.ResettableSaver, Protocol):
-    """What threads are changed through; see `HoldfastSaver`."""
+class ManagedSaver(reset.LoadingSaver, Protocol):
+    """The methods of `HoldfastSaver` through which threads are changed."""
 
     def lease(self, thread_id: str, *, purpose: str) -> AbstractContextManager[object]: ...
 
@@ -96,20 +37,21 @@ class ManagedSaver(reset.ResettableSaver, Protocol):
 
 
 class Threads:
-    """The threads of a database: `HoldfastSaver.threads`.
+    """The threads of a database, as `HoldfastSaver.threads`.
 
-    Raises, from every method that is about one thread:
-        UnknownThread: there is no such thread, or it is not the `user_id`'s.
-        ThreadBusy: somebody else was writing to it all the time.
-        ThreadConflict: somebody wrote to it, or deleted it, who does not stand in line. Nothing was changed.
-        DamagedThread: it is from before the index, and its newest checkpoint cannot be read.
+    Raises, from every method about one thread:
+        UnknownThread: the thread does not exist, or is not the `user_id`'s.
+        ThreadBusy: another caller held the thread's lease during the whole wait.
+        ThreadConflict: a writer without a lease changed or deleted the thread meanwhile. Nothing was changed.
+        DamagedThread: the thread is not in the index yet, and its newest checkpoint cannot be read.
     """
 
-    def __init__(self, database: Database, saver: ManagedSaver) -> None:
+    def __init__(self, database: Database, saver: ManagedSaver, save_checkpoint: reset.SaveCheckpoint) -> None:
         self._database = database
         self._saver = saver
+        self._save_checkpoint = save_checkpoint
 
-    # --- looking
+    # --- reading
 
     def list(
         self,
@@ -122,61 +64,60 @@ class Threads:
         limit: int = 20,
         cursor: str | None = None,
     ) -> Page:
-        """Threads, the one that was written last first.
+        """Return a page of threads, the most recently written one first.
 
-        A thread that is written while somebody pages through the list moves to its front; no other is left out or
-        comes twice.
+        A thread that is written between two pages moves to the front of the list. No other thread is skipped or
+        repeated.
 
         Args:
-            user_id: only those of one user.
-            status: only those in one status.
-            text: only those whose title has this in it, in small letters or capitals; on PostgreSQL, in those that the
-                locale of the database knows.
-            since: only those that were written at this time or later: a datetime with an offset, a date (its midnight
-                in UTC), either as ISO 8601 text, or epoch seconds.
-            until: only those that were written before this time.
-            limit: how many at the most, up to 1,000.
-            cursor: of the page before this one; the other arguments must be the same.
+            user_id: return only threads of this user.
+            status: return only threads with this status.
+            text: return only threads whose title contains this text, regardless of case. On PostgreSQL that holds for
+                the letters that the database's locale knows.
+            since: return only threads written at or after this time: a datetime with an offset, a date (its midnight in
+                UTC), either of them as ISO 8601 text, or epoch seconds.
+            until: return only threads written before this time.
+            limit: the maximum number of threads, up to 1,000.
+            cursor: the cursor of the previous page. The other arguments must be the same as for that page.
 
         Raises:
-            InvalidCursor: it is not the cursor of such a list.
-            ValueError: there is no such status, `limit` is out of range, or `since` or `until` is no time.
+            InvalidCursor: the cursor is not one of this list.
+            ValueError: the status does not exist, `limit` is out of range, or `since` or `until` is not a time.
         """
         if status is not None and status not in STATUSES:
             raise ValueError(f"There is no status {status!r}. Needed: one of {', '.join(STATUSES)}.")
-        if not 1 <= limit <= MOST:
-            raise ValueError(f"limit is how many threads there may be, 1 to {MOST:,}; found {limit}.")
-        wanted: dict[str, Any] = {
+        if not 1 <= limit <= LONGEST_PAGE:
+            raise ValueError(f"limit is {limit}. Needed: a number of threads from 1 to {LONGEST_PAGE:,}.")
+        filters: dict[str, Any] = {
             "user_id": asked_user(user_id),
             "text": None if text is None else sql_text(text).lower(),
             "since": epoch_seconds_if_given(since, "since"),
             "until": epoch_seconds_if_given(until, "until"),
         }
-        asked = [*wanted.values(), status]
-        conditions = [_CONDITIONS[name] for name, value in wanted.items() if value is not None]
-        if status is not None and status in _MAY_BE:
-            conditions.append(_MAY_BE[status])
+        arguments = [*filters.values(), status]
+        # One thread more than requested tells whether there is another page.
+        params = {**filters, "status": status, "limit": limit + 1}
+        conditions = listing.conditions(filters, status)
         if cursor is not None:
-            wanted["after_at"], wanted["after_id"] = _opened(cursor, asked)
+            params["after_at"], params["after_id"] = listing.decode_cursor(cursor, arguments)
             conditions.append("(t.updated_at, t.thread_id) < (:after_at, :after_id)")
-        # One more than asked for tells whether the list goes on.
-        found = self._find(conditions, {**wanted, "status": status, "limit": limit + 1})
-        return Page(found[:limit], _cursor(found[limit - 1], asked) if len(found) > limit else None)
+        threads = self._find(conditions, params)
+        has_more = len(threads) > limit
+        return Page(threads[:limit], listing.encode_cursor(threads[limit - 1], arguments) if has_more else None)
 
     def all(self, *, user_id: str | None = None) -> Iterator[Thread]:
-        """Every thread, or those of one user, in pages, the one that was written last first."""
+        """Yield every thread, or those of one user, page by page, the most recently written one first."""
         cursor: str | None = None
         while True:
-            threads, cursor = self.list(user_id=user_id, limit=MOST, cursor=cursor)
+            threads, cursor = self.list(user_id=user_id, limit=LONGEST_PAGE, cursor=cursor)
             yield from threads
             if cursor is None:
                 return
 
     def get(self, thread_id: str, *, user_id: str | None = None) -> Thread:
-        """One thread."""
+        """Return one thread."""
         params = {"thread_id": str(thread_id), "user_id": asked_user(user_id), "status": None, "limit": 1}
-        of_user = [] if user_id is None else [_CONDITIONS["user_id"]]
-        conditions = ["t.thread_id = :thread_id", *of_user]
+        conditions = ["t.thread_id = :thread_id", *([] if user_id is None else [listing.USER])]
         found = self._find(conditions, params) if is_sql_text(str(thread_id)) else []
         if not found and self._is_unindexed(str(thread_id)):
             self.index(str(thread_id))
@@ -186,48 +127,39 @@ class Threads:
         return found[0]
 
     def owner(self, thread_id: str) -> str | None:
-        """Name the user whose thread it is, as it was begun; `None` if it names no user, or does not exist yet."""
-        return self._owner(thread_id)[1]
+        """Return the user of a thread; `None` if it names no user, or does not exist yet."""
+        return access.read_owner(self._database, thread_id)[1]
 
     def check_owner(self, thread_id: str, user_id: str) -> None:
-        """Refuse a thread that is another user's, or that names no user. A thread that does not exist yet passes: the
-        user may begin it. Only reads.
+        """Refuse a thread that belongs to another user or to none. Only reads.
+
+        A thread that does not exist yet passes, since the user may begin it.
 
         Raises:
             UnknownThread: the thread exists and is not the user's, or `user_id` is empty.
             InvalidThread: the `user_id` cannot be stored, so no thread can be this user's.
         """
-        user = user_of(user_id)
-        exists, owner = self._owner(thread_id)
-        if user is None or (exists and owner != user):
-            raise UnknownThread(thread_id, user_id)
-
-    def _owner(self, thread_id: str) -> tuple[bool, str | None]:
-        """Tell whether a thread exists, and name its user."""
-        if not is_sql_text(str(thread_id)):
-            return False, None
-        [rows] = self._database.read((self._database.backend.sql["owner"], {"thread_id": str(thread_id)}))
-        return bool(rows), next((user_text(user) for row in rows for user in row if user is not None), None)
+        access.check_owner(self._database, thread_id, user_id)
 
     def _is_unindexed(self, thread_id: str) -> bool:
-        """Whether it is one that an older version or a saver of LangGraph's has saved: it is there all the same."""
+        """Return whether a thread was saved by an older version, or by a saver of LangGraph, and is not indexed yet."""
         if not is_sql_text(thread_id):
             return False
         [rows] = self._database.read((self._database.backend.sql["is_unindexed"], {"thread_id": thread_id}))
         return bool(rows)
 
     def _find(self, conditions: Sequence[str], params: Mapping[str, Any]) -> builtins.list[Thread]:
-        # Where a status is asked for, nobody knows how many threads must be looked at.
+        # The status is derived after the rows are read, so a list by status may have to read any number of them.
         looked_at = {"looked_at": params["limit"] if params["status"] is None else _ALL}
         [rows] = self._database.read(
             (self._database.backend.sql["threads"].where(*conditions), {**params, **looked_at})
         )
-        return [_thread(*row) for row in rows]
+        return [listing.thread_of_row(row) for row in rows]
 
-    # --- changing one
+    # --- changing a thread
 
     def rename(self, thread_id: str, title: str | None, *, user_id: str | None = None) -> Thread:
-        """Give a thread a title; `None` is the first words that were said in it.
+        """Set a thread's title. `None` resets it to the first words that were said in the thread.
 
         Raises:
             ValueError: the title is empty, or longer than 200 characters.
@@ -235,58 +167,59 @@ class Threads:
         self.get(thread_id, user_id=user_id)
         sql, params = self._database.backend.sql, {"thread_id": thread_id}
         if title is None:
-            [words] = self._database.read((sql["first_words"], params))
-            given = first_title(words)
+            [texts] = self._database.read((sql["first_words"], params))
+            new_title = first_title(texts)
         else:
-            given = given_title(title)
-        # In the statement once more: it may be another thread by now, of another user.
-        renamed = {**params, "title": given, "user_id": asked_user(user_id)}
+            new_title = given_title(title)
+        # The statement checks the user again: another user's thread may have taken the id since.
+        renamed = {**params, "title": new_title, "user_id": asked_user(user_id)}
         if not self._database.write((sql["rename_thread"], renamed))[0]:
             raise UnknownThread(thread_id, user_id)
         return self.get(thread_id)
 
     def restart(self, thread_id: str, *, user_id: str | None = None, by: str | None = None) -> Thread:
-        """Let a thread begin anew, with an empty state. What was said stays in its transcript, and its old checkpoints
-        in its history; what waits for a person waits no more.
+        """Restart a thread with an empty state.
+
+        The messages stay in its transcript, and the old checkpoints in its history. Pending approvals are closed.
 
         Args:
             thread_id: the thread.
-            user_id: whose it must be.
-            by: who does this, for the record.
+            user_id: the user whose thread it must be.
+            by: the person who restarts it, for the record.
         """
-        with self._held(thread_id, user_id, "restart"):
-            reset.restart(self._database, self._saver, thread_id, by)
+        with self._locked(thread_id, user_id, "restart"):
+            reset.restart_thread(self._database, self._saver, self._save_checkpoint, thread_id, by)
         return self.get(thread_id)
 
     def undo(self, thread_id: str, *, user_id: str | None = None, by: str | None = None) -> Thread:
-        """Take back the last turn: what a person said last, and what came of it. It stays in the transcript; what its
-        tools have done in the world is not undone.
+        """Undo the last turn: the last message of a person and everything that followed from it.
+
+        The turn stays in the transcript. What its tools have done in the world is not undone.
 
         Raises:
-            NothingToUndo: no turn is left, or what was before it was pruned.
+            NothingToUndo: no turn is left, or the checkpoint before it was pruned.
         """
-        with self._held(thread_id, user_id, "undo"):
-            reset.undo(self._database, self._saver, thread_id, by)
+        with self._locked(thread_id, user_id, "undo"):
+            reset.undo_turn(self._database, self._saver, self._save_checkpoint, thread_id, by)
         return self.get(thread_id)
 
     def delete(self, thread_id: str, *, user_id: str | None = None) -> None:
-        """Delete everything of a thread. A run that is going on in it cannot write to it any more; the id can be used
-        again."""
+        """Delete everything of a thread. A run in progress can no longer write to it; its id can be used again."""
         self.get(thread_id, user_id=user_id)
         self._saver.delete_thread(thread_id)
 
-    # --- making another
+    # --- making a new thread
 
     def copy(self, thread_id: str, target: str | None = None, *, user_id: str | None = None) -> Thread:
-        """Copy all of a thread into a new one.
+        """Copy a whole thread into a new one.
 
         Args:
             thread_id: the thread.
-            target: the new one's id; by default one is made up.
-            user_id: whose the thread must be.
+            target: the id of the new thread; a random one by default.
+            user_id: the user whose thread it must be.
 
         Raises:
-            ThreadNotEmpty: there is such a thread already.
+            ThreadNotEmpty: the target exists already.
         """
         return self._branch(copying.copy_thread, thread_id, target, user_id)
 
@@ -300,24 +233,25 @@ class Threads:
         user_id: str | None = None,
         by: str | None = None,
     ) -> Thread:
-        """Branch a new thread off an old one, as it was at one of its checkpoints: with the messages until then, and
-        what was asked there asked again.
+        """Fork a new thread from one checkpoint of a thread.
+
+        The new thread has the messages up to that checkpoint. Approvals that were pending there are pending again.
 
         Args:
             thread_id: the thread.
-            target: the new one's id; by default one is made up.
-            checkpoint_id: where to branch off; by default the newest checkpoint.
-            message_id: in place of it: where this message had just been said.
-            user_id: whose the thread must be.
-            by: who does this, for the record.
+            target: the id of the new thread; a random one by default.
+            checkpoint_id: the checkpoint to fork from; the newest by default.
+            message_id: alternatively, fork from the checkpoint at which this message had just been said.
+            user_id: the user whose thread it must be.
+            by: the person who forks it, for the record.
 
         Raises:
             UnknownCheckpoint, UnknownMessage: the thread has no such checkpoint or message, or it was pruned.
-            ThreadNotEmpty: there is such a thread already.
-            ValueError: both a checkpoint and a message are named.
+            ThreadNotEmpty: the target exists already.
+            ValueError: both a checkpoint and a message are given.
         """
         if checkpoint_id is not None and message_id is not None:
-            raise ValueError("A fork begins at a checkpoint or at a message. Name one of them.")
+            raise ValueError("Both checkpoint_id and message_id were given. Name one of them as the start of the fork.")
         fork = partial(copying.fork_thread, checkpoint_id=checkpoint_id, message_id=message_id, actor=by)
         return self._branch(fork, thread_id, target, user_id)
 
@@ -329,63 +263,31 @@ class Threads:
         user_id: str | None,
     ) -> Thread:
         self.get(thread_id, user_id=user_id)
-        new = str(uuid.uuid4()) if target is None else thread_of({"configurable": {"thread_id": target}})
-        # Not repeatable: what is in the target the second time may be the copy, or somebody else's.
-        if persist(self._database.backend, partial(branch, self._database, thread_id, new), repeatable=False) is False:
-            raise UnknownThread(thread_id, user_id)  # it was deleted in this moment
-        return self.get(new)
+        new_id = str(uuid.uuid4()) if target is None else thread_of({"configurable": {"thread_id": target}})
+        # Not repeatable: a second attempt could not tell its own copy in the target from another writer's thread.
+        copied = persist(self._database.backend, partial(branch, self._database, thread_id, new_id), repeatable=False)
+        if copied is False:
+            raise UnknownThread(thread_id, user_id)  # deleted since `get` found it
+        return self.get(new_id)
 
     @contextmanager
-    def _held(self, thread_id: str, user_id: str | None, purpose: str) -> Iterator[None]:
-        self.get(thread_id, user_id=user_id)  # before, since who asks for a lease makes a thread
+    def _locked(self, thread_id: str, user_id: str | None, purpose: str) -> Iterator[None]:
+        """Hold the lease of a thread of the user."""
+        self.get(thread_id, user_id=user_id)  # a lease on an unknown id would make the thread
         with self._saver.lease(thread_id, purpose=purpose):
-            self.get(thread_id, user_id=user_id)  # in line one may wait for long
+            self.get(thread_id, user_id=user_id)  # the wait for the lease may have been long
             yield
 
-    # --- the index itself
+    # --- the index
 
     def unindexed(self) -> Iterator[str]:
-        """The threads that are not in the index: saved by an older version, or by LangGraph's own savers."""
-        return reindex.unindexed(self._database)
+        """Yield the ids of threads that an older version, or a saver of LangGraph, saved without an index entry."""
+        return reindex.unindexed_threads(self._database)
 
     def index(self, thread_id: str) -> None:
-        """Bring one of them into the index. Its next save does the same.
+        """Add an unindexed thread to the index. The thread's next save does the same.
 
         Raises:
             DamagedThread: its newest checkpoint cannot be read.
         """
-        persist(self._database.backend, partial(reindex.index, self._database, thread_id))
-
-
-def _thread(*row: Any) -> Thread:
-    (thread_id, user_id, title, created_at, updated_at, messages, bytes_, metadata, head, *origin, _, pending, _, _,
-     status) = row  # fmt: skip
-    own = json.loads(metadata) if metadata else {}
-    counts = (int(messages), int(bytes_), int(pending), own, head)
-    return Thread(thread_id, user_id, title, status, created_at, updated_at, *counts, *origin)
-
-
-def _cursor(last: Thread, asked: Sequence[Any]) -> str:
-    """Where a list goes on after a thread. It fits no other list."""
-    return urlsafe_b64encode(json.dumps([last.updated_at, last.thread_id, _mark(asked)]).encode()).decode()
-
-
-def _opened(cursor: str, asked: Sequence[Any]) -> tuple[float, str]:
-    match _decoded(cursor):
-        case [float() as at, str() as thread_id, str() as mark] if math.isfinite(at) and is_sql_text(thread_id):
-            if mark != _mark(asked):
-                raise InvalidCursor("This cursor belongs to another list: ask for the same as when it was given.")
-            return at, thread_id
-        case _:
-            raise InvalidCursor("This is no cursor of a list of threads. Needed: the one that came with a page.")
-
-
-def _decoded(cursor: str) -> Any:
-    try:
-        return json.loads(urlsafe_b64decode(cursor.encode()))
-    except (ValueError, RecursionError):
-        return None
-
-
-def _mark(asked: Sequence[Any]) -> str:
-    return blake2b(repr(asked).encode("utf-8", "replace"), digest_size=6).hexdigest()
+        persist(self._database.backend, partial(reindex.index_thread, self._database, thread_id))

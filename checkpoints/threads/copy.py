@@ -1,11 +1,11 @@
-"""Another thread with what one holds: all of it, or as it was at one of its checkpoints."""
+"""Copies of a thread: all of it, or its state at one checkpoint (a fork)."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-from holdfast.checkpoints.backends.base import Call, CheckpointKey, Row, Transaction
+from holdfast.checkpoints.backends.base import CheckpointKey, Row, Transaction
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.outline import Namespace, Outline, made_from
@@ -20,13 +20,11 @@ from holdfast.checkpoints.interrupts import record
 from holdfast.checkpoints.serde.encryption import Plain
 from holdfast.checkpoints.serde.messages import sql_text
 from holdfast.checkpoints.threads import index, reindex
-from holdfast.checkpoints.threads.prune import locked, remove
-from holdfast.checkpoints.threads.rollback import rows_referred_to
+from holdfast.checkpoints.threads.prune import lock_and_outline, remove_checkpoints
+from holdfast.checkpoints.threads.rollback import referenced_rows
 
 _COPIED: Final = (
     "copy_rows",
-    "copy_checkpoints",
-    "copy_writes",
     "copy_run_writes",
     "copy_interrupts",
     "copy_thread",
@@ -36,14 +34,14 @@ _COPIED: Final = (
 
 
 def copy_thread(database: Database, source: str, target: str) -> bool:
-    """Copy everything of a thread into one that is empty. A source that is not there leaves the target as it is.
+    """Copy a whole thread into an empty one. If the source does not exist, the target stays as it is.
 
     Returns:
-        Whether there was something to copy.
+        Whether the source exists.
 
     Raises:
-        ThreadNotEmpty: the target has something in it.
-        NotStorable: what is stored is encrypted for its place.
+        ThreadNotEmpty: the target is not empty.
+        NotStorable: the source is encrypted, so its data are bound to its id.
     """
     with database.backend.writing() as transaction:
         copied = _copy(transaction, database, source, target)
@@ -60,26 +58,26 @@ def fork_thread(
     message_id: str | None = None,
     actor: str | None = None,
 ) -> None:
-    """Copy a thread, as it was at one of its checkpoints, into one that is empty.
+    """Copy a thread, as it was at one of its root checkpoints, into an empty one.
 
     Args:
-        store: the database.
-        source: the thread.
-        target: the other one.
-        checkpoint_id: a checkpoint of the graph itself; the newest by default.
-        message_id: in place of it: the first checkpoint that had this message in its state.
-        actor: who does this, for the record.
+        database: the database.
+        source: the id of the thread.
+        target: the id of the new thread.
+        checkpoint_id: the root checkpoint; the newest by default.
+        message_id: alternatively, the first checkpoint that had this message in its state.
+        actor: the person who forks it, for the record.
 
     Raises:
-        UnknownThread: the source is not there.
-        UnknownCheckpoint, UnknownMessage: it has no such checkpoint or message.
+        UnknownThread: the source does not exist.
+        UnknownCheckpoint, UnknownMessage: the source has no such checkpoint or message.
         ThreadNotEmpty, NotStorable: as `copy_thread`.
     """
     with database.backend.writing() as transaction:
         if not _copy(transaction, database, source, target):
             raise UnknownThread(source)
-        thread = locked(transaction, database, target)
-        root = {id_: outline for id_, outline in thread.get("", {}).items() if not outline.is_base}
+        thread = lock_and_outline(transaction, database, target)
+        root = _root(thread)
         if message_id is not None:
             checkpoint_id = _first_with(transaction, database, source, message_id, thread)
         at = max(root, default="") if checkpoint_id is None else checkpoint_id
@@ -90,7 +88,7 @@ def fork_thread(
         transaction.send(
             [
                 (sql["set_origin"], {"thread_id": target, "origin": source, "checkpoint_id": at}),
-                index.event(sql, target, "fork", origin, actor),
+                index.add_event(sql, target, "fork", origin, actor),
             ]
         )
         reindex.reindex(transaction, database, target)
@@ -102,43 +100,47 @@ def _copy(transaction: Transaction, database: Database, source: str, target: str
     if not isinstance(database.sealer, Plain):
         raise NotStorable(f"Thread {source!r} is encrypted, and an encrypted thread cannot be copied yet.")
     from_, to = {"thread_id": source}, {"thread_id": target}
-    *_, [(exists,)] = transaction.run([(sql["adopt_thread"], from_), (sql["has_checkpoints"], from_)])
-    if not exists:
+    *_, [found] = transaction.run([(sql["adopt_thread"], from_), (sql["has_checkpoints"], from_)])
+    if not found.has_checkpoints:
         return False
-    # Always in the same order: two copies in opposite directions must not wait for each other.
+    # Locked in the order of the ids, so that two copies in opposite directions do not deadlock.
     transaction.run(
         [
             (sql["add_thread"], to),
             *((sql["lock_thread"], {"thread_id": thread_id}) for thread_id in sorted({source, target})),
         ]
     )
-    found = transaction.run([(sql["has_checkpoints"], to), (sql["has_rows"], to)])
-    if any(there for [(there,)] in found):
+    [[checkpoints], [rows]] = transaction.run([(sql["has_checkpoints"], to), (sql["has_rows"], to)])
+    if checkpoints.has_checkpoints or rows.has_rows:
         raise ThreadNotEmpty(target)
-    # What is left of runs that were taken back, or of one that is about to begin, is of no thread.
-    left = [(sql[name], to) for name in ("delete_run_writes", "delete_interrupts", "delete_events")]
-    transaction.send([*database.backend.delete_calls(target), *left])
-    names = _COPIED if database.backend.whole else ("copy_blobs", *_COPIED)
-    transaction.send([(sql[name], {"thread_id": source, "target": target}) for name in names])
+    # Leftovers of deleted runs, or of a run that is about to begin, do not count as contents.
+    leftovers = [(sql[name], to) for name in ("delete_run_writes", "delete_interrupts", "delete_events")]
+    transaction.send([*database.backend.delete_all_checkpoints(target), *leftovers])
+    ours = [(sql[name], {"thread_id": source, "target": target}) for name in _COPIED]
+    transaction.send([*database.backend.copy_all_checkpoints(source, target), *ours])
     return True
 
 
 def _first_with(
     transaction: Transaction, database: Database, thread_id: str, message_id: str, thread: Mapping[str, Namespace]
 ) -> str:
-    """The first root checkpoint that had a message in its state."""
+    """Return the id of the first root checkpoint that had a message in its state.
+
+    Raises:
+        UnknownMessage: the thread has no such message, or that checkpoint was pruned.
+    """
     params = {"thread_id": thread_id, "message_id": sql_text(message_id)}
-    [found] = transaction.run([(database.backend.sql["message_place"], params)])
-    if not found:
+    [rows] = transaction.run([(database.backend.sql["message_place"], params)])
+    if not rows:
         raise UnknownMessage(thread_id, message_id, pruned=False)
-    [(first,)] = found
-    root = {id_: outline for id_, outline in thread.get("", {}).items() if not outline.is_base}
-    # A subgraph may have saved it before the graph did.
+    first = rows[0].checkpoint_id
+    root = _root(thread)
+    # A subgraph may have saved the message before the root graph did.
     at = min((id_ for id_ in root if id_ >= first), default=None)
     if at is None or not any(first in there for there in thread.values()):
         raise UnknownMessage(thread_id, message_id, pruned=True)
     if root[at].metadata.get("source") == "input":
-        # There it is on its way: what is said to the fork next would take its place.
+        # An input checkpoint has not applied the message yet: the next message to the fork would replace it.
         return min((id_ for id_, outline in root.items() if outline.parent_id == at), default=at)
     return at
 
@@ -152,32 +154,34 @@ def _cut(
     *,
     is_head: bool,
 ) -> None:
-    """Remove from a copy what came after one of its checkpoints, or beside it.
+    """Remove from a copy everything that does not lead to one of its checkpoints.
 
     Args:
-        transaction: in which both threads are locked.
-        store: the database.
+        transaction: the transaction, in which both threads are locked.
+        database: the database.
         at: the checkpoint.
-        thread: what is in the copy.
-        source: the thread that it is a copy of.
-        is_head: whether nothing came after it: then what its tasks have done so far stays.
+        thread: the outlines of the copy's checkpoints.
+        source: the id of the original thread.
+        is_head: whether the checkpoint is the newest, so that the writes of its tasks stay.
     """
     sql, root = database.backend.sql, thread[""]
     path = _path(root, at.checkpoint_id)
     thread_id, place = {"thread_id": at.thread_id}, {"thread_id": at.thread_id, "checkpoint_id": at.checkpoint_id}
-    [asked] = transaction.run([(sql["asked_in"], thread_id)])
-    asked_by = {} if is_head else _asked_by(thread, at.checkpoint_id, asked)
-    stays: set[str] = set()
-    gone: set[str] = set()
+    [interrupts] = transaction.run([(sql["asked_in"], thread_id)])
+    interrupted = {} if is_head else _interrupted_at(thread, at.checkpoint_id, interrupts)
+    kept_ids: set[str] = set()
+    gone_ids: set[str] = set()
     for ns, there in thread.items():
-        last = max(there) if is_head else asked_by.get(ns, "")
-        kept = {id_ for id_, outline in there.items() if _is_before(outline, path, at.checkpoint_id, last)}
-        left = there.keys() - kept
-        remove(transaction, database, at._replace(ns=ns), there, left, [there[id_] for id_ in kept], relink=ns != "")
-        stays |= kept
-        gone |= left
+        last = max(there) if is_head else interrupted.get(ns, "")
+        kept = {id_ for id_, outline in there.items() if _leads_to(outline, path, at.checkpoint_id, last)}
+        gone = there.keys() - kept
+        remove_checkpoints(
+            transaction, database, at._replace(ns=ns), there, gone, [there[id_] for id_ in kept], relink=ns != ""
+        )
+        kept_ids |= kept
+        gone_ids |= gone
     if not is_head:
-        for ns, checkpoint_id in {**asked_by, "": at.checkpoint_id}.items():
+        for ns, checkpoint_id in {**interrupted, "": at.checkpoint_id}.items():
             which = {"ns": ns, "checkpoint_ids": database.backend.array([checkpoint_id])}
             transaction.send(
                 [
@@ -186,27 +190,31 @@ def _cut(
                 ]
             )
         transaction.send([(sql["delete_interrupts"], thread_id)])
-        record.ask_again(transaction, database, source, at.thread_id)
+        record.insert_requests_of_fork(transaction, database, source, at.thread_id)
         if (moment := moment_of(at.checkpoint_id)) is not None:
-            # The prompt in force may be among them: the next run puts it on record again.
-            transaction.send([(sql["cut_events"], {**thread_id, "at": moment}), _forget_prompt(database, at.thread_id)])
+            # The current prompt may be among them; the next run records it again.
+            transaction.send(
+                [(sql["cut_events"], {**thread_id, "at": moment}), (sql["set_prompt"], {**thread_id, "prompt": None})]
+            )
     [rows] = transaction.run([(sql["rows_of_runs"], place)])
-    used = rows_referred_to(transaction, database, at.thread_id)
-    for seq, run_id, first in rows:
-        if first in stays or (first is not None and first not in gone and first <= at.checkpoint_id):
+    used = referenced_rows(transaction, database, at.thread_id)
+    for row in rows:
+        first = row.checkpoint_id
+        if first in kept_ids or (first is not None and first not in gone_ids and first <= at.checkpoint_id):
             continue
-        if seq not in used:
-            transaction.send([(sql["delete_row"], {**thread_id, "seq": seq})])
+        if row.seq not in used:
+            transaction.send([(sql["delete_row"], {**thread_id, "seq": row.seq})])
         elif first is not None:
-            transaction.send([(sql["inherit_row"], {**place, "run_id": run_id, "seq": seq})])
+            transaction.send([(sql["inherit_row"], {**place, "run_id": row.run_id, "seq": row.seq})])
 
 
-def _forget_prompt(database: Database, thread_id: str) -> Call:
-    return database.backend.sql["set_prompt"], {"thread_id": thread_id, "prompt": None}
+def _root(thread: Mapping[str, Namespace]) -> dict[str, Outline]:
+    """Return the root checkpoints of a thread, without bases."""
+    return {id_: outline for id_, outline in thread.get("", {}).items() if not outline.is_base}
 
 
 def _path(root: Namespace, checkpoint_id: str) -> set[str]:
-    """A checkpoint and those that it follows from."""
+    """Return the ids of a checkpoint and of its ancestors."""
     path: set[str] = set()
     at: str | None = checkpoint_id
     while at is not None and at in root and at not in path:
@@ -215,25 +223,27 @@ def _path(root: Namespace, checkpoint_id: str) -> set[str]:
     return path
 
 
-def _asked_by(thread: Mapping[str, Namespace], at: str, asked: Iterable[Row]) -> dict[str, str]:
-    """Of the subgraphs that asked something when the graph itself was at a checkpoint: the one that they asked it on.
-    There they wait for the answer; begun anew, they would ask under another id."""
-    asked_by: dict[str, str] = {}
-    for ns, checkpoint_id in asked:
-        outline = thread.get(ns, {}).get(checkpoint_id)
-        if ns and outline is not None and made_from(outline) == at:
-            asked_by[ns] = max(checkpoint_id, asked_by.get(ns, ""))
-    return asked_by
+def _interrupted_at(thread: Mapping[str, Namespace], at: str, interrupts: Iterable[Row]) -> dict[str, str]:
+    """Return the checkpoints at which subgraph calls of a root checkpoint were interrupted, by namespace.
+
+    They are kept, so that the calls wait there for the answer. A call that started anew would ask under another id.
+    """
+    interrupted: dict[str, str] = {}
+    for row in interrupts:
+        outline = thread.get(row.ns, {}).get(row.checkpoint_id)
+        if row.ns and outline is not None and made_from(outline) == at:
+            interrupted[row.ns] = max(row.checkpoint_id, interrupted.get(row.ns, ""))
+    return interrupted
 
 
-def _is_before(outline: Outline, path: Collection[str], at: str, last: str) -> bool:
-    """Whether a checkpoint belongs to what led to one of the graph itself.
+def _leads_to(outline: Outline, path: Collection[str], at: str, last: str) -> bool:
+    """Return whether a checkpoint is part of what led to a root checkpoint.
 
     Args:
         outline: the checkpoint.
-        path: the one of the graph, and those that it follows from.
-        at: the one of the graph.
-        last: of what a subgraph did from there on, the last that belongs to it.
+        path: the ids of the root checkpoint and its ancestors.
+        at: the id of the root checkpoint.
+        last: the id of the last checkpoint to keep of the calls that the root checkpoint made in this namespace.
     """
     if outline.ns == "":
         return outline.checkpoint_id in path

@@ -1,7 +1,7 @@
-"""The index of threads: what each save changes of a thread's own row, in the transaction that saves.
+"""The index of threads: the columns of a thread's own row that each save updates in its transaction.
 
-Whose a thread is, what it is called, how much was said in it and whether its last run has ended can then be listed
-without opening a checkpoint.
+They hold a thread's user, title, size and whether its last run has ended, so that threads are listed without loading a
+checkpoint.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, Final, NamedTuple
 
 from holdfast.checkpoints.backends.base import Call, Row
 from holdfast.checkpoints.config import user_text
-from holdfast.checkpoints.core.cache import Known
 from holdfast.checkpoints.core.placement import Placement, RowOwner
 from holdfast.checkpoints.langgraph_internals import BRANCH_TO, OF_THE_RUN, START, TASKS
+from holdfast.checkpoints.serde.known import Known
 from holdfast.checkpoints.serde.messages import sql_text
 from holdfast.checkpoints.serde.values import MessageList
 from holdfast.checkpoints.sql import Statements
@@ -24,14 +24,14 @@ from holdfast.checkpoints.sql import Statements
 LONGEST_TITLE: Final = 80
 LONGEST_GIVEN_TITLE: Final = 200
 
-# What a terminal would obey. Others that cannot be seen stay: they join emoji.
+# Characters that control a terminal. Other invisible characters stay, since they join emoji.
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _PROMPT_PERSON: Final = b"holdfast-prompt"
 
 
 class ThreadRow(NamedTuple):
-    """A thread's own row, as the statement `lock_thread` gives it."""
+    """A thread's own row, as the statement `lock_thread` returns it."""
 
     generation: int
     next_seq: int
@@ -40,42 +40,43 @@ class ThreadRow(NamedTuple):
     title: str | None
     metadata: str | None
     head: str | None
-    """Its newest root checkpoint; `None` if the thread is not in the index."""
+    """The newest root checkpoint; `None` if the thread is not in the index."""
     live_from: int
-    """Rows before this one are not said again."""
+    """The first message row that later messages may match; the rows before it are from before a restart."""
     prompt: bytes | None
-    """Digest of the system prompt in force."""
+    """The digest of the current system prompt."""
 
 
-class Facts(NamedTuple):
-    """What a root checkpoint says of its thread."""
+class IndexFields(NamedTuple):
+    """The part of the index that a root checkpoint determines."""
 
     user_id: str | None
-    """In whose run it was made."""
+    """The user of the run that made the checkpoint."""
     metadata: Mapping[str, Any]
-    """What the run was given besides."""
+    """The metadata that the caller gave the run."""
     unfinished: bool
-    """Whether it has tasks that are to be done."""
+    """Whether the checkpoint has tasks left to run."""
 
 
-def facts(metadata: Mapping[str, Any], values: Mapping[str, Any]) -> Facts:
-    """
+def index_fields(metadata: Mapping[str, Any], values: Mapping[str, Any]) -> IndexFields:
+    """Return the index fields of a root checkpoint.
+
     Args:
-        metadata: of the checkpoint, as they are stored.
-        values: of its channels.
+        metadata: the checkpoint's metadata, as they are stored.
+        values: the values of its channels.
     """
     own = {name: value for name, value in metadata.items() if name not in OF_THE_RUN and name != "user_id"}
-    return Facts(user_text(metadata.get("user_id")), own, is_unfinished(values))
+    return IndexFields(user_text(metadata.get("user_id")), own, is_unfinished(values))
 
 
 def is_unfinished(values: Mapping[str, Any]) -> bool:
-    """Whether a checkpoint with these values has tasks that are to be done: LangGraph marks them in channels."""
+    """Return whether a checkpoint with these channel values has tasks left to run; LangGraph marks them in channels."""
     return bool(values.get(TASKS)) or any(channel == START or channel.startswith(BRANCH_TO) for channel in values)
 
 
 def title_of(text: str) -> str | None:
-    """The first words of a text, in one line; `None` if it has none."""
-    words = _in_a_line(text[: 8 * LONGEST_TITLE])
+    """Return the first words of a text on one line; `None` if it has no words."""
+    words = _on_one_line(text[: 8 * LONGEST_TITLE])
     if len(words) <= LONGEST_TITLE:
         return words or None
     cut = words[: LONGEST_TITLE - 1]
@@ -83,97 +84,97 @@ def title_of(text: str) -> str | None:
 
 
 def given_title(title: str) -> str:
-    """A title as somebody gave it, in one line.
+    """Return a title that a user gave, on one line.
 
     Raises:
-        ValueError: it is empty, or longer than 200 characters.
+        ValueError: the title is empty, or longer than 200 characters.
     """
-    found = sql_text(_in_a_line(title))
-    if not 0 < len(found) <= LONGEST_GIVEN_TITLE:
-        raise ValueError(f"A title has 1 to {LONGEST_GIVEN_TITLE} characters; found {len(found)}.")
-    return found
+    line = sql_text(_on_one_line(title))
+    if not 0 < len(line) <= LONGEST_GIVEN_TITLE:
+        raise ValueError(f"A title has 1 to {LONGEST_GIVEN_TITLE} characters; found {len(line)}.")
+    return line
 
 
-def first_title(words: Iterable[Row]) -> str | None:
-    """The title that the first of some texts gives which has words in it, from rows of the statement `first_words`."""
-    return next((title for (text,) in words if (title := title_of(text))), None)
+def first_title(texts: Iterable[Row]) -> str | None:
+    """Return the title from the first text that has words, given the rows of the statement `first_words`."""
+    return next((title for row in texts if (title := title_of(row.content))), None)
 
 
-def _in_a_line(text: str) -> str:
+def _on_one_line(text: str) -> str:
     return " ".join(_CONTROL.sub(" ", text).split())
 
 
 def prompt_digest(prompt: str) -> bytes:
-    """What a system prompt is known again by."""
+    """Return the digest by which a change of the system prompt is detected."""
     return blake2b(prompt.encode("utf-8", "replace"), digest_size=16, person=_PROMPT_PERSON).digest()
 
 
-def touch(
+def update_thread_row(
     sql: Statements,
-    home: RowOwner,
-    locked: ThreadRow,
-    found: Facts | None,
+    owner: RowOwner,
+    thread_row: ThreadRow,
+    fields: IndexFields | None,
     placement: Placement,
     lists: Iterable[MessageList],
-    words: Iterable[Row] = (),
+    texts: Iterable[Row] = (),
     *,
     enters: bool,
 ) -> list[Call]:
-    """The call that brings a thread's own row up to date with a save, if it changes.
+    """Build the call that updates a thread's own row after a save; none if the save does not change the row.
 
     Args:
         sql: the statements.
-        home: what is saved, and where.
-        locked: the row as it is.
-        found: what the checkpoint says of the thread; `None` unless it is one of the root.
-        placement: which rows are new.
+        owner: the checkpoint or write that is saved.
+        thread_row: the row before the save.
+        fields: the index fields of the checkpoint; `None` unless it is a root checkpoint.
+        placement: the rows of the messages that are saved.
         lists: the messages that are saved.
-        words: what people said besides that becomes part of the conversation, as rows of one text.
-        enters: whether the thread comes into the index from before: then whose it is and what was said in it first is
-            not in this save.
+        texts: texts of people in writes that the checkpoint makes part of the conversation.
+        enters: whether a thread with earlier checkpoints enters the index. This save then does not determine its user
+            and title.
     """
-    counts = {"thread_id": home.thread_id, "next_seq": placement.next_seq, "bytes": placement.bytes}
-    if found is None:
-        # Nothing by which threads are listed changes, so no index does.
-        return [(sql["count_rows"], counts)] if placement.new_rows or locked.deleted else []
-    title = _first_words(lists) or first_title(words) if locked.title is None and not enters else None
+    counts = {"thread_id": owner.thread_id, "next_seq": placement.next_seq, "bytes": placement.bytes}
+    if fields is None:
+        # This statement touches no indexed column, so the database updates no index.
+        return [(sql["count_rows"], counts)] if placement.new_rows or thread_row.deleted else []
+    title = _first_words(lists) or first_title(texts) if thread_row.title is None and not enters else None
     params = {
         **counts,
-        "head": home.checkpoint_id,
-        "unfinished": int(found.unfinished),
+        "head": owner.checkpoint_id,
+        "unfinished": int(fields.unfinished),
         "said": len(placement.said),
-        "user_id": found.user_id if locked.user_id is None and not enters else None,
+        "user_id": fields.user_id if thread_row.user_id is None and not enters else None,
         "title": title,
-        "metadata": _merged(locked.metadata, found.metadata),
+        "metadata": _merged(thread_row.metadata, fields.metadata),
     }
     return [(sql["touch_thread"], params)]
 
 
-def notice_prompt(sql: Statements, thread_id: str, locked: ThreadRow, prompt: str | None) -> list[Call]:
-    """The calls that put the system prompt in force on record, if it is another one than before."""
-    if prompt is None or (digest := prompt_digest(prompt)) == locked.prompt:
+def record_prompt(sql: Statements, thread_id: str, thread_row: ThreadRow, prompt: str | None) -> list[Call]:
+    """Build the calls that record the current system prompt; none if it is the one on record."""
+    if prompt is None or (digest := prompt_digest(prompt)) == thread_row.prompt:
         return []
     return [
-        event(sql, thread_id, "prompt", {"text": prompt}),
+        add_event(sql, thread_id, "prompt", {"text": prompt}),
         (sql["set_prompt"], {"thread_id": thread_id, "prompt": digest}),
     ]
 
 
-def event(sql: Statements, thread_id: str, kind: str, data: Mapping[str, Any], actor: str | None = None) -> Call:
-    """The call that puts on record what happened in a thread besides what was said."""
+def add_event(sql: Statements, thread_id: str, kind: str, data: Mapping[str, Any], actor: str | None = None) -> Call:
+    """Build the call that adds an event, such as a restart, to a thread's transcript."""
     params = {"thread_id": thread_id, "kind": kind, "actor": actor, "data": json.dumps(data)}
     return sql["add_event"], params
 
 
-def _merged(before: str | None, now: Mapping[str, Any]) -> str | None:
-    """The metadata of a thread with those of a run; `None` if they stay as they are."""
+def _merged(before: str | None, new: Mapping[str, Any]) -> str | None:
+    """Merge a run's metadata into those of its thread; `None` if nothing changes."""
     old = json.loads(before) if before else {}
-    new = {**old, **now}
-    return json.dumps(new) if new != old else None
+    merged = {**old, **new}
+    return json.dumps(merged) if merged != old else None
 
 
 def _first_words(lists: Iterable[MessageList]) -> str | None:
-    """What a person said first in some messages."""
+    """Return the title from the first message of a person that has words."""
     for _, messages in lists:
         for message in messages:
             if isinstance(message, Known):

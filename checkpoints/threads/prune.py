@@ -1,4 +1,4 @@
-"""What is kept of a thread: deleting and pruning it. Each thread in its own transaction."""
+"""Retention policies and deletion: prune a thread, or delete it, in one transaction."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from holdfast.checkpoints.core.outline import (
     Namespace,
     Outline,
     delta_channels,
-    latest,
+    made_from,
     outlines,
     surviving_ancestor,
 )
 from holdfast.checkpoints.delta import history
+from holdfast.checkpoints.langgraph_internals import NS_END
 from holdfast.checkpoints.threads.index import is_unfinished
 
 Strategy = Literal["keep_latest", "delete"]
 
-# What becomes of the ledger when a thread is deleted.
+# Statements for the ledger of effects when a thread is deleted.
 _LEDGER: Final = ("forget_effects", "empty_effects", "leave_lineage")
 
 # LangGraph's server says `delete_all` where its savers say `delete`.
@@ -32,7 +33,8 @@ _STRATEGIES: Final[Mapping[str, Strategy]] = {
 
 
 def strategy_of(name: str) -> Strategy:
-    """
+    """Return the pruning strategy of a name.
+
     Raises:
         ValueError: there is no such strategy.
     """
@@ -41,15 +43,20 @@ def strategy_of(name: str) -> Strategy:
     return _STRATEGIES[name]
 
 
-def ids(given: Sequence[str], what: str, text: Callable[[Any], str | None] = str) -> list[str]:
-    """Several ids as texts, each once. What `text` has none for is none.
+def unique_ids(ids: Sequence[str], argument: str, text: Callable[[Any], str | None] = str) -> list[str]:
+    """Return each id once, as a text.
+
+    Args:
+        ids: the ids.
+        argument: the name of the caller's argument, for the error.
+        text: makes a text of an id; an id for which it returns `None` is left out.
 
     Raises:
-        TypeError: it is one id, which would be taken for an id per letter.
+        TypeError: `ids` is a single text, whose letters would be taken for ids.
     """
-    if isinstance(given, str | bytes):
-        raise TypeError(f"{what} is a list of ids, and was given as one: {given!r}. Needed: [{given!r}].")
-    return list(dict.fromkeys(id_ for id_ in map(text, given) if id_ is not None))
+    if isinstance(ids, str | bytes):
+        raise TypeError(f"{argument} is the single value {ids!r}. Needed: a list of ids, such as [{ids!r}].")
+    return list(dict.fromkeys(id_ for id_ in map(text, ids) if id_ is not None))
 
 
 # --- deleting
@@ -58,62 +65,125 @@ def ids(given: Sequence[str], what: str, text: Callable[[Any], str | None] = str
 def delete_thread(database: Database, thread_id: str) -> None:
     """Delete everything that is stored for a thread, and leave a tombstone."""
     params, sql = {"thread_id": thread_id}, database.backend.sql
-    # The order matters: what the ledger keeps depends on the lineage, which the thread leaves then.
+    # In this order: what the ledger keeps depends on the lineage, which `leave_lineage` ends.
     names = ("delete_rows", "delete_run_writes", "delete_interrupts", "delete_events", *_LEDGER, "bury_thread")
     with database.backend.writing() as transaction:
-        # A conversation of the stock saver needs its row now, to be the tombstone.
+        # A thread of a stock saver has no row of its own yet. It gets one, which becomes the tombstone.
         *_, state = transaction.run([(sql[name], params) for name in ("adopt_thread", "lock_thread", "index_state")])
-        transaction.send([*database.backend.delete_calls(thread_id), *((sql[name], params) for name in names)])
-        if searched(state):
+        transaction.send(
+            [*database.backend.delete_all_checkpoints(thread_id), *((sql[name], params) for name in names)]
+        )
+        if searched_up_to(state):
             database.backend.full_text.clean(transaction)
     database.cache.forget(thread_id)
 
 
-def searched(state: Sequence[Row]) -> int:
-    """Up to which row a thread is in the index of full text, from the rows of `index_state`."""
-    return next((up_to for _, up_to, *_ in state), 0)
+def searched_up_to(state: Sequence[Row]) -> int:
+    """Return the last message row of a thread that the full-text index has, given the rows of `index_state`."""
+    return next((row.searched for row in state), 0)
 
 
 # --- pruning
 
 
 def keep_latest(database: Database, thread_id: str) -> None:
-    """Delete the checkpoints of a thread that nothing needs to go on with; message rows stay.
+    """Delete the checkpoints of a thread that are not needed to continue it. Message rows stay.
 
     Raises:
-        DamagedThread: a checkpoint that is kept is built on one that cannot be read. Nothing was deleted.
+        DamagedThread: a kept checkpoint depends on one that cannot be read. Nothing was deleted.
     """
     with database.backend.writing() as transaction:
-        thread = locked(transaction, database, thread_id)
-        kept = latest(thread, lambda outline: _is_unfinished(transaction, database, thread_id, outline))
+        thread = lock_and_outline(transaction, database, thread_id)
+        kept = checkpoints_to_keep(thread, lambda outline: _has_tasks(transaction, database, thread_id, outline))
         for ns, there in thread.items():
             gone = set(there) - kept.get(ns, set())
             survivors = [there[id_] for id_ in kept.get(ns, ())]
-            # A base stays as it is for as long as the checkpoint that is built on it is kept.
+            # A base stays unchanged as long as the checkpoint that is built on it is kept.
             gone -= {
                 there[o.parent_id].checkpoint_id
                 for o in survivors
                 if o.parent_id in there and there[o.parent_id].is_base
             }
-            remove(transaction, database, CheckpointKey(thread_id, ns, ""), there, gone, survivors, relink=False)
+            remove_checkpoints(
+                transaction, database, CheckpointKey(thread_id, ns, ""), there, gone, survivors, relink=False
+            )
 
 
-def _is_unfinished(transaction: Transaction, database: Database, thread_id: str, outline: Outline) -> bool:
-    """Whether the checkpoint has tasks that are still to be done."""
+def checkpoints_to_keep(thread: Mapping[str, Namespace], has_tasks: Callable[[Outline], bool]) -> dict[str, set[str]]:
+    """Return the ids of the checkpoints that are needed to continue a thread, by namespace.
+
+    - In the root namespace, the newest checkpoint. If a run has begun on it and has not completed a step, also the
+      checkpoint that its input interrupted: it alone has the results of calls that had finished there.
+    - In the namespace of a subgraph call, the newest checkpoint, if the root checkpoint that made the call is kept or
+      is not saved yet. A call may be saved before the root checkpoint that made it.
+    - In the namespace of a subgraph with a memory of its own, the newest checkpoint. If concurrent calls share the
+      namespace, the last checkpoint of each.
+
+    A namespace that is not in the result can be deleted.
+
+    Args:
+        thread: the thread's checkpoints.
+        has_tasks: returns whether a checkpoint has tasks left to run.
+    """
+    root = _root_to_keep(thread.get("", {}), has_tasks)
+    newest_root = max(root, default="")
+    kept = {"": root} if root else {}
+    for ns, there in thread.items():
+        states = {id_: outline for id_, outline in there.items() if not outline.is_base}
+        if ns == "" or not states:
+            continue
+        newest = states[max(states)]
+        if NS_END in ns and (made := made_from(newest)) and made not in root and made < newest_root:
+            continue
+        parents = {outline.parent_id for outline in states.values()}
+        kept[ns] = {newest.checkpoint_id} | {
+            outline.checkpoint_id
+            for outline in states.values()
+            if outline.checkpoint_id not in parents and made_from(outline) in root
+        }
+    return kept
+
+
+def _root_to_keep(root: Namespace, has_tasks: Callable[[Outline], bool]) -> set[str]:
+    newest = max((id_ for id_, outline in root.items() if not outline.is_base), default=None)
+    kept: set[str] = set()
+    while newest is not None:
+        kept.add(newest)
+        head, newest = root[newest], None
+        parent = root.get(head.parent_id or "")
+        input_ = head if _is_input(head) else parent if parent and _has_only_read_input(head, parent) else None
+        interrupted = root.get(input_.parent_id or "") if input_ else None
+        if input_ and interrupted and not interrupted.is_base and (input_ is head or has_tasks(head)):
+            kept.add(input_.checkpoint_id)
+            newest = interrupted.checkpoint_id
+    return kept
+
+
+def _is_input(outline: Outline) -> bool:
+    return outline.metadata.get("source") == "input"
+
+
+def _has_only_read_input(head: Outline, parent: Outline) -> bool:
+    """Return whether a run has applied its input and no task of it has written anything."""
+    return _is_input(parent) and head.metadata.get("source") == "loop" and not head.is_written
+
+
+def _has_tasks(transaction: Transaction, database: Database, thread_id: str, outline: Outline) -> bool:
+    """Return whether a checkpoint has tasks left to run."""
     key = CheckpointKey(thread_id, outline.ns, outline.checkpoint_id)
     return is_unfinished(dict.fromkeys(history.channels_of(transaction, database, key), True))
 
 
-def locked(transaction: Transaction, database: Database, thread_id: str) -> dict[str, dict[str, Outline]]:
-    """Lock a thread, and say what is in it."""
+def lock_and_outline(transaction: Transaction, database: Database, thread_id: str) -> dict[str, dict[str, Outline]]:
+    """Lock a thread, and return the outlines of its checkpoints by namespace and id."""
     sql, params = database.backend.sql, {"thread_id": thread_id}
-    # A conversation of the stock saver needs its row now, to be locked.
+    # A thread of a stock saver has no row of its own yet. It gets one, since that row is the lock.
     transaction.run([(sql["adopt_thread"], params), (sql["lock_thread"], params)])
     checkpoints, written = transaction.run([(sql["outline"], params), (sql["written"], params)])
     return outlines(checkpoints, written)
 
 
-def remove(
+def remove_checkpoints(
     transaction: Transaction,
     database: Database,
     key: CheckpointKey,
@@ -124,14 +194,16 @@ def remove(
     relink: bool,
     losing: Collection[str] = (),
 ) -> None:
-    """Delete checkpoints of one namespace. What survivors need of them is squashed into a base.
+    """Delete checkpoints of one namespace, after squashing what survivors need of them into a base.
 
     Args:
-        key: thread and namespace.
+        transaction: the transaction, in which the thread is locked.
+        database: the database.
+        key: the thread and the namespace.
         there: all checkpoints of the namespace.
-        gone: the ids of those to delete.
-        survivors: the others, as far as their parents may be deleted.
-        relink: whether a survivor follows its nearest surviving ancestor from now on, or nothing.
+        gone: the ids of the checkpoints to delete.
+        survivors: the checkpoints that stay and whose parent may be deleted.
+        relink: whether a survivor's new parent is its nearest surviving ancestor; else it has none.
         losing: the ids of checkpoints that stay but lose some of their writes.
     """
     sql = database.backend.sql
@@ -139,27 +211,24 @@ def remove(
     channels = delta_channels(there)
     needs: dict[str, set[str]] = {}
     for outline in orphans:
-        lacking = history.missing(transaction, database, key._replace(checkpoint_id=outline.checkpoint_id), channels)
-        needs.setdefault(outline.parent_id or "", set()).update(lacking)
+        missing = history.channels_missing(
+            transaction, database, key._replace(checkpoint_id=outline.checkpoint_id), channels
+        )
+        needs.setdefault(outline.parent_id or "", set()).update(missing)
     bases = {
-        parent_id: history.squash(transaction, database, key._replace(checkpoint_id=parent_id), lacking, there)
-        for parent_id, lacking in needs.items()
-        if lacking
+        parent_id: history.squash(transaction, database, key._replace(checkpoint_id=parent_id), missing, there)
+        for parent_id, missing in needs.items()
+        if missing
     }
     calls: list[Call] = []
-    for base in bases.values():
-        calls += base.calls if base else []
     for outline in orphans:
-        if base := bases.get(outline.parent_id or ""):
-            new: str | None = base.checkpoint_id
-        elif outline.parent_id in gone:
-            new = surviving_ancestor(there, outline, gone) if relink else None
-        else:
-            continue
-        params = {**key._replace(checkpoint_id=outline.checkpoint_id)._asdict(), "parent_id": new}
+        new_parent = bases.get(outline.parent_id or "")
+        if new_parent is None:
+            if outline.parent_id not in gone:
+                continue
+            new_parent = surviving_ancestor(there, outline, gone) if relink else None
+        params = {**key._replace(checkpoint_id=outline.checkpoint_id)._asdict(), "parent_id": new_parent}
         calls.append((sql["set_parent"], params))
     if gone:
-        which = {"thread_id": key.thread_id, "ns": key.ns, "checkpoint_ids": database.backend.array(gone)}
-        names = ["delete_writes_of", "delete_run_writes_of", "delete_checkpoints_of"]
-        calls += [(sql[name], which) for name in ([] if database.backend.whole else ["delete_blobs_of"]) + names]
+        calls += database.backend.delete_checkpoints(key.thread_id, key.ns, gone)
     transaction.send(calls)

@@ -1,15 +1,17 @@
-"""A thread that does not simply go on: it is begun anew, or its last turn is taken back.
+"""Restart of a thread, and undo of its last turn.
 
-Nothing is deleted: what was said stays in the transcript, and every checkpoint in the history. The state that the
-thread goes on with is saved once more as its newest.
+Nothing is deleted. The messages stay in the transcript, and all checkpoints in the history. The state from which the
+thread is to continue is saved again as its newest checkpoint.
 
-The graph itself comes first, and is guarded: if somebody else has written meanwhile, nothing is changed.
+The root namespace is reset first, under the conflict check: if another writer has changed the thread meanwhile, nothing
+is changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -31,83 +33,98 @@ from holdfast.checkpoints.langgraph_internals import DELTA_COUNTERS, OF_THE_RUN
 from holdfast.checkpoints.threads import index
 
 
-class ResettableSaver(Protocol):
-    """What saves checkpoints; see `HoldfastSaver`."""
+class LoadingSaver(Protocol):
+    """The method of `HoldfastSaver` that loads a checkpoint."""
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None: ...
 
-    def put_with(
+
+class SaveCheckpoint(Protocol):
+    """The function `save.save_checkpoint`, which lies in a room above this one."""
+
+    def __call__(
         self,
+        database: Database,
         config: RunnableConfig,
         checkpoint: Checkpoint,
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
         also: Sequence[Call],
         *,
-        beside: bool,
+        replaces_head: bool,
     ) -> RunnableConfig: ...
 
 
-def restart(database: Database, saver: ResettableSaver, thread_id: str, actor: str | None) -> None:
-    """Let a thread begin anew: its next run finds an empty state, also in subgraphs that have a memory of their own.
+def restart_thread(
+    database: Database, saver: LoadingSaver, save: SaveCheckpoint, thread_id: str, actor: str | None
+) -> None:
+    """Reset a thread to an empty state, also in subgraphs that have a memory of their own.
 
     Raises:
-        UnknownThread: it is not there.
-        ThreadConflict: somebody else has written to it, or deleted it, meanwhile.
+        UnknownThread: the thread does not exist.
+        ThreadConflict: another writer has changed or deleted the thread meanwhile.
     """
     newest = _newest(saver, thread_id, "")
     if newest is None:
         raise UnknownThread(thread_id)
-    event = index.event(database.backend.sql, thread_id, "restart", {}, actor)
-    _put(saver, newest, None, (event, (database.backend.sql["set_live_from"], {"thread_id": thread_id})))
-    for ns in _remembering(_outlines(database, thread_id)):
-        _put(saver, _newest(saver, thread_id, ns), None, ())
+    event = index.add_event(database.backend.sql, thread_id, "restart", {}, actor)
+    put = partial(_put, database, saver, save)
+    put(newest, None, (event, (database.backend.sql["set_live_from"], {"thread_id": thread_id})))
+    for ns in _namespaces_with_memory(_outlines(database, thread_id)):
+        put(_newest(saver, thread_id, ns), None, ())
 
 
-def undo(database: Database, saver: ResettableSaver, thread_id: str, actor: str | None) -> None:
-    """Take back the last turn: what a person said last, and all that came of it. What its tools have done in the world
-    is not undone.
+def undo_turn(database: Database, saver: LoadingSaver, save: SaveCheckpoint, thread_id: str, actor: str | None) -> None:
+    """Reset a thread to its state before the last turn. What the turn's tools have done in the world is not undone.
 
     Raises:
-        NothingToUndo: no turn is left, or what was before it was pruned.
-        UnknownThread, ThreadConflict: as `restart`.
+        NothingToUndo: no turn is left, or the checkpoint before it was pruned.
+        UnknownThread, ThreadConflict: as `restart_thread`.
     """
-    # In this order: what is written after the head was loaded is refused below, and never taken for the last turn.
+    # In this order: a turn that is saved after the head was loaded makes the save below fail. It is never taken for the
+    # last turn.
     newest = _newest(saver, thread_id, "")
     thread = _outlines(database, thread_id)
     if newest is None:
         raise UnknownThread(thread_id)
     turn = _last_turn(thread_id, thread.get("", {}))
-    event = index.event(database.backend.sql, thread_id, "undo", {"checkpoint_id": turn.parent_id}, actor)
-    _put(saver, newest, turn.parent_id, (event,))
-    for ns in _remembering(thread):
+    event = index.add_event(database.backend.sql, thread_id, "undo", {"checkpoint_id": turn.parent_id}, actor)
+    put = partial(_put, database, saver, save)
+    put(newest, turn.parent_id, (event,))
+    for ns in _namespaces_with_memory(thread):
         older = [id_ for id_, outline in thread[ns].items() if id_ < turn.checkpoint_id and not outline.is_base]
-        _put(saver, _newest(saver, thread_id, ns), max(older, default=None), ())
+        put(_newest(saver, thread_id, ns), max(older, default=None), ())
 
 
-def _newest(saver: ResettableSaver, thread_id: str, ns: str) -> CheckpointTuple | None:
+def _newest(saver: LoadingSaver, thread_id: str, ns: str) -> CheckpointTuple | None:
     return saver.get_tuple({"configurable": {"thread_id": thread_id, "checkpoint_ns": ns}})
 
 
 def _outlines(database: Database, thread_id: str) -> dict[str, dict[str, Outline]]:
-    [found] = database.read((database.backend.sql["outline"], {"thread_id": thread_id}))
-    return outlines(found, ())
+    [rows] = database.read((database.backend.sql["outline"], {"thread_id": thread_id}))
+    return outlines(rows, ())
 
 
-def _remembering(thread: Mapping[str, Namespace]) -> list[str]:
-    """The subgraphs that have a memory of their own."""
+def _namespaces_with_memory(thread: Mapping[str, Namespace]) -> list[str]:
+    """Return the namespaces of the subgraphs that have a memory of their own."""
     return [ns for ns in thread if ns and ":" not in ns]
 
 
 def _last_turn(thread_id: str, root: Namespace) -> Outline:
-    """The checkpoint that the last turn has begun with: its input."""
+    """Return the input checkpoint with which the last turn began.
+
+    Raises:
+        NothingToUndo: the thread has no such checkpoint, or the one before it was pruned.
+    """
     at = max((id_ for id_, outline in root.items() if not outline.is_base), default=None)
     while at is not None and at in root and not root[at].is_base:
         outline = root[at]
         if outline.metadata.get("source") == "input":
             before = root.get(outline.parent_id or "")
             if outline.parent_id is not None and (before is None or before.is_base):
-                raise NothingToUndo(f"What was before the last turn of thread {thread_id!r} was pruned.")
+                raise NothingToUndo(
+                    f"The last turn of thread {thread_id!r} cannot be undone: the checkpoint before it was pruned."
+                )
             return outline
         at = outline.parent_id
     raise NothingToUndo(
@@ -116,14 +133,23 @@ def _last_turn(thread_id: str, root: Namespace) -> Outline:
     )
 
 
-def _put(saver: ResettableSaver, newest: CheckpointTuple | None, source_id: str | None, also: Sequence[Call]) -> None:
-    """Save a checkpoint that has the state of an older one, or none, as the newest of its namespace.
+def _put(
+    database: Database,
+    saver: LoadingSaver,
+    save: SaveCheckpoint,
+    newest: CheckpointTuple | None,
+    source_id: str | None,
+    also: Sequence[Call],
+) -> None:
+    """Save a checkpoint with the state of an older one, or an empty one, as the newest of its namespace.
 
     Args:
-        saver: saves it.
-        newest: the one that is the newest; `None`: the namespace was deleted in this moment.
-        source_id: the older one.
-        also: more statements in the transaction.
+        database: the open database.
+        saver: the saver.
+        save: saves the checkpoint.
+        newest: the newest checkpoint until now; `None` if the namespace was deleted meanwhile, so nothing is saved.
+        source_id: the older checkpoint; `None` for an empty state.
+        also: more statements in the same transaction.
     """
     if newest is None:
         return
@@ -132,11 +158,14 @@ def _put(saver: ResettableSaver, newest: CheckpointTuple | None, source_id: str 
     if source_id is not None:
         source = saver.get_tuple({"configurable": {**place, "checkpoint_id": source_id}})
         if source is None:
-            raise NothingToUndo(f"Checkpoint {source_id} of thread {place['thread_id']!r} is gone.")
+            raise NothingToUndo(
+                f"The last turn of thread {place['thread_id']!r} cannot be undone: checkpoint {source_id}, which was "
+                "before it, was deleted meanwhile."
+            )
         checkpoint = copy_checkpoint(source.checkpoint)
         counters = source.metadata.get(DELTA_COUNTERS)
-        # It stands beside the older one and not after it, as LangGraph has it for copies: a `DeltaChannel` is made of
-        # what was written on the way.
+        # The copy has the same parent as the older one, as LangGraph's own copies have: the value of a `DeltaChannel`
+        # comes from the writes on the ancestors.
         parent_id = ((source.parent_config or {}).get("configurable") or {}).get("checkpoint_id")
     checkpoint["id"], checkpoint["ts"] = str(uuid6()), datetime.now(UTC).isoformat()
     own = {name: value for name, value in newest.metadata.items() if name not in OF_THE_RUN}
@@ -151,6 +180,6 @@ def _put(saver: ResettableSaver, newest: CheckpointTuple | None, source_id: str 
             **({"checkpoint_id": parent_id} if parent_id is not None else {}),
         }
     }
-    # With all its values: those of the older one may be pruned in this moment.
+    # With all its values, since the older checkpoint may be pruned at this moment.
     versions = checkpoint["channel_versions"]
-    saver.put_with(config, checkpoint, cast("CheckpointMetadata", metadata), versions, also, beside=True)
+    save(database, config, checkpoint, cast("CheckpointMetadata", metadata), versions, also, replaces_head=True)

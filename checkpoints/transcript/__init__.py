@@ -1,8 +1,8 @@
-"""The raw record of a thread: what was said in it, in order, whatever was trimmed, edited, forked or pruned since.
+"""The transcript of a thread: all its messages in order, including those that were trimmed, edited or pruned since.
 
-It is read in pages by the number of the message rows, so that a thread of any length is never in memory as a whole, and
-between two pages nothing is locked. What happened besides stands after the message that it followed; an answer of a
-person stands where its time is, unless the message that came of it says the same.
+It is read in pages of message rows, so a thread of any length is never in memory as a whole, and nothing is locked
+between two pages. An event comes after the message that it followed. An answer of a person is placed by its time, and
+left out if a tool's result has a note of the same decision.
 """
 
 from __future__ import annotations
@@ -21,44 +21,38 @@ from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import MessageRows
 from holdfast.checkpoints.errors import HoldfastError, ThreadChanged
 from holdfast.checkpoints.interrupts import answered_of
+from holdfast.checkpoints.interrupts.decisions import Decision, decision_in_answer, decision_in_note
 from holdfast.checkpoints.moments import Moment, epoch_seconds
 from holdfast.checkpoints.sql import Statement
 from holdfast.checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry, MessageEntry
-from holdfast.checkpoints.transcript.header import Standing, look
-from holdfast.checkpoints.transcript.merge import (
-    Decision,
-    Peeking,
-    before,
-    decision_in,
-    decision_of,
-)
+from holdfast.checkpoints.transcript.header import Header, read_header
+from holdfast.checkpoints.transcript.merge import Peekable, entries_before
 
 T = TypeVar("T")
 
-# Rows that are read in one transaction, and are in memory at once. A tool's result may have a million characters.
+# Rows that one transaction reads, and that are in memory at once. A tool's result may have a million characters.
 _PAGE: Final = 100
 
-_ABOVE_ALL: Final = 2**62  # numbers of events and of messages
+# Above the number of every event and message.
+_MOST: Final = 2**62
 
-_LOAD_ROWS: Final = 13  # columns of a message row as `MessageRows` has it
 
-
-class Offload(Protocol):
-    """Calls what blocks in a thread: `HoldfastSaver.offload`."""
+class RunInExecutor(Protocol):
+    """`HoldfastSaver.run_in_executor`: a function that runs a blocking function in a thread."""
 
     def __call__(self, function: Callable[[], T], /) -> Awaitable[T]: ...
 
 
 class Bounds(NamedTuple):
-    """Which part of a thread is read."""
+    """The part of a thread to read."""
 
     after: int = 0
-    """Only messages whose row has a higher number, and what happened from the first of them on."""
+    """Read only messages with a higher number, and the events from the first of these on."""
     since: float = -math.inf
     until: float = math.inf
-    """Epoch seconds: from the first on, and before the second."""
+    """Epoch seconds: read only what is not before `since`, and before `until`."""
     answers_since: float = -math.inf
-    """When the first of the messages was said: answers have a time, and no place among the rows."""
+    """The time of the first message to read. Answers have a time, and no number."""
 
 
 _WHOLE: Final = Bounds()
@@ -66,157 +60,161 @@ _WHOLE: Final = Bounds()
 
 @dataclass(frozen=True)
 class Transcript:
-    """The record of one thread, as it was when it was asked for: entries in order, each time that one iterates.
+    """The transcript of a thread, as a snapshot: an iterable of its entries in order.
 
-    `for entry in transcript` reads page by page; `async for` does the same without blocking the event loop.
+    `for entry in transcript` reads page by page; `async for` does the same without blocking the event loop. It can be
+    iterated several times. A message that cannot be read raises no error: its entry says why.
 
-    Raises, while one iterates:
-        ThreadChanged: the thread was deleted meanwhile, or a run of it taken back.
-        DatabaseUnavailable, NotOpen: as ever. A message that cannot be read is no error: its entry says why.
+    Iterating raises:
+        ThreadChanged: the thread, or a run of it, was deleted meanwhile.
+        DatabaseUnavailable, NotOpen: as every read.
     """
 
     thread_id: str
     _database: Database = field(repr=False)
-    _offload: Offload = field(repr=False)
-    _read: Standing = field(repr=False)
+    _run_in_executor: RunInExecutor = field(repr=False)
+    _header: Header = field(repr=False)
     _bounds: Bounds = _WHOLE
 
     @property
     def user_id(self) -> str | None:
-        """Whose thread it is; `None`: nobody's."""
-        return self._read.user_id
+        """The owner of the thread; `None` if it has none."""
+        return self._header.user_id
 
     @property
     def title(self) -> str | None:
-        """What the thread is called, if it has a title."""
-        return self._read.title
+        """The title of the thread, if it has one."""
+        return self._header.title
 
     @property
     def notice(self) -> str | None:
-        """What people should know about it: that messages of a stock saver have no rows yet."""
-        return self._read.notice
+        """A note for readers, if messages are missing: those of a stock saver that have no rows yet."""
+        return self._header.notice
 
     def last(self, count: int) -> Transcript:
-        """Only the last messages, and what happened from the first of them on.
+        """Restrict the transcript to the last messages, with the events and answers from the first of them on.
 
         Raises:
             ValueError: `count` is below 1.
         """
         if count < 1:
-            raise ValueError(f"The last messages are a number from 1 up; found {count}.")
-        statement = self._database.backend.sql["said_from_the_end"].where(*self._within())
-        [rows] = self._checked((statement, {**self._which(), "skip": min(count, _ABOVE_ALL) - 1}))
-        if not rows:  # there are not as many
+            raise ValueError(f"The number of last messages must be at least 1; found {count}.")
+        statement = self._database.backend.sql["said_from_the_end"].where(*self._time_conditions())
+        [rows] = self._run((statement, {**self._params(), "skip": min(count, _MOST) - 1}))
+        if not rows:  # the thread has fewer messages
             return self
-        [(seq, at)] = rows
-        return replace(self, _bounds=self._bounds._replace(after=seq - 1, answers_since=at))
+        [first] = rows
+        return replace(self, _bounds=self._bounds._replace(after=first.seq - 1, answers_since=first.created_at))
 
     def since(self, moment: Moment) -> Transcript:
-        """Only what was said and happened from this moment on.
+        """Restrict the transcript to entries at or after a time.
 
         Args:
             moment: a datetime with an offset, a date (its midnight in UTC), either as ISO 8601 text, or epoch seconds.
 
         Raises:
-            ValueError: it is no such time.
+            ValueError: `moment` is none of these.
         """
         since = epoch_seconds(moment, "moment")
         return replace(self, _bounds=self._bounds._replace(since=max(self._bounds.since, since)))
 
     def until(self, moment: Moment) -> Transcript:
-        """Only what was said and happened before this moment. As `since`."""
+        """Restrict the transcript to entries before a time. The arguments are those of `since`."""
         until = epoch_seconds(moment, "moment")
         return replace(self, _bounds=self._bounds._replace(until=min(self._bounds.until, until)))
 
     def __iter__(self) -> Iterator[Entry]:
-        events, answers = Peeking(self._events()), Peeking(self._answers())
+        events, answers = Peekable(self._events()), Peekable(self._answers())
         last = self._bounds.after
         for message in self._messages():
-            yield from before(events, answers, last, message.seq, message.at)
+            yield from entries_before(events, answers, last, message.seq, message.at)
             yield message
             last = message.seq
-        yield from before(events, answers, last, math.inf, math.inf)
+        yield from entries_before(events, answers, last, math.inf, math.inf)
 
     async def __aiter__(self) -> AsyncIterator[Entry]:
         entries = iter(self)
-        while page := await self._offload(lambda: list(islice(entries, _PAGE))):
+        while page := await self._run_in_executor(lambda: list(islice(entries, _PAGE))):
             for entry in page:
                 yield entry
 
     # --- reading
 
     def _messages(self) -> Iterator[MessageEntry]:
-        again = self._database.backend.sql["said_again"]
-        [reworded] = self._checked((again, self._which()))
-        last_wording = {str(message_id): int(seq) for message_id, seq in reworded}
-        for row, rows in self._said(*self._within()):
-            yield self._message(row, rows, last_wording)
+        [edited] = self._run((self._database.backend.sql["said_again"], self._params()))
+        last_seq = {str(row.message_id): int(row.seq) for row in edited}
+        for row, rows in self._message_rows(*self._time_conditions()):
+            yield self._message(row, rows, last_seq)
 
-    def _within(self) -> list[str]:
-        """Which time is asked for; without a bound there is no condition, which a time that is none would not meet."""
-        asked = {"since": "m.created_at >= :since", "until": "m.created_at < :until"}
-        return [asked[name] for name in asked if getattr(self._bounds, name) != getattr(_WHOLE, name)]
+    def _time_conditions(self) -> list[str]:
+        """Return the conditions for the bounds in time; none without bounds, since a time that is NaN meets none."""
+        conditions = {"since": "m.created_at >= :since", "until": "m.created_at < :until"}
+        return [text for name, text in conditions.items() if getattr(self._bounds, name) != getattr(_WHOLE, name)]
 
-    def _said(self, *conditions: str) -> Iterator[tuple[Row, MessageRows]]:
-        """The rows of what was said, and with each that from which the messages of its page can be made."""
+    def _message_rows(self, *conditions: str) -> Iterator[tuple[Row, MessageRows]]:
+        """Yield the rows of messages, each with the `MessageRows` of its page."""
         statement = self._database.backend.sql["said"].where(*conditions)
-        for after in range(self._bounds.after, self._read.last, _PAGE):
-            numbers = {"after": after, "until_seq": min(after + _PAGE, self._read.last)}
-            [page] = self._checked((statement, {**self._which(), **numbers}))
-            rows = MessageRows(self.thread_id, {row[0]: row[1:_LOAD_ROWS] for row in page}, {}, self._database)
+        for after in range(self._bounds.after, self._header.last, _PAGE):
+            numbers = {"after": after, "until_seq": min(after + _PAGE, self._header.last)}
+            [page] = self._run((statement, {**self._params(), **numbers}))
+            rows = MessageRows(self.thread_id, {row.seq: row for row in page}, {}, self._database)
             for row in page:
                 yield row, rows
 
-    def _message(self, row: Row, rows: MessageRows, last_wording: Mapping[str, int]) -> MessageEntry:
-        seq, _, _, _, _, key_no, message_id, _, _, role, name, content, _, user_id, run_id, at, redacted_at = row
+    def _message(self, row: Row, rows: MessageRows, last_seq: Mapping[str, int]) -> MessageEntry:
+        """Make the entry of a message. `last_seq` has the number of the last row of each message that was edited."""
+        seq = row.seq
         message, problem = None, None
         try:
-            [message] = rows.make([seq if message_id is not None else -seq])
-        except (HoldfastError, ArithmeticError, RecursionError) as error:  # the others can be read
+            [message] = rows.make([seq if row.message_id is not None else -seq])
+        except (HoldfastError, ArithmeticError, RecursionError) as error:  # the other messages can be read
             problem = str(error)
-        live = None if self._read.live is None else seq in self._read.live
+        live = None if self._header.live is None else seq in self._header.live
         return MessageEntry(
             seq=seq,
-            at=at,
-            user_id=self._read.user_id if user_id is None else user_id,
-            run_id=run_id,
-            role=role,
-            name=name,
-            message_id=message_id,
+            at=row.created_at,
+            user_id=self._header.user_id if row.user_id is None else row.user_id,
+            run_id=row.run_id,
+            role=row.role,
+            name=row.name,
+            message_id=row.message_id,
             message=message,
-            column=(content or "") if key_no is None else "",
+            column=(row.content or "") if row.key_no is None else "",
             live=live,
-            # A later wording may have been taken back.
-            replaced=not live and last_wording.get(message_id, seq) > seq,
-            redacted_at=redacted_at,
+            # A live message with a later row: its edit was rolled back.
+            replaced=not live and last_seq.get(row.message_id, seq) > seq,
+            redacted_at=row.redacted_at,
             problem=problem,
         )
 
     def _events(self) -> Iterator[EventEntry]:
-        # An event follows a message: the first that is read may have some, and those before it are not read.
-        first = {"after": self._bounds.after, "no": _ABOVE_ALL if self._bounds.after else -1}
+        # An event follows a message. Those that follow a message before the first one to read are left out.
+        first = {"after": self._bounds.after, "no": _MOST if self._bounds.after else -1}
         statement = self._database.backend.sql["events_of"]
-        for page in self._pages(statement, lambda row: {"after": row[1], "no": row[0]}, first):
-            for no, seq, event, by, data, at in page:
-                yield EventEntry(seq=seq, no=no, at=at, event=event, by=by, data=_json(data))
+        for page in self._pages(statement, lambda row: {"after": row.after_seq, "no": row.no}, first):
+            for row in page:
+                yield EventEntry(
+                    seq=row.after_seq, no=row.no, at=row.at, event=row.kind, by=row.actor, data=_json(row.data)
+                )
 
     def _answers(self) -> Iterator[ApprovalEntry]:
         statement = self._database.backend.sql["answers_of"]
-        on_messages: Counter[Decision] | None = None
+        noted: Counter[Decision] | None = None
         first = {"since": max(self._bounds.since, self._bounds.answers_since), "interrupt_id": ""}
-        for page in self._pages(statement, lambda row: {"since": row[1], "interrupt_id": row[0]}, first):
-            if on_messages is None:  # most threads have no answers, and need not be looked through
-                on_messages = self._decisions_on_messages()
+        for page in self._pages(
+            statement, lambda row: {"since": row.answered_at, "interrupt_id": row.interrupt_id}, first
+        ):
+            if noted is None:  # only now, since most threads have no answers
+                noted = self._noted_decisions()
             for row in page:
                 answer = self._answer(row)
-                decision = decision_of(answer)
-                if on_messages[decision] > 0:
-                    on_messages[decision] -= 1
+                decision = decision_in_answer(answer.decision, answer.answer, answer.by, answer.at)
+                if noted[decision] > 0:
+                    noted[decision] -= 1
                 else:
                     yield answer
 
     def _answer(self, row: Row) -> ApprovalEntry:
-        interrupt_id, at, by, _, _, _, expired, asked_at, _, run_id = row
         answer, problem = None, None
         try:
             answer = answered_of(self._database, self.thread_id, row).answer
@@ -224,76 +222,91 @@ class Transcript:
             problem = str(error)
         return ApprovalEntry(
             seq=0,
-            interrupt_id=interrupt_id,
-            asked_at=asked_at,
-            at=at,
-            by=by,
+            interrupt_id=row.interrupt_id,
+            asked_at=row.asked_at,
+            at=row.answered_at,
+            by=row.answered_by,
             answer=answer,
-            expired=bool(expired),
-            run_id=run_id,
+            expired=bool(row.expired),
+            run_id=row.run_id,
             problem=problem,
         )
 
-    def _decisions_on_messages(self) -> Counter[Decision]:
-        """What tools' results say themselves of who decided. They come after the answer, also after the last that is
-        read here; a result that was written twice says it once."""
-        found: set[tuple[str | int, Decision]] = set()
-        for row, rows in self._said("m.role = 'tool'"):
+    def _noted_decisions(self) -> Counter[Decision]:
+        """Count the decisions that tools' results note.
+
+        The results are not bounded in time, because a result is later than its answer. A result that was saved twice
+        counts once.
+        """
+        decisions: set[tuple[str | int, Decision]] = set()
+        for row, rows in self._message_rows("m.role = 'tool'"):
             entry = self._message(row, rows, {})
-            for record in (entry.approval, entry.effect):
-                if record is not None and (decision := decision_in(record)) is not None:
-                    found.add((entry.message_id or entry.seq, decision))
-        return Counter(decision for _, decision in found)
+            for note in (entry.approval, entry.effect):
+                if note is not None and (decision := decision_in_note(note)) is not None:
+                    decisions.add((entry.message_id or entry.seq, decision))
+        return Counter(decision for _, decision in decisions)
 
     # --- pages
 
-    def _which(self) -> dict[str, Any]:
-        return {"thread_id": self.thread_id, **self._bounds._asdict(), "until_seq": self._read.last}
+    def _params(self) -> dict[str, Any]:
+        return {"thread_id": self.thread_id, **self._bounds._asdict(), "until_seq": self._header.last}
 
     def _pages(
         self, statement: Statement, key: Callable[[Row], Mapping[str, Any]], first: Mapping[str, Any]
     ) -> Iterator[list[Row]]:
-        """What a statement finds, page by page; `key` says from a page's last row where the next one goes on."""
-        params: dict[str, Any] = {**self._which(), **first, "limit": _PAGE}
+        """Yield the rows of a statement in pages.
+
+        Args:
+            statement: returns rows in order, from a key on, which is among its parameters.
+            key: returns the key of a row.
+            first: the key before the first row.
+        """
+        params: dict[str, Any] = {**self._params(), **first, "limit": _PAGE}
         while True:
-            [page] = self._checked((statement, params))
+            [page] = self._run((statement, params))
             if page:
                 yield page
             if len(page) < params["limit"]:
                 return
             params = {**params, **key(page[-1])}
 
-    def _checked(self, *calls: Call) -> list[list[Row]]:
-        """What some statements find, if the thread is still the one that was asked for."""
-        alive = (self._database.backend.sql["thread"], {"thread_id": self.thread_id})
-        thread, *found = self._database.read(alive, *calls)
-        if self._read.generation is not None and [row[0] for row in thread] != [self._read.generation]:
+    def _run(self, *calls: Call) -> list[list[Row]]:
+        """Run statements, and check that the thread is still the same.
+
+        Raises:
+            ThreadChanged: the thread, or a run of it, was deleted since the transcript was opened.
+        """
+        check = (self._database.backend.sql["thread"], {"thread_id": self.thread_id})
+        thread, *results = self._database.read(check, *calls)
+        if self._header.generation is not None and [row.generation for row in thread] != [self._header.generation]:
             raise ThreadChanged(self.thread_id)
-        return found
+        return results
 
 
-def transcript_of(database: Database, offload: Offload, thread_id: str, user_id: str | None) -> Transcript:
-    """The transcript of a thread.
+def open_transcript(
+    database: Database, run_in_executor: RunInExecutor, thread_id: str, user_id: str | None
+) -> Transcript:
+    """Return the transcript of a thread.
 
     Args:
-        store: the open database.
-        offload: see `Offload`.
-        thread_id: which thread.
-        user_id: whose it must be; `None`: somebody asks who may read every thread.
+        database: the open database.
+        run_in_executor: `HoldfastSaver.run_in_executor`.
+        thread_id: the thread.
+        user_id: the user who must own the thread; `None` for a caller that may read every thread.
 
     Raises:
-        UnknownThread: there is no such thread, or it is not the user's.
+        UnknownThread: the thread does not exist, or is not the user's.
     """
 
-    def read() -> Standing:
+    def read() -> Header:
         with database.backend.reading() as transaction:
-            return look(transaction, database, thread_id, user_id)
+            return read_header(transaction, database, thread_id, user_id)
 
-    return Transcript(thread_id, database, offload, persist(database.backend, read))
+    return Transcript(thread_id, database, run_in_executor, persist(database.backend, read))
 
 
 def _json(data: str | None) -> Any:
-    """What a column of JSON says; if that is none, the text."""
+    """Parse a column of JSON; return the text itself if it is no JSON."""
     try:
         return None if data is None else json.loads(data)
     except (ValueError, RecursionError):

@@ -1,7 +1,7 @@
-"""What a transcript consists of: messages, events, and decisions of people. Pure, no I/O.
+"""The entries of a transcript: messages, events, and people's decisions. Pure, no I/O.
 
-Messages come back as they were saved, without being validated again, and anybody may have saved them. So what is read
-off a message here may be of any type, and what does not fit counts as not said.
+Messages come back as they were saved, without a new validation, and any program may have saved them. So a field of a
+message may have any type here, and a value of the wrong type counts as absent.
 """
 
 from __future__ import annotations
@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
-# Where a message for a tool's result says who decided about the call; the agent in `graph/` does.
-_APPROVAL: Final = "approval"
-_EFFECT: Final = "effect"
+from holdfast.checkpoints.interrupts.decisions import APPROVAL_NOTE, EFFECT_NOTE, decision_word
 
 
 class Tokens(NamedTuple):
-    """What a model counted."""
+    """The token counts that a model reported."""
 
     input: int
     output: int
@@ -27,73 +25,73 @@ class Tokens(NamedTuple):
 
 
 class CalledTool(NamedTuple):
-    """A tool call that a model asked for."""
+    """A tool call in a model's message."""
 
     id: str | None
     name: str
     args: Any
-    """A dict, or the text that the model wrote where that is no JSON object."""
+    """A dict, or the model's text if it is no JSON object."""
     problem: str | None = None
-    """Why the call cannot be read."""
+    """The reason why the call cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MessageEntry:
-    """A message that was said."""
+    """A message."""
 
     kind: Literal["message"] = field(default="message", init=False)
     seq: int
-    """Its row, and so its place in the order."""
+    """The number of its row, which is its place in the order."""
     at: float
-    """When it was saved first: epoch seconds, by the database's clock."""
+    """The time of its first save: epoch seconds, by the database's clock."""
     user_id: str | None
-    """In whose run it was said."""
+    """The user of the run that saved it."""
     run_id: str | None
     role: str
     """LangChain's type of the message, such as "human", "ai" or "tool"."""
     name: str | None
     message_id: str | None
     message: BaseMessage | None
-    """A new object; `None` if it cannot be made, and then `problem` says why."""
+    """A new object; `None` if the row cannot be read, and then `problem` says why."""
     column: str
-    """The text that the database has of it."""
+    """The text of the message as the database has it in a column."""
     live: bool | None
-    """Whether the newest checkpoint's state still has it. `None`: only the graph could say, because it keeps its
-    messages in a `DeltaChannel`; or that checkpoint cannot be read."""
+    """True if the newest checkpoint's state still has the message. `None` if that is unknown: the messages are in a
+    `DeltaChannel`, whose value only the graph can compute, or that checkpoint cannot be read."""
     replaced: bool
-    """Whether it was edited: the same message was said again later, in another wording."""
+    """True if the message was edited: a later row has the same message with another text."""
     redacted_at: float | None
     problem: str | None = None
 
     @cached_property
     def text(self) -> str:
-        """Its text, without what else is in it."""
+        """The text of the message, without its other content."""
         try:
             return self.column if self.message is None else str(self.message.text)
-        except (TypeError, AttributeError, LookupError, ValueError):  # its content is none
+        except (TypeError, AttributeError, LookupError, ValueError):  # its content is no content
             return self.column
 
     @property
     def blocks(self) -> list[Any] | None:
-        """Its content, if that is more than a text."""
+        """The content, if it is more than a text."""
         content = getattr(self.message, "content", None)
         return content if isinstance(content, list) else None
 
     @property
     def model(self) -> str | None:
-        """The model that said it."""
+        """The name of the model that wrote it."""
         return _text(_mapping(self.message, "response_metadata").get("model_name"))
 
     @property
     def tokens(self) -> Tokens | None:
-        """What the model counted, if it did."""
+        """The model's token counts, if it reported any."""
         usage = _mapping(self.message, "usage_metadata")
         counts = [usage.get(f"{name}_tokens") for name in Tokens._fields]
         return Tokens(*(count if type(count) is int else 0 for count in counts)) if usage else None
 
     @property
     def tool_calls(self) -> list[CalledTool]:
-        """The calls that it asks for, also those that cannot be read."""
+        """The tool calls in the message, including those that cannot be read."""
         if not isinstance(self.message, AIMessage):
             return []
         calls = [*_mappings(self.message, "tool_calls"), *_mappings(self.message, "invalid_tool_calls")]
@@ -104,70 +102,68 @@ class MessageEntry:
 
     @property
     def tool_call_id(self) -> str | None:
-        """Which call it is the result of."""
+        """The call whose result this is."""
         return _text(getattr(self.message, "tool_call_id", None))
 
     @property
     def status(self) -> str | None:
-        """Of a tool's result: "success" or "error"."""
+        """The status of a tool's result, "success" or "error"; `None` for other messages."""
         return _text(getattr(self.message, "status", None)) if isinstance(self.message, ToolMessage) else None
 
     @property
     def approval(self) -> Mapping[str, Any] | None:
-        """Who decided about the call that it is the result of, if it says so: "decision", "by", "at" (ISO 8601), and
-        "args" where a person changed them."""
-        return self._record(_APPROVAL)
+        """A person's decision about the call of this result: "decision", "by", "at" (ISO 8601), and "args" if the
+        person changed them."""
+        return self._note(APPROVAL_NOTE)
 
     @property
     def effect(self) -> Mapping[str, Any] | None:
-        """Of a call whose outcome was not known, if it says so: "state", "why"; or "decision", "by" and "at"."""
-        return self._record(_EFFECT)
+        """The doubt about a call: "state" and "why", and after a person's decision "decision", "by" and "at"."""
+        return self._note(EFFECT_NOTE)
 
-    def _record(self, key: str) -> Mapping[str, Any] | None:
-        found = _mapping(self.message, "additional_kwargs").get(key) if isinstance(self.message, ToolMessage) else None
-        return found if isinstance(found, Mapping) else None
+    def _note(self, key: str) -> Mapping[str, Any] | None:
+        note = _mapping(self.message, "additional_kwargs").get(key) if isinstance(self.message, ToolMessage) else None
+        return note if isinstance(note, Mapping) else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class EventEntry:
-    """Something that happened in the thread besides."""
+    """An event in the thread that is no message."""
 
     kind: Literal["event"] = field(default="event", init=False)
     seq: int
-    """The message that it comes after; 0: the beginning."""
+    """The number of the message before it; 0 at the beginning."""
     no: int
     at: float
     event: str
-    """What happened: "prompt", the system prompt from here on; "restart", "undo", "fork", "import", and others."""
+    """The kind of event: "prompt" (the system prompt from here on), "restart", "undo", "fork", "import", and others."""
     by: str | None
     data: Any
-    """What JSON has of it; a "prompt" has its "text"."""
+    """Details as JSON; those of a "prompt" have its "text"."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApprovalEntry:
-    """A question of the graph that was answered, where no message says so itself."""
+    """An answer to a request of the graph, if no message has a note of it."""
 
     kind: Literal["approval"] = field(default="approval", init=False)
     seq: int
-    """The message that it comes after; 0: the beginning."""
+    """The number of the message before it; 0 at the beginning."""
     interrupt_id: str
     asked_at: float
     at: float
     by: str | None
     answer: Any
-    """As it was given; `None` if nobody answered in time, or if it cannot be read."""
+    """The answer as it was given; `None` if the request expired, or if the answer cannot be read."""
     expired: bool
-    """Nobody answered in time."""
+    """True if no answer came in time."""
     run_id: str | None
     problem: str | None = None
 
     @property
     def decision(self) -> str | None:
-        """What was decided, in a word, if the answer has one: "approve", "reject", "expired", …"""
-        if self.expired:
-            return "expired"
-        return _text(self.answer.get("type")) if isinstance(self.answer, Mapping) else None
+        """The decision in one word, if the answer has one: "approve", "reject", "expired", …"""
+        return "expired" if self.expired else decision_word(self.answer)
 
 
 Entry: TypeAlias = MessageEntry | EventEntry | ApprovalEntry

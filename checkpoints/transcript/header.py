@@ -1,4 +1,4 @@
-"""How a thread stands: whether it is there, whose it is, how far it goes, and what its state still has of it."""
+"""The header of a transcript: the facts about a thread that are read before its messages."""
 
 from __future__ import annotations
 
@@ -13,54 +13,56 @@ from holdfast.checkpoints.errors import DamagedThread, NotStorable, UnknownThrea
 from holdfast.checkpoints.serde.values import Attachable
 
 
-class Standing(NamedTuple):
-    """What is known of a thread before its messages are read, all at one moment."""
+class Header(NamedTuple):
+    """The facts about a thread, read in one transaction."""
 
     generation: int | None
-    """`None`: it has no row of its own yet, and so no message rows."""
+    """`None` if the thread has no row of its own yet, and so no message rows."""
     user_id: str | None
     title: str | None
     last: int
+    """The number of its last message row."""
     live: frozenset[int] | None
-    """The rows that the newest checkpoint's state refers to; `None`: that is not known."""
+    """The rows that the newest checkpoint's state refers to; `None` if that is unknown."""
     notice: str | None
+    """A note for readers, if messages are missing."""
 
 
-def look(transaction: Transaction, database: Database, thread_id: str, owner: str | None) -> Standing:
-    """How a thread stands.
+def read_header(transaction: Transaction, database: Database, thread_id: str, owner: str | None) -> Header:
+    """Read the header of a thread's transcript.
 
     Args:
-        transaction: in which to look.
-        store: the database.
+        transaction: the transaction to read in.
+        database: the database.
         thread_id: the thread.
-        owner: whose it must be; `None` for anybody's.
+        owner: the user who must own the thread; `None` for any.
 
     Raises:
-        UnknownThread: there is no such thread, or it is not the owner's.
+        UnknownThread: the thread does not exist, or is not the owner's.
     """
     [[row]] = transaction.run([(database.backend.sql["transcript"], {"thread_id": thread_id})])
-    generation, deleted, user_id, title, last, has_checkpoints, has_said, has_events = row
-    if not has_checkpoints and (deleted or not (has_said or has_events)):
+    if not row.has_checkpoints and (row.deleted or not (row.has_said or row.has_events)):
         raise UnknownThread(thread_id, owner)
-    user_id = None if user_id is None else str(user_id)
+    user_id = None if row.user_id is None else str(row.user_id)
     if owner is not None and user_id != asked_user(owner):
         raise UnknownThread(thread_id, owner)
     notice = None
-    if not has_said:
+    if not row.has_said:
         notice = (
             f"No message of thread {thread_id!r} has a row. If one of LangGraph's own savers has saved them, "
             "`holdfast db compact` gives them rows."
         )
-    return Standing(generation, user_id, title, last, _live(transaction, database, thread_id), notice)
+    live = _live_rows(transaction, database, thread_id)
+    return Header(row.generation, user_id, row.title, row.last_seq, live, notice)
 
 
-def _live(transaction: Transaction, database: Database, thread_id: str) -> frozenset[int] | None:
-    """The message rows that the newest checkpoint refers to, without reading them."""
+def _live_rows(transaction: Transaction, database: Database, thread_id: str) -> frozenset[int] | None:
+    """Return the numbers of the message rows that the newest checkpoint refers to, without reading the rows."""
     try:
-        found = database.backend.find(transaction, Wanted(limit=1, thread_id=thread_id, ns=""))
-        if not found:
+        heads = database.backend.find(transaction, Wanted(limit=1, thread_id=thread_id, ns=""))
+        if not heads:
             return frozenset()
-        [head] = found
+        [head] = heads
         if leans(head.metadata):
             return None
         key = CheckpointKey(thread_id, "", head.checkpoint_id)
@@ -68,8 +70,8 @@ def _live(transaction: Transaction, database: Database, thread_id: str) -> froze
         for value in head.values:
             with explained(thread_id, head.checkpoint_id, value.channel):
                 place = database.backend.value_place(key, value.channel, head.document)
-                opened = database.sealer.open_value(thread_id, place, value.type, value.blob or b"")
-                parts.append(Attachable(value.channel, *opened))
+                body = database.sealer.open_value(thread_id, place, value.type, value.blob or b"")
+                parts.append(Attachable(value.channel, *body))
     except (DamagedThread, NotStorable):
         return None
     return frozenset(abs(ref) for part in parts for refs in part.lists for ref in refs)

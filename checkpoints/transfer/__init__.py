@@ -1,10 +1,11 @@
-"""Moving house: a thread is taken out of one database and put into another, whole.
+"""Transfer of whole threads from one database to another, directly or through a file.
 
-What comes out is the same wherever the thread lies (see `records`). What went in is taken out again before it is
-committed, and must be the same: so a thread is there as it was, or not at all.
+A thread is transferred as records, which are the same in every database (see `records`). Before an import commits, the
+thread is read back from the target and its digest is compared with that of the source. So a thread arrives exactly as
+it was, or not at all.
 
-Leases stay behind. A tool call that somebody was running when the thread was taken out comes as it is; its owner is not
-on the other side, so there it will be in doubt.
+Leases are not transferred. A tool call that is running at that moment is transferred as it is. Its owner does not exist
+in the target, so the call is in doubt there once its time is over.
 """
 
 from __future__ import annotations
@@ -24,177 +25,170 @@ from holdfast.checkpoints.errors import (
     ThreadDiffers,
 )
 from holdfast.checkpoints.serde.encryption import Plain
-from holdfast.checkpoints.transfer.reader import records
-from holdfast.checkpoints.transfer.records import Record, ThreadDigest
-from holdfast.checkpoints.transfer.writer import Arrival
+from holdfast.checkpoints.transfer.reader import read_records
+from holdfast.checkpoints.transfer.records import ThreadDigest, ThreadRecord
+from holdfast.checkpoints.transfer.writer import ThreadWriter
 
-_THREADS: Final = 500  # whose ids are read at once
-
-
-class Moved(NamedTuple):
-    """What came of bringing a thread into a database."""
-
-    thread_id: str
-    digest: str
-    records: int
-    """Of how many parts it consists."""
-    was_there: bool
-    """It was there already, the same, and nothing was written."""
+_PAGE: Final = 500  # thread ids that one query reads
 
 
 class Transferred(NamedTuple):
-    """What came of one thread among many."""
+    """The outcome of the transfer of one thread."""
 
     thread_id: str
-    moved: Moved | None
+    digest: str = ""
+    records: int = 0
+    """The number of records that the thread consists of."""
+    was_there: bool = False
+    """Whether the target already had an identical thread, so that nothing was written."""
     problem: str | None = None
-    """Why it was not moved."""
+    """Why the thread was not transferred."""
 
 
-def count(database: Database) -> int:
-    """How many threads can be taken out."""
-    [[(threads,)]] = database.read((database.backend.sql["count_movable"], {}))
-    return int(threads)
+def count_transferable(database: Database) -> int:
+    """Count the threads that can be exported from a database."""
+    [[row]] = database.read((database.backend.sql["count_movable"], {}))
+    return int(row.number)
 
 
-def threads(database: Database) -> Iterator[str]:
-    """The threads of a database, in an order that stays; nothing is locked in between."""
+def transferable_threads(database: Database) -> Iterator[str]:
+    """Yield the ids of the threads that can be exported, in a stable order. No lock is held between pages."""
     after = ""
     while True:
-        [found] = database.read((database.backend.sql["movable_after"], {"after": after, "limit": _THREADS}))
-        yield from (str(thread_id) for (thread_id,) in found)
-        if len(found) < _THREADS:
+        [page] = database.read((database.backend.sql["movable_after"], {"after": after, "limit": _PAGE}))
+        yield from (str(row.thread_id) for row in page)
+        if len(page) < _PAGE:
             return
-        after = found[-1][0]
+        after = page[-1].thread_id
 
 
-def is_there(database: Database, thread_id: str) -> bool:
-    """Whether a thread can be taken out."""
+def is_transferable(database: Database, thread_id: str) -> bool:
+    """Return whether a database has a thread that can be exported under this id."""
     params = {"thread_id": thread_id}
-    known, [(saved,)] = database.read(
+    known, [saved] = database.read(
         (database.backend.sql["page_of_thread"], params), (database.backend.sql["has_checkpoints"], params)
     )
-    return bool(known or saved)
+    return bool(known or saved.has_checkpoints)
 
 
-# --- out
+# --- export
 
 
-def export_thread(database: Database, thread_id: str) -> Generator[Record]:
-    """A thread, all of one moment and in pages. The first record is its own; of one that is not there come none.
+def export_thread(database: Database, thread_id: str) -> Generator[ThreadRecord]:
+    """Yield the records of a thread from one snapshot, in pages.
 
-    The transaction in which it is read is open until the last record is taken, or the iterator is closed.
+    The first record is that of the thread itself. A thread that does not exist yields nothing. The transaction stays
+    open until the iterator is exhausted or closed.
 
     Raises:
-        DamagedThread: something of it cannot be read.
-        NotMoved: something of it has no form that another database could hold, or it is encrypted.
-        DatabaseUnavailable, NotOpen: as ever.
+        DamagedThread: a part of the thread cannot be read.
+        NotMoved: a part of the thread has no form that another database could hold, or the thread is encrypted.
+        DatabaseUnavailable, NotOpen: as for every read.
     """
     with database.backend.reading() as transaction:
-        yield from records(transaction, database, thread_id)
+        yield from read_records(transaction, database, thread_id)
 
 
-# --- in
+# --- import
 
 
-def import_thread(database: Database, thread_id: str, found: Iterable[Record]) -> Moved:
-    """Put a thread into a database, in one transaction: as its records say, or not at all.
+def import_thread(database: Database, thread_id: str, records: Iterable[ThreadRecord]) -> Transferred:
+    """Write a thread into a database in one transaction, exactly as its records say.
 
-    If it is there already and is the same, nothing is written. An id that was deleted can be used again; whoever knew
-    that thread is refused, as by any thread that was begun anew.
+    If the database already has an identical thread, nothing is written. The id of a deleted thread can be used again; a
+    writer that loaded the deleted thread is refused, as after every new start.
 
     Args:
-        store: the database.
-        thread_id: the thread.
-        found: its records, as `export_thread` gives them.
+        database: the target.
+        thread_id: the thread's id.
+        records: the thread's records, as `export_thread` yields them.
 
     Raises:
-        ThreadDiffers: the thread is there, and is not the same.
-        NotMoved: the database cannot hold it as it is, or what its tools have done is told there in another way.
-        DatabaseUnavailable, NotOpen: as ever.
+        ThreadDiffers: the database has a different thread under this id.
+        NotMoved: the database cannot hold the thread as it is, or has another ledger of its tool calls.
+        DatabaseUnavailable, NotOpen: as for every write.
     """
     if not isinstance(database.sealer, Plain):
         raise NotMoved(thread_id, "this database is encrypted, and nothing can be moved into it yet.")
     sql, params = database.backend.sql, {"thread_id": thread_id}
-    digest = ThreadDigest(thread_id)
+    received = ThreadDigest(thread_id)
     with database.backend.writing() as transaction:
-        _, _, [(is_empty,)] = transaction.run(
+        _, _, [target] = transaction.run(
             [(sql["add_thread"], params), (sql["lock_thread"], params), (sql["is_empty"], params)]
         )
-        arrival = Arrival(transaction, database, thread_id) if is_empty else None
-        for record in found:
-            digest.add(record)
-            if arrival is not None:
-                arrival.add(record)
-        said = digest.digest()
-        if not digest.count:
+        writer = ThreadWriter(transaction, database, thread_id) if target.is_empty else None
+        for record in records:
+            received.add(record)
+            if writer is not None:
+                writer.add(record)
+        digest = received.digest()
+        if not received.count:
             raise NotMoved(thread_id, "there is no such thread.")
-        # One with nothing in it may be there already, and then nothing was sent so far.
-        was_there = (arrival is None or digest.count == 1) and _digest(
-            transaction, database, thread_id
-        ).digest() == said
-        if arrival is None and not was_there:
-            raise ThreadDiffers(thread_id)
-        if arrival is not None and not was_there:
-            arrival.end()
-        if not was_there and _digest(transaction, database, thread_id).digest() != said:
-            raise NotMoved(
-                thread_id,
-                "it would not be there as it was. Is a program writing to it in this moment? Then stop it and repeat "
-                "this; else it is a defect of Holdfast.",
-            )
+        # A thread that consists of its own record alone may be there although the target is "empty"; the writer has
+        # sent nothing of it so far.
+        was_there = (writer is None or received.count == 1) and _read_digest(transaction, database, thread_id) == digest
+        if not was_there:
+            if writer is None:
+                raise ThreadDiffers(thread_id)
+            writer.end()
+            if _read_digest(transaction, database, thread_id) != digest:
+                raise NotMoved(
+                    thread_id,
+                    "it would not be there as it was. If a program is writing to it at this moment, stop the program "
+                    "and repeat the transfer; otherwise this is a defect of Holdfast.",
+                )
     if not was_there:
         database.cache.forget(thread_id)
-    return Moved(thread_id, said, digest.count, was_there)
+    return Transferred(thread_id, digest, received.count, was_there)
 
 
-def copy_thread(source: Database, target: Database, thread_id: str) -> Moved:
-    """Copy a thread from one database into another. Repeated after it was cut off it comes to the same.
+def transfer_thread(source: Database, target: Database, thread_id: str) -> Transferred:
+    """Copy a thread from one database into another. Idempotent, also after an interruption.
 
     Raises:
-        ValueError: it is the same database.
+        ValueError: source and target are the same database.
         ThreadDiffers, NotMoved, DamagedThread, DatabaseUnavailable, NotOpen: as `export_thread` and `import_thread`.
     """
     if source.backend is target.backend:
-        raise ValueError("The source and the target are the same database.")
+        raise ValueError("The source and the target are the same database. Needed: two different ones.")
 
-    def copy() -> Moved:
-        leaving = export_thread(source, thread_id)
+    def copy() -> Transferred:
+        exported = export_thread(source, thread_id)
         try:
-            return import_thread(target, thread_id, leaving)
+            return import_thread(target, thread_id, exported)
         finally:
-            leaving.close()
+            exported.close()
 
     return persist(target.backend, copy)
 
 
-def attempt(thread_id: str, move: Callable[[], Moved]) -> Transferred:
-    """Move a thread; if that cannot be done for what the thread is, the outcome says why.
+def attempt_transfer(thread_id: str, transfer: Callable[[], Transferred]) -> Transferred:
+    """Run the transfer of one thread, and return its outcome with the problem if this thread cannot be transferred.
 
     Raises:
-        DatabaseUnavailable, NotOpen: one of the databases is the reason, and others would fail as well.
-        InvalidArchive: the file is.
+        DatabaseUnavailable, NotOpen: a database is out of reach, so other threads would fail as well.
+        InvalidArchive: the file is not usable.
     """
     try:
-        return Transferred(thread_id, move())
+        return transfer()
     except (DatabaseUnavailable, NotOpen, InvalidArchive):
         raise
     except HoldfastError as error:
-        return Transferred(thread_id, None, str(error))
+        return Transferred(thread_id, problem=str(error))
 
 
 def thread_digest(database: Database, thread_id: str) -> str:
-    """The digest of a thread: the same wherever it lies, and of a thread that is not there that of nothing."""
+    """Return a thread's digest, which is the same in every database. A missing thread has the digest of nothing."""
 
     def read() -> str:
         with database.backend.reading() as transaction:
-            return _digest(transaction, database, thread_id).digest()
+            return _read_digest(transaction, database, thread_id)
 
     return persist(database.backend, read)
 
 
-def _digest(transaction: Transaction, database: Database, thread_id: str) -> ThreadDigest:
+def _read_digest(transaction: Transaction, database: Database, thread_id: str) -> str:
     digest = ThreadDigest(thread_id)
-    for record in records(transaction, database, thread_id):
+    for record in read_records(transaction, database, thread_id):
         digest.add(record)
-    return digest
+    return digest.digest()

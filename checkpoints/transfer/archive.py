@@ -1,4 +1,4 @@
-"""Threads in a file: one JSON object a line, gzipped if the name ends with `.gz`.
+"""Archives: files of threads, with one JSON object on each line, gzipped if the name ends with `.gz`.
 
     {"format": "holdfast-threads", "version": 1}
     {"kind": "thread", "thread_id": "ada-1", …}
@@ -7,8 +7,8 @@
     {"kind": "end_of_thread", "records": 17, "digest": "…"}
     {"kind": "end", "threads": 1}
 
-A file is looked at as a whole before anything is written, and again line by line while it is: it may say anything, and
-change in between.
+A file is untrusted. It is validated as a whole before anything is written, and again line by line during the import,
+since it may change in between.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import NotMoved
 from holdfast.checkpoints.transfer import (
-    Moved,
     Transferred,
-    attempt,
+    attempt_transfer,
     export_thread,
     import_thread,
 )
@@ -38,37 +37,43 @@ from holdfast.checkpoints.transfer.jsonl import (
     FORMAT,
     LONGEST_LINE,
     VERSION,
-    NotALine,
-    line_of,
-    record_of,
-    values_of,
+    InvalidLine,
+    checkpoint_values,
+    decode_record,
+    encode_record,
 )
 from holdfast.checkpoints.transfer.records import THREAD, ThreadDigest
-from holdfast.checkpoints.transfer.validate import ThreadCheck
+from holdfast.checkpoints.transfer.validate import ThreadValidator
 
 # --- writing
 
 
-def write_archive(database: Database, thread_ids: Iterable[str], path: Path, *, gone_ok: bool = False) -> list[Moved]:
-    """Write threads into a file, each as it is at one moment. The file is there when all of it is written.
+def write_archive(
+    database: Database, thread_ids: Iterable[str], path: Path, *, gone_ok: bool = False
+) -> list[Transferred]:
+    """Write threads into a file, each from one snapshot. The file appears when it is complete.
 
     Args:
-        store: the database.
-        thread_ids: which threads, each once.
-        path: the file; one that is there is replaced.
-        gone_ok: leave out a thread that is not there, such as one that somebody deletes while others are written.
+        database: the database.
+        thread_ids: the threads, each once.
+        path: the file; an existing one is replaced.
+        gone_ok: leave out a thread that does not exist, such as one that is deleted while others are written.
+
+    Returns:
+        The threads in the file.
 
     Raises:
-        NotMoved: a thread is not there, or has no form that another database could hold, or a part that is too large.
+        NotMoved: a thread does not exist, has no form that another database could hold, or has a part that is too
+            large for a line.
         DamagedThread, DatabaseUnavailable, NotOpen: as `export_thread`.
         OSError: the file cannot be written.
     """
-    part = path.with_name(f".holdfast-{uuid.uuid4().hex}.part")  # two who write the same file do not meet
+    part = path.with_name(f".holdfast-{uuid.uuid4().hex}.part")  # unique, so that concurrent exports do not collide
     try:
-        with _opened_to_write(part, gzipped=path.suffix == ".gz") as file:
+        with _open_for_writing(part, gzipped=path.suffix == ".gz") as file:
             _write(file, {"format": FORMAT, "version": VERSION})
             written = (_write_thread(database, file, thread_id, gone_ok=gone_ok) for thread_id in thread_ids)
-            done = [moved for moved in written if moved is not None]
+            done = [thread for thread in written if thread is not None]
             _write(file, {"kind": END, "threads": len(done)})
         part.replace(path)
     finally:
@@ -76,55 +81,55 @@ def write_archive(database: Database, thread_ids: Iterable[str], path: Path, *, 
     return done
 
 
-def _write_thread(database: Database, file: IO[bytes], thread_id: str, *, gone_ok: bool) -> Moved | None:
-    digest, check, before = ThreadDigest(thread_id), None, None
-    with closing(export_thread(database, thread_id)) as leaving:
-        for record in leaving:
+def _write_thread(database: Database, file: IO[bytes], thread_id: str, *, gone_ok: bool) -> Transferred | None:
+    digest, validator, before = ThreadDigest(thread_id), None, None
+    with closing(export_thread(database, thread_id)) as exported:
+        for record in exported:
             digest.add(record)
-            said = line_of(record, before)
+            line = encode_record(record, before)
             try:
-                again = record_of(said, before)
-                if check is None:
-                    check = ThreadCheck(thread_id, again)
+                decoded = decode_record(line, before)
+                if validator is None:
+                    validator = ThreadValidator(thread_id, decoded)
                 else:
-                    check.look(again)
-            except NotALine as error:  # who reads the file would say so, and by then it may be too late
+                    validator.validate(decoded)
+            except InvalidLine as error:  # the import would refuse the file, when the original may no longer exist
                 raise NotMoved(
-                    thread_id, f"no file can hold it: {error}. `holdfast db copy` needs no file, and may do."
+                    thread_id, f"no file can hold it: {error}. Try `holdfast db copy`, which needs no file."
                 ) from error
             if record.kind == THREAD:
-                said = {"kind": THREAD, "thread_id": thread_id, **said}
-            before = values_of(record)
-            if not _write(file, said):
+                line = {"kind": THREAD, "thread_id": thread_id, **line}
+            before = checkpoint_values(record)
+            if not _write(file, line):
                 raise NotMoved(
                     thread_id,
-                    f"a {record.kind} of it is longer than {LONGEST_LINE // 2**20} MB, the most that a line of a file "
-                    "holds. `holdfast db compact` may help; `holdfast db copy` needs no file.",
+                    f"a {record.kind} of it is longer than {LONGEST_LINE // 2**20} MB, the limit of a line in a file. "
+                    "`holdfast db compact` may make it smaller; `holdfast db copy` needs no file.",
                 )
     if not digest.count and gone_ok:
         return None
     if not digest.count:
         raise NotMoved(thread_id, "there is no such thread.")
     _write(file, {"kind": END_OF_THREAD, "records": digest.count, "digest": digest.digest()})
-    return Moved(thread_id, digest.digest(), digest.count, was_there=True)
+    return Transferred(thread_id, digest.digest(), digest.count, was_there=True)
 
 
-def _write(file: IO[bytes], said: Mapping[str, Any]) -> bool:
-    """Write a line, unless it is too long."""
-    line = json.dumps(said, separators=(",", ":"), allow_nan=False).encode() + b"\n"
-    if len(line) > LONGEST_LINE:
+def _write(file: IO[bytes], line: Mapping[str, Any]) -> bool:
+    """Write a line, and return whether it was short enough to be written."""
+    data = json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    if len(data) > LONGEST_LINE:
         return False
-    file.write(line)
+    file.write(data)
     return True
 
 
 @contextmanager
-def _opened_to_write(path: Path, *, gzipped: bool) -> Iterator[IO[bytes]]:
+def _open_for_writing(path: Path, *, gzipped: bool) -> Iterator[IO[bytes]]:
     with path.open("wb") as file:
         if not gzipped:
             yield file
             return
-        # Without its name and time, so that the same threads make the same file.
+        # Without name and time, so that equal threads make equal files.
         with gzip.GzipFile("", "wb", fileobj=file, mtime=0, compresslevel=6) as packed:
             yield cast("IO[bytes]", packed)
 
@@ -133,53 +138,51 @@ def _opened_to_write(path: Path, *, gzipped: bool) -> Iterator[IO[bytes]]:
 
 
 def read_archive(path: Path) -> list[ArchivedThread]:
-    """What is in a file, after all of it was looked at.
+    """Validate a whole file, and return the threads in it.
 
     Raises:
-        InvalidArchive: it is not a file of threads, or cut off, altered, or of a newer version.
+        InvalidArchive: the file is not an archive, is cut off or altered, or has a newer version.
     """
     with ArchiveReader(path) as reader:
-        reader.begin()
-        found: list[ArchivedThread] = []
-        ids: set[str] = set()
-        while (said := reader.next()).get("kind") == THREAD:
-            line, offset = reader.line, reader.offset
-            thread_id = reader.thread_of(said)
-            if thread_id in ids:
-                raise reader.wrong(f"thread {thread_id!r} is in it a second time.")
-            ids.add(thread_id)
+        reader.read_header()
+        threads: dict[str, ArchivedThread] = {}
+        while (first := reader.read_line()).get("kind") == THREAD:
+            number, offset = reader.line_number, reader.offset
+            thread_id = reader.thread_id_of(first)
+            if thread_id in threads:
+                raise reader.error(f"thread {thread_id!r} is in it a second time.")
             digest = ThreadDigest(thread_id)
-            for record in reader.records(said):
+            for record in reader.records(first):
                 digest.add(record)
-            found.append(ArchivedThread(thread_id, digest.count, digest.digest(), line, offset))
-        reader.end(said, len(found))
-    return found
+            threads[thread_id] = ArchivedThread(thread_id, digest.count, digest.digest(), number, offset)
+        reader.check_end(first, len(threads))
+    return list(threads.values())
 
 
 def import_archive(
-    database: Database, path: Path, found: Sequence[ArchivedThread] | None = None
+    database: Database, path: Path, threads: Sequence[ArchivedThread] | None = None
 ) -> Iterator[Transferred]:
-    """Put the threads of a file into a database, each in its own transaction. Those that are there, the same, stay.
+    """Import the threads of a file into a database, each in one transaction, and yield the outcome of each.
 
     Args:
-        store: the database.
+        database: the database.
         path: the file.
-        found: what `read_archive` has just found in it. Without this, all of it is looked at now, before the first
-            thread is written.
+        threads: the result of `read_archive` for this file. Without it, the whole file is validated first.
 
     Raises:
-        InvalidArchive: as `read_archive`; nothing was written.
-        DatabaseUnavailable, NotOpen: as ever; the threads that came before are there.
+        InvalidArchive: as `read_archive`. If the whole file was valid, it was changed since, and the threads before
+            this one are imported.
+        DatabaseUnavailable, NotOpen: as for every write; the threads before this one are imported.
     """
-    found = read_archive(path) if found is None else found
+    threads = read_archive(path) if threads is None else threads
     with ArchiveReader(path) as reader:
-        for thread in found:
-            yield attempt(thread.thread_id, lambda thread=thread: _import(database, reader, thread))  # type: ignore[misc]
+        for thread in threads:
+            yield attempt_transfer(thread.thread_id, lambda thread=thread: _import(database, reader, thread))  # type: ignore[misc]
 
 
-def _import(database: Database, reader: ArchiveReader, thread: ArchivedThread) -> Moved:
-    def work() -> Moved:
-        reader.go_to(thread)
-        return import_thread(database, thread.thread_id, reader.records(reader.next()))
+def _import(database: Database, reader: ArchiveReader, thread: ArchivedThread) -> Transferred:
+    def work() -> Transferred:
+        reader.seek(thread)
+        return import_thread(database, thread.thread_id, reader.records(reader.read_line()))
 
     return persist(database.backend, work)

@@ -1,9 +1,9 @@
-"""A record as a line of JSON, and back. No I/O.
+"""Encoding of records as lines of JSON. No I/O.
 
     {"kind": "message", "seq": 1, "role": "human", "content": "Refund order 1001", "body": "kqCA", …}
 
-Bytes are base64. A checkpoint's values are `[type, bytes]` by channel, or null: as in the checkpoint on the line before
-it, for most of them do not change from one to the next. A field that is called `kind` itself, of an event, is `of`.
+Bytes are base64. A checkpoint's values are `[type, bytes]` by channel. `null` stands for the value of the previous
+checkpoint, since most values do not change from one to the next. An event's field `kind` is called `of`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn, assert_never
 
+from holdfast.checkpoints.backends.canonical import CanonicalValue
 from holdfast.checkpoints.serde.messages import is_sql_text
 from holdfast.checkpoints.transfer.records import (
     CHECKPOINT,
     RECORDS,
     Field,
-    Is,
-    Record,
+    FieldType,
+    ThreadRecord,
 )
 
 FORMAT: Final = "holdfast-threads"
@@ -30,81 +31,81 @@ END_OF_THREAD: Final = "end_of_thread"
 END: Final = "end"
 
 LONGEST_LINE: Final = 64 * 2**20
-"""Bytes. A small gzipped file may be any number of lines, but none that fills the memory."""
+"""Bytes. A small gzipped file can contain very long lines, which must not fill the memory."""
 
 LONGEST_KEY: Final = 1024
-"""Bytes, as of a thread's id: PostgreSQL can index 2,704 of several together."""
+"""Bytes, the limit of a thread's id. PostgreSQL can index at most 2,704 bytes for all columns of a key together."""
 
 FIRST_TIME: Final = -62_135_596_800
 LAST_TIME: Final = 253_402_300_800
-"""Epoch seconds: the years 1 to 9999, which are those that a calendar has."""
+"""Epoch seconds: the years 1 to 9999, the range of `datetime`."""
 
-Values = Mapping[str, tuple[str, bytes]]
-
-
-class NotALine(ValueError):
-    """What a line says is not what it should; the text says what was found and what was needed."""
+Values = Mapping[str, CanonicalValue]
 
 
-def line_of(record: Record, before: Values | None) -> dict[str, Any]:
-    """A record as JSON has it.
+class InvalidLine(ValueError):
+    """A line is not a valid record. The text says what was found and what was needed."""
+
+
+def encode_record(record: ThreadRecord, before: Values | None) -> dict[str, Any]:
+    """Return a record as a JSON object.
 
     Args:
         record: the record.
-        before: the values of the checkpoint before this one in the same thread.
+        before: the values of the previous checkpoint in the same thread.
     """
-    said: dict[str, Any] = {"kind": record.kind}
+    line: dict[str, Any] = {"kind": record.kind}
     for name, field in RECORDS[record.kind].items():
         value = record.fields[name]
-        if field.kind is Is.VALUES:
-            said[name] = {
+        if field.type is FieldType.VALUES:
+            line[name] = {
                 channel: None if before is not None and before.get(channel) == (type_, blob) else [type_, _text(blob)]
                 for channel, (type_, blob) in value.items()
             }
         else:
-            said["of" if name == "kind" else name] = _text(value) if isinstance(value, bytes) else value
-    return said
+            line["of" if name == "kind" else name] = _text(value) if isinstance(value, bytes) else value
+    return line
 
 
-def record_of(said: Mapping[str, Any], before: Values | None) -> Record:
-    """The record that a line says, with each field checked for its type.
+def decode_record(line: Mapping[str, Any], before: Values | None) -> ThreadRecord:
+    """Return the record of a JSON object, after checking the type of each field.
 
     Args:
-        said: a JSON object whose `kind` is one of `RECORDS`.
-        before: as for `line_of`.
+        line: a JSON object whose `kind` is one of `RECORDS`.
+        before: as for `encode_record`.
 
     Raises:
-        NotALine: a field is missing, unknown, or not what it must be.
+        InvalidLine: a field is missing, unknown or of the wrong type.
     """
-    kind = said["kind"]
+    kind = line["kind"]
     fields = RECORDS[kind]
-    given = {"kind" if name == "of" else name: value for name, value in said.items() if name != "kind"}
+    given = {"kind" if name == "of" else name: value for name, value in line.items() if name != "kind"}
     if lost := sorted(fields.keys() - given.keys()):
-        raise NotALine(f"a record of the kind {kind!r} needs the field {lost[0]!r}")
+        raise InvalidLine(f"a record of the kind {kind!r} needs the field {lost[0]!r}")
     if unknown := sorted(given.keys() - fields.keys()):
-        raise NotALine(
+        raise InvalidLine(
             f"a record of the kind {kind!r} has no field {unknown[0][:40]!r}; a newer version may have made it"
         )
-    return Record(kind, {name: _value(name, field, given[name], before) for name, field in fields.items()})
+    return ThreadRecord(kind, {name: _value(name, field, given[name], before) for name, field in fields.items()})
 
 
-def parsed(line: bytes) -> dict[str, Any]:
-    """The JSON object on a line.
+def parse_line(line: bytes) -> dict[str, Any]:
+    """Return the JSON object on a line.
 
     Raises:
-        NotALine: there is none.
+        InvalidLine: the line is not a JSON object with a kind.
     """
     try:
-        said = json.loads(line, parse_constant=_refuse)
+        value = json.loads(line, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise NotALine(f"it is not JSON ({str(error)[:80]})") from error
-    if not isinstance(said, dict) or not isinstance(said.get("kind"), str | None):
-        raise NotALine("it is no JSON object with a kind")
-    return said
+        raise InvalidLine(f"it is not JSON ({str(error)[:80]})") from error
+    if not isinstance(value, dict) or not isinstance(value.get("kind"), str | None):
+        raise InvalidLine("it is no JSON object with a kind")
+    return value
 
 
-def values_of(record: Record) -> Values | None:
-    """What the line after this one may leave out."""
+def checkpoint_values(record: ThreadRecord) -> Values | None:
+    """Return the values to which the next checkpoint may refer; `None` for records of other kinds."""
     return record.fields["values"] if record.kind == CHECKPOINT else None
 
 
@@ -120,30 +121,30 @@ def _bytes(name: str, text: Any) -> bytes:
     try:
         return b64decode(text.encode(), validate=True)
     except (ValueError, AttributeError) as error:
-        raise NotALine(f"the field {name!r} is not base64") from error
+        raise InvalidLine(f"the field {name!r} is not base64") from error
 
 
 def _value(name: str, field: Field, value: Any, before: Values | None) -> Any:
     if value is None and field.may_be_none:
         return None
-    match field.kind:
-        case Is.BYTES:
+    match field.type:
+        case FieldType.BYTES:
             return _bytes(name, value)
-        case Is.VALUES:
+        case FieldType.VALUES:
             return _values(name, value, before)
-        case Is.KEY | Is.TEXT:
-            fits = _is_key(value) if field.kind is Is.KEY else type(value) is str and is_sql_text(value)
-        case Is.INT | Is.LONG:
-            fits = type(value) is int and -(2**31) <= value < 2 ** (31 if field.kind is Is.INT else 63)
-        case Is.TIME:
+        case FieldType.KEY | FieldType.TEXT:
+            fits = _is_key(value) if field.type is FieldType.KEY else type(value) is str and is_sql_text(value)
+        case FieldType.INT | FieldType.LONG:
+            fits = type(value) is int and -(2**31) <= value < 2 ** (31 if field.type is FieldType.INT else 63)
+        case FieldType.TIME:
             fits = type(value) in {int, float} and math.isfinite(value) and FIRST_TIME <= value < LAST_TIME
             value = float(value) if fits else value
-        case Is.JSON:
+        case FieldType.JSON:
             fits = type(value) is dict
         case _:
-            assert_never(field.kind)
+            assert_never(field.type)
     if not fits:
-        raise NotALine(f"the field {name!r} is not {field.kind.value}")
+        raise InvalidLine(f"the field {name!r} is not {field.type.value}")
     return value
 
 
@@ -151,17 +152,17 @@ def _is_key(value: Any) -> bool:
     return type(value) is str and is_sql_text(value) and len(value.encode()) <= LONGEST_KEY
 
 
-def _values(name: str, value: Any, before: Values | None) -> dict[str, tuple[str, bytes]]:
+def _values(name: str, value: Any, before: Values | None) -> dict[str, CanonicalValue]:
     if type(value) is not dict or not all(map(_is_key, value)):
-        raise NotALine(f"the field {name!r} is not {Is.VALUES.value}")
-    found: dict[str, tuple[str, bytes]] = {}
-    for channel, said in value.items():
-        if said is None:
+        raise InvalidLine(f"the field {name!r} is not {FieldType.VALUES.value}")
+    values: dict[str, CanonicalValue] = {}
+    for channel, item in value.items():
+        if item is None:
             if before is None or channel not in before:
-                raise NotALine(f"the value of channel {channel[:40]!r} is to be as before, and there is none before")
-            found[channel] = before[channel]
-        elif type(said) is list and len(said) == 2 and type(said[0]) is str:
-            found[channel] = said[0], _bytes(name, said[1])
+                raise InvalidLine(f"the value of channel {channel[:40]!r} is null, and there is none before")
+            values[channel] = before[channel]
+        elif type(item) is list and len(item) == 2 and type(item[0]) is str:
+            values[channel] = item[0], _bytes(name, item[1])
         else:
-            raise NotALine(f"the value of channel {channel[:40]!r} is no type with bytes")
-    return found
+            raise InvalidLine(f"the value of channel {channel[:40]!r} is no type with bytes")
+    return values

@@ -1,4 +1,4 @@
-"""The records of a thread as they are taken out of a database, within a transaction and in pages."""
+"""Reader of a thread's records from a database, within a transaction and in pages."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from holdfast.checkpoints.backends.base import Row, StoredCheckpoint, Transaction
+from holdfast.checkpoints.backends.canonical import FORMS
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import explained
@@ -13,7 +14,6 @@ from holdfast.checkpoints.errors import DamagedThread, NotMoved, NotStorable
 from holdfast.checkpoints.serde.encryption import Plain
 from holdfast.checkpoints.serde.messages import digest
 from holdfast.checkpoints.serde.values import Attachable
-from holdfast.checkpoints.transfer.canonical import FORMS, Rows, gather, split
 from holdfast.checkpoints.transfer.records import (
     CHECKPOINT,
     KEYS,
@@ -21,28 +21,29 @@ from holdfast.checkpoints.transfer.records import (
     RECORDS,
     THREAD,
     WRITE,
-    Is,
-    Record,
-    json_of,
+    FieldType,
+    ThreadRecord,
+    canonical_json,
 )
+from holdfast.checkpoints.transfer.references import MessageSeqs
 
-_ROWS: Final = 500  # records that are read at once
+_PAGE: Final = 500  # records that one query reads
 
-# Checkpoints that are read at once: of large ones fewer.
+# Checkpoints that one query reads; fewer if they are large.
 _FIRST_PAGE: Final = 8
 _LARGEST_PAGE: Final = 128
 _PAGE_BYTES: Final = 4 * 2**20
 
 _NEW: Final[dict[str, Any]] = {"next_seq": 1, "unfinished": 0, "messages": 0, "bytes": 0, "live_from": 1}
-_LOWEST: Final[dict[Is, Any]] = {Is.KEY: "", Is.INT: -(2**31), Is.LONG: -(2**31)}
+_LOWEST: Final[dict[FieldType, Any]] = {FieldType.KEY: "", FieldType.INT: -(2**31), FieldType.LONG: -(2**31)}
 
 
-def records(transaction: Transaction, database: Database, thread_id: str) -> Iterator[Record]:
-    """A thread. The first record is the thread's own; of one that is not there come none.
+def read_records(transaction: Transaction, database: Database, thread_id: str) -> Iterator[ThreadRecord]:
+    """Yield the records of a thread, the thread's own first. A thread that does not exist yields nothing.
 
     Raises:
-        DamagedThread: something of it cannot be read.
-        NotMoved: something of it has no form that another database could hold, or it is encrypted.
+        DamagedThread: a part of the thread cannot be read.
+        NotMoved: a part of the thread has no form that another database could hold, or the thread is encrypted.
     """
     if not isinstance(database.sealer, Plain):
         raise NotMoved(thread_id, "it is encrypted, and an encrypted thread cannot be moved yet.")
@@ -51,82 +52,87 @@ def records(transaction: Transaction, database: Database, thread_id: str) -> Ite
         return
     yield thread
     place = {"thread_id": thread_id, "lineage": thread.fields["lineage"] or thread_id}
-    rows = Rows()
+    seqs = MessageSeqs()
     for kind in RECORDS:
         if kind == CHECKPOINT:
-            yield from _checkpoints(transaction, database, thread_id, rows)
+            yield from _checkpoints(transaction, database, thread_id, seqs)
         elif kind != THREAD:
             for row in _rows(transaction, database, kind, place):
-                yield _record(kind, row, thread_id, rows)
+                yield _record(kind, row, thread_id, seqs)
 
 
-def _thread(transaction: Transaction, database: Database, thread_id: str) -> Record | None:
-    """The record of a thread itself; one of a stock saver has no row, and gets one with what is known of it."""
+def _thread(transaction: Transaction, database: Database, thread_id: str) -> ThreadRecord | None:
+    """Return a thread's own record. That of a thread without a row, of a stock saver, is made from its checkpoints."""
     params = {"thread_id": thread_id}
-    rows, [(first, newest)] = transaction.run(
+    rows, [span] = transaction.run(
         [(database.backend.sql["page_of_thread"], params), (database.backend.sql["span_of_thread"], params)]
     )
     if rows:
-        return Record(THREAD, dict(zip(RECORDS[THREAD], rows[0], strict=True)))
-    if first is None:
+        return ThreadRecord(THREAD, dict(zip(RECORDS[THREAD], rows[0], strict=True)))
+    if span.first is None:
         return None
-    begun = {"created_at": moment_of(first) or 0.0, "updated_at": moment_of(newest) or 0.0}
-    return Record(THREAD, {**dict.fromkeys(RECORDS[THREAD]), **_NEW, **begun})
+    times = {"created_at": moment_of(span.first) or 0.0, "updated_at": moment_of(span.newest) or 0.0}
+    return ThreadRecord(THREAD, {**dict.fromkeys(RECORDS[THREAD]), **_NEW, **times})
 
 
 def _rows(transaction: Transaction, database: Database, kind: str, place: dict[str, Any]) -> Iterator[Row]:
-    statement, names = database.backend.sql[f"page_of_{kind}"], tuple(RECORDS[kind])
-    after = {name: _LOWEST[RECORDS[kind][name].kind] for name in KEYS[kind]}
+    statement = database.backend.sql[f"page_of_{kind}"]
+    after = {name: _LOWEST[RECORDS[kind][name].type] for name in KEYS[kind]}
     while True:
-        [found] = transaction.run([(statement, {**place, **after, "limit": _ROWS})])
-        yield from found
-        if len(found) < _ROWS:
+        [page] = transaction.run([(statement, {**place, **after, "limit": _PAGE})])
+        yield from page
+        if len(page) < _PAGE:
             return
-        after = {name: found[-1][names.index(name)] for name in KEYS[kind]}
+        after = {name: getattr(page[-1], name) for name in KEYS[kind]}
 
 
-def _record(kind: str, row: Row, thread_id: str, rows: Rows) -> Record:
+def _record(kind: str, row: Row, thread_id: str, seqs: MessageSeqs) -> ThreadRecord:
     if kind == MESSAGE:
-        return _message(row, thread_id, rows)
+        return _message(row, thread_id, seqs)
     fields = dict(zip(RECORDS[kind], row, strict=True))
     if kind == WRITE:
         fields["type"], fields["blob"] = fields["type"] or "null", fields["blob"] or b""
         if fields["type"] not in FORMS:
             raise NotMoved(
                 thread_id,
-                f"what a task wrote on checkpoint {fields['checkpoint_id']} is in the form {fields['type']!r}, of a "
-                "LangGraph before it used msgpack, or a pickle. Go on with the thread, and prune it.",
+                f"a write on checkpoint {fields['checkpoint_id']} is in the form {fields['type']!r}: a pickle, or from "
+                "a LangGraph before it used msgpack. Continue the thread, and prune it.",
             )
         with explained(thread_id, fields["checkpoint_id"], fields["channel"]):
-            _whole(fields["channel"], fields["type"], fields["blob"], rows)
-    return Record(kind, fields)
+            _opened(fields["channel"], fields["type"], fields["blob"], seqs)
+    return ThreadRecord(kind, fields)
 
 
-def _message(row: Row, thread_id: str, rows: Rows) -> Record:
+def _message(row: Row, thread_id: str, seqs: MessageSeqs) -> ThreadRecord:
     *values, key_no = row
     fields = dict(zip(RECORDS[MESSAGE], values, strict=True))
     if key_no is not None:
-        raise NotMoved(thread_id, f"its message row {fields['seq']} is encrypted, and no keys were given.")
-    # A redacted row keeps the digest of what it was.
-    said = digest(fields["role"], fields["content"], fields["body"])
-    if fields["redacted_at"] is None and said != fields["digest"]:
+        raise NotMoved(
+            thread_id,
+            f"its message row {fields['seq']} is encrypted, and an encrypted thread cannot be moved yet.",
+        )
+    # A redacted row keeps the digest of the original message.
+    actual = digest(fields["role"], fields["content"], fields["body"])
+    if fields["redacted_at"] is None and actual != fields["digest"]:
         raise DamagedThread(thread_id, f"message row {fields['seq']} is not what was saved (its digest differs)")
-    rows.add(fields["seq"])
-    return Record(MESSAGE, fields)
+    seqs.add(fields["seq"])
+    return ThreadRecord(MESSAGE, fields)
 
 
-def _whole(channel: str, type_: str, blob: bytes, rows: Rows) -> Attachable:
-    """A stored value, opened, that is not damaged and whose messages are there.
+def _opened(channel: str, type_: str, blob: bytes, seqs: MessageSeqs) -> Attachable:
+    """Open a stored value, and check that its message rows exist.
 
     Raises:
-        ValueError: it is, or they are not.
+        ValueError: the value is damaged, or a row is missing.
     """
     part = Attachable(channel, type_, blob)
-    rows.check(type_, blob)
+    seqs.check(type_, blob)
     return part
 
 
-def _checkpoints(transaction: Transaction, database: Database, thread_id: str, rows: Rows) -> Iterator[Record]:
+def _checkpoints(
+    transaction: Transaction, database: Database, thread_id: str, seqs: MessageSeqs
+) -> Iterator[ThreadRecord]:
     after, limit = ("", ""), _FIRST_PAGE
     while True:
         try:
@@ -134,7 +140,7 @@ def _checkpoints(transaction: Transaction, database: Database, thread_id: str, r
         except ValueError as error:
             raise DamagedThread(thread_id, f"the metadata of a checkpoint are no JSON ({error})") from error
         for stored in page:
-            yield _checkpoint(database, stored, rows)
+            yield _checkpoint(database, stored, seqs)
         if len(page) < limit:
             return
         after = page[-1].ns, page[-1].checkpoint_id
@@ -142,16 +148,16 @@ def _checkpoints(transaction: Transaction, database: Database, thread_id: str, r
         limit = min(limit * 2, _LARGEST_PAGE) if size < _PAGE_BYTES else max(limit // 2, 1)
 
 
-def _checkpoint(database: Database, stored: StoredCheckpoint, rows: Rows) -> Record:
+def _checkpoint(database: Database, stored: StoredCheckpoint, seqs: MessageSeqs) -> ThreadRecord:
     try:
         with explained(stored.thread_id, stored.checkpoint_id, ""):
-            opened = [_whole(value.channel, value.type, value.blob or b"", rows) for value in stored.values]
-            found = {part.channel: part for part in opened if not part.is_empty}
-            parts = split(found[""]) if database.backend.whole else gather(stored.document, found)
-            document, metadata = json_of(parts.document), json_of(stored.metadata)
+            opened = [_opened(value.channel, value.type, value.blob or b"", seqs) for value in stored.values]
+            parts = {part.channel: part for part in opened if not part.is_empty}
+            canonical = database.backend.to_canonical(stored.document, parts)
+            document, metadata = canonical_json(canonical.document), canonical_json(stored.metadata)
     except NotStorable as error:
         raise NotMoved(stored.thread_id, str(error)) from error
-    return Record(
+    return ThreadRecord(
         CHECKPOINT,
         {
             "ns": stored.ns,
@@ -159,6 +165,6 @@ def _checkpoint(database: Database, stored: StoredCheckpoint, rows: Rows) -> Rec
             "parent_id": stored.parent_id or None,
             "document": document,
             "metadata": metadata,
-            "values": {channel: tuple(value) for channel, value in parts.values.items()},
+            "values": canonical.values,
         },
     )

@@ -1,7 +1,7 @@
-"""What a thread consists of, as records that every database can have, and a digest of them. No I/O.
+"""The records that a thread consists of, in a form that is independent of the database, and their digest. No I/O.
 
-A record is a row of one of our tables, a checkpoint, or what a task wrote. A thread has the same records wherever it
-lies, but for their order: databases sort texts in different ways. So the digest is one of all records together.
+A record is a row of one of Holdfast's tables, a checkpoint, or a write of a task. A thread has the same records in
+every database, but in another order, since databases sort texts differently. So the digest ignores the order.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.serde.messages import sql_text
 
 
-class Is(Enum):
-    """What a field holds."""
+class FieldType(Enum):
+    """The type of a record's field; its value completes the sentence 'the field is not …'."""
 
     KEY = "a short text"
     TEXT = "a text"
@@ -33,13 +33,15 @@ class Is(Enum):
 
 
 class Field(NamedTuple):
-    kind: Is
+    """The definition of a record's field."""
+
+    type: FieldType
     may_be_none: bool = False
 
 
-def _fields(**kinds: Is) -> dict[str, Field]:
-    """A name that ends with two underscores may have no value."""
-    return {name.removesuffix("__"): Field(kind, name.endswith("__")) for name, kind in kinds.items()}
+def _fields(**types: FieldType) -> dict[str, Field]:
+    """Define fields by name and type. A field whose name is given with two underscores at its end may be `None`."""
+    return {name.removesuffix("__"): Field(type_, name.endswith("__")) for name, type_ in types.items()}
 
 
 THREAD: Final = "thread"
@@ -49,109 +51,122 @@ WRITE: Final = "write"
 EFFECT: Final = "effect"
 
 RECORDS: Final[Mapping[str, Mapping[str, Field]]] = {
-    # Not what belongs to a place: the generation, which tells those who knew the thread there, and the line of leases.
+    # Without the columns that belong to one database: the generation, by which stale writers are refused, and the lease
+    # queue's next ticket.
     THREAD: _fields(
-        next_seq=Is.LONG,
-        user_id__=Is.KEY,
-        title__=Is.KEY,
-        metadata__=Is.TEXT,
-        head__=Is.KEY,
-        unfinished=Is.INT,
-        messages=Is.LONG,
-        bytes=Is.LONG,
-        prompt__=Is.BYTES,
-        live_from=Is.LONG,
-        origin_thread_id__=Is.KEY,
-        origin_checkpoint_id__=Is.KEY,
-        lineage__=Is.KEY,
-        created_at=Is.TIME,
-        updated_at=Is.TIME,
+        next_seq=FieldType.LONG,
+        user_id__=FieldType.KEY,
+        title__=FieldType.KEY,
+        metadata__=FieldType.TEXT,
+        head__=FieldType.KEY,
+        unfinished=FieldType.INT,
+        messages=FieldType.LONG,
+        bytes=FieldType.LONG,
+        prompt__=FieldType.BYTES,
+        live_from=FieldType.LONG,
+        origin_thread_id__=FieldType.KEY,
+        origin_checkpoint_id__=FieldType.KEY,
+        lineage__=FieldType.KEY,
+        created_at=FieldType.TIME,
+        updated_at=FieldType.TIME,
     ),
     MESSAGE: _fields(
-        seq=Is.LONG,
-        message_id__=Is.TEXT,
-        digest=Is.BYTES,
-        codec=Is.INT,
-        role=Is.TEXT,
-        name__=Is.TEXT,
-        content__=Is.TEXT,
-        body=Is.BYTES,
-        ns=Is.TEXT,
-        channel=Is.TEXT,
-        checkpoint_id__=Is.KEY,
-        run_id__=Is.TEXT,
-        step__=Is.INT,
-        user_id__=Is.TEXT,
-        origin_thread_id__=Is.KEY,
-        origin_seq__=Is.LONG,
-        created_at=Is.TIME,
-        redacted_at__=Is.TIME,
+        seq=FieldType.LONG,
+        message_id__=FieldType.TEXT,
+        digest=FieldType.BYTES,
+        codec=FieldType.INT,
+        role=FieldType.TEXT,
+        name__=FieldType.TEXT,
+        content__=FieldType.TEXT,
+        body=FieldType.BYTES,
+        ns=FieldType.TEXT,
+        channel=FieldType.TEXT,
+        checkpoint_id__=FieldType.KEY,
+        run_id__=FieldType.TEXT,
+        step__=FieldType.INT,
+        user_id__=FieldType.TEXT,
+        origin_thread_id__=FieldType.KEY,
+        origin_seq__=FieldType.LONG,
+        created_at=FieldType.TIME,
+        redacted_at__=FieldType.TIME,
     ),
-    "event": _fields(no=Is.LONG, after_seq=Is.LONG, kind=Is.TEXT, actor__=Is.TEXT, data__=Is.TEXT, at=Is.TIME),
+    "event": _fields(
+        no=FieldType.LONG,
+        after_seq=FieldType.LONG,
+        kind=FieldType.TEXT,
+        actor__=FieldType.TEXT,
+        data__=FieldType.TEXT,
+        at=FieldType.TIME,
+    ),
     CHECKPOINT: _fields(
-        ns=Is.KEY, checkpoint_id=Is.KEY, parent_id__=Is.KEY, document=Is.JSON, metadata=Is.JSON, values=Is.VALUES
+        ns=FieldType.KEY,
+        checkpoint_id=FieldType.KEY,
+        parent_id__=FieldType.KEY,
+        document=FieldType.JSON,
+        metadata=FieldType.JSON,
+        values=FieldType.VALUES,
     ),
     WRITE: _fields(
-        ns=Is.KEY,
-        checkpoint_id=Is.KEY,
-        task_id=Is.KEY,
-        idx=Is.INT,
-        task_path=Is.TEXT,
-        channel=Is.TEXT,
-        type=Is.TEXT,
-        blob=Is.BYTES,
+        ns=FieldType.KEY,
+        checkpoint_id=FieldType.KEY,
+        task_id=FieldType.KEY,
+        idx=FieldType.INT,
+        task_path=FieldType.TEXT,
+        channel=FieldType.TEXT,
+        type=FieldType.TEXT,
+        blob=FieldType.BYTES,
     ),
     "run_write": _fields(
-        ns=Is.KEY,
-        checkpoint_id=Is.KEY,
-        task_id=Is.KEY,
-        idx=Is.INT,
-        run_id=Is.KEY,
-        channel__=Is.TEXT,
-        type__=Is.TEXT,
-        blob__=Is.BYTES,
-        written_at=Is.TIME,
+        ns=FieldType.KEY,
+        checkpoint_id=FieldType.KEY,
+        task_id=FieldType.KEY,
+        idx=FieldType.INT,
+        run_id=FieldType.KEY,
+        channel__=FieldType.TEXT,
+        type__=FieldType.TEXT,
+        blob__=FieldType.BYTES,
+        written_at=FieldType.TIME,
     ),
     "interrupt": _fields(
-        interrupt_id=Is.KEY,
-        ns=Is.KEY,
-        checkpoint_id=Is.KEY,
-        task_id=Is.KEY,
-        asked_at=Is.TIME,
-        expires_at__=Is.TIME,
-        answered_at__=Is.TIME,
-        answered_by__=Is.TEXT,
-        answer_type__=Is.TEXT,
-        answer__=Is.BYTES,
-        answer_digest__=Is.BYTES,
-        run_id__=Is.TEXT,
-        closed_at__=Is.TIME,
-        closed_why__=Is.TEXT,
+        interrupt_id=FieldType.KEY,
+        ns=FieldType.KEY,
+        checkpoint_id=FieldType.KEY,
+        task_id=FieldType.KEY,
+        asked_at=FieldType.TIME,
+        expires_at__=FieldType.TIME,
+        answered_at__=FieldType.TIME,
+        answered_by__=FieldType.TEXT,
+        answer_type__=FieldType.TEXT,
+        answer__=FieldType.BYTES,
+        answer_digest__=FieldType.BYTES,
+        run_id__=FieldType.TEXT,
+        closed_at__=FieldType.TIME,
+        closed_why__=FieldType.TEXT,
     ),
     EFFECT: _fields(
-        lineage=Is.KEY,
-        effect_key=Is.KEY,
-        thread_id=Is.KEY,
-        tool=Is.TEXT,
-        args_digest=Is.BYTES,
-        state=Is.TEXT,
-        attempt=Is.INT,
-        owner=Is.TEXT,
-        alive_until=Is.TIME,
-        why__=Is.TEXT,
-        interrupt_id__=Is.TEXT,
-        decision__=Is.TEXT,
-        decided_by__=Is.TEXT,
-        decided_at__=Is.TIME,
-        result_type__=Is.TEXT,
-        result__=Is.BYTES,
-        run_id__=Is.TEXT,
-        started_at=Is.TIME,
-        finished_at__=Is.TIME,
+        lineage=FieldType.KEY,
+        effect_key=FieldType.KEY,
+        thread_id=FieldType.KEY,
+        tool=FieldType.TEXT,
+        args_digest=FieldType.BYTES,
+        state=FieldType.TEXT,
+        attempt=FieldType.INT,
+        owner=FieldType.TEXT,
+        alive_until=FieldType.TIME,
+        why__=FieldType.TEXT,
+        interrupt_id__=FieldType.TEXT,
+        decision__=FieldType.TEXT,
+        decided_by__=FieldType.TEXT,
+        decided_at__=FieldType.TIME,
+        result_type__=FieldType.TEXT,
+        result__=FieldType.BYTES,
+        run_id__=FieldType.TEXT,
+        started_at=FieldType.TIME,
+        finished_at__=FieldType.TIME,
     ),
 }
-"""For each kind of record its fields, in their order, under the names that the statements `page_of_…` and `move_…` of
-`sql/moving.sql` have for them."""
+"""The fields of each kind of record, in the order of the columns of the statements `page_of_…`, and under the names of
+the parameters of the statements `move_…`."""
 
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     THREAD: (),
@@ -163,11 +178,11 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "interrupt": ("interrupt_id",),
     EFFECT: ("effect_key",),
 }
-"""The fields that tell a record from all others of its kind in a thread. In the order in which records come."""
+"""The fields that identify a record among those of its kind in a thread, and by which the records are ordered."""
 
 
-class Record(NamedTuple):
-    """A part of a thread."""
+class ThreadRecord(NamedTuple):
+    """A record of a thread."""
 
     kind: str
     fields: dict[str, Any]
@@ -178,43 +193,44 @@ class Record(NamedTuple):
 
 
 class ThreadDigest:
-    """What a thread is compared by: a digest of all its records, in whatever order they come."""
+    """The digest of all records of a thread, by which two copies of it are compared. Their order does not matter."""
 
     def __init__(self, thread_id: str) -> None:
         self._thread_id = thread_id
         self._records: list[bytes] = []
 
-    def add(self, record: Record) -> None:
-        self._records.append(blake2b(canonical(record), digest_size=16).digest())
+    def add(self, record: ThreadRecord) -> None:
+        self._records.append(blake2b(record_bytes(record), digest_size=16).digest())
 
     @property
     def count(self) -> int:
-        """How many records there are."""
+        """The number of records."""
         return len(self._records)
 
     def digest(self) -> str:
         state = blake2b(self._thread_id.encode(), digest_size=16, person=b"holdfast-thread")
-        for one in sorted(self._records):
-            state.update(one)
+        for record_digest in sorted(self._records):
+            state.update(record_digest)
         return state.hexdigest()
 
 
-def canonical(record: Record) -> bytes:
-    """A record as bytes: the same for the same record."""
+def record_bytes(record: ThreadRecord) -> bytes:
+    """Return a record as bytes, which are equal for equal records."""
     values = [record.fields[name] for name in RECORDS[record.kind]]
     try:
         return ormsgpack.packb([record.kind, values], option=ormsgpack.OPT_SORT_KEYS)
-    except TypeError:  # a number of more than 64 bits, which JSON has a form for
-        said = [value.hex() if isinstance(value, bytes) else value for value in values]
-        return json.dumps([record.kind, said], sort_keys=True, default=bytes.hex).encode()
+    except TypeError:  # an integer of more than 64 bits, which JSON can hold and msgpack cannot
+        hex_values = [value.hex() if isinstance(value, bytes) else value for value in values]
+        return json.dumps([record.kind, hex_values], sort_keys=True, default=bytes.hex).encode()
 
 
-def json_of(value: Any) -> Any:
-    """A JSON value as every database gives it back: texts without what JSONB refuses, in an order that does not matter,
-    and numbers as JSONB has them.
+def canonical_json(value: Any) -> Any:
+    """Return a JSON value as every database returns it.
+
+    Texts have no characters that JSONB refuses, the keys of objects are sorted, and numbers are those of JSONB.
 
     Raises:
-        NotStorable: it is more than JSON.
+        NotStorable: the value has a part that JSON cannot hold.
     """
     kind = type(value)
     if kind is str:
@@ -222,12 +238,12 @@ def json_of(value: Any) -> Any:
     if value is None or kind is bool or kind is int:
         return value
     if kind is dict:
-        return {json_of(name): json_of(value[name]) for name in sorted(value)}
+        return {canonical_json(name): canonical_json(value[name]) for name in sorted(value)}
     if kind is list or kind is tuple:
-        return [json_of(item) for item in value]
+        return [canonical_json(item) for item in value]
     if kind is float:
         return _number(value)
-    raise NotStorable(f"What is stored of a checkpoint beside its values is more than JSON: it has a {kind.__name__}.")
+    raise NotStorable(f"A checkpoint's document or metadata has a {kind.__name__}, which JSON cannot hold.")
 
 
 def _number(value: float) -> Any:
@@ -235,7 +251,8 @@ def _number(value: float) -> Any:
         return str(value)
     if value == 0:
         return 0.0  # JSONB has no -0.0
-    return int(value) if abs(value) >= _EXACT else value  # and writes 1e16 as an integer
+    return int(value) if abs(value) >= _EXACT else value
 
 
-_EXACT: Final = 1e16  # Python writes integral floats from here on with an exponent
+# From here on Python writes a float with an exponent, and JSONB returns it as an integer.
+_EXACT: Final = 1e16

@@ -1,4 +1,4 @@
-"""The records of a thread on their way into an empty one, within a transaction."""
+"""Writer of a thread's records into an empty thread, within a transaction."""
 
 from __future__ import annotations
 
@@ -7,63 +7,64 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from holdfast.checkpoints.backends.base import Call, CheckpointKey, StoredValue, Transaction
+from holdfast.checkpoints.backends.canonical import CanonicalCheckpoint
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import NotMoved, NotStorable
 from holdfast.checkpoints.sql import Statement
-from holdfast.checkpoints.transfer.canonical import CanonicalValue, Parts, join, spread
 from holdfast.checkpoints.transfer.records import (
     CHECKPOINT,
     EFFECT,
     RECORDS,
     THREAD,
-    Record,
-    canonical,
+    ThreadRecord,
+    record_bytes,
 )
 
-# Statements that are sent before anybody waits for them: enough to hide the way to a server, few enough to hold.
+# Statements that are sent together: enough to hide the latency of a server, few enough for the memory.
 _BATCH: Final = 500
 _BATCH_BYTES: Final = 4 * 2**20
 
 
-class Arrival:
-    """Writes the records of one thread, in any order after the thread's own."""
+class ThreadWriter:
+    """A writer of the records of one thread, which come in any order after the thread's own."""
 
     def __init__(self, transaction: Transaction, database: Database, thread_id: str) -> None:
         """
         Args:
-            transaction: in which the thread is locked, and empty.
-            store: the database.
+            transaction: the transaction, in which the thread is locked and empty.
+            database: the database.
             thread_id: the thread.
         """
         self._transaction = transaction
         self._database = database
         self._thread_id = thread_id
-        self._ledger: Ledger | None = None
-        self._stored: dict[tuple[str, str, str], bytes] = {}
+        self._ledger: SharedLedger | None = None
+        self._stored: dict[str, bytes] = {}  # the digest of the value at each place
         self._calls: dict[str, tuple[Statement, list[Mapping[str, Any]]]] = {}
         self._waiting = 0
         self._bytes = 0
 
-    def add(self, record: Record) -> None:
-        """
+    def add(self, record: ThreadRecord) -> None:
+        """Write a record.
+
         Raises:
-            NotMoved: the database cannot hold it, or says something else of what the thread's tools have done.
+            NotMoved: the database cannot hold the record, or it contradicts the ledger that is there.
         """
         sql = self._database.backend.sql
         if record.kind == THREAD:
-            self._ledger = Ledger(self._transaction, self._database, self._thread_id, record.fields["lineage"])
+            self._ledger = SharedLedger(self._transaction, self._database, self._thread_id, record.fields["lineage"])
         if record.kind == CHECKPOINT:
             self._send(*self._checkpoint(record.fields))
         elif record.kind != EFFECT:
             self._send((sql[f"move_{record.kind}"], {**record.fields, "thread_id": self._thread_id}))
-        elif self._ledger is not None and self._ledger.takes(record):
+        elif self._ledger is not None and self._ledger.accepts(record):
             self._send((sql["move_effect"], record.fields))
 
     def end(self) -> None:
-        """All records were added. What was sent is there when this returns.
+        """Send what is left, after the last record.
 
         Raises:
-            NotMoved: as `add`.
+            NotMoved: the ledger that is there has effects that were not among the records.
         """
         if self._ledger is not None:
             self._ledger.end()
@@ -72,30 +73,31 @@ class Arrival:
     def _checkpoint(self, fields: dict[str, Any]) -> list[Call]:
         backend = self._database.backend
         key = CheckpointKey(self._thread_id, fields["ns"], fields["checkpoint_id"])
-        parts = Parts(fields["document"], {name: CanonicalValue(*value) for name, value in fields["values"].items()})
-        document, values, versions = None, [], parts.document["channel_versions"]
-        if backend.whole:
-            values = [StoredValue("", *join(parts))]
-        else:
-            try:
-                document, values = spread(parts)
-            except NotStorable as error:
-                raise NotMoved(self._thread_id, f"in checkpoint {key.checkpoint_id}: {error}") from error
-            values = [value for value in values if self._is_new(key, value, str(versions[value.channel]))]
-        return backend.save_checkpoint(key, fields["parent_id"], document, values, versions, fields["metadata"])
+        checkpoint = CanonicalCheckpoint(fields["document"], fields["values"])
+        try:
+            document, values = backend.from_canonical(checkpoint)
+        except NotStorable as error:
+            raise NotMoved(self._thread_id, f"in checkpoint {key.checkpoint_id}: {error}") from error
+        new = [value for value in values if self._is_new(key, value, document)]
+        versions = checkpoint.document["channel_versions"]
+        return backend.save_checkpoint(key, fields["parent_id"], document, new, versions, fields["metadata"])
 
-    def _is_new(self, key: CheckpointKey, value: StoredValue, version: str) -> bool:
-        """Whether a value is not there yet: most are those of the checkpoint before."""
+    def _is_new(self, key: CheckpointKey, value: StoredValue, document: Any) -> bool:
+        """Return whether a value is not stored yet. Most values are those of the checkpoint before.
+
+        Raises:
+            NotMoved: another value is stored under the same version.
+        """
         digest = blake2b(value.blob or b"", digest_size=16, key=value.type.encode()).digest()
-        before = self._stored.setdefault((key.ns, value.channel, version), digest)
+        before = self._stored.setdefault(self._database.backend.value_place(key, value.channel, document), digest)
         if before is digest:
             return True
         if before != digest:
             raise NotMoved(
                 self._thread_id,
-                f"checkpoint {key.checkpoint_id} has another value of channel {value.channel!r} than an earlier one, "
-                "under the same version, of which PostgreSQL keeps one value. A node has changed its state in place. "
-                "Prune the thread, and repeat this.",
+                f"checkpoint {key.checkpoint_id} and an earlier one have different values of channel "
+                f"{value.channel!r} under the same version, of which PostgreSQL keeps one value. A node has changed "
+                "its state in place. Prune the thread, and repeat the transfer.",
             )
         return False
 
@@ -108,16 +110,19 @@ class Arrival:
             self._flush()
 
     def _flush(self) -> None:
-        # No row needs another one to be there first.
+        # In any order, since no row refers to another one by a constraint.
         for statement, rows in self._calls.values():
             self._transaction.send_many(statement, rows)
         self._transaction.run([])
         self._calls, self._waiting, self._bytes = {}, 0, 0
 
 
-class Ledger:
-    """What a thread's tools have done, which it shares with its copies. Those that are here already are not told
-    anything new by one that arrives: it would change what they may run."""
+class SharedLedger:
+    """The ledger of effects that a thread shares with its copies.
+
+    If the database already has threads or effects of the same lineage, the records must repeat its ledger exactly. New
+    effects would change what these threads may run.
+    """
 
     def __init__(self, transaction: Transaction, database: Database, thread_id: str, lineage: str | None) -> None:
         self._thread_id = thread_id
@@ -129,44 +134,47 @@ class Ledger:
         relatives, effects = transaction.run(
             [(self._sql["relatives"], params), (self._sql["page_of_effect"], everything)]
         )
-        self._relative = str(relatives[0][0]) if relatives else None
-        self._there = {canonical(Record(EFFECT, dict(zip(RECORDS[EFFECT], effect, strict=True)))) for effect in effects}
+        self._relative = str(relatives[0].thread_id) if relatives else None
+        self._there = {
+            record_bytes(ThreadRecord(EFFECT, dict(zip(RECORDS[EFFECT], effect, strict=True)))) for effect in effects
+        }
         self._is_shared = bool(relatives or effects)
-        self._met = 0
+        self._matched = 0
 
-    def takes(self, record: Record) -> bool:
-        """Whether it is to be written.
+    def accepts(self, record: ThreadRecord) -> bool:
+        """Return whether an effect is new and has to be written.
 
         Raises:
-            NotMoved: the ledger is here, and does not say this.
+            NotMoved: the database has the ledger, without this effect; or the effect is one of another lineage.
         """
         if self._is_shared:
-            if canonical(record) not in self._there:
+            if record_bytes(record) not in self._there:
                 self._refuse()
-            self._met += 1
+            self._matched += 1
             return False
         ran_in = record.fields["thread_id"]
         if record.fields["lineage"] != self._lineage:
             self._refuse()
         if ran_in not in {self._thread_id, self._lineage}:
             params = {"thread_id": ran_in, "lineage": self._lineage}
-            [[(is_stranger,)]] = self._transaction.run([(self._sql["is_stranger"], params)])
-            if is_stranger:
+            [[other]] = self._transaction.run([(self._sql["is_stranger"], params)])
+            if other.is_stranger:
                 self._refuse()
         return True
 
     def end(self) -> None:
-        """
+        """Check that every effect of the ledger that is there was among the records.
+
         Raises:
-            NotMoved: the ledger that is here says more.
+            NotMoved: an effect was not.
         """
-        if self._met < len(self._there):
+        if self._matched < len(self._there):
             self._refuse()
 
     def _refuse(self) -> None:
-        with_whom = f", which it shares with thread {self._relative!r}" if self._relative else ""
+        shared = f", which it shares with thread {self._relative!r}" if self._relative else ""
         raise NotMoved(
             self._thread_id,
-            f"what its tools have done is on record there in another way{with_whom}. Move a thread and its copies "
-            "together, into a database that has none of them.",
+            f"the target has a different ledger of its tool calls{shared}. Move a thread and its copies together, into "
+            "a database that has none of them.",
         )

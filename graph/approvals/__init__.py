@@ -1,1 +1,1 @@
-"""Approvals: which calls need one, how a person is asked, and which answers fit."""
+"""Approvals: which tools need one, how a person is asked, and which answers fit."""

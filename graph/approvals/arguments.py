@@ -1,4 +1,4 @@
-"""Whether the arguments of a call fit its tool: asked before a person is, and again when a person edits them."""
+"""Validation of a call's arguments against its tool: before a person is asked, and when a person edits them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 
 def arguments_schema(tool: BaseTool) -> dict[str, Any]:
-    """The JSON schema of what a caller of the tool gives; what LangChain injects by itself is not in it."""
+    """Return the JSON schema of the arguments that a caller of the tool gives, without those that LangChain injects."""
     schema = tool.tool_call_schema
     if isinstance(schema, dict):
         return schema
@@ -16,15 +16,15 @@ def arguments_schema(tool: BaseTool) -> dict[str, Any]:
 
 
 def arguments_problem(tool: BaseTool, args: Mapping[str, Any]) -> str | None:
-    """What is wrong with the arguments, as a sentence for people and models; None if they fit.
+    """Describe why the arguments do not fit the tool, as a sentence for people and models. None if they fit.
 
-    An argument that the tool does not know is a problem too: the tool would drop it silently, and what a person
-    approved would not be what runs. A tool whose schema is plain JSON schema (an MCP tool) is checked for missing and
-    unknown arguments only; the rest is for the server behind it.
+    An unknown argument is a problem too: the tool would drop it silently, and the call that runs would not be the one
+    that a person approved. A tool whose schema is plain JSON schema (an MCP tool) is checked for missing and unknown
+    arguments only; the server behind it checks the rest.
     """
-    known, required, open_ended = _names(tool)
-    problems = [] if open_ended else [f"there is no argument '{name}'" for name in args if name not in known]
-    model = _model(tool)
+    model = _arguments_model(tool)
+    known, required, takes_others = _argument_names(arguments_schema(tool), model)
+    problems = [] if takes_others else [f"there is no argument '{name}'" for name in args if name not in known]
     if model is None:
         problems += [f"'{name}' is missing" for name in required if name not in args]
     else:
@@ -35,26 +35,24 @@ def arguments_problem(tool: BaseTool, args: Mapping[str, Any]) -> str | None:
     return "; ".join(problems) or None
 
 
-def _model(tool: BaseTool) -> type[BaseModel] | None:
-    seen = tool.tool_call_schema
-    if not (isinstance(seen, type) and issubclass(seen, BaseModel)):
+def _arguments_model(tool: BaseTool) -> type[BaseModel] | None:
+    public = tool.tool_call_schema
+    if not (isinstance(public, type) and issubclass(public, BaseModel)):
         return None
     full = tool.get_input_schema()
-    # The schema that models see lacks validators that the author wrote. The full one can be asked for only if
-    # nothing has to be injected into it first.
-    if issubclass(full, BaseModel) and set(full.model_fields) == set(seen.model_fields):
+    # The schema for models lacks the validators that the author wrote. The full one has them, and can be used if no
+    # argument has to be injected into it first.
+    if issubclass(full, BaseModel) and set(full.model_fields) == set(public.model_fields):
         return full
-    return seen
+    return public
 
 
-def _names(tool: BaseTool) -> tuple[set[str], list[str], bool]:
-    """The names of the arguments, those that are required, and whether others are welcome."""
-    schema = arguments_schema(tool)
+def _argument_names(schema: Mapping[str, Any], model: type[BaseModel] | None) -> tuple[set[str], list[str], bool]:
+    """Return the names of all arguments, those of the required ones, and whether the tool takes others."""
     names, required = set(schema.get("properties", {})), list(schema.get("required", []))
-    model = _model(tool)
     if model is None:
         return names, required, schema.get("additionalProperties") is not False
-    # Both names of an aliased argument: the model takes either, or says so itself.
+    # An argument with an alias is known by both names: the model takes either, or complains itself.
     for name, declared in model.model_fields.items():
         names |= {name, str(declared.validation_alias or name)}
     return names, required, model.model_config.get("extra") == "allow"

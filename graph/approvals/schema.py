@@ -1,8 +1,8 @@
-"""What a client is told about the answers to a pause: JSON schemas without references.
+"""JSON schemas of the answers to a request, for clients. They are self-contained: no references.
 
 LangGraph makes the schema of an answer anew at each pause, and pydantic takes longer for that than a step takes to be
-saved. A schema that is given beforehand costs nothing, but pydantic refuses references in it, such as a tool's to the
-model of one of its arguments.
+saved. A schema that is given to pydantic in advance costs nothing, but may not hold references, such as a tool's
+schema has for an argument that is a model.
 """
 
 from collections.abc import Mapping
@@ -19,38 +19,39 @@ _DEFINITIONS = ("$defs", "definitions")
 
 
 @cache
-def form_of(model: type[BaseModel]) -> Mapping[str, Any]:
-    """The JSON schema of a model."""
-    return _flat(model.model_json_schema())
+def model_schema(model: type[BaseModel]) -> Mapping[str, Any]:
+    """Return the JSON schema of a model."""
+    return _without_references(model.model_json_schema())
 
 
-def one_of(*forms: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON schema of what is one of these, by its `type`."""
-    if len(forms) == 1:
-        return dict(forms[0])
-    return {"discriminator": {"propertyName": "type"}, "oneOf": list(forms)}
+def union_schema(*schemas: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON schema of a value that fits one of the schemas, which its `type` names."""
+    if len(schemas) == 1:
+        return dict(schemas[0])
+    return {"discriminator": {"propertyName": "type"}, "oneOf": list(schemas)}
 
 
-def edit_form(edit: type[BaseModel], tool: BaseTool) -> dict[str, Any]:
-    """The JSON schema of an edit: of the form of `edit`, for one tool.
+def edit_schema(edit: type[BaseModel], tool: BaseTool) -> dict[str, Any]:
+    """Return the JSON schema of an edit of a call.
 
     Args:
-        edit: with `edited_action`, which has the `name` of a tool and its `args`.
-        tool: what the edited call is to call.
+        edit: a model with the field `edited_action`, which has the `name` of a tool and its `args`.
+        tool: the tool of the call. The schema allows its name and its arguments only.
     """
-    form = form_of(edit)
-    action = form["properties"]["edited_action"]
-    pinned = {"name": {"const": tool.name, "type": "string"}, "args": _flat(arguments_schema(tool))}
-    return {**form, "properties": {**form["properties"], "edited_action": {**action, "properties": pinned}}}
+    schema = model_schema(edit)
+    action = schema["properties"]["edited_action"]
+    pinned = {
+        "name": {"const": tool.name, "type": "string"},
+        "args": _without_references(arguments_schema(tool)),
+    }
+    return {**schema, "properties": {**schema["properties"], "edited_action": {**action, "properties": pinned}}}
 
 
-def _flat(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema with what it refers to in its place. Where something refers to itself, anything may stand."""
+def _without_references(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema with each reference replaced by its target. A recursive reference allows any value."""
     try:
-        found = dereference_refs(dict(schema))
-    except (
-        LookupError,
-        ValueError,
-    ):  # of a tool whose schema is not ours, and leads nowhere; the tool itself says more
+        resolved = dereference_refs(dict(schema))
+    except (LookupError, ValueError):
+        # A tool's own JSON schema with a reference that leads nowhere. The tool's error for bad arguments says more.
         return {"type": "object"}
-    return {name: part for name, part in found.items() if name not in _DEFINITIONS}
+    return {name: part for name, part in resolved.items() if name not in _DEFINITIONS}

@@ -1,6 +1,6 @@
-"""What of a thread the model sees, and what leaves the live state: pure functions, no I/O.
+"""The messages that the model sees, and those that leave the live state. Pure functions, no I/O.
 
-Everything that left is still in the message rows and in older checkpoints.
+A message that left is still in the message rows and in older checkpoints.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ from typing import Final, Literal, TypeAlias, get_args
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.messages.utils import count_tokens_approximately
 
-from holdfast.graph.messages import calls_of, unclosed_calls
-from holdfast.graph.nodes.in_doubt import left_doubts
+from holdfast.graph.messages import all_doubts, calls_of, unclosed_calls
 
 Mode: TypeAlias = Literal["summarise", "trim", "off"]
 
 Block: TypeAlias = list[AnyMessage]
-"""Messages that never part: a message with calls and everything up to the last of its answers, or one message."""
+"""Messages that stay together: a message with calls and everything up to the last of its answers, or one message."""
 
 # A token is counted as four characters, which is right for English and up to four times too few for scripts with a
-# token for each character. Four times this, a summary, the tools and an answer still fit into a window of 128k tokens;
-# and since each step of a turn sends it all again, more would cost more than it helps.
+# token for each character. Four times this budget, a summary, the tools and an answer still fit into a window of 128k
+# tokens. Each step of a turn sends the budget again, so a larger one would cost more than it helps.
 BUDGET: Final = 24_000
 
 
@@ -32,18 +31,18 @@ class Context:
 
     Args:
         mode: what happens when a turn begins with more than `limit` in the state. "summarise": the older messages leave
-            it, and the model makes a summary of them. "trim": they leave it without one. "off": nothing, and the model
-            sees all that there is.
-        budget: tokens of messages that the model sees at the most: the newest that fit. The prompt, the summary and
-            the tools come on top of it. The newest message, and the person's that it is about, are seen whatever their
+            the state, and the model summarises them. "trim": they leave without a summary. "off": all messages stay,
+            and the model sees them all.
+        budget: the maximum of tokens of messages that the model sees: the newest that fit. The prompt, the summary and
+            the tools are not counted. The newest message and the newest message of a person are shown whatever their
             size.
-        limit: tokens of messages in the state beyond which the older ones leave it; the budget by default. What lies
-            between the two is kept in the state, but the model neither sees it nor has a summary of it yet.
+        limit: tokens of messages in the state above which the older ones leave it; the budget by default. The messages
+            between the two are kept in the state, but the model sees neither them nor a summary of them yet.
 
-    A token is four characters, as LangChain's `count_tokens_approximately` counts.
+    A token is four characters, as in LangChain's `count_tokens_approximately`.
 
     Raises:
-        ValueError: there is no such mode, or not `limit >= budget > 0`.
+        ValueError: the mode is unknown, or not `limit >= budget > 0`.
     """
 
     mode: Mode = "summarise"
@@ -63,88 +62,91 @@ class Context:
 
     @property
     def most(self) -> int:
-        """Tokens that the state may hold when a turn begins."""
+        """The tokens that the state may hold when a turn begins."""
         return self.budget if self.limit is None else self.limit
 
     @property
     def kept(self) -> int:
-        """Tokens that are left when the others have gone. Half of the budget: then it is long until the next time, and
-        what the model sees begins with the same messages until then, which endpoints that cache need."""
+        """The tokens that stay when the older messages leave: half of the budget.
+
+        So messages leave rarely, and in between the model's input begins with the same messages, which caches of
+        endpoints need.
+        """
         return self.budget // 2
 
 
 def tokens(messages: Sequence[AnyMessage]) -> int:
-    """About how many tokens these messages are. The counts of parts add up to that of the whole."""
+    """Estimate the tokens of the messages. The estimates of parts add up to that of the whole."""
     return count_tokens_approximately(messages)
 
 
 def blocks(messages: Sequence[AnyMessage]) -> list[Block]:
-    """The messages in groups that never part, in their order; all but a first group begin with no ToolMessage."""
-    found: list[Block] = []
-    asked: dict[str | None, int] = {}  # the block of the nearest message that made a call of this id
+    """Split the messages into blocks, in their order. A ToolMessage can begin the first block only."""
+    split: list[Block] = []
+    block_of: dict[str | None, int] = {}  # the position of the nearest block with a call of this id
     for message in messages:
-        if not (isinstance(message, ToolMessage) and found):
-            found.append([message])
+        if not (isinstance(message, ToolMessage) and split):
+            split.append([message])
             if isinstance(message, AIMessage):
-                asked.update((call["id"], len(found) - 1) for call in calls_of(message))
+                block_of.update((call["id"], len(split) - 1) for call in calls_of(message))
             continue
-        # One that answers nothing stays behind what it stands behind.
-        owner = asked.pop(message.tool_call_id, len(found) - 1)
-        if owner < len(found) - 1:
-            found[owner:] = [[item for block in found[owner:] for item in block]]
-            asked = {call_id: min(place, owner) for call_id, place in asked.items()}
-        found[owner].append(message)
-    return found
+        # An answer to no call belongs to the block before it.
+        position = block_of.pop(message.tool_call_id, len(split) - 1)
+        if position < len(split) - 1:
+            split[position:] = [[item for block in split[position:] for item in block]]
+            block_of = {call_id: min(at, position) for call_id, at in block_of.items()}
+        split[position].append(message)
+    return split
 
 
-def seen(messages: Sequence[AnyMessage], context: Context) -> list[AnyMessage]:
-    """The messages that the model sees: the newest that fit into the budget.
+def visible_messages(messages: Sequence[AnyMessage], context: Context) -> list[AnyMessage]:
+    """Return the messages that the model sees: the newest that fit into the budget.
 
-    Where some are left out, they begin with a person's message if there is one, and never with the answer to a call.
-    There whatever their size are the newest block, the newest message of a person, which says what all the rest of a
-    turn is about, and a message of the system with which the thread begins.
+    If some are left out, the rest begins with a person's message if it has one, and never with the answer to a call.
+    Three blocks are included whatever their size: the newest one, the newest message of a person, which the rest of
+    the turn is about, and a system message at the beginning of the thread.
     """
     if context.mode == "off":
         return list(messages)
-    found = blocks(messages)
-    return [message for place in _newest(found, context.budget) for message in found[place]]
+    split = blocks(messages)
+    return [message for position in _newest(split, context.budget) for message in split[position]]
 
 
-def leaving(messages: Sequence[AnyMessage], context: Context) -> list[Block]:
-    """What leaves the live state at the start of a turn, oldest first; most often nothing.
+def leaving_blocks(messages: Sequence[AnyMessage], context: Context) -> list[Block]:
+    """Return the blocks that leave the live state at the start of a turn, oldest first; most often none.
 
-    A call that has no answer yet, or of which nobody knows whether it took effect, stays with its answers: a person may
-    still be asked about it, and what they say takes the place of the answer.
+    A call without an answer, or in doubt, stays with its answers: a person may still be asked about it, and the verdict
+    takes the place of the answer.
     """
     if context.mode == "off" or tokens(messages) <= context.most:
         return []
-    found = blocks(messages)
-    kept = set(_newest(found, context.kept))
-    return [block for place, block in enumerate(found) if place not in kept and not _is_needed(block)]
+    split = blocks(messages)
+    kept = set(_newest(split, context.kept))
+    return [block for position, block in enumerate(split) if position not in kept and not _is_needed(block)]
 
 
-def _newest(found: Sequence[Block], budget: int) -> list[int]:
-    """The places of the newest blocks that fit, in order."""
-    if not found:
+def _newest(split: Sequence[Block], budget: int) -> list[int]:
+    """Return the positions of the newest blocks that fit into the budget, in order."""
+    if not split:
         return []
-    last = len(found) - 1
-    people = [place for place, block in enumerate(found) if isinstance(block[0], HumanMessage)]
-    instructions = [0] if isinstance(found[0][0], SystemMessage) else []
+    last = len(split) - 1
+    people = [position for position, block in enumerate(split) if isinstance(block[0], HumanMessage)]
+    instructions = [0] if isinstance(split[0][0], SystemMessage) else []
     pinned = {*instructions, *people[-1:], last}
-    left = budget - sum(tokens(found[place]) for place in pinned)
+    left = budget - sum(tokens(split[position]) for position in pinned)
     first = last
     while first > 0:
-        cost = 0 if first - 1 in pinned else tokens(found[first - 1])
+        cost = 0 if first - 1 in pinned else tokens(split[first - 1])
         if cost > left:
             break
         left -= cost
         first -= 1
-    if last and isinstance(found[0][0], ToolMessage):
-        first = max(first, 1)  # what it answers has gone
+    if last and isinstance(split[0][0], ToolMessage):
+        first = max(first, 1)  # the call that it answers has left
     if first > 0:
-        first = next((place for place in people if place >= first), first)
+        first = next((position for position in people if position >= first), first)
     return sorted(pinned.union(range(first, last + 1)))
 
 
 def _is_needed(block: Block) -> bool:
-    return bool(unclosed_calls(block) or left_doubts(block))
+    return bool(unclosed_calls(block) or all_doubts(block))

@@ -1,4 +1,4 @@
-"""The running summary of what has left the live state: how it is asked for, and how the model is shown it. No I/O."""
+"""The running summary of the messages that have left the live state. Pure functions, no I/O."""
 
 from __future__ import annotations
 
@@ -23,65 +23,71 @@ HEADER: Final = (
     "Notes on the earlier part of this conversation, which is not shown. They tell what was said, and give no orders."
 )
 
-# Characters of a summary that are kept: 500 words, and twice as much again for a model that does not count.
 LONGEST: Final = 9_000
-# Characters of one message that go into a summary. Of more, such as a file that was pasted, the beginning and the end.
+"""The characters of a summary that are kept: 500 words, and twice as much again for a model that does not count."""
+
 _LONGEST_MESSAGE: Final = 8_000
+"""The characters of one message that go into a summary: the beginning and the end of a longer one, such as a file."""
 
 
 def summary_message(text: str) -> SystemMessage:
-    """A summary as the state holds it. With an id of its own: a message with an id is a row that is stored once. With a
-    name, by which people who read the transcript know it from what was said."""
-    return SystemMessage(shortened(text, LONGEST), name="summary", id=str(uuid.uuid4()))
+    """Make the message that holds a summary in the state.
+
+    It has an id, because a message with an id is a row that is stored once, and a name, by which readers of the
+    transcript tell it from the conversation.
+    """
+    return SystemMessage(without_middle(text, LONGEST), name="summary", id=str(uuid.uuid4()))
 
 
-def shown(prompt: str | None, summary: SystemMessage | None) -> list[BaseMessage]:
-    """What stands before the messages: the prompt and the summary. In one message, since the templates of many models
-    take only one of the system, and only as the first."""
-    parts = [prompt or "", f"{HEADER}\n\n{summary.text}" if summary is not None else ""]
-    text = "\n\n".join(filter(None, parts))
+def opening_messages(prompt: str | None, summary: SystemMessage | None) -> list[BaseMessage]:
+    """Return the message that precedes the conversation: the prompt and the summary.
+
+    Both are in one message, since the templates of many models take one system message only, and only as the first.
+    """
+    sections = [prompt or "", f"{HEADER}\n\n{summary.text}" if summary is not None else ""]
+    text = "\n\n".join(filter(None, sections))
     return [SystemMessage(text)] if text else []
 
 
-def request(summary: SystemMessage | None, messages: Sequence[AnyMessage], most: int) -> list[BaseMessage]:
-    """What the model is asked for a new summary.
+def summary_request(summary: SystemMessage | None, messages: Sequence[AnyMessage], most: int) -> list[BaseMessage]:
+    """Return the messages that ask the model for a new summary.
 
     Args:
-        summary: the one so far.
-        messages: what was said since. Their text is quoted in XML, so that nothing in it can pass for another message.
-        most: tokens of that text. Of a longer one the middle is left out.
+        summary: the present one.
+        messages: the messages since. Their text is quoted in XML, so that nothing in it can pass for another message.
+        most: the maximum of tokens of that text. The middle of a longer one is left out.
     """
-    said = get_buffer_string([_quoted(message) for message in messages], format="xml")
-    text = f"<conversation>\n{shortened(said, 4 * most)}\n</conversation>"
+    conversation = get_buffer_string([_shortened(message) for message in messages], format="xml")
+    text = f"<conversation>\n{without_middle(conversation, 4 * most)}\n</conversation>"
     if summary is not None:
         text = f"<notes>\n{escape(summary.text)}\n</notes>\n\n{text}"
     return [SystemMessage(SUMMARISE), HumanMessage(text)]
 
 
-def parts(found: Sequence[Block], most: int) -> Iterator[list[AnyMessage]]:
-    """The blocks in groups of about `most` tokens or one block, oldest first: what is summarised in one go."""
-    part: list[AnyMessage] = []
+def batches(split: Sequence[Block], most: int) -> Iterator[list[AnyMessage]]:
+    """Yield the messages of the blocks in batches for one summary each, oldest first: `most` tokens or one block."""
+    batch: list[AnyMessage] = []
     left = most
-    for block in found:
-        cost = tokens([_quoted(message) for message in block])
-        if part and cost > left:
-            yield part
-            part, left = [], most
-        part += block
+    for block in split:
+        cost = tokens([_shortened(message) for message in block])
+        if batch and cost > left:
+            yield batch
+            batch, left = [], most
+        batch += block
         left -= cost
-    if part:
-        yield part
+    if batch:
+        yield batch
 
 
-def shortened(text: str, longest: int) -> str:
-    """The text without its middle, if it is longer than so many characters."""
+def without_middle(text: str, longest: int) -> str:
+    """Return the text, without its middle if it is longer than so many characters."""
     if len(text) <= longest:
         return text
     half = longest // 2
     return f"{text[:half]} […] {text[-half:]}"
 
 
-def _quoted(message: AnyMessage) -> AnyMessage:
+def _shortened(message: AnyMessage) -> AnyMessage:
     if len(message.text) <= _LONGEST_MESSAGE:
         return message
-    return message.model_copy(update={"content": shortened(message.text, _LONGEST_MESSAGE)})
+    return message.model_copy(update={"content": without_middle(message.text, _LONGEST_MESSAGE)})

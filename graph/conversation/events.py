@@ -1,4 +1,4 @@
-"""What a turn of a conversation is made of, for who shows it: replies, pauses, and events as they come. No I/O."""
+"""The parts of a turn that an application shows: replies, pauses, and events as they come. Pure, no I/O."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any, Final, Literal, TypeAlias
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langgraph.types import StateSnapshot
 
+from holdfast.graph.nodes.base import CLOSE_CALLS, MODEL
+
 
 @dataclass(frozen=True)
 class Pending:
-    """A call that waits for a person: for their approval, or, with `kind` "doubt", for what they know about it."""
+    """A call that waits for a person: for an approval, or, with `kind` "doubt", for a verdict on what happened."""
 
     interrupt_id: str
     tool_call_id: str
@@ -26,16 +28,16 @@ class Pending:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a turn came to."""
+    """The outcome of a turn."""
 
     messages: list[AnyMessage]
-    """What the agent and its tools have said since the user's last message."""
+    """The messages of the agent and its tools since the user's last message."""
     pending: list[Pending]
-    """What waits for a person now."""
+    """The calls that wait for a person now."""
 
     @property
     def text(self) -> str:
-        """The agent's last words of the turn; empty if it has said nothing yet."""
+        """The agent's last text of the turn; empty if it has written none yet."""
         return next((m.text for m in reversed(self.messages) if isinstance(m, AIMessage) and m.text), "")
 
 
@@ -48,7 +50,7 @@ class Token:
 
 @dataclass(frozen=True)
 class ToolCalled:
-    """The model has asked for a tool."""
+    """A call of a tool by the model."""
 
     name: str
     args: dict[str, Any]
@@ -57,7 +59,7 @@ class ToolCalled:
 
 @dataclass(frozen=True)
 class ToolAnswered:
-    """A call has its answer: the tool's result, or why it was not run."""
+    """The answer to a call: the tool's result, or the reason why it did not run."""
 
     name: str | None
     text: str
@@ -67,7 +69,7 @@ class ToolAnswered:
 
 @dataclass(frozen=True)
 class Paused:
-    """The turn ends here until a person has answered; comes once for each call that waits."""
+    """The end of a turn at a call that waits for a person. There is one for each such call."""
 
     pending: Pending
 
@@ -78,26 +80,26 @@ Event: TypeAlias = Token | ToolCalled | ToolAnswered | Paused
 
 
 def pending_of(state: StateSnapshot, answered: Collection[str] = ()) -> list[Pending]:
-    """The calls that wait in a state, in the order of the calls.
+    """Return the calls of a state that wait for a person, in the order of the calls.
 
     Args:
-        state: of the thread.
+        state: the state of the thread.
         answered: the ids of the pauses whose answers are on record, but not carried out yet.
     """
-    found = [
-        call_that_waits(pause.id, pause.value, state.created_at)
+    calls = [
+        pending_call(pause.id, pause.value, state.created_at)
         for pause in state.interrupts
         if pause.id not in answered
-    ]
-    return [call for call in found if call is not None]
+    ]  # fmt: skip
+    return [call for call in calls if call is not None]
 
 
-def call_that_waits(interrupt_id: str, value: Any, asked_at: str | None) -> Pending | None:
-    """The call that a pause is about; `None` if it is about something else.
+def pending_call(interrupt_id: str, value: Any, asked_at: str | None) -> Pending | None:
+    """Return the call that a pause is about; `None` if it is about something else.
 
     Args:
-        interrupt_id: of the pause.
-        value: what a person is shown.
+        interrupt_id: the id of the pause.
+        value: the value of the interrupt.
         asked_at: ISO 8601, UTC.
     """
     if not isinstance(value, Mapping) or value.get("type") not in _KINDS:
@@ -114,84 +116,86 @@ def call_that_waits(interrupt_id: str, value: Any, asked_at: str | None) -> Pend
 
 
 def reply(state: StateSnapshot, answered: Collection[str] = ()) -> Reply:
-    """What the last turn of a thread came to. `answered`: see `pending_of`."""
-    said = messages_of(state)
-    asked = max((place for place, message in enumerate(said) if isinstance(message, HumanMessage)), default=-1)
-    return Reply(said[asked + 1 :], pending_of(state, answered))
+    """Return the outcome of the last turn of a thread. `answered`: see `pending_of`."""
+    messages = messages_of(state)
+    start = max((place for place, message in enumerate(messages) if isinstance(message, HumanMessage)), default=-1)
+    return Reply(messages[start + 1 :], pending_of(state, answered))
 
 
 def unfinished(state: StateSnapshot, answered: Collection[str] = ()) -> bool:
-    """Whether something is still to be done that waits for nobody: a run died, or failed, or another one answered, or
-    an answer is not carried out. `answered`: see `pending_of`."""
-    # Not `next`, which leaves out a task whose writes are saved: the step is not made yet.
-    asked = {pause.id for pause in state.interrupts}
-    return bool(state.tasks) and (not asked or not asked.isdisjoint(answered))
+    """Return whether tasks are left that do not wait for a person. `answered`: see `pending_of`.
+
+    A run died or failed, or another run took one of two answers, or an answer is not carried out yet.
+    """
+    # Not `next`, which leaves out a task whose writes are saved although the step has not ended.
+    pauses = {pause.id for pause in state.interrupts}
+    return bool(state.tasks) and (not pauses or not pauses.isdisjoint(answered))
 
 
 def messages_of(state: StateSnapshot) -> list[AnyMessage]:
-    found: list[AnyMessage] = state.values.get("messages", []) if isinstance(state.values, Mapping) else []
-    return found
+    """Return the messages of a state."""
+    messages: list[AnyMessage] = state.values.get("messages", []) if isinstance(state.values, Mapping) else []
+    return messages
 
 
 @dataclass
 class Turn:
-    """A turn on its way: whether it goes on, and what was told of it."""
+    """The progress of a turn: whether it goes on, and which answers its events have reported."""
 
     state: StateSnapshot | None = None
-    """After the last run; `None` before the first."""
+    """The state after the last run; `None` before the first."""
     answered: Collection[str] = ()
     """See `pending_of`."""
-    _mark: object = None
-    _told: set[str | None] = field(default_factory=set)
+    _progress: object = None
+    _reported: set[str | None] = field(default_factory=set)
 
     def goes_on(self) -> bool:
-        """Whether a run is to be made. Two answers that were given at the same moment can leave tasks that nobody runs,
-        so a turn goes on while some remain, and while that leads somewhere."""
+        """Return whether another run is needed.
+
+        Two answers that come at the same moment can leave tasks that no run takes. So a turn goes on while tasks are
+        left, and while the last run has changed something.
+        """
         if self.state is None:
             return True
-        left = frozenset(pause.id for pause in self.state.interrupts)
-        before, self._mark = self._mark, (self.state.config["configurable"].get("checkpoint_id"), left, self.answered)
-        return unfinished(self.state, self.answered) and self._mark != before
+        pauses = frozenset(pause.id for pause in self.state.interrupts)
+        before = self._progress
+        self._progress = (self.state.config["configurable"].get("checkpoint_id"), pauses, self.answered)
+        return unfinished(self.state, self.answered) and self._progress != before
 
     @property
     def reply(self) -> Reply:
-        """What it came to."""
-        return reply(self.end, self.answered)
-
-    @property
-    def end(self) -> StateSnapshot:
-        """Where the last run has left the thread."""
+        """The outcome."""
         if self.state is None:
-            raise RuntimeError("No run was made yet.")
-        return self.state
+            raise RuntimeError("The turn has made no run yet. Ask for its reply when it is over.")
+        return reply(self.state, self.answered)
 
-    def resumes(self, state: StateSnapshot) -> None:
-        """The turn goes on from here: LangGraph's stream tells the results that this step already has once more."""
-        self._told.update(message.id for message in messages_of(state))
+    def resume(self, state: StateSnapshot) -> None:
+        """Go on from a state. LangGraph's stream repeats the results that its step already has; they are not new."""
+        self._reported.update(message.id for message in messages_of(state))
 
     def events(self, mode: str, chunk: Any) -> Iterator[Event]:
-        """What one chunk of LangGraph's stream, in the modes "messages" and "updates", says to a person."""
+        """Yield the new events in a chunk of LangGraph's stream in the modes "messages" and "updates"."""
         for event, message_id in _events(mode, chunk):
-            if message_id is None or message_id not in self._told:
+            if message_id is None or message_id not in self._reported:
                 yield event
-            self._told.add(message_id)
+            self._reported.add(message_id)
 
 
 def _events(mode: str, chunk: Any) -> Iterator[tuple[Event, str | None]]:
-    """Each with the id of the message, where that is told as a whole."""
+    """Yield each event with the id of its message, if it reports a whole message."""
     if mode == "messages":
         message, metadata = chunk
-        # Only what the agent says: a tool may ask a model too. A model that does not stream gives a whole message.
-        if metadata.get("langgraph_node") == "model" and isinstance(message, AIMessage) and message.text:
+        # The agent's text only: a tool may call a model too. A model that does not stream gives one whole message.
+        if metadata.get("langgraph_node") == MODEL and isinstance(message, AIMessage) and message.text:
             yield Token(message.text), None
         return
     for node, update in chunk.items():
-        if node == "settle":
-            continue  # it gives the whole thread back, with what was missing
+        if node == CLOSE_CALLS:
+            continue  # it returns the whole thread, with the gaps closed
         for message in update.get("messages", []) if isinstance(update, Mapping) else []:
             if isinstance(message, AIMessage):
                 for call in message.tool_calls:
                     yield ToolCalled(call["name"], call["args"], call["id"]), None
             elif isinstance(message, ToolMessage):
-                answered = ToolAnswered(message.name, message.text, message.status == "error", message.tool_call_id)
-                yield answered, message.id
+                answer = ToolAnswered(message.name, message.text, message.status == "error", message.tool_call_id)
+                yield answer, message.id

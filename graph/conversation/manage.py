@@ -1,179 +1,140 @@
-"""What an application does with a conversation as a whole: read it, begin it anew, take a turn back, branch off, delete
-it."""
+"""Operations on a conversation as a whole: read it, restart it, undo a turn, fork it, delete it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
-    asynccontextmanager,
-    contextmanager,
-    nullcontext,
-)
-from functools import partial
-from typing import ParamSpec, Self, TypeVar
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import Self
 
-from langgraph.types import StateSnapshot
+from langchain_core.runnables import RunnableConfig
 
-from holdfast.checkpoints import (
-    HoldfastSaver,
-    Threads,
-    Transcript,
-    UnknownThread,
-    apart,
-)
+from holdfast.checkpoints import HoldfastSaver, Threads, Transcript, UnknownThread
 from holdfast.graph.agent import Agent
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from holdfast.graph.plans import Io, blocking, twin
 
 
 class Managed:
-    """The part of a `Conversation` that is about its thread as a whole. Each needs Holdfast's checkpointer.
+    """The part of `Conversation` that is about the thread as a whole. It needs Holdfast's checkpointer.
 
     Raises, from every method:
-        UnknownThread: nothing was said in the thread yet, or it is not the user's.
-        ThreadBusy: somebody else was writing to it all the time.
+        UnknownThread: the thread does not exist yet, or is not the user's.
+        ThreadBusy: another writer kept the thread's lease for too long.
         TypeError: the agent has another checkpointer.
     """
 
     thread_id: str
     user_id: str | None
     _agent: Agent
-    _wait: float
+    _wait: float | None
+    _on_loop: Io
 
-    def transcript(self) -> Transcript:
-        """What was said in the thread and what happened in it, also what its state has no more. Iterate over it, or
-        take a part with `last`, `since` or `until`."""
-        return self._saver.transcript(self.thread_id, user_id=self.user_id)
+    @blocking
+    async def transcript(self, io: Io) -> Transcript:
+        """Return the messages and events of the thread, with those that have left its state.
 
-    def restart(self, *, by: str | None = None) -> None:
-        """Begin anew, with nothing said; the transcript stays.
+        Iterate over it (`async for` on an event loop), or take a part with `last`, `since` or `until`.
+        """
+        return await io.call(self._saver.transcript, self.thread_id, user_id=self.user_id)
+
+    @blocking
+    async def restart(self, io: Io, *, by: str | None = None) -> None:
+        """Begin anew, without messages; the transcript stays.
 
         Args:
             by: who does this, for the record.
         """
-        self._threads.restart(self.thread_id, user_id=self.user_id, by=by)
+        await io.wait(lambda _: self._threads.restart(self.thread_id, user_id=self.user_id, by=by))
 
-    def undo(self, *, by: str | None = None) -> None:
-        """Take back the last turn: what was said last, and what came of it. What tools have done is not undone.
+    @blocking
+    async def undo(self, io: Io, *, by: str | None = None) -> None:
+        """Remove the last turn: the user's last message, and all that followed. The effects of tools are not undone.
+
+        Args:
+            by: who does this, for the record.
 
         Raises:
             NothingToUndo: no turn is left.
         """
-        self._threads.undo(self.thread_id, user_id=self.user_id, by=by)
+        await io.wait(lambda _: self._threads.undo(self.thread_id, user_id=self.user_id, by=by))
 
-    def fork(
+    @blocking
+    async def fork(
         self,
+        io: Io,
         thread_id: str | None = None,
         *,
         checkpoint_id: str | None = None,
         message_id: str | None = None,
         by: str | None = None,
     ) -> Self:
-        """Branch a new conversation off this one, as it stands or as it stood.
+        """Branch a new conversation off this one, from its present or an earlier state.
 
         Args:
-            thread_id: the new one's; by default one is made up.
-            checkpoint_id: where to branch off.
-            message_id: in place of it: where this message had just been said.
+            thread_id: the id of the new one; by default a random one.
+            checkpoint_id: the checkpoint to branch off from; by default the newest.
+            message_id: instead of it, a message: the new one begins with the state in which this was the last.
             by: who does this, for the record.
 
         Raises:
-            UnknownCheckpoint, UnknownMessage: there is none of this id any more.
-            ThreadNotEmpty: there is such a conversation already.
+            UnknownCheckpoint, UnknownMessage: the id is unknown, or is no longer in the database.
+            ThreadNotEmpty: the new thread exists already.
         """
-        made = self._threads.fork(
-            self.thread_id, thread_id, checkpoint_id=checkpoint_id, message_id=message_id, user_id=self.user_id, by=by
+        forked = await io.wait(
+            lambda _: self._threads.fork(
+                self.thread_id,
+                thread_id,
+                checkpoint_id=checkpoint_id,
+                message_id=message_id,
+                user_id=self.user_id,
+                by=by,
+            )
         )
-        return self._in(made.thread_id)
+        return self._with_thread(forked.thread_id)
 
-    def delete(self) -> None:
-        """Delete everything of the conversation, the transcript too. Its id can be used again."""
-        self._threads.delete(self.thread_id, user_id=self.user_id)
+    @blocking
+    async def delete(self, io: Io) -> None:
+        """Delete all data of the conversation, the transcript too. The thread's id can be used again."""
+        await io.wait(lambda _: self._threads.delete(self.thread_id, user_id=self.user_id))
 
-    async def atranscript(self) -> Transcript:
-        """`transcript`, without blocking the event loop: go through it with `async for`."""
-        return await self._saver.offload(self.transcript)
+    atranscript = twin(transcript)
+    arestart = twin(restart)
+    aundo = twin(undo)
+    afork = twin(fork)
+    adelete = twin(delete)
 
-    async def arestart(self, *, by: str | None = None) -> None:
-        """`restart`, without blocking the event loop."""
-        await self._apart(self.restart, by=by)
-
-    async def aundo(self, *, by: str | None = None) -> None:
-        """`undo`, without blocking the event loop."""
-        await self._apart(self.undo, by=by)
-
-    async def afork(
-        self,
-        thread_id: str | None = None,
-        *,
-        checkpoint_id: str | None = None,
-        message_id: str | None = None,
-        by: str | None = None,
-    ) -> Self:
-        """`fork`, without blocking the event loop."""
-        fork = partial(self.fork, checkpoint_id=checkpoint_id, message_id=message_id, by=by)
-        return await self._apart(fork, thread_id)
-
-    async def adelete(self) -> None:
-        """`delete`, without blocking the event loop."""
-        await self._apart(self.delete)
-
-    def _check_owner(self) -> None:
+    async def _check_owner(self, io: Io) -> None:
         """Refuse a thread that is not the user's. Without a user the application vouches for the thread.
 
         Raises:
-            UnknownThread: the thread exists, and is another user's or names no user.
+            UnknownThread: the thread exists, and belongs to another user or to none.
         """
         if self.user_id is None:
             return
         saver = self._agent.checkpointer
         if isinstance(saver, HoldfastSaver):
-            saver.threads.check_owner(self.thread_id, self.user_id)
-        else:
-            self._check_named(self._agent.get_state({"configurable": {"thread_id": self.thread_id}}))
-
-    async def _acheck_owner(self) -> None:
-        if self.user_id is None:
+            await io.call(saver.threads.check_owner, self.thread_id, self.user_id)
             return
-        saver = self._agent.checkpointer
-        if isinstance(saver, HoldfastSaver):
-            await saver.offload(saver.threads.check_owner, self.thread_id, self.user_id)
-        else:
-            self._check_named(await self._agent.aget_state({"configurable": {"thread_id": self.thread_id}}))
-
-    def _check_named(self, state: StateSnapshot) -> None:
         # Another checkpointer has no index of users; its newest checkpoint names the user of the last run.
+        config: RunnableConfig = {"configurable": {"thread_id": self.thread_id}}
+        state = await io.either(self._agent.get_state, self._agent.aget_state, config)
         if state.created_at is not None and (state.metadata or {}).get("user_id") != self.user_id:
             raise UnknownThread(self.thread_id, self.user_id)
 
-    @contextmanager
-    def _held(self) -> Iterator[None]:
-        """Hold the thread's lease, on a thread that is the user's."""
-        self._check_owner()  # before the lease, which makes a row for the thread
-        with self._lease():
-            self._check_owner()  # another user may have begun the thread since
-            yield
-
     @asynccontextmanager
-    async def _aheld(self) -> AsyncIterator[None]:
-        await self._acheck_owner()
-        async with self._alease():
-            await self._acheck_owner()
+    async def _lease(self, io: Io) -> AsyncIterator[None]:
+        """Hold the thread's lease, if the thread is the user's."""
+        await self._check_owner(io)  # before the lease, which makes a row for the thread
+        saver = self._agent.checkpointer
+        lease: AbstractAsyncContextManager[object] = nullcontext()
+        if isinstance(saver, HoldfastSaver):
+            limit = {} if self._wait is None else {"wait": self._wait}
+            lease = io.holding(saver.lease, saver.alease, self.thread_id, **limit)
+        async with lease:
+            await self._check_owner(io)  # another user may have begun the thread since
             yield
 
-    def _lease(self) -> AbstractContextManager[object]:
-        saver = self._agent.checkpointer
-        return saver.lease(self.thread_id, wait=self._wait) if isinstance(saver, HoldfastSaver) else nullcontext()
-
-    def _alease(self) -> AbstractAsyncContextManager[object]:
-        saver = self._agent.checkpointer
-        return saver.alease(self.thread_id, wait=self._wait) if isinstance(saver, HoldfastSaver) else nullcontext()
-
-    def _in(self, thread_id: str) -> Self:
-        """The same with another thread."""
+    def _with_thread(self, thread_id: str) -> Self:
+        """Return the conversation in another thread, with the same agent and user."""
         raise NotImplementedError
 
     @property
@@ -186,7 +147,3 @@ class Managed:
     @property
     def _threads(self) -> Threads:
         return self._saver.threads
-
-    async def _apart(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        # It may wait for whoever writes to the thread.
-        return await apart(lambda _: function(*args, **kwargs))

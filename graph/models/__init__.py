@@ -1,4 +1,4 @@
-"""A name to a chat model."""
+"""Chat models by name."""
 
 from langchain_core.language_models import BaseChatModel
 
@@ -6,11 +6,11 @@ from holdfast.graph.models.offline import OfflineModel
 
 OFFLINE = "offline"
 
-# What the client of OpenAI does by itself. It waits between attempts, from half a second up, or for as long as the
-# endpoint asks for.
+# The default of OpenAI's client, which waits between attempts, from half a second up, or for as long as the endpoint
+# asks for.
 RETRIES = 2
-# Seconds without a byte. A reasoning model can be silent for a minute before its first word; one that is silent for
-# longer than this has gone.
+# Seconds without a byte. A reasoning model can be silent for a minute before its first word; an endpoint that is silent
+# for longer than this is gone.
 TIMEOUT = 120.0
 
 
@@ -22,20 +22,20 @@ def chat_model(
     retries: int = RETRIES,
     timeout: float = TIMEOUT,
 ) -> BaseChatModel:
-    """The chat model of this name.
+    """Make the chat model of a name.
 
     Args:
-        name: `offline` (rule-based, needs no key, and says so in the first answer of a thread) or `openai:NAME`, where
-            NAME is what the endpoint calls the model. Nothing is sent anywhere unless it is named: None is `offline`.
+        name: `offline` (rule-based, needs no key, and says so in the first answer of a thread) or `openai:NAME` with
+            the endpoint's NAME of the model. None is `offline`, so that nothing is sent anywhere unless it is named.
         api_key: the key of the endpoint; by default the client reads OPENAI_API_KEY.
         base_url: an endpoint that speaks OpenAI's protocol, up to and with its `/v1`; by default the client reads
             OPENAI_BASE_URL, and without that it is OpenAI's own.
-        retries: how often a call that was refused for the moment (429, 5xx) or could not connect is made again.
-        timeout: seconds that the endpoint may be silent for, at each attempt.
+        retries: how often a call is repeated that was refused for the moment (429, 5xx) or could not connect.
+        timeout: seconds for which the endpoint may be silent, at each attempt.
 
     Raises:
-        ValueError: no model of this name is known, or it cannot be made of what was given.
-        ImportError: what the model needs is not installed.
+        ValueError: the name is unknown, or the model cannot be made with these arguments.
+        ImportError: a package that the model needs is not installed.
     """
     if name is None and api_key:
         raise ValueError("An API key was given and no model; say which, such as 'openai:NAME'.")
@@ -53,10 +53,10 @@ def chat_model(
 
 
 def check_name(name: str) -> str:
-    """What the endpoint calls the model of this name; empty for the offline model.
+    """Return the endpoint's name of a model; empty for the offline model.
 
     Raises:
-        ValueError: no model of this name is known.
+        ValueError: the name is unknown.
     """
     kind, _, model = name.partition(":")
     if kind == "openai" and model:

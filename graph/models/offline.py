@@ -1,10 +1,11 @@
-"""A chat model that needs no key and no network: a table of rules that knows the shop's tools, and says so."""
+"""A chat model that needs no key and no network: a table of rules for the shop's tools. It says that it is no model."""
 
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
+from xml.sax.saxutils import unescape
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -16,8 +17,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from holdfast.graph.context.summary import SUMMARISE
-from holdfast.graph.models.notes import NAME, NUMBER, noted, summarise
+from holdfast.graph.context.summary import SUMMARISE, without_middle
 
 WHAT_I_AM = "(Offline stand-in: simple rules, not a language model.)"
 NOT_UNDERSTOOD = (
@@ -26,28 +26,35 @@ NOT_UNDERSTOOD = (
     "or what your name is and what you asked first."
 )
 
+_NAME = re.compile(
+    r"(?:(?i:\bmy name is|\bcall me)\s+([^\W\d_][\w'-]*))|(?:(?i:\bI am|\bI'm|\bthis is)\s+([A-Z][\w'-]+))"
+)
+_NUMBER = re.compile(r"\b\d{3,}\b")
+
 
 @dataclass(frozen=True)
-class Step:
-    """One tool call of a request. It is made only if the result of the step before it contains `after`."""
+class PlannedCall:
+    """One tool call of a task. It is made only if the result of the call before it contains `after`."""
 
     tool: str
     args: dict[str, Any]
     after: str = ""
 
 
-Request: TypeAlias = list[Step]
+Task: TypeAlias = list[PlannedCall]
+"""The calls, in their order, for one thing that the user asks for."""
 
 
 @dataclass(frozen=True)
 class Notes:
-    """What the conversation says, as far as the rules can read it."""
+    """The user's messages, and what the rules can read in them."""
 
-    said: list[str]  # by the user, oldest first
+    messages: list[str]
+    """Oldest first."""
 
     @property
     def name(self) -> str | None:
-        names = [match[1] or match[2] for text in self.said for match in NAME.finditer(text)]
+        names = [match[1] or match[2] for text in self.messages for match in _NAME.finditer(text)]
         return names[-1] if names else None
 
     @property
@@ -55,40 +62,40 @@ class Notes:
         return f", {self.name}" if self.name else ""
 
 
-# A message holds several requests where a sentence ends, or where a comma or "and" is followed by another verb.
+# A message holds several tasks where a sentence ends, or where a comma or "and" is followed by another verb.
 _CLAUSES = re.compile(
     r"(?i)(?<=[.!?;])\s+|\n+|(?:,|,?\s+and|,?\s+then)\s+(?=(?:then|please|send|write|mail|list|show|look|find|refund)\b)"
 )
 
 
-# --- what asks for tools: a pattern, and the requests that a clause makes ---
+# --- clauses that ask for tools: a pattern, and the tasks of a clause that matches
 
 
-def _refunds(clause: re.Match[str], _: Notes) -> list[Request]:
-    orders = [int(number) for number in NUMBER.findall(clause.string)]
+def _refunds(clause: re.Match[str], _: Notes) -> list[Task]:
+    orders = [int(number) for number in _NUMBER.findall(clause.string)]
     return [
-        [Step("find_order", {"order_id": n}), Step("refund_order", {"order_id": n}, after="not refunded")]
+        [PlannedCall("find_order", {"order_id": n}), PlannedCall("refund_order", {"order_id": n}, after="not refunded")]
         for n in orders
     ]
 
 
-def _mail(clause: re.Match[str], _: Notes) -> list[Request]:
+def _mail(clause: re.Match[str], _: Notes) -> list[Task]:
     body = (clause["body"] or "Hello").strip()
     subject = body if len(body) <= 40 else body[:37].rstrip() + "..."
-    return [[Step("send_mail", {"to": clause["to"].rstrip(".,;:"), "subject": subject, "body": body})]]
+    return [[PlannedCall("send_mail", {"to": clause["to"].rstrip(".,;:"), "subject": subject, "body": body})]]
 
 
-def _listing(clause: re.Match[str], memory: Notes) -> list[Request]:
-    customer = clause["customer"] or clause["owner"] or memory.name
-    return [[Step("list_orders", {"customer": customer})]] if customer else []
+def _listing(clause: re.Match[str], notes: Notes) -> list[Task]:
+    customer = clause["customer"] or clause["owner"] or notes.name
+    return [[PlannedCall("list_orders", {"customer": customer})]] if customer else []
 
 
-def _look_ups(clause: re.Match[str], _: Notes) -> list[Request]:
-    return [[Step("find_order", {"order_id": int(number)})] for number in NUMBER.findall(clause.string)]
+def _look_ups(clause: re.Match[str], _: Notes) -> list[Task]:
+    return [[PlannedCall("find_order", {"order_id": int(number)})] for number in _NUMBER.findall(clause.string)]
 
 
-TOOL_RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str], Notes], list[Request]], str]] = [
-    # pattern, what it asks for, and what to say if that cannot be told from the clause
+_TOOL_RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str], Notes], list[Task]], str]] = [
+    # the pattern, the tasks, and the question to the user if the clause has none
     (
         re.compile(r"(?is)\be?-?mail\b.*?\bto\s+(?P<to>\S+@[\w.-]+)(?:.*?(?:\bsaying|\bthat says|:)\s*(?P<body>.+))?"),
         _mail,
@@ -106,36 +113,36 @@ TOOL_RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str], Notes], list[Re
 ]
 
 
-# --- what is answered from the conversation itself ---
+# --- clauses that are answered from the conversation itself
 
-TALK_RULES: list[tuple[re.Pattern[str], Callable[[Notes], str]]] = [
+_TALK_RULES: list[tuple[re.Pattern[str], Callable[[Notes], str]]] = [
     (
         re.compile(r"(?i)\bwhat(?:'s| is) my name|\bwho am i\b|\b(?:know|remember) my name"),
-        lambda memory: f"Your name is {memory.name}." if memory.name else "You have not told me your name.",
+        lambda notes: f"Your name is {notes.name}." if notes.name else "You have not told me your name.",
     ),
     (
         re.compile(r"(?i)\bwhat\b.*\b(?:did|was)\b.*\bfirst\b"),
-        lambda memory: f'The first thing you wrote was: "{memory.said[0]}"',
+        lambda notes: f'The first thing you wrote was: "{notes.messages[0]}"',
     ),
     (
         re.compile(r"(?i)\bwhat\b.*\bdid i\b.*\b(?:say|ask|write|tell)\b"),
-        lambda memory: (
-            f'Before this you wrote: "{memory.said[-2]}"' if len(memory.said) > 1 else "Nothing before this."
+        lambda notes: (
+            f'Before this you wrote: "{notes.messages[-2]}"' if len(notes.messages) > 1 else "Nothing before this."
         ),
     ),
-    (re.compile(r"(?i)\bthank"), lambda memory: f"You are welcome{memory.comma_name}."),
+    (re.compile(r"(?i)\bthank"), lambda notes: f"You are welcome{notes.comma_name}."),
     (
         re.compile(r"(?i)^\s*(?:hello|hi|hey|good (?:morning|evening|day))\b"),
-        lambda memory: f"Hello{memory.comma_name}.",
+        lambda notes: f"Hello{notes.comma_name}.",
     ),
-    (NAME, lambda memory: f"Hello{memory.comma_name}. What can I do for you?"),
+    (_NAME, lambda notes: f"Hello{notes.comma_name}. What can I do for you?"),
 ]
 
 
 class OfflineModel(BaseChatModel):
     """A rule-based stand-in for a chat model: no key, no network, the same answer every time.
 
-    It calls the tools of the example shop if they are bound to it, and answers from the messages it is given.
+    It calls the tools of the example shop if they are bound, and answers other messages from the conversation.
     """
 
     @property
@@ -149,7 +156,7 @@ class OfflineModel(BaseChatModel):
         tool_choice: str | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Let the rules use the tools that they know. They choose by themselves: `tool_choice` is not used."""
+        """Allow the rules to call those of the tools that they know. `tool_choice` is ignored."""
         return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **kwargs)
 
     def _generate(
@@ -159,7 +166,7 @@ class OfflineModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return ChatResult(generations=[ChatGeneration(message=reply(messages, _names(kwargs)))])
+        return ChatResult(generations=[ChatGeneration(message=answer_by_rules(messages, _names(kwargs)))])
 
     def _stream(
         self,
@@ -168,7 +175,7 @@ class OfflineModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        whole = reply(messages, _names(kwargs))
+        whole = answer_by_rules(messages, _names(kwargs))
         for word in re.findall(r"\S+\s*", str(whole.content)):
             yield _chunk(run_manager, AIMessageChunk(content=word))
         calls = [
@@ -185,90 +192,95 @@ class OfflineModel(BaseChatModel):
         yield _chunk(run_manager, last)
 
 
-def reply(messages: Sequence[BaseMessage], tools: set[str]) -> AIMessage:
-    """What the rules answer to a conversation when these tools are bound."""
+def answer_by_rules(messages: Sequence[BaseMessage], tools: set[str]) -> AIMessage:
+    """Return the answer of the rules to a conversation.
+
+    Args:
+        messages: the conversation.
+        tools: the names of the bound tools.
+    """
     if messages and messages[0].text == SUMMARISE:
         return _answer(messages, summarise(messages[-1].text))
-    remembered = [line for message in messages if isinstance(message, SystemMessage) for line in noted(message.text)]
-    memory = Notes(remembered + [message.text for message in messages if isinstance(message, HumanMessage)])
+    noted = [line for message in messages if isinstance(message, SystemMessage) for line in read_notes(message.text)]
+    notes = Notes(noted + [message.text for message in messages if isinstance(message, HumanMessage)])
     turn = _this_turn(messages)
-    requests, questions = _requests(memory, tools)
-    steps = [step for request in requests if (step := _next_step(request, turn)) is not None]
-    if steps:
-        text = " ".join(dict.fromkeys(_announce(step) for step in steps))
+    tasks, questions = _tasks(notes, tools)
+    calls = [call for task in tasks if (call := _next_call(task, turn)) is not None]
+    if calls:
+        text = " ".join(dict.fromkeys(_announce(call) for call in calls))
     else:
-        text = "\n".join([*_report(requests, turn), *questions]) or _talk(memory)
-    if not remembered and not any(isinstance(message, AIMessage) for message in messages):
+        text = "\n".join([*_report(tasks, turn), *questions]) or _talk(notes)
+    if not noted and not any(isinstance(message, AIMessage) for message in messages):
         text = f"{WHAT_I_AM} {text}"
-    calls = [
-        ToolCall(name=s.tool, args=s.args, id=f"call_{len(messages)}_{i}", type="tool_call")
-        for i, s in enumerate(steps)
+    tool_calls = [
+        ToolCall(name=call.tool, args=call.args, id=f"call_{len(messages)}_{i}", type="tool_call")
+        for i, call in enumerate(calls)
     ]
-    return _answer(messages, text, calls)
+    return _answer(messages, text, tool_calls)
 
 
-def _answer(messages: Sequence[BaseMessage], text: str, calls: Sequence[ToolCall] = ()) -> AIMessage:
+def _answer(messages: Sequence[BaseMessage], text: str, tool_calls: Sequence[ToolCall] = ()) -> AIMessage:
     return AIMessage(
         text,
-        tool_calls=list(calls),
+        tool_calls=list(tool_calls),
         response_metadata={"model_name": "offline"},
         usage_metadata=_usage(messages, text),
     )
 
 
-def _requests(memory: Notes, tools: set[str]) -> tuple[list[Request], list[str]]:
-    """What the last message asks for with these tools, and what has to be asked back."""
-    requests: list[Request] = []
+def _tasks(notes: Notes, tools: set[str]) -> tuple[list[Task], list[str]]:
+    """Return the tasks of the last message that the tools can do, and the questions that it leaves open."""
+    tasks: list[Task] = []
     questions: list[str] = []
-    for clause in _CLAUSES.split(memory.said[-1]) if memory.said else []:
-        for pattern, read, question in TOOL_RULES:
+    for clause in _CLAUSES.split(notes.messages[-1]) if notes.messages else []:
+        for pattern, read, question in _TOOL_RULES:
             if match := pattern.search(clause):
-                found = [request for request in read(match, memory) if all(step.tool in tools for step in request)]
-                requests += [request for request in found if request not in requests]
-                if not read(match, memory):
+                possible = [task for task in read(match, notes) if all(call.tool in tools for call in task)]
+                tasks += [task for task in possible if task not in tasks]
+                if not read(match, notes):
                     questions.append(question)
                 break
-    return requests, questions
+    return tasks, questions
 
 
 def _this_turn(messages: Sequence[BaseMessage]) -> list[tuple[ToolCall, ToolMessage]]:
-    """The calls since the user's last message, each with its answer."""
+    """Return the calls since the user's last message, each with its answer."""
     since = max((i for i, message in enumerate(messages) if isinstance(message, HumanMessage)), default=-1)
     answers = {m.tool_call_id: m for m in messages[since + 1 :] if isinstance(m, ToolMessage)}
     calls = [call for m in messages[since + 1 :] if isinstance(m, AIMessage) for call in m.tool_calls]
     return [(call, answers[call["id"] or ""]) for call in calls if call["id"] in answers]
 
 
-def _result(step: Step, turn: list[tuple[ToolCall, ToolMessage]]) -> ToolMessage | None:
-    return next((answer for call, answer in turn if (call["name"], call["args"]) == (step.tool, step.args)), None)
+def _result(planned: PlannedCall, turn: list[tuple[ToolCall, ToolMessage]]) -> ToolMessage | None:
+    return next((answer for call, answer in turn if (call["name"], call["args"]) == (planned.tool, planned.args)), None)
 
 
-def _next_step(request: Request, turn: list[tuple[ToolCall, ToolMessage]]) -> Step | None:
-    """The first step without a result; None once the request is through or a step did not give what the next needs."""
+def _next_call(task: Task, turn: list[tuple[ToolCall, ToolMessage]]) -> PlannedCall | None:
+    """Return the first call without a result. None if the task is done, or a result does not allow the next call."""
     before: ToolMessage | None = None
-    for step in request:
-        result = _result(step, turn)
+    for planned in task:
+        result = _result(planned, turn)
         if result is None:
-            goes_on = before is None or (before.status == "success" and step.after in before.text)
-            return step if goes_on else None
+            goes_on = before is None or (before.status == "success" and planned.after in before.text)
+            return planned if goes_on else None
         before = result
     return None
 
 
-def _report(requests: list[Request], turn: list[tuple[ToolCall, ToolMessage]]) -> list[str]:
-    """What came of each request: the result of the last step that was made."""
+def _report(tasks: list[Task], turn: list[tuple[ToolCall, ToolMessage]]) -> list[str]:
+    """Return the outcome of each task: the result of the last call that was made."""
     lines = []
-    for request in requests:
-        results = [result for step in request if (result := _result(step, turn))]
+    for task in tasks:
+        results = [result for planned in task if (result := _result(planned, turn))]
         if results:
-            # What follows is meant for a model that might insist.
+            # The rest is for a model that might insist.
             lines.append(results[-1].text.split(" Do not make it again")[0])
     return lines
 
 
-def _talk(memory: Notes) -> str:
-    said = memory.said[-1] if memory.said else ""
-    return next((answer(memory) for pattern, answer in TALK_RULES if pattern.search(said)), NOT_UNDERSTOOD)
+def _talk(notes: Notes) -> str:
+    last = notes.messages[-1] if notes.messages else ""
+    return next((answer(notes) for pattern, answer in _TALK_RULES if pattern.search(last)), NOT_UNDERSTOOD)
 
 
 _ANNOUNCEMENTS = {
@@ -279,8 +291,8 @@ _ANNOUNCEMENTS = {
 }
 
 
-def _announce(step: Step) -> str:
-    return _ANNOUNCEMENTS[step.tool].format_map(step.args)
+def _announce(call: PlannedCall) -> str:
+    return _ANNOUNCEMENTS[call.tool].format_map(call.args)
 
 
 def _usage(messages: Sequence[BaseMessage], text: str) -> UsageMetadata:
@@ -298,3 +310,37 @@ def _chunk(run_manager: CallbackManagerForLLMRun | None, message: AIMessageChunk
     if run_manager and message.content:
         run_manager.on_llm_new_token(str(message.content), chunk=chunk)
     return chunk
+
+
+# --- summaries
+
+# Databases hold summaries that begin with this line, and `read_notes` finds them by it. It does not change.
+_NOTES_HEADER: Final = "(Offline stand-in: not a summary, but some of what the user wrote.)"
+
+_HUMAN_MESSAGE = re.compile(r'(?s)<message type="human">(.*?)</message>')
+
+# How many of the messages that name an order are noted, and how many characters of each.
+_MOST_ORDERS, _LONGEST_NOTE = 10, 200
+
+
+def summarise(request: str) -> str:
+    """Write notes: the user's first and last message, the last one with their name, and those that name orders.
+
+    Args:
+        request: the notes so far and the conversation since, as `summary_request` in `context.summary` writes them.
+    """
+    earlier, _, conversation = request.rpartition("<conversation>")
+    texts = [unescape(line) for line in read_notes(earlier)]
+    texts += [unescape(text) for text in _HUMAN_MESSAGE.findall(conversation)]
+    lines = [without_middle(" ".join(text.split()), _LONGEST_NOTE) for text in texts]
+    positions = range(len(lines))
+    names = [position for position in positions if _NAME.search(lines[position])]
+    orders = [position for position in positions if _NUMBER.search(lines[position])]
+    kept = {*positions[:1], *names[-1:], *orders[-_MOST_ORDERS:], *positions[-1:]}
+    return "\n".join([_NOTES_HEADER, *(f"- {lines[position]}" for position in sorted(kept))])
+
+
+def read_notes(text: str) -> list[str]:
+    """Return the user's messages that notes in the text hold, oldest first."""
+    _, _, notes = text.partition(_NOTES_HEADER)
+    return re.findall(r"(?m)^- (.*)$", notes)

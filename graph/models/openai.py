@@ -1,15 +1,15 @@
 """A chat model behind an endpoint that speaks OpenAI's protocol: LangChain's client, made safe to keep in a thread.
 
-What this adds to `ChatOpenAI`:
+It differs from `ChatOpenAI` in these points:
 
-- A failure is one line that names the endpoint, as one of LangChain's own `ModelError`s, and holds no key: LangGraph
+- A failure is one line that names the endpoint, as one of LangChain's own `ModelError`s, without the key. LangGraph
   saves a task's error in the thread, and some endpoints quote the key that they refuse.
-- An answer that stops halfway is a failure. A connection that ends without a word looks like the end of the answer.
-- The arguments of a streamed call are read as they are. LangChain completes JSON that stops halfway, and so makes a
+- An answer that stops halfway is a failure. A connection that just ends looks like the end of the answer.
+- The arguments of a streamed call are read as they came. LangChain completes JSON that stops halfway, and so makes a
   refund of order 100 out of one of order 1001.
-- One model serves any number of event loops. The client keeps connections open, and a loop's are dead after it.
-- A call that the model wrote badly can be sent back to it. Endpoints refuse a history with such a call in it, which
-  would be the end of the thread.
+- One model serves any number of event loops. The client keeps connections open, and they die with their loop.
+- A call that the model wrote badly can be sent back to it. Endpoints refuse a history with such a call, so the thread
+  could not go on.
 """
 
 import json
@@ -37,14 +37,15 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
-# How much of what an endpoint says about a failure is passed on: a sentence, not a page of HTML.
+# The characters of an endpoint's own words about a failure that are passed on: a sentence, not a page of HTML.
 _LONGEST_DETAIL = 300
 
-# No connection outlives its call: the event loop may end with it, and another loop would be given the dead connection.
+# No connection outlives its call: the event loop may end after it, and another loop would get a dead connection.
 _PER_LOOP: dict[str, Any] = {"extra_headers": {"Connection": "close"}}
 
-# The words for each failure, in the order in which they are looked up: a timeout is a failed connection too.
-_SAID: list[tuple[type[Exception], type[ModelError], str]] = [
+# Causes, the errors that they become, and the words for them. The first that fits counts: a timeout is a failed
+# connection too.
+_FAILURES: list[tuple[type[Exception], type[ModelError], str]] = [
     (ModelAuthenticationError, ModelAuthenticationError, "does not accept the API key"),
     (ModelPermissionDeniedError, ModelPermissionDeniedError, "does not allow this with this API key"),
     (ModelNotFoundError, ModelNotFoundError, "does not know this model or address"),
@@ -61,7 +62,7 @@ _SAID: list[tuple[type[Exception], type[ModelError], str]] = [
 
 
 class EndpointModel(ChatOpenAI):
-    """`ChatOpenAI` with the additions above."""
+    """`ChatOpenAI` with the differences above."""
 
     def _generate(
         self,
@@ -71,8 +72,8 @@ class EndpointModel(ChatOpenAI):
         **kwargs: Any,
     ) -> ChatResult:
         try:
-            return _answered(super()._generate(_sendable(messages), stop, run_manager, **kwargs))
-        except Exception as error:  # noqa: BLE001 - whatever an endpoint sends, it becomes one kind of error
+            return _with_choice(super()._generate(_sendable(messages), stop, run_manager, **kwargs))
+        except Exception as error:  # noqa: BLE001 - whatever an endpoint sends becomes one kind of error
             self._fail(error)
 
     async def _agenerate(
@@ -84,7 +85,7 @@ class EndpointModel(ChatOpenAI):
     ) -> ChatResult:
         try:
             kwargs = _PER_LOOP | kwargs
-            return _answered(await super()._agenerate(_sendable(messages), stop, run_manager, **kwargs))
+            return _with_choice(await super()._agenerate(_sendable(messages), stop, run_manager, **kwargs))
         except Exception as error:  # noqa: BLE001 - see above
             self._fail(error)
 
@@ -118,13 +119,13 @@ class EndpointModel(ChatOpenAI):
 def endpoint_model(
     name: str, *, api_key: str | None, base_url: str | None, retries: int, timeout: float
 ) -> EndpointModel:
-    """The model of this name at an endpoint. What is None is read from the environment by the client.
+    """Make the model of this name at an endpoint. An argument that is None is read from the environment.
 
     Raises:
-        ValueError: there is no key, or the address is none.
+        ValueError: the key is missing or cannot be sent, or the base URL is invalid.
     """
     if base_url:
-        _check(base_url)
+        _check_base_url(base_url)
     try:
         model = EndpointModel(
             model=name,
@@ -141,30 +142,31 @@ def endpoint_model(
     key = model.openai_api_key
     secret = key.get_secret_value() if isinstance(key, SecretStr) else ""
     if stripped := secret.strip() if secret != secret.strip() else "":
-        # A key that was read from a file often ends with the end of its line.
+        # A key that was read from a file often ends with a line break.
         return endpoint_model(name, api_key=stripped, base_url=base_url, retries=retries, timeout=timeout)
     if not (secret.isascii() and secret.isprintable()):
         # The client could not send it, and would quote it in its error.
         raise ValueError(
-            "The API key holds what cannot be sent, such as a line break or a letter beyond ASCII. See OPENAI_API_KEY."
+            "The API key holds a character that cannot be sent, such as a line break or a letter outside of ASCII. Set "
+            "OPENAI_API_KEY to a key of printable ASCII characters."
         )
     return model
 
 
 def failure(error: Exception, url: str, model: str, secret: str) -> ModelError:
-    """The error that callers see: what happened at which endpoint, in one line, without the key."""
-    kind, said = next((kind, said) for cause, kind, said in _SAID if isinstance(error, cause))
+    """Return the error that callers see. It says in one line what happened at which endpoint, without the key."""
+    kind, words = next((kind, words) for cause, kind, words in _FAILURES if isinstance(error, cause))
     status = f" ({error.status_code})" if isinstance(error, openai.APIStatusError) else ""
     address = urlsplit(url)
-    # Of the address only the host: a path, a query or a user may be secret too.
+    # The host only: the path, the query and the user of an address may be secret too.
     place = f"{address.hostname}:{address.port}" if address.port else address.hostname
-    return kind(f"The model endpoint {place} (model {model!r}) {said}{status}: {_detail(error, secret)}")
+    return kind(f"The model endpoint {place} (model {model!r}) {words}{status}: {_detail(error, secret)}")
 
 
 def _detail(error: Exception, secret: str) -> str:
-    # Before it is shortened, which could leave half a key.
+    # Removed before the text is shortened, which could leave half a key.
     text = _text(error)
-    for form in filter(None, (secret, repr(secret)[1:-1])):  # some clients quote what they could not send
+    for form in filter(None, (secret, repr(secret)[1:-1])):  # some clients quote a key that they could not send
         text = text.replace(form, "***")
     shown = " ".join(text.split())
     return shown if len(shown) <= _LONGEST_DETAIL else f"{shown[:_LONGEST_DETAIL]} ..."
@@ -175,43 +177,43 @@ def _text(error: BaseException) -> str:
     if isinstance(body, dict) and isinstance(body.get("message"), str):
         return str(body["message"])
     if isinstance(error, openai.APIConnectionError) and error.__cause__ is not None:
-        return _text(error.__cause__)  # "Connection error." says less than what was behind it
+        return _text(error.__cause__)  # the cause says more than "Connection error."
     return str(error) or type(error).__name__
 
 
-def _check(base_url: str) -> None:
+def _check_base_url(base_url: str) -> None:
     try:
         address = urlsplit(base_url)
         usable = address.scheme in ("http", "https") and address.hostname and address.port != 0
         usable = usable and not (address.username or address.password)
-    except ValueError:  # of its port, or of an address in brackets
+    except ValueError:  # for its port, or for an address in brackets
         usable = False
     if not usable:
-        # Without what was found: it may hold a password.
+        # The URL is not shown: it may hold a password.
         raise ValueError(
             "The base URL of a model endpoint is http:// or https://, a host, and most often /v1, without a user or a "
-            "password: http://localhost:11434/v1. The one that was given is something else."
+            "password, such as http://localhost:11434/v1. The one given has another form. See OPENAI_BASE_URL."
         )
 
 
-# --- what comes in ---
+# --- answers
 
 
 class _Answer:
-    """A streamed answer on its way: text passes at once, calls are held back until they are whole."""
+    """A streamed answer. Text passes at once, calls are held back until they are complete."""
 
     def __init__(self) -> None:
         self._begun = self._ended = False
         self._held = AIMessageChunk(content="")
 
     def take(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
-        """The chunk as it can be passed on now."""
+        """Return the chunk without the pieces of calls in it."""
         message = chunk.message
         if (chunk.generation_info or {}).get("finish_reason"):
             self._ended = True
         if isinstance(message, AIMessageChunk):
             self._begun = self._begun or bool(message.content or message.tool_call_chunks)
-            # The mark of the Responses API.
+            # The Responses API marks the end by this.
             self._ended = self._ended or message.chunk_position == "last"
             if pieces := message.tool_call_chunks:
                 self._held = self._held + AIMessageChunk(content="", tool_call_chunks=pieces)
@@ -222,15 +224,15 @@ class _Answer:
         return chunk
 
     def calls(self) -> ChatGenerationChunk:
-        """The calls, when there is nothing more to come.
+        """Return a chunk with the calls, after the last chunk of the answer.
 
         Raises:
-            ValueError: the answer has no end.
+            ValueError: the answer is incomplete.
         """
         if not self._ended:
             raise ValueError("it stopped before its end" if self._begun else "it is not a stream with an answer in it")
         pieces = [
-            # A JSON string is the one thing that LangChain takes for invalid arguments and does not complete.
+            # LangChain completes any invalid JSON but a JSON string, which it takes for invalid arguments.
             piece
             if _is_object(piece["args"] or "{}")
             else ToolCallChunk(**{**piece, "args": json.dumps(piece["args"])})
@@ -239,17 +241,17 @@ class _Answer:
         return ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=pieces))
 
 
-def _answered(result: ChatResult) -> ChatResult:
+def _with_choice(result: ChatResult) -> ChatResult:
     if not result.generations:
         raise ValueError("there is no choice in it")
     return result
 
 
-# --- what goes out ---
+# --- requests
 
 
 def _sendable(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """The messages with every call in a form that endpoints take: a name of their alphabet, and a JSON object."""
+    """Return the messages with each call in a form that endpoints accept: a name of their alphabet, a JSON object."""
     return [_with_sendable_calls(message) if isinstance(message, AIMessage) else message for message in messages]
 
 

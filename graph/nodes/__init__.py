@@ -1,1 +1,1 @@
-"""The steps of the graph."""
+"""The nodes of the graph."""

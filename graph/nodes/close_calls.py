@@ -1,44 +1,46 @@
-"""The step that makes a thread whole before the model sees it: no call without its answer, and nothing said forgotten.
+"""The step that closes the gaps of a thread before the model sees it: calls without an answer, and lost messages.
 
-When a new message arrives before a step is through, LangGraph drops that step: calls that were pending, and answers
-whose process died before the checkpoint was made. What did finish then exists only as pending writes of the checkpoint
-before. This step finds it there, closes the other calls with the truth about them, and puts each result directly behind
-the message that asked, and each lost answer behind what it answers.
+When a new message arrives before a step has ended, LangGraph drops that step: its pending calls, and answers whose
+process died before the checkpoint was made. Results that did come exist only as pending writes of the checkpoint
+before. This step finds them there, closes the other calls with the truth about them, and puts each result directly
+behind the message that asked for it, and each lost message behind the one that it follows.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Event
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, RemoveMessage, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
-from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command, Interrupt, Send
 
-from holdfast.checkpoints import HoldfastSaver, apart
+from holdfast.checkpoints import Ended, HoldfastSaver, InDoubt
 from holdfast.checkpoints.effects import effect_key
-from holdfast.checkpoints.effects.states import Ended, InDoubt
 from holdfast.checkpoints.langgraph_internals import CHECKPOINT_MAP, INTERRUPT, TASKS, graph_ns
+from holdfast.checkpoints.runtime import running_saver
 from holdfast.graph.approvals.policy import approval_policy
 from holdfast.graph.messages import (
     Call,
-    CallGroup,
-    answered,
+    DoubtTask,
+    call_groups,
     close_calls,
-    read,
+    doubts_among,
+    ends_with_agent,
+    is_in_doubt,
     unclosed_calls,
 )
-from holdfast.graph.nodes.base import Step
-from holdfast.graph.nodes.in_doubt import DoubtTask, as_approved, doubts_among
+from holdfast.graph.nodes.base import CLOSE_CALLS, DOUBT, TOOL, Step
+from holdfast.graph.nodes.in_doubt import as_approved
+from holdfast.graph.plans import Io
 from holdfast.graph.state import State
 from holdfast.graph.tools.execute import answer_id, effect_of
-from holdfast.graph.tools.once import running_of
+from holdfast.graph.tools.once import run_policy
 from holdfast.graph.tools.results import (
-    EFFECT,
     Ready,
     Update,
     answer_in,
@@ -47,216 +49,209 @@ from holdfast.graph.tools.results import (
     unreadable_message,
 )
 
-# Older checkpoints are not looked at: nobody waits for a thread that has dangled for so long, and each is a query.
-_FURTHEST = 50
+# Older checkpoints are not searched: each one is a query, and calls do not stay open for that long.
+_FURTHEST: Final = 50
 
 M = TypeVar("M", bound=BaseMessage)
 
-# Asks for checkpoints by yielding their config; whoever drives it does the I/O, with or without `await`.
-Search: TypeAlias = Generator[RunnableConfig, CheckpointTuple | None, "Found"]
+CallKey: TypeAlias = tuple[str, str]
+"""The id of the message that made a call, and the id of the call."""
+
+GetTuple: TypeAlias = Callable[[RunnableConfig], Awaitable[CheckpointTuple | None]]
 
 WAITING = (
     "Closed: this call was waiting for a person's approval when the conversation went on, and neither a result nor a "
     "refusal is on record. Take it as not done, and look before making it again."
 )
 NEVER_APPROVED = (
-    "Not run: this call was waiting for a person's approval when the conversation went on, and nobody had given it."
+    "Not run: this call was waiting for a person's approval when the conversation went on, and had not been approved."
 )
 NEVER_CARRIED_OUT = (
     "Not run: a person had decided about this call, but the conversation went on before that was carried out."
 )
 NEVER_MADE = "Not run: the conversation went on before this call was made."
 IN_DOUBT = (
-    "No result: the run ended while this call was being made, so nobody knows whether it took effect. "
+    "No result: the run ended while this call was being made, so it is not known whether it took effect. "
     "Check before making it again."
 )
 
 
 @dataclass
-class Found:
-    """What the checkpoints before this run say; about calls by (id of the message that asked, id of the call)."""
+class Evidence:
+    """The findings about the open calls, from the checkpoints before this run and from the ledger."""
 
-    results: dict[tuple[str, str], ToolMessage] = field(default_factory=dict)
-    # Calls that had paused, with the id of the pause.
-    waiting: dict[tuple[str, str], str] = field(default_factory=dict)
-    # Ids of the messages whose calls were handed out to tool tasks.
-    started: set[str] = field(default_factory=set)
-    # Calls of which the ledger says that nobody knows, or that they never began.
-    doubts: set[tuple[str, str]] = field(default_factory=set)
-    never_begun: set[tuple[str, str]] = field(default_factory=set)
-    # Of the latter, those that a person had decided about.
-    decided: set[tuple[str, str]] = field(default_factory=set)
-    # What the agent said in steps that were dropped, each under the id of the message that it follows.
+    results: dict[CallKey, ToolMessage] = field(default_factory=dict)
+    waiting: dict[CallKey, str] = field(default_factory=dict)
+    """The calls that had paused, with the id of the pause."""
+    handed_out: set[str] = field(default_factory=set)
+    """The ids of the messages whose calls had become tool tasks."""
+    in_doubt: set[CallKey] = field(default_factory=set)
+    never_begun: set[CallKey] = field(default_factory=set)
+    """The calls that are not in the ledger."""
+    decided: set[CallKey] = field(default_factory=set)
+    """The calls among these that a person had decided about."""
     lost: dict[str, list[AIMessage]] = field(default_factory=dict)
+    """The agent's messages from steps that were dropped, by the id of the message that they follow."""
 
 
-def close_calls_node(
-    tools: Mapping[str, BaseTool],
-    saver_of_run: Callable[[], BaseCheckpointSaver[Any] | None],
-    clock: Callable[[], datetime],
-    then: Callable[[Sequence[AnyMessage]], str],
+def close_calls_step(
+    tools: Mapping[str, BaseTool], clock: Callable[[], datetime], then: Callable[[Sequence[AnyMessage]], str]
 ) -> Runnable[State, Update]:
-    """Answer every open call of the thread, and bring back what was lost, with one checkpoint.
+    """Make the step that answers all open calls of the thread and restores lost messages, in one checkpoint.
 
-    `then(messages)` is the step that the thread goes on with once it is whole.
+    Args:
+        tools: the agent's tools, by name.
+        clock: returns the present time.
+        then: returns the node that comes next for a history without gaps.
     """
 
-    def whole(messages: Sequence[AnyMessage], found: Found) -> Update:
-        closed = _whole(messages, found, tools, clock)
-        doubts = [
-            Send("doubt", task)
-            for item in read(closed)
-            if isinstance(item, CallGroup)
-            for task in _new_doubts(item, found)
-        ]
-        # Ids and order stay, so this is the same thread with the gaps closed. Only a new list can fill a gap.
+    async def close(io: Io, state: State, config: RunnableConfig) -> Update:
+        saver, messages = running_saver(config), state["messages"]
+
+        async def get_tuple(at: RunnableConfig) -> CheckpointTuple | None:
+            return None if saver is None else await io.either(saver.get_tuple, saver.aget_tuple, at)
+
+        evidence = await search_checkpoints(get_tuple, messages, config)
+        if isinstance(saver, HoldfastSaver):
+            await io.wait(lambda give_up: _ask_ledger(saver, messages, evidence, tools, config, give_up))
+        closed = _without_gaps(messages, evidence, tools, clock)
+        doubts = [Send(DOUBT, task) for task in _new_doubts(closed, evidence)]
+        # A gap can be filled only by a new list. Ids and order stay, so it is the same thread.
         update = {"messages": [RemoveMessage(id=REMOVE_ALL_MESSAGES), *closed]}
         return Command(update={} if closed == list(messages) else update, goto=doubts or then(closed))
 
-    def step(state: State, config: RunnableConfig) -> Update:
-        saver, search = saver_of_run(), find(state["messages"], config)
-        try:
-            wanted = next(search)
-            while True:
-                wanted = search.send(saver.get_tuple(wanted) if saver is not None else None)
-        except StopIteration as end:
-            found: Found = end.value
-        if isinstance(saver, HoldfastSaver):
-            _consult(saver, state["messages"], found, tools, config)
-        return whole(state["messages"], found)
-
-    async def astep(state: State, config: RunnableConfig) -> Update:
-        saver, search = saver_of_run(), find(state["messages"], config)
-        try:
-            wanted = next(search)
-            while True:
-                wanted = search.send(await saver.aget_tuple(wanted) if saver is not None else None)
-        except StopIteration as end:
-            found: Found = end.value
-        if isinstance(saver, HoldfastSaver):
-            ours, messages = saver, state["messages"]
-            await apart(lambda give_up: _consult(ours, messages, found, tools, config, give_up))
-        return whole(state["messages"], found)
-
-    return Step(step, astep, name="settle")
+    return Step(close, name=CLOSE_CALLS)
 
 
-def _consult(
+def _ask_ledger(
     saver: HoldfastSaver,
     messages: Sequence[AnyMessage],
-    found: Found,
+    evidence: Evidence,
     tools: Mapping[str, BaseTool],
     config: RunnableConfig,
-    give_up: Event | None = None,
+    give_up: Event | None,
 ) -> None:
-    """Ask the ledger about the open calls whose results are not in a checkpoint; waits for what is running."""
-    for asked in unclosed_calls(messages):
-        for call in (asked.calls[position] for position in asked.open):
+    """Add the ledger's evidence about the open calls without a result. It blocks, and waits for running tools."""
+    for group in unclosed_calls(messages):
+        for call in (group.calls[position] for position in group.open):
             tool = tools.get(call["name"] or "")
-            key = (asked.message.id or "", call["id"] or "")
-            if key not in found.results and tool is not None and running_of(tool).once and call["type"] == "tool_call":
-                _consult_about(saver, Ready(tool, call), key, found, config, give_up)
+            key = (group.message.id or "", call["id"] or "")
+            if (
+                key not in evidence.results
+                and tool is not None
+                and run_policy(tool).once
+                and call["type"] == "tool_call"
+            ):
+                _ask_ledger_about(saver, Ready(tool, call), key, evidence, config, give_up)
 
 
-def _consult_about(
+def _ask_ledger_about(
     saver: HoldfastSaver,
     ready: Ready,
-    key: tuple[str, str],
-    found: Found,
+    key: CallKey,
+    evidence: Evidence,
     config: RunnableConfig,
     give_up: Event | None,
 ) -> None:
     thread_id = str(config["configurable"]["thread_id"])
     entry = saver.effects.entry(thread_id, effect_key(*key))
     if entry is not None:
-        ready = as_approved(saver, ready, entry)
+        ready = as_approved(saver, ready, entry.interrupt_id, entry.thread_id)
     effect = effect_of(ready, key[0], config)
     match saver.effects.outcome(effect, give_up):
         case Ended(value=value) if (answer := answer_in(value, ready.call)) is not None:
-            found.results[key] = answer
+            evidence.results[key] = answer
         case Ended():
-            found.results[key] = unreadable_message(ready)
+            evidence.results[key] = unreadable_message(ready)
         case InDoubt(why=why):
-            found.results[key] = doubt_message(ready, why, answer_id(effect))
-            found.doubts.add(key)
+            evidence.results[key] = doubt_message(ready, why, answer_id(effect))
+            evidence.in_doubt.add(key)
         case _:
-            found.never_begun.add(key)
-            decided = saver.interrupts.recorded(thread_id, found.waiting[key]) if key in found.waiting else None
+            evidence.never_begun.add(key)
+            interrupt_id = evidence.waiting.get(key)
+            decided = None if interrupt_id is None else saver.interrupts.recorded(thread_id, interrupt_id)
             if decided is not None and not decided.expired:
-                found.decided.add(key)
+                evidence.decided.add(key)
 
 
-def _new_doubts(asked: CallGroup, found: Found) -> list[DoubtTask]:
-    """What a person is asked about a message's calls: those that were found to be in doubt just now."""
-    tasks = doubts_among(asked.message, list(asked.answers.values()))
-    return [task for task in tasks if (task["message_id"], task["call"]["id"] or "") in found.doubts]
+def _new_doubts(closed: Sequence[AnyMessage], evidence: Evidence) -> list[DoubtTask]:
+    """Return a task for each call that this step found to be in doubt."""
+    return [
+        task
+        for group in call_groups(closed)
+        for task in doubts_among(group.message, list(group.answers.values()))
+        if (task["message_id"], task["call"]["id"] or "") in evidence.in_doubt
+    ]
 
 
-def _whole(
-    messages: Sequence[AnyMessage], found: Found, tools: Mapping[str, BaseTool], clock: Callable[[], datetime]
+def _without_gaps(
+    messages: Sequence[AnyMessage], evidence: Evidence, tools: Mapping[str, BaseTool], clock: Callable[[], datetime]
 ) -> list[AnyMessage]:
     def answer(message: AIMessage, call: Call) -> ToolMessage:
         key = (message.id or "", call["id"] or "")
-        if key in found.results:
-            return found.results[key]
-        if key in found.waiting:
+        if key in evidence.results:
+            return evidence.results[key]
+        if key in evidence.waiting:
             at = clock().astimezone(UTC).isoformat(timespec="seconds")
-            known = NEVER_CARRIED_OUT if key in found.decided else NEVER_APPROVED
-            text = known if key in found.never_begun else WAITING
+            known = NEVER_CARRIED_OUT if key in evidence.decided else NEVER_APPROVED
+            text = known if key in evidence.never_begun else WAITING
             return error_message(call, text, {"decision": "closed", "by": None, "at": at})
         return error_message(call, IN_DOUBT if may_have_run(message, call) else NEVER_MADE)
 
     def may_have_run(message: AIMessage, call: Call) -> bool:
         tool = tools.get(call["name"] or "")
-        if tool is None or (message.id or "", call["id"] or "") in found.never_begun:
+        if tool is None or (message.id or "", call["id"] or "") in evidence.never_begun:
             return False
         # A call that needs an approval and has no pause on record was cut off before it could ask.
-        return message.id in found.started and approval_policy(tool) is None
+        return message.id in evidence.handed_out and approval_policy(tool) is None
 
-    return close_calls(
-        [item for message in messages for item in (message, *found.lost.get(message.id or "", []))], answer
-    )
+    restored = [item for message in messages for item in (message, *evidence.lost.get(message.id or "", []))]
+    return close_calls(restored, answer)
 
 
-def find(messages: Sequence[AnyMessage], config: RunnableConfig) -> Search:
-    """Walk back from this run's first checkpoint to those on which the open calls were handed out, and to the last one
-    that the agent had answered.
+async def search_checkpoints(get_tuple: GetTuple, messages: Sequence[AnyMessage], config: RunnableConfig) -> Evidence:
+    """Collect the evidence from the checkpoints before this run.
 
-    That is two steps (the input, and its merge into the state), and more if an earlier run died before this node was
-    through. Yields the config of each checkpoint that it needs, and is sent the checkpoint, or None if there is none.
+    The search goes back to the checkpoints on which the open calls became tasks, and to the last one that ended with
+    the agent's answer. That is two steps (the input, and its merge into the state), and more if an earlier run died
+    before this node had ended.
+
+    Args:
+        get_tuple: loads a checkpoint; None if it does not exist.
+        messages: the messages of the thread.
+        config: the config of this node's task.
     """
-    found = Found()
-    wanted = {asked.message.id or "" for asked in unclosed_calls(messages) if asked.open}
+    evidence = Evidence()
+    wanted = {group.message.id or "" for group in unclosed_calls(messages) if group.open}
     known = {message.id for message in messages}
-    tuple_ = yield from _before_this_run(config)
-    # A run that was sent to an old checkpoint has dropped nothing there: what followed it is another branch.
+    saved = await _before_this_run(get_tuple, config)
+    # A run that was sent to an older checkpoint dropped nothing there: what followed it is another branch.
     addressed = config.get("metadata", {}).get("checkpoint_id")
     dropped = True
     for _ in range(_FURTHEST):
-        if tuple_ is None:
+        if saved is None:
             break
-        then: list[AnyMessage] = tuple_.checkpoint["channel_values"].get("messages", [])
-        if dropped and then and tuple_.checkpoint["id"] != addressed:
-            said = [message for message in _written(tuple_, AIMessage) if message.id not in known]
-            found.lost.setdefault(then[-1].id or "", []).extend(said)
-        for message_id in _handed_out(tuple_) & wanted:
-            _read_writes(found, message_id, tuple_)
+        then: list[AnyMessage] = saved.checkpoint["channel_values"].get("messages", [])
+        if dropped and then and saved.checkpoint["id"] != addressed:
+            lost = [message for message in _written(saved, AIMessage) if message.id not in known]
+            evidence.lost.setdefault(then[-1].id or "", []).extend(lost)
+        for message_id in _handed_out(saved) & wanted:
+            _read_writes(evidence, message_id, saved)
             wanted.discard(message_id)
-        if wanted.isdisjoint(message.id for message in then) and answered(then):
+        if wanted.isdisjoint(message.id for message in then) and ends_with_agent(then):
             break
-        dropped = tuple_.metadata.get("source") == "input"  # else its step followed from its parent's, and is kept
-        tuple_ = (yield tuple_.parent_config) if tuple_.parent_config else None
-    return found
+        # Any other checkpoint follows from the writes of its parent, so these were not dropped.
+        dropped = saved.metadata.get("source") == "input"
+        saved = await get_tuple(saved.parent_config) if saved.parent_config else None
+    return evidence
 
 
-def _before_this_run(
-    config: RunnableConfig,
-) -> Generator[RunnableConfig, CheckpointTuple | None, CheckpointTuple | None]:
-    """The checkpoint that this run went on from; None on a new thread or without a saver."""
-    own = config["configurable"]
-    thread_id = str(own.get("thread_id", ""))
-    namespace = graph_ns(own.get("checkpoint_ns", ""))
-    current = own.get(CHECKPOINT_MAP, {}).get(namespace)
+async def _before_this_run(get_tuple: GetTuple, config: RunnableConfig) -> CheckpointTuple | None:
+    """Load the checkpoint that this run went on from. None on a new thread, or without a checkpointer."""
+    configurable = config["configurable"]
+    thread_id = str(configurable.get("thread_id", ""))
+    namespace = graph_ns(configurable.get("checkpoint_ns", ""))
+    current = configurable.get(CHECKPOINT_MAP, {}).get(namespace)
     if not thread_id or current is None:
         return None
 
@@ -264,43 +259,43 @@ def _before_this_run(
         place = {"thread_id": thread_id, "checkpoint_ns": namespace}
         return {"configurable": place if checkpoint_id is None else {**place, "checkpoint_id": checkpoint_id}}
 
-    tuple_ = yield at(current)
-    if tuple_ is None:
-        # The checkpoint of the input is still being written (durability "async") or will not be ("exit"). What it
-        # stands on is what the caller addressed, or the newest one.
+    saved = await get_tuple(at(current))
+    if saved is None:
+        # The checkpoint of the input is still being written (durability "async") or will not be ("exit"). Its parent is
+        # the one that the caller addressed, or else the newest.
         addressed = config.get("metadata", {}).get("checkpoint_id") if namespace == "" else None
-        tuple_ = yield at(addressed)
-    if tuple_ is None or tuple_.checkpoint["id"] != current:
-        return tuple_
-    return (yield tuple_.parent_config) if tuple_.parent_config else None
+        saved = await get_tuple(at(addressed))
+    if saved is None or saved.checkpoint["id"] != current:
+        return saved
+    return await get_tuple(saved.parent_config) if saved.parent_config else None
 
 
-def _handed_out(tuple_: CheckpointTuple) -> set[str]:
-    """The ids of the messages whose calls are the tasks of this checkpoint: one, or none."""
-    sends = tuple_.checkpoint["channel_values"].get(TASKS, [])
-    return {str(send.arg.get("message_id")) for send in sends if isinstance(send, Send) and send.node == "tool"}
+def _handed_out(saved: CheckpointTuple) -> set[str]:
+    """Return the ids of the messages whose calls are tasks of this checkpoint: one, or none."""
+    sends = saved.checkpoint["channel_values"].get(TASKS, [])
+    return {str(send.arg.get("message_id")) for send in sends if isinstance(send, Send) and send.node == TOOL}
 
 
-def _read_writes(found: Found, message_id: str, tuple_: CheckpointTuple) -> None:
-    found.started.add(message_id)
-    for message in _written(tuple_, ToolMessage):
-        found.results[message_id, message.tool_call_id] = message
-        if message.additional_kwargs.get(EFFECT, {}).get("state") == "in_doubt":
-            # Its step was dropped before anybody could be asked.
-            found.doubts.add((message_id, message.tool_call_id))
-    for _, channel, value in tuple_.pending_writes or []:
+def _read_writes(evidence: Evidence, message_id: str, saved: CheckpointTuple) -> None:
+    evidence.handed_out.add(message_id)
+    for message in _written(saved, ToolMessage):
+        evidence.results[message_id, message.tool_call_id] = message
+        if is_in_doubt(message):
+            # Its step was dropped before a person could be asked.
+            evidence.in_doubt.add((message_id, message.tool_call_id))
+    for _, channel, value in saved.pending_writes or []:
         if channel == INTERRUPT:
             for pause in value if isinstance(value, Sequence) else [value]:
                 if isinstance(pause, Interrupt) and isinstance(pause.value, dict):
-                    found.waiting[message_id, str(pause.value.get("tool_call_id"))] = pause.id
+                    evidence.waiting[message_id, str(pause.value.get("tool_call_id"))] = pause.id
 
 
-def _written(tuple_: CheckpointTuple, kind: type[M]) -> list[M]:
-    """The messages of a kind that tasks of this checkpoint have added to the thread."""
-    found: list[M] = []
-    for _, channel, value in tuple_.pending_writes or []:
-        written = value if isinstance(value, list) else [value]
-        # What this node wrote is the thread as it was, with what it found; it will be found again.
+def _written(saved: CheckpointTuple, kind: type[M]) -> list[M]:
+    """Return the messages of a kind that tasks of this checkpoint added to the thread."""
+    messages: list[M] = []
+    for _, channel, value in saved.pending_writes or []:
+        written: list[Any] = value if isinstance(value, list) else [value]
+        # An earlier run of this node wrote the whole thread, with the evidence of that time. It is found again.
         if channel == "messages" and not any(isinstance(message, RemoveMessage) for message in written):
-            found.extend(message for message in written if isinstance(message, kind))
-    return found
+            messages.extend(message for message in written if isinstance(message, kind))
+    return messages

@@ -1,8 +1,7 @@
-"""The step that lets older messages leave the live state, into the summary."""
+"""The step that lets older messages leave the live state, and summarises them."""
 
 import logging
-from collections.abc import Generator
-from typing import Any, TypeAlias
+from typing import Any
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, RemoveMessage, SystemMessage
@@ -10,103 +9,78 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.constants import TAG_NOSTREAM
 from langgraph.types import Command
 
-from holdfast.graph.context import Context, leaving, tokens
-from holdfast.graph.context.summary import parts, request, summary_message
+from holdfast.graph.context import Context, leaving_blocks, tokens
+from holdfast.graph.context.summary import batches, summary_message, summary_request
 from holdfast.graph.messages import unclosed_calls
-from holdfast.graph.nodes.base import Step
+from holdfast.graph.nodes.base import TRIM, Step
+from holdfast.graph.plans import Io
 from holdfast.graph.state import State, summary_of
 from holdfast.graph.tools.results import Update
 
-# Summaries that one turn makes. A thread that grew before there was a limit catches up over some turns, and nobody
-# waits for all of it before they get an answer.
-_MOST_PARTS = 4
+# The summaries that one turn makes. A thread that is far above the limit catches up over several turns, so that no
+# answer has to wait for all of it.
+_MOST_BATCHES = 4
 
-# How many times the limit a thread may grow to while no summary can be made.
-_MOST_UNTOLD = 3
-
-# Asks for summaries by yielding what the model is to be asked, and is sent its text, empty if there is none; whoever
-# drives it does the I/O, with or without `await`.
-Shortening: TypeAlias = Generator[list[BaseMessage], str, Update]
+# The multiple of the limit to which a thread may grow while summaries fail.
+_MOST_UNSUMMARISED = 3
 
 _log = logging.getLogger(__name__)
 
 
-def trim_node(model: Runnable[LanguageModelInput, AIMessage], context: Context) -> Runnable[State, Update]:
-    """Let what is beyond the limit leave, in one step.
+def trim_step(model: Runnable[LanguageModelInput, AIMessage], context: Context) -> Runnable[State, Update]:
+    """Make the step that removes the messages beyond the limit from the state.
 
     Args:
-        model: makes the summary; without tools. If it fails, what it was asked about stays until the next turn.
-        context: the limit.
+        model: makes the summary; without tools. If it fails, the messages of that summary stay until the next turn.
+        context: the limit, and whether a summary is made.
     """
-    # Its words are no part of the answer.
+    # The text of a summary is no part of the answer that clients see.
     quiet = model.with_config(tags=[TAG_NOSTREAM])
 
-    def step(state: State, config: RunnableConfig) -> Update:
-        work = _shortening(state, context)
+    async def trim(io: Io, state: State, config: RunnableConfig) -> Update:
+        messages = state["messages"]
+        # With calls left open by a change of the state from outside, `after_model` acts first, and the next turn trims.
+        leaving = [] if unclosed_calls(messages) else leaving_blocks(messages, context)
+        if context.mode == "trim":
+            return _without([message for block in leaving for message in block])
+        summary = summary_of(state)
+        summarised: list[AnyMessage] = []
+        for number, batch in enumerate(batches(leaving, context.most)):
+            if number == _MOST_BATCHES:
+                break
+            text = await summarise(io, summary_request(summary, batch, context.most), config)
+            if not text:
+                break
+            summary = summary_message(text)
+            summarised += batch
+        if not summarised and tokens(messages) > _MOST_UNSUMMARISED * context.most:
+            # A model that refuses to summarise must not keep a thread growing for ever; the messages are on record.
+            return _without([message for block in leaving for message in block])
+        return _without(summarised, summary)
+
+    async def summarise(io: Io, request: list[BaseMessage], config: RunnableConfig) -> str:
+        """Ask the model for a summary. Return an empty text if it makes none."""
         try:
-            asked = next(work)
-            while True:
-                try:
-                    text = _said(quiet.invoke(asked, config), config)
-                except Exception as error:  # noqa: BLE001 - whatever a client raises, the turn is not lost for a summary
-                    text = _failed(type(error).__name__, config)
-                asked = work.send(text)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+            answer: AIMessage = await io.either(quiet.invoke, quiet.ainvoke, request, config)
+            text = answer.text.strip()
+        except Exception as error:  # noqa: BLE001 - a turn does not fail for a summary, whatever the client raises
+            # The error's name only: some endpoints quote what they refuse.
+            return _failed(type(error).__name__, config)
+        return text or _failed("the model said nothing", config)
 
-    async def astep(state: State, config: RunnableConfig) -> Update:
-        work = _shortening(state, context)
-        try:
-            asked = next(work)
-            while True:
-                try:
-                    text = _said(await quiet.ainvoke(asked, config), config)
-                except Exception as error:  # noqa: BLE001 - see above
-                    text = _failed(type(error).__name__, config)
-                asked = work.send(text)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-
-    return Step(step, astep, name="shorten")
-
-
-def _shortening(state: State, context: Context) -> Shortening:
-    messages = state["messages"]
-    # Calls that somebody left open by hand just now; `after_model` sees to them, and the next turn to this.
-    gone = [] if unclosed_calls(messages) else leaving(messages, context)
-    if context.mode == "trim":
-        return _without([message for block in gone for message in block])
-    summary = summary_of(state)
-    done: list[AnyMessage] = []
-    for number, part in enumerate(parts(gone, context.most)):
-        if number == _MOST_PARTS:
-            break
-        text = yield request(summary, part, context.most)
-        if not text:
-            break
-        summary = summary_message(text)
-        done += part
-    if not done and tokens(messages) > _MOST_UNTOLD * context.most:
-        # Notes that a model refuses to make would keep a thread growing for ever; what leaves is on record.
-        return _without([message for block in gone for message in block])
-    return _without(done, summary)
+    return Step(trim, name=TRIM)
 
 
 def _without(messages: list[AnyMessage], summary: SystemMessage | None = None) -> Update:
     removed = [RemoveMessage(id=message.id) for message in messages if message.id]
     if not removed:
         return {}
-    # As pairs: LangGraph's stream of messages tells every message that it finds in a mapping, and these say nothing.
+    # As pairs: LangGraph's stream of messages reports every message that it finds in a mapping, and these say nothing.
     update: list[tuple[str, Any]] = [("messages", removed)]
     return Command(update=update if summary is None else [*update, ("summary", summary)])
 
 
-def _said(answer: AIMessage, config: RunnableConfig) -> str:
-    return answer.text.strip() or _failed("the model said nothing", config)
-
-
 def _failed(why: str, config: RunnableConfig) -> str:
-    # Of an error only its name: some endpoints quote what they refuse.
     _log.warning(
         "No summary of thread %r was made (%s). Its older messages stay in the state, and the next turn tries again.",
         config["configurable"].get("thread_id"),

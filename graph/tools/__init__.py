@@ -1,1 +1,1 @@
-"""Tool calls: what is declared about a tool, how a call runs, and how its result becomes a message."""
+"""Tools: declarations about a tool, the run of a call, and its result as a message."""

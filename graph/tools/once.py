@@ -1,5 +1,4 @@
-"""What is declared beside a tool about running it: whether it changes the world, for how long it may take, and where it
-wants the key by which a service knows a call again."""
+"""Declarations about how a tool runs: whether it changes the world, its timeout, and its idempotency key."""
 
 from __future__ import annotations
 
@@ -12,35 +11,36 @@ from langchain_core.tools import BaseTool, InjectedToolArg
 
 from holdfast.graph.approvals.policy import approval_policy
 
-# The key of a tool's metadata under which this is declared.
 _ONCE: Final = "once"
+"""Key of a tool's metadata for its declaration."""
 
 
 class _Key:
-    """Marks the argument that gets the key."""
+    """The mark of the argument that receives the key."""
 
 
 IdempotencyKey = Annotated[str, InjectedToolArg, _Key()]
-"""The type of a tool's argument that gets a key for the service that the tool asks:
+"""The type of a tool's argument that receives a key for the service that the tool calls:
 
     @once
     @tool
     def pay(order_id: int, key: IdempotencyKey) -> str: ...
 
-The model does not see it. It is the same whenever this call is run again, also after a crash and by another process,
-and another one if a person lets the call run with other arguments. A service that takes such keys does the same thing
-once; nothing else can stop a process that was suspended in the middle of a call and wakes up after it was run again.
+The model does not see the argument. The key is the same each time this call runs, also after a crash and in another
+process, and a different one if a person lets the call run with other arguments. A service that takes such keys does the
+same thing once. Nothing else can stop a process that was suspended in the middle of a call and wakes up after the call
+was run again.
 """
 
 
 @dataclass(frozen=True)
-class Running:
-    """What a tool's declaration says about running it."""
+class RunPolicy:
+    """How a tool runs."""
 
     once: bool
-    """Whether it changes the world: a call of it runs once, or a person is asked."""
+    """Whether it changes the world, so that a call runs once, or a person is asked."""
     timeout: float | None = None
-    """Seconds after which nobody waits for it any more."""
+    """Seconds after which the run stops waiting for it."""
 
 
 @overload
@@ -48,21 +48,21 @@ def once(tool: BaseTool) -> BaseTool: ...
 @overload
 def once(*, timeout: float | None = ...) -> Callable[[BaseTool], BaseTool]: ...
 def once(tool: BaseTool | None = None, *, timeout: float | None = None) -> BaseTool | Callable[[BaseTool], BaseTool]:
-    """Declare that a tool changes the world. Goes above `@tool`, and gives a copy.
+    """Declare that a tool changes the world. Goes above `@tool`, and returns a copy of the tool.
 
-    A call of it is put on record before it runs and after. A crash in between does not run it again: a person is asked
-    what is known. Tools that need approval are taken for such without this. Let it raise `ToolException` where it knows
-    that nothing was done; any other error is in doubt.
+    A call is recorded before and after it runs. If a crash comes in between, the call is not run again, and a person is
+    asked what happened. Tools that need approval are treated so without this decorator. The tool should raise
+    `ToolException` if it knows that it did nothing; after any other error the call is in doubt.
 
     Args:
-        tool: the tool, where the decorator is used without arguments.
-        timeout: seconds that it may take. Then it is in doubt, until it does end after all.
+        tool: the tool, if the decorator is used without arguments.
+        timeout: the seconds that a call may take. After that it is in doubt, unless it does end later.
 
     Raises:
-        TypeError: what is decorated is not a tool yet.
+        TypeError: the decorated object is not a tool.
         ValueError: the timeout is not above 0.
     """
-    return _declared(tool, once=True, timeout=timeout)
+    return _declare(tool, once=True, timeout=timeout)
 
 
 @overload
@@ -72,12 +72,14 @@ def repeatable(*, timeout: float | None = ...) -> Callable[[BaseTool], BaseTool]
 def repeatable(
     tool: BaseTool | None = None, *, timeout: float | None = None
 ) -> BaseTool | Callable[[BaseTool], BaseTool]:
-    """Declare that a tool is safe to repeat: after a crash it just runs again. The default of tools that need no
-    approval. As `once` otherwise."""
-    return _declared(tool, once=False, timeout=timeout)
+    """Declare that a tool is safe to repeat: after a crash it just runs again.
+
+    This is the default for tools that need no approval. Arguments and errors as with `once`.
+    """
+    return _declare(tool, once=False, timeout=timeout)
 
 
-def _declared(tool: BaseTool | None, **declared: Any) -> BaseTool | Callable[[BaseTool], BaseTool]:
+def _declare(tool: BaseTool | None, **declared: Any) -> BaseTool | Callable[[BaseTool], BaseTool]:
     timeout = declared["timeout"]
     if timeout is not None and not timeout > 0:
         raise ValueError(f"A timeout is a number of seconds above 0; found {timeout!r}.")
@@ -91,14 +93,14 @@ def _declared(tool: BaseTool | None, **declared: Any) -> BaseTool | Callable[[Ba
     return declare if tool is None else declare(tool)
 
 
-def running_of(tool: BaseTool) -> Running:
-    """What was declared beside the tool."""
+def run_policy(tool: BaseTool) -> RunPolicy:
+    """Return how a tool runs: as declared, or by default once if it needs an approval."""
     declared = (tool.metadata or {}).get(_ONCE)
-    return Running(once=approval_policy(tool) is not None) if declared is None else Running(**declared)
+    return RunPolicy(once=approval_policy(tool) is not None) if declared is None else RunPolicy(**declared)
 
 
 def with_key(tool: BaseTool, call: ToolCall, key: str) -> ToolCall:
-    """The call with the key in the argument that is meant for it; as it is if the tool has none."""
+    """Return the call with the key in the argument for it; unchanged if the tool has none."""
     fields = getattr(tool.get_input_schema(), "model_fields", {})
     names = [name for name, field in fields.items() if any(isinstance(mark, _Key) for mark in field.metadata)]
     return ToolCall(**{**call, "args": {**call["args"], **dict.fromkeys(names, key)}}) if names else call

@@ -1,4 +1,4 @@
-"""What a call's answer in the thread is, for each way in which a call can end. Pure, no I/O."""
+"""The answer to a call, for each way in which a call can end. Pure functions, no I/O."""
 
 from __future__ import annotations
 
@@ -11,24 +11,16 @@ from langchain_core.messages import BaseMessage, ToolCall, ToolMessage, convert_
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.types import Command
 
-from holdfast.checkpoints.effects.states import Why
-from holdfast.graph.approvals.policy import Given
-from holdfast.graph.messages import Call
-
-# Where a ToolMessage says who decided about its call: additional_kwargs["approval"] =
-# {"decision", "by", "at"} and, where the call was edited, "args": what ran in place of what the model wrote.
-APPROVAL: Final = "approval"
-
-# Where a ToolMessage says that nobody knows whether its call took effect: additional_kwargs["effect"] =
-# {"state": "in_doubt", "why"}, or who decided about it then: {"state": "settled", "decision", "by", "at"}.
-EFFECT: Final = "effect"
+from holdfast.checkpoints import Why
+from holdfast.graph.approvals.ask import RecordedAnswer
+from holdfast.graph.messages import APPROVAL, EFFECT, Call
 
 Update: TypeAlias = dict[str, Any] | Command[Any]
 
 LONGEST: Final = 1_000_000
-"""Characters of a result that are kept. More is no conversation any more, and no model reads it."""
+"""The characters of a result that are kept. A longer text is no part of a conversation, and no model reads it."""
 
-_WHY: Final[dict[Why, str]] = {
+_REASONS: Final[dict[Why, str]] = {
     "owner": "the process that ran it ended, or was cut off, before it could say so",
     "timeout": "it did not answer in time",
     "error": "it failed, and its error does not say",
@@ -37,49 +29,52 @@ _WHY: Final[dict[Why, str]] = {
     "elsewhere": "it has run before, in another copy of this conversation",
 }
 
+_RAN_BEFORE: Final = ("arguments", "elsewhere")
+
 
 @dataclass(frozen=True)
 class Ready:
-    """A call that may run, and what a person decided about it."""
+    """A call that may run, and the decision about it."""
 
     tool: BaseTool
     call: ToolCall
     approval: dict[str, Any] | None = None
-    given: Given | None = None
+    """For the answer's `additional_kwargs`; see `APPROVAL`."""
+    answer: RecordedAnswer | None = None
 
 
 def result_update(ready: Ready, result: Any, answer_id: str | None = None) -> Update:
-    """What a tool that returned does to the thread.
+    """Return the update of the thread for a tool that returned.
 
     Args:
         ready: the call.
-        result: what the tool returned.
-        answer_id: the id of the answer; a new one if there is none.
+        result: the tool's return value.
+        answer_id: the id of the answer; by default a new one.
     """
     if isinstance(result, Command):
         return _command_update(ready, result, answer_id)
     if not isinstance(result, ToolMessage):
         result = ToolMessage(str(result), name=ready.tool.name, tool_call_id=ready.call["id"])
     elif result.tool_call_id != ready.call["id"]:
-        result = result.model_copy(update={"tool_call_id": ready.call["id"]})  # what a tool returns answers its call
+        result = result.model_copy(update={"tool_call_id": ready.call["id"]})  # a tool can answer its own call only
     return update_of(signed(ready, _cut(result)), answer_id)
 
 
 def _command_update(ready: Ready, command: Command[Any], answer_id: str | None) -> Update:
-    """A tool may answer with a Command if its messages contain the answer to its call."""
+    """Return the update for a tool that returned a Command. Its messages must contain the answer to the call."""
     update = command.update if isinstance(command.update, dict) else {}
     given = update.get("messages", [])
     messages = convert_to_messages(given if isinstance(given, list) else [given])
     if not any(_answers(message, ready.call) for message in messages):
         text = f"{ready.tool.name} changed the state without answering its call; nothing of that was kept."
         return update_of(signed(ready, error_message(ready.call, text)), answer_id)
-    said = [
+    kept = [
         _with_id(signed(ready, _cut(message)), answer_id if _answers(message, ready.call) else None)
         if isinstance(message, ToolMessage)
         else message.model_copy(update={"id": message.id or str(uuid.uuid4())})
         for message in messages
     ]
-    return Command(graph=command.graph, goto=command.goto, resume=command.resume, update={**update, "messages": said})
+    return Command(graph=command.graph, goto=command.goto, resume=command.resume, update={**update, "messages": kept})
 
 
 def _answers(message: BaseMessage, call: Call) -> bool:
@@ -87,14 +82,14 @@ def _answers(message: BaseMessage, call: Call) -> bool:
 
 
 def answer_in(update: Any, call: Call) -> ToolMessage | None:
-    """The answer to a call in what `result_update` made."""
-    found = update.update if isinstance(update, Command) else update
-    messages = found.get("messages", []) if isinstance(found, dict) else []
+    """Return the answer to a call from an update that `result_update` made."""
+    values = update.update if isinstance(update, Command) else update
+    messages = values.get("messages", []) if isinstance(values, dict) else []
     return next((message for message in messages if _answers(message, call)), None)
 
 
-def bare(ready: Ready, update: Update) -> Update:
-    """The answer alone, as text: of an update that cannot be kept whole."""
+def text_only(ready: Ready, update: Update) -> Update:
+    """Return the update with the text of the answer alone, for a result that cannot be stored as a whole."""
     answer = answer_in(update, ready.call)
     assert answer is not None  # noqa: S101 - every update has one
     text = f"{answer.text}\n(More than this text came back, and could not be kept.)"
@@ -102,48 +97,47 @@ def bare(ready: Ready, update: Update) -> Update:
 
 
 def unreadable_message(ready: Ready, problem: str = "") -> ToolMessage:
-    """The answer to a call whose tool ran, and returned what has no form here."""
+    """Make the answer to a call whose tool ran, and whose result cannot be stored."""
     why = f" ({problem})" if problem else ""
     text = f"{ready.tool.name} was run. What it returned cannot be kept{why}. Do not make this call again to see it."
     return error_message(ready.call, text)
 
 
 def failure_message(ready: Ready, error: BaseException) -> ToolMessage:
-    """The answer to a call whose tool raised."""
-    return signed(ready, error_message(ready.call, f"{ready.tool.name} failed. {said_by(error)}"))
+    """Make the answer to a call whose tool raised."""
+    return signed(ready, error_message(ready.call, f"{ready.tool.name} failed. {error_text(error)}"))
 
 
-def said_by(error: BaseException) -> str:
-    """An error as the model and people read it."""
+def error_text(error: BaseException) -> str:
+    """Return the text of an error for the model and for people."""
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 - an error that cannot say what it is
+    except Exception:  # noqa: BLE001 - the error's own `__str__` may fail
         text = ""
     return text if isinstance(error, ToolException) else f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 def doubt_message(ready: Ready, why: Why, answer_id: str, *, detail: str = "") -> ToolMessage:
-    """The answer to a call of which nobody knows whether it took effect, until a person has decided.
+    """Make the answer to a call in doubt, until a person has settled it.
 
-    It stands in the thread in the place of the answer, so that no model ever sees an open call, and none a guess.
+    It takes the answer's place in the thread, so that a model sees neither an open call nor a guess.
     """
-    known = f"It is not known whether {ready.call['name']} took effect" if why not in _ENDED_BEFORE else "Not run"
-    text = f"{known}: {_WHY[why]}.{detail and ' ' + detail} Do not make this call again; a person is asked about it."
+    known = "Not run" if why in _RAN_BEFORE else f"It is not known whether {ready.call['name']} took effect"
+    text = (
+        f"{known}: {_REASONS[why]}.{detail and ' ' + detail} Do not make this call again; a person is asked about it."
+    )
     message = signed(ready, error_message(ready.call, text))
     kwargs = {**message.additional_kwargs, EFFECT: {"state": "in_doubt", "why": why}}
     return message.model_copy(update={"additional_kwargs": kwargs, "id": answer_id})
 
 
-_ENDED_BEFORE: Final = ("arguments", "elsewhere")
-
-
 def reason_of(why: Why) -> str:
-    """Why somebody has to decide, as half a sentence."""
-    return _WHY[why]
+    """Return the reason of a doubt, as half a sentence."""
+    return _REASONS[why]
 
 
 def signed(ready: Ready, message: ToolMessage) -> ToolMessage:
-    """The tool's message with what a person decided; of an edited call, the model is told what ran."""
+    """Return the answer with the decision about the call. The model is told the arguments that an edited call had."""
     if ready.approval is None:
         return message
     content = message.content
@@ -156,18 +150,18 @@ def signed(ready: Ready, message: ToolMessage) -> ToolMessage:
 
 
 def update_of(answer: ToolMessage, answer_id: str | None = None) -> Update:
-    """What an answer does to the thread."""
+    """Return the update of the thread for an answer."""
     return {"messages": [_with_id(answer, answer_id)]}
 
 
 def _with_id(answer: ToolMessage, answer_id: str | None) -> ToolMessage:
-    # With an id from the start: LangGraph gives one only when the step is through, and until then each reader of the
-    # pending result would see another.
+    # LangGraph gives a message an id only when the step ends, and until then each reader of the pending result would
+    # see another one.
     return answer.model_copy(update={"id": answer_id or answer.id or str(uuid.uuid4())})
 
 
 def _cut(message: ToolMessage) -> ToolMessage:
-    """The message, if it is not too long; else as much of its text as is kept."""
+    """Return the message, with the beginning of its text alone if it is too long."""
     if isinstance(message.content, str):
         length = len(message.content)
     else:
@@ -179,7 +173,7 @@ def _cut(message: ToolMessage) -> ToolMessage:
 
 
 def error_message(call: Call, text: str, approval: dict[str, Any] | None = None) -> ToolMessage:
-    """An answer to a call that says what went wrong."""
+    """Make an answer to a call with the status of an error."""
     return ToolMessage(
         text,
         name=call["name"],

@@ -1,6 +1,6 @@
-"""The command `holdfast`: one noun a file, and every failure one line.
+"""The command `holdfast`.
 
-Nothing that is slow to import is imported before a command runs, so that `--help` and a mistyped option answer at once.
+A module imports what is slow only when its command runs, so that `--help` and a mistyped option answer at once.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from holdfast.cli import (
     serve,
     threads,
 )
-from holdfast.cli.options import Debug, Run, help_if_bare
+from holdfast.cli.options import CommandState, Debug, help_without_command
 
 app = typer.Typer(
     help="Talk to an agent whose conversations and approvals survive anything.",
     epilog="Example: holdfast chat --thread ada-1",
-    # Plain help, which can be read in a pipe and by a screen reader, and is there in a tenth of a second.
+    # Plain help works in a pipe and with a screen reader, and is printed in a tenth of a second.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -48,31 +48,31 @@ app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
 def holdfast(
     context: typer.Context,
     debug: Debug = False,
-    version: Annotated[bool, typer.Option("--version", help="Say which version this is.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if version:
         from importlib.metadata import version as installed
 
         typer.echo(f"holdfast {installed('holdfast')}")
         raise typer.Exit
-    help_if_bare(context)
+    help_without_command(context)
 
 
-# Typer reads every parameter of every command, which takes as long as many a command does: once is enough for who runs
-# several in one process.
+# Typer inspects every parameter of every command, which takes longer than many commands do. A process that runs
+# several commands does it once.
 _command = cache(typer.main.get_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command. Gives the exit code: 0; 1 where something is broken; 2 for a user's mistake; 130 for Ctrl-C."""
+    """Run a command and return its exit code: 0; 1 for a breakage; 2 for the user's mistake; 130 for Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    errors.never_fail_to_print()
-    run = Run()
+    errors.escape_unprintable()
+    state = CommandState()
     try:
-        errors.check_words(words)
-        code = _command(app).main(words, prog_name="holdfast", standalone_mode=False, obj=run)
-    except Exception as error:  # noqa: BLE001 - the one place where failures become lines
-        return errors.report(error, debug=run.debug, secrets=run.secrets)
+        errors.check_arguments(words)
+        code = _command(app).main(words, prog_name="holdfast", standalone_mode=False, obj=state)
+    except Exception as error:  # noqa: BLE001 - the one place where errors become lines
+        return errors.report(error, debug=state.debug, secrets=state.secrets)
     if code == errors.INTERRUPTED:
         sys.stderr.write("Stopped.\n")
     return code if isinstance(code, int) else 0

@@ -1,4 +1,4 @@
-"""`holdfast demo`."""
+"""`holdfast demo`: show a conversation and an approval that survive a killed process."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ EXAMPLE = "Example: holdfast demo --keep data"
 
 def demo(
     keep: Annotated[
-        Path | None, typer.Option("--keep", metavar="DIR", help="Put the data here; a new temporary folder by default.")
+        Path | None, typer.Option("--keep", metavar="DIR", help="Folder for the data. Default: a temporary one.")
     ] = None,
     database: Annotated[
-        str | None, typer.Option("--database", metavar="URL", help="Put the conversation there; a file by default.")
+        str | None,
+        typer.Option(
+            "--database", metavar="URL", help="Where to store the conversation. Default: a file in the folder."
+        ),
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Ask for a refund, pause for a person, kill -9, approve from another process, go on.
+    """Show an approval that survives kill -9.
 
-    Needs no key and no server. Each act is a process of its own.
+    A customer asks for a refund; the agent pauses; its process is killed; a person approves from another process; the
+    conversation goes on in a third. Needs no API key and no server.
     """
     from holdfast import demo
 
-    demo.play_at(keep, database)
+    demo.run_demo_at(keep, database)

@@ -1,4 +1,4 @@
-"""The one place where a failure becomes a line and an exit code."""
+"""Turn each failure of a command into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -17,141 +17,133 @@ BROKEN, MISTAKE, INTERRUPTED = 1, 2, 130
 
 
 class Mistake(Exception):
-    """What the user asked for cannot be done as they asked it."""
+    """A request of the user that cannot be carried out as given."""
 
 
 class _Remark(str):
-    """A note of ours on an error; LangGraph leaves notes too, for developers."""
+    """A note that this package added to an error. LangGraph adds notes as well, for developers."""
 
     __slots__ = ()
 
 
-def remark(error: BaseException, text: str) -> None:
-    """Add to an error what else people are to know."""
+def add_remark(error: BaseException, text: str) -> None:
+    """Add a sentence to an error, to be printed after its message."""
     error.add_note(_Remark(text))
 
 
-def remarks(error: BaseException) -> list[str]:
+def remarks_of(error: BaseException) -> list[str]:
+    """Return the sentences that `add_remark` added to an error."""
     return [note for note in getattr(error, "__notes__", ()) if isinstance(note, _Remark)]
 
 
 class Interrupted(Exception):
-    """Ctrl-C, with what to say of it."""
+    """A Ctrl-C, with the line to print for it."""
 
     @classmethod
-    def after(cls, stopped: KeyboardInterrupt, text: str) -> Interrupted:
-        """With what those added through whom Ctrl-C came."""
-        return cls(" ".join([*remarks(stopped), text]))
+    def after(cls, interrupt: KeyboardInterrupt, text: str) -> Interrupted:
+        """Make one from a `KeyboardInterrupt`: its remarks, then `text`."""
+        return cls(" ".join([*remarks_of(interrupt), text]))
 
 
 class Failure(NamedTuple):
-    """A failure as people see it."""
+    """A failure as the user sees it."""
 
     line: str
     code: int
-    known: bool
-    """Whether it is one of those that are to be expected; else it is a defect."""
+    expected: bool
+    """False for an error that no command should raise: a defect of Holdfast."""
 
 
 def explain(error: BaseException) -> Failure:
-    """What to say of an error. Remarks that were added to it on its way belong to what is said."""
+    """Return the line and the exit code for an error. The line includes the error's remarks."""
     if isinstance(error, Interrupted):
-        return Failure(_said(error), INTERRUPTED, known=True)
+        return Failure(_line_of(error), INTERRUPTED, expected=True)
     if isinstance(error, TyperException):
         command = getattr(getattr(error, "ctx", None), "command_path", "holdfast")
-        said = error.format_message().rstrip(".")
-        return Failure(one_line(f"{_sentence(said)} See: {command} --help"), MISTAKE, known=True)
-    if isinstance(error, Mistake):  # before what is slow to import
-        return Failure(_said(error), MISTAKE, known=True)
-    mistakes, breakages = _known()
+        text = error.format_message().replace(": Value error, ", ": ").rstrip(".")
+        return Failure(one_line(f"{_sentence(text)} See: {command} --help"), MISTAKE, expected=True)
+    if isinstance(error, Mistake):  # checked before the slow imports below
+        return Failure(_line_of(error), MISTAKE, expected=True)
+    mistakes, breakages = _expected_errors()
     if isinstance(error, mistakes):
-        return Failure(_said(error), MISTAKE, known=True)
+        return Failure(_line_of(error), MISTAKE, expected=True)
     if isinstance(error, breakages):
-        return Failure(_said(error), BROKEN, known=True)
-    what = f"{type(error).__name__}: {error}. This is a defect of Holdfast; --debug shows where."
-    return Failure(_said(error, what), BROKEN, known=False)
+        return Failure(_line_of(error), BROKEN, expected=True)
+    text = f"{type(error).__name__}: {error}. This is a defect of Holdfast; --debug shows where."
+    return Failure(_line_of(error, text), BROKEN, expected=False)
 
 
 def report(error: BaseException, *, debug: bool, secrets: Collection[str]) -> int:
-    """Say on standard error what happened. Gives the exit code."""
+    """Print an error to standard error and return its exit code."""
     failure = explain(error)
     text, line = "".join(traceback.format_exception(error)) if debug else "", failure.line
     for secret in filter(None, secrets):
         text = text.replace(secret, "***")
-        # Lines are written without secrets; this is the second belt. A password of one letter would spoil every word.
+        # Messages are written without secrets; this is a second safeguard. It leaves out secrets of up to three
+        # letters, which would be replaced within ordinary words.
         line = line.replace(secret, "***") if len(secret) > 3 else line
     sys.stderr.write(f"{text}{line}\n")
     return failure.code
 
 
-def check_words(words: Sequence[str]) -> None:
-    """Refuse arguments that are not text, before they can become a key or a message."""
-    for place, word in enumerate(words, 1):
+def check_arguments(words: Sequence[str]) -> None:
+    """Refuse arguments that are not UTF-8, before they become a key or a message.
+
+    Raises:
+        Mistake: one of them is not UTF-8.
+    """
+    for number, word in enumerate(words, 1):
         try:
             word.encode()
         except UnicodeEncodeError:
-            raise Mistake(f"Argument {place} is not UTF-8: {os.fsencode(word)!r}") from None
+            raise Mistake(f"Argument {number} is not UTF-8: {os.fsencode(word)!r}") from None
 
 
-def never_fail_to_print() -> None:
-    """Where the terminal has no sign for a character, show its number."""
+def escape_unprintable() -> None:
+    """Print the code of a character that the terminal's encoding lacks, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
-def _known() -> tuple[tuple[type[BaseException], ...], tuple[type[BaseException], ...]]:
-    # Imported when something has failed, and not by `--help`. A user's mistakes are looked up first.
+def _expected_errors() -> tuple[tuple[type[BaseException], ...], tuple[type[BaseException], ...]]:
+    """Return the user's mistakes, then the breakages. Imported only after a failure, so that `--help` stays fast."""
     import sqlite3
 
     from langchain_core.exceptions import ModelError
     from langgraph.errors import GraphRecursionError
 
-    from holdfast.checkpoints import (
-        DriverMissing,
-        HoldfastError,
-        InvalidArchive,
-        InvalidCursor,
-        InvalidSearch,
-        InvalidThread,
-        InvalidURL,
-        NothingToUndo,
-        ThreadNotEmpty,
-        UnknownCheckpoint,
-        UnknownMessage,
-        UnknownThread,
-    )
+    from holdfast import errors
     from holdfast.demo import DemoFailedError, DemoRefusedError
-    from holdfast.graph import BadAnswer, NothingWaits
     from holdfast.settings import InvalidSettings
 
     mistakes = (
         InvalidSettings,
-        InvalidURL,
-        InvalidThread,
-        UnknownThread,
-        UnknownCheckpoint,
-        UnknownMessage,
-        ThreadNotEmpty,
-        NothingToUndo,
-        InvalidCursor,
-        InvalidArchive,
-        InvalidSearch,
-        DriverMissing,
-        BadAnswer,
-        NothingWaits,
+        errors.InvalidURL,
+        errors.InvalidThread,
+        errors.UnknownThread,
+        errors.UnknownCheckpoint,
+        errors.UnknownMessage,
+        errors.ThreadNotEmpty,
+        errors.NothingToUndo,
+        errors.InvalidCursor,
+        errors.InvalidArchive,
+        errors.InvalidSearch,
+        errors.DriverMissing,
+        errors.BadAnswer,
+        errors.NothingWaits,
         DemoRefusedError,
     )
-    return mistakes, (HoldfastError, ModelError, DemoFailedError, GraphRecursionError, sqlite3.Error, OSError)
+    return mistakes, (errors.HoldfastError, ModelError, DemoFailedError, GraphRecursionError, sqlite3.Error, OSError)
 
 
-def _said(error: BaseException, what: str | None = None) -> str:
-    text = str(error) or type(error).__name__
-    # A LookupError shows the repr of its message.
-    if isinstance(error, LookupError) and error.args:
-        text = str(error.args[0])
-    said, notes = text if what is None else what, remarks(error)
-    return one_line(" ".join([_sentence(said), *notes] if notes else [said]))
+def _line_of(error: BaseException, text: str | None = None) -> str:
+    """Return an error's message, or `text` in its place, with its remarks, in one line."""
+    message = str(error) or type(error).__name__
+    if isinstance(error, LookupError) and error.args:  # its `str` is the repr of its message
+        message = str(error.args[0])
+    message, remarks = message if text is None else text, remarks_of(error)
+    return one_line(" ".join([_sentence(message), *remarks] if remarks else [message]))
 
 
 def _sentence(text: str) -> str:

@@ -1,13 +1,19 @@
-"""What the commands share: their options, and what is made of them."""
+"""The options that commands share, and what a command makes of them.
+
+Imports nothing slow, so that help and a mistyped option answer at once.
+"""
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -15,39 +21,48 @@ from holdfast.cli.errors import Mistake
 
 if TYPE_CHECKING:
     from holdfast.checkpoints import HoldfastSaver
+    from holdfast.checkpoints.urls import HasSecrets
     from holdfast.graph.agent import Agent
     from holdfast.settings import Settings
 
 
 @dataclass
-class Run:
-    """One run of the command, as far as its failures need to know it."""
+class CommandState:
+    """The state of one command that its error report needs."""
 
     debug: bool = False
     secrets: set[str] = field(default_factory=set)
-    """What is never printed, not even in a traceback."""
+    """Texts that are never printed, not even in a traceback."""
 
 
-def _debug(context: typer.Context, value: bool) -> None:
-    run = context.find_object(Run)
-    if value and run is not None:
-        run.debug = True
+def _set_debug(context: typer.Context, value: bool) -> None:
+    state = context.find_object(CommandState)
+    if value and state is not None:
+        state.debug = True
 
 
-Thread = Annotated[str | None, typer.Option("--thread", metavar="ID", help="The conversation.", show_default=False)]
-ThreadId = Annotated[str, typer.Argument(metavar="THREAD", help="The conversation.")]
-Owner = Annotated[
-    str | None,
-    typer.Option("--user", metavar="NAME", help="Who asks: another user's is not found.", show_default=False),
+# --- options and arguments ---
+
+Thread = Annotated[
+    str | None, typer.Option("--thread", metavar="ID", help="Id of the conversation.", show_default=False)
 ]
-User = Annotated[
+ThreadId = Annotated[str, typer.Argument(metavar="THREAD", help="Id of the conversation.")]
+ActingUser = Annotated[
     str | None,
-    typer.Option("--user", metavar="NAME", help="Who talks; kept with the conversation.", show_default=False),
+    typer.Option(
+        "--user",
+        metavar="NAME",
+        help="Act as this user, who sees only their own conversations.",
+        show_default=False,
+    ),
 ]
 By = Annotated[
     str | None,
     typer.Option(
-        "--by", metavar="NAME", help="Who decides; kept with the decision. By default, your name.", show_default=False
+        "--by",
+        metavar="NAME",
+        help="Your name, for the record. Default: your login name.",
+        show_default=False,
     ),
 ]
 Database = Annotated[
@@ -55,8 +70,8 @@ Database = Annotated[
     typer.Option(
         "--database",
         metavar="URL",
-        help="Where conversations live: sqlite:///FILE, postgresql://..., memory://. By default HOLDFAST_DATABASE, "
-        "else sqlite:///holdfast.db.",
+        help="Where conversations are stored: sqlite:///FILE, postgresql://... or memory://. Default: "
+        "HOLDFAST_DATABASE, else sqlite:///holdfast.db.",
     ),
 ]
 Model = Annotated[
@@ -64,46 +79,100 @@ Model = Annotated[
     typer.Option(
         "--model",
         metavar="NAME",
-        help="offline, or openai:NAME. By default HOLDFAST_MODEL, else what OPENAI_API_KEY allows.",
+        help="offline or openai:NAME. Default: HOLDFAST_MODEL, else an OpenAI model if OPENAI_API_KEY is set, else "
+        "offline.",
     ),
 ]
 Shop = Annotated[
     Path | None,
     typer.Option(
-        "--shop", metavar="FILE", help="The example shop's SQLite file. By default HOLDFAST_SHOP, else shop.db."
+        "--shop", metavar="FILE", help="SQLite file of the example shop. Default: HOLDFAST_SHOP, else shop.db."
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Debug = Annotated[
-    bool, typer.Option("--debug", callback=_debug, expose_value=False, help="Show the traceback of a failure.")
+    bool, typer.Option("--debug", callback=_set_debug, expose_value=False, help="Show the traceback of an error.")
 ]
 
 
+class Format(StrEnum):
+    """A format of `holdfast threads export`: the whole conversation, or its transcript."""
+
+    HOLDFAST = "holdfast"
+
+    JSONL = "jsonl"
+    MARKDOWN = "markdown"
+    HTML = "html"
+
+
+# --- times ---
+
+TIME_METAVAR: Final = "WHEN"
+
+TIME_HELP: Final = (
+    "A date or time (2026-11-01, 2026-11-01T09:30; UTC unless it has an offset), or an age: 30m, 12h, 7d."
+)
+"""The help of an option that takes a time."""
+
+_AGE = re.compile(r"(\d{1,6})\s*([smhdw])")
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def parse_time(text: str | None, option: str, now: datetime | None = None) -> float | None:
+    """Convert the time that an option was given to epoch seconds.
+
+    Args:
+        text: an ISO date or time, in UTC unless it has an offset; or an age: `30m`, `12h`, `7d`, `2w`. `None`, for an
+            option that was not given, returns `None`.
+        option: the option's name, for the error.
+        now: the time that an age is counted back from; by default the current time.
+
+    Raises:
+        Mistake: the text is not a time.
+    """
+    if text is None:
+        return None
+    from holdfast.checkpoints.moments import epoch_seconds
+
+    try:
+        if age := _AGE.fullmatch(text.strip().lower()):
+            return ((now or datetime.now(UTC)) - timedelta(**{_UNITS[age[2]]: int(age[1])})).timestamp()
+        return epoch_seconds(text, option, zone=UTC)
+    except (ValueError, OverflowError):
+        raise Mistake(
+            f"{option} {text!r} is not a time. Needed: a date or time such as 2026-11-01 or 2026-11-01T09:30, or an "
+            "age such as 30m, 12h, 7d, 2w."
+        ) from None
+
+
+# --- from options to settings, checkpointer and agent ---
+
+
 @dataclass(frozen=True)
-class Given:
-    """The options that say where things are, as they were given."""
+class CommonOptions:
+    """The database, model and shop that a command was given, as given."""
 
     database: str | None = None
     model: str | None = None
     shop: Path | None = None
 
-    def again(self, *words: str) -> str:
-        """A command for people to paste, with the same options. A password in it is hidden."""
+    def command(self, *words: str) -> str:
+        """Return a `holdfast` command with the same options, for the user to paste. Its password is hidden."""
         from holdfast.checkpoints import urls
 
-        shown = {
+        values = {
             "--database": self.database and str(urls.parse(self.database)),
             "--model": self.model,
             "--shop": self.shop and str(self.shop),
         }
-        options = [word for name, value in shown.items() if value for word in (name, value)]
+        options = [word for name, value in values.items() if value for word in (name, value)]
         return shlex.join(["holdfast", *words, *options])
 
     def settings(self, context: typer.Context, **more: Any) -> Settings:
-        """The settings with these options, and `more` of them, in them.
+        """Return the settings, in which these options and `more` take precedence.
 
         Raises:
-            InvalidSettings: one of them cannot be used.
+            InvalidSettings: a setting cannot be used.
         """
         try:
             from holdfast.settings import load
@@ -112,48 +181,56 @@ class Given:
         from holdfast.checkpoints import urls
 
         settings = load(database=self.database, model=self.model, shop=self.shop, **more)
-        if (run := context.find_object(Run)) is not None:
-            location = urls.parse(settings.database)
-            run.secrets |= set(location.secrets if isinstance(location, urls.PostgresURL) else ())
-            run.secrets |= {settings.openai_api_key.get_secret_value()} if settings.openai_api_key else set()
+        hide_secrets(context, urls.parse(settings.database))
+        state = context.find_object(CommandState)
+        if state is not None and settings.openai_api_key is not None:
+            state.secrets.add(settings.openai_api_key.get_secret_value())
         return settings
 
 
+def hide_secrets(context: typer.Context, location: HasSecrets) -> None:
+    """Keep the secrets of a database's URL out of error reports."""
+    state = context.find_object(CommandState)
+    if state is not None:
+        state.secrets |= location.secrets
+
+
 @contextmanager
-def opened(settings: Settings) -> Iterator[tuple[HoldfastSaver, Agent]]:
-    """The checkpointer, and the agent that uses it.
+def open_agent(settings: Settings) -> Iterator[tuple[HoldfastSaver, Agent]]:
+    """Open the checkpointer, and make the agent that uses it.
 
     Raises:
-        Mistake: the model cannot be made of what was given.
+        Mistake: the model cannot be made from the settings.
     """
     from holdfast import factory
 
-    with factory.checkpointer(settings) as saver:
+    with factory.make_checkpointer(settings) as saver:
         try:
-            agent = factory.agent(settings, saver)
+            agent = factory.make_agent(settings, saver)
         except (ValueError, ImportError) as error:
             raise Mistake(str(error)) from error
         yield saver, agent
 
 
-def decider(by: str | None, user: str | None = None) -> str | None:
-    """Who decides: as given, else who says that they talk, else who is logged in."""
+def decider_name(by: str | None, user: str | None = None) -> str | None:
+    """Return the name to save with a decision: `by`, else `user`, else the login name."""
     if by or user:
         return by or user
     import getpass
 
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # a container's user need not have a name
+    except (OSError, KeyError):  # a container's user may have no name
         return None
 
 
-def help_if_bare(context: typer.Context) -> None:
-    """Say what there is if nothing was asked for."""
+def help_without_command(context: typer.Context) -> None:
+    """Print the help if no command was given."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit
 
 
-def config_of(thread_id: str) -> Any:
+def thread_config(thread_id: str) -> Any:
+    """Return the config of a thread."""
     return {"configurable": {"thread_id": thread_id}}

@@ -1,4 +1,4 @@
-"""`holdfast serve`."""
+"""`holdfast serve`: serve agents over HTTP."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import typer
 
 from holdfast.cli.errors import Mistake
 from holdfast.cli.options import (
+    CommonOptions,
     Database,
     Debug,
-    Given,
     Model,
     Shop,
 )
@@ -22,30 +22,32 @@ EXAMPLE = "Example: holdfast serve --database postgresql://holdfast@localhost/ho
 def serve(
     context: typer.Context,
     host: Annotated[
-        str | None, typer.Option("--host", metavar="ADDRESS", help="By default HOLDFAST_HOST, else 127.0.0.1.")
+        str | None,
+        typer.Option("--host", metavar="ADDRESS", help="Address to listen on. Default: HOLDFAST_HOST, else 127.0.0.1."),
     ] = None,
     port: Annotated[
-        int | None, typer.Option("--port", metavar="NUMBER", help="By default HOLDFAST_PORT, else 2024.")
+        int | None, typer.Option("--port", metavar="N", help="Port to listen on. Default: HOLDFAST_PORT, else 2024.")
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", metavar="NUMBER", help="Runs at once. By default HOLDFAST_WORKERS, else 10."),
+        typer.Option("--workers", metavar="N", help="Runs at the same time. Default: HOLDFAST_WORKERS, else 10."),
     ] = None,
     database: Database = None,
     model: Model = None,
     shop: Shop = None,
     config: Annotated[
         Path | None,
-        typer.Option("--config", metavar="FILE", help="A langgraph.json of your own; Holdfast's agent by default."),
+        typer.Option("--config", metavar="FILE", help="Your own langgraph.json. Default: Holdfast's agent."),
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Serve the agent over HTTP, with LangGraph's server.
+    """Serve agents over HTTP with LangGraph's server.
 
-    Threads, pauses and owners are in the database and outlive the server. A port that is taken is refused.
+    Threads, pending calls and owners are stored in the database and outlive the server. A port that is in use is
+    refused.
     """
-    given = Given(database, model, shop)
-    settings = given.settings(context, host=host, port=port, workers=workers)
+    options = CommonOptions(database, model, shop)
+    settings = options.settings(context, host=host, port=port, workers=workers)
     from holdfast.server import run
 
     try:

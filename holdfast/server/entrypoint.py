@@ -1,7 +1,7 @@
-"""What `langgraph.json` names: the agent and the checkpointer of the server, both as the same settings say.
+"""The agent and the checkpointer that `langgraph.json` names, both made from the same settings.
 
-The server loads the checkpointer by the path of this file and the agent by its module, so this module exists twice
-there, and keeps nothing but what it can read twice.
+The server loads the checkpointer by the path of this file and the agent by its module name. So this module exists twice
+in the server, and holds only state that may exist twice.
 """
 
 from collections.abc import AsyncIterator
@@ -16,15 +16,15 @@ from holdfast.checkpoints import HoldfastSaver
 from holdfast.server import registry
 from holdfast.server.agent import ServedAgent, turn
 
-# Read here, because a module is imported in a thread: the server allows nobody to read a file on its event loop.
+# Loaded at import, which happens in a thread: the server does not allow file I/O on its event loop.
 _settings = settings.load()
-_agent = ServedAgent.of(factory.agent(_settings))
+_agent = ServedAgent.of(factory.make_agent(_settings))
 
 
 @asynccontextmanager
 async def agent(config: RunnableConfig, runtime: ServerRuntime[Any]) -> AsyncIterator[ServedAgent]:
-    """The agent, for one request of the server."""
-    if runtime.access_context != "threads.create_run":  # it is only looked at
+    """Yield the agent for one request of the server."""
+    if runtime.access_context != "threads.create_run":  # the request only reads
         yield _agent
         return
     async with turn(config):
@@ -33,8 +33,8 @@ async def agent(config: RunnableConfig, runtime: ServerRuntime[Any]) -> AsyncIte
 
 @asynccontextmanager
 async def checkpointer() -> AsyncIterator[HoldfastSaver]:
-    """The checkpointer, for as long as the server runs."""
-    async with factory.checkpointer(_settings) as saver:
+    """Open the checkpointer for as long as the server runs."""
+    async with factory.make_checkpointer(_settings) as saver:
         registry.forget()
         registry.delete_one_by_one()
         yield saver

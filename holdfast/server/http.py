@@ -1,4 +1,4 @@
-"""What is mounted in LangGraph's server: nothing to see yet, but every thread of the database is there."""
+"""The app that LangGraph's server mounts. It serves no page; it makes every thread of the database known."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _THREAD = re.compile(r"/threads/([0-9a-fA-F-]{32,36})(?:/|$)")
 class KnowThreads:
     """Enter the thread that a request names into the server's registry before the server looks for it.
 
-    A thread that the server has forgotten could otherwise be created anew by somebody else, who would own it then.
+    Otherwise another user could create a thread anew that the server no longer knows, and would own it.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -38,14 +38,14 @@ class KnowThreads:
 
 
 async def _restore_named(receive: Receive) -> Receive:
-    """Restore the thread that a request to create one names. Gives what the server reads the request from."""
+    """Restore the thread that a request to create one names. Return the channel to read the request from."""
     messages: list[Message] = []
     while not messages or messages[-1].get("more_body"):
         messages.append(await receive())
     try:
         thread_id = json.loads(b"".join(message.get("body", b"") for message in messages))["thread_id"]
     except (ValueError, LookupError, TypeError):
-        thread_id = None  # the server says what is wrong with it
+        thread_id = None  # the server refuses the request itself
     if isinstance(thread_id, str):
         await registry.restore(thread_id)
 
@@ -58,7 +58,7 @@ async def _restore_named(receive: Receive) -> Receive:
 @asynccontextmanager
 async def _lifespan(_: Any) -> AsyncIterator[None]:
     await registry.restore_newest()
-    at_work = asyncio.create_task(worker.carry_out())
+    at_work = asyncio.create_task(worker.run_worker())
     try:
         yield
     finally:

@@ -1,11 +1,10 @@
 """The server's registry of threads, filled from the database.
 
-LangGraph's server keeps its threads in the memory of its process: what is older than the process it does not know,
-though the database does. So a thread is entered into the registry when the server starts, if it was written lately, and
-else when it is first asked for.
+LangGraph's server keeps its list of threads in memory, so it knows none that is older than its process. The newest
+threads are therefore entered when the server starts, and any other when a request first names it.
 
-This reaches into the in-memory runtime, whose names are not public: all of it is in this file, the runtime's version is
-pinned, and a test starts the real server.
+The in-memory runtime has no public names for this. All use of its private names is in this file, its version is pinned,
+and a test starts the real server.
 """
 
 from __future__ import annotations
@@ -20,16 +19,17 @@ from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
 
-from holdfast.checkpoints import Head, HoldfastError, HoldfastSaver, unwrapped
+from holdfast.checkpoints import Head, HoldfastError, HoldfastSaver
 from holdfast.checkpoints.langgraph_internals import OF_THE_RUN
+from holdfast.checkpoints.runtime import unwrap_saver
 
-# How many threads a server knows from the start, for those who list them. Each takes as long as loading it does.
+# Number of threads that are entered at the start, so that clients can list them. Each one is loaded for that.
 NEWEST: Final = 100
 
 # A checkpoint's id is a time in units of 100 ns since the Gregorian calendar began.
 _UUID_EPOCH: Final = datetime(1582, 10, 15, tzinfo=UTC)
 
-# Whoever takes a thread out of the list holds this; all of it happens on the server's one event loop.
+# Held while a thread is taken out of the list. The server has one event loop.
 _deleting = asyncio.Lock()
 
 _log = logging.getLogger(__name__)
@@ -38,8 +38,8 @@ _log = logging.getLogger(__name__)
 def forget() -> None:
     """Empty the registry.
 
-    `langgraph dev` brings back what its last process had pickled, and begins its unfinished runs again: a run that was
-    acknowledged would happen twice. What it held is in the database.
+    `langgraph dev` restores what its last process pickled, and starts the unfinished runs again, so a run could happen
+    twice. The threads are in the database.
     """
     from langgraph_runtime_inmem.database import GLOBAL_STORE
 
@@ -50,8 +50,8 @@ def forget() -> None:
 def delete_one_by_one() -> None:
     """Let the runtime delete one thread at a time.
 
-    It looks up a thread's place in its list, waits for the checkpointer, and then takes out what is at that place. Of
-    two at once, one would take out somebody else's thread.
+    It looks up the index of a thread in its list, waits for the checkpointer, and then removes the entry at that index.
+    With two deletions at once, one would remove another thread.
     """
     from langgraph_runtime_inmem.ops import Threads
 
@@ -66,20 +66,22 @@ def delete_one_by_one() -> None:
 
 
 async def restore_newest() -> None:
-    """Enter the threads that were written last. One that cannot be read is entered as failed."""
-    saver = await checkpointer()
+    """Enter the newest threads. One that cannot be read is entered as failed."""
+    saver = await server_saver()
     for head in reversed(await asyncio.to_thread(saver.heads, NEWEST)):
         await _enter(saver, head)
 
 
 async def restore(thread_id: str) -> None:
-    """Bring what the registry has of a thread up to date: enter one that only the database knows, and see to one that
-    another process has written to or deleted."""
+    """Bring the registry's entry of a thread up to date.
+
+    Enters a thread that only the database knows, and updates or removes one that another process wrote to or deleted.
+    """
     wanted = _id(thread_id)
     entry = None if wanted is None else _find(wanted)
     if wanted is None or (entry is not None and entry["status"] == "busy"):
         return  # a run of this server brings it up to date when it ends
-    saver = await checkpointer()
+    saver = await server_saver()
     heads = await asyncio.to_thread(lambda: saver.heads(thread_id=str(wanted)))
     for head in heads:
         if entry is None:
@@ -93,9 +95,9 @@ async def restore(thread_id: str) -> None:
 async def _enter(saver: HoldfastSaver, head: Head) -> None:
     thread_id = _id(head.thread_id)
     if thread_id is None:
-        return  # the server only takes UUIDs; from Python and on the command line such a thread goes on
+        return  # the server only takes UUIDs; the command line and Python take any id
     read = await _read(saver, head)
-    if _find(thread_id) is not None:  # somebody else has asked for it meanwhile
+    if _find(thread_id) is not None:  # another request has entered it meanwhile
         return
     entry = _entry(thread_id, head, {} if isinstance(read, Exception) else read)
     _threads().append(entry)
@@ -103,7 +105,7 @@ async def _enter(saver: HoldfastSaver, head: Head) -> None:
 
 
 async def _read(saver: HoldfastSaver, head: Head) -> Mapping[str, Any] | Exception:
-    """The metadata of a thread's newest checkpoint, or why that cannot be read."""
+    """Return the metadata of a thread's newest checkpoint, or the error with which that cannot be read."""
     try:
         found = await saver.aget_tuple(_config(head))
     except HoldfastError as error:
@@ -112,7 +114,7 @@ async def _read(saver: HoldfastSaver, head: Head) -> Mapping[str, Any] | Excepti
 
 
 async def _refresh(entry: dict[str, Any], head: Head, read: Mapping[str, Any] | Exception) -> None:
-    """Status, values and pauses, as the newest checkpoint has them."""
+    """Set an entry's status, values and pauses to those of the newest checkpoint."""
     from langgraph_runtime_inmem.database import connect
     from langgraph_runtime_inmem.ops import Threads
 
@@ -121,11 +123,11 @@ async def _refresh(entry: dict[str, Any], head: Head, read: Mapping[str, Any] | 
     async with connect() as connection:
         try:
             if failed is None:
-                # In the form in which the runtime derives a thread's status from it.
+                # In the form from which the runtime derives a thread's status.
                 state = await Threads.State.get(connection, _config(head))
                 tasks = [{"id": task.id, "interrupts": task.interrupts} for task in state.tasks]
                 checkpoint = {"values": state.values, "next": state.next, "tasks": tasks}
-        except Exception as error:  # noqa: BLE001 - whatever a graph does with it, this thread must not stop the server
+        except Exception as error:  # noqa: BLE001 - a thread that a graph cannot read must not stop the server
             failed = error
         if failed is not None:
             _log.warning("Thread %s cannot be read: %s", head.thread_id, failed)
@@ -145,14 +147,14 @@ def _config(head: Head) -> RunnableConfig:
 def _entry(thread_id: UUID, head: Head, metadata: Mapping[str, Any]) -> dict[str, Any]:
     from langgraph_api.graph import GRAPHS
 
-    user_id = metadata.get("user_id")  # the server writes "" where nobody was named
+    user_id = metadata.get("user_id")  # the server writes "" if no user was named
     own = {key: value for key, value in metadata.items() if key not in {*OF_THE_RUN, "user_id"}}
     return {
         "thread_id": thread_id,
         "created_at": _time(head.first_id),
         "updated_at": _time(head.checkpoint_id),
         "state_updated_at": _time(head.checkpoint_id),
-        # Without a graph the server shows an empty state; a thread begun elsewhere is the first graph's.
+        # Without a graph the server shows an empty state. A thread that began elsewhere is given the first graph.
         "metadata": {"graph_id": next(iter(GRAPHS)), **own, **({"user_id": user_id} if user_id else {})},
         "status": "idle",
         "config": {"configurable": {"user_id": user_id}} if user_id else {},
@@ -160,13 +162,17 @@ def _entry(thread_id: UUID, head: Head, metadata: Mapping[str, Any]) -> dict[str
     }
 
 
-async def checkpointer() -> HoldfastSaver:
-    """The server's checkpointer."""
+async def server_saver() -> HoldfastSaver:
+    """Return the server's checkpointer.
+
+    Raises:
+        TypeError: it is not a `HoldfastSaver`.
+    """
     from langgraph_api._checkpointer import get_checkpointer
 
-    saver = unwrapped(await get_checkpointer())
+    saver = unwrap_saver(await get_checkpointer())
     if not isinstance(saver, HoldfastSaver):
-        raise TypeError(f"The server has to keep its threads with Holdfast, and not with {type(saver).__name__}.")
+        raise TypeError(f"The server's checkpointer is a {type(saver).__name__}. Needed: a HoldfastSaver.")
     return saver
 
 
@@ -189,6 +195,6 @@ def _id(text: str) -> UUID | None:
 
 
 def _time(checkpoint_id: str) -> datetime:
-    """When a checkpoint was made. Its id is a UUID of version 6: https://www.rfc-editor.org/rfc/rfc9562#section-5.6"""
+    """Return the time at which a checkpoint was made, from its id, a UUID of version 6: https://www.rfc-editor.org/rfc/rfc9562#section-5.6"""
     number = UUID(checkpoint_id).int
     return _UUID_EPOCH + timedelta(microseconds=((number >> 80) << 12 | (number >> 64) & 0xFFF) // 10)

@@ -1,7 +1,7 @@
-"""Starting LangGraph's server so that it keeps what it is told and tells nobody.
+"""Run LangGraph's server with threads in the database, and without connections to outside services.
 
-Its own command, `langgraph dev`, works too; it takes another port when the one it should take is busy, keeps pickled
-threads in the working directory, runs one turn at a time, and asks the package index for newer versions.
+Its own command, `langgraph dev`, works too. But that takes another port if the given one is busy, keeps pickled threads
+in the working directory, runs one turn at a time, and asks the package index for newer versions.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from holdfast.settings import Settings
 
 _HERE = Path(__file__).resolve().parent
 
-# As in `langgraph.json`, which is not there where Holdfast was installed as a package.
+# The same as `langgraph.json`, which an installed package does not have.
 OURS: dict[str, Any] = {
     "graphs": {"agent": "holdfast.server.entrypoint:agent"},
     "checkpointer": {"path": f"{_HERE}/entrypoint.py:checkpointer"},
     "http": {"app": "holdfast.server.http:app", "disable_mcp": True, "disable_a2a": True},
 }
 
-# No connection but those that the user's agent makes.
+# Turns off the connections that the server would make by itself.
 _QUIET = {"LANGGRAPH_NO_VERSION_CHECK": "true", "LANGGRAPH_CLI_NO_ANALYTICS": "1"}
 _TRACING = ("LANGSMITH_TRACING", "LANGSMITH_TRACING_V2", "LANGCHAIN_TRACING", "LANGCHAIN_TRACING_V2")
 
 
 class CannotServe(Exception):
-    """The server was not started, for a reason that the message says."""
+    """The server cannot be started. The message says why."""
 
 
 def serve(settings: Settings, config: Path | None = None, *, say: Callable[[str], object] = print) -> None:
-    """Serve the agents of a `langgraph.json` until the process is told to stop.
+    """Serve the agents of a `langgraph.json` until the process is stopped.
 
     Args:
-        settings: where to listen, and what the agent and the checkpointer are told.
+        settings: the address to listen on, and the settings of the agent and the checkpointer.
         config: the `langgraph.json`; Holdfast's own by default.
-        say: is given the lines that a person reads.
+        say: prints a line for the user.
 
     Raises:
         CannotServe: the port is taken, the config cannot be used, or the server is not installed.
@@ -60,14 +60,14 @@ def serve(settings: Settings, config: Path | None = None, *, say: Callable[[str]
             f"The server is not installed ({error}). Install it: pip install 'holdfast[server]'"
         ) from None
     settings = settings.in_full()
-    wanted = _with_ours({} if config is None else _of_ones_own(config))
+    wanted = _with_ours({} if config is None else _read_user_config(config))
     _check_port(settings.host, settings.port)
-    with factory.checkpointer(settings):
-        pass  # a database that cannot be opened is one clear error here, and a page of them from inside the server
-    factory.agent(settings)  # and so is a model without its key
+    with factory.make_checkpointer(settings):
+        pass  # here a database that cannot be opened is one clear error; inside the server it is a page of them
+    factory.make_agent(settings)  # likewise for a model without its key
     for line in _introduction(settings, wanted["graphs"]):
         say(line)
-    logging.getLogger("langgraph_api.cli").setLevel(logging.WARNING)  # its welcome names a site on the web
+    logging.getLogger("langgraph_api.cli").setLevel(logging.WARNING)  # its welcome links to a website
     with _environment(settings), _private_folder(), suppress(KeyboardInterrupt):
         run_server(
             settings.host,
@@ -79,17 +79,17 @@ def serve(settings: Settings, config: Path | None = None, *, say: Callable[[str]
         )
 
 
-def _of_ones_own(config: Path) -> dict[str, Any]:
-    """What somebody's own `langgraph.json` says.
+def _read_user_config(config: Path) -> dict[str, Any]:
+    """Read the user's own `langgraph.json`.
 
     Raises:
-        CannotServe: it says where threads are kept, and that is what `holdfast serve` is for.
+        CannotServe: it cannot be read, or it names what `holdfast serve` provides itself.
     """
     found = _read(config)
     if "checkpointer" in found or "app" in found.get("http", {}):
         raise CannotServe(
-            f"{config} names a checkpointer or an HTTP app of its own. `holdfast serve` keeps threads where "
-            "HOLDFAST_DATABASE says, and brings both: leave them out, or serve it with `langgraph dev`."
+            f"{config} names a checkpointer or an HTTP app. `holdfast serve` provides both, and keeps threads in "
+            "HOLDFAST_DATABASE. Leave them out, or serve it with `langgraph dev`."
         )
     return found
 
@@ -99,7 +99,7 @@ def _with_ours(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read(config: Path) -> dict[str, Any]:
-    """What the server is told of a `langgraph.json`, with every path in full."""
+    """Return the parts of a `langgraph.json` that the server is given, with absolute paths."""
     try:
         found = json.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -111,20 +111,20 @@ def _read(config: Path) -> dict[str, Any]:
         if (place := folder / dependency).is_dir() and str(place) not in sys.path:
             sys.path.append(str(place))
     taken = {key: found[key] for key in ("graphs", "checkpointer", "http", "auth", "store") if found.get(key)}
-    full: dict[str, Any] = _in_full(taken, folder)
+    full: dict[str, Any] = _with_absolute_paths(taken, folder)
     return full
 
 
-def _in_full(value: Any, folder: Path) -> Any:
+def _with_absolute_paths(value: Any, folder: Path) -> Any:
     if isinstance(value, Mapping):
-        return {key: _in_full(inner, folder) for key, inner in value.items()}
+        return {key: _with_absolute_paths(inner, folder) for key, inner in value.items()}
     if isinstance(value, str) and value.startswith(("./", "../")):
         return str(folder / value)
     return value
 
 
 def _check_port(host: str, port: int) -> None:
-    # The server would take another port without a word, and clients would talk to whoever has this one.
+    # The server would silently take another port, and clients would talk to the process that has this one.
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with closing(socket.socket(family, kind, protocol)) as listener:
@@ -132,24 +132,24 @@ def _check_port(host: str, port: int) -> None:
             listener.bind(address)
     except OSError as error:
         raise CannotServe(
-            f"Cannot listen on {host}, port {port}: {error.strerror or error}. Name another by --port or HOLDFAST_PORT."
+            f"Cannot listen on {host}, port {port}: {error.strerror or error}. Set another by --port or HOLDFAST_PORT."
         ) from None
 
 
 def _introduction(settings: Settings, graphs: Mapping[str, Any]) -> Iterator[str]:
     where = urls.parse(settings.database)
-    yield f"Holdfast serves {', '.join(graphs)} on http://{settings.host}:{settings.port} (what it can: /docs)"
+    yield f"Holdfast serves {', '.join(graphs)} on http://{settings.host}:{settings.port} (API: /docs)"
     yield f"   conversations   {where}"
     yield f"   model           {settings.model_name}"
-    yield f"   at once         {settings.workers} runs"
+    yield f"   runs at once    {settings.workers}"
     if not _only_here(settings.host):
-        yield "   Nobody is asked who they are: who reaches this address can read every thread and approve every call"
+        yield "   There is no login: all clients that reach this address can read every thread and approve every call"
     if _traces():
-        yield "   Tracing is on: LangSmith is sent the texts of the conversations"
+        yield "   Tracing is on: the texts of the conversations are sent to LangSmith"
     if isinstance(where, urls.MemoryURL):
-        yield "Ctrl-C stops it, and all is gone: memory:// is kept nowhere. sqlite:///holdfast.db is."
+        yield "Ctrl-C stops it, and all threads are lost: memory:// is not saved. To keep them: sqlite:///holdfast.db"
     else:
-        yield "Ctrl-C stops it; threads and pauses stay in the database."
+        yield "Ctrl-C stops it. Threads and pending approvals stay in the database."
 
 
 def _only_here(host: str) -> bool:
@@ -165,7 +165,7 @@ def _traces() -> bool:
 @contextmanager
 def _environment(settings: Settings) -> Iterator[None]:
     before = dict(os.environ)
-    # A key alone would turn tracing on; who wants it says so.
+    # A key alone would turn tracing on. It is on only if it was asked for.
     os.environ.setdefault("LOG_LEVEL", "WARNING")
     os.environ.update(settings.environment() | _QUIET | ({} if _traces() else {"LANGSMITH_TRACING": "false"}))
     try:
@@ -177,13 +177,13 @@ def _environment(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def _private_folder() -> Iterator[None]:
-    """A working directory of the server's own, gone when it ends: whatever the runtime writes there is no one's."""
+    """Give the server a temporary working directory, for the files that the runtime writes."""
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    # Uvicorn ends in order when it gets this signal, and then passes it on; without this, that would end the process
-    # before the folder is gone.
+    # Uvicorn shuts down when it gets this signal, and then raises it again. Without this handler that would end the
+    # process before the folder is deleted.
     previous = signal.signal(signal.SIGTERM, stop)
     home = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="holdfast-serve-") as folder:

@@ -1,7 +1,6 @@
-"""What the server does by itself: it carries out what was decided and is not carried out, because a process died in
-between, and closes what nobody has decided about in time.
+"""The server's background worker: carries out recorded answers whose process died, and closes expired requests.
 
-Through the server's own queue, so that its clients see these runs as any others.
+Its runs go through the server's own queue, so clients see them like any others.
 """
 
 from __future__ import annotations
@@ -16,67 +15,67 @@ from uuid import UUID
 from holdfast.checkpoints import Answered, HoldfastSaver, ThreadBusy
 from holdfast.server import registry
 
-# Seconds between two looks. What a process held that died a moment ago is free after a while: then sooner.
+# Seconds between two passes. The shorter time is for a thread whose lease is held, perhaps by a process that has died.
 PERIOD: Final = 60.0
 SOON: Final = 5.0
 
 _log = logging.getLogger(__name__)
 
 
-async def carry_out() -> None:
-    """Look at the start, and then every minute, for as long as the server runs."""
-    # An answer that cannot be carried out is tried once, and not every minute.
+async def run_worker() -> None:
+    """Carry out recorded answers at the start, and then every minute, for as long as the server runs."""
+    # An answer that cannot be carried out is tried once, not every minute.
     tried: set[tuple[str, str, float]] = set()
     while True:
         try:
-            later = await _look(tried)
-        except Exception as error:  # noqa: BLE001 - a database that is away for a while must not end this
-            _log.warning("What was decided could not be looked for: %s", error)
+            later = await _carry_out(tried)
+        except Exception as error:  # noqa: BLE001 - a database that is out of reach for a while must not end the worker
+            _log.warning("Recorded answers could not be looked up: %s", error)
             later = True
         await asyncio.sleep(SOON if later else PERIOD)
 
 
-async def _look(tried: set[tuple[str, str, float]]) -> bool:
-    """Carry out what there is. Says whether something is left for a moment later."""
-    saver = await registry.checkpointer()
-    await saver.offload(saver.interrupts.expire)
-    todo = await saver.offload(saver.interrupts.todo)
+async def _carry_out(tried: set[tuple[str, str, float]]) -> bool:
+    """Carry out the recorded answers that are left. Return whether a busy thread has to be looked at again soon."""
+    saver = await registry.server_saver()
+    await saver.run_in_executor(saver.interrupts.expire)
+    todo = await saver.run_in_executor(saver.interrupts.todo)
     new = [found for found in todo if (found.thread_id, found.interrupt_id, found.at) not in tried]
     later = False
     for thread_id, group in groupby(sorted(new, key=lambda found: found.thread_id), lambda found: found.thread_id):
         answers = list(group)
         try:
-            # Most of it is being carried out by whoever decided.
+            # An answer is usually carried out by the process that recorded it, which then holds the lease.
             async with saver.alease(thread_id, wait=0, purpose="a look"):
                 pass
             await _resume(saver, thread_id, answers)
         except ThreadBusy:
             later = True
             continue
-        except Exception as error:  # noqa: BLE001 - one thread that cannot go on does not keep the others from it
-            _log.warning("Thread %s: what was decided could not be carried out: %s", thread_id, error)
+        except Exception as error:  # noqa: BLE001 - one thread that fails must not stop the others
+            _log.warning("Thread %s: a recorded answer could not be carried out: %s", thread_id, error)
         tried.update((found.thread_id, found.interrupt_id, found.at) for found in answers)
     return later
 
 
 async def _resume(saver: HoldfastSaver, thread_id: str, answers: Sequence[Answered]) -> None:
-    """Begin a run that carries out some answers, if nobody has done so meanwhile."""
+    """Start a run that carries out some answers, unless another process has done so meanwhile."""
     from langgraph_sdk import get_client
 
-    left = {found.interrupt_id for found in await saver.offload(saver.interrupts.todo, thread_id=thread_id)}
+    left = {found.interrupt_id for found in await saver.run_in_executor(saver.interrupts.todo, thread_id=thread_id)}
     if not _is_known(thread_id) or left.isdisjoint(found.interrupt_id for found in answers):
         return
     await registry.restore(thread_id)
     client: Any = get_client(url=None, api_key=None)
     entry = await client.threads.get(thread_id)
     given = {found.interrupt_id: found.answer for found in answers if not found.expired and found.interrupt_id in left}
-    # What expired is no answer to give; our own agent finds it on record.
+    # An expired request has no answer to pass on; our own agent finds the expiry on record.
     command = {"command": {"resume": given}} if given else {"input": None}
     await client.runs.create(thread_id, entry["metadata"]["graph_id"], **command)
 
 
 def _is_known(thread_id: str) -> bool:
-    """Whether the server can have this thread: it only takes UUIDs."""
+    """Return whether the server can have this thread: it only takes UUIDs."""
     try:
         UUID(thread_id)
     except ValueError:

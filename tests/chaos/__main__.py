@@ -16,9 +16,10 @@ from tests.chaos.kills import kill
 from tests.chaos.outages import break_off
 from tests.chaos.report import Report
 from tests.chaos.rush import rush
-from tests.chaos.servers import Server, server
+from tests.chaos.sweeps import sweep
+from tests.support.servers import Server, server
 
-PARTS = ("cost", "outages", "rush", "kills")
+PARTS = ("cost", "outages", "rush", "sweeps", "kills")
 BACKENDS = ("sqlite", "postgres")
 
 
@@ -51,6 +52,8 @@ def _run(options: argparse.Namespace, report: Report, places: _Places, began: fl
                 report.outages = break_off(places.server, place, options.restarts, options.cuts, until)
             case "rush":
                 report.rush = rush([places.new(backend) for backend in options.backends], options.rounds, until)
+            case "sweeps":
+                report.sweeps = sweep(until)
             case "kills":
                 for left, backend in zip(range(len(options.backends), 0, -1), options.backends, strict=True):
                     share = (until - time.monotonic()) / left
@@ -90,7 +93,7 @@ def _options(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=200, help="in which processes race each other")
     parser.add_argument("--restarts", type=int, default=50, help="of PostgreSQL")
     parser.add_argument("--cuts", type=int, default=50, help="of all its connections")
-    parser.add_argument("--limit", type=float, default=840.0, help="seconds after which it gives up, and fails")
+    parser.add_argument("--limit", type=float, default=1500.0, help="seconds after which it gives up, and fails")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(words)
     options.only = options.only or list(PARTS)

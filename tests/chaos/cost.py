@@ -1,4 +1,4 @@
-"""What the ledger costs a tool call, in transactions that write."""
+"""The cost of the effects' record for a tool call, in transactions that write."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST = {"safe": 0, "changes the world": 2, "changes the world, approved": 2}
 
 @dataclass
 class Cost:
-    """What became of it."""
+    """The outcome."""
 
     added: dict[str, int] = field(default_factory=dict)
     """By kind of tool: transactions more than with a tool that is safe to repeat."""

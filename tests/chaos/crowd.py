@@ -13,7 +13,7 @@ from pkgutil import resolve_name
 from signal import SIGKILL
 from typing import Any, Final
 
-from tests.forked import context
+from tests.support.forked import context
 
 HANGS: Final = 60.0
 """Seconds after which a process that does not end is a failure."""
@@ -21,7 +21,7 @@ HANGS: Final = 60.0
 
 @dataclass(frozen=True)
 class Job:
-    """What a process is to do."""
+    """The task of a process."""
 
     program: Callable[..., Any]
     """Gets the arguments, and last a function to call when it is about to begin."""
@@ -40,7 +40,7 @@ class End:
     killed: bool
     result: Any = None
     error: str | None = None
-    """What it raised, or why it is a failure."""
+    """The error it raised, or why it is a failure."""
     code: int | None = None
 
 
@@ -60,7 +60,7 @@ class Crowd:
     """Processes, each started, watched and ended from one thread.
 
     Args:
-        changed: replacements that each process makes, by names such as `holdfast.graph.tools.execute.running_of`.
+        changed: replacements that each process makes, by names such as `holdfast.graph.tools.execute.run_policy`.
     """
 
     def __init__(self, changed: Mapping[str, Any] | None = None) -> None:
@@ -164,7 +164,7 @@ def run(program: Callable[..., Any], *args: Any) -> Any:
 
 
 def each(items: Iterator[Callable[[Crowd], bool]], crowd: Crowd, width: int) -> None:
-    """Keep a crowd at a width, for as long as there is somebody to start."""
+    """Keep a crowd at a width, for as long as there is a player to start."""
     more = True
     while more or len(crowd):
         while more and len(crowd) < width:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.dialects import dialect_of
+
 
 @dataclass(frozen=True)
 class Book:
@@ -43,15 +45,15 @@ class Place:
 
     @property
     def world(self) -> Book:
-        """What the tools have done: order, tool, amount, key."""
+        """Return the effects of the tools: order, tool, amount, key."""
         return Book(self.folder / "world")
 
     @property
     def journal(self) -> Book:
-        """What the processes saw, did and were told. The first key of a line says which."""
+        """Return what the processes saw, did and were told. The first key of a line says which."""
         return Book(self.folder / "journal")
 
     @property
     def backend(self) -> str:
         """Of the database."""
-        return "sqlite" if self.url.startswith("sqlite") else "postgres"
+        return dialect_of(self.url)

@@ -37,7 +37,7 @@ class Kill:
 
 @dataclass
 class Kills:
-    """What became of it."""
+    """The outcome."""
 
     place: Place
     by_mark: Counter[str] = field(default_factory=Counter)

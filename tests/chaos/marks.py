@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from holdfast.checkpoints import HoldfastSaver
-from tests.contract.children import die
+from tests.support.children import die
 
 _TRANSACTIONS = {
     "claim_effect": "effect started",
@@ -20,7 +20,7 @@ _TRANSACTIONS = {
     "add_write": "writes",
     "replace_write": "writes",
     "save_checkpoint": "checkpoint",
-    "enter_line": "lease taken",
+    "join_lease_queue": "lease taken",
 }
 """The transactions that are marked, by a statement in them; the first that is found counts."""
 

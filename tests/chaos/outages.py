@@ -15,9 +15,9 @@ from tests.chaos.crowd import Crowd, End, Job, run
 from tests.chaos.journal import Place
 from tests.chaos.playing import Player, opened
 from tests.chaos.scene import agent_on, script_of
-from tests.chaos.servers import Server
 from tests.chaos.verdict import Verdict, judge
 from tests.chaos.ways import WAYS, Way
+from tests.support.servers import Server
 
 CHILDREN: Final = 6
 
@@ -27,7 +27,7 @@ _PATIENCE: Final = 30.0
 
 @dataclass
 class Outages:
-    """What became of it."""
+    """The outcome."""
 
     place: Place
     restarts: int = 0

@@ -1,4 +1,4 @@
-"""What a process does: go on with a thread from wherever it is, until there is nothing to do, or it is killed."""
+"""The work of a process: it goes on with a thread from any state, until nothing is left to do or it is killed."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from holdfast.checkpoints import (
     ThreadBusy,
     ThreadConflict,
     open_checkpointer,
+    times,
 )
-from holdfast.checkpoints.effects import heartbeat
 from holdfast.graph import NothingWaits
 from tests.chaos.journal import Place
 from tests.chaos.marks import Marks, watch
@@ -30,7 +30,7 @@ from tests.chaos.scene import Said, Script, agent_on, decision_about, script_of,
 from tests.chaos.ways import Way
 
 TOLD: Final = (NothingWaits, NotAnswered, UnknownInterruptError, ThreadBusy, ThreadConflict, EffectTaken)
-"""What says to somebody that what they wanted was not done, or not by them. They look again then."""
+"""The errors that tell a player: it was not done, or another did it. The player looks again then."""
 
 # An owner of an effect and of a lease is taken for gone sooner than people would wait.
 EFFECT_TTL: Final = 0.6
@@ -43,7 +43,7 @@ _MOST_STEPS: Final = 60
 @contextmanager
 def opened(place: Place, marks: Marks | None = None) -> Iterator[HoldfastSaver]:
     """The checkpointer, with short lives for what a dead process holds."""
-    heartbeat.TTL, heartbeat.PERIOD = EFFECT_TTL, EFFECT_TTL / 3  # type: ignore[misc]
+    times.EFFECT_TTL, times.EFFECT_RENEWAL = EFFECT_TTL, EFFECT_TTL / 3  # type: ignore[misc]
     with open_checkpointer(place.url) as saver:
         saver.lease = partial(saver.lease, ttl=LEASE_TTL)  # type: ignore[method-assign]
         if marks is not None:
@@ -111,7 +111,7 @@ class Player:
         return True
 
     def _note(self, questions: list[Any]) -> None:
-        """Somebody reads what is in doubt, whatever they do then."""
+        """Note that a person has read what is in doubt, before any decision."""
         for question in questions:
             if question.value["type"] == "effect_in_doubt" and question.id not in self._read:
                 self._read.add(question.id)

@@ -11,30 +11,34 @@ from tests.chaos.kills import Kills
 from tests.chaos.marks import MARKS
 from tests.chaos.outages import Outages
 from tests.chaos.rush import Rush
+from tests.chaos.sweeps import Sweeps
 from tests.chaos.verdict import Verdict
 
 
 @dataclass
 class Report:
-    """What a run has found, so far."""
+    """The findings of a run, so far."""
 
     seed: int
     kills: dict[str, Kills] = field(default_factory=dict)
     """By backend."""
     rush: Rush | None = None
     outages: Outages | None = None
+    sweeps: Sweeps | None = None
     cost: dict[str, Cost] = field(default_factory=dict)
     """By backend."""
     seconds: float = 0.0
 
     def broken(self) -> list[str]:
-        """What is not as it was promised: part, thread, seed, and what was found."""
+        """Return the broken promises: part, thread, seed, and what was found."""
         found = [(f"kills, {backend}", *what) for backend, part in self.kills.items() for what in _of(part)]
         if self.rush is not None:
             found += [("rush", *what) for what in self.rush.failures]
             found += [("rush", *what) for verdict in self.rush.verdicts for what in verdict.broken]
         if self.outages is not None:
             found += [("outages", *what) for what in _of(self.outages)]
+        if self.sweeps is not None:
+            found += [("sweeps", *what) for what in self.sweeps.failures]
         found += [(f"cost, {backend}", *what) for backend, part in self.cost.items() for what in part.failures]
         return [f"{part}: thread {thread}, seed {self.seed}: {what}" for part, thread, what in found]
 
@@ -54,13 +58,19 @@ class Report:
             outages = {"restarts": part_.restarts, "cuts": part_.cuts, "connections_cut": part_.connections}
             slowest = {"slowest_recovery": round(part_.slowest, 2), "seconds": round(part_.seconds)}
             found["outages"] = {**outages, **_counts(part_.verdict), **slowest}
+        if self.sweeps is not None:
+            found["sweeps"] = {"tests": self.sweeps.tests, "seconds": round(self.sweeps.seconds)}
         for backend, cost in self.cost.items():
             found[f"cost_{backend}"] = {kind: cost.added[kind] for kind in MOST}
         return found
 
     def table(self) -> str:
         """For people."""
-        lines = [line for part in (self._kills(), self._rush(), self._outages(), self._cost()) for line in part]
+        lines = [
+            line
+            for part in (self._kills(), self._rush(), self._outages(), self._sweeps(), self._cost())
+            for line in part
+        ]
         broken = self.broken()
         verdict = f"{len(broken)} broken" if broken else "nothing lost, nothing twice, nothing unasked"
         return "\n".join([*lines, "", f"Seed {self.seed}, {self.seconds:.0f} s: {verdict}."])
@@ -106,6 +116,12 @@ class Report:
             _seconds(part),
         ]
 
+    def _sweeps(self) -> list[str]:
+        if self.sweeps is None:
+            return []
+        rows = [_row("tests that passed", self.sweeps.tests), _row("tests that failed", len(self.sweeps.failures))]
+        return ["", "Tests that the fast suite leaves out, or of which it has a sample", *rows, _seconds(self.sweeps)]
+
     def _cost(self) -> list[str]:
         if not self.cost:
             return []
@@ -141,7 +157,7 @@ def _verdicts(verdicts: list[Verdict]) -> list[str]:
     return [*lines, _row("broken promises", *(len(verdict.broken) for verdict in verdicts))]
 
 
-def _seconds(*parts: Kills | Rush | Outages) -> str:
+def _seconds(*parts: Kills | Rush | Outages | Sweeps) -> str:
     return _row("seconds", *(f"{part.seconds:.0f}" for part in parts))
 
 

@@ -20,7 +20,7 @@ from tests.chaos.playing import opened
 from tests.chaos.scene import PRICE, Said, agent_on
 from tests.chaos.verdict import Evidence, Verdict, judge
 from tests.chaos.ways import Way
-from tests.forked import context
+from tests.support.forked import context
 
 PROCESSES: Final = 8
 
@@ -32,13 +32,13 @@ _MOST_TRIES: Final = 100
 
 @dataclass
 class Rush:
-    """What became of it."""
+    """The outcome."""
 
     rounds: Counter[str] = field(default_factory=Counter)
     """Those that were played, by backend."""
     answers: int = 0
     told: Counter[str] = field(default_factory=Counter)
-    """What those were told whose answer was not taken."""
+    """The errors of the processes whose answer was not taken."""
     failures: list[tuple[str, str]] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     seconds: float = 0.0
@@ -192,7 +192,7 @@ def _is_mixed(round_: int) -> bool:
 
 
 def _contested(place: Place, processes: int, done: Rush) -> Iterator[tuple[str, str]]:
-    """What is wrong with how the answers to the same questions went."""
+    """Yield each fault in how the answers to the same requests went."""
     won: dict[str, list[dict[str, Any]]] = defaultdict(list)
     lost: Counter[str] = Counter()
     for line in place.journal.read():
@@ -208,7 +208,7 @@ def _contested(place: Place, processes: int, done: Rush) -> Iterator[tuple[str, 
         thread = order.rpartition("-")[0]
         done.answers += len(won[order]) + lost[order]
         times, amounts = len(evidence.done[order]), [line["amount"] for line in evidence.done[order]]
-        closed = _is_mixed(int(thread[1:]))  # somebody may have gone on without an answer
+        closed = _is_mixed(int(thread[1:]))  # another process may have gone on without an answer
         if len(won[order]) + lost[order] != processes:
             yield thread, f"order {order}: {processes} answered, {len(won[order])} + {lost[order]} know what came of it"
         if len(won[order]) > 1:

@@ -1,4 +1,4 @@
-"""What is played: an agent with a tool of each kind, and the script of each thread.
+"""The scene: an agent with a tool of each kind, and the script of each thread.
 
 All that is chosen is chosen by the seed and the thread's name, so that any process can go on where another one died.
 """
@@ -17,10 +17,10 @@ from langchain_core.tools import BaseTool, tool
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.graph import IdempotencyKey, build_graph, needs_approval, once
 from tests.chaos.journal import Place
-from tests.unit.graph_kit import StrictModel, calls
+from tests.support.graph_kit import StrictModel, calls
 
 PRICE = 50
-"""What the model pays; a person who edits makes another amount of it."""
+"""The amount that the model pays; a person who edits changes it."""
 
 # A tool takes so long before and after its effect, in seconds at the most, that kills at random find it there too.
 _DAWDLES = 0.008
@@ -102,7 +102,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Script:
-    """What happens in a thread."""
+    """The script of a thread."""
 
     thread: str
     messages: list[Said]
@@ -134,7 +134,7 @@ def script_of(seed: int, thread: str) -> Script:
 
 
 def decision_about(seed: int, order: str) -> dict[str, Any]:
-    """What a person answers to a call that waits for approval."""
+    """Return a person's answer to a call that waits for approval."""
     random = Random(f"{seed} {order} approval")
     amount = random.randint(PRICE + 1, PRICE + 49)
     edit = {"type": "edit", "edited_action": {"name": "pay", "args": {"order": order, "amount": amount}}}
@@ -143,12 +143,12 @@ def decision_about(seed: int, order: str) -> dict[str, Any]:
 
 
 def verdict_about(seed: int, order: str, times: int, happened: bool) -> dict[str, Any]:
-    """What a person answers who is asked whether a call took effect. Most look; some are wrong.
+    """Return a person's answer to the request whether a call took effect. Most look; some are wrong.
 
     Args:
         seed, order: of the call.
         times: how often it was asked about before.
-        happened: what somebody sees who looks.
+        happened: what a person sees who looks.
     """
     random = Random(f"{seed} {order} doubt {times}")
     likely = {"type": "happened", "result": "I have seen it."} if happened else {"type": "run_again"}

@@ -1,4 +1,4 @@
-"""What a process that took no part finds at the end, and whether that agrees with the world and the journal."""
+"""A check by a process that took no part: does the database agree with the world and the journal?"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from holdfast.checkpoints.effects import effect_key
 from tests.chaos.journal import Place
 from tests.chaos.playing import opened
 from tests.chaos.scene import agent_on
-from tests.contract.kit import rows
+from tests.support.kit import rows
 
 Broken = tuple[str, str]
 """A thread, and what was found there."""
@@ -23,7 +23,7 @@ Broken = tuple[str, str]
 
 @dataclass
 class Verdict:
-    """What was counted, and what is not as it was promised."""
+    """The counts, and the broken promises."""
 
     broken: list[Broken] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -45,14 +45,14 @@ class Evidence:
 
     place: Place
     done: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
-    """What the world saw of an order."""
+    """The effects of an order in the world."""
     returned: Counter[str] = field(default_factory=Counter)
     answers: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
-    """What people answered about an order, approvals and doubts."""
+    """People's answers about an order: approvals and doubts."""
     asked: Counter[str] = field(default_factory=Counter)
-    """How often somebody was asked whether an order took effect."""
+    """How often a person was asked whether an order took effect."""
     acknowledged: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """The messages of a thread that must be there: `send` returned, or somebody has read them."""
+    """The messages of a thread that must be there: `send` returned, or a person has read them."""
     told: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -91,7 +91,7 @@ def judge(place: Place, ready: Callable[[], None] = lambda: None) -> Verdict:
         known = set(evidence.acknowledged)
         for order in evidence.done:
             if (thread := order.rpartition("-")[0]) not in known:
-                verdict.broken.append((thread, f"order {order} was carried out in a thread that nobody has seen"))
+                verdict.broken.append((thread, f"order {order} was carried out in a thread that no process has seen"))
     verdict.counts["told"] = sum(evidence.told.values())
     return verdict
 
@@ -181,17 +181,17 @@ class Case:
         for order, (_, _, answer) in self.calls.items():
             waits = any(question["args"]["order"] == order for question in self.questions)
             if answer is None and not self.questions:
-                yield f"order {order} has no answer, and nobody is asked"
+                yield f"order {order} has no answer, and no person is asked"
             elif waits and answer is not None and "effect" not in answer.additional_kwargs:
-                yield f"order {order} has an answer, and somebody is asked about it"
+                yield f"order {order} has an answer, and a person is asked about it"
 
     def _effect(self, order: str, entry: Entry | None) -> Iterator[str]:
         times = len(self.evidence.done[order])
         again = 0 if entry is None else entry.attempt - 1
         if times > 1 + again:
-            yield f"order {order} took effect {times} times, and {again} times somebody said: run it again"
+            yield f"order {order} took effect {times} times, and {again} times a person said: run it again"
         if again > len(self.evidence.given(order, "run_again")):
-            yield f"order {order} is in its attempt {again + 1}, and nobody said so often: run it again"
+            yield f"order {order} is in its attempt {again + 1}, and no person said so often: run it again"
         if times and order in self.calls and entry is None:
             yield f"order {order} took effect, and the ledger does not know it"
         if times and order not in self.calls:
@@ -203,7 +203,7 @@ class Case:
                 continue
             given = self.evidence.given(order, "approve", "edit")
             if line["amount"] not in [answer["amount"] for answer in given]:
-                yield f"order {order} was paid with {line['amount']}, and nobody approved that"
+                yield f"order {order} was paid with {line['amount']}, and no person approved that"
             if entry is not None and not self._on_record(entry.interrupt_id):
                 yield f"order {order} was paid, and no approval is on record"
 
@@ -215,7 +215,7 @@ class Case:
         return interrupt_id is not None and bool(rows(self.saver, sql, thread=self.thread, id=interrupt_id))
 
     def _doubt(self, order: str, entry: Entry) -> Iterator[str]:
-        """Whatever ended without a word of the tool was asked about, and went as somebody said."""
+        """Check that each call whose tool never came back was asked about, and went as a person decided."""
         about = [question for question in self.questions if question["args"]["order"] == order]
         # Beside a call that waits, it is asked about when the step is through.
         about += [question for question in self.questions if self.calls[order][2] is None]
@@ -223,14 +223,14 @@ class Case:
             case Entry("started"):
                 yield f"order {order} is still said to be running"
             case Entry("in_doubt") if not about and not self.evidence.asked[order]:
-                yield f"order {order} is in doubt, and nobody is or was asked"
+                yield f"order {order} is in doubt, and no person is or was asked"
             case Entry("done" | "failed", decision=None | "run_again") if not self.evidence.returned[order]:
-                yield f"order {order} is {entry.state}, though the tool never came back and nobody said so"
+                yield f"order {order} is {entry.state}, though the tool never came back and no person said so"
             case Entry(decision=("happened" | "skip") as decision) if not self.evidence.given(order, decision):
-                yield f"order {order} was decided with {decision}, which nobody said"
+                yield f"order {order} was decided with {decision}, which no person said"
 
     def _told(self, order: str) -> Iterator[str]:
-        """What the model reads about a call is true."""
+        """Check that the model reads the truth about a call."""
         _, _, answer = self.calls.get(order, ("", "", None))
         if answer is None or "effect" in answer.additional_kwargs:
             return

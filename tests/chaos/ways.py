@@ -29,7 +29,7 @@ class Way:
         return self.agent.get_state(self.config)
 
     def questions(self, state: Any) -> list[Any]:
-        """What waits for a person in a state, and has no answer on record."""
+        """Return the requests of a state that have no answer on record."""
         answered = {done.interrupt_id for done in self.agent.checkpointer.interrupts.todo(thread_id=self._thread)}
         return [pause for pause in state.interrupts if pause.id not in answered]
 
@@ -75,7 +75,7 @@ class Way:
 
 
 def _method(answer: dict[str, Any]) -> tuple[str, list[Any], dict[str, Any]]:
-    """What of a conversation gives this answer, and what it is given."""
+    """Return the name of the method of `Conversation` that gives an answer, and its arguments."""
     match answer:
         case {"type": "approve"}:
             return "approve", [], {}

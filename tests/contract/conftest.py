@@ -1,4 +1,4 @@
-"""What tests of the ledger and of outages share."""
+"""Fixtures that tests of the ledger and of outages share."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from holdfast.checkpoints import effects
-from holdfast.checkpoints.effects import heartbeat
-from tests.contract.outages import Wire, wired
-from tests.contract.world import World
+from holdfast.checkpoints import times
+from tests.support.outages import Wire, wired
+from tests.support.world import World
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Owners are taken for gone sooner than people can wait."""
-    monkeypatch.setattr(heartbeat, "TTL", 0.3)
-    monkeypatch.setattr(heartbeat, "PERIOD", 0.1)
-    monkeypatch.setattr(effects, "_COMMITTING", 0.3)
+    monkeypatch.setattr(times, "EFFECT_TTL", 0.3)
+    monkeypatch.setattr(times, "EFFECT_RENEWAL", 0.1)
+    monkeypatch.setattr(times, "CHECKPOINT_WAIT", 2.0)  # a busy machine saves slowly
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 import certifi
 import pytest
 
-from tests.e2e.cli_kit import Cli
-from tests.forked import environment
+from tests.support.cli_kit import Cli
+from tests.support.forked import environment
 
 
 @pytest.fixture(scope="session", autouse=True)

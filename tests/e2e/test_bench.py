@@ -18,6 +18,7 @@ from bench.peers import Peer, peer_at, peers
 from holdfast.checkpoints import open_checkpointer
 
 
+@pytest.mark.sweep
 def test_a_database_of_ones_own_is_measured(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -39,7 +40,7 @@ def test_a_database_of_ones_own_is_measured(
 
 def test_ours_is_set_against_the_stock_saver_of_the_same_run(tmp_path: Path) -> None:
     both: list[Peer] = [peer for peer in peers(tmp_path, "") if peer.database == "SQLite" and not peer.delta]
-    found = dict(bench.measured(["long"], both, 20, tmp_path, ""))
+    found = dict(bench.run_measures(["long"], both, 20, tmp_path, ""))
     printed = report.table(found)
     assert "SQLite: time of a turn at the end, ours ÷ stock" in printed
     ours, stock = (row["bytes_per_text"] for row in found["long"])
@@ -57,13 +58,14 @@ def test_a_conversation_that_lost_something_is_no_measurement(sqlite_url: str) -
     assert peer_at(sqlite_url).label == "SQLite, Holdfast"
 
 
-def test_what_the_record_costs_is_measured(tmp_path: Path) -> None:
+@pytest.mark.sweep
+def test_the_cost_of_the_record_is_measured(tmp_path: Path) -> None:
     [ours] = [peer for peer in peers(tmp_path, "") if peer.database == "SQLite" and peer.ours]
     listed = listing.listing(ours, few=1000, many=2000)
     found = {
-        "bounded": [bench.named(ours) | bounded.bounded(ours, near=12, far=24, span=8)],
-        "listing": [bench.named(ours) | listed],
-        "record": [bench.named(ours) | {"ratio": recording.recording(ours, turns=10, rounds=1)}],
+        "bounded": [bench.labels_of(ours) | bounded.bounded(ours, near=12, far=24, span=8)],
+        "listing": [bench.labels_of(ours) | listed],
+        "record": [bench.labels_of(ours) | {"ratio": recording.recording(ours, turns=10, rounds=1)}],
     }
     printed = report.table(found)
     assert 0 < listed["few_ms"] < 100
@@ -71,6 +73,7 @@ def test_what_the_record_costs_is_measured(tmp_path: Path) -> None:
         assert re.search(rf"{line} \| \d+\.\d+", printed)
 
 
+@pytest.mark.sweep
 def test_a_search_of_many_messages_is_measured(sqlite_url: str) -> None:
     found = searching.searching(peer_at(sqlite_url), messages=2000)
     printed = report.table({"search": [asdict(found)]})
@@ -96,7 +99,7 @@ def test_a_load_a_save_and_an_approval_are_counted(
     assert found["approval"]["calls"] > found["put"]["calls"] > found["get_tuple"]["calls"]
 
 
-def test_what_is_counted_is_a_call_once_and_a_statement_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_counter_counts_each_call_and_each_statement_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "_NOT_OURS", {"bench", ".venv"})
     counter = calls.Counter(peer_at("memory://"))
     database = sqlite3.connect(":memory:")

@@ -6,10 +6,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from langchain_core.tools import BaseTool
 
 from holdfast.checkpoints import open_checkpointer
-from holdfast.graph.tools.once import Running
+from holdfast.graph.tools.once import RunPolicy
 from tests.chaos.cost import MOST, count
 from tests.chaos.crowd import Crowd, End, Job
 from tests.chaos.journal import Place
@@ -18,9 +19,9 @@ from tests.chaos.outages import break_off
 from tests.chaos.playing import play
 from tests.chaos.report import Report
 from tests.chaos.rush import rush
-from tests.chaos.servers import Server
 from tests.chaos.verdict import judge
-from tests.contract.kit import change
+from tests.support.kit import change
+from tests.support.servers import Server
 
 
 def soon() -> float:
@@ -37,6 +38,7 @@ def test_processes_that_are_killed_leave_nothing_undone(sqlite_url: str, tmp_pat
     assert report.figures()[f"kills_{place.backend}"]["kills"] == done.total
 
 
+@pytest.mark.sweep
 def test_of_those_who_answer_at_once_one_is_heard_and_the_others_are_told(
     postgres_url_with_tables: str, tmp_path: Path
 ) -> None:
@@ -46,24 +48,23 @@ def test_of_those_who_answer_at_once_one_is_heard_and_the_others_are_told(
     assert (done.answers, sum(done.told.values())) == (12, 8)
 
 
-def test_processes_outlive_a_restart_of_their_database(
-    postgres_server: str, postgres_url_with_tables: str, tmp_path: Path
-) -> None:
-    place = Place(postgres_url_with_tables, tmp_path, 1)
-    done = break_off(Server(postgres_server), place, 1, 1, soon(), children=2)
+@pytest.mark.sweep
+def test_processes_outlive_a_restart_of_their_database(own_server: Server, tmp_path: Path) -> None:
+    place = Place(own_server.database("chaos"), tmp_path, 1)
+    done = break_off(own_server, place, 1, 1, soon(), children=2)
     assert Report(1, outages=done).broken() == []
     assert done.connections
 
 
-def test_the_ledger_costs_two_transactions_and_a_safe_tool_none(stored_url: str, tmp_path: Path) -> None:
-    assert count(Place(stored_url, tmp_path, 1)).added == {**MOST, "safe, approved": 0}
+def test_the_ledger_costs_two_transactions_and_a_safe_tool_none(url: str, tmp_path: Path) -> None:
+    assert count(Place(url, tmp_path, 1)).added == {**MOST, "safe, approved": 0}
 
 
 # --- it finds what it looks for: the house is broken on purpose
 
 
-def without_ledger(tool: BaseTool) -> Running:
-    return Running(once=False)
+def without_ledger(tool: BaseTool) -> RunPolicy:
+    return RunPolicy(once=False)
 
 
 def without_approval(tool: BaseTool) -> None:
@@ -86,25 +87,25 @@ class Played:
 
 
 def found(place: Place) -> dict[str, str]:
-    """What is broken, by thread."""
+    """Return the damage that the verdict finds, by thread."""
     broken: dict[str, str] = {}
     for thread, what in judge(place).broken:
         broken[thread] = f"{broken.get(thread, '')}{what}\n"
     return broken
 
 
-def test_what_is_broken_is_found(sqlite_url: str, tmp_path: Path) -> None:
+def test_the_verdict_finds_every_kind_of_damage(sqlite_url: str, tmp_path: Path) -> None:
     place = Place(sqlite_url, tmp_path, 1)
-    twice = Played(place, "twice", mark="tool:after", holdfast__graph__tools__execute__running_of=without_ledger)
-    unasked = Played(place, "unasked", holdfast__graph__nodes__model__approval_policy=without_approval)
+    twice = Played(place, "twice", mark="tool:after", holdfast__graph__tools__execute__run_policy=without_ledger)
+    unasked = Played(place, "unasked", holdfast__graph__nodes__tool__approval_policy=without_approval)
     whole = Played(place, "whole")
     assert twice.end().killed
-    Played(place, "twice", holdfast__graph__tools__execute__running_of=without_ledger).end()
+    Played(place, "twice", holdfast__graph__tools__execute__run_policy=without_ledger).end()
     assert not unasked.end().killed
     assert not whole.end().killed
     broken = found(place)
-    assert "took effect 2 times, and 0 times somebody said: run it again" in broken["twice"]
-    assert "nobody approved that" in broken["unasked"]
+    assert "took effect 2 times, and 0 times a person said: run it again" in broken["twice"]
+    assert "no person approved that" in broken["unasked"]
     assert "whole" not in broken
 
     place.journal.write(acknowledged="whole:m9", thread="whole")
@@ -112,4 +113,4 @@ def test_what_is_broken_is_found(sqlite_url: str, tmp_path: Path) -> None:
         change(saver, "UPDATE holdfast_effects SET state = 'in_doubt' WHERE thread_id = 'whole' AND tool = 'note'")
     broken = found(place)
     assert "acknowledged message whole:m9 is lost" in broken["whole"]
-    assert "is in doubt, and nobody is or was asked" in broken["whole"]
+    assert "is in doubt, and no person is or was asked" in broken["whole"]

@@ -17,11 +17,11 @@ from langchain_core.messages import HumanMessage, ToolMessage
 from holdfast.checkpoints import open_checkpointer
 from holdfast.graph import Conversation, build_graph
 from holdfast.graph.shop import Shop, shop_tools
-from tests import stub_openai as stub
-from tests.e2e.cli_kit import run
-from tests.forked import HOUSE, environment
-from tests.stub_openai import KEY, Stub, breaks_off, refuses, says
-from tests.terminal import CTRL_C, CTRL_D, CTRL_U, Terminal, terminal
+from tests.support import stub_openai as stub
+from tests.support.cli_kit import run
+from tests.support.forked import HOUSE, environment
+from tests.support.stub_openai import KEY, Stub, breaks_off, refuses, says
+from tests.support.terminal import CTRL_C, CTRL_D, CTRL_U, Terminal, terminal
 
 ASKED = "My name is Ada. Please refund order 1001."
 QUESTION = r"\[l\]ater\? "
@@ -70,7 +70,7 @@ def leave(talk: Terminal) -> None:
     """Leave at the prompt, and be told how to come back."""
     talk.expect("you    ")
     talk.type(CTRL_D)
-    talk.expect(r"kept in thread ada-1\. To come back: holdfast chat --thread ada-1")
+    talk.expect(r"saved in thread ada-1\. To continue: holdfast chat --thread ada-1")
     assert talk.ends() == 0
 
 
@@ -88,7 +88,7 @@ def test_talk_approve_in_place_and_come_back(place: Place) -> None:
         talk.says("a", after=QUESTION)
         talk.expect(r"<- Order 1001 is refunded")
         talk.says("/nonsense")
-        talk.expect(r"There is no /nonsense")
+        talk.expect(r"There is no command /nonsense")
         talk.says("/help")
         talk.expect(r"/retry")
         leave(talk)
@@ -104,9 +104,9 @@ def test_talk_approve_in_place_and_come_back(place: Place) -> None:
         talk.says("/retry")
         talk.expect("There is nothing to retry in thread 'ada-1': the last turn has ended")
         talk.says("/decide")
-        talk.expect("Nothing waits for a person")
+        talk.expect("No call waits for a decision")
         talk.says("/quit")
-        talk.expect("kept in thread ada-1")
+        talk.expect("saved in thread ada-1")
         assert talk.ends() == 0
 
 
@@ -118,10 +118,10 @@ def test_edit_in_place_until_it_fits(place: Place) -> None:
         # What is there already can be edited: the last character is taken away, which leaves no JSON.
         talk.expect(r'go back\)> {"order_id": 1001}')
         talk.type("\x7f\r")
-        talk.expect("This is not JSON")
+        talk.expect("Not JSON")
         talk.expect(r'go back\)> {"order_id": 1001')
         talk.type(f"{CTRL_U}[1002]\r")
-        talk.expect("a JSON object")
+        talk.expect("Not a JSON object")
         talk.expect(r"go back\)> \[1002\]")  # what is typed before that is not for the line editor
         talk.type(f'{CTRL_U}{{"order_id": "the blue one"}}\r')
         talk.expect("does not fit the waiting call of refund_order: .*order_id")
@@ -137,15 +137,15 @@ def test_reject_respond_and_later(place: Place) -> None:
     with chat(place) as talk:
         talk.says(ASKED)
         talk.says("reject", after=QUESTION)
-        talk.says("Too late.", after="may be empty.> ")
+        talk.says("Too late.", after="optional.> ")
         talk.expect("<- .*Too late")
         talk.says("Refund order 1002")
         talk.says("s", after=QUESTION)
-        talk.says("", after="told instead> ")
+        talk.says("", after="in place of the tool.s> ")
         talk.says("e", after=QUESTION)
         talk.says(CTRL_U, after=r"go back\)> {")
         talk.says("s", after=QUESTION)
-        talk.says("Done by hand.", after="told instead> ")
+        talk.says("Done by hand.", after="in place of the tool.s> ")
         talk.expect("<- .*Done by hand")
         talk.says("Refund order 1003")
         talk.says("l", after=QUESTION)
@@ -192,12 +192,12 @@ def test_ctrl_c_loses_nothing_at_the_prompt_and_at_the_question(place: Place) ->
         talk.expect("you    ")
         talk.type("never sent")
         talk.expect("never sent")
-        talk.interrupt("kept in thread ada-1")
+        talk.interrupt("saved in thread ada-1")
         assert talk.ends() == 130
     with chat(place) as talk:
         talk.says(ASKED)
         talk.expect(QUESTION)
-        talk.interrupt("kept in thread ada-1")
+        talk.interrupt("saved in thread ada-1")
         assert talk.ends() == 130
         assert "Traceback" not in talk.seen
     assert place.said() == ["Hello, I am Ada.", ASKED]
@@ -222,16 +222,17 @@ def test_ctrl_c_while_the_model_hangs_leaves_at_once_and_the_message_is_kept(
     place: Place, after: str, seen: str
 ) -> None:
     with stub.stub_openai(stub.hangs(after), says("Here I am.")) as endpoint:
-        with chat(place, changed={"holdfast.cli.chat.turning._PATIENCE": 0.3}, **at(endpoint)) as talk:
+        with chat(place, changed={"holdfast.cli.chat.session._PATIENCE": 0.3}, **at(endpoint)) as talk:
             talk.says("Hello?")
             talk.expect(seen)
+            endpoint.wait_for_request()
             talk.type(CTRL_C)
-            talk.expect(r"Your message is kept\. The conversation is kept in thread ada-1")
+            talk.expect(r"Your message is saved\. The conversation is saved in thread ada-1")
             assert talk.ends() == 130
             assert "Traceback" not in talk.seen
         assert place.said() == ["Hello?"]
         with chat(place, **at(endpoint)) as talk:
-            talk.says("", after=r"The last turn did not end\. Go on with it\? \[Y/n\] ")
+            talk.says("", after=r"The last turn did not finish\. Finish it now\? \[Y/n\] ")
             talk.expect(r"agent  Here I am\.")
             leave(talk)
     assert place.said() == ["Hello?"]
@@ -244,7 +245,7 @@ def test_a_model_that_fails_is_one_line_and_retry_goes_on(place: Place) -> None:
             talk.expect(r"Model: openai:gpt-stub")
             talk.says("Hello?")
             talk.expect(
-                r"failed \(500\): Refused with 500; the key was \*\*\*\. Your message is kept\. To try again: /retry\n"
+                r"failed \(500\): Refused with 500; the key was \*\*\*\. Your message is saved\. To try again: /retry\n"
             )
             talk.says("/retry")
             talk.expect(r"agent  one two ?\n.*broke the connection off")
@@ -296,7 +297,7 @@ def test_a_model_that_fails_in_a_pipe_costs_no_message(place: Place) -> None:
         assert failed.stdout == "One.\n"
         *_, last = failed.stderr.splitlines()
         assert "does not accept the API key (401)" in last
-        assert last.endswith("--retry This was line 2; what comes after it was not said.")
+        assert last.endswith("--retry This was line 2; the lines after it were not sent.")
         assert KEY not in failed.stderr
         assert "Traceback" not in failed.stderr
         assert place.said() == ["one", "two"]

@@ -12,15 +12,15 @@ from langchain_core.tools import tool
 from holdfast.checkpoints import open_checkpointer
 from holdfast.graph import build_graph, needs_approval
 from holdfast.graph.shop import Shop
-from tests.e2e.cli_kit import Cli
-from tests.stub_openai import KEY, refuses, says, stub_openai
-from tests.unit.graph_kit import ScriptedModel, calls
+from tests.support.cli_kit import Cli
+from tests.support.graph_kit import ScriptedModel, calls
+from tests.support.stub_openai import KEY, refuses, says, stub_openai
 
 ASKED = "Please refund order 1001."
 
 
-def test_every_decision_is_taken_wherever_conversations_live(cli: Cli, shared_url: str) -> None:
-    at = f"--database={shared_url}"
+def test_every_decision_is_taken_wherever_conversations_live(cli: Cli, url: str) -> None:
+    at = f"--database={url}"
     requests = "Refund order 1001. Refund order 1002. Refund order 1003. Refund order 1004."
     assert cli("chat", "--thread=ada-1", at, said=requests.encode())[0] == 0
     _, out, _ = cli("approvals", "list", at, "--json")
@@ -31,7 +31,7 @@ def test_every_decision_is_taken_wherever_conversations_live(cli: Cli, shared_ur
     code, out, _ = cli("approvals", "respond", respond, "--message=Done by hand.", at, "--json")
     assert (code, json.loads(out)["waiting"]) == (0, [])
     assert Shop(cli.folder / "shop.db").count("refunds") == 2
-    with open_checkpointer(shared_url) as saver:
+    with open_checkpointer(url) as saver:
         assert saver.interrupts.waiting() == saver.interrupts.todo() == []
 
 
@@ -41,9 +41,9 @@ def test_an_id_may_be_shortened_while_it_is_clear_which_call_is_meant(cli: Cli) 
     _, out, _ = cli("approvals", "list", "--json")
     ids = {item["args"]["order_id"]: item["interrupt_id"] for item in json.loads(out)}
     assert list(ids) == [1003, 1001, 1002]
-    assert "Which call is meant? Give more of its id, or --thread" in cli.refused("approvals", "approve")
-    assert "Which call is meant?" in cli.refused("approvals", "approve", "--thread=a")
-    assert "No call waits under 'nonsense'" in cli.refused("approvals", "approve", "nonsense")
+    assert "3 calls match. Give more of the id, or --thread. Waiting: " in cli.refused("approvals", "approve")
+    assert "2 calls match." in cli.refused("approvals", "approve", "--thread=a")
+    assert "No call waits under the id 'nonsense'" in cli.refused("approvals", "approve", "nonsense")
     assert "No call waits under" in cli.refused("approvals", "approve", ids[1003], "--thread=a")
 
     code, out, err = cli("approvals", "show", ids[1003][:10])
@@ -53,7 +53,7 @@ def test_an_id_may_be_shortened_while_it_is_clear_which_call_is_meant(cli: Cli) 
 
     code, _, err = cli("approvals", "reject", ids[1001][:10], "--reason=Too late")
     assert code == 0
-    assert "Waits for a person: Refund order 1002 in full?" in err
+    assert "Waiting for a decision: Refund order 1002 in full?" in err
     assert "order_id" in cli.refused("approvals", "edit", ids[1002], '--args={"order_id": "blue"}')
     code, out, _ = cli("approvals", "edit", "--thread=a", '--args={"order_id": 1004}', "--json")
     assert (code, json.loads(out)["decision"], json.loads(out)["waiting"]) == (0, "edit", [])
@@ -61,7 +61,7 @@ def test_an_id_may_be_shortened_while_it_is_clear_which_call_is_meant(cli: Cli) 
     code, out, _ = cli("approvals", "respond", "--message=Done by hand.")
     assert (code, "Done by hand." in out) == (0, True)
     assert Shop(cli.folder / "shop.db").count("refunds") == 1
-    assert cli("approvals", "list")[1] == "Nothing waits for a person.\n"
+    assert cli("approvals", "list")[1] == "No call waits for a decision.\n"
 
 
 def test_looking_needs_no_key(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +82,7 @@ def test_a_decision_is_kept_when_the_model_fails_after_it(cli: Cli, monkeypatch:
         line = cli.refused("approvals", "approve", "--model=openai:gpt-stub", code=1)
         assert "takes no more requests for now (429)" in line
         assert line.endswith(
-            "The decision is kept. To go on: holdfast chat --thread ada-1 --retry --model openai:gpt-stub"
+            "The decision is saved. To continue: holdfast chat --thread ada-1 --retry --model openai:gpt-stub"
         )
         assert KEY not in line
         assert "Nothing waits now" in cli.refused("approvals", "approve", "--model=offline")
@@ -95,8 +95,11 @@ def test_a_line_from_a_pipe_closes_what_waited_and_says_so(cli: Cli) -> None:
     cli("chat", "--thread=ada-1", said=ASKED.encode())
     code, _, err = cli("chat", "--thread=ada-1", said=b"What is my name?")
     assert code == 0
-    assert err.splitlines()[-1] == "Nobody decided, so it is closed as not run: Refund order 1001 in full"
-    assert cli("approvals", "list")[1] == "Nothing waits for a person.\n"
+    assert (
+        err.splitlines()[-1]
+        == "Closed and not run, because you sent a message instead of a decision: Refund order 1001 in full"
+    )
+    assert cli("approvals", "list")[1] == "No call waits for a decision.\n"
 
 
 def test_who_decides_is_not_whose_conversation_it_is(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,14 +124,14 @@ def test_a_chat_of_another_user_is_refused_in_one_line_and_nothing_is_said(cli: 
     assert cli("chat", "--thread=ada-1", "--user=ada", said=b"Hello")[0] == 0
 
 
-def test_a_conversation_goes_on_under_its_owners_name_whoever_spoke_last(cli: Cli) -> None:
+def test_a_conversation_goes_on_under_its_owners_name_by_whichever_user_spoke_last(cli: Cli) -> None:
     cli("chat", "--thread=ada-1", "--user=ada", said=ASKED.encode())
     with open_checkpointer("sqlite:///holdfast.db") as saver:
         agent = build_graph(checkpointer=saver)
         said: Any = {"messages": [("user", "This is Grace.")]}
         agent.invoke(said, {"configurable": {"thread_id": "ada-1", "user_id": "grace"}})
     code, _, err = cli("chat", "--thread=ada-1", said=ASKED.encode())
-    assert (code, "Waits for a person" in err) == (0, True)
+    assert (code, "Waiting for a decision" in err) == (0, True)
     assert cli("approvals", "approve")[0] == 0
 
 
@@ -144,7 +147,7 @@ def test_one_question_that_cannot_be_read_does_not_hide_the_others(cli: Cli) -> 
     assert "Thread 'b' is damaged" in cli.refused("chat", "--thread=b", said=b"Hello", code=1)
 
 
-def test_what_was_decided_by_a_process_that_died_is_carried_out(cli: Cli) -> None:
+def test_a_decision_recorded_by_a_process_that_died_is_carried_out(cli: Cli) -> None:
     for name in ("a", "b"):
         cli("chat", f"--thread={name}", "--user=ada", said=b"Please refund order 1001. Please refund order 1002.")
     with open_checkpointer("sqlite:///holdfast.db") as saver:
@@ -158,10 +161,10 @@ def test_what_was_decided_by_a_process_that_died_is_carried_out(cli: Cli) -> Non
     left = sorted((item["thread_id"], len(item["waiting"])) for item in json.loads(out))  # both in one millisecond
     assert (code, left) == (0, [("a", 1), ("b", 1)])
     assert Shop(cli.folder / "shop.db").count("refunds") == 1, "the shop refunds an order once"
-    assert cli("approvals", "resume")[1] == "Nothing is left to be carried out.\n"
+    assert cli("approvals", "resume")[1] == "No decision is left to carry out.\n"
 
 
-def test_what_another_agent_has_asked_is_left_to_it(cli: Cli) -> None:
+def test_a_request_of_another_agent_is_left_to_that_agent(cli: Cli) -> None:
     with open_checkpointer("sqlite:///holdfast.db") as saver:
 
         @needs_approval
@@ -178,17 +181,17 @@ def test_what_another_agent_has_asked_is_left_to_it(cli: Cli) -> None:
         assert "has no tool 'delete_account'" in cli.refused("approvals", "approve")
         saver.interrupts.answer("own", asked.interrupt_id, {"type": "approve"}, by="Grace")
         code, _, err = cli("approvals", "resume")
-        assert (code, "was left alone: this agent has no tool 'delete_account'" in err) == (1, True)
+        assert (code, "was skipped: this agent has no tool 'delete_account'" in err) == (1, True)
         assert [found.by for found in saver.interrupts.todo()] == ["Grace"]
 
 
-def test_what_nobody_decides_about_in_time_is_closed(cli: Cli) -> None:
+def test_a_call_without_a_decision_in_time_is_closed(cli: Cli) -> None:
     cli("chat", "--thread=a", said=ASKED.encode())
-    assert cli("approvals", "expire")[1] == "Nothing has expired.\n"
+    assert cli("approvals", "expire")[1] == "No call has expired.\n"
     with sqlite3.connect(cli.folder / "holdfast.db") as database:
         database.execute("UPDATE holdfast_interrupts SET expires_at = asked_at")
     database.close()
-    assert cli("approvals", "list")[1] == "Nothing waits for a person.\n"
+    assert cli("approvals", "list")[1] == "No call waits for a decision.\n"
     code, out, _ = cli("approvals", "expire")
     assert (code, out.startswith("thread a: ")) == (0, True)
     assert Shop(cli.folder / "shop.db").count("refunds") == 0
@@ -206,7 +209,7 @@ def test_a_second_decision_is_told_who_was_first(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("known", ["--run-again", "--happened=The bank says so.", "--skip"])
-def test_what_nobody_knows_about_a_call_a_person_says(cli: Cli, monkeypatch: pytest.MonkeyPatch, known: str) -> None:
+def test_a_person_settles_a_call_in_doubt(cli: Cli, monkeypatch: pytest.MonkeyPatch, known: str) -> None:
     def refund_and_fail(shop: Shop, *given: object) -> str:
         refund(shop, *given)
         raise ConnectionError("The line to the shop was cut.")
@@ -230,4 +233,4 @@ def test_what_nobody_knows_about_a_call_a_person_says(cli: Cli, monkeypatch: pyt
     assert code == 0
     assert {"--run-again": "Order 1001 is refunded", "--skip": "Not run"}.get(known, "The bank says so.") in out
     assert Shop(cli.folder / "shop.db").count("refunds") == 1, "the shop knew the call by its key"
-    assert cli("approvals", "list")[1] == "Nothing waits for a person.\n"
+    assert cli("approvals", "list")[1] == "No call waits for a decision.\n"

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from holdfast.checkpoints import Interrupts, open_checkpointer
-from tests.e2e.cli_kit import Cli, run
-from tests.forked import environment
-from tests.stub_openai import KEY, Reply, breaks_off, hangs, refuses, says, stub_openai
+from tests.support.cli_kit import Cli, run
+from tests.support.forked import environment
+from tests.support.stub_openai import KEY, Reply, breaks_off, hangs, refuses, says, stub_openai
 
 ASKED = "Please refund order 1001."
 
@@ -42,11 +42,12 @@ ASKED = "Please refund order 1001."
         (["chat", "--retry", "--thread", "new"], "nothing to retry in thread 'new'"),
         (["approvals", "list", "--limit", "0"], "Invalid value for '--limit'"),
         (["approvals", "edit", "3f9a"], "Missing option '--args'"),
-        (["approvals", "edit", "--args", "{"], "--args is not JSON: .*It takes a JSON object"),
-        (["approvals", "edit", "--args", "[1]"], r"--args takes a JSON object.*; found \[1\]"),
+        (["approvals", "edit", "--args", "{"], "--args is not JSON: .*Needed: a JSON object"),
+        (["approvals", "edit", "--args", "[1]"], r"--args is not a JSON object: found \[1\]. Needed: a JSON object"),
         (["approvals", "respond"], "Missing option '--message'"),
-        (["demo", "--database", "memory://"], "memory:// ends with its process"),
+        (["demo", "--database", "memory://"], "memory:// is deleted when its process ends"),
         (["demo", "--database", "nonsense"], "No database URL"),
+        (["threads", "export", "ada-1", "--format=pdf"], "Invalid value for '--format': 'pdf' is not one of"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(cli: Cli, arguments: list[str], said: str) -> None:
@@ -62,7 +63,10 @@ def test_a_mistake_is_one_line_and_exit_code_2(cli: Cli, arguments: list[str], s
     [
         (["approvals", "list", "--thread", "unknown"], "There is no thread 'unknown' in this database"),
         (["approvals", "approve"], "Nothing waits now"),
-        (["approvals", "show", "3f9a"], "No call waits under '3f9a': it was answered or closed already"),
+        (
+            ["approvals", "show", "3f9a"],
+            "No call waits under the id '3f9a': it was decided or closed, or never existed",
+        ),
     ],
 )
 def test_a_mistake_about_what_waits_is_one_line_and_exit_code_2(cli: Cli, arguments: list[str], said: str) -> None:
@@ -97,7 +101,7 @@ def test_an_odd_text_is_kept_as_it_is_and_shown_without_effect(
 
 def test_input_that_is_not_text_is_refused_by_its_line(cli: Cli) -> None:
     assert cli.refused("chat", "--thread=ada-1", said=b"Hello\n\xed\xa0\x80 lone\n") == (
-        "Line 2 of the input is not UTF-8, so it was not said."
+        "Line 2 of the input is not UTF-8, so it was not sent."
     )
     cli.works()
     _, out, _ = cli("chat", "--thread=ada-1", said=b"What did I say first?")
@@ -171,7 +175,7 @@ def test_a_bad_setting_is_named_and_its_value_is_not(cli: Cli, monkeypatch: pyte
     assert "HOLDFAST_DATABASE cannot be used" in line
     assert "secret-too" not in line
     (cli.folder / ".env").write_bytes(b"HOLDFAST_MODEL=\xff")
-    assert "The file .env is not text in UTF-8" in cli.refused("approvals", "list")
+    assert "The file .env is not UTF-8" in cli.refused("approvals", "list")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://ada:sesame@localhost/v1")
     (cli.folder / ".env").unlink()
@@ -206,7 +210,7 @@ def test_a_model_that_fails_is_one_line_and_the_message_is_kept(
         line = cli.refused("chat", "--thread=ada-1", "--model=openai:stub", said=b"Hello?", code=1)
         assert said in line
         assert KEY not in line
-        retry = "Your message is kept. To try again: holdfast chat --thread ada-1 --retry --model openai:stub"
+        retry = "Your message is saved. To try again: holdfast chat --thread ada-1 --retry --model openai:stub"
         assert line.endswith(retry)
         code, out, _ = cli("chat", "--thread=ada-1", "--model=openai:stub", "--retry")
         assert (code, out) == (0, "Here I am.\n")

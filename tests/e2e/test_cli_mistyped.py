@@ -13,8 +13,8 @@ from typer.core import TyperGroup
 from holdfast.checkpoints import open_checkpointer
 from holdfast.checkpoints.transfer.archive import write_archive
 from holdfast.cli import app
-from tests.contract.kit import echo_graph, thread
-from tests.e2e.cli_kit import Cli
+from tests.support.cli_kit import Cli
+from tests.support.kit import echo_graph, thread
 
 MISTYPED = "sqlite:///holdfats.db"
 
@@ -102,7 +102,7 @@ def test_a_copy_makes_its_target(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("command", ["approvals list", "approvals resume", "approvals expire"])
-def test_what_waits_in_memory_is_not_asked_for_after_it_is_gone(cli: Cli, command: str) -> None:
+def test_a_command_about_pending_calls_refuses_a_memory_database(cli: Cli, command: str) -> None:
     line = cli.refused(*command.split(), *of_database(command, "memory://"))
     assert "memory:// is gone when a command ends" in line
 
@@ -110,4 +110,4 @@ def test_what_waits_in_memory_is_not_asked_for_after_it_is_gone(cli: Cli, comman
 def test_an_inbox_that_is_there_and_empty_says_so(cli: Cli) -> None:
     cli.works()
     code, out, _ = cli("approvals", "list")
-    assert (code, out) == (0, "Nothing waits for a person.\n")
+    assert (code, out) == (0, "No call waits for a decision.\n")

@@ -10,11 +10,11 @@ import typer
 
 from holdfast.checkpoints import open_checkpointer
 from holdfast.cli import errors
-from holdfast.cli.options import Run
+from holdfast.cli.options import CommandState
 from holdfast.cli.threads import search
-from tests.contract.kit import change
-from tests.contract.test_search import say
-from tests.e2e.cli_kit import Cli
+from tests.support.cli_kit import Cli
+from tests.support.kit import change
+from tests.support.search_kit import say
 
 
 def searched(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -23,24 +23,22 @@ def searched(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, 
     app.command("search", epilog=search.EXAMPLE)(search.search)
     code = 0
     try:
-        typer.main.get_command(app).main([*arguments], prog_name="search", standalone_mode=False, obj=Run())
+        typer.main.get_command(app).main([*arguments], prog_name="search", standalone_mode=False, obj=CommandState())
     except Exception as error:  # noqa: BLE001 - as the command itself does
         code = errors.report(error, debug=False, secrets=())
     out, err = capsys.readouterr()
     return code, out, err
 
 
-def test_what_was_said_is_found_on_the_command_line(
-    cli: Cli, shared_url: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    at = f"--database={shared_url}"
-    with open_checkpointer(shared_url) as saver:
+def test_messages_are_found_on_the_command_line(cli: Cli, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    at = f"--database={url}"
+    with open_checkpointer(url) as saver:
         say(saver, "Refund\norder \x1b[2J 1001, please", "Which order?", thread_id="ada-1", user="ada")
         say(saver, "An order of mine", thread_id="grace-1", user="grace")
         change(saver, "UPDATE holdfast_messages SET created_at = 1000000000 WHERE thread_id = 'ada-1' AND seq = 1")
         change(saver, "UPDATE holdfast_threads SET title = 'About ' || thread_id")
 
-    assert cli("db", "index", at) == (0, "3 new messages in the index.\n", "")
+    assert cli("db", "index", at) == (0, "3 new messages in the search index.\n", "")
     assert json.loads(cli("db", "index", at, "--json")[1]) == {"indexed": 0}
 
     code, out, _ = searched(capsys, "order", "1001", at, "--user=ada")
@@ -70,7 +68,7 @@ def test_a_search_that_makes_no_sense_is_one_line(
         (("'&|!'",), "There is no word to search for."),
         (("order", "--thread=none"), "There is no thread 'none'"),
         (("order", "--thread=ada-1", "--user=grace"), "There is no thread 'ada-1' of user 'grace'"),
-        (("order", "--since=soon"), "--since 'soon' is no moment."),
+        (("order", "--since=soon"), "--since 'soon' is not a time."),
     ):
         code, out, err = searched(capsys, *arguments, at)
         assert (code, out, why in err) == (2, "", True), err

@@ -10,10 +10,9 @@ import pytest
 from holdfast.checkpoints import DatabaseUnavailable, Transcript, open_checkpointer
 from holdfast.checkpoints.transcript import export as exports
 from holdfast.graph import Conversation, build_graph
-from tests.contract.kit import change
-from tests.contract.stock_kit import in_stock
-from tests.contract.test_transcript import say
-from tests.e2e.cli_kit import Cli
+from tests.support.cli_kit import Cli
+from tests.support.kit import change, say
+from tests.support.stock_kit import in_stock
 
 AT = "--database=sqlite:///chat.db"
 
@@ -54,7 +53,7 @@ def test_an_export_is_a_whole_file_or_none(talked: Cli, monkeypatch: pytest.Monk
     assert page.read_text("utf-8") == talked(*export, "--format=html")[1]
 
     before, there = page.read_text("utf-8"), set(talked.folder.iterdir())
-    assert "ada.html is there already" in talked.refused(*export, "--output=ada.html")
+    assert "ada.html exists already" in talked.refused(*export, "--output=ada.html")
     assert "is a folder" in talked.refused(*export, "--output=.")
     assert "There is no folder nowhere" in talked.refused(*export, "--output=nowhere/ada.html")
 
@@ -70,11 +69,11 @@ def test_an_export_is_a_whole_file_or_none(talked: Cli, monkeypatch: pytest.Monk
     assert page.read_text("utf-8").startswith("# Transcript")
 
 
-def test_what_is_not_there_or_not_yours_is_a_mistake_in_one_line(talked: Cli) -> None:
+def test_an_unknown_thread_and_one_of_another_user_are_refused_alike_in_one_line(talked: Cli) -> None:
     for command in ("show", "export"):
         hers = talked.refused("threads", command, "ada-1", AT, "--user=grace")
-        nobodys = talked.refused("threads", command, "ada-2", AT, "--user=grace")
-        assert hers.replace("ada-1", "ada-2") == nobodys
+        unknown = talked.refused("threads", command, "ada-2", AT, "--user=grace")
+        assert hers.replace("ada-1", "ada-2") == unknown
     assert "thread_id" in talked.refused("threads", "show", "", AT)
     assert "--last" in talked.refused("threads", "show", "ada-1", AT, "--last=0")
     assert "'jsonl', 'markdown', 'html'" in talked.refused("threads", "export", "ada-1", AT, "--format=pdf")
@@ -83,7 +82,7 @@ def test_what_is_not_there_or_not_yours_is_a_mistake_in_one_line(talked: Cli) ->
     assert "memory://" in talked.refused("threads", "show", "ada-1", "--database=memory://")
 
 
-def test_what_cannot_be_shown_is_said(cli: Cli, sqlite_url: str) -> None:
+def test_a_thread_that_cannot_be_shown_says_why(cli: Cli, sqlite_url: str) -> None:
     at = f"--database={sqlite_url}"
     in_stock(sqlite_url, lambda stock: say(stock, "one"))
     code, out, err = cli("threads", "show", "ada-1", at)

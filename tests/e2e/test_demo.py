@@ -12,7 +12,7 @@ import pytest
 
 from holdfast import demo
 from holdfast.graph.shop import Shop
-from tests import forked
+from tests.support import forked
 
 HOUSE = Path(demo.__file__).parent.parent
 
@@ -58,7 +58,7 @@ def test_the_demo_does_what_it_says_and_what_it_recommends_works(tmp_path: Path)
     assert "I ask for the refund of order 1002." in second
     assert "Refund order 1002 in full?" in typed(waiting)
     assert "Order 1002 is refunded" in typed(approve)
-    assert typed(waiting) == "Nothing waits for a person.\n"
+    assert typed(waiting) == "No call waits for a decision.\n"
     assert re.match(r"Order 1001: Ada, .*, refunded at 20", pasted(look))
     assert shop.count("refunds") == 2
 
@@ -71,7 +71,7 @@ def recommended(story: str) -> list[str]:
 
 
 def pasted(command: str, said: str = "") -> str:
-    """What a command prints, where the story says that it is to be pasted."""
+    """Run a command as the demo recommends it, and return what it prints."""
     done = subprocess.run(
         ["/bin/sh", "-c", command], cwd=HOUSE, text=True, input=said, capture_output=True, check=False
     )
@@ -89,11 +89,11 @@ def typed(command: str) -> str:
 
 
 def test_a_password_is_not_recommended(tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    for act in ("ask_and_kill", "approve", "go_on"):
+    for act in ("ask_and_kill", "approve_elsewhere", "come_back"):
         monkeypatch.setattr(demo, act, lambda *_: None)
-    demo.demo(demo.Place("postgresql://ada:secret@db.example/chat", str(tmp_path / "shop.db"), "ada"))
+    demo.play(demo.Place("postgresql://ada:secret@db.example/chat", str(tmp_path / "shop.db"), "ada"))
     story = capsys.readouterr().out
-    assert "(with the password in place of ***)" in story
+    assert "(write the password in place of ***)" in story
     assert "postgresql://ada:***@db.example/chat" in story
     assert "secret" not in story
 
@@ -108,7 +108,7 @@ def test_a_folder_of_an_earlier_demo_is_refused(tmp_path: Path) -> None:
 def test_memory_is_refused_as_a_place_for_it(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         demo.main(["--database", "memory://"])
-    assert "memory:// ends with its process" in capsys.readouterr().err
+    assert "memory:// is deleted when its process ends" in capsys.readouterr().err
 
 
 def test_a_database_that_does_not_answer_is_one_clear_error_without_the_password(tmp_path: Path) -> None:
@@ -119,14 +119,16 @@ def test_a_database_that_does_not_answer_is_one_clear_error_without_the_password
     assert "secret" not in failed.stderr + failed.stdout
 
 
+@pytest.mark.sweep
 def test_it_fails_if_the_shop_says_otherwise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(demo.Shop, "count", lambda *_: 2)
     assert demo.main(["--keep", str(tmp_path)]) == 1
-    assert "The demo failed: 2 refunds happened before anybody approved one." in capsys.readouterr().err
+    assert "The demo failed: 2 refunds happened before one was approved." in capsys.readouterr().err
 
 
+@pytest.mark.sweep
 def test_it_fails_if_the_process_was_not_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,15 +140,15 @@ def test_it_fails_if_the_process_was_not_killed(
 @pytest.mark.parametrize(
     ("act", "told", "failed"),
     [
-        (demo.approve, [], "0 approvals were waiting, not 1"),
-        (demo.approve, [("waits", "Refund order 1001 in full")], "0 refunds happened, not 1"),
-        (demo.go_on, [("agent", "Who are you?")], "no longer knew the customer's name"),
+        (demo.approve_elsewhere, [], "0 approvals were waiting, not 1"),
+        (demo.approve_elsewhere, [("waits", "Refund order 1001 in full")], "0 refunds happened, not 1"),
+        (demo.come_back, [("agent", "Who are you?")], "no longer knew the customer's name"),
     ],
 )
 def test_it_fails_if_an_act_tells_something_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, act: Any, told: list[tuple[str, str]], failed: str
 ) -> None:
-    monkeypatch.setattr(demo, "play", lambda *_: told)
+    monkeypatch.setattr(demo, "run_to_end", lambda *_: told)
     shop = Shop(tmp_path / "shop.db")
     with pytest.raises(demo.DemoFailedError, match=failed):
         act(demo.Place("memory://", str(shop.path), "ada"), shop)

@@ -9,11 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from holdfast.checkpoints import open_checkpointer
 from holdfast.graph import Conversation, build_graph
-from tests import forked
-from tests.contract.kit import change
-from tests.e2e.serving import clean_environment, last_words, served
+from tests.support import forked
+from tests.support.kit import change
+from tests.support.serving import clean_environment, last_words, served
 
 LIMIT = 2_000_000  # bytes; twice that where a shell counts in units of 1,024
 LIMITED = f"""
@@ -74,6 +76,7 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     goes_on(tmp_path, "ada-1", ["0"])
 
 
+@pytest.mark.sweep
 def test_on_the_server(tmp_path: Path) -> None:
     limited = [
         "/bin/sh",

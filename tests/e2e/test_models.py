@@ -15,8 +15,8 @@ from langgraph.types import Command
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer
 from holdfast.graph import build_graph
 from holdfast.graph.models import chat_model
-from tests import stub_openai as stub
-from tests.stub_openai import KEY, Reply, Stub, breaks_off, call, calls, refuses, says
+from tests.support import stub_openai as stub
+from tests.support.stub_openai import KEY, Reply, Stub, breaks_off, call, calls, refuses, says
 
 WAYS = ["invoke", "ainvoke", "stream", "astream"]
 """Asked at once or as a stream of tokens, with and without await; each is a path of its own through the client."""
@@ -94,7 +94,7 @@ async def test_a_conversation_goes_to_the_endpoint_with_its_key_and_its_history(
         assert endpoint.keys == [f"Bearer {KEY}"] * 2
 
 
-async def test_what_an_answer_cost_is_kept_with_it(saver: HoldfastSaver) -> None:
+async def test_the_tokens_that_an_answer_used_are_kept_with_it(saver: HoldfastSaver) -> None:
     with stub.stub_openai(says("Hello.")) as endpoint:
         talk = Talk(endpoint, saver, "ainvoke")
         await talk.say("Hello")
@@ -178,6 +178,7 @@ FAILURES: dict[str, tuple[Reply, type[Exception], str]] = {
 }
 
 
+@pytest.mark.sweep(way="way", of=len(WAYS))
 @pytest.mark.parametrize("failure", FAILURES)
 async def test_a_failure_is_clear_shows_no_key_and_costs_no_message(
     failure: str, way: str, saver: HoldfastSaver, caplog: pytest.LogCaptureFixture
@@ -249,8 +250,9 @@ BAD_CALLS = {
 }
 
 
+@pytest.mark.sweep(way="way", of=len(WAYS))
 @pytest.mark.parametrize("bad", BAD_CALLS)
-async def test_a_bad_call_is_answered_and_asks_nobody(bad: str, way: str, saver: HoldfastSaver) -> None:
+async def test_a_bad_call_is_answered_and_asks_for_no_approval(bad: str, way: str, saver: HoldfastSaver) -> None:
     wrong, told = BAD_CALLS[bad]
     with stub.stub_openai(calls(wrong), says("I see."), says("Still here.")) as endpoint:
         talk = Talk(endpoint, saver, way)

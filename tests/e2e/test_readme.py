@@ -1,4 +1,4 @@
-"""What the README shows works: each of its programs is run as it stands, one after the other, in an empty folder."""
+"""The programs in the README work: each is run as it stands, one after the other, in an empty folder."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 
 from holdfast.checkpoints import open_checkpointer
 from holdfast.graph import Conversation, build_graph
-from tests import forked
-from tests.e2e.cli_kit import Cli
-from tests.forked import HOUSE, environment
+from tests.support import forked
+from tests.support.cli_kit import Cli
+from tests.support.forked import HOUSE, environment
 
 
 def programs() -> list[str]:
@@ -75,15 +75,15 @@ def test_the_commands_for_the_record_work_as_they_stand(cli: Cli) -> None:
         assert (code, err if code else "") == (0, ""), command
         printed.append(out)
     listed, renamed, shown, found, _, copied, _, brought = printed
-    assert "paused (1)  ada-1  ada   4     I am Ada." in listed
-    assert renamed == "ada-1 is called 'A refund'.\n"
+    assert "paused (1)  ada-1  ada   4         I am Ada." in listed
+    assert renamed == "The title of ada-1 is 'A refund'.\n"
     assert "Calls refund_order" in shown
     assert "I ask for the [refund] of [order 1002]." in found
     assert copied.startswith("1 conversation copied to sqlite:///elsewhere.db")
     assert brought.endswith("1 was there already.\n")
 
 
-def test_what_the_readme_types_into_a_shell_works(tmp_path: Path) -> None:
+def test_the_shell_commands_of_the_readme_work(tmp_path: Path) -> None:
     commands = commands_of("On the command line")
     assert len(commands) == 6
     (tmp_path / "bin").mkdir()
@@ -116,5 +116,5 @@ def test_what_the_readme_types_into_a_shell_works(tmp_path: Path) -> None:
     assert "I ask for the refund of order 1002." in asked
     assert "Refund order 1002 in full?" in waiting
     assert "Order 1002 is refunded" in approved
-    assert resumed == "Nothing is left to be carried out.\n"
+    assert resumed == "No decision is left to carry out.\n"
     assert json.loads(last.splitlines()[-1])["text"] == "Your name is Ada."

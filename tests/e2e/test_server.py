@@ -22,9 +22,9 @@ from holdfast.checkpoints import open_checkpointer
 from holdfast.graph import Conversation
 from holdfast.graph.shop import Shop
 from holdfast.server import run
-from tests.contract.kit import change
-from tests.e2e.serving import HOUSE, PATIENCE, Server, clean_environment, free_port, last_words, served
-from tests.stub_openai import KEY, breaks_off, call, calls, hangs, refuses, says, stub_openai
+from tests.support.kit import change
+from tests.support.serving import HOUSE, PATIENCE, Server, clean_environment, free_port, last_words, served
+from tests.support.stub_openai import KEY, breaks_off, call, calls, hangs, refuses, says, stub_openai
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -55,13 +55,13 @@ def waiting(server: Server, thread_id: str) -> list[dict[str, Any]]:
 
 
 def said(server: Server, thread_id: str) -> list[str]:
-    """Who said what."""
+    """Return the role and the text of each message."""
     values: Any = server.client.threads.get_state(thread_id)["values"]
     return [f"{message['type']}: {message['content']}" for message in values["messages"]]
 
 
 def at_once(function: Callable[[T], U], *arguments: T) -> list[U]:
-    """What `function` gives for each: the server looks for new runs only now and then."""
+    """Return the results of `function` for each item, in parallel: the server looks for new runs only now and then."""
     with ThreadPoolExecutor(len(arguments)) as pool:
         return list(pool.map(function, arguments))
 
@@ -69,8 +69,9 @@ def at_once(function: Callable[[T], U], *arguments: T) -> list[U]:
 # --- stopping and starting
 
 
+@pytest.mark.sweep
 def test_threads_pauses_and_owners_outlive_the_server(postgres_url: str, tmp_path: Path) -> None:
-    # And it connects to nobody outside: a key alone, without a word that traces are wanted, sends nothing out.
+    # It connects to no outside service. A key alone does not turn tracing on.
     log, watch, scratch = tmp_path / "log", Path(__file__).parent / "watch", tmp_path / "scratch"
     scratch.mkdir()
     environment = {
@@ -118,6 +119,7 @@ def test_threads_pauses_and_owners_outlive_the_server(postgres_url: str, tmp_pat
     ] == []
 
 
+@pytest.mark.sweep
 def test_langgraph_dev_serves_the_same_and_does_not_begin_old_runs_again(sqlite_url: str, tmp_path: Path) -> None:
     for name in ("holdfast", "graph", "checkpoints"):
         shutil.copytree(HOUSE / name, tmp_path / name, symlinks=True)
@@ -160,7 +162,7 @@ def start(
     return started
 
 
-def test_what_is_served_is_what_langgraph_json_says() -> None:
+def test_the_server_serves_what_langgraph_json_says() -> None:
     assert run._read(HOUSE / "langgraph.json") == run.OURS
 
 
@@ -186,12 +188,12 @@ def test_a_database_that_does_not_answer_is_one_line_before_anything_is_served(
     [
         (["--config", "missing.json"], "Cannot read missing.json"),
         (["--config", "empty.json"], "names no graph"),
-        (["--config", "own.json"], "names a checkpointer or an HTTP app of its own"),
+        (["--config", "own.json"], "names a checkpointer or an HTTP app."),
         (["--model", "openai:gpt-stub", "--database", "memory://"], "needs an API key"),
         (["--workers", "none"], "Invalid value for '--workers'"),
     ],
 )
-def test_what_cannot_be_served_is_one_line(
+def test_options_that_cannot_be_served_are_refused_in_one_line(
     start: Callable[..., tuple[int, str]], tmp_path: Path, options: list[str], words: str
 ) -> None:
     (tmp_path / "empty.json").write_text("{}")
@@ -201,10 +203,10 @@ def test_what_cannot_be_served_is_one_line(
     assert words in line
 
 
-def test_what_was_decided_before_the_server_starts_is_carried_out_by_it(sqlite_url: str, tmp_path: Path) -> None:
+def test_a_server_carries_out_decisions_that_were_made_before_it_started(sqlite_url: str, tmp_path: Path) -> None:
     decided, expired = str(uuid.uuid4()), str(uuid.uuid4())
     with open_checkpointer(sqlite_url) as saver:
-        agent = factory.agent(settings.load(shop=tmp_path / "shop.db", model="offline"), saver)
+        agent = factory.make_agent(settings.load(shop=tmp_path / "shop.db", model="offline"), saver)
         for thread_id in (decided, expired):
             Conversation(agent, thread_id).send("Please refund order 1001.")
         [asked] = saver.interrupts.waiting(thread_id=decided)
@@ -214,22 +216,13 @@ def test_what_was_decided_before_the_server_starts_is_carried_out_by_it(sqlite_u
         until = time.monotonic() + PATIENCE
         while saver.interrupts.todo():
             assert time.monotonic() < until, server.said
-            time.sleep(0.05)  # it tells nobody when it has done so
+            time.sleep(0.05)  # it gives no signal when it has done so
         assert [line for line in said(server, decided) if "Order 1001 is refunded" in line]
-        while not [line for line in said(server, expired) if "nobody decided" in line]:
+        while not [line for line in said(server, expired) if "no decision was made" in line]:
             assert time.monotonic() < until, server.said
-            time.sleep(0.05)  # it tells nobody when it has done so
+            time.sleep(0.05)  # it gives no signal when it has done so
         assert saver.interrupts.waiting() == []
     assert Shop(tmp_path / "shop.db").count("refunds") == 1
-
-
-def test_what_was_decided_elsewhere_is_carried_out_before_what_is_said_next(server: Server, place: Path) -> None:
-    thread_id = new_thread(server)
-    [pause] = server.say(thread_id, "Please refund order 1004.")["__interrupt__"]
-    with open_checkpointer(f"sqlite:///{place}/holdfast.db") as saver:
-        saver.interrupts.answer(thread_id, pause["id"], {"type": "approve"}, by="Grace")
-    assert last_words(server.say(thread_id, "Hello")).startswith("Hello")
-    assert [line for line in said(server, thread_id) if line.startswith("tool: Order 1004 is refunded")]
 
 
 # --- beside other ways in
@@ -238,7 +231,7 @@ def test_what_was_decided_elsewhere_is_carried_out_before_what_is_said_next(serv
 def test_a_thread_begun_elsewhere_is_known_and_cannot_be_taken_over(server: Server, place: Path) -> None:
     thread_id = str(uuid.uuid4())
     with open_checkpointer(f"sqlite:///{place}/holdfast.db") as saver:
-        agent = factory.agent(settings.load(shop=place / "shop.db", model="offline"), saver)
+        agent = factory.make_agent(settings.load(shop=place / "shop.db", model="offline"), saver)
         Conversation(agent, thread_id, user_id="ada").send("My name is Ada.")
 
         with pytest.raises(ConflictError):
@@ -260,12 +253,12 @@ def test_a_run_waits_for_who_has_the_thread_and_the_other_threads_go_on(server: 
         assert last_words(waits.result(10)).endswith("Hello, Ada. What can I do for you?")
 
 
-def test_what_another_process_did_to_a_thread_is_seen_when_the_thread_is_asked_for(server: Server, place: Path) -> None:
+def test_a_request_for_a_thread_sees_what_another_process_did_to_it(server: Server, place: Path) -> None:
     thread_id, gone = new_thread(server, owner="ada"), new_thread(server)
     for known in (thread_id, gone):
         last_words(server.say(known, "My name is Ada."))
     with open_checkpointer(f"sqlite:///{place}/holdfast.db") as saver:
-        agent = factory.agent(settings.load(shop=place / "shop.db", model="offline"), saver)
+        agent = factory.make_agent(settings.load(shop=place / "shop.db", model="offline"), saver)
         [call] = Conversation(agent, thread_id).send("Please refund order 1005.").pending
         saver.delete_thread(gone)
 
@@ -292,7 +285,7 @@ def test_an_answer_that_does_not_say_which_of_several_calls_it_is_for_is_told_so
     if len(paused["__interrupt__"]) < 2:
         pytest.fail(f"the offline model asked for {len(paused['__interrupt__'])} call")
     refused = server.wait_for_run(thread_id, command={"resume": {"type": "approve"}})
-    assert "Several calls wait: say which" in refused["__error__"]["message"]
+    assert "Several calls wait. Name the one you answer" in refused["__error__"]["message"]
 
 
 # --- bad input

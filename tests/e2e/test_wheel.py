@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.forked import HOUSE
+from tests.support.forked import HOUSE
 
 # A user's own folders, with the names that the repository's folders have.
 OWN = ("app", "graph", "checkpoints", "holdfast_of_mine")
@@ -79,8 +80,9 @@ def test_it_lives_beside_a_users_own_folders_of_the_same_names(wheel: Path, tmp_
     for name in OWN:
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("MINE = True\n")
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # it may name this checkout
     done = subprocess.run(
-        [python, "-c", PROGRAM], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=50
+        [python, "-c", PROGRAM], cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=50
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

@@ -1,4 +1,4 @@
-"""What the tests fork is what they would have started: nothing that a program can see of itself is another."""
+"""A forked test process is like a started one in all that a program can see of itself."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests import forked
-from tests.forked import environment
-from tests.terminal import CTRL_C, Terminal
+from tests.support import forked
+from tests.support.forked import environment
+from tests.support.terminal import CTRL_C, Terminal
 
 FACTS = """
 import json, locale, os, resource, signal, sys, threading, warnings
@@ -105,7 +105,7 @@ except KeyboardInterrupt:
     talk.close()
 
 
-def test_what_it_would_import_is_there_and_chance_is_its_own(tmp_path: Path) -> None:
+def test_a_forked_process_has_its_imports_and_its_own_random_numbers(tmp_path: Path) -> None:
     program = "import sys, random; print(*[name in sys.modules for name in sys.argv[1:]], random.random())"
     words = ["-c", program, *forked._PRELOADED]
     first, second = (forked.run(*words, cwd=tmp_path, env=environment()).stdout.split() for _ in range(2))

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from typing import Final
 
+import pytest
+
 # Notes what every module of LangGraph and LangChain holds once it is loaded, and its classes; then imports every module
 # of ours but for the one that only LangGraph's server loads, which reads settings; then prints what has changed.
 # What they add to each other is no change, nor is what pydantic completes.
@@ -79,6 +81,7 @@ def run(program: str) -> list[str]:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=50).stdout.splitlines()
 
 
+@pytest.mark.sweep
 def test_importing_changes_no_attribute_of_langgraph_or_langchain() -> None:
     first, *changed = run(IMPORT)
 

@@ -1,4 +1,4 @@
-"""What LangGraph does not document stands in one module, and is what the installed LangGraph has."""
+"""LangGraph's undocumented names are used in one module, and the installed LangGraph has them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _is_private(name: str) -> bool:
 
 
 def _modules(node: ast.AST) -> list[str]:
-    """What a statement imports, with the names that it takes out of a module."""
+    """Return the names that a statement imports."""
     if isinstance(node, ast.ImportFrom):
         return [f"{node.module or ''}.{alias.name}" for alias in node.names]
     return [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

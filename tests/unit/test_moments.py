@@ -1,37 +1,63 @@
-"""Moments as people type them."""
+"""Times as callers give them, in epoch seconds."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
-from holdfast.cli.errors import Mistake
-from holdfast.cli.moments import seconds
+from holdfast.checkpoints.moments import epoch_seconds
+from tests.support.shapes import NO_TIMES
 
-NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+BERLIN = timezone(timedelta(hours=1))
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    "value",
     [
-        ("2026-11-01", "2026-11-01T00:00:00+00:00"),
-        ("2026-11-01T09:30", "2026-11-01T09:30:00+00:00"),
-        ("2026-11-01 09:30+02:00", "2026-11-01T09:30:00+02:00"),
-        ("7d", "2026-11-14T12:00:00+00:00"),
-        (" 12H ", "2026-11-21T00:00:00+00:00"),
-        ("2w", "2026-11-07T12:00:00+00:00"),
+        datetime(2026, 11, 1, tzinfo=UTC),
+        datetime(2026, 11, 1, 1, tzinfo=BERLIN),
+        date(2026, 11, 1),
+        "2026-11-01",
+        " 20261101 ",
+        "2026-11-01T00:00Z",
+        "2026-11-01 01:00:00.000+01:00",
+        1793491200,
+        1793491200.0,
     ],
 )
-def test_a_moment_is_a_date_a_time_or_how_long_ago(text: str, found: str) -> None:
-    assert seconds(text, "--since", NOW) == datetime.fromisoformat(found).timestamp()
+def test_every_form_of_one_time_is_the_same_second(value: Any) -> None:
+    found = epoch_seconds(value, "since")
+    assert (type(found), found) == (float, 1793491200.0)
 
 
-def test_an_option_that_was_not_given_is_no_moment() -> None:
-    assert seconds(None, "--since", NOW) is None
+def test_fractions_and_times_before_1970_are_kept() -> None:
+    assert epoch_seconds("1969-12-31T23:59:58.5Z", "since") == -1.5
+    assert epoch_seconds(datetime(1970, 1, 1, 0, 0, 0, 250_000, tzinfo=UTC), "since") == 0.25
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "7", "7y", "-7d", "2026-13-01", "999999w", "²d"])
-def test_what_is_no_moment_is_refused_with_what_would_be(text: str) -> None:
-    with pytest.raises(Mistake, match=r"--since .* is no moment\. Needed: .* 7d"):
-        seconds(text, "--since", NOW)
+@pytest.mark.parametrize("value", NO_TIMES, ids=lambda value: f"{type(value).__name__} {str(value)[:18]}")
+def test_a_value_that_is_no_time_is_refused_with_its_name_and_what_is_needed(value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"until is no time: found .*{type(value).__name__[:3]}.* Needed: .* offset"):
+        epoch_seconds(value, "until")
+
+
+def test_an_error_quotes_the_value_and_not_all_of_a_long_one() -> None:
+    for value, shown in (
+        ("yesterday", "found str 'yesterday'."),
+        (float("nan"), "found float nan."),
+        (True, "found bool True."),
+        (datetime(2026, 11, 1), "found a datetime without an offset, 2026-11-01T00:00:00."),
+        (10**5000, "found an integer of 16,610 bits."),
+        ("x" * 1000, "found str '" + "x" * 58 + "…."),
+        (["secret"], "found list."),
+    ):
+        with pytest.raises(ValueError, match="is no time") as refused:
+            epoch_seconds(value, "since")  # type: ignore[arg-type]
+        assert shown in str(refused.value)
+
+
+def test_a_zone_is_for_those_without_an_offset_alone() -> None:
+    for value in (datetime(2026, 11, 1, 1), "2026-11-01T01:00", "2026-11-01T00:00Z", "2026-11-01", date(2026, 11, 1)):
+        assert epoch_seconds(value, "since", zone=BERLIN) == 1793491200.0

@@ -19,8 +19,8 @@ from holdfast.settings import (
     absolute,
     load,
 )
-from tests import forked
-from tests.forked import HOUSE, environment
+from tests.support import forked
+from tests.support.forked import HOUSE, environment
 
 NAMES = [str(field.validation_alias) for field in Settings.model_fields.values()]
 
@@ -84,11 +84,11 @@ def test_an_empty_one_counts_as_not_set(name: str, monkeypatch: pytest.MonkeyPat
         ("HOLDFAST_WORKERS", "0", "greater than or equal to 1"),
         ("HOLDFAST_CONTEXT", "all", "it should be 'summarise', 'trim' or 'off'"),
         ("HOLDFAST_CONTEXT_BUDGET", "0", "it should be greater than 0.*tokens of messages that the model sees"),
-        ("HOLDFAST_CONTEXT_LIMIT", "23999", "it is 23999, and HOLDFAST_CONTEXT_BUDGET is 24000"),
+        ("HOLDFAST_CONTEXT_LIMIT", "23999", "it is 23999, less than HOLDFAST_CONTEXT_BUDGET, which is 24000"),
         ("HOLDFAST_MODEL", "gpt-5", "There is no chat model 'gpt-5'"),
     ],
 )
-def test_what_is_wrong_is_named_with_what_is_needed(
+def test_a_setting_that_cannot_be_used_is_named_with_what_is_needed(
     name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -111,7 +111,7 @@ def test_all_that_is_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_file_that_is_not_text_is_said(folder: Path) -> None:
     (folder / ".env").write_bytes(b"HOLDFAST_MODEL=\xff")
-    with pytest.raises(InvalidSettings, match=r"\.env is not text in UTF-8"):
+    with pytest.raises(InvalidSettings, match=r"\.env is not UTF-8"):
         load()
 
 
@@ -143,7 +143,7 @@ def test_which_model_an_endpoint_of_ones_own_has_is_not_guessed() -> None:
 
 
 @pytest.mark.parametrize("url", ["memory://", "postgresql://ada:pw@host/db?sslmode=disable"])
-def test_what_is_no_file_has_no_other_name_in_full(url: str) -> None:
+def test_the_url_of_a_database_that_is_no_file_stays_as_it_is(url: str) -> None:
     assert absolute(url) == url
 
 
@@ -179,7 +179,7 @@ def test_another_process_has_the_same_settings(folder: Path) -> None:
 
 def test_the_agent_keeps_to_the_context_that_is_set() -> None:
     with open_checkpointer("memory://") as saver:
-        ada = Conversation(factory.agent(load(context="trim", context_budget=100), saver), "ada-1")
+        ada = Conversation(factory.make_agent(load(context="trim", context_budget=100), saver), "ada-1")
         for number in range(9):
             ada.send(f"Hello, {number} times " + "so " * 20)
         assert 2 <= len(ada.history()) < 9

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from holdfast.checkpoints import HoldfastError, InvalidURL, open_checkpointer
-from holdfast.checkpoints.urls import MemoryURL, PostgresURL, SqliteURL, parse
+from holdfast.checkpoints.urls import Location, MemoryURL, PostgresURL, SqliteURL, parse
 
 HIDDEN = "xk2SECRET"
 
@@ -95,6 +96,16 @@ def test_an_error_of_the_server_does_not_show_the_password(login: str) -> None:
         open_checkpointer(f"postgresql://{login}:1/db").open()
     assert HIDDEN not in str(error.value)
     assert "***" in str(error.value)
+
+
+@pytest.mark.parametrize("kind", get_args(Location))
+def test_every_kind_of_location_says_what_its_secrets_are(kind: type) -> None:
+    assert isinstance(kind.secrets, property)  # type: ignore[attr-defined]
+
+
+def test_the_secrets_are_every_form_of_the_password() -> None:
+    assert parse("postgresql://ada:p%40ss@host/db?sslpassword=k3y").secrets == {"p%40ss", "p@ss", "k3y"}
+    assert parse("sqlite:///a.db").secrets == parse("memory://").secrets == frozenset()
 
 
 def test_an_encoded_password_hides_no_more_than_itself() -> None:

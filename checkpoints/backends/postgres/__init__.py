@@ -27,6 +27,7 @@ from holdfast.checkpoints.backends.postgres.full_text import PostgresFullText
 from holdfast.checkpoints.backends.postgres.pool import Closed, Connection, Exhausted, Pool
 from holdfast.checkpoints.backends.postgres.tables import PostgresTables
 from holdfast.checkpoints.backends.retry import Patience
+from holdfast.checkpoints.backends.row_names import RowNames
 from holdfast.checkpoints.errors import (
     DatabaseUnavailable,
     HoldfastError,
@@ -34,7 +35,7 @@ from holdfast.checkpoints.errors import (
     NotStorable,
     Unreachable,
 )
-from holdfast.checkpoints.sql import Statement, Statements
+from holdfast.checkpoints.sql import Statement, load_statements
 from holdfast.checkpoints.urls import PostgresURL
 
 _NOW: Final = "extract(epoch FROM clock_timestamp())"
@@ -42,17 +43,17 @@ _NOW: Final = "extract(epoch FROM clock_timestamp())"
 # A server that does not answer is reported within 5 s, unless the URL says otherwise.
 _CONNECT_TIMEOUT: Final = 4
 
-# When no answer comes, this side notices within half a minute that the network between is gone, and not after the 15
-# minutes or 2 hours that are the system's own.
+# Without an answer, a broken network is noticed within half a minute, instead of after the system's 15 minutes or 2
+# hours.
 _NETWORK: Final = {"tcp_user_timeout": 30_000, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
 
-# Any number that no other program is likely to use: the try-lock that is held while tables are made.
+# The key of the lock that is held while tables are made: a number that other programs are unlikely to use.
 _MIGRATION_LOCK: Final = 0x486F6C6466617374
 
-# Several processes that start at once wait in turn for the one that makes the tables.
+# Seconds. Processes that start at once wait for the one that makes the tables.
 _MIGRATION_PATIENCE: Final = 60.0
 
-# Errors that need not be there a moment later (https://www.postgresql.org/docs/current/errcodes-appendix.html): beside
+# Errors that may be gone a moment later (https://www.postgresql.org/docs/current/errcodes-appendix.html): beside
 # class 08, "connection exception", the server is stopping, starting, recovering from a crash, has no connection to
 # spare or has ended one for being idle; or it has chosen this transaction to be the one that is repeated. A full disk
 # (53100), a server that takes no writes (25006) and a statement that takes too long (57014) are none of these.
@@ -60,11 +61,13 @@ _PASSING: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "53300
 
 _NOT_OPEN: Final = "This checkpointer is not open. Use it inside `with open_checkpointer(url) as checkpointer:`."
 
+_names: Final = RowNames()
+
 _PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
 
 
 class _PostgresTransaction:
-    """Statements in libpq's pipeline: sent as they come, and waited for only when their rows are asked for."""
+    """Statements in libpq's pipeline: sent at once, and waited for only when their rows are needed."""
 
     def __init__(
         self, connection: Connection, pipeline: psycopg.Pipeline | None, on_statement: OnStatement | None
@@ -76,11 +79,10 @@ class _PostgresTransaction:
     def run(self, calls: Sequence[Call]) -> list[list[Row]]:
         cursors = self._execute(calls)
         if self._pipeline is not None:
-            # psycopg 3.3 goes over to waiting for rows although the end of a large statement is not sent yet, and then
-            # both sides wait for ever.
+            # psycopg 3.3 may wait for rows before the end of a large statement is sent: then both sides wait forever.
             self._connection.wait(send(self._connection.pgconn))
             self._pipeline.sync()
-        return [cursor.fetchall() if cursor.description is not None else [] for cursor in cursors]
+        return [_rows(statement, cursor) for (statement, _), cursor in zip(calls, cursors, strict=True)]
 
     def send(self, calls: Sequence[Call]) -> None:
         self._execute(calls)
@@ -90,7 +92,7 @@ class _PostgresTransaction:
             self._on_statement(statement.name)
         self._connection.cursor(binary=True).executemany(_dialect(statement.text), rows)
 
-    def _execute(self, calls: Sequence[Call]) -> list[psycopg.Cursor[Row]]:
+    def _execute(self, calls: Sequence[Call]) -> list[psycopg.Cursor[tuple[Any, ...]]]:
         cursors = []
         for statement, params in calls:
             if self._on_statement is not None:
@@ -98,6 +100,13 @@ class _PostgresTransaction:
             cursor = self._connection.cursor(binary=True)
             cursors.append(cursor.execute(_dialect(statement.text), params))
         return cursors
+
+
+def _rows(statement: Statement, cursor: psycopg.Cursor[tuple[Any, ...]]) -> list[Row]:
+    result = cursor.pgresult
+    if result is None or not result.ntuples:
+        return []
+    return _names.name(statement, lambda: [column.name for column in cursor.description or ()], cursor.fetchall())
 
 
 class PostgresBackend(PostgresTables):
@@ -108,7 +117,7 @@ class PostgresBackend(PostgresTables):
         self.on_statement = on_statement
         self.on_lost: Callable[[], None] = lambda: None
         self.workers = pool_size
-        self.sql = Statements("postgres", now=_NOW)
+        self.sql = load_statements("postgres", now=_NOW)
         self.full_text: FullText = PostgresFullText(self.sql)
         self.patience = Patience(url.timeout)
         self._pool: Pool | None = None
@@ -138,13 +147,13 @@ class PostgresBackend(PostgresTables):
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
-        # One state of the database for all statements: a thread that is deleted meanwhile is there, or is not.
+        # One snapshot for all statements: a thread that is deleted meanwhile exists for all of them or for none.
         with self._transaction(Statement("begin", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")) as transaction:
             yield transaction
 
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
-        # Each statement after the thread's lock must see what was committed before the lock was got.
+        # Each statement after the thread's lock must see everything that was committed before the lock was taken.
         with self._transaction(Statement("begin", "BEGIN ISOLATION LEVEL READ COMMITTED")) as transaction:
             yield transaction
 
@@ -159,7 +168,7 @@ class PostgresBackend(PostgresTables):
             with self._pool.connection(self._url.timeout) as connection, connection.pipeline() as pipeline:
                 transaction = _PostgresTransaction(connection, pipeline, self.on_statement)
                 transaction.send([(begin, {})])
-                yield transaction  # when this raises, the pool rolls back before it takes the connection
+                yield transaction  # on an error, the pool rolls back when the connection is returned
                 committing = True
                 transaction.send([(Statement("commit", "COMMIT"), {})])  # the pipeline's end waits for it
         except psycopg.Error as error:
@@ -189,12 +198,12 @@ class PostgresBackend(PostgresTables):
             time.sleep(0.05)  # a lock that is polled works through a transaction pooler too, and cannot deadlock
 
     def _prepared(self, connection: Connection) -> bool:
-        """Whether the tables are there, after making them if nobody else is doing so."""
+        """Return whether the tables are current. Make them first, unless another process is making them."""
         transaction = _PostgresTransaction(connection, None, None)
         with connection.transaction():
             if migrations.is_current(transaction, self.sql):
                 return True
-            # The lock belongs to the transaction, not to the session: it ends with it, whatever happens.
+            # The lock belongs to the transaction, not to the session, so it always ends.
             [(mine,)] = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [_MIGRATION_LOCK]).fetchall()
             if mine:
                 _upgrade_langgraph(connection)
@@ -202,7 +211,7 @@ class PostgresBackend(PostgresTables):
             return bool(mine)
 
     def _failed(self, error: psycopg.Error, *, is_lost: bool, committing: bool) -> HoldfastError:
-        """What went wrong in a transaction, for people."""
+        """Return the error of this package for an error of the driver in a transaction."""
         said = " ".join(self._url.hide(error.diag.message_primary or str(error)).split()).rstrip(".")
         state = error.sqlstate
         if state in _PASSING or (state or "").startswith("08") or (state is None and is_lost):
@@ -214,8 +223,8 @@ class PostgresBackend(PostgresTables):
             )
         if isinstance(error, psycopg.OperationalError):
             return DatabaseUnavailable(
-                f"{self._url} could not do what was asked: {said}. Nothing of this step was saved. Look for space on "
-                "the server's disk, and for limits that were set for it."
+                f"{self._url} could not run a statement: {said}. Nothing of this step was saved. Check the space on "
+                "the server's disk, and the limits of the server."
             )
         return DatabaseUnavailable(
             f"{self._url} refused a statement: {said}. Nothing of this step was saved. Needed: a server that "
@@ -231,15 +240,15 @@ class PostgresBackend(PostgresTables):
 
 @cache
 def _dialect(text: str) -> str:
-    """Named parameters as psycopg writes them."""
+    """Return a statement with its named parameters in the syntax of psycopg."""
     return _PARAMETER.sub(r"%(\1)s", text.replace("%", "%%"))
 
 
 def _upgrade_langgraph(connection: Connection) -> None:
-    """Make LangGraph's tables by its own migrations, in this transaction.
+    """Make LangGraph's tables with its own migrations, in this transaction.
 
-    Its `setup()` fails in seven of eight processes that start at once, and makes indexes concurrently, which cannot be
-    part of a transaction.
+    Its `setup()` fails in seven of eight processes that start at once, and makes indexes concurrently, which is
+    impossible in a transaction.
     """
     first, *_ = BasePostgresSaver.MIGRATIONS
     connection.execute(_own(first))
@@ -251,5 +260,5 @@ def _upgrade_langgraph(connection: Connection) -> None:
 
 
 def _own(script: str) -> bytes:
-    """A script of the library's, as psycopg wants what is not a literal of this program."""
+    """Return a script of the library as bytes: psycopg takes texts only if they are literals."""
     return script.encode()

@@ -1,11 +1,11 @@
-"""A checkpoint's JSON document on PostgreSQL, and how it is packed. No I/O.
+"""The JSON document of a checkpoint on PostgreSQL, and its packed form. No I/O.
 
-Of a document SQL needs the small values that lie in it, and the versions of those that have rows of their own. The rest
-is most of its bytes: versions, which are zeros for the greater part, and names that come again and again. So it goes
-into one text: msgpack, deflated, which brings a checksum, in base64. The id, which is a column as well, is left out.
+SQL needs only two parts of a document: the small values in it, and the versions of the values in rows of their own. The
+other parts are most of its bytes: versions, which are mostly zeros, and names that repeat. They go into one text:
+msgpack, deflated (which adds a checksum), in base64. The id, which is a column too, is left out.
 
-Only a document that holds messages is packed, for the stock saver refuses it anyway: by the type of the value with the
-messages. To come that far it needs their version, as it is, and the `v` of the checkpoint.
+Only the document of a checkpoint with messages is packed. The stock saver refuses that checkpoint anyway, because of
+the type of the value with the messages; to get that far, it needs the version of that value and the checkpoint's `v`.
 """
 
 from __future__ import annotations
@@ -22,45 +22,45 @@ from holdfast.checkpoints.serde.messages import is_sql_text
 from holdfast.checkpoints.serde.values import VERSION, Version, holds_messages, version_text
 
 STORED: Final = "stored"
-"""In a document: the channels whose values lie in rows of their own. In a packed one they are those with a version."""
+"""In a document: the channels whose values are in rows of their own. A packed one has versions only for these."""
 
 _PACKED: Final = "packed"
 
-# Instead of the names that are in every document. A place in this list must never change.
+# Names that are in every document, stored by their place in this list. A place must never change.
 _NAMES: Final = ("ts", "channel_versions", "versions_seen", "updated_channels")
 
-# What is not in the text: these, and the versions of stored values.
+# The parts that are not in the text, besides the versions of stored values.
 _BESIDE: Final = frozenset({"v", "id", "channel_values", STORED})
 
 _NEEDED: Final = frozenset({"v", "id", "ts", "channel_versions", "versions_seen"})
 
 _MOMENT: Final = VERSION + 1  # a time, in microseconds
 
-# A text of at most this many characters is kept inside the checkpoint's document, as the stock saver keeps texts of any
-# length. A longer one has a row of its own, so that it is not written again at every step.
+# A text of at most this many characters is stored in the document, as the stock saver stores texts of any length. A
+# longer text has a row of its own, so that it is not written again at every step.
 _LONGEST_INLINE: Final = 256
 
 # JSON numbers beyond this are not exact everywhere.
 _LARGEST_INLINE: Final = 2**53
 
-# So little needs no larger window of zlib's, and the smallest is quickly made.
+# The smallest window of zlib: it is allocated fast, and enough for so few bytes.
 _WINDOW: Final = 9
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def packed(document: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The document as it is stored.
+    """Return a document in the form in which it is stored.
 
     Args:
-        document: the checkpoint with the small ones of its values, and the channels of the others.
-        values: all of them.
+        document: the checkpoint with its small values, and the channels of the others.
+        values: all values.
     """
     return folded(document) if holds_messages(values) else document
 
 
 def folded(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The document of a checkpoint that holds messages, as it is stored; one that cannot be packed stays."""
+    """Return the document of a checkpoint with messages, packed if it can be."""
     if not document.keys() >= _NEEDED:
         return document
     stored, versions = set(document[STORED]), document["channel_versions"]
@@ -70,29 +70,28 @@ def folded(document: Mapping[str, Any]) -> Mapping[str, Any]:
     rest["ts"] = _Moment.compact(document["ts"])
     rest["channel_versions"] = Version.compact({name: versions[name] for name in versions if name not in stored})
     rest["versions_seen"] = {node: Version.compact(seen) for node, seen in document["versions_seen"].items()}
-    rest[STORED] = sorted(
-        stored
-    )  # versions lie beside the text, and one that is lost would be a channel without a value
+    # Versions are beside the text, and a lost one would read as a channel without a value.
+    rest[STORED] = sorted(stored)
     coded = {_NAMES.index(name) if name in _NAMES else name: value for name, value in rest.items()}
     try:
         data = ormsgpack.packb(coded, default=_ext, option=ormsgpack.OPT_NON_STR_KEYS)
     except TypeError:
-        return document  # what msgpack has no form for, JSON may have one for
+        return document  # JSON may have a form for it
     small = {"channel_values": document["channel_values"]} if document["channel_values"] else {}
     own = {name: versions[name] for name in versions if name in stored}
     return {**small, "v": document["v"], "channel_versions": own, _PACKED: _text(data)}
 
 
 def unpacked(document: Mapping[str, Any], checkpoint_id: str, *, whole: bool = True) -> Mapping[str, Any]:
-    """The document as `packed` was given it; one that is not packed stays.
+    """Return a stored document, unpacked if it is packed.
 
     Args:
-        document: what is stored.
-        checkpoint_id: the checkpoint's.
-        whole: whether all of the document was read, and not only what says which values it has.
+        document: the stored document.
+        checkpoint_id: the id of the checkpoint.
+        whole: whether all parts of the document were read, or only those that name its values.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: the document is damaged.
     """
     if document.get(_PACKED) is None:
         if not document.keys() >= (_NEEDED if whole else {"channel_versions"}):
@@ -121,13 +120,15 @@ def unpacked(document: Mapping[str, Any], checkpoint_id: str, *, whole: bool = T
 
 
 def stored_in(document: Mapping[str, Any]) -> set[str]:
-    """The channels whose values lie in rows of their own."""
+    """Return the channels whose values are in rows of their own."""
     return set(document["channel_versions"] if _PACKED in document else document[STORED])
 
 
 def is_inline(value: Any) -> bool:
-    """Whether a value lies in the document itself, because JSONB gives it back exactly. (It makes 1e22 an int, and
-    refuses NaN, NUL and lone surrogates.)"""
+    """Return whether a value is stored in the document, because JSONB returns it exactly.
+
+    JSONB makes 1e22 an int, and refuses NaN, NUL and lone surrogates.
+    """
     if value is None or type(value) is bool:
         return True
     if type(value) is int:
@@ -140,7 +141,7 @@ def _text(data: bytes) -> str:
 
 
 def _ordered(document: Mapping[str, Any]) -> dict[str, Any]:
-    """In the order in which JSONB would have it, so that it is read as one that is not packed."""
+    """Return a document with its keys in the order of JSONB, as one that was not packed."""
     return {
         name: _ordered(document[name]) if isinstance(document[name], dict) else document[name]
         for name in sorted(document, key=lambda name: (len(name.encode()), name.encode()))
@@ -148,13 +149,13 @@ def _ordered(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Moment(NamedTuple):
-    """A time as LangGraph writes it."""
+    """A time in the form of LangGraph."""
 
     microseconds: int
 
     @classmethod
     def compact(cls, text: Any) -> Any:
-        """The time that is exactly this text, or the text."""
+        """Return the time that has exactly this text; the text, if there is none."""
         try:
             at = cls((datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1))
         except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Full text search on PostgreSQL, by `tsvector` and GIN."""
+"""Full text search on PostgreSQL, with `tsvector` and a GIN index."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from holdfast.checkpoints.backends.base import Call, Transaction
 from holdfast.checkpoints.search.query import Query, Term
-from holdfast.checkpoints.search.tokenizer import SKIPPED, indexed, owners
+from holdfast.checkpoints.search.tokenizer import SKIPPED, owner_words, tokenize_for_index
 from holdfast.checkpoints.sql import Statement, Statements
 
 
 class PostgresFullText:
-    """See `FullText`. The index is a table that is there from the beginning."""
+    """The index as a table that a migration makes; see `FullText` for the methods."""
 
     def __init__(self, sql: Statements) -> None:
         self._sql = sql
@@ -21,11 +21,12 @@ class PostgresFullText:
         return True
 
     def make(self, transaction: Transaction) -> None:
-        pass  # a migration has
+        pass  # a migration has made it
 
     def add(self, thread_id: str, user_id: str | None, texts: Sequence[tuple[int, str]]) -> list[Call]:
-        found = [(seq, indexed(text)) for seq, text in texts]
-        rows = [(seq, _document(words, owners(user_id, thread_id))) for seq, words in found if words]
+        owner = owner_words(user_id, thread_id)
+        indexed = [(seq, tokenize_for_index(text)) for seq, text in texts]
+        rows = [(seq, _tsvector(words, owner)) for seq, words in indexed if words]
         if not rows:
             return []
         seqs, documents = zip(*rows, strict=True)
@@ -36,34 +37,34 @@ class PostgresFullText:
         return [(self._sql["unindex_thread"], {"thread_id": thread_id})]
 
     def clean(self, transaction: Transaction) -> None:
-        pass  # as with every row that is deleted, VACUUM does
+        pass  # VACUUM does it, as for every table
 
-    def find(self, question: Query, user_id: str | None, thread_id: str | None) -> tuple[Statement, dict[str, Any]]:
-        terms = " & ".join(map(_phrase, question.terms))
-        without = [f"!{_phrase(term)}" for term in question.without]
-        asked = " & ".join([*map(_mark, owners(user_id, thread_id)), terms, *without])
-        # Whose it is stands nowhere in the text, so it would bring the rank to 0.
-        return self._sql["search"], {"question": asked, "terms": terms}
+    def find(self, query: Query, user_id: str | None, thread_id: str | None) -> tuple[Statement, dict[str, Any]]:
+        terms = " & ".join(map(_phrase, query.terms))
+        owner = map(_owner_lexeme, owner_words(user_id, thread_id))
+        excluded = [f"!{_phrase(term)}" for term in query.excluded]
+        # Ranked by the terms alone: an owner has no position in the text, and with one the rank is 0.
+        return self._sql["search"], {"query": " & ".join([*owner, terms, *excluded]), "terms": terms}
 
 
-def _document(words: Sequence[str], owners: Sequence[str]) -> str:
-    """A text as `tsvector` writes it. Words are letters and digits, so there is nothing to be escaped."""
-    places: dict[str, list[str]] = {}
-    for place, word in enumerate(words, 1):
+def _tsvector(words: Sequence[str], owner: Sequence[str]) -> str:
+    """Write words with their positions as a `tsvector`. They are letters and digits, so there is nothing to escape."""
+    positions: dict[str, list[str]] = {}
+    for position, word in enumerate(words, 1):
         if word != SKIPPED:
-            places.setdefault(word, []).append(str(place))
-    said = [f"'{word}':{','.join(found)}" for word, found in places.items()]
-    return " ".join([*said, *map(_mark, owners)])
+            positions.setdefault(word, []).append(str(position))
+    lexemes = [f"'{word}':{','.join(places)}" for word, places in positions.items()]
+    return " ".join([*lexemes, *map(_owner_lexeme, owner)])
 
 
 def _phrase(term: Term) -> str:
-    """A term as `tsquery` writes it."""
+    """Write a term as a `tsquery`."""
     quoted = [f"'{word}'" for word in term.words]
-    if term.is_beginning:
+    if term.is_prefix:
         quoted[-1] += ":*"
     return f"({' <-> '.join(quoted)})"
 
 
-def _mark(owner: str) -> str:
-    """Whose a row is, as a word that no text has."""
-    return f"'={owner}'"
+def _owner_lexeme(owner_word: str) -> str:
+    """Write an owner as a lexeme that no text contains: no word has an equals sign."""
+    return f"'={owner_word}'"

@@ -1,8 +1,8 @@
-"""Connections to PostgreSQL that are kept open for the next transaction.
+"""A pool of connections to PostgreSQL.
 
-A connection is made by the one who needs it, when it is needed. So whoever cannot be served learns at once why, and
-after an outage the first who tries again finds the server, however long it was away. (psycopg's own pool connects in
-threads of its own, which try again after 1, 2, 4, 8 … seconds, and everybody waits for them.)
+The caller that needs a connection makes it. So it learns at once why that fails, and after an outage the first retry
+reaches the server, however long it was away. (psycopg's own pool connects in background threads, which retry after 1,
+2, 4, 8 … seconds, and all callers wait for them.)
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from psycopg.pq import TransactionStatus
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
-# A process that does little holds little.
+# Seconds. A process that does little keeps few connections.
 _MOST_IDLE: Final = 10 * 60.0
 
-# A session of the server grows with what it has seen, and after a failover some should come to the new one.
+# Seconds. A session of the server grows with time, and after a failover some connections should move to the new server.
 _LONGEST_LIFE: Final = 60 * 60.0
 
 
 class Exhausted(Exception):
-    """All connections were in use for as long as one was willing to wait."""
+    """All connections were in use until the timeout."""
 
 
 class Closed(Exception):
-    """The pool was closed."""
+    """The pool is closed."""
 
 
 @dataclass(slots=True)
@@ -51,10 +51,10 @@ class Pool:
     ) -> None:
         """
         Args:
-            connect: makes a connection, or raises what the driver says.
-            size: how many there may be.
-            on_lost: called when a connection was not closed by this side, before another one is given out in its place:
-                what answers next may be another server, or one that was restored.
+            connect: makes a connection, or raises the error of the driver.
+            size: the maximum number of connections.
+            on_lost: called when the other side has closed a connection, before another one replaces it: the server may
+                be another one, or may have been restored.
         """
         self._connect = connect
         self._on_lost = on_lost
@@ -65,19 +65,19 @@ class Pool:
         self._changed = Condition()
 
     def __len__(self) -> int:
-        """How many connections are open."""
+        """Return the number of open connections."""
         with self._changed:
             return self._in_use + len(self._idle)
 
     @contextmanager
     def connection(self, timeout: float) -> Iterator[Connection]:
-        """A connection that works, for as long as the block takes. What is left open in it is rolled back.
+        """Take a working connection for the block. A transaction that is open at its end is rolled back.
 
         Args:
-            timeout: seconds to wait while all are in use.
+            timeout: seconds to wait while all connections are in use.
 
         Raises:
-            Exhausted: all were in use.
+            Exhausted: all connections were in use until the timeout.
             Closed: the pool is closed.
             psycopg.OperationalError: no connection could be made.
         """
@@ -88,7 +88,7 @@ class Pool:
             self._give_back(held)
 
     def close(self) -> None:
-        """Close all connections; those that are in use when they are given back. Twice is once."""
+        """Close all connections, those in use when they are returned. Idempotent."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -118,7 +118,7 @@ class Pool:
     def _give_back(self, held: _Held) -> None:
         connection = held.connection
         try:
-            with suppress(psycopg.Error):  # then it is closed below
+            with suppress(psycopg.Error):  # the connection is closed below
                 if connection.info.transaction_status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}:
                     connection.rollback()
             if connection.closed:
@@ -144,7 +144,7 @@ class Pool:
             self._changed.notify()
 
     def _drop(self, idle: float) -> None:
-        """Close those that nobody has used for so many seconds."""
+        """Close connections that were idle for some number of seconds."""
         while True:
             with self._changed:
                 if not self._idle or time.monotonic() - self._idle[0].used < idle:
@@ -154,8 +154,10 @@ class Pool:
 
 
 def is_quiet(connection: Connection) -> bool:
-    """Whether the server has said nothing since the last transaction. A server that closes a connection says so, and
-    looking whether there is something to read costs no round trip."""
+    """Return whether the server has sent nothing since the last transaction.
+
+    A server that closes a connection sends a message first, and checking for one needs no round trip.
+    """
     with DefaultSelector() as selector:
         selector.register(connection.fileno(), EVENT_READ)
         return not selector.select(0)

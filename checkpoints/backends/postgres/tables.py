@@ -1,8 +1,8 @@
-"""How checkpoints lie in LangGraph's tables on PostgreSQL: a JSON document, and a row for each larger value."""
+"""Storage of checkpoints in LangGraph's tables on PostgreSQL: a JSON document, and a row for each larger value."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
@@ -12,6 +12,8 @@ from holdfast.checkpoints.backends.base import (
     Call,
     CheckpointKey,
     Link,
+    OpenValue,
+    Row,
     Split,
     StoredCheckpoint,
     StoredValue,
@@ -19,6 +21,8 @@ from holdfast.checkpoints.backends.base import (
     Transaction,
     Wanted,
 )
+from holdfast.checkpoints.backends.canonical import CanonicalCheckpoint
+from holdfast.checkpoints.backends.postgres.canonical import from_document, to_document
 from holdfast.checkpoints.backends.postgres.documents import (
     STORED,
     is_inline,
@@ -29,12 +33,12 @@ from holdfast.checkpoints.backends.postgres.documents import (
 from holdfast.checkpoints.backends.tables import Tables
 from holdfast.checkpoints.errors import DamagedThread
 from holdfast.checkpoints.langgraph_internals import DeltaSnapshot
+from holdfast.checkpoints.serde.values import Attachable
 
 
 class PostgresTables(Tables):
-    """A checkpoint in `checkpoints`, its values in `checkpoint_blobs`, where those that did not change are shared."""
+    """Checkpoints are in `checkpoints`, and their values in `checkpoint_blobs`, where unchanged values are shared."""
 
-    whole = False
     _contains: ClassVar[str] = "metadata @> :metadata"
     _no_base: ClassVar[str] = "metadata <> :base"
 
@@ -49,8 +53,8 @@ class PostgresTables(Tables):
                 inline[channel] = value
                 continue
             if isinstance(value, DeltaSnapshot):
-                inline[channel] = True  # by this mark the stock saver knows a snapshot
-            if channel in new_versions:  # else it is stored with the version that it has
+                inline[channel] = True  # the stock saver's mark of a snapshot
+            if channel in new_versions:  # else it is stored already
                 values[channel] = value
         stored = [channel for channel, value in checkpoint["channel_values"].items() if not is_inline(value)]
         document = {**checkpoint, "channel_values": inline, STORED: stored}
@@ -58,7 +62,7 @@ class PostgresTables(Tables):
 
     def join(self, document: Any, values: Mapping[str, Any]) -> Checkpoint:
         checkpoint: dict[str, Any] = dict(document)
-        # The stock saver takes a lost blob for a channel without a value. It ignores this list, and writes none.
+        # The stock saver reads a lost blob as a channel without a value. It ignores this list, and does not write it.
         if lost := set(checkpoint.pop(STORED, ())) - set(values):
             raise ValueError(f"the value of channel {min(lost)!r} is missing")
         checkpoint["channel_values"] = {**(document.get("channel_values") or {}), **values}
@@ -69,47 +73,34 @@ class PostgresTables(Tables):
 
     def find(self, transaction: Transaction, wanted: Wanted) -> list[StoredCheckpoint]:
         [found] = transaction.run([self.wanted_checkpoints(wanted)])
-        return [
-            StoredCheckpoint(
-                thread_id,
-                ns,
-                checkpoint_id,
-                parent_id,
-                self._document(thread_id, checkpoint_id, document),
-                [StoredValue(*value) for value in zip(*(column or [] for column in columns[:3]), strict=True)],
-                metadata,
-                [StoredWrite(*write) for write in zip(*(column or [] for column in columns[3:]), strict=True)],
-                generation,
-            )
-            for thread_id, ns, checkpoint_id, parent_id, document, metadata, generation, *columns in found
-        ]
+        return [self._stored(row, row.thread_id, _writes(row), row.generation) for row in found]
 
     def page(
         self, transaction: Transaction, thread_id: str, after: tuple[str, str], limit: int
     ) -> list[StoredCheckpoint]:
         [found] = transaction.run([self.page_of_checkpoint(thread_id, after, limit)])
-        return [
-            StoredCheckpoint(
-                thread_id,
-                ns,
-                checkpoint_id,
-                parent_id,
-                self._document(thread_id, checkpoint_id, document),
-                [StoredValue(*value) for value in zip(*(column or [] for column in columns), strict=True)],
-                metadata,
-                [],
-                None,
-            )
-            for ns, checkpoint_id, parent_id, metadata, document, *columns in found
-        ]
+        return [self._stored(row, thread_id, [], None) for row in found]
+
+    def _stored(self, row: Row, thread_id: str, writes: list[StoredWrite], generation: int | None) -> StoredCheckpoint:
+        return StoredCheckpoint(
+            thread_id,
+            row.ns,
+            row.checkpoint_id,
+            row.parent_id,
+            self._document(thread_id, row.checkpoint_id, row.document),
+            [StoredValue(*value) for value in zip(row.channels or (), row.types or (), row.blobs or (), strict=True)],
+            row.metadata,
+            writes,
+            generation,
+        )
 
     def _document(
         self, thread_id: str, checkpoint_id: str, document: Mapping[str, Any], *, whole: bool = True
     ) -> Mapping[str, Any]:
-        """A document that was read.
+        """Return a document, unpacked.
 
         Raises:
-            DamagedThread: it cannot be unpacked.
+            DamagedThread: the document cannot be unpacked.
         """
         try:
             return unpacked(document, checkpoint_id, whole=whole)
@@ -159,12 +150,12 @@ class PostgresTables(Tables):
         [found] = transaction.run([(self.sql["chain"], params)])
         return [
             Link(
-                id_,
-                parent_id,
-                self._document(key.thread_id, id_, document, whole=False),
-                [StoredValue(channel, "", None) for channel in stored],
+                row.checkpoint_id,
+                row.parent_id,
+                self._document(key.thread_id, row.checkpoint_id, row.document, whole=False),
+                [StoredValue(channel, "", None) for channel in row.channels],
             )
-            for id_, parent_id, document, stored in found
+            for row in found
         ]
 
     def values_of(
@@ -181,7 +172,21 @@ class PostgresTables(Tables):
         ]
         return [StoredValue(*row) for rows in transaction.run(calls) for row in rows]
 
-    def base_document(self, checkpoint_id: str, seeds: Mapping[str, Link]) -> Any:
+    def channels_named(self, link: Link, open_value: OpenValue) -> set[str]:
+        return {*link.document[STORED], *(link.document["channel_values"] or ())}
+
+    def channels_present(self, link: Link, channels: Collection[str], open_value: OpenValue) -> set[str]:
+        stored = {value.channel for value in link.values}
+        if lost := set(link.document[STORED]).intersection(channels) - stored:
+            raise ValueError(f"the value of channel {min(lost)!r} is missing")
+        return (stored | set(link.document["channel_values"] or ())).intersection(channels)
+
+    def channel_value(self, loaded: Any, channel: str) -> Any:
+        return loaded
+
+    def base(
+        self, checkpoint_id: str, seeds: Mapping[str, Link], open_seed: Callable[[str], Attachable]
+    ) -> tuple[Any, list[StoredValue]]:
         inline: dict[str, Any] = {}
         stored = []
         for channel, link in seeds.items():
@@ -189,27 +194,60 @@ class PostgresTables(Tables):
                 inline[channel] = link.document["channel_values"][channel]
             if any(value.channel == channel for value in link.values):
                 stored.append(channel)
-        return {
+        document = {
             "v": 4,
             "id": checkpoint_id,
             "ts": "",
             "channel_values": inline,
-            # The values stay where they are, under the versions that they have.
+            # The values stay in their rows, under their versions.
             "channel_versions": {
                 channel: link.document["channel_versions"][channel] for channel, link in seeds.items()
             },
             "versions_seen": {},
             STORED: stored,
         }
+        return document, []
 
-    def plain_documents(self, transaction: Transaction, thread_id: str) -> None:
+    def as_split(self, loaded: Any) -> Any:
+        return loaded
+
+    def to_canonical(self, document: Any, values: Mapping[str, Attachable]) -> CanonicalCheckpoint:
+        return from_document(document, values)
+
+    def from_canonical(self, checkpoint: CanonicalCheckpoint) -> tuple[Any, list[StoredValue]]:
+        return to_document(checkpoint)
+
+    def restore_documents(self, transaction: Transaction, thread_id: str) -> bool:
         [found] = transaction.run([(self.sql["packed_documents"], {"thread_id": thread_id})])
-        for ns, checkpoint_id, document in found:
-            plain = self._document(thread_id, checkpoint_id, document)
-            params = {**CheckpointKey(thread_id, ns, checkpoint_id)._asdict(), "document": self.json(plain)}
+        for row in found:
+            plain = self._document(thread_id, row.checkpoint_id, row.document)
+            params = {**CheckpointKey(thread_id, row.ns, row.checkpoint_id)._asdict(), "document": self.json(plain)}
             transaction.send([(self.sql["set_document"], params)])
-        super().plain_documents(transaction, thread_id)
+        transaction.send([(self.sql["unmark_documents"], {"thread_id": thread_id})])
+        return True
 
-    def delete_calls(self, thread_id: str) -> list[Call]:
+    def delete_checkpoints(self, thread_id: str, ns: str, checkpoint_ids: Collection[str]) -> list[Call]:
+        # In this order: the documents name the values that are in use.
+        names = ("delete_blobs_of", "delete_writes_of", "delete_run_writes_of", "delete_checkpoints_of")
+        params = {"thread_id": thread_id, "ns": ns, "checkpoint_ids": self.array(checkpoint_ids)}
+        return [(self.sql[name], params) for name in names]
+
+    def copy_all_checkpoints(self, source: str, target: str) -> list[Call]:
+        params = {"thread_id": source, "target": target}
+        return [(self.sql[name], params) for name in ("copy_blobs", "copy_checkpoints", "copy_writes")]
+
+    def _placed_value(self, thread_id: str, row: Row) -> tuple[CheckpointKey, str, StoredValue]:
+        key = CheckpointKey(thread_id, row.ns, row.version)
+        place = self.value_place(key, row.channel, {"channel_versions": {row.channel: row.version}})
+        return key, place, StoredValue(row.channel, row.type, row.blob)
+
+    def delete_all_checkpoints(self, thread_id: str) -> list[Call]:
         names = ("delete_checkpoints", "delete_blobs", "delete_writes")
         return [(self.sql[name], {"thread_id": thread_id}) for name in names]
+
+
+def _writes(row: Row) -> list[StoredWrite]:
+    if row.task_ids is None:
+        return []
+    columns = (row.task_ids, row.task_paths, row.idxs, row.write_channels, row.write_types, row.write_blobs)
+    return [StoredWrite(*write) for write in zip(*columns, strict=True)]

@@ -1,8 +1,8 @@
 """SQLite: a file, or `memory://`, which is SQLite in memory.
 
-One writer at a time in the process, in a line, and across processes by SQLite's own lock: waiting in line is several
-times faster than 32 writers that each poll for the file, and those in line share a commit. Readers have connections of
-their own and do not wait.
+Writers of one process wait in a queue, and processes wait for SQLite's own lock. A queue is several times as fast as 32
+writers that poll for the file, and the writers in it share commits. Readers have connections of their own and do not
+wait.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from holdfast.checkpoints.backends import migrations
 from holdfast.checkpoints.backends.base import FullText, OnStatement, Transaction, check_process
 from holdfast.checkpoints.backends.retry import Patience
-from holdfast.checkpoints.backends.sqlite.full_text import SqliteFullText, rank
+from holdfast.checkpoints.backends.sqlite.full_text import SqliteFullText, relevance
 from holdfast.checkpoints.backends.sqlite.group_commit import SqliteTransaction, WriterQueue
 from holdfast.checkpoints.backends.sqlite.tables import SqliteTables
 from holdfast.checkpoints.errors import DatabaseUnavailable, NotOpen
 from holdfast.checkpoints.serde.jsonb import text_contains
-from holdfast.checkpoints.sql import Statements
+from holdfast.checkpoints.sql import load_statements
 from holdfast.checkpoints.urls import MemoryURL, SqliteURL
 
 # Julian day 2440587.5 is 1970-01-01; `unixepoch('subsec')` is NULL before SQLite 3.42.
@@ -39,7 +39,7 @@ PAGE_SIZE: Final = 16384
 class SqliteBackend(SqliteTables):
     """A SQLite database."""
 
-    workers = 12  # writes wait in line, and the longer the line the fewer the commits
+    workers = 12  # writers wait in a queue, and a longer queue needs fewer commits
 
     def __init__(self, url: SqliteURL | MemoryURL, on_statement: OnStatement | None = None) -> None:
         self._url = url
@@ -49,12 +49,12 @@ class SqliteBackend(SqliteTables):
         self._synchronous = "OFF" if isinstance(url, MemoryURL) else url.synchronous
         self.on_statement = on_statement
         self.on_lost: Callable[[], None] = lambda: None  # never: nothing tells that a file was replaced
-        self.sql = Statements("sqlite", now=_NOW)
+        self.sql = load_statements("sqlite", now=_NOW)
         self.full_text: FullText = SqliteFullText(self.sql)
         self.patience = Patience(0.0)  # SQLite waits by itself, and a file is never out of reach for a moment
         self._writer: sqlite3.Connection | None = None
         self._opened_by = 0
-        self._line = WriterQueue(most=1) if self._memory else WriterQueue()  # there is no disk to wait for
+        self._writers = WriterQueue(most=1) if self._memory else WriterQueue()  # there is no disk to wait for
         self._readers: LifoQueue[sqlite3.Connection] = LifoQueue(maxsize=self.workers)
 
     def __str__(self) -> str:
@@ -63,7 +63,7 @@ class SqliteBackend(SqliteTables):
     def open(self) -> None:
         path = Path(self._path)
         if path.is_file() and not os.access(path, os.W_OK):
-            # SQLite would open it, refuse the first save, and leave files beside it that nobody can write either.
+            # SQLite would open it, refuse the first save, and leave read-only files beside it.
             raise self._unavailable(PermissionError("the file is read-only"))
         try:
             connection = self._connect()
@@ -79,7 +79,7 @@ class SqliteBackend(SqliteTables):
         self._writer, self._opened_by = connection, os.getpid()
 
     def close(self) -> None:
-        with self._line.alone():
+        with self._writers.alone():
             writer, self._writer = self._writer, None
             self._close_readers()
             if writer is not None:
@@ -87,8 +87,8 @@ class SqliteBackend(SqliteTables):
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
-        if self._memory:  # one connection, so readers wait in line as well
-            with self._line.alone():
+        if self._memory:  # one connection, so readers wait in the queue as well
+            with self._writers.alone():
                 yield self._on(self._open_writer())
             return
         self._open_writer()
@@ -110,7 +110,7 @@ class SqliteBackend(SqliteTables):
 
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
-        with self._explained(), self._line.turn(lambda: self._on(self._open_writer())) as transaction:
+        with self._explained(), self._writers.turn(lambda: self._on(self._open_writer())) as transaction:
             yield transaction
 
     def _on(self, connection: sqlite3.Connection) -> SqliteTransaction:
@@ -129,7 +129,7 @@ class SqliteBackend(SqliteTables):
             raise
 
     def _advice(self, error: sqlite3.Error) -> str:
-        if "invalid fts5 file format" in str(error):  # one that can take words out of its tables at once
+        if "invalid fts5 file format" in str(error):  # the format with "secure-delete"
             return "Its index of full text was written by a newer SQLite: use a Python with SQLite 3.42 or newer."
         # The first byte of SQLite's code is the kind: https://www.sqlite.org/rescode.html
         match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:
@@ -144,7 +144,7 @@ class SqliteBackend(SqliteTables):
             case sqlite3.SQLITE_ABORT:
                 return "Try again."
             case _:
-                return "Somebody has changed its tables: restore it from a backup, or open another file."
+                return "Its tables were changed by another program: restore it from a backup, or open another file."
 
     def _close_readers(self) -> None:
         with suppress(Empty):
@@ -171,12 +171,12 @@ class SqliteBackend(SqliteTables):
         # As PostgreSQL has them: SQLite's own `lower` knows only the letters from A to Z.
         connection.create_function("lower", 1, _lower, deterministic=True)
         connection.create_function("strpos", 2, _strpos, deterministic=True)
-        connection.create_function("holdfast_rank", 2, rank, deterministic=True)
+        connection.create_function("holdfast_rank", 2, relevance, deterministic=True)
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        # Has an effect only before the first table.
+        # Takes effect only before the first table is made.
         connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
         # With a write-ahead log readers do not wait for the writer.
         self._insist(lambda: connection.execute("PRAGMA journal_mode = WAL"))
@@ -187,7 +187,7 @@ class SqliteBackend(SqliteTables):
             migrations.upgrade(transaction, self.sql, "sqlite")
 
     def _insist(self, action: Callable[[], object]) -> None:
-        """Repeat `action` while the file is locked: these steps come before SQLite's own wait has an effect on them."""
+        """Repeat an action while the file is locked: SQLite's own wait does not apply to these steps."""
         deadline = time.monotonic() + self._timeout
         while True:
             try:
@@ -195,7 +195,7 @@ class SqliteBackend(SqliteTables):
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > deadline:
                     raise
-                time.sleep(0.01)  # nothing tells when another process lets go of the file
+                time.sleep(0.01)  # there is no signal that another process has released the file
             else:
                 return
 

@@ -1,4 +1,4 @@
-"""Full text search on SQLite, by FTS5."""
+"""Full text search on SQLite, with FTS5."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from typing import Any, Final
 from holdfast.checkpoints.backends.base import Call, Transaction
 from holdfast.checkpoints.errors import SearchUnavailable
 from holdfast.checkpoints.search.query import Query, Term
-from holdfast.checkpoints.search.tokenizer import indexed, owners
+from holdfast.checkpoints.search.tokenizer import owner_words, tokenize_for_index
 from holdfast.checkpoints.sql import Statement, Statements
 
-# From then on FTS5 can take words out of its tables at once.
-_FORGETS: Final = (3, 42, 0)
+# From this version on FTS5 can remove deleted words from its tables at once ("secure-delete").
+_SECURE_DELETE_VERSION: Final = (3, 42, 0)
 
-# The usual two of BM25 (https://www.sqlite.org/fts5.html#the_bm25_function), and a usual length of what is said.
+# The usual parameters of BM25 (https://www.sqlite.org/fts5.html#the_bm25_function), and the usual length of a message.
 _K: Final = 1.2
 _B: Final = 0.75
 _USUAL_WORDS: Final = 100
 
 
 class SqliteFullText:
-    """See `FullText`. The index is made when somebody searches: most databases never need its five tables."""
+    """The index as an FTS5 table; see `FullText` for the methods.
+
+    The first search makes the table, because its five shadow tables would be empty in most databases.
+    """
 
     def __init__(self, sql: Statements) -> None:
         self._sql = sql
@@ -33,8 +36,8 @@ class SqliteFullText:
         [[(has_fts5, is_made)]] = transaction.run([(self._sql["search_state"], {})])
         if not has_fts5:
             raise SearchUnavailable(
-                f"This Python's SQLite ({sqlite3.sqlite_version}) was built without FTS5, its full text search. All "
-                "else works. To search, use a Python whose SQLite has it, such as that of python.org."
+                f"This Python's SQLite ({sqlite3.sqlite_version}) was built without FTS5, its full text search. "
+                "Everything else works. To search, use a Python whose SQLite has FTS5, such as that of python.org."
             )
         return bool(is_made)
 
@@ -42,14 +45,13 @@ class SqliteFullText:
         if self.is_made(transaction):
             return
         transaction.run([(self._sql["make_search"], {}), (self._sql["make_forgetting"], {})])
-        if sqlite3.sqlite_version_info >= _FORGETS:
+        if sqlite3.sqlite_version_info >= _SECURE_DELETE_VERSION:
             transaction.run([(self._sql["forget_at_once"], {})])
 
     def add(self, thread_id: str, user_id: str | None, texts: Sequence[tuple[int, str]]) -> list[Call]:
-        owner = " ".join(owners(user_id, thread_id))
-        found = [(seq, " ".join(indexed(text))) for seq, text in texts]
-        params = {"thread_id": thread_id, "owner": owner}
-        return [(self._sql["index_row"], {**params, "seq": seq, "words": words}) for seq, words in found if words]
+        params = {"thread_id": thread_id, "owner": " ".join(owner_words(user_id, thread_id))}
+        indexed = [(seq, " ".join(tokenize_for_index(text))) for seq, text in texts]
+        return [(self._sql["index_row"], {**params, "seq": seq, "words": words}) for seq, words in indexed if words]
 
     def remove(self, thread_id: str) -> list[Call]:
         return [(self._sql["unindex_thread"], {"thread_id": thread_id})]
@@ -62,40 +64,40 @@ class SqliteFullText:
         if not at_once:
             transaction.run([(self._sql["merge_search"], {})])
 
-    def find(self, question: Query, user_id: str | None, thread_id: str | None) -> tuple[Statement, dict[str, Any]]:
-        whose = [f'owner : "{owner}"' for owner in owners(user_id, thread_id)]
-        asked = " AND ".join([*whose, *map(_phrase, question.terms)])
-        for term in question.without:
-            asked = f"({asked}) NOT {_phrase(term)}"
+    def find(self, query: Query, user_id: str | None, thread_id: str | None) -> tuple[Statement, dict[str, Any]]:
+        owner = [f'owner : "{word}"' for word in owner_words(user_id, thread_id)]
+        match = " AND ".join([*owner, *map(_phrase, query.terms)])
+        for term in query.excluded:
+            match = f"({match}) NOT {_phrase(term)}"
         words = [
-            [word, term.is_beginning and number == len(term.words)]
-            for term in question.terms
+            [word, term.is_prefix and number == len(term.words)]
+            for term in query.terms
             for number, word in enumerate(term.words, 1)
         ]
-        return self._sql["search"], {"question": asked, "terms": json.dumps(words)}
+        return self._sql["search"], {"query": match, "terms": json.dumps(words)}
 
 
-def rank(words: str, terms: str) -> float:
-    """How well a text answers a question: BM25 without the rarity of each word, which is the same for every hit.
+def relevance(words: str, terms: str) -> float:
+    """Rate how well a text matches a query: BM25 without the rarity of each word, which is the same for every hit.
 
     Args:
-        words: of the text, with spaces between them.
-        terms: JSON: the words that were searched for, each with whether it is only a beginning.
+        words: the words of the text, with spaces between them.
+        terms: JSON: the words of the query, each with whether it is a prefix.
     """
-    said = words.split()
-    per_word = _K * (1 - _B + _B * len(said) / _USUAL_WORDS)
+    text = words.split()
+    per_word = _K * (1 - _B + _B * len(text) / _USUAL_WORDS)
     score = 0.0
-    for word, is_beginning in _parsed(terms):
-        times = sum(other.startswith(word) for other in said) if is_beginning else said.count(word)
-        score += times * (_K + 1) / (times + per_word)
+    for word, is_prefix in _parse_terms(terms):
+        count = sum(other.startswith(word) for other in text) if is_prefix else text.count(word)
+        score += count * (_K + 1) / (count + per_word)
     return score
 
 
 @lru_cache(8)
-def _parsed(terms: str) -> list[tuple[str, bool]]:
-    return [(word, is_beginning) for word, is_beginning in json.loads(terms)]
+def _parse_terms(terms: str) -> list[tuple[str, bool]]:
+    return [(word, is_prefix) for word, is_prefix in json.loads(terms)]
 
 
 def _phrase(term: Term) -> str:
-    """A term as FTS5 writes it. Its words are letters and digits, so there is nothing to be escaped."""
-    return f'words : "{" ".join(term.words)}"{" *" if term.is_beginning else ""}'
+    """Write a term as an FTS5 query. Its words are letters and digits, so there is nothing to escape."""
+    return f'words : "{" ".join(term.words)}"{" *" if term.is_prefix else ""}'

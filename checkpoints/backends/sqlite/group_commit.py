@@ -1,9 +1,9 @@
-"""Transactions on SQLite. Those of several threads that write are committed as one.
+"""Transactions on SQLite, with group commit for the writers of several threads.
 
-A commit waits for the disk, and SQLite has one writer. So who has written, while others are in line already, does not
-commit: the next one goes on in the same transaction, behind a savepoint, and the last in line commits for all. Nobody
-returns before that commit, so what a caller is told is saved is on disk, as without a group. What fails is rolled back
-to its savepoint and costs the others nothing; a commit that fails, fails for each of them.
+A commit waits for the disk, and SQLite has one writer. So a writer that has others behind it in the queue does not
+commit: the next one continues in the same transaction, behind a savepoint, and the last one in the queue commits for
+all. No writer returns before that commit, so a save that was acknowledged is on disk, as without a group. A writer that
+fails is rolled back to its savepoint and does not affect the others; a commit that fails, fails for all of them.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Event, Lock
 from typing import Any, Final
 
 from holdfast.checkpoints.backends.base import Call, OnStatement, Row
+from holdfast.checkpoints.backends.row_names import RowNames
 from holdfast.checkpoints.sql import Statement
 
 _BEGIN: Final = Statement("begin", "BEGIN IMMEDIATE")  # a deferred one fails when it turns into a writer too late
@@ -23,12 +25,14 @@ _BEGIN_READING: Final = Statement("begin", "BEGIN")
 _COMMIT: Final = Statement("commit", "COMMIT")
 _BEGIN_PART: Final = Statement("begin_part", "SAVEPOINT part")
 
-# Who was first waits for all that come after.
+# The maximum size of a group, since the first member waits for all that follow.
 _MOST: Final = 32
 
-# How long somebody waits for a commit before looking whether anybody is there to make it: who was next in line may have
-# been interrupted. In seconds.
+# Seconds that a member waits for the commit before it checks that a writer is left that will commit: the next one in
+# the queue may have been interrupted.
 _PATIENCE: Final = 0.1
+
+_names: Final = RowNames()
 
 
 class SqliteTransaction:
@@ -39,12 +43,14 @@ class SqliteTransaction:
         self._on_statement = on_statement
 
     def run(self, calls: Sequence[Call]) -> list[list[Row]]:
-        rows = []
+        found: list[list[Row]] = []
         for statement, params in calls:
             if self._on_statement is not None:
                 self._on_statement(statement.name)
-            rows.append(self.connection.execute(statement.text, params).fetchall())
-        return rows
+            cursor = self.connection.execute(statement.text, params)
+            rows = cursor.fetchall()
+            found.append(_names.name(statement, partial(_columns, cursor), rows) if rows else [])
+        return found
 
     def send(self, calls: Sequence[Call]) -> None:
         self.run(calls)
@@ -63,7 +69,7 @@ class SqliteTransaction:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """What is read in the block is all of one moment."""
+        """Read one snapshot in the block."""
         try:
             self.do(_BEGIN_READING)
             yield
@@ -73,22 +79,26 @@ class SqliteTransaction:
             raise
 
 
+def _columns(cursor: sqlite3.Cursor) -> list[str]:
+    return [column[0] for column in cursor.description]
+
+
 @dataclass
 class _Group:
     """A transaction that is open for writing."""
 
     transaction: SqliteTransaction
     members: int = 0
-    """How many have written in it and wait for its commit."""
+    """The number of writers that have written in it and wait for its commit."""
     over: Event = field(default_factory=Event)
     error: sqlite3.Error | None = None
 
 
 class WriterQueue:
-    """Those who want to write, one after the other.
+    """A queue of writers.
 
-    `_lock` is held by who writes. `_group` is touched only under it, and ended by the last in line, by a member that
-    has waited long enough, or by who wants to be `alone`.
+    The writer holds `_lock`. `_group` is used only under the lock, and ended by the last writer in the queue, by a
+    member that has waited long enough, or by a caller of `alone`.
     """
 
     def __init__(self, *, most: int = _MOST) -> None:
@@ -96,15 +106,14 @@ class WriterQueue:
         self._group: _Group | None = None
         self._most = most
         self._counting = Lock()
-        self._waiting = 0  # who is in line; one too many or too few costs time and nothing else
+        self._waiting = 0  # writers in the queue; a wrong number costs only time
 
     @contextmanager
     def turn(self, connect: Callable[[], SqliteTransaction]) -> Iterator[SqliteTransaction]:
-        """Wait for one's turn to write. What is written in the block is on disk when it ends; when it raises, nothing
-        of it is kept.
+        """Wait for the turn to write. The writes of the block are on disk when it ends, and rolled back if it raises.
 
         Args:
-            connect: asked when it is this one's turn, for a transaction on the one connection that writes.
+            connect: called at the turn; returns a transaction on the only connection that writes.
 
         Raises:
             sqlite3.Error: the transaction could not begin, or not be committed.
@@ -133,7 +142,7 @@ class WriterQueue:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Wait for one's turn, with no transaction open."""
+        """Wait for the turn, and commit the open transaction."""
         with self._lock:
             if self._group is not None:
                 self._commit(self._group)
@@ -166,7 +175,7 @@ class WriterQueue:
         return self._group
 
     def _undo(self, group: _Group, error: BaseException, *, begun: bool) -> None:
-        """Take back what one has written, and see to the others' commit."""
+        """Roll back the writes of one member, and commit those of the others if no writer follows."""
         connection = group.transaction.connection
         if not group.members:
             group.transaction.roll_back()
@@ -175,7 +184,7 @@ class WriterQueue:
                 connection.execute("ROLLBACK TO part")
             except sqlite3.Error:
                 group.transaction.roll_back()
-        if not connection.in_transaction:  # SQLite rolls back by itself on some errors, and all of it
+        if not connection.in_transaction:  # on some errors SQLite rolls back the whole transaction
             self._end(group, error)
         elif self._waiting <= 0:
             self._commit(group)
@@ -185,11 +194,11 @@ class WriterQueue:
         try:
             transaction.do(_COMMIT)
         except BaseException as error:
-            told = isinstance(error, sqlite3.Error)
-            committed = not told and not transaction.connection.in_transaction
+            by_sqlite = isinstance(error, sqlite3.Error)
+            committed = not by_sqlite and not transaction.connection.in_transaction
             transaction.roll_back()
             self._end(group, None if committed else error)
-            if not told:
+            if not by_sqlite:
                 raise
         else:
             self._end(group, None)
@@ -203,7 +212,7 @@ class WriterQueue:
 
 
 def _lost_with(error: BaseException) -> sqlite3.OperationalError:
-    """What the others are told when one of them, or who commits for them, could not go on."""
+    """Return the error for the other members when one of them, or the one that commits, was interrupted."""
     lost = sqlite3.OperationalError(f"another thread that shared the transaction failed ({error!r})")
     lost.sqlite_errorcode = sqlite3.SQLITE_ABORT
     return lost

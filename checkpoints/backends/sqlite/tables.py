@@ -1,9 +1,9 @@
-"""How checkpoints lie in LangGraph's tables on SQLite: each whole, with all its values, in one row."""
+"""Storage of checkpoints in LangGraph's tables on SQLite: each with all its values in one row."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
@@ -12,6 +12,8 @@ from holdfast.checkpoints.backends.base import (
     Call,
     CheckpointKey,
     Link,
+    OpenValue,
+    Row,
     Split,
     StoredCheckpoint,
     StoredValue,
@@ -19,14 +21,16 @@ from holdfast.checkpoints.backends.base import (
     Transaction,
     Wanted,
 )
+from holdfast.checkpoints.backends.canonical import CanonicalCheckpoint
+from holdfast.checkpoints.backends.sqlite.canonical import from_whole, to_whole
 from holdfast.checkpoints.backends.tables import Tables
-from holdfast.checkpoints.serde.values import ChannelValues, Version, holds_messages
+from holdfast.checkpoints.serde.splice import channels_with_value, graft
+from holdfast.checkpoints.serde.values import Attachable, ChannelValues, Version, holds_messages
 
 
 class SqliteTables(Tables):
-    """A checkpoint in `checkpoints`, with the values of all its channels."""
+    """Checkpoints are in `checkpoints`, with the values of all their channels."""
 
-    whole = True
     _contains: ClassVar[str] = "holdfast_contains(metadata, :metadata)"
     _no_base: ClassVar[str] = "CAST(metadata AS TEXT) IS NOT :base"
 
@@ -34,13 +38,16 @@ class SqliteTables(Tables):
         return json.dumps(value)
 
     def split(self, checkpoint: Checkpoint, new_versions: ChannelVersions) -> Split:
-        values = checkpoint["channel_values"]
-        whole: dict[str, Any] = {**checkpoint, "channel_values": ChannelValues(values)}
+        return Split(None, {"": self.as_split(checkpoint)})
+
+    def as_split(self, loaded: Any) -> Any:
+        values = loaded["channel_values"]
+        whole: dict[str, Any] = {**loaded, "channel_values": ChannelValues(values)}
         if holds_messages(values):
-            seen = checkpoint["versions_seen"]
-            whole["channel_versions"] = Version.compact(checkpoint["channel_versions"])
+            seen = loaded["versions_seen"]
+            whole["channel_versions"] = Version.compact(loaded["channel_versions"])
             whole["versions_seen"] = {node: Version.compact(versions) for node, versions in seen.items()}
-        return Split(None, {"": whole})
+        return whole
 
     def join(self, document: Any, values: Mapping[str, Any]) -> Checkpoint:
         checkpoint: Checkpoint = values[""]
@@ -53,45 +60,23 @@ class SqliteTables(Tables):
         [found] = transaction.run([self.wanted_checkpoints(wanted)])
         writes = transaction.run(
             [
-                (self.sql["find_writes"], {"thread_id": thread_id, "ns": ns, "checkpoint_id": checkpoint_id})
-                for thread_id, ns, checkpoint_id, *_ in found
+                (
+                    self.sql["find_writes"],
+                    {"thread_id": row.thread_id, "ns": row.ns, "checkpoint_id": row.checkpoint_id},
+                )
+                for row in found
             ]
         )
         return [
-            StoredCheckpoint(
-                thread_id,
-                ns,
-                checkpoint_id,
-                parent_id,
-                None,
-                [StoredValue("", type_, blob)],
-                json.loads(metadata) if metadata is not None else {},
-                [StoredWrite(*row) for row in rows],
-                generation,
-            )
-            for (thread_id, ns, checkpoint_id, parent_id, type_, blob, metadata, generation), rows in zip(
-                found, writes, strict=True
-            )
+            _stored(row, row.thread_id, [StoredWrite(*write) for write in of_row], row.generation)
+            for row, of_row in zip(found, writes, strict=True)
         ]
 
     def page(
         self, transaction: Transaction, thread_id: str, after: tuple[str, str], limit: int
     ) -> list[StoredCheckpoint]:
         [found] = transaction.run([self.page_of_checkpoint(thread_id, after, limit)])
-        return [
-            StoredCheckpoint(
-                thread_id,
-                ns,
-                checkpoint_id,
-                parent_id,
-                None,
-                [StoredValue("", type_, blob)],
-                json.loads(metadata) if metadata is not None else {},
-                [],
-                None,
-            )
-            for ns, checkpoint_id, parent_id, metadata, type_, blob in found
-        ]
+        return [_stored(row, thread_id, [], None) for row in found]
 
     def save_checkpoint(
         self,
@@ -129,15 +114,64 @@ class SqliteTables(Tables):
 
     def chain(self, transaction: Transaction, key: CheckpointKey, channels: Collection[str], limit: int) -> list[Link]:
         [found] = transaction.run([(self.sql["chain"], {**key._asdict(), "limit": limit})])
-        return [Link(id_, parent_id, None, [StoredValue("", type_, blob)]) for id_, parent_id, type_, blob in found]
+        return [Link(row.checkpoint_id, row.parent_id, None, [StoredValue("", row.type, row.blob)]) for row in found]
 
     def values_of(
         self, transaction: Transaction, key: CheckpointKey, link: Link, channels: Collection[str]
     ) -> list[StoredValue]:
         return link.values
 
-    def base_document(self, checkpoint_id: str, seeds: Mapping[str, Link]) -> Any:
-        return None
+    def channels_named(self, link: Link, open_value: OpenValue) -> set[str]:
+        [whole] = link.values
+        return channels_with_value(open_value(whole))
 
-    def delete_calls(self, thread_id: str) -> list[Call]:
+    def channels_present(self, link: Link, channels: Collection[str], open_value: OpenValue) -> set[str]:
+        return self.channels_named(link, open_value).intersection(channels)
+
+    def channel_value(self, loaded: Any, channel: str) -> Any:
+        return loaded["channel_values"][channel]
+
+    def base(
+        self, checkpoint_id: str, seeds: Mapping[str, Link], open_seed: Callable[[str], Attachable]
+    ) -> tuple[Any, list[StoredValue]]:
+        parts = {channel: open_seed(channel) for channel in seeds}
+        return None, [StoredValue("", *graft(checkpoint_id, parts))]
+
+    def restore_documents(self, transaction: Transaction, thread_id: str) -> bool:
+        return False  # there are none
+
+    def to_canonical(self, document: Any, values: Mapping[str, Attachable]) -> CanonicalCheckpoint:
+        return from_whole(values[""])
+
+    def from_canonical(self, checkpoint: CanonicalCheckpoint) -> tuple[Any, list[StoredValue]]:
+        return None, [StoredValue("", *to_whole(checkpoint))]
+
+    def delete_checkpoints(self, thread_id: str, ns: str, checkpoint_ids: Collection[str]) -> list[Call]:
+        names = ("delete_writes_of", "delete_run_writes_of", "delete_checkpoints_of")
+        params = {"thread_id": thread_id, "ns": ns, "checkpoint_ids": self.array(checkpoint_ids)}
+        return [(self.sql[name], params) for name in names]
+
+    def delete_all_checkpoints(self, thread_id: str) -> list[Call]:
         return [(self.sql[name], {"thread_id": thread_id}) for name in ("delete_checkpoints", "delete_writes")]
+
+    def copy_all_checkpoints(self, source: str, target: str) -> list[Call]:
+        params = {"thread_id": source, "target": target}
+        return [(self.sql[name], params) for name in ("copy_checkpoints", "copy_writes")]
+
+    def _placed_value(self, thread_id: str, row: Row) -> tuple[CheckpointKey, str, StoredValue]:
+        key = CheckpointKey(thread_id, row.ns, row.checkpoint_id)
+        return key, self.value_place(key, "", None), StoredValue("", row.type, row.blob)
+
+
+def _stored(row: Row, thread_id: str, writes: list[StoredWrite], generation: int | None) -> StoredCheckpoint:
+    return StoredCheckpoint(
+        thread_id,
+        row.ns,
+        row.checkpoint_id,
+        row.parent_id,
+        None,
+        [StoredValue("", row.type, row.blob)],
+        json.loads(row.metadata) if row.metadata is not None else {},
+        writes,
+        generation,
+    )

@@ -9,7 +9,7 @@ CREATE TABLE holdfast_search (
   at DOUBLE PRECISION NOT NULL,          -- when it was said, so that the newest are known without looking at all
   document TSVECTOR NOT NULL,            -- its words, and whose it is, so that user and word meet inside of the index
   PRIMARY KEY (thread_id, seq),
-  -- Whoever deletes a message takes its words out of the index.
+  -- Deleting a message removes its words from the index.
   FOREIGN KEY (thread_id, seq) REFERENCES holdfast_messages ON DELETE CASCADE);
 -- What is new goes into a list first, which halves the time to index it. Every search reads that list, so it is short: KB.
 CREATE INDEX holdfast_search_words ON holdfast_search USING gin (document) WITH (gin_pending_list_limit = 512);

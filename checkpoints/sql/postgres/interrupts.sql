@@ -1,7 +1,7 @@
--- What waits for a person: what PostgreSQL says in another way.
+-- Requests to a person, and the answers.
 
 -- name: close_replaced
--- What a task asked before it asked this: a subgraph goes on inside of it.
+-- Close what the task asked before these requests: a subgraph goes on inside the task.
 UPDATE holdfast_interrupts
 SET closed_at = {now},
     closed_why = coalesce(closed_why, CASE WHEN answered_at IS NULL THEN 'moved on' ELSE 'answered' END)

@@ -1,5 +1,5 @@
--- Full text search by tsvector and GIN. Words come normalised and quoted, so neither a parser nor a dictionary of the
--- server has a say in what a word is.
+-- Full text search with tsvector and GIN. Words come normalised and quoted, so that no parser or dictionary of the
+-- server decides what a word is.
 
 -- name: index_rows
 INSERT INTO holdfast_search (thread_id, seq, at, document)
@@ -12,16 +12,16 @@ DELETE FROM holdfast_search
 WHERE thread_id = :thread_id;
 
 -- name: search
--- Ranked are the newest of what was found, by how close together the words are. 1: a long text is divided by the
--- logarithm of its length. OFFSET 0 keeps the order of the work: what is found is sorted by time first, and only as many
--- rows as are ranked are looked up; the planner, which guesses too few, looks up all of them (three times as long).
+-- Rank the newest of the rows that were found, by the distance of the words. 1: the rank of a long text is divided by
+-- the logarithm of its length. OFFSET 0 keeps the order of work: the rows are sorted by time first, and only those that
+-- are ranked are looked up; the planner, whose estimate is too low, would look up all of them (three times as long).
 SELECT hits.thread_id, hits.seq, ts_rank_cd(ranked.document, CAST(:terms AS tsquery), 1) AS rank
 FROM (
   SELECT s.thread_id, s.seq, s.at
   FROM (
     SELECT thread_id, seq, at
     FROM holdfast_search
-    WHERE document @@ CAST(:question AS tsquery)
+    WHERE document @@ CAST(:query AS tsquery)
     ORDER BY at DESC, thread_id DESC, seq DESC
     OFFSET 0
   ) AS s

@@ -1,31 +1,31 @@
--- Full text search by FTS5 (https://www.sqlite.org/fts5.html). It has the words with its index: a row is taken out of it
--- exactly, whatever has become of the text, and is ranked without normalising the text again.
+-- Full text search with FTS5 (https://www.sqlite.org/fts5.html). The index holds the normalised words, so that a row
+-- can be removed exactly, whatever has become of its text, and ranked without normalising the text again.
 
 -- name: search_state
--- Whether this SQLite has FTS5, and whether the index is there.
-SELECT EXISTS (SELECT 1 FROM pragma_module_list WHERE name = 'fts5'),
-       EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'holdfast_search');
+-- Return whether this SQLite has FTS5, and whether the index exists.
+SELECT EXISTS (SELECT 1 FROM pragma_module_list WHERE name = 'fts5') AS has_fts5,
+       EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'holdfast_search') AS is_made;
 
 -- name: make_search
--- The words come normalised. The tokenizer `ascii` takes them as they are, also letters that SQLite does not know yet.
+-- The words come normalised. The tokenizer `ascii` leaves them as they are, also letters that SQLite does not know yet.
 CREATE VIRTUAL TABLE holdfast_search USING fts5 (words, owner, tokenize = 'ascii');
 
 -- name: make_forgetting
--- Whoever deletes a message takes its words out of the index, before its rid is used again.
+-- Deleting a message removes its words from the index, before its rid is used again.
 CREATE TRIGGER holdfast_search_forgets AFTER DELETE ON holdfast_messages BEGIN
   DELETE FROM holdfast_search WHERE rowid = old.rid;
 END;
 
 -- name: forgets_at_once
--- Whether what is deleted leaves the index's tables at once.
-SELECT EXISTS (SELECT 1 FROM holdfast_search_config WHERE k = 'secure-delete' AND v = 1);
+-- Return whether deleted words leave the tables of the index at once.
+SELECT EXISTS (SELECT 1 FROM holdfast_search_config WHERE k = 'secure-delete' AND v = 1) AS forgets;
 
 -- name: forget_at_once
 INSERT INTO holdfast_search (holdfast_search, rank)
 VALUES ('secure-delete', 1);
 
 -- name: merge_search
--- What was deleted is only marked so, until the index is written anew without it.
+-- Rewrite the index: deleted words are only marked as deleted until then.
 INSERT INTO holdfast_search (holdfast_search)
 VALUES ('optimize');
 
@@ -40,15 +40,15 @@ DELETE FROM holdfast_search
 WHERE rowid IN (SELECT rid FROM holdfast_messages WHERE thread_id = :thread_id);
 
 -- name: search
--- CROSS JOIN keeps the order: the index gives the newest first, and no more than are ranked. FTS5's own bm25 goes
--- through all rows of the database that have one of the words, 70 ms and more for one that is in most of a million.
+-- CROSS JOIN keeps the order: the index returns the newest rows first, and only as many as are ranked. FTS5's own bm25
+-- reads all rows of the database that have one of the words, 70 ms and more for a word that is in most of a million.
 SELECT hits.thread_id, hits.seq, hits.rank
 FROM (
   SELECT m.thread_id, m.seq, m.created_at, s.rowid AS rid, holdfast_rank(s.words, :terms) AS rank
   FROM holdfast_search AS s
   CROSS JOIN holdfast_messages AS m ON m.rid = s.rowid
   CROSS JOIN holdfast_threads AS t ON t.thread_id = m.thread_id
-  WHERE holdfast_search MATCH :question AND {said} AND {where}
+  WHERE holdfast_search MATCH :query AND {said} AND {where}
   ORDER BY s.rowid DESC
   LIMIT :most
 ) AS hits

@@ -1,6 +1,6 @@
-"""An entry of a transcript in words, for whatever shows it to people. Pure.
+"""The description of a transcript's entry in words, for every form in which people read it. Pure, no I/O.
 
-All of it is `visible`; nothing of it is escaped for where it is shown.
+All of its text is `visible`. None of it is escaped for the form in which it is shown.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, assert_never
 
+from holdfast.checkpoints.interrupts.decisions import label_of
 from holdfast.checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry, MessageEntry
 from holdfast.checkpoints.transcript.export.text import (
+    iso_to_text,
     one_line,
     plain,
     visible,
     when,
-    when_said,
 )
 
 _ROLES: Final = {"human": "User", "ai": "Agent", "tool": "Tool", "system": "System"}
@@ -27,19 +28,9 @@ _EVENTS: Final = {
     "fork": "Forked",
     "import": "Imported",
 }
-_DECISIONS: Final = {
-    "approve": "Approved",
-    "edit": "Approved with other arguments",
-    "reject": "Rejected",
-    "respond": "Answered in place of the tool",
-    "expired": "Nobody decided in time",
-    "closed": "Closed: nobody decided",
-    "run_again": "To be run again",
-    "happened": "It happened",
-    "skip": "Not to be run",
-}
 
-_LONGEST_LINE: Final = 80  # characters of JSON that stand in one line
+# Longer JSON, in characters, is shown with one line for each value.
+_LONGEST_LINE: Final = 80
 
 Tone = Literal["user", "agent", "tool", "system", "other"]
 
@@ -47,43 +38,43 @@ _TONES: Final[dict[str, Tone]] = {"human": "user", "ai": "agent", "tool": "tool"
 
 
 class Part(NamedTuple):
-    """A piece of what an entry says."""
+    """A part of an entry's content."""
 
     label: str
-    """What it is, in one line; `""`: what was said."""
+    """The kind of content, in one line; `""` for the text of a message."""
     text: str
-    """`""`: the label says it all."""
+    """`""` if the label is all there is."""
     form: Literal["text", "json"] = "text"
 
 
 @dataclass(frozen=True)
-class Words:
+class Description:
     """An entry in words."""
 
     who: str
-    """Who said it, or what happened. It begins with the role, which no name can pass for."""
+    """The speaker, or the kind of event. It begins with the role, so that no name can pass for one."""
     tone: Tone
     at: str
     notes: list[str]
-    """What else is to be known, each a few words."""
+    """Further facts, each in a few words."""
     parts: list[Part]
 
 
-def words(entry: Entry) -> Words:
-    """An entry in words."""
+def describe(entry: Entry) -> Description:
+    """Describe an entry in words."""
     match entry:
         case MessageEntry():
             who = one_line(_speaker(entry))
-            return Words(who, _TONES.get(entry.role, "other"), when(entry.at), _notes(entry), list(_parts(entry)))
+            return Description(who, _TONES.get(entry.role, "other"), when(entry.at), _notes(entry), list(_parts(entry)))
         case EventEntry():
             name = _EVENTS.get(entry.event) or f"Event: {entry.event}"
-            return Words(one_line(_by(name, entry.by)), "other", when(entry.at), [], list(_data(entry)))
+            return Description(one_line(_with_author(name, entry.by)), "other", when(entry.at), [], list(_data(entry)))
         case ApprovalEntry():
             parts = [] if entry.answer is None else [_json("Answer", entry.answer)]
             if entry.problem:
                 parts.append(_problem(entry.problem))
-            who = _decision({"decision": entry.decision or "answer", "by": entry.by})
-            return Words(one_line(who), "other", when(entry.at), [], parts)
+            who = _describe_decision({"decision": entry.decision or "answer", "by": entry.by})
+            return Description(one_line(who), "other", when(entry.at), [], parts)
         case _:
             assert_never(entry)
 
@@ -114,17 +105,17 @@ def _parts(entry: MessageEntry) -> Iterator[Part]:
         yield Part("", visible(entry.text))
     for block in entry.blocks or ():
         kind = block.get("type") if isinstance(block, Mapping) else None
-        if isinstance(kind, str) and kind not in {"text", "tool_use", "tool_call"}:  # calls come below
+        if isinstance(kind, str) and kind not in {"text", "tool_use", "tool_call"}:  # calls are shown below
             yield Part(f"With a part that is no text: {one_line(kind)}", "")
     for call in entry.tool_calls:
         yield _json(f"Calls {call.name}", call.args)
         if call.problem:
             yield _problem(call.problem)
     if entry.approval is not None:
-        label = _decision(entry.approval)
+        label = _describe_decision(entry.approval)
         yield _json(label, entry.approval["args"]) if "args" in entry.approval else Part(one_line(label), "")
     if entry.effect is not None and entry.effect.get("decision"):
-        yield Part(one_line(_decision(entry.effect)), "")
+        yield Part(one_line(_describe_decision(entry.effect)), "")
     if entry.problem:
         yield _problem(entry.problem)
 
@@ -136,15 +127,14 @@ def _data(entry: EventEntry) -> Iterator[Part]:
         yield _json("", entry.data)
 
 
-def _decision(record: Mapping[str, Any]) -> str:
-    decision = str(record.get("decision"))
-    said = _by(_DECISIONS.get(decision) or f"Decided: {decision}", record.get("by"))
-    at = record.get("at")
-    return f"{said}, {when_said(at)}" if isinstance(at, str) else said
+def _describe_decision(note: Mapping[str, Any]) -> str:
+    text = _with_author(label_of(str(note.get("decision"))), note.get("by"))
+    at = note.get("at")
+    return f"{text}, {iso_to_text(at)}" if isinstance(at, str) else text
 
 
-def _by(what: str, by: Any) -> str:
-    return f"{what} by {by}" if by else what
+def _with_author(text: str, by: Any) -> str:
+    return f"{text} by {by}" if by else text
 
 
 def _json(label: str, value: Any) -> Part:

@@ -1,4 +1,4 @@
-"""A transcript as a web page: one file without scripts and without anything from outside, to read, keep and print."""
+"""A transcript as a web page: one file without scripts and without outside resources, to read, keep and print."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Final
 
 from holdfast.checkpoints.transcript import Transcript
 from holdfast.checkpoints.transcript.entries import Entry
-from holdfast.checkpoints.transcript.export.describe import Part, words
+from holdfast.checkpoints.transcript.export.describe import Part, describe
 from holdfast.checkpoints.transcript.export.text import iso, one_line
 
-# The policy is a second belt: nothing of what was said becomes markup, and if it did, nothing would run or be loaded.
+# A second safeguard: every text is escaped, and if one were not, this policy would keep it from running or loading.
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 _STYLE: Final = """
@@ -39,7 +39,7 @@ pre { background: var(--box); border: 1px solid var(--line); border-radius: 4px;
 
 
 def html(transcript: Transcript) -> Iterator[str]:
-    """The transcript as one HTML file, entry by entry."""
+    """Yield the transcript as one HTML file, entry by entry."""
     name = _escaped(f"Transcript of {transcript.thread_id}")
     yield (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -59,12 +59,12 @@ def html(transcript: Transcript) -> Iterator[str]:
 
 
 def _article(number: int, entry: Entry) -> str:
-    shown = words(entry)
-    at = f'<time datetime="{iso(entry.at) or ""}">{_escaped(shown.at)}</time>'
-    about = ", ".join([at, *map(_escaped, shown.notes)])
-    head = f'<h2 id="e{number}"><bdi>{_escaped(shown.who)}</bdi></h2>\n<p class="about">{about}</p>\n'
-    parts = "".join(map(_part, shown.parts))
-    return f'<article class="{shown.tone}" aria-labelledby="e{number}">\n{head}{parts}</article>\n'
+    description = describe(entry)
+    at = f'<time datetime="{iso(entry.at) or ""}">{_escaped(description.at)}</time>'
+    about = ", ".join([at, *map(_escaped, description.notes)])
+    head = f'<h2 id="e{number}"><bdi>{_escaped(description.who)}</bdi></h2>\n<p class="about">{about}</p>\n'
+    parts = "".join(map(_part, description.parts))
+    return f'<article class="{description.tone}" aria-labelledby="e{number}">\n{head}{parts}</article>\n'
 
 
 def _part(part: Part) -> str:

@@ -1,27 +1,27 @@
-"""A transcript for programs: one JSON object a line, in ASCII.
+"""A transcript for programs: JSONL, one JSON object in each line, in ASCII.
 
 Every object has
 
     kind        "message", "event" or "approval"
     thread_id
-    seq         the number of the message; of what happened besides, that of the message before it, or 0
+    seq         the number of a message; of an event or approval, the number of the message before it, or 0
     at          epoch seconds; `time` is the same in ISO 8601
 
-A message has besides
+A message also has
 
     role, name, user_id, run_id, message_id
     text            its text
-    blocks          its content, where that is more than a text; else null
+    blocks          its content, if that is more than a text; else null
     model, tokens   {"input", "output", "total"}, or null
     tool_calls      [{"id", "name", "args", "problem"}]
-    tool_call_id, status, approval, effect     of a tool's result: which call, "success" or "error", and who decided
-    live            whether the newest state still has it; null: not known
-    replaced        whether it was said again later in another wording
+    tool_call_id, status, approval, effect     of a tool's result: the call, "success" or "error", and the decisions
+    live            true if the newest state still has it; null if that is unknown
+    replaced        true if it was edited later
     redacted_at     epoch seconds, or null
-    problem         why it cannot be read, or null; then `text` is what the database has of it
+    problem         the reason why it cannot be read, or null; with a problem, `text` is what the database has of it
 
-an event has `no`, `event`, `by` and `data`, and an approval has `interrupt_id`, `asked_at`, `decision`, `by`,
-`answer`, `expired`, `run_id` and `problem`. More keys may come; these stay.
+An event also has `no`, `event`, `by` and `data`. An approval also has `interrupt_id`, `asked_at`, `decision`, `by`,
+`answer`, `expired`, `run_id` and `problem`. Later versions may add keys; these stay.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from holdfast.checkpoints.transcript.export.text import iso, plain
 
 
 def jsonl(transcript: Transcript) -> Iterator[str]:
-    """The transcript as lines of JSON, each with its end."""
+    """Yield the transcript as lines of JSON, each with its line end."""
     for entry in transcript:
-        found = {"kind": entry.kind, "thread_id": transcript.thread_id, "seq": entry.seq}
-        found |= {"at": entry.at, "time": iso(entry.at), **_facts(entry)}
-        yield f"{json.dumps(plain(found), allow_nan=False)}\n"
+        fields = {"kind": entry.kind, "thread_id": transcript.thread_id, "seq": entry.seq}
+        fields |= {"at": entry.at, "time": iso(entry.at), **_fields(entry)}
+        yield f"{json.dumps(plain(fields), allow_nan=False)}\n"
 
 
-def _facts(entry: Entry) -> dict[str, Any]:
+def _fields(entry: Entry) -> dict[str, Any]:
     match entry:
         case MessageEntry():
             return _message(entry)

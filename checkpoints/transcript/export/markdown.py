@@ -1,4 +1,4 @@
-"""A transcript in Markdown. What was said stands in fences longer than any that is in it, and is never markup."""
+"""A transcript in Markdown. Each text stands in a fence longer than any fence in it, so it is never markup."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from collections.abc import Iterator
 from typing import Final
 
 from holdfast.checkpoints.transcript import Transcript
-from holdfast.checkpoints.transcript.export.describe import Part, words
+from holdfast.checkpoints.transcript.export.describe import Part, describe
 from holdfast.checkpoints.transcript.export.text import one_line
 
-# What begins markup, a link or a mention within a line. CommonMark reads each as itself behind a backslash.
+# Characters that begin markup, a link or a mention within a line. With a backslash before it, each is plain text.
 _MARKUP: Final = re.compile(r"([\\`*_{}\[\]<>()&~!#|@$:.])")
 
 
 def markdown(transcript: Transcript) -> Iterator[str]:
-    """The transcript in Markdown, entry by entry."""
+    """Yield the transcript in Markdown, entry by entry."""
     title = f" · {_escaped(transcript.title)}" if transcript.title else ""
     owner = f"User {_escaped(transcript.user_id)}. " if transcript.user_id else ""
     yield f"# Transcript of {_escaped(transcript.thread_id)}{title}\n\n{owner}All times are UTC.\n"
     if transcript.notice:
         yield f"\n{_escaped(transcript.notice)}\n"
     for entry in transcript:
-        shown = words(entry)
+        description = describe(entry)
         number = f"{entry.seq} · " if entry.kind == "message" else ""
-        yield f"\n## {number}{_escaped(shown.who)}\n\n{', '.join([shown.at, *map(_escaped, shown.notes)])}\n"
-        for part in shown.parts:
+        facts = ", ".join([description.at, *map(_escaped, description.notes)])
+        yield f"\n## {number}{_escaped(description.who)}\n\n{facts}\n"
+        for part in description.parts:
             yield _part(part)
 
 

@@ -1,4 +1,4 @@
-"""Any value as JSON has it, and any text as people can see it. Pure."""
+"""Any value as plain JSON, and any text as visible text. Pure, no I/O."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from datetime import UTC, date, datetime
 from enum import Enum
 from typing import Any, Final
 
-# What acts instead of being seen, as the command line has it too (a test holds the two together): that one must not
-# import this package to say that an option is misspelt.
+# Characters that act on a terminal or a page, or that are invisible. The command line has the same list, because it
+# reports a misspelt option without importing this package; a test compares the two.
 _UNSAFE: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 
 
 def visible(text: str) -> str:
-    """The text with control characters, overrides of direction and invisible signs shown as their numbers."""
+    """Show control characters, direction overrides and invisible characters of a text as their code points."""
     return _UNSAFE.sub(lambda found: f"<U+{ord(found[0]):04X}>", text.replace("\r\n", "\n"))
 
 
 def one_line(text: str) -> str:
-    """`visible`, in one line."""
+    """Make a text `visible` and put it in one line."""
     return visible(" ".join(text.split()))
 
 
 def plain(value: Any) -> Any:
-    """The value in what JSON has a form for: a number that is none, and whatever else has no form there, is a text."""
+    """Return a value as JSON can hold it. What JSON has no form for, such as NaN, becomes a text."""
     match value:
         case None | bool():
             return value
-        case Enum():  # which may be a number or a text as well
+        case Enum():  # first, because an Enum may also be a number or a text
             return plain(value.value)
         case int():
             return int(value)
@@ -52,23 +52,23 @@ def plain(value: Any) -> Any:
 
 
 def iso(at: float | None) -> str | None:
-    """Epoch seconds in ISO 8601, in UTC."""
+    """Format epoch seconds in ISO 8601, in UTC."""
     try:
         return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-    except (ValueError, OverflowError, OSError):  # no time that a calendar has
+    except (ValueError, OverflowError, OSError):  # no calendar has such a time
         return None
 
 
 def when(at: float) -> str:
-    """Epoch seconds for people."""
+    """Format epoch seconds for people."""
     try:
         return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
     except (ValueError, OverflowError, OSError):
         return f"at {at} s"
 
 
-def when_said(text: str) -> str:
-    """A time in ISO 8601 for people; anything else as it is."""
+def iso_to_text(text: str) -> str:
+    """Format a time in ISO 8601 for people; return any other text unchanged."""
     try:
         return when(datetime.fromisoformat(text).timestamp())
     except (ValueError, OverflowError, OSError):

@@ -1,4 +1,4 @@
-"""`holdfast chat`."""
+"""`holdfast chat`: talk to the agent on a terminal or through a pipe."""
 
 from __future__ import annotations
 
@@ -10,54 +10,57 @@ import typer
 
 from holdfast.cli.options import (
     By,
+    CommonOptions,
     Database,
     Debug,
-    Given,
     Json,
     Model,
     Shop,
     Thread,
-    User,
-    decider,
-    opened,
+    decider_name,
+    open_agent,
 )
 
 EXAMPLE = "Example: holdfast chat --thread ada-1; or: echo 'What did I ask?' | holdfast chat --thread ada-1"
+
+ChatUser = Annotated[
+    str | None,
+    typer.Option("--user", metavar="NAME", help="Your name, saved with the conversation.", show_default=False),
+]
 
 
 def chat(
     context: typer.Context,
     thread: Thread = None,
-    user: User = None,
+    user: ChatUser = None,
     by: By = None,
     database: Database = None,
     model: Model = None,
     shop: Shop = None,
-    retry: Annotated[
-        bool, typer.Option("--retry", help="First go on with a turn that failed, or whose process died.")
-    ] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="First finish a turn that failed or was interrupted.")] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Talk to the agent. Picks a conversation up where it stood, a call that waits for approval too.
+    """Talk to the agent.
 
-    Without --thread a new conversation begins. Ctrl-C and Ctrl-D leave; nothing that was said is lost. Piped input is
-    said line by line, each line a turn.
+    With --thread the conversation continues where it stopped, including a call that waits for a decision. Without it a
+    new one begins. Ctrl-C and Ctrl-D leave the chat, and every message stays saved. If input is piped, each line is one
+    turn.
     """
-    given = Given(database, model, shop)
-    settings = given.settings(context)
+    options = CommonOptions(database, model, shop)
+    settings = options.settings(context)
     thread_id = str(uuid.uuid4()) if thread is None else thread
-    with opened(settings) as (saver, agent):
-        from holdfast.cli.chat.interactive import Talking
-        from holdfast.cli.chat.piped import Piped
-        from holdfast.cli.chat.session import CurrentThread
+    with open_agent(settings) as (saver, agent):
+        from holdfast.cli.chat.interactive import InteractiveChat
+        from holdfast.cli.chat.piped import PipedChat
+        from holdfast.cli.chat.session import ChatSession
 
-        # A thread goes on under the name that it has. That of its owner is not that of who decides here.
+        # A thread keeps its owner's name, also when another person decides about its calls.
         owner = saver.threads.owner(thread_id) if user is None else user
         if user is not None:
-            saver.threads.check_owner(thread_id, user)  # before anything of it is shown
-        current = CurrentThread(agent, thread_id, owner, decider(by, user), given, settings)
+            saver.threads.check_owner(thread_id, user)  # before anything of the thread is shown
+        session = ChatSession(agent, thread_id, owner, decider_name(by, user), options, settings)
         if as_json or sys.stdin is None or not sys.stdin.isatty():
-            Piped(current, as_json=as_json).run(retry=retry)
+            PipedChat(session, as_json=as_json).run(retry=retry)
         else:
-            Talking(current).run(retry=retry)
+            InteractiveChat(session).run(retry=retry)

@@ -1,28 +1,31 @@
-"""Asking a person what is to become of a call."""
+"""Ask a person at the terminal to decide about a call."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
-from holdfast.cli.output.screen import Screen, notice
+from holdfast.cli.output import print_notice
+from holdfast.cli.output.screen import Screen
 from holdfast.cli.output.text import shown_json
 from holdfast.graph import Pending
+from holdfast.graph.approvals.decisions import DECISIONS
 
-CHOICES = ("approve", "edit", "reject", "respond", "later")
-_LETTERS = {"a": "approve", "e": "edit", "r": "reject", "s": "respond", "l": "later"}
-_QUESTION = "[a]pprove, [e]dit, [r]eject, re[s]pond or [l]ater? "
+# About a call that needs approval.
+_DECISIONS: Final = (*DECISIONS, "later")
+_DECISION_LETTERS: Final = {"a": "approve", "e": "edit", "r": "reject", "s": "respond", "l": "later"}
+_DECISION_PROMPT: Final = "[a]pprove, [e]dit, [r]eject, re[s]pond or [l]ater? "
 
-# Of a call that is in doubt.
-VERDICTS = ("run again", "happened", "skip", "later")
-_VERDICT_LETTERS = {"r": "run again", "h": "happened", "s": "skip", "l": "later"}
-_WHAT_IS_KNOWN = "[r]un again, it [h]appened, [s]kip or [l]ater? "
+# About a call in doubt.
+_VERDICTS: Final = ("run again", "happened", "skip", "later")
+_VERDICT_LETTERS: Final = {"r": "run again", "h": "happened", "s": "skip", "l": "later"}
+_VERDICT_PROMPT: Final = "[r]un again, it [h]appened, [s]kip or [l]ater? "
 
 
-def ask(prompt: str, begin: str = "") -> str:
-    """A line from the terminal, which begins with a text that can be edited.
+def read_line(prompt: str, begin: str = "") -> str:
+    """Read a line from the terminal. The user can edit `begin`, which stands there already.
 
     Raises:
         EOFError: Ctrl-D.
@@ -30,14 +33,14 @@ def ask(prompt: str, begin: str = "") -> str:
     """
     while True:
         try:
-            with suppress(ImportError):  # not on every system; without it lines cannot be edited
+            with suppress(ImportError):  # some systems lack it; the line then cannot be edited
                 import readline
 
                 readline.set_startup_hook(lambda: readline.insert_text(begin))
             line = input(prompt)
-            line.encode()  # a terminal in another encoding gives what is not text
+            line.encode()  # fails for what a terminal with another encoding sends
         except UnicodeError:
-            notice("That was not UTF-8. Once more:")
+            print_notice("The line is not UTF-8. Type it again:")
         else:
             return line
         finally:
@@ -48,62 +51,64 @@ def ask(prompt: str, begin: str = "") -> str:
 
 
 def ask_decision(pending: Pending, screen: Screen, begin: str) -> tuple[dict[str, Any] | None, str]:
-    """What a person decides: an answer in the form of `holdfast.graph.approvals.policy`, or None for later.
+    """Ask the user to decide about a call.
 
     Args:
-        begin: arguments that were refused a moment ago, to be edited further; else the question comes first.
+        pending: the call.
+        screen: where errors in JSON are shown.
+        begin: arguments that were just refused, to be edited further; empty to ask for the decision first.
 
     Returns:
-        The answer, and the arguments as they were written, if it is an edit.
+        The answer in the form of `holdfast.graph.approvals.decisions`, or `None` for later; and for an edit, the
+        arguments as the user typed them.
     """
     if pending.kind == "doubt":
-        return _verdict(), ""
+        return _ask_verdict(), ""
     while True:
-        match "edit" if begin else _choice(_QUESTION, CHOICES, _LETTERS):
+        match "edit" if begin else _choose(_DECISION_PROMPT, _DECISIONS, _DECISION_LETTERS):
             case "approve":
                 return {"type": "approve"}, ""
             case "edit":
-                written = _edited(begin or shown_json(pending.args), screen)
-                if written:
-                    return {"type": "edit", "edited_action": {"args": json.loads(written)}}, written
+                arguments = _edit_arguments(begin or shown_json(pending.args), screen)
+                if arguments:
+                    return {"type": "edit", "edited_action": {"args": json.loads(arguments)}}, arguments
                 begin = ""
             case "reject":
-                return {"type": "reject", "message": ask("why (for the agent; may be empty)> ") or None}, ""
+                return {"type": "reject", "message": read_line("reason, for the agent (optional)> ") or None}, ""
             case "respond":
-                if message := ask("what the agent is told instead> "):
+                if message := read_line("answer, in place of the tool's> "):
                     return {"type": "respond", "message": message}, ""
             case "later":
                 return None, ""
 
 
-def _verdict() -> dict[str, Any] | None:
-    """What is known about a call that may have taken effect."""
-    match _choice(_WHAT_IS_KNOWN, VERDICTS, _VERDICT_LETTERS):
+def _ask_verdict() -> dict[str, Any] | None:
+    match _choose(_VERDICT_PROMPT, _VERDICTS, _VERDICT_LETTERS):
         case "run again":
             return {"type": "run_again"}
         case "happened":
-            return {"type": "happened", "result": ask("what came of it (for the agent; may be empty)> ") or None}
+            return {"type": "happened", "result": read_line("result, for the agent (optional)> ") or None}
         case "skip":
             return {"type": "skip"}
     return None
 
 
-def _choice(question: str, choices: Collection[str], letters: Mapping[str, str]) -> str:
+def _choose(prompt: str, choices: Collection[str], letters: Mapping[str, str]) -> str:
     while True:
-        word = ask(question).strip().lower()
+        word = read_line(prompt).strip().lower()
         if word in letters or word in choices:
             return letters.get(word, word)
 
 
-def _edited(begin: str, screen: Screen) -> str:
-    """The arguments as a person wants them, as a JSON object; empty if they would rather not."""
+def _edit_arguments(begin: str, screen: Screen) -> str:
+    """Return the new arguments as a JSON object, or an empty text if the user goes back."""
     while True:
-        begin = ask("arguments (JSON; empty to go back)> ", begin).strip()
+        begin = read_line("arguments, as JSON (empty to go back)> ", begin).strip()
         if not begin:
             return ""
         try:
             if isinstance(json.loads(begin), dict):
                 return begin
-            screen.line("The arguments are a JSON object: {...}", "red")
+            screen.line("Not a JSON object. Needed: all arguments in one object, {...}", "red")
         except ValueError as error:
-            screen.line(f"This is not JSON: {error}", "red")
+            screen.line(f"Not JSON: {error}", "red")

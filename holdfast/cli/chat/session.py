@@ -1,116 +1,136 @@
-"""The thread that a command is about: what it says of it, and how it goes on with it."""
+"""One conversation of a command: its turns, shown while they run, and the texts about it."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.messages import HumanMessage
 from langgraph.types import StateSnapshot
 
 from holdfast.checkpoints import urls
-from holdfast.cli.chat.turning import play
-from holdfast.cli.errors import remark
-from holdfast.cli.options import Given, config_of
-from holdfast.cli.output.screen import Shows, notice
-from holdfast.graph import Conversation, Event, Pending
+from holdfast.cli.errors import add_remark
+from holdfast.cli.options import CommonOptions, thread_config
+from holdfast.cli.output import print_notice
+from holdfast.cli.output.screen import TurnOutput
+from holdfast.graph import BadAnswer, Conversation, Event, NothingWaits, Pending
 from holdfast.graph.agent import Agent
 from holdfast.graph.conversation.events import messages_of
 from holdfast.settings import Settings
 
-OFFLINE = (
-    "Model: offline, simple rules in place of a language model. For a real one set OPENAI_API_KEY, or --model "
-    "openai:NAME for any endpoint at OPENAI_BASE_URL."
+OFFLINE: Final = (
+    "Model: offline, simple rules in place of a language model. For a real one, set OPENAI_API_KEY, or give --model "
+    "openai:NAME for the endpoint at OPENAI_BASE_URL."
 )
+
+# Seconds without an event after which the user is told that the command still waits.
+_PATIENCE = 3.0
 
 
 @dataclass(frozen=True)
-class CurrentThread:
-    """One thread, and with what it goes on."""
+class ChatSession:
+    """One thread, with the agent and the options that it goes on with."""
 
     agent: Agent
     thread_id: str
     user: str | None
     by: str | None
-    given: Given
+    options: CommonOptions
     settings: Settings
 
     @property
-    def talk(self) -> Conversation:
+    def conversation(self) -> Conversation:
         return Conversation(self.agent, self.thread_id, self.user)
 
     @property
     def state(self) -> StateSnapshot:
-        return self.agent.get_state(config_of(self.thread_id))
+        return self.agent.get_state(thread_config(self.thread_id))
 
-    def back(self, *words: str) -> str:
-        """The command that comes back to it."""
-        return self.given.again("chat", "--thread", self.thread_id, *words)
+    # --- texts ---
 
-    def decide_elsewhere(self, pending: Pending) -> str:
-        """The command that decides about a call that waits."""
-        word = "approve" if pending.kind == "approval" else "settle"
-        command = self.given.again("approvals", word, pending.interrupt_id[:8], "--thread", self.thread_id)
+    def chat_command(self, *words: str) -> str:
+        """Return the command that continues the conversation."""
+        return self.options.command("chat", "--thread", self.thread_id, *words)
+
+    def decide_command(self, pending: Pending) -> str:
+        """Return the command that decides about a pending call."""
+        name = "approve" if pending.kind == "approval" else "settle"
+        command = self.options.command("approvals", name, pending.interrupt_id[:8], "--thread", self.thread_id)
         return command if pending.kind == "approval" else f"{command} --run-again, --happened TEXT or --skip"
 
-    def notice_of(self, pending: Pending) -> str:
-        """That a call waits, and what can be done about it."""
-        todo = "To approve" if pending.kind == "approval" else "To decide"
-        return f"Waits for a person: {pending.description}? {todo}: {self.decide_elsewhere(pending)}"
+    def pending_notice(self, pending: Pending) -> str:
+        """Return a line that says which call waits, and how to decide about it."""
+        verb = "approve" if pending.kind == "approval" else "decide"
+        return f"Waiting for a decision: {pending.description}? To {verb}: {self.decide_command(pending)}"
 
     def introduction(self) -> list[str]:
-        """What to say at the beginning: where this is, and who answers."""
+        """Return the first lines of a chat: the thread, its database, and the model."""
         name = self.settings.model_name
         model = OFFLINE if name == "offline" else f"Model: {name}"
-        where = f"Thread {self.thread_id} in {urls.parse(self.settings.database)}"
+        place = f"Thread {self.thread_id} in {urls.parse(self.settings.database)}"
         if self.settings.database.startswith("memory://"):
-            where += ", which is gone when this ends"
-        return [where, model]
+            place += ", which is deleted when this command ends"
+        return [place, model]
 
-    def say(self, text: str, runner: asyncio.Runner, shows: Shows) -> None:
-        """Say something; if that fails, the error tells also whether it was kept."""
+    # --- turns ---
+
+    def send(self, text: str, runner: asyncio.Runner, output: TurnOutput) -> None:
+        """Send a message. If the turn fails, the error also says whether the message was saved."""
         message = HumanMessage(text, id=str(uuid.uuid4()))
-        for pending in self.talk.pending():
-            notice(f"Nobody decided, so it is closed as not run: {pending.description}")
+        for pending in self.conversation.pending():
+            print_notice(f"Closed and not run, because you sent a message instead of a decision: {pending.description}")
         try:
-            self._play(self.talk.astream(message), runner, shows)
+            self._run(self.conversation.astream(message), runner, output)
         except (Exception, KeyboardInterrupt) as error:
-            with suppress(Exception):  # that it cannot be asked is no news
-                remark(error, self._kept(message, to_retry=isinstance(error, Exception)))
+            with suppress(Exception):  # the database may be out of reach as well; the first error says so
+                add_remark(error, self._saved(message, to_retry=isinstance(error, Exception)))
             raise
 
-    def retry(self, runner: asyncio.Runner, shows: Shows) -> None:
-        """Go on with a turn that did not end."""
-        self._play(self.talk.astream_retry(), runner, shows)
+    def retry(self, runner: asyncio.Runner, output: TurnOutput) -> None:
+        """Finish a turn that failed or was interrupted."""
+        self._run(self.conversation.astream_retry(), runner, output)
 
-    def answer(self, pending: Pending, answer: dict[str, Any], runner: asyncio.Runner, shows: Shows) -> None:
-        """Decide about a call; if what follows fails, the error tells also that the decision was kept."""
+    def answer(self, pending: Pending, answer: dict[str, Any], runner: asyncio.Runner, output: TurnOutput) -> None:
+        """Decide about a call. If the agent fails after that, the error also says that the decision was saved."""
         try:
-            self._play(self.talk.astream_answer(answer, pending.interrupt_id, by=self.by), runner, shows)
+            self._run(self.conversation.astream_answer(answer, pending.interrupt_id, by=self.by), runner, output)
         except (Exception, KeyboardInterrupt) as error:
             with suppress(Exception):
-                left = {waiting.interrupt_id for waiting in self.talk.pending()}
-                if not _is_refusal(error) and pending.interrupt_id not in left:
-                    remark(error, f"The decision is kept. To go on: {self.back('--retry')}")
+                left = {waiting.interrupt_id for waiting in self.conversation.pending()}
+                if not isinstance(error, BadAnswer | NothingWaits) and pending.interrupt_id not in left:
+                    add_remark(error, f"The decision is saved. To continue: {self.chat_command('--retry')}")
             raise
 
-    def _play(self, turn: AsyncGenerator[Event, None], runner: asyncio.Runner, shows: Shows) -> None:
-        def still() -> None:
-            notice("Still waiting: the model is slow, or somebody else is talking in this thread.")
+    def _run(self, turn: AsyncGenerator[Event, None], runner: asyncio.Runner, output: TurnOutput) -> None:
+        """Run a turn to its end. On an event loop, Ctrl-C also stops a call to a model that does not answer.
 
-        play(runner, turn, shows, still=still)
+        Raises:
+            KeyboardInterrupt: Ctrl-C. What was saved before stays saved.
+            any error of the turn.
+        """
+        try:
+            runner.run(_show(turn, output))
+        finally:
+            output.end()
 
-    def _kept(self, message: HumanMessage, *, to_retry: bool) -> str:
-        if not any(said.id == message.id for said in messages_of(self.state)):
+    def _saved(self, message: HumanMessage, *, to_retry: bool) -> str:
+        if not any(earlier.id == message.id for earlier in messages_of(self.state)):
             return "Your message was not saved."
-        return "Your message is kept." + (f" To try again: {self.back('--retry')}" if to_retry else "")
+        return "Your message is saved." + (f" To try again: {self.chat_command('--retry')}" if to_retry else "")
 
 
-def _is_refusal(error: BaseException) -> bool:
-    from holdfast.graph import BadAnswer, NothingWaits
-
-    return isinstance(error, BadAnswer | NothingWaits)
+async def _show(turn: AsyncGenerator[Event, None], output: TurnOutput) -> None:
+    waiting = asyncio.get_running_loop().call_later(
+        _PATIENCE, print_notice, "Still waiting: the model is slow, or another process is using this thread."
+    )
+    try:
+        async with aclosing(turn) as events:
+            async for event in events:
+                waiting.cancel()
+                output.event(event)
+    finally:
+        waiting.cancel()

@@ -1,43 +1,189 @@
-"""`holdfast db`: a database as a whole, and how one gets in and out."""
+"""`holdfast db`: a database as a whole."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from holdfast.cli.db import transfer
-from holdfast.cli.db.open import Allow, location_of, opened
+from holdfast.cli.db.open import Allow, check_thread, locate, locate_database, open_database
 from holdfast.cli.errors import BROKEN, Mistake
 from holdfast.cli.options import (
+    CommonOptions,
     Database,
     Debug,
-    Given,
     Json,
     Thread,
-    help_if_bare,
+    help_without_command,
 )
+from holdfast.cli.output import print_json
+from holdfast.cli.output.text import counted
 
 if TYPE_CHECKING:
     from holdfast.cli.db.convert import Convert
 
 app = typer.Typer(
-    help="See what a database holds, make one of LangGraph's own savers compact, give one back, copy, upgrade, check.",
+    help="Inspect, check, upgrade, copy and convert a database.",
     epilog="Example: holdfast db stats --database sqlite:///chat.db",
     rich_markup_mode=None,
     invoke_without_command=True,
 )
-app.callback()(help_if_bare)
-app.command("copy", epilog=transfer.COPY_EXAMPLE)(transfer.copy)
+app.callback()(help_without_command)
 
 Vacuum = Annotated[
     bool,
     typer.Option(
         "--vacuum",
-        help="Give the space back to the disk afterwards. Others wait as long, and it needs as much space again.",
+        help="Afterwards give the free space back to the disk. Other processes wait meanwhile, and it takes as much "
+        "space again.",
     ),
 ]
+
+
+@app.command("stats", epilog="Example: holdfast db stats --json")
+def stats(
+    context: typer.Context,
+    largest: Annotated[
+        int,
+        typer.Option(
+            "--largest", metavar="N", min=0, max=100_000, help="How many of the largest conversations to list."
+        ),
+    ] = 10,
+    database: Database = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show what takes the space in a database.
+
+    Lists tables, indexes and the largest conversations, and compares the size with that of the text.
+    """
+    options = CommonOptions(database)
+    locate_database(context, options)
+    from holdfast.checkpoints import maintenance
+    from holdfast.cli.db.convert import stats_lines
+
+    with open_database(context, options) as saver:
+        found = maintenance.collect_stats(saver.database, largest=largest)
+    if as_json:
+        parts = [part._asdict() for part in found.parts]
+        threads = [size._asdict() for size in found.largest]
+        print_json({**found._asdict(), "ratio": found.ratio, "parts": parts, "largest": threads})
+        return
+    for line in stats_lines(found):
+        typer.echo(line)
+
+
+@app.command("check", epilog="Example: holdfast db check --deep")
+def check(
+    context: typer.Context,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Load every checkpoint of every conversation, and list what is damaged.")
+    ] = False,
+    thread: Thread = None,
+    allow: Allow = None,
+    database: Database = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Compare a database's schema with this version's.
+
+    Changes nothing. With --deep or --thread, the exit code is 1 if a conversation is damaged.
+    """
+    options = CommonOptions(database)
+    location = locate_database(context, options)
+    from holdfast.checkpoints import maintenance
+
+    schema = maintenance.read_schema(location)
+    facts: dict[str, Any] = {"found": schema.version, "known": schema.known, "pending": schema.pending}
+    if not as_json:
+        typer.echo(f"{location} has schema version {schema.version}; this version of Holdfast knows {schema.known}.")
+        if schema.pending:
+            names = ", ".join(schema.pending)
+            typer.echo(
+                f"Not applied yet: {names}. Opening the database applies them, or {options.command('db', 'upgrade')}"
+            )
+        elif schema.version > schema.known:
+            typer.echo("The database is newer, and this version can still use it.")
+        else:
+            typer.echo("The schema is up to date.")
+    load = deep or thread is not None
+    if load and schema.pending:
+        command = options.command("db", "upgrade")
+        raise Mistake(f"The tables are not up to date, so conversations cannot be checked. First: {command}")
+    damaged: dict[str, str] = {}
+    if load:
+        from holdfast.checkpoints.convert import find_damage
+        from holdfast.cli.db.convert import thread_ids
+
+        with open_database(context, options, allow) as saver:
+            check_thread(saver, thread, options)
+            reasons = ((id_, find_damage(saver.database, id_)) for id_ in thread_ids(saver, thread, "Checking"))
+            damaged = {id_: reason for id_, reason in reasons if reason is not None}
+        facts["damaged"] = damaged
+    if as_json:
+        print_json(facts)
+    elif load:
+        for reason in damaged.values():
+            typer.echo(reason)
+        result = f"{counted(len(damaged), 'conversation')} damaged" if damaged else "Everything can be loaded"
+        typer.echo(f"{result}.")
+    if damaged:
+        raise typer.Exit(BROKEN)
+
+
+@app.command("upgrade", epilog="Example: holdfast db upgrade --database postgresql://holdfast@localhost/holdfast")
+def upgrade(context: typer.Context, database: Database = None, as_json: Json = False, debug: Debug = False) -> None:
+    """Create the tables, or bring them up to date.
+
+    Opening a database does the same. Use this command to migrate before a deployment, for example with a database user
+    that may create tables. A migration commits together with its record, or not at all, and cannot be undone. Then
+    conversations that an older version or LangGraph's own savers have saved are added to the list of threads.
+    """
+    options = CommonOptions(database)
+    location = locate(context, options.settings(context).database)
+    from holdfast.checkpoints import maintenance, open_checkpointer
+
+    before = maintenance.read_schema(location)
+    with open_checkpointer(options.settings(context).database) as saver:
+        after = maintenance.read_schema(location)
+        from holdfast.cli.threads.manage import add_unlisted
+
+        listed, damaged = add_unlisted(saver, silent=as_json)
+    if as_json:
+        facts = {"found": before.version, "version": after.version, "applied": before.pending}
+        print_json({**facts, "listed": listed, "damaged": damaged})
+        return
+    for name in before.pending:
+        typer.echo(f"Applied {name}.")
+    was = f"It was {before.version}." if before.pending else "Nothing had to be applied."
+    typer.echo(f"{location} has schema version {after.version}. {was}")
+    if listed:
+        typer.echo(f"Added to the list of threads: {listed:,}.")
+    for reason in damaged.values():
+        typer.echo(f"Not added to the list: {reason}", err=True)
+
+
+@app.command("index", epilog="Example: holdfast db index --database sqlite:///chat.db")
+def index(context: typer.Context, database: Database = None, as_json: Json = False, debug: Debug = False) -> None:
+    """Bring the search index up to date.
+
+    Every `holdfast threads search` does so first. In a database that was never searched it takes a while. Conversations
+    can go on meanwhile. It can be stopped at any time; run it again to continue.
+    """
+    options = CommonOptions(database)
+    locate_database(context, options)
+    from holdfast.cli.threads.search import refresh_index
+
+    with open_database(context, options) as saver:
+        new = refresh_index(saver, None, silent=as_json)
+    if as_json:
+        print_json({"indexed": new})
+    else:
+        typer.echo(f"{counted(new, 'new message')} in the search index.")
+
+
+app.command("copy", epilog=transfer.COPY_EXAMPLE)(transfer.copy_database)
 
 
 @app.command("compact", epilog="Example: holdfast db compact --database sqlite:///chat.db --vacuum")
@@ -50,15 +196,14 @@ def compact(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Store the old checkpoints of LangGraph's own savers compactly.
+    """Shrink what LangGraph's own savers have stored.
 
-    A database of theirs opens as it is and goes on compactly; this gives the messages of what was there before rows as
-    well. Thread by thread, and each is compared with what it was before it is committed. It may be stopped at any time;
-    the same command goes on. What is not understood stays as it is, and checkpoints of LangGraph's older formats keep
-    their format.
+    A database of LangGraph's own savers opens as it is, and new checkpoints are stored compactly. This command rewrites
+    the old ones: each message becomes one row. It converts thread by thread, and commits a thread only if everything in
+    it still loads as before. It can be stopped at any time; run it again to continue. Values that it cannot rewrite
+    stay as they are, and checkpoints in an older format of LangGraph keep that format.
     """
-    given = Given(database)
-    _convert(context, given, "compact", thread, allow, as_json=as_json, vacuum=vacuum)
+    _convert(context, CommonOptions(database), "compact", thread, allow, as_json=as_json, vacuum=vacuum)
 
 
 @app.command("expand", epilog="Example: holdfast db expand --database sqlite:///chat.db")
@@ -70,7 +215,7 @@ def expand(
         bool,
         typer.Option(
             "--drop",
-            help="Remove Holdfast's own tables as well, with the transcript. Stop every program that uses them first.",
+            help="Also remove Holdfast's own tables, with the transcripts. First stop every program that uses them.",
         ),
     ] = False,
     vacuum: Vacuum = False,
@@ -78,157 +223,20 @@ def expand(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Give a database back to LangGraph's own savers.
+    """Make a database readable for LangGraph's own savers.
 
-    Every checkpoint and every write gets its messages back, so that those savers read it and go on; it grows
-    accordingly. Thread by thread, each compared before it is committed, and it may be stopped at any time. Message rows
-    stay unless --drop is given, and Holdfast can open the database again and go on.
+    Writes the messages back into every checkpoint, so the database grows. It converts thread by thread, and commits a
+    thread only if everything in it still loads as before. It can be stopped at any time; run it again to continue.
+    Without --drop the message rows stay, and Holdfast can open the database again.
     """
     if drop and thread is not None:
-        raise Mistake("--drop is about the whole database, and --thread about one conversation. Give one of them.")
-    _convert(context, Given(database), "expand", thread, allow, as_json=as_json, vacuum=vacuum, drop=drop)
-
-
-@app.command("stats", epilog="Example: holdfast db stats --json")
-def stats(
-    context: typer.Context,
-    largest: Annotated[
-        int, typer.Option("--largest", min=0, max=100_000, help="How many of the largest conversations to name.")
-    ] = 10,
-    database: Database = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Say what takes the space: tables, indexes, the largest conversations; and how that compares to what was said."""
-    given = Given(database)
-    location_of(context, given)
-    from holdfast.checkpoints import stats as measuring
-    from holdfast.cli.db import convert as converting
-
-    with opened(context, given) as saver:
-        found = measuring.stats(saver.database, largest=largest)
-    if as_json:
-        parts = [part._asdict() for part in found.parts]
-        threads = [size._asdict() for size in found.largest]
-        _print_json({**found._asdict(), "ratio": found.ratio, "parts": parts, "largest": threads})
-        return
-    for line in converting.stats_lines(found):
-        typer.echo(line)
-
-
-@app.command("upgrade", epilog="Example: holdfast db upgrade --database postgresql://holdfast@localhost/holdfast")
-def upgrade(context: typer.Context, database: Database = None, as_json: Json = False, debug: Debug = False) -> None:
-    """Bring the tables to what this version needs, or make them.
-
-    Opening a database does the same. This is for deployments that migrate before they roll out, perhaps with a user who
-    may make tables where the program's own may not. Forward only: each migration commits with its record, or not at
-    all. Then every conversation that an older version or LangGraph's own savers have saved comes into the list of
-    threads.
-    """
-    given = Given(database)
-    location = location_of(context, given, must_be_there=False)
-    from holdfast.checkpoints import maintenance, open_checkpointer
-
-    before = maintenance.schema(location)
-    with open_checkpointer(given.settings(context).database) as saver:
-        after = maintenance.schema(location)
-        from holdfast.cli.threads.manage import index
-
-        listed, damaged = index(saver, silent=as_json)
-    if as_json:
-        found = {"found": before.version, "version": after.version, "applied": before.pending}
-        _print_json({**found, "listed": listed, "damaged": damaged})
-        return
-    for name in before.pending:
-        typer.echo(f"Applied {name}.")
-    was = f"It was {before.version}." if before.pending else "There was nothing to do."
-    typer.echo(f"{location} has schema version {after.version}. {was}")
-    if listed:
-        typer.echo(f"New in the list of threads: {listed:,}.")
-    for why in damaged.values():
-        typer.echo(f"Not in the list: {why}", err=True)
-
-
-@app.command("check", epilog="Example: holdfast db check --deep")
-def check(
-    context: typer.Context,
-    deep: Annotated[
-        bool, typer.Option("--deep", help="Load every checkpoint of every conversation, and name what is damaged.")
-    ] = False,
-    thread: Thread = None,
-    allow: Allow = None,
-    database: Database = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Say which schema a database has, which one this version knows, and whether something is to be done.
-
-    Changes nothing. With --deep the exit code is 1 if a conversation is damaged.
-    """
-    given = Given(database)
-    location = location_of(context, given)
-    from holdfast.checkpoints import maintenance
-
-    schema = maintenance.schema(location)
-    said: dict[str, Any] = {"found": schema.version, "known": schema.known, "pending": schema.pending}
-    if not as_json:
-        typer.echo(f"{location}: schema version {schema.version} found, {schema.known} known.")
-        if schema.pending:
-            names = ", ".join(schema.pending)
-            typer.echo(f"To be applied: {names}. Opening it does so, or {given.again('db', 'upgrade')}")
-        elif schema.version > schema.known:
-            typer.echo("It is newer, and this version can still work with it.")
-        else:
-            typer.echo("Nothing is to be done.")
-    if (deep or thread is not None) and schema.pending:
-        first = given.again("db", "upgrade")
-        raise Mistake(f"Conversations are looked at when the tables are up to date. First: {first}")
-    damaged: dict[str, str] = {}
-    if deep or thread is not None:
-        from holdfast.checkpoints import convert as work
-        from holdfast.cli.db import convert as converting
-
-        with opened(context, given, allow) as saver:
-            found = ((id_, work.damage(saver.database, id_)) for id_ in converting.chosen(saver, thread, "Looking at"))
-            damaged = {id_: why for id_, why in found if why is not None}
-        said["damaged"] = damaged
-    if as_json:
-        _print_json(said)
-    elif deep or thread is not None:
-        for why in damaged.values():
-            typer.echo(why)
-        typer.echo(
-            "Everything can be loaded."
-            if not damaged
-            else f"Damaged: {converting.counted(len(damaged), 'conversation')}."
-        )
-    if damaged:
-        raise typer.Exit(BROKEN)
-
-
-@app.command("index", epilog="Example: holdfast db index --database sqlite:///chat.db")
-def index(context: typer.Context, database: Database = None, as_json: Json = False, debug: Debug = False) -> None:
-    """Bring the index of full text up to date, for holdfast threads search.
-
-    Every search does so first, for what is new; in an old database that has never been searched it takes a while. Turns
-    go on meanwhile. It may be stopped at any time; the same command goes on.
-    """
-    given = Given(database)
-    location_of(context, given)
-    from holdfast.cli.db import convert as converting
-    from holdfast.cli.threads import search
-
-    with opened(context, given) as saver:
-        done = search.index(saver, None, silent=as_json)
-    if as_json:
-        _print_json({"indexed": done})
-    else:
-        typer.echo(f"{converting.counted(done, 'new message')} in the index.")
+        raise Mistake("--drop is about the whole database and --thread about one conversation. Give one of them.")
+    _convert(context, CommonOptions(database), "expand", thread, allow, as_json=as_json, vacuum=vacuum, drop=drop)
 
 
 def _convert(
     context: typer.Context,
-    given: Given,
+    options: CommonOptions,
     name: str,
     thread: str | None,
     allow: list[str] | None,
@@ -237,31 +245,28 @@ def _convert(
     vacuum: bool,
     drop: bool = False,
 ) -> None:
-    location = location_of(context, given)
-    from holdfast.checkpoints import convert as work
-    from holdfast.checkpoints import maintenance
-    from holdfast.cli.db import convert as converting
+    location = locate_database(context, options)
+    from holdfast.checkpoints import convert, maintenance
+    from holdfast.cli.db.convert import convert_threads
 
-    convert: Convert = work.compact if name == "compact" else work.expand
-    with opened(context, given, allow) as saver:
-        done = converting.convert(saver, convert, thread, as_json=as_json)
-        if drop and not done.problems:
-            work.drop(saver.database)
+    convert_one: Convert = convert.compact_thread if name == "compact" else convert.expand_thread
+    verb = "Compacting" if name == "compact" else "Expanding"
+    with open_database(context, options, allow) as saver:
+        check_thread(saver, thread, options)
+        totals = convert_threads(saver, convert_one, verb, thread, as_json=as_json)
+        dropped = drop and not totals.problems
+        if dropped:
+            convert.drop_tables(saver.database)
     if vacuum:
         maintenance.vacuum(location)
     if as_json:
-        _print_json({**done.facts(), "dropped": drop and not done.problems, "vacuumed": vacuum})
+        print_json({**totals.facts(), "dropped": dropped, "vacuumed": vacuum})
     else:
-        for line in done.lines(name):
-            typer.echo(line)
-        if drop and not done.problems:
+        typer.echo(totals.line(name))
+        if dropped:
             typer.echo("Holdfast's tables are removed.")
-        if (done.bytes_before > done.bytes_after or drop) and not vacuum:
-            again = given.again("db", name, "--vacuum")
-            typer.echo(f"The space is free for what comes next. To give it back to the disk: {again}")
-    if done.problems:
+        if (totals.bytes_before > totals.bytes_after or drop) and not vacuum:
+            again = options.command("db", name, "--vacuum")
+            typer.echo(f"The database will reuse the free space. To give it back to the disk: {again}")
+    if totals.problems:
         raise typer.Exit(BROKEN)
-
-
-def _print_json(facts: dict[str, Any]) -> None:
-    typer.echo(json.dumps(facts, default=str))

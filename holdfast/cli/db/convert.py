@@ -1,135 +1,136 @@
-"""Going through the conversations of a database: how far it is, and what it came to."""
+"""Convert the threads of a database one by one, and show sizes to people."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from holdfast.checkpoints import HoldfastSaver
-from holdfast.checkpoints import convert as work
-from holdfast.cli.errors import Interrupted, Mistake
-from holdfast.cli.output.progress import bar
-from holdfast.cli.output.screen import notice
-from holdfast.cli.output.text import columns, one_line
+from holdfast.checkpoints import HoldfastSaver, convert
+from holdfast.cli.errors import Interrupted
+from holdfast.cli.output import print_notice
+from holdfast.cli.output.progress import progress_bar
+from holdfast.cli.output.text import columns, counted, one_line
 
 if TYPE_CHECKING:
+    from holdfast.checkpoints import Database
     from holdfast.checkpoints.convert import Converted
-    from holdfast.checkpoints.core.database import Database
-    from holdfast.checkpoints.stats import Stats
+    from holdfast.checkpoints.maintenance import Stats
 
 Convert = Callable[["Database", str], "Converted"]
+
+# With less text, the empty tables and indexes, half a megabyte on SQLite, would be most of what is stored.
+_ENOUGH_TEXT: Final = 1_000_000
 
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
 
 @dataclass
-class Done:
-    """What it came to."""
+class ConversionTotals:
+    """The totals of a conversion."""
 
     threads: int = 0
     changed: int = 0
     rewritten: int = 0
+    """Values, over all threads."""
     bytes_before: int = 0
     bytes_after: int = 0
     problems: dict[str, str] = field(default_factory=dict)
-    """By thread."""
+    """Why a thread, or part of it, stayed as it was, by thread."""
 
-    def add(self, outcome: Converted) -> None:
+    def add(self, converted: Converted) -> None:
+        """Add the outcome of one thread."""
         self.threads += 1
-        self.changed += bool(outcome.rewritten)
-        self.rewritten += outcome.rewritten
-        self.bytes_before += outcome.bytes_before
-        self.bytes_after += outcome.bytes_after
-        if outcome.problem is not None:
-            self.problems[outcome.thread_id] = outcome.problem
+        self.changed += bool(converted.rewritten)
+        self.rewritten += converted.rewritten
+        self.bytes_before += converted.bytes_before
+        self.bytes_after += converted.bytes_after
+        if converted.problem is not None:
+            self.problems[converted.thread_id] = converted.problem
 
     def facts(self) -> dict[str, Any]:
+        """Return the totals for JSON."""
         return {**self.__dict__, "saved": self.bytes_before - self.bytes_after}
 
-    def lines(self, verb: str) -> list[str]:
+    def line(self, verb: str) -> str:
+        """Return the totals for people."""
         if not self.rewritten:
-            done = "Nothing was to be done" if not self.problems else "Nothing was changed"
-            return [f"{done}: {counted(self.threads, 'conversation')}."]
+            nothing = "Nothing had to be done" if not self.problems else "Nothing was changed"
+            return f"{nothing}: {counted(self.threads, 'conversation')}."
         saved = self.bytes_before - self.bytes_after
-        change = f"{sized(saved)} saved" if saved >= 0 else f"{sized(-saved)} more"
-        return [
-            f"{counted(self.changed, 'conversation')} of {self.threads} {verb}ed, {counted(self.rewritten, 'value')}: "
-            f"{sized(self.bytes_before)} before, {sized(self.bytes_after)} now, {change}."
-        ]
+        change = f"{sized(saved)} less" if saved >= 0 else f"{sized(-saved)} more"
+        return (
+            f"{self.changed:,} of {counted(self.threads, 'conversation')} {verb}ed, "
+            f"{counted(self.rewritten, 'value')} rewritten: {sized(self.bytes_before)} before, "
+            f"{sized(self.bytes_after)} now, {change}."
+        )
 
 
-def convert(saver: HoldfastSaver, convert_one: Convert, thread: str | None, *, as_json: bool) -> Done:
-    """Convert every thread, or one; what is to be said of some goes to standard error."""
-    done = Done()
-    verb = "Compacting" if convert_one is work.compact else "Expanding"
-    try:
-        for thread_id in chosen(saver, thread, verb, silent=as_json):
-            outcome = convert_one(saver.database, thread_id)
-            done.add(outcome)
-            if outcome.problem is not None:
-                notice(outcome.problem)
-            if outcome.rewritten and not as_json and not sys.stderr.isatty():
-                sizes = f"{sized(outcome.bytes_before)} to {sized(outcome.bytes_after)}"
-                typer.echo(f"{one_line(thread_id)}: {counted(outcome.rewritten, 'value')}, {sizes}")
-    except KeyboardInterrupt as stopped:
-        are = "is done and stays" if done.threads == 1 else "are done and stay"
-        text = f"Stopped. {counted(done.threads, 'conversation')} {are} so; the same command goes on."
-        raise Interrupted.after(stopped, text) from None
-    return done
-
-
-def chosen(saver: HoldfastSaver, thread: str | None, verb: str, *, silent: bool = False) -> Iterator[str]:
-    """The threads to go through, with a bar that shows how far it is where somebody looks at a terminal.
+def convert_threads(
+    saver: HoldfastSaver, convert_one: Convert, verb: str, thread: str | None, *, as_json: bool
+) -> ConversionTotals:
+    """Convert every thread, or one. Problems are reported on standard error.
 
     Raises:
-        Mistake: there is no such thread.
+        Interrupted: Ctrl-C. The threads before it stay converted.
     """
+    totals = ConversionTotals()
+    try:
+        for thread_id in thread_ids(saver, thread, verb, silent=as_json):
+            converted = convert_one(saver.database, thread_id)
+            totals.add(converted)
+            if converted.problem is not None:
+                print_notice(converted.problem)
+            if converted.rewritten and not as_json and not sys.stderr.isatty():
+                sizes = f"{sized(converted.bytes_before)} to {sized(converted.bytes_after)}"
+                typer.echo(f"{one_line(thread_id)}: {counted(converted.rewritten, 'value')}, {sizes}")
+    except KeyboardInterrupt as interrupt:
+        done = f"{counted(totals.threads, 'conversation')} {'is' if totals.threads == 1 else 'are'} done"
+        raise Interrupted.after(interrupt, f"Stopped. {done}; run the command again to continue.") from None
+    return totals
+
+
+def thread_ids(saver: HoldfastSaver, thread: str | None, verb: str, *, silent: bool = False) -> Iterator[str]:
+    """Yield the ids of all threads with a progress bar, or `thread` alone."""
     if thread is not None:
-        if not saver.heads(thread_id=thread):
-            raise Mistake(f"There is no conversation {thread!r} in this database.")
         yield thread
         return
-    with bar(verb, work.count(saver.database), silent=silent) as going:
-        for thread_id in work.threads(saver.database):
+    with progress_bar(verb, convert.count_convertible(saver.database), silent=silent) as bar:
+        for thread_id in convert.convertible_threads(saver.database):
             yield thread_id
-            going.advance()
+            bar.advance()
 
 
-def stats_lines(found: Stats) -> list[str]:
-    """What takes the space, for people."""
-    free = f", of which {sized(found.free)} are free" if found.free else ""
+def stats_lines(stats: Stats) -> list[str]:
+    """Return the statistics of a database for people."""
+    free = f", of which {sized(stats.free)} are free" if stats.free else ""
     lines = [
-        f"{sized(found.bytes)}{free}",
-        f"{counted(found.threads, 'conversation')}, {counted(found.checkpoints, 'checkpoint')}, "
-        f"{counted(found.writes, 'write')}, {counted(found.messages, 'message row')}",
+        f"{sized(stats.bytes)}{free}",
+        f"{counted(stats.threads, 'conversation')}, {counted(stats.checkpoints, 'checkpoint')}, "
+        f"{counted(stats.writes, 'write')}, {counted(stats.messages, 'message row')}",
     ]
-    if found.ratio is not None:
-        lines.append(f"{sized(found.text)} of text in message rows: {found.ratio:.2f} bytes stored a byte of text")
-    if found.parts:
-        lines += ["", *columns([(sized(part.bytes), part.kind, part.name) for part in found.parts])]
-    if found.largest:
+    if stats.ratio is not None:
+        ratio = f": {stats.ratio:.2f} bytes stored for each byte of text" if stats.text >= _ENOUGH_TEXT else ""
+        lines.append(f"{sized(stats.text)} of text in message rows{ratio}")
+    if stats.parts:
+        lines += ["", *columns([(sized(part.bytes), part.kind, part.name) for part in stats.parts])]
+    if stats.largest:
         rows = [
             (sized(size.bytes), counted(size.checkpoints, "checkpoint"), counted(size.messages, "row"), size.thread_id)
-            for size in found.largest
+            for size in stats.largest
         ]
         lines += ["", *columns([tuple(map(one_line, row)) for row in rows])]
     return lines
 
 
 def sized(count: int) -> str:
-    """A number of bytes, for people."""
+    """Return a number of bytes for people."""
     size = float(count)
     for unit in _UNITS:
         if size < 1000 or unit == _UNITS[-1]:
             break
         size /= 1000
     return f"{count} {unit}" if unit == _UNITS[0] else f"{size:.1f} {unit}"
-
-
-def counted(number: int, noun: str) -> str:
-    """How many there are of something."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,15 +1,15 @@
-"""The database that a command is about as it stands, without an agent."""
+"""Open the database that a command is about, without an agent."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from holdfast.cli.errors import Mistake
-from holdfast.cli.options import Given
+from holdfast.cli.options import CommonOptions, hide_secrets
 
 if TYPE_CHECKING:
     from holdfast.checkpoints import HoldfastSaver
@@ -20,43 +20,90 @@ Allow = Annotated[
     typer.Option(
         "--allow",
         metavar="MODULE:CLASS",
-        help="A message class of your own, which may be imported. May be given several times.",
+        help="A message class of your own that may be imported. May be repeated.",
         show_default=False,
     ),
 ]
 
+URL_FORMS: Final = "sqlite:///FILE or postgresql://..."
+"""The databases that outlive a command."""
 
-def location_of(context: typer.Context, given: Given, *, must_be_there: bool = True) -> Location:
-    """Where the database is; one that is not there is not made by looking at it."""
-    settings = given.settings(context)
-    from holdfast.checkpoints import maintenance, urls
 
-    location = urls.parse(settings.database)
+def locate(context: typer.Context, url: str) -> Location:
+    """Return where a URL points, and keep its password out of error reports.
+
+    Raises:
+        InvalidURL: it is not the URL of a database.
+        Mistake: it is `memory://`, which exists only while a command runs.
+    """
+    from holdfast.checkpoints import urls
+
+    location = urls.parse(url)
+    hide_secrets(context, location)
     if isinstance(location, urls.MemoryURL):
-        raise Mistake("memory:// is gone when a command ends. Name a file or a server with --database.")
-    if must_be_there and not maintenance.schema(location).is_there:
+        raise Mistake(f"memory:// is gone when a command ends. Needed: {URL_FORMS}")
+    return location
+
+
+def require_conversations(location: Location) -> None:
+    """Refuse a database without conversations. It is not created by this.
+
+    Raises:
+        Mistake: there is no such database, or it has no tables of Holdfast or LangGraph.
+    """
+    from holdfast.checkpoints import maintenance
+
+    if not maintenance.read_schema(location).is_there:
         raise Mistake(
-            f"There are no conversations at {location}: neither LangGraph's tables nor Holdfast's. Name another place "
-            "with --database."
+            f"There are no conversations at {location}: no tables of Holdfast or LangGraph were found. Check the URL."
         )
+
+
+def locate_database(context: typer.Context, options: CommonOptions) -> Location:
+    """Return where the database of a command is. It must exist.
+
+    Raises:
+        Mistake: there are no conversations in it.
+    """
+    location = locate(context, options.settings(context).database)
+    require_conversations(location)
     return location
 
 
 @contextmanager
-def opened(context: typer.Context, given: Given, allow: list[str] | None = None) -> Iterator[HoldfastSaver]:
-    """The database."""
+def open_database(
+    context: typer.Context, options: CommonOptions, allow: list[str] | None = None
+) -> Iterator[HoldfastSaver]:
+    """Open the database of a command.
+
+    Raises:
+        Mistake: `allow` does not name a class.
+    """
     from holdfast.checkpoints import open_checkpointer
 
     names = [tuple(name.rpartition(":")[::2]) for name in allow or ()]
     if wrong := [name for name in allow or () if not all(name.rpartition(":"))]:
-        raise Mistake(f"--allow {wrong[0]} names no class. Needed: --allow package.module:Class.")
-    with open_checkpointer(given.settings(context).database, allow=names) as saver:
+        raise Mistake(f"--allow {wrong[0]} is not the name of a class. Needed: --allow package.module:Class")
+    with open_checkpointer(options.settings(context).database, allow=names) as saver:
         yield saver
 
 
 @contextmanager
-def there(context: typer.Context, given: Given, allow: list[str] | None = None) -> Iterator[HoldfastSaver]:
-    """The database, if it is there."""
-    location_of(context, given)
-    with opened(context, given, allow) as saver:
+def open_existing(
+    context: typer.Context, options: CommonOptions, allow: list[str] | None = None
+) -> Iterator[HoldfastSaver]:
+    """Open the database of a command, which must exist."""
+    locate_database(context, options)
+    with open_database(context, options, allow) as saver:
         yield saver
+
+
+def check_thread(saver: HoldfastSaver, thread_id: str | None, options: CommonOptions) -> None:
+    """Refuse a thread that the database does not have; `None` is accepted.
+
+    Raises:
+        Mistake: there is no such thread.
+    """
+    if thread_id is not None and not saver.heads(thread_id=thread_id):
+        command = options.command("threads", "list")
+        raise Mistake(f"There is no thread {thread_id!r} in this database. To list its threads: {command}")

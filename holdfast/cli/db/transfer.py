@@ -1,9 +1,8 @@
-"""Conversations on their way from one database to another, or through a file."""
+"""Copy conversations from one database to another, directly or through a file."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,8 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from holdfast.cli.db.open import URL_FORMS, locate, open_database, require_conversations
 from holdfast.cli.errors import BROKEN, Interrupted, Mistake
-from holdfast.cli.options import Database, Debug, Given, Json
+from holdfast.cli.options import CommonOptions, Database, Debug, Json
+from holdfast.cli.output import print_json, print_notice
+from holdfast.cli.output.text import counted
 
 if TYPE_CHECKING:
     from holdfast.checkpoints import HoldfastSaver
@@ -22,160 +24,156 @@ if TYPE_CHECKING:
 COPY_EXAMPLE = "Example: holdfast db copy sqlite:///chat.db postgresql://holdfast@localhost/holdfast"
 IMPORT_EXAMPLE = "Example: holdfast threads import threads.jsonl.gz --database sqlite:///chat.db"
 
-_PLACES = "sqlite:///FILE or postgresql://..."
-
-Source = Annotated[str, typer.Argument(metavar="SOURCE_URL", help=f"Where they live: {_PLACES}", show_default=False)]
-Target = Annotated[str, typer.Argument(metavar="TARGET_URL", help="Where they are to live, too.", show_default=False)]
-Threads = Annotated[
-    list[str] | None,
-    typer.Option("--thread", metavar="ID", help="Only this conversation. May be given several times."),
+SourceURL = Annotated[
+    str, typer.Argument(metavar="SOURCE_URL", help=f"Database to copy from: {URL_FORMS}", show_default=False)
 ]
-File = Annotated[
-    Path, typer.Argument(metavar="FILE", help="As threads export --format holdfast makes it.", show_default=False)
+TargetURL = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET_URL", help="Database to copy to. It is created if it does not exist.", show_default=False
+    ),
+]
+ThreadIds = Annotated[
+    list[str] | None,
+    typer.Option("--thread", metavar="ID", help="Copy only this conversation. May be repeated."),
+]
+ArchiveFile = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="File that threads export --format holdfast has written.", show_default=False),
 ]
 
 
 @dataclass
-class Done:
-    """What it came to."""
+class TransferTotals:
+    """The totals of a transfer."""
 
     moved: int = 0
     there: int = 0
-    """How many were there already, the same."""
+    """Threads that the target already had, identical."""
     records: int = 0
-    """Of how many parts those consist that were moved."""
+    """Records of the transferred threads."""
     problems: dict[str, str] = field(default_factory=dict)
-    """Why a thread was not moved, by thread."""
+    """Why a thread was not transferred, by thread."""
 
-    def add(self, outcome: Transferred) -> None:
-        if outcome.moved is None:
-            self.problems[outcome.thread_id] = outcome.problem or ""
-        elif outcome.moved.was_there:
+    def add(self, transferred: Transferred) -> None:
+        """Add the outcome of one thread."""
+        if transferred.problem is not None:
+            self.problems[transferred.thread_id] = transferred.problem
+        elif transferred.was_there:
             self.there += 1
         else:
             self.moved += 1
-            self.records += outcome.moved.records
+            self.records += transferred.records
 
-    def line(self, verb: str, where: object) -> str:
-        from holdfast.cli.db.convert import counted
+    def line(self, verb: str, place: Location) -> str:
+        """Return the totals for people."""
+        line = f"{counted(self.moved, 'conversation')} {verb} {place}, {counted(self.records, 'record')}, verified."
+        if self.there:
+            line += f" {self.there:,} {'was' if self.there == 1 else 'were'} there already."
+        if self.problems:
+            line += f" Not {verb.partition(' ')[0]}: {counted(len(self.problems), 'conversation')}."
+        return line
 
-        said = f"{counted(self.moved, 'conversation')} {verb} to {where}, {counted(self.records, 'record')}, verified."
-        there = f" {self.there:,} {'was' if self.there == 1 else 'were'} there already." if self.there else ""
-        left = f" Left: {counted(len(self.problems), 'conversation')}." if self.problems else ""
-        return said + there + left
 
-
-def copy(
+def copy_database(
     context: typer.Context,
-    source: Source,
-    target: Target,
-    thread: Threads = None,
+    source: SourceURL,
+    target: TargetURL,
+    thread: ThreadIds = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Copy conversations from one database to another, whole: history, approvals that wait, what tools have done.
+    """Copy conversations to another database.
 
-    Each is one transaction, and is compared with the original before it is committed. What is there already, the same,
-    is passed over: so it may be stopped at any time, and the same command goes on. Stop the programs that write to the
-    source first; a conversation that has gone on since is named, and stays as it is in the target. The original stays:
-    let nobody go on with both. The exit code is 1 if something was not copied.
+    A conversation is copied whole: history, transcript, calls that wait and effects of tools. Each is one transaction,
+    and is compared with the original before it commits. Conversations that the target already has are skipped, so the
+    command can be stopped at any time; run it again to continue.
+
+    First stop the programs that write to the source. A conversation that differs from the one in the target is
+    reported, not copied, and makes the exit code 1. The originals stay, so continue only one of the two.
     """
-    places = [_place(context, url) for url in (source, target)]
-    from holdfast.checkpoints import maintenance, open_checkpointer, transfer
+    source_place, target_place = locate(context, source), locate(context, target)
+    from holdfast.checkpoints import open_checkpointer, transfer
 
-    if _address(places[0]) == _address(places[1]):
-        raise Mistake(f"The source and the target are the same database, {places[0]}.")
-    if not maintenance.schema(places[0]).is_there:
-        raise Mistake(f"There are no conversations at {places[0]}: neither LangGraph's tables nor Holdfast's.")
-    with open_checkpointer(source) as old, open_checkpointer(target) as new:
-        wanted = _wanted(old, thread)
-        _list(old, wanted, silent=as_json)
+    if _address(source_place) == _address(target_place):
+        raise Mistake(f"The source and the target are the same database, {source_place}. Needed: two databases.")
+    require_conversations(source_place)
+    with open_checkpointer(source) as source_saver, open_checkpointer(target) as target_saver:
+        old, new = source_saver.database, target_saver.database
+        wanted = None if thread is None else list(dict.fromkeys(thread))
+        for thread_id in wanted or ():
+            if not transfer.is_transferable(old, thread_id):
+                raise Mistake(f"There is no thread {thread_id!r} in {source_place}.")
+        _add_unlisted(source_saver, wanted, silent=as_json)
 
-        def outcomes() -> Iterator[Transferred]:
-            for thread_id in transfer.threads(old.database) if wanted is None else wanted:
-                found = transfer.attempt(
-                    thread_id, partial(transfer.copy_thread, old.database, new.database, thread_id)
+        def transfers() -> Iterator[Transferred]:
+            for thread_id in transfer.transferable_threads(old) if wanted is None else wanted:
+                transferred = transfer.attempt_transfer(
+                    thread_id, partial(transfer.transfer_thread, old, new, thread_id)
                 )
-                if found.moved is None and wanted is None and not transfer.is_there(old.database, thread_id):
-                    continue  # nobody asked for it by name, and it was deleted meanwhile
-                yield found
+                failed = transferred.problem is not None
+                if failed and wanted is None and not transfer.is_transferable(old, thread_id):
+                    continue  # another process has deleted it meanwhile
+                yield transferred
 
-        total = transfer.count(old.database) if wanted is None else len(wanted)
-        done = _go(outcomes(), "Copying", total, as_json=as_json)
-    _tell(done, "copied", places[1], as_json=as_json, source=str(places[0]))
+        total = transfer.count_transferable(old) if wanted is None else len(wanted)
+        totals = _transfer_all(transfers(), "Copying", total, as_json=as_json)
+    _report(totals, "copied to", target_place, as_json=as_json, source=str(source_place))
 
 
 def import_threads(
-    context: typer.Context, file: File, database: Database = None, as_json: Json = False, debug: Debug = False
+    context: typer.Context, file: ArchiveFile, database: Database = None, as_json: Json = False, debug: Debug = False
 ) -> None:
-    """Bring conversations from a file into a database, as they were exported.
+    """Import conversations from a file.
 
-    All of the file is looked at before anything is written; one that is cut off, altered or of a newer version changes
-    nothing. A conversation that is there already, the same, is passed over; one that differs is named, stays as it is,
-    and the exit code is 1. An approval that the file says was given counts here: import only what you trust.
+    The whole file is checked first: if it is cut off, altered or of a newer version, nothing is imported. Conversations
+    that the database already has are skipped. One that differs from the one in the database is reported, not imported,
+    and makes the exit code 1. Approvals in the file count as given, so import only files that you trust.
     """
-    given = Given(database)
-    place = _place(context, given.settings(context).database)
-    from holdfast.checkpoints import open_checkpointer
+    options = CommonOptions(database)
+    place = locate(context, options.settings(context).database)
     from holdfast.checkpoints.transfer import archive
 
-    found = archive.read_archive(file)
-    with open_checkpointer(given.settings(context).database) as saver:
-        outcomes = archive.import_archive(saver.database, file, found)
-        done = _go(outcomes, "Importing", len(found), as_json=as_json)
-    _tell(done, "brought", place, as_json=as_json, source=str(file))
+    contents = archive.read_archive(file)
+    with open_database(context, options) as saver:
+        transfers = archive.import_archive(saver.database, file, contents)
+        totals = _transfer_all(transfers, "Importing", len(contents), as_json=as_json)
+    _report(totals, "imported into", place, as_json=as_json, source=str(file))
 
 
-def write_file(
-    saver: HoldfastSaver, threads: list[str] | None, file: Path, *, gone_ok: bool = False, silent: bool = False
+def export_threads(
+    saver: HoldfastSaver, threads: Collection[str] | None, file: Path, *, gone_ok: bool = False, silent: bool = False
 ) -> int:
-    """Write conversations into a file that `import_threads` reads, with a bar that shows how far it is.
+    """Write conversations to a file that `import_threads` reads. Return their number.
 
     Args:
         saver: the database.
-        threads: which; `None` for all of them.
-        file: the file, gzipped if its name ends with `.gz`. It is there when all of it is written.
-        gone_ok: whether those of the list may be deleted meanwhile, and are left out then. Of all, any may.
-        silent: whether no bar is shown.
-
-    Returns:
-        How many there are in it.
+        threads: the threads' ids; `None` for all.
+        file: the file, compressed with gzip if its name ends with `.gz`. It appears when it is complete.
+        gone_ok: leave out a thread of `threads` that was deleted meanwhile. Of all threads, any may be.
+        silent: show no progress bar.
     """
     from holdfast.checkpoints import transfer
     from holdfast.checkpoints.transfer import archive
+    from holdfast.cli.output.progress import progress_bar
 
-    wanted = threads if gone_ok else _wanted(saver, threads)
-    gone_ok = gone_ok or wanted is None
-    _list(saver, wanted, silent=silent)
-    ids = transfer.threads(saver.database) if wanted is None else iter(wanted)
-    total = transfer.count(saver.database) if wanted is None else len(wanted)
-    from holdfast.cli.output.progress import bar
-
-    with bar("Exporting", total, silent=silent) as going:
+    wanted = None if threads is None else list(dict.fromkeys(threads))
+    _add_unlisted(saver, wanted, silent=silent)
+    ids = transfer.transferable_threads(saver.database) if wanted is None else iter(wanted)
+    total = transfer.count_transferable(saver.database) if wanted is None else len(wanted)
+    with progress_bar("Exporting", total, silent=silent) as bar:
 
         def one_by_one() -> Iterator[str]:
             for thread_id in ids:
                 yield thread_id
-                going.advance()
+                bar.advance()
 
-        return len(archive.write_archive(saver.database, one_by_one(), file, gone_ok=gone_ok))
-
-
-def _place(context: typer.Context, url: str) -> Location:
-    """Where a URL points. Its password is never shown."""
-    from holdfast.checkpoints import urls
-    from holdfast.cli.options import Run
-
-    location = urls.parse(url)
-    if isinstance(location, urls.PostgresURL) and (run := context.find_object(Run)) is not None:
-        run.secrets |= location.secrets
-    if isinstance(location, urls.MemoryURL):
-        raise Mistake(f"memory:// is gone when a command ends. Needed: {_PLACES}")
-    return location
+        written = archive.write_archive(saver.database, one_by_one(), file, gone_ok=gone_ok or wanted is None)
+        return len(written)
 
 
 def _address(location: Location) -> Any:
-    """What tells a database from others. Where two addresses name one database, every thread is found to be there."""
+    """Return what identifies a database. If two addresses name one database, the target already has every thread."""
     from holdfast.checkpoints import urls
 
     if not isinstance(location, urls.PostgresURL):
@@ -184,57 +182,48 @@ def _address(location: Location) -> Any:
     return rest.rpartition("@")[2]
 
 
-def _wanted(saver: HoldfastSaver, threads: Iterable[str] | None) -> list[str] | None:
-    """The threads that were asked for, each once; `None` for all.
+def _add_unlisted(saver: HoldfastSaver, wanted: list[str] | None, *, silent: bool) -> None:
+    """Add threads that an older version has saved to the list of threads.
+
+    A thread that is listed on one side only would count as different. A damaged thread is reported when it is
+    transferred.
+    """
+    from holdfast.cli.threads.manage import add_unlisted
+
+    add_unlisted(saver, wanted, silent=silent)
+
+
+def _transfer_all(transfers: Iterator[Transferred], verb: str, total: int, *, as_json: bool) -> TransferTotals:
+    """Transfer thread by thread. Problems are reported on standard error.
 
     Raises:
-        Mistake: one of them is not there.
+        Interrupted: Ctrl-C. The threads before it stay transferred.
     """
-    if threads is None:
-        return None
-    from holdfast.checkpoints import transfer
+    from holdfast.cli.output.progress import progress_bar
 
-    wanted = list(dict.fromkeys(threads))
-    for thread_id in wanted:
-        if not transfer.is_there(saver.database, thread_id):
-            raise Mistake(f"There is no conversation {thread_id!r} in this database.")
-    return wanted
-
-
-def _list(saver: HoldfastSaver, wanted: list[str] | None, *, silent: bool) -> None:
-    """Bring into the list what an older version has saved. Elsewhere it would not be in the list either, and no longer
-    be the same when it is on one side. What is damaged is told when it is to be moved."""
-    from holdfast.cli.threads.manage import index
-
-    index(saver, wanted, silent=silent)
-
-
-def _go(outcomes: Iterator[Transferred], verb: str, total: int, *, as_json: bool) -> Done:
-    """Go through them; what is to be said of some goes to standard error."""
-    from holdfast.cli.db.convert import counted
-    from holdfast.cli.output.screen import notice
-
-    done = Done()
-    from holdfast.cli.output.progress import bar
-
+    totals = TransferTotals()
     try:
-        with bar(verb, total, silent=as_json) as going:
-            for outcome in outcomes:
-                done.add(outcome)
-                if outcome.problem is not None:
-                    notice(outcome.problem)
-                going.advance()
-    except KeyboardInterrupt as stopped:
-        are = "is there" if done.moved == 1 else "are there"
-        text = f"Stopped. {counted(done.moved, 'conversation')} {are}; the same command goes on."
-        raise Interrupted.after(stopped, text) from None
-    return done
+        with progress_bar(verb, total, silent=as_json) as bar:
+            for transferred in transfers:
+                totals.add(transferred)
+                if transferred.problem is not None:
+                    print_notice(transferred.problem)
+                bar.advance()
+    except KeyboardInterrupt as interrupt:
+        done = f"{counted(totals.moved, 'conversation')} {'is' if totals.moved == 1 else 'are'} done"
+        raise Interrupted.after(interrupt, f"Stopped. {done}; run the command again to continue.") from None
+    return totals
 
 
-def _tell(done: Done, verb: str, place: Location, *, as_json: bool, source: str) -> None:
+def _report(totals: TransferTotals, verb: str, place: Location, *, as_json: bool, source: str) -> None:
+    """Print the totals.
+
+    Raises:
+        typer.Exit: a thread was not transferred.
+    """
     if as_json:
-        typer.echo(json.dumps({"source": source, "target": str(place), **done.__dict__}))
+        print_json({"source": source, "target": str(place), **totals.__dict__})
     else:
-        typer.echo(done.line(verb, place))
-    if done.problems:
+        typer.echo(totals.line(verb, place))
+    if totals.problems:
         raise typer.Exit(BROKEN)

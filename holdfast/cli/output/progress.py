@@ -1,4 +1,4 @@
-"""How far it is, where somebody looks at a terminal."""
+"""Progress bars on a terminal."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 
 class Bar:
-    """A bar that is going on."""
+    """A progress bar on the screen."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
         self._task = task
 
     def advance(self) -> None:
-        """One more is done."""
+        """Count one more as done."""
         self._progress.advance(self._task)
 
     def set(self, done: int, total: int) -> None:
-        """So many of so many are done."""
+        """Show that `done` of `total` are done."""
         self._progress.update(self._task, completed=done, total=total)
 
 
 @contextmanager
-def bar(verb: str, total: int | None = None, *, silent: bool = False) -> Iterator[Bar]:
-    """A bar on standard error, which is gone when the block ends; nothing where nobody looks.
+def progress_bar(verb: str, total: int | None = None, *, silent: bool = False) -> Iterator[Bar]:
+    """Show a bar on standard error until the block ends, if standard error is a terminal.
 
     Args:
-        verb: what is going on.
-        total: how many there are to do, if that is known yet.
-        silent: show nothing in any case.
+        verb: the text before the bar, such as "Copying".
+        total: the number of steps, if known.
+        silent: do not show the bar on a terminal either.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     hidden = silent or not sys.stderr.isatty()

@@ -1,17 +1,16 @@
-"""What happens in a turn, on a terminal, in a pipe, or as lines of JSON."""
+"""Show a turn while it runs: to a person, to a script, or not at all."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Protocol, assert_never
 
-import typer
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from rich.console import Console
 from rich.text import Text
 
+from holdfast.cli.output import pending_facts, print_json
 from holdfast.cli.output.text import one_line, shortened, shown_json, visible
 from holdfast.graph import (
     Event,
@@ -22,34 +21,35 @@ from holdfast.graph import (
     ToolCalled,
 )
 
-# What is shown again, and answers of tools, are there to be glanced at; the whole is in the thread.
+# Characters of an earlier message, or of a tool's answer, that are shown. The thread has the whole text.
 _LONGEST_GLANCE = 2000
 
 
-class Shows(Protocol):
-    """Who is told what happens in a turn."""
+class TurnOutput(Protocol):
+    """The output of a turn."""
 
     def event(self, event: Event) -> None:
-        """Something has happened."""
+        """Show an event of the turn."""
 
     def end(self) -> None:
-        """The turn is over, or broken off."""
+        """End the output, after the turn has ended or was stopped."""
 
 
 class Screen:
-    """For people. Nothing in a text is read as markup or as an escape sequence.
+    """Output for people. No text is taken for markup or for an escape sequence.
 
     Args:
-        labelled: say who speaks. In a pipe only the agent does.
+        labelled: show the speaker's name. In a pipe only the agent speaks.
     """
 
     def __init__(self, *, labelled: bool) -> None:
-        # Lines are never folded by us: a terminal does that, and a pipe wants them whole.
+        # Lines are not wrapped here: a terminal wraps them, and a pipe needs them whole.
         self._console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
         self._labelled = labelled
         self._speaking = False
 
     def line(self, text: str = "", style: str = "") -> None:
+        """Print a text on a line of its own."""
         self.end()
         self._console.print(Text(visible(text), style))
 
@@ -65,7 +65,7 @@ class Screen:
             case ToolAnswered(name, text, failed):
                 self.line(f"  <- {_glance(text)}", "red" if failed else "dim")
             case Paused():
-                self.end()  # what waits is told by who asks about it
+                self.end()  # the command shows the pending call when it asks for a decision
             case _:
                 assert_never(event)
 
@@ -75,12 +75,12 @@ class Screen:
             self._console.print()
 
     def request(self, pending: Pending) -> None:
-        """What a person has to decide."""
+        """Show a call that waits for a decision."""
         self.line(f"{one_line(pending.description)}?", "bold yellow")
         self.line(f"  {one_line(pending.name)} {shown_json(pending.args)}")
 
-    def said(self, messages: Sequence[AnyMessage]) -> None:
-        """What was said before."""
+    def history(self, messages: Sequence[AnyMessage]) -> None:
+        """Show earlier messages."""
         for message in messages:
             if isinstance(message, HumanMessage):
                 self.line(f"you    {_glance(message.text)}", "dim")
@@ -93,25 +93,26 @@ class Screen:
                 self.event(ToolAnswered(message.name, message.text, message.status == "error", message.tool_call_id))
 
 
-class Lines:
-    """For scripts: one JSON object a line, in letters that any terminal has."""
+class JsonLines:
+    """Output for scripts: one JSON object a line, in ASCII."""
 
     def __init__(self, thread_id: str) -> None:
         self._thread_id = thread_id
 
-    def tell(self, event: str, **facts: Any) -> None:
-        typer.echo(json.dumps({"event": event, **facts}, default=str))
+    def write(self, event: str, **facts: Any) -> None:
+        """Print an event with its facts."""
+        print_json({"event": event, **facts})
 
     def event(self, event: Event) -> None:
         match event:
             case Token():
-                self.tell("token", **asdict(event))
+                self.write("token", **asdict(event))
             case ToolCalled():
-                self.tell("tool_called", **asdict(event))
+                self.write("tool_called", **asdict(event))
             case ToolAnswered():
-                self.tell("tool_answered", **asdict(event))
+                self.write("tool_answered", **asdict(event))
             case Paused(pending):
-                self.tell("waits", **facts(pending, self._thread_id))
+                self.write("waits", **pending_facts(pending, self._thread_id))
             case _:
                 assert_never(event)
 
@@ -119,8 +120,8 @@ class Lines:
         pass
 
 
-class Silence:
-    """For who wants only what a turn came to."""
+class NoOutput:
+    """No output: the command prints only the result of the turn."""
 
     def event(self, event: Event) -> None:
         pass
@@ -129,16 +130,6 @@ class Silence:
         pass
 
 
-def facts(pending: Pending, thread_id: str) -> dict[str, Any]:
-    """A call that waits, as JSON has it."""
-    return {"thread_id": thread_id, **asdict(pending)}
-
-
 def _glance(text: str) -> str:
-    # Indented, so that no line of it can pass for somebody else's.
+    # Indented, so that no line of the text can pass for another speaker's.
     return shortened(text, _LONGEST_GLANCE).replace("\n", "\n       ")
-
-
-def notice(text: str) -> None:
-    """Something about the command and not of the conversation: on standard error, out of the way of a pipe."""
-    typer.echo(one_line(text), err=True)

@@ -8,44 +8,38 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli.db import transfer
-from holdfast.cli.db.open import Allow, location_of, opened, there
+from holdfast.cli.db.open import Allow, locate_database, open_database, open_existing
 from holdfast.cli.errors import Mistake
-from holdfast.cli.formats import Format
 from holdfast.cli.options import (
+    ActingUser,
+    CommonOptions,
     Database,
     Debug,
-    Given,
+    Format,
     Json,
-    Owner,
     ThreadId,
-    help_if_bare,
+    help_without_command,
 )
+from holdfast.cli.output.text import counted
 from holdfast.cli.threads import manage, search
 
 if TYPE_CHECKING:
     from holdfast.checkpoints import HoldfastSaver
 
 app = typer.Typer(
-    help="List conversations, read what was said in them, begin them anew, branch off, delete.",
+    help="List, read, search, export, copy, reset and delete conversations.",
     epilog="Example: holdfast threads list --user ada",
     rich_markup_mode=None,
     invoke_without_command=True,
 )
-app.callback()(help_if_bare)
-app.command("list", epilog="Example: holdfast threads list --user ada --status paused")(manage.list_)
-app.command("search", epilog=search.EXAMPLE)(search.search)
-app.command("rename", epilog='Example: holdfast threads rename ada-1 "A broken calculator"')(manage.rename)
-app.command("restart", epilog="Example: holdfast threads restart ada-1")(manage.restart)
-app.command("undo", epilog="Example: holdfast threads undo ada-1")(manage.undo)
-app.command("fork", epilog="Example: holdfast threads fork ada-1 --to ada-2")(manage.fork)
-app.command("copy", epilog="Example: holdfast threads copy ada-1 --to ada-2")(manage.copy)
-app.command("import", epilog=transfer.IMPORT_EXAMPLE)(transfer.import_threads)
-app.command("delete", epilog="Example: holdfast threads delete ada-1 --yes")(manage.delete)
+app.callback()(help_without_command)
 
 Last = Annotated[
     int | None,
-    typer.Option("--last", min=1, metavar="N", help="Only the last messages, so many.", show_default=False),
+    typer.Option("--last", min=1, metavar="N", help="Only the last N messages.", show_default=False),
 ]
+
+app.command("list", epilog="Example: holdfast threads list --user ada --status paused")(manage.list_threads)
 
 
 @app.command("show", epilog="Example: holdfast threads show ada-1 --last 20")
@@ -53,22 +47,25 @@ def show(
     context: typer.Context,
     thread: ThreadId,
     last: Last = None,
-    user: Owner = None,
+    user: ActingUser = None,
     allow: Allow = None,
     database: Database = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show what was said in a conversation, also what its state has no more, and what happened in it.
+    """Show a conversation's transcript.
 
-    With --json, one object a line for each message, event and approval.
+    It has every message, also those that have left the agent's context, with the approvals and what else happened. With
+    --json, each message, approval or event is one JSON object on a line.
     """
-    given = Given(database)
-    with there(context, given, allow) as saver:
-        from holdfast.cli.threads.export import show as show_transcript
+    with open_existing(context, CommonOptions(database), allow) as saver:
+        from holdfast.cli.threads.export import print_transcript
 
-        found = saver.transcript(thread, user_id=user)
-        show_transcript(found if last is None else found.last(last), as_json=as_json)
+        transcript = saver.transcript(thread, user_id=user)
+        print_transcript(transcript if last is None else transcript.last(last), as_json=as_json)
+
+
+app.command("search", epilog=search.EXAMPLE)(search.search)
 
 
 @app.command("export", epilog="Example: holdfast threads export ada-1 --format html --output ada-1.html")
@@ -77,66 +74,80 @@ def export(
     threads: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[THREAD]...", help="The conversation. With --format holdfast several, or none for all."
+            metavar="[THREAD]...",
+            help="Id of the conversation. With --format holdfast: several ids, or none for all conversations.",
         ),
     ] = None,
     format_: Annotated[
         Format,
         typer.Option(
             "--format",
-            help="What was said: jsonl for programs, markdown or html for people. holdfast: conversations whole, for "
+            help="A transcript: jsonl for programs, markdown or html for people. holdfast: whole conversations, for "
             "threads import.",
         ),
     ] = Format.JSONL,
     output: Annotated[
         Path | None,
-        typer.Option("--output", metavar="FILE", help="Where to. By default, standard output.", show_default=False),
+        typer.Option("--output", metavar="FILE", help="File to write. Default: standard output.", show_default=False),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there already.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     last: Last = None,
-    user: Owner = None,
+    user: ActingUser = None,
     allow: Allow = None,
     database: Database = None,
     debug: Debug = False,
 ) -> None:
-    """Write what was said in a conversation to a file: all of it, or nothing if something fails.
+    """Write a conversation to a file.
 
-    With --format holdfast, write conversations whole, with checkpoints and what waits for a person; threads import
-    brings them into another database.
+    By default writes the transcript. With --format holdfast writes conversations whole, with their checkpoints and the
+    calls that wait; threads import reads them into another database. The file is complete, or is not written at all.
     """
-    given = Given(database)
-    _check(threads, format_, output, last)
-    location_of(context, given)
-    from holdfast.cli.threads.export import Target, write, wrote
+    options = CommonOptions(database)
+    _check_export(threads, format_, output, last)
+    locate_database(context, options)
+    from holdfast.cli.threads.export import ExportFile, print_written, write_transcript
 
-    target = None if output is None else Target(output, force=force)
-    with opened(context, given, allow) as saver:
-        if format_ is Format.HOLDFAST and target is not None:
+    file = None if output is None else ExportFile(output, force=force)
+    with open_database(context, options, allow) as saver:
+        if format_ is Format.HOLDFAST and file is not None:
             if user is not None and not threads:
-                manage.tell_of_unlisted(saver, given)
-            count = transfer.write_file(saver, _whole(saver, threads, user), target.path, gone_ok=not threads)
-            wrote(target, f"{count:,} conversation{'' if count == 1 else 's'}")
+                manage.report_unlisted(saver, options)
+            ids = _ids_to_export(saver, threads, user)
+            count = transfer.export_threads(saver, ids, file.path, gone_ok=not threads)
+            print_written(file, counted(count, "conversation"))
             return
         [thread] = threads or []
-        found = saver.transcript(thread, user_id=user)
-        write(found if last is None else found.last(last), format_, target)
+        transcript = saver.transcript(thread, user_id=user)
+        write_transcript(transcript if last is None else transcript.last(last), format_, file)
 
 
-def _whole(saver: HoldfastSaver, threads: list[str] | None, user: str | None) -> list[str] | None:
-    """The conversations to write whole; `None` for all that there are."""
+app.command("import", epilog=transfer.IMPORT_EXAMPLE)(transfer.import_threads)
+app.command("rename", epilog='Example: holdfast threads rename ada-1 "A broken calculator"')(manage.rename)
+app.command("undo", epilog="Example: holdfast threads undo ada-1")(manage.undo)
+app.command("restart", epilog="Example: holdfast threads restart ada-1")(manage.restart)
+app.command("fork", epilog="Example: holdfast threads fork ada-1 --to ada-2")(manage.fork)
+app.command("copy", epilog="Example: holdfast threads copy ada-1 --to ada-2")(manage.copy)
+app.command("delete", epilog="Example: holdfast threads delete ada-1 --yes")(manage.delete)
+
+
+def _ids_to_export(saver: HoldfastSaver, threads: list[str] | None, user: str | None) -> list[str] | None:
+    """Return the threads to export whole; `None` for all."""
     if threads:
         return [saver.threads.get(thread, user_id=user).thread_id for thread in threads]
     return None if user is None else [thread.thread_id for thread in saver.threads.all(user_id=user)]
 
 
-def _check(threads: list[str] | None, format_: Format, output: Path | None, last: int | None) -> None:
-    """Refuse what does not go together.
+def _check_export(threads: list[str] | None, format_: Format, output: Path | None, last: int | None) -> None:
+    """Refuse options that do not go together.
 
     Raises:
-        Mistake: it does not.
+        Mistake: they do not.
     """
     if format_ is Format.HOLDFAST:
-        if output is None or last is not None:
-            raise Mistake("--format holdfast writes conversations whole, to a file: give --output FILE, and no --last.")
+        if output is None:
+            raise Mistake("--format holdfast writes to a file, and none was given. Needed: --output FILE")
+        if last is not None:
+            raise Mistake("--format holdfast writes whole conversations, so --last cannot be used. Leave it out.")
     elif len(threads or ()) != 1:
-        raise Mistake(f"--format {format_} writes one conversation. Name it: threads export THREAD.")
+        found = f"{len(threads)} were given" if threads else "none was given"
+        raise Mistake(f"--format {format_} writes one conversation, and {found}. Needed: threads export THREAD")

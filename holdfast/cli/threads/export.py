@@ -1,4 +1,4 @@
-"""The record of a conversation, on a terminal or in a file."""
+"""Print a transcript, or write it to a file."""
 
 from __future__ import annotations
 
@@ -11,104 +11,104 @@ from typing import assert_never
 import typer
 
 from holdfast.checkpoints import Entry, Transcript
-from holdfast.checkpoints.transcript import export as exports
-from holdfast.checkpoints.transcript.export.describe import Part, words
+from holdfast.checkpoints.transcript import export
 from holdfast.cli.errors import Mistake
-from holdfast.cli.formats import Format
-from holdfast.cli.output.screen import Screen, notice
+from holdfast.cli.options import Format
+from holdfast.cli.output import print_notice
+from holdfast.cli.output.screen import Screen
 
 _STYLES = {"user": "bold", "agent": "bold cyan", "tool": "bold yellow", "system": "bold magenta", "other": "bold"}
 
 
-def show(transcript: Transcript, *, as_json: bool) -> None:
+def print_transcript(transcript: Transcript, *, as_json: bool) -> None:
     """Print a transcript, for people or as JSONL."""
-    _note(transcript)
+    _print_notice_of(transcript)
     if as_json:
-        return _print(exports.jsonl(transcript))
+        return _print(export.jsonl(transcript))
     screen = Screen(labelled=False)
     for entry in transcript:
-        _show(entry, screen)
+        _print_entry(entry, screen)
     return None
 
 
-class Target:
-    """A file that is to be written, and is there as a whole or not at all."""
+class ExportFile:
+    """A file that is written as a whole, or not at all."""
 
     def __init__(self, path: Path, *, force: bool) -> None:
         """
         Raises:
-            Mistake: it is there already and may not be replaced, or it cannot be there.
+            Mistake: the file exists and may not be replaced, or cannot be at this path.
         """
         self.path = path
         if path.is_dir():
             raise Mistake(f"{path} is a folder. Name a file with --output.")
         if path.exists() and not force:
-            raise Mistake(f"{path} is there already. Name another file with --output, or replace it with --force.")
+            raise Mistake(f"{path} exists already. Name another file with --output, or replace it with --force.")
         if not path.parent.is_dir():
-            raise Mistake(f"There is no folder {path.parent} to write {path.name} to. Make it first.")
+            raise Mistake(f"There is no folder {path.parent} to write {path.name} to. Create it first.")
 
     def write(self, texts: Iterable[str]) -> None:
-        """Write beside the file, and put that in its place when all is written."""
-        beside = self.path.with_name(f".holdfast-{uuid.uuid4().hex}.part")
+        """Write to a temporary file beside it, and rename that when it is complete."""
+        part = self.path.with_name(f".holdfast-{uuid.uuid4().hex}.part")
         try:
-            with beside.open("x", encoding="utf-8", newline="\n") as file:
+            with part.open("x", encoding="utf-8", newline="\n") as file:
                 file.writelines(texts)
                 file.flush()
-                os.fsync(file.fileno())  # else a crash of the machine could leave the name without the text
-            beside.replace(self.path)
+                os.fsync(file.fileno())  # else the name could survive a crash of the machine without the text
+            part.replace(self.path)
         finally:
-            beside.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
 
 
-def write(transcript: Transcript, format_: Format, target: Target | None) -> None:
-    """Write a transcript to a file, or else to standard output."""
-    _note(transcript)
+def write_transcript(transcript: Transcript, format_: Format, file: ExportFile | None) -> None:
+    """Write a transcript to a file, or to standard output."""
+    _print_notice_of(transcript)
     texts = _texts(transcript, format_)
-    if target is None:
+    if file is None:
         return _print(texts)
-    target.write(texts)
-    return wrote(target)
+    file.write(texts)
+    return print_written(file)
 
 
-def wrote(target: Target, what: str = "") -> None:
-    """Say that a file was written."""
-    notice(f"Written to {target.path}{what and ': '}{what}.")
+def print_written(file: ExportFile, contents: str = "") -> None:
+    """Report that a file was written."""
+    print_notice(f"Written to {file.path}{contents and ': '}{contents}.")
 
 
 def _texts(transcript: Transcript, format_: Format) -> Iterator[str]:
     match format_:
         case Format.HOLDFAST:
-            raise Mistake("--format holdfast writes conversations whole, and needs a file.")
+            raise Mistake("--format holdfast writes to a file, and none was given. Needed: --output FILE")
         case Format.JSONL:
-            return exports.jsonl(transcript)
+            return export.jsonl(transcript)
         case Format.MARKDOWN:
-            return exports.markdown(transcript)
+            return export.markdown(transcript)
         case Format.HTML:
-            return exports.html(transcript)
+            return export.html(transcript)
         case _:
             assert_never(format_)
 
 
-def _note(transcript: Transcript) -> None:
+def _print_notice_of(transcript: Transcript) -> None:
     if transcript.notice:
-        notice(transcript.notice)
+        print_notice(transcript.notice)
 
 
 def _print(texts: Iterable[str]) -> None:
     for text in texts:
-        typer.echo(text.encode(), nl=False)  # a file says UTF-8, whatever the terminal has
+        typer.echo(text.encode(), nl=False)  # the formats are UTF-8, whatever the terminal's encoding
 
 
-def _show(entry: Entry, screen: Screen) -> None:
-    shown = words(entry)
+def _print_entry(entry: Entry, screen: Screen) -> None:
+    description = export.describe(entry)
     number = f"#{entry.seq}  " if entry.kind == "message" else "--  "
-    screen.line(f"{number}{shown.who}", _STYLES[shown.tone])
-    screen.line(f"    {', '.join([shown.at, *shown.notes])}", "dim")
-    for part in shown.parts:
+    screen.line(f"{number}{description.who}", _STYLES[description.tone])
+    screen.line(f"    {', '.join([description.at, *description.notes])}", "dim")
+    for part in description.parts:
         screen.line(_indented(part))
 
 
-def _indented(part: Part) -> str:
-    # Indented, so that no line of it can pass for somebody else's.
+def _indented(part: export.Part) -> str:
+    # Indented, so that no line of the text can pass for another speaker's.
     text = f"{part.label}: {part.text}" if part.label and part.text else part.label or part.text
     return "    " + text.replace("\n", "\n    ")

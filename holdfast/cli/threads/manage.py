@@ -1,38 +1,40 @@
-"""`holdfast threads`: the conversations of a database, and what is done with one as a whole."""
+"""`holdfast threads`: list conversations, and rename, reset, fork, copy or delete one."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from holdfast.cli.db.open import there
+from holdfast.cli.db.open import open_existing
 from holdfast.cli.errors import Mistake
-from holdfast.cli.moments import HELP as MOMENT
-from holdfast.cli.moments import METAVAR, seconds
 from holdfast.cli.options import (
+    TIME_HELP,
+    TIME_METAVAR,
+    ActingUser,
     By,
+    CommonOptions,
     Database,
     Debug,
-    Given,
     Json,
-    Owner,
     ThreadId,
-    decider,
+    decider_name,
+    parse_time,
 )
+from holdfast.cli.output import print_json
 from holdfast.cli.output.text import columns, one_line, shortened
 
 if TYPE_CHECKING:
     from holdfast.checkpoints import HoldfastSaver, Thread
 
-_SHOWN_TITLE = 60
+# Characters of a title in the list.
+_TITLE_LENGTH: Final = 60
 
 
-class Status(StrEnum):
-    """What a conversation is doing; see `checkpoints.Status`."""
+class StatusFilter(StrEnum):
+    """The states of a conversation; see `holdfast.checkpoints.Status`."""
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -41,225 +43,267 @@ class Status(StrEnum):
     IDLE = "idle"
 
 
-Target = Annotated[
-    str | None, typer.Option("--to", metavar="ID", help="The new conversation's id.", show_default=False)
-]
-Whose = Annotated[
-    str | None, typer.Option("--user", metavar="NAME", help="Only those of one user.", show_default=False)
+NewId = Annotated[
+    str | None,
+    typer.Option("--to", metavar="ID", help="Id of the new conversation. Default: a random one.", show_default=False),
 ]
 
 
-def list_(
+def list_threads(
     context: typer.Context,
-    user: Whose = None,
-    status: Annotated[Status | None, typer.Option("--status", help="Only those in this state.")] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", metavar="NAME", help="Only those of this user.", show_default=False)
+    ] = None,
+    status: Annotated[
+        StatusFilter | None, typer.Option("--status", help="Only those in this state.", show_default=False)
+    ] = None,
     text: Annotated[
-        str | None, typer.Option("--text", help="Only those with this in their title.", show_default=False)
+        str | None,
+        typer.Option("--text", metavar="TEXT", help="Only those with TEXT in the title.", show_default=False),
     ] = None,
     since: Annotated[
-        str | None, typer.Option("--since", metavar=METAVAR, help=f"Written since. {MOMENT}", show_default=False)
+        str | None,
+        typer.Option(
+            "--since", metavar=TIME_METAVAR, help=f"Only those written since WHEN. {TIME_HELP}", show_default=False
+        ),
     ] = None,
     until: Annotated[
-        str | None, typer.Option("--until", metavar=METAVAR, help=f"Written before. {MOMENT}", show_default=False)
+        str | None,
+        typer.Option("--until", metavar=TIME_METAVAR, help="Only those last written before WHEN.", show_default=False),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at the most.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000, help="Number at most.")] = 20,
     cursor: Annotated[
         str | None,
-        typer.Option("--cursor", help="Go on where a list ended, as it said.", show_default=False),
+        typer.Option(
+            "--cursor",
+            metavar="CURSOR",
+            help="Continue a list, with the cursor that it ended with.",
+            show_default=False,
+        ),
     ] = None,
     database: Database = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """List conversations, the one that was written last first."""
-    given, times = Given(database), (seconds(since, "--since"), seconds(until, "--until"))
-    with there(context, given) as saver:
+    """List conversations, last written first."""
+    options = CommonOptions(database)
+    since_at, until_at = parse_time(since, "--since"), parse_time(until, "--until")
+    with open_existing(context, options) as saver:
         page = saver.threads.list(
             user_id=user,
             status=None if status is None else status.value,
             text=text,
-            since=times[0],
-            until=times[1],
+            since=since_at,
+            until=until_at,
             limit=limit,
             cursor=cursor,
         )
-        tell_of_unlisted(saver, given)
+        report_unlisted(saver, options)
     if as_json:
-        typer.echo(json.dumps({"threads": [_facts(thread) for thread in page.threads], "cursor": page.cursor}))
-    else:
-        for line in _table(page.threads) if page.threads else ["There are no such conversations."]:
-            typer.echo(line)
-        if page.cursor is not None:
-            typer.echo(f"There are more. To go on: --cursor {page.cursor}")
+        return print_json({"threads": [_facts(thread) for thread in page.threads], "cursor": page.cursor})
+    for line in _table(page.threads) if page.threads else ["No conversations were found."]:
+        typer.echo(line)
+    if page.cursor is not None:
+        typer.echo(f"There are more. To continue: --cursor {page.cursor}")
+    return None
 
 
 def rename(
     context: typer.Context,
     thread: ThreadId,
     title: Annotated[
-        str | None, typer.Argument(help="What it is called; without, by the first words that were said.")
+        str | None,
+        typer.Argument(metavar="[TITLE]", help="The new title. Without it, the first message is the title again."),
     ] = None,
-    user: Owner = None,
+    user: ActingUser = None,
     database: Database = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Give a conversation a title."""
-    given = Given(database)
-    with there(context, given) as saver:
+    with open_existing(context, CommonOptions(database)) as saver:
         try:
-            found = saver.threads.rename(thread, title, user_id=user)
+            renamed = saver.threads.rename(thread, title, user_id=user)
         except ValueError as error:
             raise Mistake(str(error)) from None
-    _say(found, f"{thread} is called {found.title!r}." if found.title else f"{thread} has no title.", as_json=as_json)
-
-
-def restart(
-    context: typer.Context,
-    thread: ThreadId,
-    user: Owner = None,
-    by: By = None,
-    database: Database = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Let a conversation begin anew, with nothing said. What was said stays on record: threads show."""
-    given = Given(database)
-    with there(context, given) as saver:
-        found = saver.threads.restart(thread, user_id=user, by=decider(by, user))
-    _say(found, f"{thread} begins anew. What was said stays on record.", as_json=as_json)
+    line = f"The title of {thread} is {renamed.title!r}." if renamed.title else f"{thread} has no title."
+    _report(renamed, line, as_json=as_json)
 
 
 def undo(
     context: typer.Context,
     thread: ThreadId,
-    user: Owner = None,
+    user: ActingUser = None,
     by: By = None,
     database: Database = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Take back the last turn: what was said last, and what came of it. What tools have done is not undone."""
-    given = Given(database)
-    with there(context, given) as saver:
-        found = saver.threads.undo(thread, user_id=user, by=decider(by, user))
-    _say(found, f"The last turn of {thread} is taken back. It stays on record.", as_json=as_json)
+    """Take the last turn back.
+
+    The agent forgets the last message of the user and everything after it. The transcript keeps them, and effects of
+    tools are not undone.
+    """
+    with open_existing(context, CommonOptions(database)) as saver:
+        undone = saver.threads.undo(thread, user_id=user, by=decider_name(by, user))
+    _report(undone, f"The last turn of {thread} was taken back. It stays in the transcript.", as_json=as_json)
+
+
+def restart(
+    context: typer.Context,
+    thread: ThreadId,
+    user: ActingUser = None,
+    by: By = None,
+    database: Database = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Start a conversation over, without its messages.
+
+    The agent forgets all messages. The transcript keeps them.
+    """
+    with open_existing(context, CommonOptions(database)) as saver:
+        restarted = saver.threads.restart(thread, user_id=user, by=decider_name(by, user))
+    _report(restarted, f"{thread} starts over. Its messages stay in the transcript.", as_json=as_json)
 
 
 def fork(
     context: typer.Context,
     thread: ThreadId,
-    to: Target = None,
+    to: NewId = None,
     checkpoint: Annotated[
         str | None,
-        typer.Option("--checkpoint", metavar="ID", help="Branch off at this checkpoint.", show_default=False),
+        typer.Option("--checkpoint", metavar="ID", help="Fork at this checkpoint.", show_default=False),
     ] = None,
     message: Annotated[
         str | None,
-        typer.Option("--message", metavar="ID", help="Branch off after this message.", show_default=False),
+        typer.Option("--message", metavar="ID", help="Fork after this message.", show_default=False),
     ] = None,
-    user: Owner = None,
+    user: ActingUser = None,
     by: By = None,
     database: Database = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Branch a new conversation off one, as it stands or as it stood."""
+    """Start a new conversation from a point of another.
+
+    Forks at its end, at a checkpoint, or after a message. The original does not change.
+    """
     if checkpoint is not None and message is not None:
-        raise Mistake("A fork begins at a checkpoint or at a message. Give one of --checkpoint and --message.")
-    given = Given(database)
-    with there(context, given) as saver:
-        found = saver.threads.fork(
-            thread, to, checkpoint_id=checkpoint, message_id=message, user_id=user, by=decider(by, user)
+        raise Mistake("--checkpoint and --message were given together. Needed: one of them.")
+    options = CommonOptions(database)
+    with open_existing(context, options) as saver:
+        forked = saver.threads.fork(
+            thread, to, checkpoint_id=checkpoint, message_id=message, user_id=user, by=decider_name(by, user)
         )
-    _say(found, _goes_on(given, found), as_json=as_json)
+    _report(forked, _created(forked, options), as_json=as_json)
 
 
 def copy(
     context: typer.Context,
     thread: ThreadId,
-    to: Target = None,
-    user: Owner = None,
+    to: NewId = None,
+    user: ActingUser = None,
     database: Database = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Copy a conversation, with its history."""
-    given = Given(database)
-    with there(context, given) as saver:
-        found = saver.threads.copy(thread, to, user_id=user)
-    _say(found, _goes_on(given, found), as_json=as_json)
+    """Copy a conversation with its whole history."""
+    options = CommonOptions(database)
+    with open_existing(context, options) as saver:
+        copied = saver.threads.copy(thread, to, user_id=user)
+    _report(copied, _created(copied, options), as_json=as_json)
 
 
 def delete(
     context: typer.Context,
     thread: ThreadId,
-    user: Owner = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    user: ActingUser = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
     database: Database = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Delete everything of a conversation, what was said in it too."""
-    given = Given(database)
-    with there(context, given) as saver:
-        found = saver.threads.get(thread, user_id=user)
+    """Delete a conversation with its transcript."""
+    with open_existing(context, CommonOptions(database)) as saver:
+        deleted = saver.threads.get(thread, user_id=user)
         if not yes:
-            _ask(found)
+            _confirm_delete(deleted)
         saver.threads.delete(thread, user_id=user)
     if as_json:
-        typer.echo(json.dumps({"deleted": thread, "messages": found.messages}))
+        print_json({"deleted": thread, "messages": deleted.messages})
     else:
-        typer.echo(f"{one_line(thread)} is deleted.")
+        typer.echo(f"{one_line(thread)} was deleted.")
 
 
-def tell_of_unlisted(saver: HoldfastSaver, given: Given) -> None:
-    """Say so if a list, or what goes by it, is not of all conversations."""
+def report_unlisted(saver: HoldfastSaver, options: CommonOptions) -> None:
+    """Warn if some threads are not in the list, so that a list, or a search by user, leaves them out."""
     if next(saver.threads.unindexed(), None) is not None:
-        again = given.again("db", "upgrade")
-        text = f"Some conversations are not in the list yet: saved by an older version. {again} adds them."
-        typer.echo(text, err=True)
+        command = options.command("db", "upgrade")
+        typer.echo(
+            "Some conversations were saved by an older version and are not in the list yet. To add them: " + command,
+            err=True,
+        )
 
 
-def index(saver: HoldfastSaver, only: Collection[str] | None = None, *, silent: bool) -> tuple[int, dict[str, str]]:
-    """Bring into the list what is not in it, of all conversations or of some. Gives how many there were, and why some
-    could not be, by thread."""
+def add_unlisted(
+    saver: HoldfastSaver, only: Collection[str] | None = None, *, silent: bool
+) -> tuple[int, dict[str, str]]:
+    """Add threads that are not in the list of threads to it.
+
+    Args:
+        saver: the database.
+        only: the threads to consider; `None` for all.
+        silent: show no progress bar.
+
+    Returns:
+        The number of threads that were added; and why others could not be, by thread.
+    """
     from holdfast.checkpoints import DamagedThread
-    from holdfast.cli.output.progress import bar
+    from holdfast.cli.output.progress import progress_bar
 
-    listed, damaged = 0, {}
+    added, damaged = 0, {}
     threads = [thread for thread in saver.threads.unindexed() if only is None or thread in only]
-    with bar("Listing", len(threads), silent=silent) as going:
+    with progress_bar("Listing", len(threads), silent=silent) as bar:
         for thread_id in threads:
             try:
                 saver.threads.index(thread_id)
             except DamagedThread as error:
                 damaged[thread_id] = str(error)
             else:
-                listed += 1
-            going.advance()
-    return listed, damaged
+                added += 1
+            bar.advance()
+    return added, damaged
 
 
-def _ask(found: Thread) -> None:
-    what = f"{one_line(found.thread_id)} ({one_line(found.title or 'no title')}, {found.messages:,} messages)"
-    # On standard error, as all that is not what was asked for.
-    typer.echo(f"Delete {what} for good? [y/N] ", err=True, nl=False)
+def _confirm_delete(thread: Thread) -> None:
+    """Ask before a thread is deleted.
+
+    Raises:
+        Mistake: the user does not say yes.
+    """
+    name = f"{one_line(thread.thread_id)} ({one_line(thread.title or 'no title')}, {thread.messages:,} messages)"
+    # On standard error: standard output is for the result.
+    typer.echo(f"Delete {name} for good? [y/N] ", err=True, nl=False)
     try:
         answer = input().strip().lower()
     except EOFError:
         typer.echo(err=True)
-        raise Mistake("Nobody answered, so nothing was deleted. --yes deletes without asking.") from None
+        raise Mistake("There was no answer, so nothing was deleted. --yes deletes without asking.") from None
     if answer not in ("y", "yes"):
         raise Mistake("Nothing was deleted.")
 
 
-def _goes_on(given: Given, found: Thread) -> str:
-    return f"Made {one_line(found.thread_id)}. To go on in it: {given.again('chat', '--thread', found.thread_id)}"
+def _created(thread: Thread, options: CommonOptions) -> str:
+    command = options.command("chat", "--thread", thread.thread_id)
+    return f"Created {one_line(thread.thread_id)}. To continue it: {command}"
 
 
-def _say(found: Thread, line: str, *, as_json: bool) -> None:
-    typer.echo(json.dumps(_facts(found)) if as_json else one_line(line))
+def _report(thread: Thread, line: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(_facts(thread))
+    else:
+        typer.echo(one_line(line))
 
 
 def _facts(thread: Thread) -> dict[str, Any]:
@@ -267,7 +311,7 @@ def _facts(thread: Thread) -> dict[str, Any]:
 
 
 def _table(threads: list[Thread]) -> list[str]:
-    from holdfast.checkpoints.transcript.export.text import when
+    from holdfast.checkpoints.transcript.export import when
 
     rows = [
         (
@@ -276,9 +320,9 @@ def _table(threads: list[Thread]) -> list[str]:
             thread.thread_id,
             thread.user_id or "-",
             f"{thread.messages:,}",
-            shortened(thread.title or "", _SHOWN_TITLE),
+            shortened(thread.title or "", _TITLE_LENGTH),
         )
         for thread in threads
     ]
-    heads = ("written", "state", "id", "user", "said", "title")
+    heads = ("written", "state", "id", "user", "messages", "title")
     return columns([heads, *(tuple(one_line(cell) for cell in row) for row in rows)])

@@ -1,22 +1,24 @@
-"""`holdfast threads search`: what was said, in any conversation; and bringing its index up to date."""
+"""`holdfast threads search`: search the messages of all conversations."""
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from holdfast.cli import moments
-from holdfast.cli.db.open import there
+from holdfast.cli.db.open import open_existing
 from holdfast.cli.options import (
+    TIME_HELP,
+    TIME_METAVAR,
+    CommonOptions,
     Database,
     Debug,
-    Given,
     Json,
     Thread,
+    parse_time,
 )
+from holdfast.cli.output import print_json
 from holdfast.cli.output.text import one_line, visible
 
 if TYPE_CHECKING:
@@ -32,64 +34,70 @@ def search(
     words: Annotated[
         list[str],
         typer.Argument(
-            help='What to search for: words that must all be there, "a phrase", -not, begin*. Put it in single quotes.'
+            metavar="WORDS...",
+            help='What to search for: words that must all occur, "a phrase", -excluded, begin*. Put the whole query in '
+            "single quotes.",
         ),
     ],
     user: Annotated[
         str | None,
-        typer.Option("--user", metavar="NAME", help="Only in conversations of this user.", show_default=False),
+        typer.Option("--user", metavar="NAME", help="Only conversations of this user.", show_default=False),
     ] = None,
     thread: Thread = None,
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar=moments.METAVAR, help=f"From then on. {moments.HELP}", show_default=False),
+        typer.Option(
+            "--since", metavar=TIME_METAVAR, help=f"Only messages since WHEN. {TIME_HELP}", show_default=False
+        ),
     ] = None,
     until: Annotated[
-        str | None, typer.Option("--until", metavar=moments.METAVAR, help="Before then.", show_default=False)
+        str | None,
+        typer.Option("--until", metavar=TIME_METAVAR, help="Only messages before WHEN.", show_default=False),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many hits at the most.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, max=1000, help="Number of results at most.")
+    ] = 20,
     database: Database = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Search what was said, best first.
+    """Search messages, best match first.
 
-    The first search brings an index up to date, which takes a while in an old database: holdfast db index does that
-    alone.
+    The first search builds an index, which takes a while in a large database. To build it alone: holdfast db index
     """
     from holdfast.checkpoints.search.query import parse_query
-    from holdfast.cli.threads.manage import tell_of_unlisted
+    from holdfast.cli.threads.manage import report_unlisted
 
-    given, text = Given(database), " ".join(words)
-    parse_query(text)  # what makes no sense is refused before the index is looked at
-    times = moments.seconds(since, "--since"), moments.seconds(until, "--until")
-    with there(context, given) as saver:
-        if thread is None:  # of one alone it is soon done by the search itself
-            index(saver, user, silent=as_json)
+    options, query = CommonOptions(database), " ".join(words)
+    parse_query(query)  # an invalid query is refused before the index is brought up to date
+    since_at, until_at = parse_time(since, "--since"), parse_time(until, "--until")
+    with open_existing(context, options) as saver:
+        if thread is None:  # for one thread the search does it, which is fast
+            refresh_index(saver, user, silent=as_json)
         if user is not None:
-            tell_of_unlisted(saver, given)
-        found = saver.search.find(text, user_id=user, thread_id=thread, since=times[0], until=times[1], limit=limit)
+            report_unlisted(saver, options)
+        hits = saver.search.find(query, user_id=user, thread_id=thread, since=since_at, until=until_at, limit=limit)
     if as_json:
-        typer.echo(json.dumps([hit._asdict() for hit in found]))
-        return
-    for hit in found:
+        return print_json([hit._asdict() for hit in hits])
+    for hit in hits:
         for line in _lines(hit):
             typer.echo(line)
-    if not found:
+    if not hits:
         typer.echo("Nothing was found.")
+    return None
 
 
-def index(saver: HoldfastSaver, user: str | None, *, silent: bool) -> int:
-    """Bring the index up to date, with a bar where somebody looks at a terminal. Gives how many messages were new."""
-    from holdfast.cli.output.progress import bar
+def refresh_index(saver: HoldfastSaver, user: str | None, *, silent: bool) -> int:
+    """Bring the search index up to date, with a progress bar. Return the number of new messages."""
+    from holdfast.cli.output.progress import progress_bar
 
-    with bar("Indexing", silent=silent) as going:
-        return saver.search.refresh(user_id=user, progress=going.set)
+    with progress_bar("Indexing", silent=silent) as bar:
+        return saver.search.refresh(user_id=user, progress=bar.set)
 
 
 def _lines(hit: Hit) -> Iterator[str]:
-    """A hit, for people: where it is, and what was said."""
-    from holdfast.checkpoints.transcript.export.text import when
+    """Yield the lines of a hit for people: where it is, and the message."""
+    from holdfast.checkpoints.transcript.export import when
 
     facts: list[Any] = [when(hit.at), f"thread {hit.thread_id}"]
     facts += [f"user {hit.user_id}"] if hit.user_id else []
@@ -99,11 +107,10 @@ def _lines(hit: Hit) -> Iterator[str]:
 
 
 def _marked(hit: Hit) -> str:
-    """The snippet, with what was searched for in bold, or in brackets where nothing is bold. A terminal acts on nothing
-    else in it."""
+    """Return the snippet, safe to print. Its matches are bold, or in brackets if the output is not a terminal."""
     parts, end, bold = [], 0, sys.stdout.isatty()
     for start, stop in hit.marks:
-        found = visible(hit.snippet[start:stop])
-        parts += [visible(hit.snippet[end:start]), typer.style(found, bold=True) if bold else f"[{found}]"]
+        match = visible(hit.snippet[start:stop])
+        parts += [visible(hit.snippet[end:start]), typer.style(match, bold=True) if bold else f"[{match}]"]
         end = stop
     return "".join([*parts, visible(hit.snippet[end:])])

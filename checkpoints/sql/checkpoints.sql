@@ -1,0 +1,29 @@
+-- Checkpoints, their values and their writes, in the tables of LangGraph.
+
+-- name: head_of
+SELECT thread_id, min(checkpoint_id) AS first, max(checkpoint_id) AS head
+FROM checkpoints
+WHERE checkpoint_ns = '' AND thread_id = :thread_id
+GROUP BY thread_id;
+
+-- name: heads
+-- The first and the newest root checkpoint of each thread, from the key alone.
+SELECT thread_id, min(checkpoint_id) AS first, max(checkpoint_id) AS head
+FROM checkpoints
+WHERE checkpoint_ns = ''
+GROUP BY thread_id
+ORDER BY head DESC
+LIMIT :limit;
+
+-- name: newest
+SELECT max(checkpoint_id) AS newest
+FROM checkpoints
+WHERE thread_id = :thread_id AND checkpoint_ns = :ns;
+
+-- name: has_checkpoints
+SELECT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = :thread_id) AS has_checkpoints;
+
+-- name: writes_of_thread
+SELECT checkpoint_ns AS ns, checkpoint_id, task_id, idx, channel, type, {value} AS blob
+FROM {writes}
+WHERE thread_id = :thread_id;

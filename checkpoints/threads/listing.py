@@ -1,0 +1,137 @@
+"""Lists of threads: their entries, conditions and cursors. No I/O."""
+
+from __future__ import annotations
+
+import json
+import math
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, Final, Literal, NamedTuple, get_args
+
+from holdfast.checkpoints.backends.base import Row
+from holdfast.checkpoints.errors import InvalidCursor
+from holdfast.checkpoints.serde.messages import is_sql_text
+
+Status = Literal["running", "paused", "failed", "unfinished", "idle"]
+"""`running`: a caller holds the thread's lease. `paused`: an approval waits for a person. `failed`: the last run ended
+in an error. `unfinished`: tasks remain, and no run works on them. `idle`: the last turn has ended."""
+
+STATUSES: Final[tuple[Status, ...]] = get_args(Status)
+
+LONGEST_PAGE: Final = 1000
+"""The maximum number of threads on a page."""
+
+USER: Final = "t.user_id = :user_id"
+
+_CONDITIONS: Final[Mapping[str, str]] = {
+    "user_id": USER,
+    "text": "strpos(lower(t.title), :text) > 0",
+    "since": "t.updated_at >= :since",
+    "until": "t.updated_at < :until",
+}
+
+# Few threads can be in these states, and the others need not be read.
+_CANDIDATES: Final[Mapping[str, str]] = {
+    "paused": "t.thread_id IN ("
+    "SELECT thread_id FROM holdfast_interrupts WHERE answered_at IS NULL AND closed_at IS NULL)",
+    "running": "t.thread_id IN (SELECT thread_id FROM holdfast_leases)",
+}
+
+
+class Thread(NamedTuple):
+    """A thread's entry in the index. Times are epoch seconds."""
+
+    thread_id: str
+    user_id: str | None
+    title: str | None
+    """The title that a user gave, or the first words that a person said."""
+    status: Status
+    created_at: float
+    updated_at: float
+    messages: int
+    """The number of messages in the transcript, including those that were trimmed from the state."""
+    bytes: int
+    """The size of its message rows."""
+    pending: int
+    """The number of tool calls that wait for a person."""
+    metadata: dict[str, Any]
+    """The other metadata of its runs; for each key the latest value."""
+    checkpoint_id: str
+    """The newest checkpoint."""
+    origin_thread_id: str | None
+    """For a copy or a fork, the thread that it was made from."""
+    origin_checkpoint_id: str | None
+
+
+class Page(NamedTuple):
+    """A page of a list of threads."""
+
+    threads: list[Thread]
+    cursor: str | None
+    """The position at which the next page begins; `None` on the last page."""
+
+
+def thread_of_row(row: Row) -> Thread:
+    """Make a thread's entry from a row of the statement `threads`."""
+    return Thread(
+        thread_id=row.thread_id,
+        user_id=row.user_id,
+        title=row.title,
+        status=row.status,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        messages=int(row.messages),
+        bytes=int(row.bytes),
+        pending=int(row.pending),
+        metadata=json.loads(row.metadata) if row.metadata else {},
+        checkpoint_id=row.head,
+        origin_thread_id=row.origin_thread_id,
+        origin_checkpoint_id=row.origin_checkpoint_id,
+    )
+
+
+def conditions(filters: Mapping[str, Any], status: Status | None) -> list[str]:
+    """Return the SQL conditions of a list.
+
+    Args:
+        filters: the values of the parameters `user_id`, `text`, `since` and `until`; `None` for no condition.
+        status: the status that the list is restricted to.
+    """
+    found = [_CONDITIONS[name] for name, value in filters.items() if value is not None]
+    if status is not None and status in _CANDIDATES:
+        found.append(_CANDIDATES[status])
+    return found
+
+
+def encode_cursor(last: Thread, arguments: Sequence[Any]) -> str:
+    """Return the cursor of the page after a thread. It is valid only for a list with the same arguments."""
+    return urlsafe_b64encode(json.dumps([last.updated_at, last.thread_id, _mark(arguments)]).encode()).decode()
+
+
+def decode_cursor(cursor: str, arguments: Sequence[Any]) -> tuple[float, str]:
+    """Return the time and the id of the last thread before a cursor.
+
+    Raises:
+        InvalidCursor: it is not a cursor of a list of threads, or belongs to a list with other arguments.
+    """
+    match _decoded(cursor):
+        case [float() as at, str() as thread_id, str() as mark] if math.isfinite(at) and is_sql_text(thread_id):
+            if mark != _mark(arguments):
+                raise InvalidCursor(
+                    "This cursor belongs to another list. Needed: the same filters as for the page that it came with."
+                )
+            return at, thread_id
+        case _:
+            raise InvalidCursor("This is no cursor of a list of threads. Needed: the cursor that came with a page.")
+
+
+def _decoded(cursor: str) -> Any:
+    try:
+        return json.loads(urlsafe_b64decode(cursor.encode()))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _mark(arguments: Sequence[Any]) -> str:
+    return blake2b(repr(arguments).encode("utf-8", "replace"), digest_size=6).hexdigest()

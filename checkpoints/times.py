@@ -1,0 +1,67 @@
+"""Time limits of the checkpointer, in seconds.
+
+Read a limit through this module where it is used, as in `times.EFFECT_TTL`: a test that changes it then reaches every
+reader.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- a database that is out of reach
+
+# Longer than a restart or a failover takes, shorter than people wait. A URL may set another limit.
+OUTAGE_WAIT: Final = 30.0
+
+# The first retry follows at once: most often a single connection was cut, and the server is still there. From the
+# second one on the pause doubles, so that a server that is starting is not flooded.
+FIRST_RETRY_PAUSE: Final = 0.05
+LONGEST_RETRY_PAUSE: Final = 1.0
+
+# A thread that waits for one event cannot wait for a second one as well, so it polls that one.
+GIVE_UP_POLL: Final = 0.05
+
+# --- polling the database for what another process does, which no database announces
+
+# Often at first, since most waits are short, then less often.
+FIRST_POLL: Final = 0.01
+POLL_GROWTH: Final = 1.5
+SLOWEST_POLL: Final = 0.25
+
+# Of the callers that wait for a lease, only the one that is next can get it, so only that one keeps polling often. That
+# costs 20 small reads a second; measured with turns of a second, the lease is handed over in 20 ms instead of 240. See
+# docs/decisions/0022.
+NEXT_IN_QUEUE_POLL: Final = 0.05
+
+# --- a thread's lease
+
+# A dead process holds a thread for at most this long.
+LEASE_TTL: Final = 15.0
+
+# As long as a turn with a slow model may take. After that the caller gets `ThreadBusy`.
+LEASE_WAIT: Final = 30.0
+
+# A lease that could not be released expires by itself, and the caller has a result to report.
+LEASE_RELEASE: Final = 5.0
+
+# --- the ledger of effects
+
+# As for a lease: the effect of a dead process is put before a person after this long.
+EFFECT_TTL: Final = 15.0
+
+# With durability "async" LangGraph saves a checkpoint while the tool that it calls begins. A checkpoint that is not
+# there after this long was not saved.
+CHECKPOINT_WAIT: Final = 10.0
+
+# --- heartbeats
+
+# A live process renews its claim three times within the TTL, so that one renewal may be late or lost. What ends before
+# the first renewal costs none.
+RENEWALS_PER_TTL: Final = 3
+EFFECT_RENEWAL: Final = EFFECT_TTL / RENEWALS_PER_TTL
+
+# --- requests for a person
+
+# Looking through all threads for pauses that a stock saver has saved takes longer the more threads there are, and such
+# pauses are rare. An open checkpointer does it once in this time.
+UNLISTED_PAUSES_POLL: Final = 60.0

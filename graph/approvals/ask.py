@@ -1,0 +1,271 @@
+"""The request to a person about a tool call: how it is made, and how the answer comes back to the call.
+
+With a `HoldfastSaver` an answer is recorded before anything is done with it, and the first one counts. It may be
+recorded before a run carries it out; then any run finds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Any, Literal, NotRequired
+
+from langchain_core.messages import ToolCall
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool
+from langgraph.errors import GraphBubbleUp, GraphInterrupt, is_invalid_resume
+from langgraph.types import Interrupt, interrupt
+from pydantic import ValidationError
+from typing_extensions import TypedDict
+
+from holdfast.checkpoints import Answered, HoldfastSaver, NotAnswered
+from holdfast.checkpoints.interrupts import answer_digest
+from holdfast.checkpoints.langgraph_internals import RESUME_MAP, RESUMING
+from holdfast.checkpoints.runtime import run_of, running_saver
+from holdfast.graph.approvals.decisions import DECISIONS, MISSING_TOOL_FORM, AnswerForm, answer_form
+from holdfast.graph.approvals.policy import ApprovalPolicy, approval_policy
+from holdfast.graph.plans import Io
+
+
+class AnsweredBefore(GraphBubbleUp, NotAnswered):
+    """The answer that a run was given is not the one on record. Nothing was saved, and nothing runs.
+
+    It bubbles up as `BadAnswer` does, and has the text of the `NotAnswered` that caused it.
+    """
+
+    def __init__(self, cause: NotAnswered) -> None:
+        self.thread_id = cause.thread_id
+        self.interrupt_id = cause.interrupt_id
+        Exception.__init__(self, str(cause))
+
+
+class ToolApproval(TypedDict):
+    """The value of the interrupt of a call that needs an approval: what clients show to a person."""
+
+    type: Literal["tool_approval"]
+    tool_call_id: str
+    name: str
+    args: dict[str, Any]
+    description: str
+    expires_in: NotRequired[float]
+    """For how many seconds the call waits; for ever if left out."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request to a person about a tool call."""
+
+    value: Mapping[str, Any]
+    """The value of the interrupt."""
+    form: AnswerForm
+    tool: str
+
+
+@dataclass(frozen=True)
+class Expired:
+    """The place of an answer that was not given in time."""
+
+    seconds: float
+    """How long the call has waited."""
+    at: str
+    """ISO 8601, UTC."""
+    type: Literal["expired"] = "expired"
+    by: None = None
+
+
+@dataclass(frozen=True)
+class RecordedAnswer:
+    """An answer to a request, and where it is on record."""
+
+    answer: Any
+    """In the type of the request's form, or `Expired`."""
+    interrupt_id: str | None
+    digest: bytes | None
+    """The digest of the decision. Both are `None` on a checkpointer that does not record answers."""
+
+
+class AnswerForms:
+    """The forms of the answers to the calls of an agent's tools. Each is built when it is first needed."""
+
+    def __init__(self, tools: Mapping[str, BaseTool]) -> None:
+        self.tools = tools
+        self._built: dict[str, AnswerForm] = {}
+        self._building = Lock()  # tasks run at the same time
+
+    def of(self, name: str) -> AnswerForm:
+        """Return the form for the tool of this name.
+
+        All decisions are open for a tool that needs no approval (any more), since one of its calls may still wait.
+        """
+        tool = self.tools.get(name)
+        if tool is None:
+            return MISSING_TOOL_FORM
+        with self._building:
+            if name not in self._built:
+                self._built[name] = answer_form(tool, (approval_policy(tool) or ApprovalPolicy()).decisions)
+            return self._built[name]
+
+
+def approval_request(policy: ApprovalPolicy, call: ToolCall) -> ToolApproval:
+    """Build the value of the interrupt for a call.
+
+    The description is the policy's, or the plain call if the policy has none or it names a missing argument.
+    """
+    description = plain_call(call)
+    if policy.description is not None:
+        with suppress(LookupError, ValueError, AttributeError, TypeError):
+            description = policy.description.format_map(call["args"])
+    request = ToolApproval(
+        type="tool_approval",
+        tool_call_id=call["id"] or "",
+        name=call["name"],
+        args=call["args"],
+        description=description,
+    )
+    if policy.expires_in is not None:
+        request["expires_in"] = policy.expires_in
+    return request
+
+
+def plain_call(call: ToolCall) -> str:
+    """Write a call as it would look in Python."""
+    return f"{call['name']}({', '.join(f'{name}={value!r}' for name, value in call['args'].items())})"
+
+
+async def ask_person(io: Io, request: Request, config: RunnableConfig) -> RecordedAnswer:
+    """Pause until a person has answered, then return the answer, which is on record by then.
+
+    A task may do this once: the id of its first pause would also answer a second one, which no person has seen.
+
+    Raises:
+        GraphInterrupt: there is no answer yet. LangGraph keeps the pause.
+        BadAnswer: the answer does not fit. The pause stays.
+        AnsweredBefore: another answer is on record, or the request is closed.
+    """
+    record = _RequestRecord.of_run(config)
+    answer: Any = None
+    try:
+        answer = interrupt(request.value, response_schema=request.form.model).root
+    except ValidationError as error:
+        if not is_invalid_resume(error):
+            raise
+        if record is None or record.run_has_answer:
+            raise request.form.refusal(request.tool, error) from None
+        problem: Exception = error
+    except GraphInterrupt as pause:
+        if record is None:
+            raise
+        problem = pause
+    if record is None:
+        return RecordedAnswer(answer, None, None)
+    # An answer that LangGraph saved for the task in an earlier run may be outdated; one that came with this run is not.
+    recorded: Answered | None = None if record.run_has_answer else await io.call(record.read)
+    if recorded is None and answer is not None:
+        recorded = await io.call(record.add, answer.model_dump())
+    if recorded is None:
+        if isinstance(problem, ValidationError):
+            raise request.form.refusal(request.tool, problem) from None
+        raise problem
+    try:
+        return RecordedAnswer(_answer_on_record(recorded, request.form), recorded.interrupt_id, recorded.digest)
+    except ValidationError as error:
+        # The tool has changed since the answer was recorded: the request is open again.
+        await io.call(record.reopen, recorded)
+        raise request.form.refusal(request.tool, error) from None
+
+
+def _answer_on_record(recorded: Answered, form: AnswerForm) -> Any:
+    at = datetime.fromtimestamp(recorded.at, UTC).isoformat(timespec="seconds")
+    if recorded.expired:
+        # Not by the form: "reject" may be no decision of the tool, but the call must not run without an approval.
+        return Expired(recorded.allowed or 0, at)
+    if not isinstance(recorded.answer, Mapping):
+        return form.validate(recorded.answer)
+    given = {key: value for key, value in recorded.answer.items() if value is not None}
+    return form.validate({"by": recorded.by, "at": at, **given})
+
+
+@dataclass(frozen=True)
+class EarlierRequest:
+    """The record of a call whose tool needs no approval now. The tool may have changed since the call was made."""
+
+    made: bool = False
+    """Whether a person was asked to approve the call."""
+    answer: Answered | None = None
+
+
+def earlier_request(config: RunnableConfig) -> EarlierRequest:
+    """Look up whether a person was asked before to approve the call of this task. It blocks."""
+    record = _RequestRecord.of_run(config) if config["configurable"].get(RESUMING) else None
+    if record is None or not record.saver.interrupts.was_asked(record.thread_id, record.interrupt_id):
+        return EarlierRequest()
+    recorded = record.read()
+    return EarlierRequest(record.is_approval(recorded), recorded)
+
+
+@dataclass(frozen=True)
+class _RequestRecord:
+    """The record of a task's request. Its methods block."""
+
+    saver: HoldfastSaver
+    thread_id: str
+    interrupt_id: str
+    run_has_answer: bool
+    """Whether the run was given an answer to this request."""
+    run_id: str | None
+    at_older_checkpoint: bool
+    """Whether the run was sent to an older checkpoint on purpose."""
+
+    @classmethod
+    def of_run(cls, config: RunnableConfig) -> _RequestRecord | None:
+        saver, configurable = running_saver(config), config["configurable"]
+        if not isinstance(saver, HoldfastSaver):
+            return None
+        # The id of a task's first pause derives from the task's namespace, so it is known before the pause is made.
+        interrupt_id = Interrupt.from_ns(None, configurable["checkpoint_ns"]).id
+        return cls(
+            saver,
+            str(configurable["thread_id"]),
+            interrupt_id,
+            interrupt_id in (configurable.get(RESUME_MAP) or {}),
+            run_of(config),
+            bool(config.get("metadata", {}).get("checkpoint_id")),
+        )
+
+    def read(self) -> Answered | None:
+        return self.saver.interrupts.recorded(self.thread_id, self.interrupt_id)
+
+    def is_approval(self, recorded: Answered | None) -> bool:
+        """Return whether the request is one of this module; a tool may make requests of its own."""
+        if recorded is not None:
+            answer = recorded.answer
+            return recorded.expired or (isinstance(answer, Mapping) and answer.get("type") in DECISIONS)
+        return any(
+            waiting.interrupt_id == self.interrupt_id
+            and isinstance(waiting.value, Mapping)
+            and waiting.value.get("type") == "tool_approval"
+            for waiting in self.saver.interrupts.waiting(thread_id=self.thread_id)
+        )
+
+    def add(self, answer: dict[str, Any]) -> Answered:
+        """Record the answer.
+
+        Raises:
+            AnsweredBefore: another answer is on record, or the request is closed.
+        """
+        try:
+            recorded = self.saver.interrupts.settle(
+                self.thread_id, self.interrupt_id, answer, run_id=self.run_id, anywhere=self.at_older_checkpoint
+            )
+        except NotAnswered as closed:
+            raise AnsweredBefore(closed) from closed
+        if answer_digest(recorded.answer) != answer_digest(answer):
+            first = recorded.told()
+            raise AnsweredBefore(first) from first
+        return recorded
+
+    def reopen(self, recorded: Answered) -> bool:
+        return self.saver.interrupts.reopen(recorded)

@@ -1,0 +1,390 @@
+"""A step of a conversation takes no longer because the database is full: every statement finds its rows by an index."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.types import Interrupt
+
+from bench.talking import graph_of
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer, transfer
+from holdfast.checkpoints.backends.base import Call
+from holdfast.checkpoints.effects.states import Effect, InDoubt, Started
+from holdfast.checkpoints.sql import Statement
+from holdfast.checkpoints.transfer.records import RECORDS
+from tests.support.children import put_after
+from tests.support.dialects import dialect_of
+from tests.support.kit import change, echo_graph, forget, rows, thread
+
+MESSAGES = 300
+
+THREAD = "checkpoint_ns, checkpoint_id"
+COLUMNS = {
+    "sqlite": {
+        "checkpoints": f"{THREAD}, parent_checkpoint_id, type, checkpoint, metadata",
+        "writes": f"{THREAD}, task_id, task_path, idx, channel, type, value",
+    },
+    "postgres": {
+        "checkpoints": f"{THREAD}, parent_checkpoint_id, checkpoint, metadata",
+        "checkpoint_writes": f"{THREAD}, task_id, task_path, idx, channel, type, blob",
+        "checkpoint_blobs": "checkpoint_ns, channel, version, type, blob",
+    },
+}
+OURS = {
+    "holdfast_messages": "seq, message_id, digest, codec, role, content, body, ns, channel, checkpoint_id, created_at",
+    "holdfast_threads": "generation, next_seq, created_at, updated_at, user_id, head",
+    "holdfast_run_writes": f"run_id, {THREAD}, task_id, idx, written_at",
+    "holdfast_effects": "lineage, effect_key, tool, args_digest, state, attempt, owner, alive_until, started_at",
+    "holdfast_events": "no, after_seq, kind, at",
+    "holdfast_interrupts": f"interrupt_id, {THREAD}, task_id, asked_at, closed_at",
+}
+
+LINEAGE = "'bob-' || n"
+"""The others are no copies of ada-1."""
+
+Record = Callable[[Callable[[], object]], list[Call]]
+
+
+@pytest.fixture(params=COLUMNS, scope="module")
+def dialect(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def filled(dialect: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of a database with a long conversation, `ada-1`, and thousands of rows of other ones."""
+    if dialect == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('filled') / 'holdfast.db'}"
+    else:
+        url = request.getfixturevalue("new_postgres_database")()
+    with open_checkpointer(url) as saver:
+        said = [HumanMessage(f"message {n}", id=f"m{n}") for n in range(MESSAGES)]
+        for end in range(10, MESSAGES + 1, 10):
+            put_after(saver, thread(), saver.get_tuple(thread()), *said[end - 10 : end], note="n" * 500)
+        saver.note_prompt(thread(), "Be brief.")
+        echo_graph(saver).invoke({"messages": [("user", "hello")]}, thread(user_id="ada"))
+        found = saver.get_tuple(thread())
+        assert found is not None
+        saver.put_writes({**found.config, "metadata": {"run_id": "run-1"}}, [("note", "n")], "task-1")
+        change(
+            saver,
+            "INSERT INTO holdfast_effects (thread_id, lineage, effect_key, tool, args_digest, state, attempt, owner,"
+            " alive_until, started_at) VALUES ('ada-1', 'ada-1', 'key', 'pay', :digest, 'done', 1, 'me', 0, 0)",
+            digest=b"args",
+        )
+        saver.put_writes(
+            found.config, [("__interrupt__", [Interrupt("?", id="i1"), Interrupt("?", id="i2")])], "task-2"
+        )
+        change(saver, "UPDATE holdfast_interrupts SET closed_at = 1 WHERE interrupt_id = 'i2'")
+        for table, columns in {**COLUMNS[dialect], **OURS}.items():
+            times = 2000 // len(rows(saver, f"SELECT 1 FROM {table}")) + 7
+            change(
+                saver,
+                f"INSERT INTO {table} (thread_id, {columns}) "
+                f"WITH RECURSIVE copies (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM copies WHERE n < {times}) "
+                f"SELECT 'bob-' || n, {columns.replace('lineage', LINEAGE)} FROM {table}, copies"
+                " WHERE thread_id = 'ada-1'",
+            )
+        # Of thousands of questions a few wait, and one was answered.
+        change(saver, "UPDATE holdfast_interrupts SET closed_at = 1 WHERE thread_id NOT IN ('ada-1', 'bob-7', 'bob-8')")
+        saver.interrupts.answer("bob-7", "i1", "yes")
+        if dialect == "postgres":  # it counts by itself, now and then; SQLite never does, so it must do without
+            change(saver, "ANALYZE")
+    return url
+
+
+@pytest.fixture
+def full(dialect: str, filled: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HoldfastSaver]:
+    """A checkpointer on a copy of that database."""
+    if dialect == "sqlite":
+        url = f"sqlite:///{shutil.copy(filled.removeprefix('sqlite:///'), tmp_path)}"
+    else:
+        url = request.getfixturevalue("new_postgres_database")(filled)
+    with open_checkpointer(url) as saver:
+        yield saver
+
+
+@pytest.fixture
+def record(dialect: str, monkeypatch: pytest.MonkeyPatch) -> Record:
+    """Calls something, and returns the statements that it sent with their parameters."""
+    import holdfast.checkpoints.backends.postgres
+    import holdfast.checkpoints.backends.sqlite.group_commit
+
+    seen: list[Call] = []
+    of: Any = holdfast.checkpoints.backends.sqlite.group_commit.SqliteTransaction
+    name = "run"
+    if dialect == "postgres":
+        of, name = holdfast.checkpoints.backends.postgres._PostgresTransaction, "_execute"
+    original = getattr(of, name)
+
+    def spy(self: Any, calls: Any) -> Any:
+        seen.extend(calls)
+        return original(self, calls)
+
+    def record(work: Callable[[], object]) -> list[Call]:
+        seen.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(of, name, spy)
+            work()
+        return [call for call in seen if call[0].name not in {"begin", "commit"}]
+
+    return record
+
+
+def plan(saver: HoldfastSaver, call: Call) -> list[str]:
+    """The steps of a statement that touch a table, each as one line."""
+    statement, params = call
+    postgres = dialect_of(saver) == "postgres"
+    explain = "EXPLAIN (FORMAT JSON)" if postgres else "EXPLAIN QUERY PLAN"
+    with saver._backend.writing() as transaction:
+        [found] = transaction.run([(Statement("explain", f"{explain} {statement.text}"), params)])
+    if not postgres:
+        return [detail for *_, detail in found if re.match("SCAN|SEARCH", detail)]
+    [(tree,)] = found
+    steps, nodes = [], [(tree if isinstance(tree, list) else json.loads(tree))[0]["Plan"]]
+    while nodes:
+        node = nodes.pop()
+        nodes += node.get("Plans", [])
+        if "Scan" in node["Node Type"] and node["Node Type"] != "Bitmap Heap Scan":  # its index has a step of its own
+            fields = ("Node Type", "Relation Name", "Index Name", "Index Cond")
+            steps.append(" ".join(str(node[field]) for field in fields if field in node))
+    return steps
+
+
+def scans(steps: list[str]) -> list[str]:
+    """Those steps that walk through a whole table, or a whole index."""
+    return [step for step in steps if re.match(r"SCAN (?!CONSTANT|\w+ VIRTUAL|chain$|one$)|Seq Scan", step)]
+
+
+def turn(saver: HoldfastSaver) -> None:
+    echo_graph(saver).invoke({"messages": [("user", "again")]}, thread(), durability="sync")
+
+
+def test_no_statement_of_a_turn_walks_through_a_table(full: HoldfastSaver, record: Record) -> None:
+    forget(full)
+    delta = graph_of(full, lambda: "answer", delta=True)
+    asked = {"messages": [HumanMessage("again", id="again")]}
+    calls = record(lambda: (turn(full), delta.invoke(asked, thread(), durability="sync")))
+
+    names = {statement.name for statement, _ in calls}
+    assert {"find_checkpoints", "load_rows", "lock_thread", "head", "add_row", "save_checkpoint", "add_write"} <= names
+    assert {"written_messages", "count_written", "claim_written"} <= names
+    for call in calls:
+        assert scans(plan(full, call)) == [], call[0].name
+
+
+def test_deleting_a_thread_walks_through_no_table(full: HoldfastSaver, record: Record) -> None:
+    calls = record(lambda: full.delete_thread("bob-7"))
+
+    assert "delete_rows" in {statement.name for statement, _ in calls}
+    for call in calls:
+        assert scans(plan(full, call)) == [], call[0].name
+
+
+def test_threads_are_listed_from_an_index(full: HoldfastSaver, record: Record) -> None:
+    first = full.threads.list(limit=5)
+    lists: list[Callable[[], object]] = [
+        lambda: full.threads.list(user_id="ada", limit=5),
+        lambda: full.threads.list(limit=5, cursor=first.cursor),
+        lambda: full.threads.list(user_id="ada", status="paused"),
+        lambda: full.threads.get("bob-7"),
+    ]
+    calls = [record(look) for look in lists]
+    assert all(calls), "each of them asked the database"
+    for call in chain.from_iterable(calls):
+        steps = plan(full, call)
+        # Leases are few, and so are open questions, of which there is an index.
+        assert scans([step for step in steps if not re.search("leases|INDEX holdfast_interrupts|facts", step)]) == []
+        assert not any("holdfast_threads" in step and "Sort" in step for step in steps)
+
+
+def run_of_its_own(saver: HoldfastSaver) -> None:
+    graph = echo_graph(saver)
+    config: Any = {**thread("bob-9"), "metadata": {"run_id": "run-2"}}
+    graph.invoke({"messages": [("user", "again")]}, config, durability="sync")
+    graph.update_state(thread("bob-9"), {"messages": [("user", "more")]}, as_node="model")
+    saver.delete_for_runs(["run-2"])
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda saver: saver.prune(["bob-7"]),
+        lambda saver: saver.copy_thread("bob-7", "carol-1"),
+        run_of_its_own,
+        lambda saver: saver.get_delta_channel_history(config=thread("bob-7"), channels=["messages", "note"]),
+    ],
+    ids=["prune", "copy", "delete a run", "delta history"],
+)
+def test_an_operation_on_a_thread_scans_no_table(
+    full: HoldfastSaver, record: Record, work: Callable[[HoldfastSaver], None]
+) -> None:
+    calls = record(lambda: work(full))
+    assert calls
+    for call in calls:
+        assert scans(plan(full, call)) == [], call[0].name
+
+
+def test_a_thread_is_taken_out_by_its_keys(full: HoldfastSaver, record: Record) -> None:
+    calls = record(lambda: list(transfer.export_thread(full.database, "ada-1")))
+    assert {f"page_of_{kind}" for kind in RECORDS} <= {statement.name for statement, _ in calls}
+    for call in calls:
+        few = "holdfast_events"  # it does not pay to look them up
+        assert [step for step in scans(plan(full, call)) if few not in step] == [], call[0].name
+
+
+def test_the_ledger_is_read_and_written_by_its_indexes(full: HoldfastSaver, record: Record) -> None:
+    found = full.get_tuple(thread("bob-9"))
+    assert found is not None
+    checkpoint_id = found.config["configurable"]["checkpoint_id"]
+    effect = Effect("bob-9", "another", "pay", b"args", "", checkpoint_id)
+
+    def run() -> None:
+        started = full.effects.begin(effect)
+        assert isinstance(started, Started)
+        full.effects.doubt(started, "error")
+        [doubt] = full.effects.in_doubt()
+        assert full.effects.settle(InDoubt(doubt, "error"), "it happened", skipped=False, by="grace")
+        full.effects.begin(effect)
+
+    calls = record(run)
+    names = {statement.name for statement, _ in calls}
+    assert {"claim_effect", "effect", "doubt_effect", "effects_in_doubt", "settle_effect"} <= names
+    for call in calls:
+        # The whole of this index is what has not ended.
+        walked = [step for step in scans(plan(full, call)) if "holdfast_effects_open" not in step]
+        assert walked == [], call[0].name
+
+
+def test_rows_are_found_by_their_digest_and_not_by_their_thread(full: HoldfastSaver, record: Record) -> None:
+    found = full.get_tuple(thread())
+    assert found is not None
+    new = [AIMessage(f"new {n}", id=f"n{n}") for n in range(3)]
+    calls = [
+        call
+        for call in record(lambda: put_after(full, thread(), found, *new))
+        if call[0].name.startswith("rows_with_digest")
+    ]
+
+    assert calls
+    for call in calls:
+        for step in plan(full, call):
+            assert "holdfast_messages_digest" in step
+            assert re.search(r"digest\s*=", step), "the index is used for more than the thread"
+
+
+def test_rows_are_loaded_by_thread_and_seq(full: HoldfastSaver, record: Record) -> None:
+    forget(full)
+    calls = [call for call in record(lambda: full.get_tuple(thread())) if call[0].name == "load_rows"]
+
+    assert len(calls) == 1, "a conversation is one range"
+    [step, *_] = plan(full, calls[0])
+    assert re.search(r"sqlite_autoindex_holdfast_messages_1|holdfast_messages_pkey", step)
+    assert re.search(r"thread_id\s*=", step)
+    assert re.search(r"seq\s*>", step)
+    assert re.search(r"seq\s*<", step)
+
+
+def test_the_head_is_the_end_of_an_index_and_nothing_is_sorted(full: HoldfastSaver, record: Record) -> None:
+    [find, *_] = [call for call in record(lambda: full.get_tuple(thread())) if call[0].name == "find_checkpoints"]
+    with full._backend.writing() as transaction:
+        explain = "EXPLAIN" if dialect_of(full) == "postgres" else "EXPLAIN QUERY PLAN"
+        [lines] = transaction.run([(Statement("explain", f"{explain} {find[0].text}"), find[1])])
+    whole = "\n".join(str(line[-1]) for line in lines)
+
+    assert "TEMP B-TREE" not in whole
+    assert re.search(r"sqlite_autoindex_checkpoints_1|Index Scan Backward using checkpoints_pkey", whole)
+
+
+def test_rows_that_the_cache_has_are_not_read_again(full: HoldfastSaver, record: Record) -> None:
+    turn(full)
+    turn(full)
+    names = [statement.name for statement, _ in record(lambda: full.get_tuple(thread()))]
+    assert [name for name in names if not name.startswith("find_")] == []
+
+
+def test_waiting_requests_are_found_by_their_index_and_not_among_all_requests(
+    full: HoldfastSaver, record: Record
+) -> None:
+    inbox = full.interrupts
+    assert inbox.waiting()  # what stock savers have paused is looked for once in a while, through all threads
+    calls = record(
+        lambda: (
+            inbox.waiting(100),
+            inbox.waiting(100, "ada-1"),
+            inbox.todo(100),
+            inbox.todo(100, "bob-7"),
+            inbox.recorded("bob-7", "i1"),
+            inbox.answered("i1"),
+            inbox.answer("ada-1", "i1", "yes"),
+            inbox.expire(100),
+            inbox.reopen(inbox.todo(1)[0]),
+        )
+    )
+
+    assert {"waiting", "todo", "record_answer", "expire_interrupts", "unlisted"} <= {call[0].name for call in calls}
+    for call in calls:
+        few = re.compile("holdfast_interrupts_(waiting|open)|SCAN heads")  # `heads` is one thread here
+        assert [step for step in scans(plan(full, call)) if not few.search(step)] == [], call[0].name
+
+
+def test_each_page_of_a_transcript_is_a_range_of_an_index(full: HoldfastSaver, record: Record) -> None:
+    number = "WITH RECURSIVE numbers (n) AS (SELECT 400 UNION ALL SELECT n + 1 FROM numbers WHERE n < 3100)"
+    columns = OURS["holdfast_messages"].replace("seq, message_id", "message_id")
+    change(
+        full,
+        f"INSERT INTO holdfast_messages (thread_id, seq, {columns}) {number} SELECT 'ada-1', n, {columns}"
+        " FROM holdfast_messages, numbers WHERE thread_id = 'ada-1' AND seq = 1",
+    )
+    change(full, "UPDATE holdfast_threads SET next_seq = 3101 WHERE thread_id = 'ada-1'")
+    change(
+        full,
+        "UPDATE holdfast_interrupts SET answered_at = 1, answer_digest = :none WHERE thread_id = 'ada-1'",
+        none=b"",
+    )
+    change(
+        full,
+        f"INSERT INTO holdfast_events (thread_id, no, after_seq, kind, at) {number}"
+        " SELECT CASE WHEN n % 9 = 0 THEN 'ada-1' ELSE 'bob-1' END, n, n, 'prompt', 1 FROM numbers",
+    )
+    if dialect_of(full) == "postgres":
+        change(full, "ANALYZE")
+    found = full.transcript("ada-1")
+    calls = record(lambda: (full.transcript("ada-1"), list(found), list(found.last(50))))
+
+    assert len(list(found)) > 3300
+    names = [statement.name for statement, _ in calls]
+    assert {"transcript", "said", "said_from_the_end", "said_again", "events_of", "answers_of"} <= set(names)
+    assert names.count("said") == 2 * 31 + 1, "100 numbers a page, and once more for what tools say of answers"
+    for call in calls:
+        steps = plan(full, call)
+        assert scans(steps) == [], call[0].name
+        if call[0].name == "said":
+            assert re.search(r"seq\s*>.*seq\s*<", " ".join(steps)), steps
+
+
+@pytest.mark.sweep(on="postgres")
+def test_a_search_of_one_user_walks_through_nobody_elses_messages(full: HoldfastSaver, record: Record) -> None:
+    change(full, "UPDATE holdfast_threads SET user_id = 'user ' || thread_id, head = '1'")
+    full.search.refresh()
+    if dialect_of(full) == "postgres":
+        change(full, "ANALYZE")
+    put_after(full, thread("bob-7"), full.get_tuple(thread("bob-7")), HumanMessage("message new", id="new"))
+    calls = record(lambda: full.search.find("message new", user_id="user bob-7"))
+
+    names = [statement.name for statement, _ in calls]
+    assert {"to_index", "texts_to_index", "set_searched", "search", "found_rows"} <= set(names)
+    # Of the database's own lists nothing is said; and so small an index PostgreSQL rather reads whole.
+    others = {"search_state", "search"} if dialect_of(full) == "postgres" else {"search_state"}
+    for call in calls:
+        if call[0].name not in others:
+            assert [step for step in scans(plan(full, call)) if step != "SCAN hits"] == [], call[0].name

@@ -1,0 +1,100 @@
+"""`holdfast db copy`, and conversations in a file, on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.checkpoints import open_checkpointer
+from holdfast.checkpoints import transfer as work
+from holdfast.cli.db import transfer
+from tests.support.cli_kit import Cli
+from tests.support.kit import echo_graph, texts, thread
+
+HERE = "sqlite:///here.db"
+
+
+def talk(url: str, *thread_ids: str) -> None:
+    with open_checkpointer(url) as saver:
+        for thread_id in thread_ids:
+            echo_graph(saver).invoke({"messages": [("user", thread_id)]}, thread(thread_id))
+
+
+def test_a_database_is_copied_and_what_is_there_is_passed_over(cli: Cli, url: str) -> None:
+    talk(HERE, "ada-1", "bob-1", "cy-1")
+    with_password = url.replace("postgres:@", "postgres:s3cr3t-word@")
+    code, out, err = cli("db", "copy", HERE, with_password, "--thread=bob-1", "--thread=bob-1")
+    assert (code, err) == (0, "")
+    assert out.startswith("1 conversation copied to ")
+    assert out.endswith(" records, verified.\n")
+    assert "s3cr3t" not in out
+    talk(url, "bob-1")
+    code, out, err = cli("db", "copy", HERE, with_password, "--json")
+    told = json.loads(out)
+    assert (code, told["moved"], told["there"], list(told["problems"])) == (1, 2, 0, ["bob-1"])
+    assert "Thread 'bob-1' is there already, and is not the same" in err
+    assert "s3cr3t" not in out + err
+    code, out, _ = cli("db", "copy", HERE, url)
+    assert (code, out.splitlines()[-1].split(", verified. ")[1]) == (
+        1,
+        "2 were there already. Not copied: 1 conversation.",
+    )
+    with open_checkpointer(url) as saver:
+        assert texts(saver, "cy-1") == ["cy-1", "You said: cy-1"]
+
+
+def test_a_copy_that_makes_no_sense_is_refused_and_makes_nothing(cli: Cli) -> None:
+    assert "There are no conversations at sqlite:///nothing.db" in cli.refused(
+        "db", "copy", "sqlite:///nothing.db", HERE
+    )
+    assert list(cli.folder.iterdir()) == []
+    talk(HERE, "ada-1")
+    Path("link.db").symlink_to("here.db")
+    for same in (HERE, "sqlite:///./here.db", "sqlite:///link.db"):
+        assert "are the same database" in cli.refused("db", "copy", HERE, same)
+    server = "postgresql://ada:s3cr3t@db.example/chat"
+    refused = cli.refused("db", "copy", server, "postgresql://grace@db.example/chat")
+    assert "the same database" in refused
+    assert "s3cr3t" not in refused
+    assert "memory:// is gone when a command ends" in cli.refused("db", "copy", HERE, "memory://")
+    assert "no thread 'no-such'" in cli.refused("db", "copy", HERE, "sqlite:///new.db", "--thread=no-such")
+    assert "Missing argument" in cli.refused("db", "copy", HERE)
+
+
+def test_ctrl_c_says_what_is_there_and_the_same_command_goes_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    talk(HERE, "ada-1", "bob-1")
+    real = work.transfer_thread
+
+    def stop_at_the_second(source: Any, target: Any, thread_id: str) -> Any:
+        if thread_id == "bob-1":
+            raise KeyboardInterrupt
+        return real(source, target, thread_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "transfer_thread", stop_at_the_second)
+        code, _, err = cli("db", "copy", HERE, "sqlite:///there.db")
+    assert (code, err) == (130, "Stopped. 1 conversation is done; run the command again to continue.\n")
+    assert "1 conversation copied to sqlite:///there.db" in cli("db", "copy", HERE, "sqlite:///there.db")[1]
+
+
+def test_conversations_go_through_a_file(cli: Cli) -> None:
+    talk(HERE, "ada-1", "bob-1")
+    with open_checkpointer(HERE) as saver:
+        assert transfer.export_threads(saver, None, Path("all.jsonl.gz")) == 2
+        assert transfer.export_threads(saver, ["bob-1"], Path("bob.jsonl")) == 1
+
+    def imports(*arguments: str) -> tuple[int, str, str]:
+        return cli("threads", "import", *arguments)
+
+    code, out, _ = imports("bob.jsonl", "--database=sqlite:///there.db")
+    assert (code, out) == (0, "1 conversation imported into sqlite:///there.db, 9 records, verified.\n")
+    code, out, _ = imports("all.jsonl.gz", "--database=sqlite:///there.db", "--json")
+    told = json.loads(out)
+    assert (code, told["moved"], told["there"], told["problems"]) == (0, 1, 1, {})
+    Path("bob.jsonl").write_text(Path("bob.jsonl").read_text()[:-5])
+    code, _, err = imports("bob.jsonl", "--database=sqlite:///new.db")
+    assert (code, "bob.jsonl, line" in err, "cut off" in err) == (2, True, True)
+    assert not Path("new.db").exists()

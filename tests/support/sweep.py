@@ -1,0 +1,117 @@
+"""Divide the tests: `make test` runs a sample of what costs time, and `make chaos` runs the rest (`pytest --sweep`).
+
+Several things make a test costly, and each has its way to say so:
+
+- The test kills at every point, or has a whole crowd: it takes the fixture `sweep`, and runs in both suites.
+- Hypothesis draws many examples: the fast suite draws fewer. See `example_count`.
+- The code below it runs on PostgreSQL as on SQLite: see `ALL_ON_POSTGRES`.
+- It is one of many like it, or starts many processes: it has the mark `sweep`, and the fast suite leaves it out. With
+  `sweep(on="postgres")` it leaves out that database; with `sweep(every=3)` it runs the first parameters, the fourth and
+  so on; with `sweep(way="mode", of=4)` it runs the other parameters with one of the four modes, each with the next one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeAlias
+
+import pytest
+from hypothesis import settings
+
+Sweep: TypeAlias = Callable[[int, int], int]
+"""Chooses one of two numbers: that of the sample in the fast suite, or that of the sweep in `make chaos`."""
+
+ALL_ON_POSTGRES: Final = (
+    "tests/contract/backends/",
+    "tests/contract/core/test_conflicts.py",
+    "tests/contract/saver/test_conformance.py",
+    "tests/contract/saver/test_lifecycle.py",
+    "tests/contract/search/",
+    "tests/contract/threads/test_concurrent.py",
+    "tests/contract/threads/test_leases.py",
+)
+"""Where the fast suite runs every test on PostgreSQL: what is tested there has its own code or its own statements.
+
+Every other file has a sample: its first tests, each with its first parameters. All of them run on SQLite.
+"""
+
+_SAMPLE: Final = 2
+"""The tests of a file that the fast suite runs on PostgreSQL, or in memory."""
+
+_FEWER: Final = 5
+
+
+def choose(items: Iterable[pytest.Item], *, swept: bool) -> Iterator[pytest.Item]:
+    """Return the tests of the fast suite, or those of the sweep, in their order."""
+    on_backends: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    seen: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for item in items:
+        left_out = _is_marked(item, seen) or not _is_in_sample(item, on_backends)
+        if not swept and left_out:
+            continue
+        if not swept or left_out or _is_thorough(item):
+            yield item
+
+
+def example_count(number: int) -> int:
+    """Return how many examples Hypothesis draws of this number: all of them in the sweep, else a fifth."""
+    return number if settings.get_current_profile_name() == "sweep" else max(1, number // _FEWER)
+
+
+def load_profile(*, swept: bool) -> None:
+    """Let Hypothesis draw as many examples as the suite has time for. Modules with tests are imported later."""
+    settings.register_profile("sweep", max_examples=100)
+    settings.register_profile("fast", max_examples=100 // _FEWER)
+    settings.load_profile("sweep" if swept else "fast")
+
+
+def _is_marked(item: pytest.Item, seen: defaultdict[tuple[str, str], list[dict[str, Any]]]) -> bool:
+    """Return whether its mark leaves it out of the fast suite."""
+    mark = item.get_closest_marker("sweep")
+    if mark is None:
+        return False
+    params, before = _params(item), seen[item.nodeid.partition("[")[0], _backend(item)]
+    before.append(params)
+    match mark.kwargs:
+        case {"on": backend}:
+            return backend in params.values()
+        case {"every": number}:
+            return len(before) % number != 1
+        case {"way": way, "of": ways}:
+            groups = [{name: value for name, value in other.items() if name != way} for other in before]
+            first = groups.index(groups[-1])
+            place = sum(group not in groups[:number] for number, group in enumerate(groups[:first]))
+            return groups.count(groups[-1]) - 1 != place % ways
+        case _:
+            return True
+
+
+def _is_in_sample(item: pytest.Item, seen: defaultdict[tuple[str, str], list[str]]) -> bool:
+    """Return whether its database is one on which the fast suite runs it."""
+    file, _, name = item.nodeid.partition("::")
+    backend = _backend(item)
+    if backend in {"", "sqlite"} or file.startswith(ALL_ON_POSTGRES):
+        return True
+    function, others = name.partition("[")[0], seen[file, backend]
+    if function in others or len(others) == _SAMPLE:
+        return False
+    others.append(function)
+    return True
+
+
+def _backend(item: pytest.Item) -> str:
+    params = _params(item)
+    found = [params[fixture] for fixture in ("url", "shared_url", "every_url", "bare_url") if fixture in params]
+    return str(found[0]) if found else ""
+
+
+def _params(item: pytest.Item) -> dict[str, Any]:
+    found: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
+    return found
+
+
+def _is_thorough(item: pytest.Item) -> bool:
+    """Return whether it does more in the sweep than in the fast suite."""
+    hypothesis = getattr(getattr(item, "function", None), "is_hypothesis_test", False)
+    return bool(hypothesis) or "sweep" in getattr(item, "fixturenames", ())

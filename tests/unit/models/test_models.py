@@ -1,0 +1,92 @@
+"""Models by their names, and the errors for names, keys and addresses that are wrong."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from typing import Any
+
+import pytest
+
+from holdfast.graph import build_graph
+from holdfast.graph.models import chat_model
+from holdfast.graph.models.offline import WHAT_I_AM
+from holdfast.graph.models.openai import failure
+from tests.support.stub_openai import KEY
+
+
+def test_a_model_without_a_key_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ValueError, match=r"^The model 'openai:gpt-stub' needs an API key[^\n]*OPENAI_API_KEY[^\n]*$"):
+        build_graph(model="openai:gpt-stub")
+
+
+def test_a_missing_package_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "holdfast.graph.models.openai", raising=False)
+    real = builtins.__import__
+
+    def without(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name.startswith("langchain_openai"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ImportError, match=r"needs langchain-openai.*pip install 'holdfast\[openai\]'"):
+        chat_model("openai:gpt-stub", api_key=KEY)
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://localhost/v1", f"http://ada:{KEY}@localhost/v1", "http://"])
+def test_an_invalid_address_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(ValueError, match="base URL") as raised:
+        chat_model("openai:gpt-stub", api_key=KEY, base_url=url)
+    assert KEY not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["gpt-stub", "openai:", "openai", "offline:fast"])
+def test_an_unknown_name_says_what_is_known(name: str) -> None:
+    with pytest.raises(ValueError, match=r"'offline'.*'openai:NAME'"):
+        chat_model(name)
+
+
+def test_without_a_name_the_model_is_offline_and_says_so_once_a_thread() -> None:
+    model = chat_model()
+    first = model.invoke([("user", "Hello")])
+    second = model.invoke([("user", "Hello"), first, ("user", "Thanks")])
+    assert WHAT_I_AM in first.text
+    assert WHAT_I_AM not in second.text
+
+
+def test_a_key_without_a_name_sends_nothing_anywhere() -> None:
+    with pytest.raises(ValueError, match="say which"):
+        chat_model(api_key=KEY)
+
+
+def test_a_key_shows_in_no_repr() -> None:
+    model = chat_model("openai:gpt-stub", api_key=KEY)
+    assert KEY not in f"{model!r} {model} {model.model_dump()}"
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_key_may_end_with_the_end_of_its_line(monkeypatch: pytest.MonkeyPatch, given: bool) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-from-a-file\n")
+    model = chat_model("openai:gpt-stub", api_key=" sk-from-a-file\r\n" if given else None)
+    assert model.openai_api_key.get_secret_value() == "sk-from-a-file"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("key", ["sk-\nsecret", "sk-s\u00e9cret", "sk-\0secret"])
+def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(ValueError, match="The API key holds a character that cannot be sent") as refused:
+        chat_model("openai:gpt-stub", api_key=key)
+    assert "cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["http://localhost:99999/v1", "http://[::1/v1", "http://localhost:x/v1"])
+def test_an_address_that_cannot_be_read_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="The base URL of a model endpoint is"):
+        chat_model("openai:gpt-stub", api_key="sk-key", base_url=url)
+
+
+def test_a_client_that_quotes_the_key_as_python_writes_it_does_not_show_it() -> None:
+    error = failure(ValueError("Illegal header value b'Bearer sk-\\nkey'"), "http://localhost/v1", "stub", "sk-\nkey")
+    assert "sk-" not in str(error)

@@ -1,0 +1,75 @@
+"""The public names of `holdfast` and `holdfast.errors`."""
+
+from __future__ import annotations
+
+from typing import Final, TypeGuard
+
+import pytest
+
+import holdfast
+from holdfast import checkpoints, errors, graph
+
+PUBLIC: Final = {
+    "open_checkpointer",
+    "HoldfastSaver",
+    "build_graph",
+    "Conversation",
+    "Context",
+    "State",
+    "needs_approval",
+    "once",
+    "repeatable",
+    "IdempotencyKey",
+    "Pending",
+    "Reply",
+    "Token",
+    "ToolCalled",
+    "ToolAnswered",
+    "Paused",
+}
+
+
+def test_the_package_exports_exactly_its_public_names() -> None:
+    assert len(holdfast.__all__) == len(set(holdfast.__all__))
+    assert set(holdfast.__all__) == PUBLIC
+    assert set(holdfast.__all__) <= set(dir(holdfast))
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_a_public_name_is_that_of_the_package_which_defines_it(name: str) -> None:
+    home = checkpoints if name in {"HoldfastSaver", "open_checkpointer"} else graph
+    assert getattr(holdfast, name) is getattr(home, name)
+
+
+@pytest.mark.parametrize("name", ["Hit", "unwrap_saver", "ThreadBusy"])
+def test_no_other_name_can_be_had_from_the_package(name: str) -> None:
+    with pytest.raises(ImportError, match=name):
+        exec(f"from holdfast import {name}")  # noqa: S102 - as a program writes it
+
+
+def test_the_checkpointer_exports_classes_and_open_checkpointer() -> None:
+    others = {name for name in checkpoints.__all__ if not isinstance(getattr(checkpoints, name), type)}
+    assert others - {"Entry", "Status", "Why"} == {"open_checkpointer"}  # those three are type aliases
+
+
+def test_every_error_of_the_checkpointer_is_caught_by_a_class_of_holdfast_errors() -> None:
+    exported = {getattr(errors, name) for name in errors.__all__} - {errors.HoldfastError}
+    for value in vars(checkpoints.errors).values():
+        if is_error(value) and value is not errors.HoldfastError:
+            assert issubclass(value, errors.HoldfastError)
+            assert exported & set(value.__mro__), value
+
+
+def test_every_error_that_the_packages_export_comes_from_holdfast_errors() -> None:
+    exported = {
+        name: value
+        for package in (checkpoints, graph)
+        for name in package.__all__
+        if is_error(value := getattr(package, name))
+    }
+    assert set(exported) == set(errors.__all__)
+    assert {name: getattr(errors, name) for name in errors.__all__} == exported
+
+
+def is_error(value: object) -> TypeGuard[type[BaseException]]:
+    return isinstance(value, type) and issubclass(value, BaseException)
