@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import random
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
@@ -38,15 +39,30 @@ T = TypeVar("T")
 # The checkpoints that `list` reads in one transaction. They share message rows, so a page costs little more than one.
 _PAGE: Final = 50
 
+# The turns of an event loop in which a task that was ended has asked for its next save: closing an abandoned stream
+# takes one, leaving its run two, and beginning the save that waits for the one before it two.
+_TURNS: Final = 8
+
+_MOST_SAVES: Final = 8
+
 
 def _async_twin(
-    method: Callable[Concatenate[HoldfastSaver, P], T],
+    method: Callable[Concatenate[HoldfastSaver, P], T], *, saves: bool = False
 ) -> Callable[Concatenate[HoldfastSaver, P], Coroutine[Any, Any, T]]:
-    """Make the method that does the same as `method` without blocking the event loop."""
+    """Make the method that does the same as `method` without blocking the event loop.
+
+    Args:
+        method: the method.
+        saves: whether it saves in the thread of a config, its first argument.
+    """
     name = method.__name__
 
     async def twin(self: HoldfastSaver, /, *args: P.args, **kwargs: P.kwargs) -> T:
         bound: Callable[P, T] = getattr(self, name)
+        if saves:
+            config: Any = args[0] if args else kwargs["config"]
+            with self._database.queues.asked_for(str(thread_of(config))):
+                return await self.run_in_executor(bound, *args, **kwargs)
         return await self.run_in_executor(bound, *args, **kwargs)
 
     update_wrapper(twin, method)
@@ -93,16 +109,20 @@ class HoldfastSaver(OpenedSaver):
         checkpoint_id = config["configurable"].get("checkpoint_id")
         wanted = Wanted(limit=1, thread_id=str(thread), ns=ns, checkpoint_id=checkpoint_id)
         loads_head = not checkpoint_id and ns == ""
+        if loads_head:
+            self._database.queues.settle(str(thread), self._backend.patience.is_lost)
         raw, generation = persist(self._backend, partial(self._read, wanted, with_generation=loads_head))
         if raw is None:
             if loads_head:
-                config["configurable"]["thread_id"] = conflicts.LoadedThread(str(thread), None, generation)
+                empty = conflicts.LoadedThread(str(thread), None, generation)
+                config["configurable"]["thread_id"] = self._database.runs[str(thread)] = empty
             return None
         # Nothing is cached of an older checkpoint, because runs are rarely sent to one.
         stored, generation = raw.stored, None if checkpoint_id else raw.stored.generation
         if loads_head:
             had_interrupt = any(write.channel == INTERRUPT for write in stored.writes)
             thread = conflicts.LoadedThread(str(thread), stored.checkpoint_id, generation, had_interrupt=had_interrupt)
+            self._database.runs[str(thread)] = thread
         elif checkpoint_id:
             thread = str(thread)
         found = load.to_tuple(raw, self._database, thread_id=thread, remember=generation is not None)
@@ -303,10 +323,21 @@ class HoldfastSaver(OpenedSaver):
 
     # --- the same for event loops
 
-    aget_tuple = _async_twin(get_tuple)
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Do as `get_tuple`, without blocking the event loop.
+
+        A run of this thread that was cancelled, or whose stream was abandoned, may still have saves to ask for: each
+        waits for the one before it. The head is loaded after these.
+        """
+        thread = str(thread_of(config))
+        loads_head = not config["configurable"].get("checkpoint_id") and ns_of(config) == ""
+        if loads_head and (thread in self._database.runs or self._database.queues.under_way(thread)):
+            await self._settle(thread)
+        return await self.run_in_executor(self.get_tuple, config)
+
     aget_delta_channel_history = _async_twin(get_delta_channel_history)
-    aput = _async_twin(put)
-    aput_writes = _async_twin(put_writes)
+    aput = _async_twin(put, saves=True)
+    aput_writes = _async_twin(put_writes, saves=True)
     adelete_thread = _async_twin(delete_thread)
     aprune = _async_twin(prune)
     acopy_thread = _async_twin(copy_thread)
@@ -326,6 +357,17 @@ class HoldfastSaver(OpenedSaver):
             yield item
 
     # --- inside
+
+    async def _settle(self, thread: str) -> None:
+        """Wait until the tasks of this event loop that are about to save in a thread have done so."""
+        for _ in range(_MOST_SAVES):  # a run that goes on never stops saving
+            for _ in range(_TURNS):
+                if saves := self._database.queues.under_way(thread):
+                    break
+                await asyncio.sleep(0)
+            else:
+                return
+            await asyncio.wait([asyncio.wrap_future(save) for save in saves])
 
     def _find(self, wanted: Wanted) -> builtins.list[load.RawCheckpoint]:
         with self._backend.reading() as transaction:

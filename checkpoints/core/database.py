@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from holdfast.checkpoints.backends.base import Backend, Call, Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core.cache import MessageCache
+from holdfast.checkpoints.core.conflicts import LoadedThread
 from holdfast.checkpoints.core.queue import SaveQueues
 from holdfast.checkpoints.serde.encryption import Plain, Sealer
 from holdfast.checkpoints.serde.types import Types
@@ -23,6 +26,9 @@ class Database:
     queues: SaveQueues = field(default_factory=SaveQueues)
     prompts: dict[str, str] = field(default_factory=dict)
     """By thread: the system prompt in force. The next save in the thread records it."""
+
+    runs: MutableMapping[str, LoadedThread] = field(default_factory=WeakValueDictionary)
+    """By thread: what the last run of this process has loaded, as long as something holds it."""
 
     def read(self, *calls: Call) -> list[list[Row]]:
         """Return the rows of some statements from one snapshot; see `persist` for an outage."""

@@ -1,4 +1,4 @@
-"""FIFO queues of the saves of this process, one for each thread.
+"""FIFO queues of the saves of this process, one for each thread, and the saves that are under way.
 
 LangGraph saves in the background, from several OS threads. The save that was asked for first must get its rows first.
 Otherwise an answer could stand before the message that it answers, and every later checkpoint would repeat that order.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from threading import Event, Lock
 
@@ -43,6 +44,8 @@ class SaveQueues:
     def __init__(self) -> None:
         self._lock = Lock()
         self._queues: dict[str, deque[Ticket]] = {}
+        self._begun: dict[str, set[Future[None]]] = {}
+        self._asked: dict[str, set[Future[None]]] = {}
 
     @contextmanager
     def join(self, name: str) -> Iterator[Ticket]:
@@ -53,10 +56,50 @@ class SaveQueues:
             queue.append(ticket)
             if len(queue) == 1:
                 ticket.is_first.set()
+        with self._noted(self._begun, name):
+            try:
+                yield ticket
+            finally:
+                ticket.release()
+
+    @contextmanager
+    def asked_for(self, name: str) -> Iterator[None]:
+        """Note, until the block ends, that a save was asked for which has to wait for a thread before it can begin."""
+        with self._noted(self._asked, name):
+            yield
+
+    def under_way(self, name: str) -> list[Future[None]]:
+        """Return a future for each save that was asked for and is not over."""
+        with self._lock:
+            return [*self._asked.get(name, ()), *self._begun.get(name, ())]
+
+    def settle(self, name: str, give_up: Callable[[], bool] = lambda: False) -> None:
+        """Wait until the saves that have begun are over, or until `give_up` says so.
+
+        What is loaded after that is not overtaken by a save that began before. Saves that wait for a thread are not
+        waited for: they may wait for the one that the caller holds.
+        """
+        if name not in self._begun:
+            return
+        with self._lock:
+            saves = list(self._begun.get(name, ()))
+        while wait(saves, times.GIVE_UP_POLL).not_done and not give_up():
+            pass
+
+    @contextmanager
+    def _noted(self, saves: dict[str, set[Future[None]]], name: str) -> Iterator[None]:
+        is_over: Future[None] = Future()
+        is_over.set_running_or_notify_cancel()  # a caller that stops waiting must not cancel it
+        with self._lock:
+            saves.setdefault(name, set()).add(is_over)
         try:
-            yield ticket
+            yield
         finally:
-            ticket.release()
+            with self._lock:
+                saves[name].remove(is_over)
+                if not saves[name]:
+                    del saves[name]
+            is_over.set_result(None)
 
     def leave(self, name: str, ticket: Ticket) -> None:
         """Remove a ticket from its queue, and let the next one begin."""
