@@ -53,13 +53,13 @@ from holdfast.checkpoints.errors import (
     ThreadConflict,
     ThreadDiffers,
     ThreadNotEmpty,
-    TypeNotAllowed,
     UnknownCheckpoint,
     UnknownInterrupt,
     UnknownMessage,
     UnknownThread,
 )
 from holdfast.checkpoints.interrupts import Answered, Interrupts, Waiting
+from holdfast.checkpoints.langgraph_internals import STRICT_MSGPACK_ENABLED
 from holdfast.checkpoints.lifecycle import Head
 from holdfast.checkpoints.saver import HoldfastSaver
 from holdfast.checkpoints.search.service import Hit, Search
@@ -129,7 +129,6 @@ __all__ = [
     "Threads",
     "Tokens",
     "Transcript",
-    "TypeNotAllowed",
     "UnknownCheckpoint",
     "UnknownInterrupt",
     "UnknownMessage",
@@ -141,15 +140,22 @@ __all__ = [
 
 
 def open_checkpointer(
-    url: str | None = None, *, allow: Collection[type | TypeName] = (), pool_size: int = 10
+    url: str | None = None,
+    *,
+    allow: Collection[type | TypeName] = (),
+    strict: bool | None = None,
+    pool_size: int = 10,
 ) -> HoldfastSaver:
     """Return a checkpointer for a database, to be opened by `with` or `async with`.
 
     Args:
         url: `memory://`, `sqlite:///relative.db`, `sqlite:////absolute.db`, or `postgresql://…` with any option of
             libpq and `timeout`, the seconds to wait while the server is out of reach. `None` is `sqlite:///holdfast.db`.
-        allow: more types that may be loaded, as classes or as (module, name). Messages, standard types and
-            those that a graph names in its state are always allowed.
+        allow: more types that may be loaded, as classes or as (module, qualified name); the latter may be imported.
+        strict: load no other types than messages, standard types, those that a graph names in its state, and those of
+            `allow`. Values of other types become what they consist of. Otherwise, a value also becomes any type of data
+            that this program has imported. The default is what the URL says (`?types=strict`), and else
+            `LANGGRAPH_STRICT_MSGPACK`.
         pool_size: the largest number of connections of a PostgreSQL checkpointer.
 
     Raises:
@@ -159,7 +165,10 @@ def open_checkpointer(
     """
     if pool_size < 1:
         raise ValueError(f"pool_size must be at least 1, the largest number of connections; found {pool_size}.")
-    match urls.parse(url):
+    place = urls.parse(url)
+    if strict is None:
+        strict = place.strict or STRICT_MSGPACK_ENABLED
+    match place:
         case urls.PostgresURL() as location:
             try:
                 from holdfast.checkpoints.backends.postgres import PostgresBackend
@@ -168,8 +177,8 @@ def open_checkpointer(
                     f"PostgreSQL needs a driver that is not installed ({error}). "
                     "Install it: pip install 'holdfast[postgres]'."
                 ) from error
-            return HoldfastSaver(PostgresBackend(location, pool_size=pool_size), allow=allow)
+            return HoldfastSaver(PostgresBackend(location, pool_size=pool_size), allow=allow, strict=strict)
         case location:
             from holdfast.checkpoints.backends.sqlite import SqliteBackend
 
-            return HoldfastSaver(SqliteBackend(location), allow=allow)
+            return HoldfastSaver(SqliteBackend(location), allow=allow, strict=strict)

@@ -62,21 +62,6 @@ class NotStorable(HoldfastError, TypeError):
     """A value cannot be saved, or cannot be loaded."""
 
 
-class TypeNotAllowed(NotStorable):
-    """The type of a stored value is not on the list of types that may be imported and called to load it."""
-
-    type_name: tuple[str, str]
-
-    def __init__(self, module: str, name: str, *, thread_id: str | None = None) -> None:
-        self.type_name = (module, name)
-        where = f" in thread {thread_id!r}" if thread_id is not None else ""
-        super().__init__(
-            f"The type {module}.{name}{where} is not among those that may be loaded from a database. "
-            "Types named in a graph's state are allowed by compiling it with this checkpointer; "
-            f"allow others yourself: open_checkpointer(url, allow=[{name}])."
-        )
-
-
 class DamagedThread(HoldfastError):
     """The stored data of a thread are incomplete or altered. They are never returned as a shorter conversation."""
 

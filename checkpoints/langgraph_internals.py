@@ -16,7 +16,7 @@ from langgraph import errors
 from langgraph._internal import _serde
 from langgraph.checkpoint.base import WRITES_IDX_MAP
 from langgraph.checkpoint.base import id as lg_id
-from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_METHODS, SAFE_MSGPACK_TYPES
+from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_TYPES, STRICT_MSGPACK_ENABLED
 from langgraph.checkpoint.serde.types import INTERRUPT, TASKS
 from langgraph.checkpoint.serde.types import _DeltaSnapshot as DeltaSnapshot
 from langgraph.constants import CONFIG_KEY_CHECKPOINTER, START
@@ -36,9 +36,9 @@ __all__ = [
     "RESERVED",
     "RESUME_MAP",
     "RESUMING",
-    "SAFE_MSGPACK_METHODS",
     "SAFE_MSGPACK_TYPES",
     "START",
+    "STRICT_MSGPACK_ENABLED",
     "STRICT_RESUME",
     "TASKS",
     "WRITES_IDX_MAP",

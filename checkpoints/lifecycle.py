@@ -39,11 +39,11 @@ class Head(NamedTuple):
 class OpenedSaver(BaseCheckpointSaver[str]):
     """The base class of `HoldfastSaver`."""
 
-    def __init__(self, backend: Backend, allow: Collection[type | TypeName]) -> None:
+    def __init__(self, backend: Backend, allow: Collection[type | TypeName], *, strict: bool = False) -> None:
         super().__init__()
         pass_state_types()
         self._backend = backend
-        self._database = Database(backend, Types(allow))
+        self._database = Database(backend, Types(allow, strict=strict))
         backend.on_lost = self._database.cache.forget_all
         self._executor: Executor | None = None
         self._effects = Effects(self._database)

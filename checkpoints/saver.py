@@ -83,8 +83,8 @@ class HoldfastSaver(OpenedSaver):
         NotOpen: the checkpointer is not open.
     """
 
-    def __init__(self, backend: Backend, *, allow: Collection[type | TypeName] = ()) -> None:
-        super().__init__(backend, allow)
+    def __init__(self, backend: Backend, *, allow: Collection[type | TypeName] = (), strict: bool = False) -> None:
+        super().__init__(backend, allow, strict=strict)
         self._thread_index = threads.Threads(self._database, self, save_checkpoint)
 
     @property

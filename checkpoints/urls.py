@@ -1,7 +1,8 @@
 """Database URLs: where conversations are stored.
 
 `memory://`, `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://…` (or `postgres://…`). A PostgreSQL URL
-is passed to libpq unchanged, but without `timeout`, so every option of libpq works. Its password is never shown.
+is passed to libpq unchanged, but without `timeout` and `types`, so every option of libpq works. Its password is never
+shown. `types=strict` goes with every URL.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ DEFAULT_URL = "sqlite:///holdfast.db"
 _FORMS = "memory://, sqlite:///relative.db, sqlite:////absolute/path.db or postgresql://user:password@host/database"
 _TIMEOUT = "timeout is a number of seconds, as in sqlite:///holdfast.db?timeout=10."
 _TIMEOUT_OPTION = re.compile(r"(?<=[?&])timeout=([^&]*)&?")
+_TYPES_OPTION = re.compile(r"(?<=[?&])types=([^&]*)&?")
 _SECRET_OPTION = re.compile(r"(?i)([?&](?:password|sslpassword|oauth_client_secret)=)([^&]+)")
 
 
@@ -35,6 +37,9 @@ class HasSecrets(Protocol):
 @dataclass(frozen=True)
 class MemoryURL:
     """A database in memory, which exists while a checkpointer has it open."""
+
+    strict: bool = False
+    """Whether only named types are loaded."""
 
     def __str__(self) -> str:
         return "memory://"
@@ -53,6 +58,8 @@ class SqliteURL:
     """`FULL`: a commit returns once it is on the disk. `NORMAL`: a power cut may undo the last commits."""
     timeout: float = 30.0
     """Seconds to wait while another process writes."""
+    strict: bool = False
+    """Whether only named types are loaded."""
 
     def __str__(self) -> str:
         return f"sqlite:///{quote(str(self.path))}"
@@ -72,6 +79,8 @@ class PostgresURL:
     """The secrets as the URL has them."""
     timeout: float = 30.0
     """Seconds to wait for a server that is out of reach, or for a connection while all are in use."""
+    strict: bool = False
+    """Whether only named types are loaded."""
 
     def __str__(self) -> str:
         return self.shown
@@ -111,15 +120,22 @@ def parse(url: str | None = None) -> Location:
         raise InvalidURL(f"No database URL: found {_shorten(url)!r}, needed one like {_FORMS}.")
     match scheme.lower():
         case "memory":
-            if rest:
-                raise InvalidURL(f"memory:// takes nothing after it; found {rest!r}.")
-            return MemoryURL()
+            return _memory(rest)
         case "sqlite":
             return _sqlite(rest)
         case "postgresql" | "postgres":
             return _postgres(url)
         case other:
             raise InvalidURL(f"Unknown kind of database {other!r}; known are {_FORMS}.")
+
+
+def _memory(rest: str) -> MemoryURL:
+    before, _, query = rest.partition("?")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    strict = _is_strict(options.pop("types", None))
+    if before or options:
+        raise InvalidURL(f"memory:// takes nothing after it but ?types=strict; found {rest!r}.")
+    return MemoryURL(strict)
 
 
 def _sqlite(rest: str) -> SqliteURL:
@@ -139,9 +155,16 @@ def _sqlite(rest: str) -> SqliteURL:
     if synchronous not in {"FULL", "NORMAL"}:
         raise InvalidURL(f"synchronous is full or normal; found {synchronous!r}.")
     timeout = _seconds(options.pop("timeout", "30"))
+    strict = _is_strict(options.pop("types", None))
     if options:
-        raise InvalidURL(f"Unknown SQLite option {min(options)!r}; known are synchronous and timeout.")
-    return SqliteURL(Path(name), synchronous, timeout)
+        raise InvalidURL(f"Unknown SQLite option {min(options)!r}; known are synchronous, timeout and types.")
+    return SqliteURL(Path(name), synchronous, timeout, strict)
+
+
+def _is_strict(types: str | None) -> bool:
+    if types not in {None, "strict"}:
+        raise InvalidURL(f"types is strict or left out, as in sqlite:///holdfast.db?types=strict; found {types!r}.")
+    return types is not None
 
 
 def _seconds(text: str) -> float:
@@ -156,9 +179,10 @@ def _seconds(text: str) -> float:
 
 def _postgres(url: str) -> PostgresURL:
     """Parse a PostgreSQL URL. Rather hide too much than too little: this finds more passwords in it than libpq does."""
-    # Holdfast's own option, which libpq would refuse.
-    given = _TIMEOUT_OPTION.search(url)
-    url = _TIMEOUT_OPTION.sub("", url).rstrip("?&") if given else url
+    # Options of Holdfast's own, which libpq would refuse.
+    given, types = _TIMEOUT_OPTION.search(url), _TYPES_OPTION.search(url)
+    if given or types:
+        url = _TYPES_OPTION.sub("", _TIMEOUT_OPTION.sub("", url)).rstrip("?&")
     scheme, _, rest = url.partition("://")
     login, at, place = rest.rpartition("@")
     user, colon, password = login.partition(":")
@@ -169,6 +193,7 @@ def _postgres(url: str) -> PostgresURL:
         shown=f"{scheme}://" + _SECRET_OPTION.sub(r"\1***", shown),
         written=frozenset(secrets),
         timeout=_seconds(given[1]) if given else 30.0,
+        strict=_is_strict(types[1] if types else None),
     )
 
 

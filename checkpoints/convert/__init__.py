@@ -22,7 +22,6 @@ from holdfast.checkpoints.errors import (
     HoldfastError,
     NotConverted,
     NotOpen,
-    TypeNotAllowed,
 )
 from holdfast.checkpoints.sql import Statement
 
@@ -128,19 +127,8 @@ def find_damage(database: Database, thread_id: str) -> str | None:
     except (DatabaseUnavailable, NotOpen):
         raise
     except HoldfastError as error:
-        return _problem(error, thread_id)
+        return str(error)
     return None
-
-
-def _problem(error: HoldfastError, thread_id: str) -> str:
-    """Return the text for a thread that could not be loaded."""
-    if isinstance(error, TypeNotAllowed):
-        module, name = error.type_name
-        return (
-            f"Thread {thread_id!r} has messages of the class {module}.{name}, which may not be loaded, so the "
-            f"thread was left as it is. Allow the class: --allow {module}:{name}"
-        )
-    return str(error)
 
 
 def _converted(database: Database, thread_id: str, kind: Callable[[Database, str], Conversion]) -> Converted:
@@ -151,7 +139,7 @@ def _converted(database: Database, thread_id: str, kind: Callable[[Database, str
     except (DatabaseUnavailable, NotOpen):
         raise
     except HoldfastError as error:
-        return Converted(thread_id, problem=_problem(error, thread_id))
+        return Converted(thread_id, problem=str(error))
     if outcome.rewritten:
         database.cache.forget(thread_id)
     return outcome

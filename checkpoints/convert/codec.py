@@ -17,7 +17,7 @@ from langgraph.checkpoint.serde import jsonplus
 from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.serde.fingerprint import StandIns, fingerprint
 from holdfast.checkpoints.serde.known import Known
-from holdfast.checkpoints.serde.messages import is_row_class
+from holdfast.checkpoints.serde.messages import is_row_class, is_stand_in
 from holdfast.checkpoints.serde.msgpack import BIG_INT, FIRST_FREE_CODE, NESTING, SURROGATES, TUPLE, Packing, Unpacking
 from holdfast.checkpoints.serde.types import Types
 from holdfast.checkpoints.serde.values import (
@@ -109,7 +109,7 @@ class StockDetacher(Detacher):
             return message
         try:
             module, name, fields, *_ = Unpacking(self._types).unpack(data)
-            kind = self._types.load(module, name)
+            kind = self._types.find(module, name)
             if not (isinstance(kind, type) and is_row_class(kind)):
                 return None
             made: BaseMessage = kind(**fields)
@@ -212,6 +212,11 @@ class StockEncoder:
         Raises:
             NotExpressible: the stock savers would load another message from it.
         """
+        if is_stand_in(cls := type(message)):
+            raise NotExpressible(
+                f"message {seq} is of the class {cls.__module__}.{cls.__qualname__}, which is not loaded. Name it: "
+                f"--allow {cls.__module__}:{cls.__qualname__}"
+            )
         with _refused(f"message {seq}"):
             _, data = _STOCK_SERIALIZER.dumps_typed(message)
             loaded = Unpacking(self._types).unpack(data)

@@ -22,11 +22,11 @@ from holdfast.checkpoints.backends.base import (
 )
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.placement import UNCLAIMED, rank
-from holdfast.checkpoints.errors import DamagedThread, NotStorable, TypeNotAllowed
+from holdfast.checkpoints.errors import DamagedThread, NotStorable
 from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.known import Known, Template, contents_of
 from holdfast.checkpoints.serde.messages import MessageRow, decode, digest
-from holdfast.checkpoints.serde.types import Types
+from holdfast.checkpoints.serde.types import LOADING, Types
 from holdfast.checkpoints.serde.values import Attachable, Make
 
 
@@ -174,7 +174,7 @@ def to_tuple(
 
     Raises:
         DamagedThread: a message row is missing or altered, or bytes are damaged.
-        NotStorable: a type is not allowed or no longer exists.
+        NotStorable: a newer version made it.
     """
     stored, parts, pending, rows = raw
     make: Make = partial(rows.make_known, ns=stored.ns) if remember else rows.make
@@ -215,14 +215,15 @@ def _attach(stored: StoredCheckpoint, part: Attachable, make: Make, types: Types
 def explained(thread_id: str, checkpoint_id: str, channel: str) -> Iterator[None]:
     """Make errors in the block name the thread, the checkpoint and the channel. Altered bytes fail in many ways."""
     where = f"{f'channel {channel!r} of ' if channel else ''}checkpoint {checkpoint_id}"
+    token = LOADING.set(thread_id)
     try:
         yield
-    except TypeNotAllowed as error:
-        raise TypeNotAllowed(*error.type_name, thread_id=thread_id) from error
     except NotStorable as error:
         raise NotStorable(f"In thread {thread_id!r}, {where}: {error}") from error
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         raise DamagedThread(thread_id, f"{where} cannot be read ({error})") from error
+    finally:
+        LOADING.reset(token)
 
 
 def rows_of(transaction: Transaction, database: Database, thread_id: str, seqs: Iterable[int]) -> MessageRows:

@@ -39,7 +39,7 @@ def contents_of(message: BaseMessage) -> MessageContents | None:
     for name, value in fields.items():
         if value is None or type(value) is str:
             continue
-        if not value and type(value) in (dict, list):
+        if type(value) in (dict, list) and not value:  # of no other type: asked for its truth, an array raises an error
             fields[name] = type(value)()  # a new one: that of the message may be filled later
         else:
             simple = False

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 from hashlib import blake2b
+from types import new_class
 from typing import Any, Final, NamedTuple
 
 import ormsgpack
@@ -17,7 +18,7 @@ from langchain_core import messages as lc
 from langchain_core.messages import BaseMessage, RemoveMessage
 from pydantic_core import PydanticUndefined
 
-from holdfast.checkpoints.errors import NotStorable, TypeNotAllowed
+from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.serde.msgpack import FIRST_FREE_CODE, NOT_MINE, Packing, Unpacking
 from holdfast.checkpoints.serde.types import Types
 
@@ -29,6 +30,7 @@ BLOCKS: Final = 2
 OPAQUE: Final = 3
 """`content` is the text as far as SQL can hold it, for reading only; the body has everything."""
 
+_STAND_IN: Final = "__holdfast_stand_in__"
 _PERSON: Final = b"holdfast-message"  # keeps these digests apart from all others made with the same key
 _SLICE: Final = FIRST_FREE_CODE  # in a body: this text is content[start:stop]
 _NESTED: Final = FIRST_FREE_CODE + 1  # in a body: a message within the message, such as in an artifact
@@ -124,7 +126,7 @@ def encode(message: Snapshot, types: Types, *, key: bytes = b"") -> MessageRow:
         own["content"] = left
     kind: Any = "" if _BASES.get(_role(cls, fields)) is cls else cls.__name__
     if cls not in _ROLE_OF:
-        kind = list(types.note(cls))
+        kind = list(types.name(cls))
     stored: list[Any] = [kind, own]
     if extra or private is not None:
         stored += [extra, private]
@@ -177,8 +179,8 @@ def decode(row: MessageRow, types: Types, *, with_id: bool = True) -> BaseMessag
     fields = {**blank, "content": content, "id": row.message_id if with_id else None}
     for name, container in containers:
         fields[name] = container()  # two messages must not share one
-    fields.update(own)
     extra, private = rest or (None, None)
+    fields.update(own)
     message = cls.__new__(cls)
     object.__setattr__(message, "__dict__", fields)
     object.__setattr__(message, "__pydantic_extra__", extra or {})
@@ -248,12 +250,27 @@ def _class(kind: str | Sequence[str], role: str, types: Types) -> type[BaseMessa
     if isinstance(kind, str):
         return _CLASSES[kind]
     module, name = kind
-    # A message is put together without calling anything of its class, so a class that the program has already
-    # imported is safe; only importing one would run code that the database chose.
-    cls = types.find(module, name) or types.load(module, name)
-    if not (isinstance(cls, type) and issubclass(cls, BaseMessage)):
-        raise TypeNotAllowed(module, name)
-    return cls
+    cls = types.find(module, name)
+    if isinstance(cls, type) and issubclass(cls, BaseMessage):
+        return cls
+    types.warn(module, name, "this program has not loaded it")
+    return _stand_in(module, name, _BASES.get(role, BaseMessage))
+
+
+@cache
+def _stand_in(module: str, name: str, base: type[BaseMessage]) -> type[BaseMessage]:
+    """Return a class for messages whose own class is not here.
+
+    It is one of the same role and has the same name, so a message that is saved again is still the row that it was, and
+    belongs to its own class once that is here.
+    """
+    names = {"__module__": module, "__qualname__": name, _STAND_IN: True}
+    return new_class(name.rpartition(".")[2], (base,), exec_body=lambda namespace: namespace.update(names))
+
+
+def is_stand_in(cls: type[BaseMessage]) -> bool:
+    """Return whether a class of messages stands for one that is not here."""
+    return _STAND_IN in vars(cls)
 
 
 @cache

@@ -1,25 +1,26 @@
-"""Conversion of values to bytes and back, in LangGraph's msgpack format: strict about types, open for our own codes.
+"""Conversion of values to bytes and back, in LangGraph's msgpack format, open for our own codes.
 
 The extension codes 0 to 7 are those of `langgraph.checkpoint.serde.jsonplus`, so that the stock savers can read a value
-without messages. Two things differ from that serializer. It recurses into itself, so another code inside a `Send`, a
-dataclass or a `_DeltaSnapshot` would become `None`; here nested values pass through the same hooks as all others. And
-where it puts a dict or `None` in place of a value whose type is not allowed or cannot be rebuilt, this module raises an
-error, at the save if possible, so that no value is saved that cannot be loaded.
+without messages. A save takes what that serializer takes. One thing differs: it recurses into itself, so another code
+inside a `Send`, a dataclass or a `_DeltaSnapshot` would become `None`; here nested values pass through the same hooks
+as all others. `parts` takes a value apart, and `rebuild` makes it again.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable
 from typing import Any, Final
 
 import ormsgpack
 from langgraph.checkpoint.serde import jsonplus
-from langgraph.types import Send
+from pydantic_core import SchemaSerializer, core_schema
 
-from holdfast.checkpoints.errors import NotStorable, TypeNotAllowed
-from holdfast.checkpoints.langgraph_internals import SAFE_MSGPACK_METHODS, DeltaSnapshot
+from holdfast.checkpoints.errors import NotStorable
+from holdfast.checkpoints.langgraph_internals import DeltaSnapshot
+from holdfast.checkpoints.serde.parts import JSON_TYPES, parts_of
+from holdfast.checkpoints.serde.rebuild import CONSTRUCTORS, rebuild
 from holdfast.checkpoints.serde.types import Types
 
 # Codes of our own begin at 64, well away from those that LangGraph may add.
@@ -74,7 +75,7 @@ class Packing:
                 is the setting of the whole value.
 
         Raises:
-            NotStorable: the value has a part that cannot be stored, or whose type is not allowed.
+            NotStorable: the value has a part that cannot be stored.
         """
         before = self._keep_tuples
         self._keep_tuples = before if keep_tuples is None else keep_tuples
@@ -113,61 +114,54 @@ class Packing:
     def _encode(self, value: Any) -> Any:
         if self._special is not None and (special := self._special(self, value)) is not NOT_MINE:
             return special
-        if isinstance(value, int):
-            return self.ext(BIG_INT, str(value).encode())
         if isinstance(value, _Surrogates):
             return self.ext(SURROGATES, value.text.encode("utf-8", "surrogatepass"))
-        kind = type(value)
-        if kind is tuple:
-            return self.ext(TUPLE, self.pack(list(value)))
-        # Types that may contain messages are encoded here, so that messages are found at any depth.
         if isinstance(value, DeltaSnapshot):
             return ormsgpack.Ext(jsonplus.EXT_DELTA_SNAPSHOT, self.pack(value.value))
-        if isinstance(value, Send):
-            timeout = getattr(value, "timeout", None)
-            args = [value.node, value.arg] if timeout is None else [value.node, value.arg, timeout]
-            return self._construct(jsonplus.EXT_CONSTRUCTOR_POS_ARGS, kind, args)
-        if isinstance(value, tuple) and hasattr(value, "_asdict"):
-            return self._construct(jsonplus.EXT_CONSTRUCTOR_KW_ARGS, kind, value._asdict())
-        if isinstance(value, (set, frozenset, deque)):
-            # The elements of a set must be hashable, which lists are not.
-            hashed = not isinstance(value, deque)
-            return self._construct(
-                jsonplus.EXT_CONSTRUCTOR_SINGLE_ARG, kind, list(value), keep_tuples=hashed or self._keep_tuples
-            )
-        if callable(getattr(value, "model_dump", None)) and not isinstance(value, type):
-            return self._construct(jsonplus.EXT_PYDANTIC_V2, kind, value.model_dump(), "model_validate_json")
-        if dataclasses.is_dataclass(value):
-            fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-            return self._construct(jsonplus.EXT_CONSTRUCTOR_KW_ARGS, kind, fields)
+        if (parts := parts_of(value, self._types)) is not None:
+            keep_tuples = True if parts.hashed else None
+            stored = [*self._types.name(type(value)), parts.payload, *parts.more]
+            return ormsgpack.Ext(parts.code, self.pack(stored, keep_tuples=keep_tuples))
+        if type(value) is tuple:
+            return self.ext(TUPLE, self.pack(list(value)))
+        if isinstance(value, int):
+            return self.ext(BIG_INT, str(int(value)).encode())
         return self._leaf(value)
-
-    def _construct(
-        self, code: int, kind: type, payload: Any, *method: str, keep_tuples: bool | None = None
-    ) -> ormsgpack.Ext:
-        name = self._types.admit(kind)
-        return ormsgpack.Ext(code, self.pack([*name, payload, *method], keep_tuples=keep_tuples))
 
     def _leaf(self, value: Any) -> Any:
         """Encode a value as the stock serializer does: take the extension from the bytes that it returns."""
         try:
             _, data = _STOCK.dumps_typed(value)
         except TypeError as error:
-            raise NotStorable(
-                f"A value of type {type(value).__module__}.{type(value).__name__} cannot be saved ({error}). "
-                "Keep JSON types, messages, dataclasses or pydantic models in the state."
-            ) from error
+            return self._plain(value, error)
         leaf = ormsgpack.unpackb(data, ext_hook=_Leaf, option=ormsgpack.OPT_NON_STR_KEYS)
         if not isinstance(leaf, _Leaf):  # an exception is stored as its repr
             return leaf
-        if leaf.code in _CONSTRUCTORS:
-            module, name, *_ = ormsgpack.unpackb(leaf.data, ext_hook=lambda *_: None, option=ormsgpack.OPT_NON_STR_KEYS)
-            kind = type(value)
+        kind = type(value)
+        if leaf.code in CONSTRUCTORS and kind.__name__ != self._types.name(kind)[1]:
+            module, name, *parts = ormsgpack.unpackb(
+                leaf.data, ext_hook=ormsgpack.Ext, option=ormsgpack.OPT_NON_STR_KEYS
+            )
             if (module, name) == (kind.__module__, kind.__name__):
-                self._types.admit(kind)
-            else:  # a function that makes the value, such as re.compile
-                self._types.check(module, name)
+                return ormsgpack.Ext(leaf.code, ormsgpack.packb([module, kind.__qualname__, *parts]))
         return ormsgpack.Ext(leaf.code, leaf.data)
+
+    def _plain(self, value: Any, error: TypeError) -> Any:
+        """Return what pydantic makes of a value in a field of any type, as the stock serializer stores it in a message.
+
+        Raises:
+            NotStorable: it makes nothing else of it.
+        """
+        kind, numpy = type(value), sys.modules.get("numpy")
+        if isinstance(value, (float, bytes)):
+            return float(value) if isinstance(value, float) else bytes(value)
+        plain = value.item() if numpy is not None and isinstance(value, numpy.generic) else _ANY.to_python(value)
+        if type(plain) in JSON_TYPES:
+            return plain
+        raise NotStorable(
+            f"A value of type {kind.__module__}.{kind.__qualname__} cannot be saved ({error}). "
+            "Keep JSON types, messages, dataclasses or pydantic models in the state."
+        ) from error
 
 
 class Unpacking:
@@ -182,8 +176,8 @@ class Unpacking:
         """Return the value of some bytes.
 
         Raises:
-            NotStorable: a type is not allowed, cannot be imported, or rejects the stored data.
-            ValueError: `data` is not msgpack.
+            NotStorable: a newer version made the bytes.
+            ValueError: the bytes are damaged.
         """
         try:
             return ormsgpack.unpackb(data, ext_hook=self._hook, option=ormsgpack.OPT_NON_STR_KEYS)
@@ -203,8 +197,8 @@ class Unpacking:
     def _decode(self, code: int, data: bytes) -> Any:
         if code == jsonplus.EXT_DELTA_SNAPSHOT:
             return DeltaSnapshot(self.unpack(data))
-        if code in _CONSTRUCTORS:
-            return self._rebuild(code, self.unpack(data))
+        if code in CONSTRUCTORS:
+            return rebuild(self._types, code, self.unpack(data))
         if code == SURROGATES:
             return data.decode("utf-8", "surrogatepass")
         if code == BIG_INT:
@@ -218,29 +212,6 @@ class Unpacking:
         raise NotStorable(
             f"Stored data has the extension code {code}, which this version does not know. Upgrade Holdfast."
         )
-
-    def _rebuild(self, code: int, stored: Sequence[Any]) -> Any:
-        module, name, payload, *method = stored
-        if code == jsonplus.EXT_METHOD_SINGLE_ARG:
-            if (module, name, *method) not in SAFE_MSGPACK_METHODS:
-                raise TypeNotAllowed(module, name)
-            return getattr(self._types.load(module, name), method[0])(payload)
-        kind = self._types.load(module, name)
-        try:
-            if code == jsonplus.EXT_CONSTRUCTOR_SINGLE_ARG:
-                return kind(payload)
-            if code == jsonplus.EXT_CONSTRUCTOR_POS_ARGS:
-                return _send(payload) if kind is Send else kind(*payload)
-            return _dataclass(kind, payload) if dataclasses.is_dataclass(kind) else kind(**payload)
-        except Exception as error:
-            # A model whose validation has become stricter still loads, as it does with the stock serializer.
-            if code == jsonplus.EXT_PYDANTIC_V2:
-                return kind.model_construct(**payload)
-            if code == jsonplus.EXT_PYDANTIC_V1:
-                return kind.construct(**payload)
-            raise NotStorable(
-                f"A stored {module}.{name} cannot be rebuilt ({error}). Make the type accept what it accepted before."
-            ) from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -276,32 +247,7 @@ def _has_surrogates(text: str) -> bool:
     return any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _dataclass(kind: Any, stored: Mapping[str, Any]) -> Any:
-    """Make a dataclass with its constructor, and set the fields that the constructor does not take."""
-    given = {field.name for field in dataclasses.fields(kind) if field.init}
-    made = kind(**{name: value for name, value in stored.items() if name in given})
-    for name, value in stored.items():
-        if name not in given:
-            object.__setattr__(made, name, value)
-    return made
-
-
-def _send(args: Sequence[Any]) -> Send:
-    node, arg, *timeout = args
-    return Send(node, arg, timeout=timeout[0]) if timeout else Send(node, arg)
-
-
+_ANY: Final = SchemaSerializer(core_schema.any_schema())
 _STOCK = jsonplus.JsonPlusSerializer(allowed_msgpack_modules=None)
-_CONSTRUCTORS = frozenset(
-    {
-        jsonplus.EXT_CONSTRUCTOR_SINGLE_ARG,
-        jsonplus.EXT_CONSTRUCTOR_POS_ARGS,
-        jsonplus.EXT_CONSTRUCTOR_KW_ARGS,
-        jsonplus.EXT_METHOD_SINGLE_ARG,
-        jsonplus.EXT_PYDANTIC_V1,
-        jsonplus.EXT_PYDANTIC_V2,
-    }
-)
-
-NESTING: Final = _CONSTRUCTORS | {jsonplus.EXT_DELTA_SNAPSHOT, TUPLE}
+NESTING: Final = CONSTRUCTORS | {jsonplus.EXT_DELTA_SNAPSHOT, TUPLE}
 """The codes whose data are msgpack again."""

@@ -1,4 +1,8 @@
-"""The types that may be imported and called to load a stored value."""
+"""The types of stored values: by which name they are stored, and which of them a load may use.
+
+A load imports no module that the database names. A type is found if the graph or `allow` names it, or if this program
+has loaded it already. In the strict mode only the first two count.
+"""
 
 from __future__ import annotations
 
@@ -6,82 +10,109 @@ import importlib
 import logging
 import sys
 from collections.abc import Iterable
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Final
 
-from holdfast.checkpoints.errors import NotStorable, TypeNotAllowed
 from holdfast.checkpoints.langgraph_internals import SAFE_MSGPACK_TYPES
 
 _log = logging.getLogger(__name__)
 
 TypeName = tuple[str, ...]
-"""A type as (module, name)."""
+"""A type as (module, qualified name)."""
+
+LOADING: Final[ContextVar[str | None]] = ContextVar("loading", default=None)
+"""The thread that is being loaded, for warnings."""
+
+# Types that a program makes anew again and again would fill the memory otherwise.
+_REMEMBERED: Final = 10_000
 
 
 class Types:
-    """The types that may be imported and called to load a value, for all loads of one checkpointer."""
+    """The types that one checkpointer may use to rebuild values."""
 
-    def __init__(self, allow: Iterable[type | TypeName] = ()) -> None:
-        self._allowed: set[TypeName] = set(SAFE_MSGPACK_TYPES)
-        self._unnamed: dict[TypeName, type] = {}
+    def __init__(self, allow: Iterable[type | TypeName] = (), *, strict: bool = False) -> None:
+        """
+        Args:
+            allow: types that may be used, as types or as (module, qualified name). The latter may be imported.
+            strict: use no type that is not allowed, even if this program has loaded it.
+        """
+        self.strict = strict
+        self._names: set[TypeName] = set()
+        self._types: dict[TypeName, type] = {}
+        self._saved: dict[TypeName, type] = {}
+        self._warned: set[TypeName] = set()
         self.allow(allow)
 
     def allow(self, types: Iterable[type | TypeName]) -> None:
         """Add types."""
-        self._allowed |= {(t.__module__, t.__name__) if isinstance(t, type) else tuple(t) for t in types}
+        for item in types:
+            if isinstance(item, type):
+                self._types[item.__module__, item.__qualname__] = item
+                # Older rows, and those of the stock savers, have the short name of a nested type.
+                self._types.setdefault((item.__module__, item.__name__), item)
+            else:
+                self._names.add((str(item[0]), str(item[1])))
 
-    def check(self, module: str, name: str) -> None:
-        """Check that a type is allowed.
-
-        Raises:
-            TypeNotAllowed: it is not.
-        """
-        if (module, name) not in self._allowed:
-            raise TypeNotAllowed(module, name)
-
-    def admit(self, kind: type) -> TypeName:
+    def name(self, kind: type) -> TypeName:
         """Return the name under which values of a type are stored.
 
-        Raises:
-            TypeNotAllowed: the type is not allowed.
+        A type that is not found by its name, because a function encloses it, is remembered: this process can load its
+        values again.
         """
-        self.check(kind.__module__, kind.__name__)
-        return self.note(kind)
+        name = kind.__module__, kind.__qualname__
+        if self._saved.get(name) is not kind and _loaded(*name) is not kind and len(self._saved) < _REMEMBERED:
+            self._saved[name] = kind
+        return name
 
-    def note(self, kind: type) -> TypeName:
-        """Return the name of a type.
-
-        A type inside a function or a class cannot be imported by its name. It is remembered, so that this process can
-        load it again; other processes cannot, and a warning is logged.
-        """
-        module, name = kind.__module__, kind.__name__
-        if getattr(sys.modules.get(module), name, None) is not kind and self._unnamed.get((module, name)) is not kind:
-            self._unnamed[module, name] = kind
-            _log.warning(
-                "The type %s.%s is saved, but cannot be imported under this name: other processes cannot load it. "
-                "Define it at the top level of its module.",
-                module,
-                kind.__qualname__,
-            )
-        return module, name
+    def is_allowed(self, module: str, name: str) -> bool:
+        """Return whether a type may be used whatever it does when it is called."""
+        key = module, name
+        return key in SAFE_MSGPACK_TYPES or key in self._types or key in self._names
 
     def find(self, module: str, name: str) -> Any:
-        """Return a type that this process has imported already; `None` if it has not. Import nothing."""
-        return self._unnamed.get((module, name)) or getattr(sys.modules.get(module), name, None)
-
-    def load(self, module: str, name: str) -> Any:
-        """Return a type, after importing it if necessary.
-
-        Raises:
-            TypeNotAllowed: the type is not allowed.
-            NotStorable: the type cannot be imported.
-        """
-        self.check(module, name)
-        if (kind := self._unnamed.get((module, name))) is not None:
+        """Return a type that a load may use; `None` if there is none. Only what is allowed by name is imported."""
+        key = module, name
+        if (kind := self._types.get(key)) is not None:
             return kind
-        try:
-            return getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise NotStorable(
-                f"The type {module}.{name} is used by stored data and cannot be imported ({error}). "
-                "Bring it back under this name, or make an alias with it."
-            ) from error
+        if key in SAFE_MSGPACK_TYPES or key in self._names:
+            return _imported(module, name)
+        if self.strict:
+            return None
+        return _loaded(module, name) or self._saved.get(key)
+
+    def warn(self, module: str, name: str, reason: str) -> None:
+        """Log once for each type that its values are loaded as what they consist of."""
+        key = module, name
+        if key in self._warned or len(self._warned) >= _REMEMBERED:
+            return
+        self._warned.add(key)
+        where = f" (first seen in thread {thread!r})" if (thread := LOADING.get()) is not None else ""
+        _log.warning(
+            "Stored values of the type %s.%s are loaded as what they consist of, because %s%s. "
+            "To have the type back: import it before the thread is loaded, name it in the graph's state, "
+            'or open the checkpointer with allow=[("%s", "%s")].',
+            module,
+            name,
+            reason,
+            where,
+            module,
+            name,
+        )
+
+
+def _loaded(module: str, name: str) -> Any:
+    """Return what a loaded module has under a qualified name. No module's `__getattr__` is called: it may import."""
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, "__dict__", {}).get(part)
+    return found
+
+
+def _imported(module: str, name: str) -> Any:
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError):
+        return None
+    return found

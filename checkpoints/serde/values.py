@@ -151,8 +151,8 @@ class Detacher:
         """
         if value is None:
             return Detached(channel, "null", b"")
-        if type(value) in {bytes, bytearray}:
-            return Detached(channel, type(value).__name__, bytes(value))
+        if isinstance(value, (bytes, bytearray)):
+            return Detached(channel, "bytes" if isinstance(value, bytes) else "bytearray", bytes(value))
         self._lists, self._channel = [], channel
         packing = Packing(self._types, self._special, prepare=_mark)
         body = packing.pack(value)

@@ -58,7 +58,7 @@ def test_how_long_to_wait_for_a_server_is_not_passed_to_libpq(url: str, dsn: str
         ("", "No database URL"),
         ("holdfast.db", "No database URL"),
         ("mysql://h/db", "Unknown kind of database 'mysql'"),
-        ("memory://chat", "nothing after it"),
+        ("memory://chat", "nothing after it but"),
         ("sqlite://chat.db", "Did you mean sqlite:///chat.db"),
         ("sqlite:///", "needs a path"),
         ("sqlite:///:memory:", "memory://"),

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from langchain_core import messages as lc
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage, ToolMessage
 
-from holdfast.checkpoints import TypeNotAllowed
 from holdfast.checkpoints.serde.messages import (
     MessageRow,
     decode,
@@ -145,19 +144,25 @@ def test_an_artifact_comes_back_with_its_types(artifact: Any) -> None:
     assert exact(restored.artifact) == exact(artifact)
 
 
-def test_a_type_within_a_message_that_is_not_allowed_is_refused_both_ways() -> None:
+def test_a_type_within_a_message_that_is_not_named_becomes_its_parts_in_the_strict_mode() -> None:
     message = ToolMessage("done", tool_call_id="1", artifact=[Parcel(1.0)])
-    with pytest.raises(TypeNotAllowed, match=r"allow=\[Parcel\]"):
-        row_of(message, Types())
-    with pytest.raises(TypeNotAllowed, match=r"allow=\[Parcel\]"):
-        message_of(row_of(message), Types())
+    strict = Types(strict=True)
+    restored = message_of(row_of(message, strict), strict)
+    assert isinstance(restored, ToolMessage)
+    assert restored.artifact == [{"weight": 1.0, "inside": None}]
+    assert message_of(row_of(message), Types()) == message
 
 
-def test_a_stored_class_that_is_no_message_is_refused() -> None:
-    row = row_of(Voice("x"))
-    forged = row._replace(body=row.body.replace(b"Voice", b"Parcel").replace(b"\xa5Parcel", b"\xa6Parcel"))
-    with pytest.raises(TypeNotAllowed):
-        message_of(forged)
+@pytest.mark.parametrize("kind", [b"Parcel", b"Absent"])
+def test_a_message_whose_class_is_not_here_keeps_its_role_and_its_fields_and_its_row(kind: bytes) -> None:
+    row = row_of(Voice("x", seconds=2.5))
+    body = row.body.replace(b"\xa5Voice", bytes([0xA0 + len(kind)]) + kind)
+    restored = message_of(row._replace(body=body))
+    assert isinstance(restored, HumanMessage)
+    assert not isinstance(restored, Voice)
+    assert restored.text == "x"
+    assert restored.seconds == 2.5  # type: ignore[attr-defined]
+    assert row_of(restored).body == body
 
 
 # --- digests: what makes two messages the same
