@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from langgraph.checkpoint.serde import jsonplus
 from langgraph.store.base import Item
-from langgraph.types import Send
+from langgraph.types import Interrupt, Send
 
 from holdfast.checkpoints.serde.types import Types
 
@@ -146,6 +146,8 @@ def _positional(kind: Any, values: Sequence[Any], _more: Sequence[Any]) -> Any:
 
 
 def _keywords(kind: Any, fields: Mapping[str, Any], _more: Sequence[Any]) -> Any:
+    if kind is Interrupt:  # it takes the fields that it had before LangGraph 0.6, and makes its id of them
+        return Interrupt(**fields)
     return _dataclass(kind, fields) if dataclasses.is_dataclass(kind) else kind(**fields)
 
 
