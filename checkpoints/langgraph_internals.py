@@ -29,10 +29,12 @@ __all__ = [
     "CHECKPOINT_MAP",
     "CONFIG_KEY_CHECKPOINTER",
     "DELTA_COUNTERS",
+    "FIRST_WITH_SENDS",
     "INTERRUPT",
     "NS_END",
     "NS_SEP",
     "OF_THE_RUN",
+    "PENDING_SENDS",
     "RESERVED",
     "RESUME_MAP",
     "RESUMING",
@@ -59,6 +61,14 @@ RESERVED: Final = "__"
 
 BRANCH_TO: Final = "branch:to:"
 """Before the name of a node: the channel that says that the node is next."""
+
+# --- checkpoints
+
+FIRST_WITH_SENDS: Final = 4
+"""The first version `v` of a checkpoint that has the Sends of the next step in its channel `TASKS`. Before, they were
+among the writes on its parent, and SQLite's saver had them in the checkpoint as well, under `PENDING_SENDS`."""
+
+PENDING_SENDS: Final = "pending_sends"
 
 # --- keys of a run's `configurable`
 

@@ -229,13 +229,15 @@ class HoldfastSaver(OpenedSaver):
         """
         save_writes(self._database, config, writes, task_id, task_path)
 
-    def get_next_version(self, current: str | int | None, channel: None) -> str:
+    def get_next_version(self, current: str | float | None, channel: None) -> Any:
         """Return the version that follows `current`, in the form of LangGraph's own savers.
 
         These may continue a thread of Holdfast. The random part differs between two branches that reach the same
-        number.
+        number. A thread whose versions are numbers keeps to numbers, because a graph compares the versions of a thread.
         """
-        number = 0 if current is None else current if isinstance(current, int) else int(current.split(".")[0])
+        if isinstance(current, int | float):
+            return int(current) + 1 + random.getrandbits(24) / 2**24
+        number = 0 if current is None else int(current.split(".")[0])
         return f"{number + 1:032}.{random.getrandbits(48):012x}"
 
     def with_allowlist(self, extra_allowlist: Collection[type | TypeName]) -> Self:

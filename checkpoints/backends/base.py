@@ -101,6 +101,9 @@ class StoredCheckpoint(NamedTuple):
     writes: list[StoredWrite]
     generation: int | None
     """The generation of the thread; `None` if none of its messages has a row yet."""
+    sends: Sequence[StoredWrite] = ()
+    """The Sends of the next step, if this checkpoint has them only as writes on its parent: on PostgreSQL, those of a
+    LangGraph before 0.5."""
 
 
 class Link(NamedTuple):
@@ -332,6 +335,23 @@ class Backend(Protocol):
         self, transaction: Transaction, key: CheckpointKey, checkpoint_ids: Collection[str], channels: Collection[str]
     ) -> dict[str, list[StoredWrite]]:
         """Return the writes to some channels on some checkpoints of a namespace, by checkpoint, in no order."""
+        ...
+
+    def sends_apart(self, transaction: Transaction, key: CheckpointKey, link: Link) -> list[StoredWrite] | None:
+        """Return the Sends of the next step that a checkpoint has only as writes on its parent, in no order.
+
+        The result is `None` if it has them itself, as every checkpoint since LangGraph 0.5.
+        """
+        ...
+
+    def save_sends(self, key: CheckpointKey, document: Any, value: StoredValue | None) -> list[Call]:
+        """Return the calls that give a checkpoint its Sends.
+
+        Args:
+            key: the checkpoint.
+            document: its document, with a version for the Sends.
+            value: the list of them; `None` if there are none.
+        """
         ...
 
     def values_of(

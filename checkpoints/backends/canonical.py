@@ -6,11 +6,13 @@ converts between its own form and this one, on bytes: no type is imported, and m
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import ormsgpack
 
 from holdfast.checkpoints.errors import NotStorable
+from holdfast.checkpoints.langgraph_internals import TASKS
 from holdfast.checkpoints.serde.msgpack import NESTING, SURROGATES
 from holdfast.checkpoints.serde.splice import renumbered
 from holdfast.checkpoints.serde.values import TYPE, Attachable, with_references
@@ -22,6 +24,8 @@ FORMS: Final = frozenset({STOCK, TYPE, "null", "bytes", "bytearray"})
 """The forms of values that can be transferred. Others are pickles, or older than LangGraph's use of msgpack."""
 
 _OPTIONS = ormsgpack.OPT_NON_STR_KEYS
+
+_FIRST_VERSION: Final = f"{1:032}.0"
 
 CanonicalValue: TypeAlias = tuple[str, bytes]
 """The type and the bytes of a channel's value in its canonical form: msgpack, with the lists of messages numbered in
@@ -62,6 +66,36 @@ def canonical_value(part: Attachable) -> CanonicalValue:
         case "bytes" | "bytearray":  # a checkpoint that is one value does not tell them apart
             return STOCK, ormsgpack.packb(part.body)
     return canonical_bytes(part.body, part)
+
+
+def canonical_list(parts: Sequence[Attachable]) -> CanonicalValue:
+    """Return stored values as one value, the list of them.
+
+    Raises:
+        NotStorable, ValueError, LookupError: as `canonical_value`.
+    """
+    lists: list[list[int]] = []
+    values = [Attachable(part.channel, *canonical_value(part)) for part in parts]
+    body = ormsgpack.packb([renumbered(value.body, value, lists) for value in values], option=_OPTIONS)
+    if all(value.type == STOCK for value in values):
+        return STOCK, body
+    return TYPE, with_references(lists, body)
+
+
+def with_sends(checkpoint: Any, sends: Any) -> None:
+    """Put the Sends of the next step into the channel in which a checkpoint has them since LangGraph 0.5.
+
+    Args:
+        checkpoint: a checkpoint of before, with its versions and the values of its channels.
+        sends: the value of the channel.
+    """
+    checkpoint["channel_values"][TASKS] = sends
+    checkpoint["channel_versions"] = version_of_sends(checkpoint["channel_versions"])
+
+
+def version_of_sends(versions: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the versions of a checkpoint's channels, with one for its Sends: the newest, as the stock saver does."""
+    return {**versions, TASKS: max(versions.values(), default=_FIRST_VERSION)}
 
 
 def canonical_bytes(packed: bytes, part: Attachable) -> CanonicalValue:

@@ -16,10 +16,12 @@ from holdfast.checkpoints.backends.base import (
     Row,
     StoredCheckpoint,
     StoredValue,
+    StoredWrite,
     Transaction,
     Wanted,
     write_place,
 )
+from holdfast.checkpoints.backends.canonical import with_sends
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.placement import UNCLAIMED, rank
 from holdfast.checkpoints.errors import DamagedThread, NotStorable
@@ -37,6 +39,8 @@ class RawCheckpoint(NamedTuple):
     values: list[Attachable]
     writes: list[Attachable]
     """In the order of `stored.writes`."""
+    sends: list[Attachable]
+    """In the order of `stored.sends`."""
     rows: MessageRows
 
 
@@ -46,31 +50,24 @@ def find(transaction: Transaction, database: Database, wanted: Wanted) -> list[R
     Raises:
         DamagedThread: the references to message rows in a value cannot be read.
     """
-    opened: list[tuple[StoredCheckpoint, list[Attachable], list[Attachable]]] = []
+    opened: list[tuple[StoredCheckpoint, list[Attachable], list[Attachable], list[Attachable]]] = []
     needed: dict[str, set[int]] = {}
     templates: dict[str, Mapping[int, Template]] = {}
     for found in database.backend.find(transaction, wanted):
-        writes = sorted(found.writes, key=lambda write: writes_sort_key(write.task_path, write.task_id, write.idx))
-        stored = found._replace(writes=writes)
+        stored = found._replace(writes=in_order(found.writes), sends=in_order(found.sends))
         key = CheckpointKey(stored.thread_id, stored.ns, stored.checkpoint_id)
         values = [
             _open(database, stored, database.backend.value_place(key, value.channel, stored.document), value)
             for value in stored.values
         ]
-        pending = [
-            _open(
-                database,
-                stored,
-                write_place(key, write.task_id, write.idx),
-                StoredValue(write.channel, write.type, write.blob),
-            )
-            for write in writes
-        ]
-        opened.append((stored, values, pending))
+        pending = [_open_write(database, stored, key, write) for write in stored.writes]
+        parent = key._replace(checkpoint_id=stored.parent_id or "")
+        sends = [_open_write(database, stored, parent, write) for write in stored.sends]
+        opened.append((stored, values, pending, sends))
         if (known := templates.get(stored.thread_id)) is None:
             known = templates[stored.thread_id] = database.cache.templates(stored.thread_id, stored.generation)
         seqs = needed.setdefault(stored.thread_id, set())
-        for part in (*values, *pending):
+        for part in (*values, *pending, *sends):
             for refs in part.lists:
                 seqs.update(abs(ref) for ref in refs if ref not in known)
     rows = {
@@ -79,7 +76,15 @@ def find(transaction: Transaction, database: Database, wanted: Wanted) -> list[R
         )
         for thread_id, seqs in needed.items()
     }
-    return [RawCheckpoint(stored, values, pending, rows[stored.thread_id]) for stored, values, pending in opened]
+    return [
+        RawCheckpoint(stored, values, pending, sends, rows[stored.thread_id])
+        for stored, values, pending, sends in opened
+    ]
+
+
+def in_order(writes: Iterable[StoredWrite]) -> list[StoredWrite]:
+    """Return writes in the order in which LangGraph applies them."""
+    return sorted(writes, key=lambda write: writes_sort_key(write.task_path, write.task_id, write.idx))
 
 
 class MessageRows:
@@ -176,7 +181,7 @@ def to_tuple(
         DamagedThread: a message row is missing or altered, or bytes are damaged.
         NotStorable: a newer version made it.
     """
-    stored, parts, pending, rows = raw
+    stored, parts, pending, sends, rows = raw
     make: Make = partial(rows.make_known, ns=stored.ns) if remember else rows.make
     values = {part.channel: _attach(stored, part, make, database.types) for part in parts if not part.is_empty}
     writes = [
@@ -188,6 +193,8 @@ def to_tuple(
         # Altered bytes may still decode to some value.
         if not (isinstance(checkpoint, dict) and isinstance(checkpoint.get("channel_values"), dict)):
             raise TypeError("it is no checkpoint")
+        if sends:
+            with_sends(checkpoint, [_attach(stored, part, rows.make, database.types) for part in sends])
     config = {"thread_id": thread_id or stored.thread_id, "checkpoint_ns": stored.ns}
     parent = {"thread_id": stored.thread_id, "checkpoint_ns": stored.ns, "checkpoint_id": stored.parent_id}
     return CheckpointTuple(
@@ -204,6 +211,12 @@ def _open(database: Database, stored: StoredCheckpoint, location: str, value: St
         return Attachable(
             value.channel, *database.sealer.open_value(stored.thread_id, location, value.type, value.blob or b"")
         )
+
+
+def _open_write(database: Database, stored: StoredCheckpoint, key: CheckpointKey, write: StoredWrite) -> Attachable:
+    """Open a write on the checkpoint `key`, which is `stored` or its parent."""
+    value = StoredValue(write.channel, write.type, write.blob)
+    return _open(database, stored, write_place(key, write.task_id, write.idx), value)
 
 
 def _attach(stored: StoredCheckpoint, part: Attachable, make: Make, types: Types) -> Any:

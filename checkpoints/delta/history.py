@@ -27,6 +27,7 @@ from holdfast.checkpoints.backends.base import (
 )
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import explained, rows_of
+from holdfast.checkpoints.langgraph_internals import TASKS
 from holdfast.checkpoints.serde.values import Attachable
 
 # Ancestors that one query reads: few at first, since a snapshot is often near, then more.
@@ -82,7 +83,8 @@ def channels_of(transaction: Transaction, database: Database, key: CheckpointKey
     """Return the channels that have a value in a checkpoint."""
     [link] = database.backend.chain(transaction, key, (), 1)
     with explained(key.thread_id, link.checkpoint_id, ""):
-        return database.backend.channels_named(link, partial(_open, database, key, link))
+        named = database.backend.channels_named(link, partial(_open, database, key, link))
+    return named | {TASKS} if database.backend.sends_apart(transaction, key, link) else named
 
 
 def channels_missing(

@@ -9,6 +9,7 @@ import ormsgpack
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from holdfast.checkpoints.errors import NotStorable
+from holdfast.checkpoints.langgraph_internals import PENDING_SENDS, TASKS
 from holdfast.checkpoints.serde.msgpack import NESTING
 from holdfast.checkpoints.serde.values import (
     LIST,
@@ -29,7 +30,8 @@ def channels_with_value(whole: Attachable) -> set[str]:
         ValueError: the bytes are damaged.
     """
     document = JsonPlusSerializer().loads_typed(("json", whole.body)) if whole.type == "json" else _top(whole)
-    return set(document["channel_values"])
+    channels = set(document["channel_values"])
+    return channels | {TASKS} if document.get(PENDING_SENDS) else channels
 
 
 def graft(checkpoint_id: str, seeds: Mapping[str, Attachable]) -> tuple[str, bytes]:

@@ -15,6 +15,7 @@ from holdfast.checkpoints.core.outline import (
     outlines,
     surviving_ancestor,
 )
+from holdfast.checkpoints.core.sends import keep_sends
 from holdfast.checkpoints.delta import history
 from holdfast.checkpoints.langgraph_internals import NS_END
 from holdfast.checkpoints.threads.index import is_unfinished
@@ -208,6 +209,8 @@ def remove_checkpoints(
     """
     sql = database.backend.sql
     orphans = [o for o in survivors if o.parent_id is not None and (o.parent_id in gone or o.parent_id in losing)]
+    for outline in orphans:
+        keep_sends(transaction, database, key._replace(checkpoint_id=outline.checkpoint_id))
     channels = delta_channels(there)
     needs: dict[str, set[str]] = {}
     for outline in orphans:

@@ -15,6 +15,7 @@ from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.delta import claim_writes, history
 from holdfast.checkpoints.errors import HoldfastError
+from holdfast.checkpoints.langgraph_internals import PENDING_SENDS, TASKS
 from holdfast.checkpoints.threads import index as thread_index
 from holdfast.checkpoints.threads.index import ThreadRow
 
@@ -84,9 +85,12 @@ def reindex(transaction: Transaction, database: Database, thread_id: str) -> Non
 def _values(opened: load.RawCheckpoint, database: Database) -> dict[str, Any] | None:
     """Return the channel values of a checkpoint; `None` if they cannot be loaded by this program."""
     try:
-        return load.to_tuple(opened, database).checkpoint["channel_values"]
+        checkpoint: Mapping[str, Any] = load.to_tuple(opened, database).checkpoint
     except HoldfastError:  # a type is missing, for example; the names of the channels are enough for the index
         return None
+    values: dict[str, Any] = checkpoint["channel_values"]
+    sends = checkpoint.get(PENDING_SENDS)  # LangGraph moves them when it loads an older checkpoint
+    return {**values, TASKS: sends} if sends else values
 
 
 def _without_rows(opened: load.RawCheckpoint, values: Mapping[str, Any]) -> dict[str, Any]:

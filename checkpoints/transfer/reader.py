@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from holdfast.checkpoints.backends.base import Row, StoredCheckpoint, Transaction
-from holdfast.checkpoints.backends.canonical import FORMS
+from holdfast.checkpoints.backends.canonical import FORMS, CanonicalCheckpoint, canonical_list, version_of_sends
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.core.load import explained
+from holdfast.checkpoints.core.load import explained, in_order
 from holdfast.checkpoints.errors import DamagedThread, NotMoved, NotStorable
+from holdfast.checkpoints.langgraph_internals import TASKS
 from holdfast.checkpoints.serde.encryption import Plain
 from holdfast.checkpoints.serde.messages import digest
 from holdfast.checkpoints.serde.values import Attachable
@@ -154,6 +155,15 @@ def _checkpoint(database: Database, stored: StoredCheckpoint, seqs: MessageSeqs)
             opened = [_opened(value.channel, value.type, value.blob or b"", seqs) for value in stored.values]
             parts = {part.channel: part for part in opened if not part.is_empty}
             canonical = database.backend.to_canonical(stored.document, parts)
+            if stored.sends:
+                sends = [
+                    _opened(write.channel, write.type, write.blob or b"", seqs) for write in in_order(stored.sends)
+                ]
+                versions = version_of_sends(canonical.document["channel_versions"])
+                canonical = CanonicalCheckpoint(
+                    {**canonical.document, "channel_versions": versions},
+                    {**canonical.values, TASKS: canonical_list(sends)},
+                )
             document, metadata = canonical_json(canonical.document), canonical_json(stored.metadata)
     except NotStorable as error:
         raise NotMoved(stored.thread_id, str(error)) from error

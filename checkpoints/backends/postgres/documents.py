@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 
 import ormsgpack
 
+from holdfast.checkpoints.langgraph_internals import FIRST_WITH_SENDS, TASKS
 from holdfast.checkpoints.serde.messages import is_sql_text
 from holdfast.checkpoints.serde.values import VERSION, Version, holds_messages, version_text
 
@@ -122,6 +123,15 @@ def unpacked(document: Mapping[str, Any], checkpoint_id: str, *, whole: bool = T
 def stored_in(document: Mapping[str, Any]) -> set[str]:
     """Return the channels whose values are in rows of their own."""
     return set(document["channel_versions"] if _PACKED in document else document[STORED])
+
+
+def sends_are_apart(document: Mapping[str, Any]) -> bool:
+    """Return whether the Sends of the next step are not in the checkpoint, but among the writes on its parent.
+
+    LangGraph before 0.5 made such checkpoints. Ours has them in the channel for Sends, as soon as it has rewritten one.
+    """
+    version = document.get("v")
+    return isinstance(version, int) and version < FIRST_WITH_SENDS and TASKS not in document["channel_versions"]
 
 
 def is_inline(value: Any) -> bool:

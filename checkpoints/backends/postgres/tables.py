@@ -27,12 +27,13 @@ from holdfast.checkpoints.backends.postgres.documents import (
     STORED,
     is_inline,
     packed,
+    sends_are_apart,
     stored_in,
     unpacked,
 )
 from holdfast.checkpoints.backends.tables import Tables
 from holdfast.checkpoints.errors import DamagedThread
-from holdfast.checkpoints.langgraph_internals import DeltaSnapshot
+from holdfast.checkpoints.langgraph_internals import TASKS, DeltaSnapshot
 from holdfast.checkpoints.serde.values import Attachable
 
 
@@ -73,13 +74,14 @@ class PostgresTables(Tables):
 
     def find(self, transaction: Transaction, wanted: Wanted) -> list[StoredCheckpoint]:
         [found] = transaction.run([self.wanted_checkpoints(wanted)])
-        return [self._stored(row, row.thread_id, _writes(row), row.generation) for row in found]
+        stored = [self._stored(row, row.thread_id, _writes(row), row.generation) for row in found]
+        return self._with_sends(transaction, stored)
 
     def page(
         self, transaction: Transaction, thread_id: str, after: tuple[str, str], limit: int
     ) -> list[StoredCheckpoint]:
         [found] = transaction.run([self.page_of_checkpoint(thread_id, after, limit)])
-        return [self._stored(row, thread_id, [], None) for row in found]
+        return self._with_sends(transaction, [self._stored(row, thread_id, [], None) for row in found])
 
     def _stored(self, row: Row, thread_id: str, writes: list[StoredWrite], generation: int | None) -> StoredCheckpoint:
         return StoredCheckpoint(
@@ -93,6 +95,40 @@ class PostgresTables(Tables):
             writes,
             generation,
         )
+
+    def _with_sends(self, transaction: Transaction, found: list[StoredCheckpoint]) -> list[StoredCheckpoint]:
+        """Add to older checkpoints the Sends that they have only as writes on their parents."""
+        parents: dict[CheckpointKey, set[str]] = {}
+        for stored in found:
+            if sends_are_apart(stored.document) and stored.parent_id:
+                parents.setdefault(CheckpointKey(stored.thread_id, stored.ns, ""), set()).add(stored.parent_id)
+        if not parents:
+            return found
+        sends = {
+            (key.thread_id, key.ns, parent_id): writes
+            for key, parent_ids in parents.items()
+            for parent_id, writes in self.writes_to(transaction, key, parent_ids, (TASKS,)).items()
+        }
+        return [
+            stored._replace(sends=sends.get((stored.thread_id, stored.ns, stored.parent_id or ""), ()))
+            if sends_are_apart(stored.document)
+            else stored
+            for stored in found
+        ]
+
+    def sends_apart(self, transaction: Transaction, key: CheckpointKey, link: Link) -> list[StoredWrite] | None:
+        if not sends_are_apart(link.document) or not link.parent_id:
+            return None
+        return self.writes_to(transaction, key, (link.parent_id,), (TASKS,)).get(link.parent_id, [])
+
+    def save_sends(self, key: CheckpointKey, document: Any, value: StoredValue | None) -> list[Call]:
+        calls: list[Call] = []
+        if value is not None:
+            version = str(document["channel_versions"][value.channel])
+            calls.append((self.sql["save_blob"], {**key._asdict(), **value._asdict(), "version": version}))
+            if STORED in document:
+                document = {**document, STORED: [*document[STORED], value.channel]}
+        return [*calls, (self.sql["set_document"], {**key._asdict(), "document": self.json(document)})]
 
     def _document(
         self, thread_id: str, checkpoint_id: str, document: Mapping[str, Any], *, whole: bool = True
@@ -190,8 +226,8 @@ class PostgresTables(Tables):
         inline: dict[str, Any] = {}
         stored = []
         for channel, link in seeds.items():
-            if channel in link.document["channel_values"]:
-                inline[channel] = link.document["channel_values"][channel]
+            if channel in (small := link.document["channel_values"] or {}):
+                inline[channel] = small[channel]
             if any(value.channel == channel for value in link.values):
                 stored.append(channel)
         document = {

@@ -12,7 +12,9 @@ from holdfast.checkpoints.backends.canonical import (
     Extension,
     canonical_bytes,
     canonical_value,
+    with_sends,
 )
+from holdfast.checkpoints.langgraph_internals import PENDING_SENDS
 from holdfast.checkpoints.serde.splice import renumbered
 from holdfast.checkpoints.serde.values import (
     LIST,
@@ -41,6 +43,8 @@ def from_whole(whole: Attachable) -> CanonicalCheckpoint:
     top = ormsgpack.unpackb(whole.body, ext_hook=_of_version, option=_OPTIONS)
     if not (isinstance(top, dict) and isinstance(top.get(_VALUES), dict)):
         raise ValueError("it is no checkpoint")  # noqa: TRY004 - the bytes are wrong, not the argument
+    if top.get(PENDING_SENDS):
+        with_sends(top, top.pop(PENDING_SENDS))
     values = {
         channel: canonical_bytes(ormsgpack.packb(value, option=_OPTIONS), whole)
         for channel, value in top.pop(_VALUES).items()

@@ -116,6 +116,12 @@ class SqliteTables(Tables):
         [found] = transaction.run([(self.sql["chain"], {**key._asdict(), "limit": limit})])
         return [Link(row.checkpoint_id, row.parent_id, None, [StoredValue("", row.type, row.blob)]) for row in found]
 
+    def sends_apart(self, transaction: Transaction, key: CheckpointKey, link: Link) -> None:
+        return None  # a checkpoint of any age is whole
+
+    def save_sends(self, key: CheckpointKey, document: Any, value: StoredValue | None) -> list[Call]:
+        return []
+
     def values_of(
         self, transaction: Transaction, key: CheckpointKey, link: Link, channels: Collection[str]
     ) -> list[StoredValue]:
