@@ -20,7 +20,7 @@ _LONGEST_USER_ID: Final = 1024
 
 
 def thread_of(config: RunnableConfig) -> str:
-    """Return the `thread_id` of a config unchanged, because it may be a `LoadedThread`.
+    """Return the `thread_id` of a config as text.
 
     Raises:
         InvalidThread: it is missing, or cannot be a key.

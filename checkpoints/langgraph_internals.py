@@ -10,7 +10,7 @@ Files of SQL repeat the places of `WRITES_IDX_MAP`: -1 for an error, -3 for an i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from langgraph import errors
 from langgraph._internal import _serde
@@ -22,6 +22,8 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot as DeltaSnapshot
 from langgraph.constants import CONFIG_KEY_CHECKPOINTER, START
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from langchain_core.tools import BaseTool
 
 __all__ = [
@@ -51,6 +53,7 @@ __all__ = [
     "last_uuid6_timestamp",
     "mark_invalid_resume",
     "pass_state_types",
+    "run_object",
     "set_last_uuid6_timestamp",
 ]
 
@@ -104,6 +107,10 @@ OF_THE_RUN: Final = frozenset({
 })  # fmt: skip
 """What LangGraph and its server put into the metadata of a checkpoint; the rest is the thread's own."""
 
+# --- keys of a run's config
+
+_OF_A_RUN: Final = frozenset({"callbacks", "metadata", "recursion_limit", "tags"})
+
 # --- attributes
 
 _STRICT: Final = "STRICT_MSGPACK_ENABLED"
@@ -135,6 +142,18 @@ def set_last_uuid6_timestamp(time: int) -> None:
 def mark_invalid_resume(error: BaseException) -> None:
     """Mark an error as one of a bad answer, as `langgraph.errors.is_invalid_resume` reads it."""
     setattr(error, errors._INVALID_RESUME, True)  # noqa: SLF001 - only LangGraph's own errors are marked publicly
+
+
+def run_object(config: Mapping[str, Any]) -> object | None:
+    """Return the object that is the same in all configs of a run, and in those of no other run.
+
+    `ensure_config` makes it at the beginning of a run and of an `update_state`. It fills in all of these keys; a config
+    that a program wrote itself lacks some of them.
+
+    Returns:
+        The object; `None` if LangGraph did not make this config.
+    """
+    return config["metadata"] if config.keys() >= _OF_A_RUN else None
 
 
 def inner_saver(adapter: object) -> object:

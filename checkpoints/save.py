@@ -29,7 +29,7 @@ from holdfast.checkpoints.backends.base import (
     write_place,
 )
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.config import metadata_of, ns_of, run_of, run_text, thread_of, user_of
+from holdfast.checkpoints.config import metadata_of, ns_of, run_of, run_text, user_of
 from holdfast.checkpoints.core import conflicts
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.outline import leans
@@ -76,7 +76,7 @@ def save_checkpoint(
     Raises:
         ThreadConflict, ClockSkew, NotStorable, DamagedThread: see `HoldfastSaver.put`. Nothing was saved.
     """
-    thread, ns = thread_of(config), ns_of(config)
+    thread, ns = database.loads.thread_of(config), ns_of(config)
     backend, sql = database.backend, database.backend.sql
     key = CheckpointKey(str(thread), ns, checkpoint["id"])
     parent_id = config["configurable"].get("checkpoint_id")
@@ -126,7 +126,11 @@ def save_checkpoint(
         return True
 
     _save(database, owner, values.items(), write)
-    return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}}
+    checkpoint_id = checkpoint["id"]
+    if isinstance(thread, conflicts.LoadedThread):
+        database.loads.forget_empty(config)
+        checkpoint_id = database.loads.mark(checkpoint_id, thread)
+    return {"configurable": {"thread_id": str(thread), "checkpoint_ns": ns, "checkpoint_id": checkpoint_id}}
 
 
 def save_writes(
@@ -137,7 +141,7 @@ def save_writes(
     Raises:
         ThreadConflict, NotStorable: see `HoldfastSaver.put_writes`. Nothing was saved.
     """
-    thread, ns = thread_of(config), ns_of(config)
+    thread, ns = database.loads.thread_of(config), ns_of(config)
     key = CheckpointKey(str(thread), ns, config["configurable"]["checkpoint_id"])
     owner = RowOwner(key.thread_id, ns, None, None, None)
     backend = database.backend

@@ -61,7 +61,7 @@ def _async_twin(
         bound: Callable[P, T] = getattr(self, name)
         if saves:
             config: Any = args[0] if args else kwargs["config"]
-            with self._database.queues.asked_for(str(thread_of(config))):
+            with self._database.queues.asked_for(thread_of(config)):
                 return await self.run_in_executor(bound, *args, **kwargs)
         return await self.run_in_executor(bound, *args, **kwargs)
 
@@ -97,9 +97,9 @@ class HoldfastSaver(OpenedSaver):
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return the checkpoint that `config` names, or the newest of its namespace; `None` if there is none.
 
-        The config in the result marks a run that continues from the newest checkpoint, so that `put` can refuse it
-        after another writer has saved one. For a thread without checkpoints the `thread_id` in `config` itself is
-        marked. The messages are new objects every time.
+        A run that loads the newest checkpoint, or finds none, may save only as long as no other writer has saved one;
+        see `core.loads` for how its saves are recognised. `config` is never changed. The messages are new objects every
+        time.
 
         Raises:
             DamagedThread: what is stored is incomplete or altered.
@@ -107,28 +107,28 @@ class HoldfastSaver(OpenedSaver):
         """
         thread, ns = thread_of(config), ns_of(config)
         checkpoint_id = config["configurable"].get("checkpoint_id")
-        wanted = Wanted(limit=1, thread_id=str(thread), ns=ns, checkpoint_id=checkpoint_id)
+        wanted = Wanted(limit=1, thread_id=thread, ns=ns, checkpoint_id=checkpoint_id)
         loads_head = not checkpoint_id and ns == ""
+        loaded: conflicts.LoadedThread | None = None
         if loads_head:
-            self._database.queues.settle(str(thread), self._backend.patience.is_lost)
+            self._database.queues.settle(thread, self._backend.patience.is_lost)
+        else:
+            self._database.loads.note_run(config, None)
         raw, generation = persist(self._backend, partial(self._read, wanted, with_generation=loads_head))
         if raw is None:
             if loads_head:
-                empty = conflicts.LoadedThread(str(thread), None, generation)
-                config["configurable"]["thread_id"] = self._database.runs[str(thread)] = empty
+                self._database.loads.note_run(config, conflicts.LoadedThread(thread, None, generation))
             return None
         # Nothing is cached of an older checkpoint, because runs are rarely sent to one.
         stored, generation = raw.stored, None if checkpoint_id else raw.stored.generation
         if loads_head:
             had_interrupt = any(write.channel == INTERRUPT for write in stored.writes)
-            thread = conflicts.LoadedThread(str(thread), stored.checkpoint_id, generation, had_interrupt=had_interrupt)
-            self._database.runs[str(thread)] = thread
-        elif checkpoint_id:
-            thread = str(thread)
-        found = load.to_tuple(raw, self._database, thread_id=thread, remember=generation is not None)
+            loaded = conflicts.LoadedThread(thread, stored.checkpoint_id, generation, had_interrupt=had_interrupt)
+            self._database.loads.note_run(config, loaded)
+        found = load.to_tuple(raw, self._database, loaded=loaded, remember=generation is not None)
         conflicts.move_clock_past(stored.checkpoint_id)
         if generation is not None:  # otherwise LangGraph's own saver wrote the thread, and no message has a row yet
-            self._database.cache.loaded(str(thread), ns, generation, raw.rows.known, raw.rows.new_templates)
+            self._database.cache.loaded(thread, ns, generation, raw.rows.known, raw.rows.new_templates)
         return found
 
     def list(
@@ -156,7 +156,7 @@ class HoldfastSaver(OpenedSaver):
             page = _PAGE if limit is None else min(limit, _PAGE)
             wanted = Wanted(
                 limit=page,
-                thread_id=str(thread_of(config)) if config is not None else None,
+                thread_id=thread_of(config) if config is not None else None,
                 ns=configurable.get("checkpoint_ns"),
                 checkpoint_id=configurable.get("checkpoint_id"),
                 before=before["configurable"].get("checkpoint_id") if before is not None else None,
@@ -186,7 +186,7 @@ class HoldfastSaver(OpenedSaver):
         """
         if not channels:
             return {}
-        key = CheckpointKey(str(thread_of(config)), ns_of(config), config["configurable"].get("checkpoint_id") or "")
+        key = CheckpointKey(thread_of(config), ns_of(config), config["configurable"].get("checkpoint_id") or "")
 
         def read() -> Mapping[str, DeltaChannelHistory]:
             with self._backend.reading() as transaction:
@@ -331,9 +331,9 @@ class HoldfastSaver(OpenedSaver):
         A run of this thread that was cancelled, or whose stream was abandoned, may still have saves to ask for: each
         waits for the one before it. The head is loaded after these.
         """
-        thread = str(thread_of(config))
+        thread = thread_of(config)
         loads_head = not config["configurable"].get("checkpoint_id") and ns_of(config) == ""
-        if loads_head and (thread in self._database.runs or self._database.queues.under_way(thread)):
+        if loads_head and (self._database.loads.may_be_running(thread) or self._database.queues.under_way(thread)):
             await self._settle(thread)
         return await self.run_in_executor(self.get_tuple, config)
 

@@ -1,16 +1,14 @@
 """Detection of conflicts between writers of one thread, so that no message is lost.
 
-The *head* is the newest checkpoint of a thread. A run that loaded the head may only write on that head. The `thread_id`
-itself says what a run loaded: LangGraph passes the one that `get_tuple` returned to every `put` of the run, so it is a
-`str` that remembers the head. A run that was sent to an older checkpoint on purpose gets a plain `str` and is not
-checked.
+The *head* is the newest checkpoint of a thread. A run that loaded the head may only write on that head; `loads` finds
+out what the run of a save has loaded. A run that was sent to an older checkpoint on purpose is not checked.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from langgraph.checkpoint.base import id as lg_id
@@ -31,7 +29,7 @@ FIRST: Final = 1000
 class LoadedThread(str):
     """A `thread_id` that remembers the head and the generation of the thread when it was loaded.
 
-    It compares, hashes, pickles and serialises as the plain string.
+    It never leaves the checkpointer: the configs that callers see hold plain strings.
     """
 
     head: str | None
@@ -48,15 +46,6 @@ class LoadedThread(str):
         self.had_interrupt = had_interrupt
         self.head = head
         self.generation = generation
-        return self
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return str, (str(self),)
-
-    def __copy__(self) -> LoadedThread:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> LoadedThread:
         return self
 
 

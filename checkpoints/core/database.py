@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
 from dataclasses import dataclass, field
-from weakref import WeakValueDictionary
 
 from holdfast.checkpoints.backends.base import Backend, Call, Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core.cache import MessageCache
-from holdfast.checkpoints.core.conflicts import LoadedThread
+from holdfast.checkpoints.core.loads import Loads
 from holdfast.checkpoints.core.queue import SaveQueues
 from holdfast.checkpoints.serde.encryption import Plain, Sealer
 from holdfast.checkpoints.serde.types import Types
@@ -24,11 +22,9 @@ class Database:
     sealer: Sealer = field(default_factory=Plain)
     cache: MessageCache = field(default_factory=MessageCache)
     queues: SaveQueues = field(default_factory=SaveQueues)
+    loads: Loads = field(default_factory=Loads)
     prompts: dict[str, str] = field(default_factory=dict)
     """By thread: the system prompt in force. The next save in the thread records it."""
-
-    runs: MutableMapping[str, LoadedThread] = field(default_factory=WeakValueDictionary)
-    """By thread: what the last run of this process has loaded, as long as something holds it."""
 
     def read(self, *calls: Call) -> list[list[Row]]:
         """Return the rows of some statements from one snapshot; see `persist` for an outage."""

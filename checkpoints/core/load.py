@@ -22,6 +22,7 @@ from holdfast.checkpoints.backends.base import (
     write_place,
 )
 from holdfast.checkpoints.backends.canonical import with_sends
+from holdfast.checkpoints.core.conflicts import LoadedThread
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.placement import UNCLAIMED, rank
 from holdfast.checkpoints.errors import DamagedThread, NotStorable
@@ -167,14 +168,14 @@ class MessageRows:
 
 
 def to_tuple(
-    raw: RawCheckpoint, database: Database, *, thread_id: str | None = None, remember: bool = False
+    raw: RawCheckpoint, database: Database, *, loaded: LoadedThread | None = None, remember: bool = False
 ) -> CheckpointTuple:
     """Decode a checkpoint. Every call makes new message objects, because callers change messages in place.
 
     Args:
         raw: the checkpoint.
         database: the open database.
-        thread_id: the `thread_id` for the config of the result, if it is to be a `LoadedThread`.
+        loaded: what a run knows of the thread that loads the checkpoint as the head.
         remember: whether to note in `raw.rows` what to cache of the messages.
 
     Raises:
@@ -195,10 +196,11 @@ def to_tuple(
             raise TypeError("it is no checkpoint")
         if sends:
             with_sends(checkpoint, [_attach(stored, part, rows.make, database.types) for part in sends])
-    config = {"thread_id": thread_id or stored.thread_id, "checkpoint_ns": stored.ns}
+    checkpoint_id = stored.checkpoint_id if loaded is None else database.loads.mark(stored.checkpoint_id, loaded)
+    config = {"thread_id": stored.thread_id, "checkpoint_ns": stored.ns, "checkpoint_id": checkpoint_id}
     parent = {"thread_id": stored.thread_id, "checkpoint_ns": stored.ns, "checkpoint_id": stored.parent_id}
     return CheckpointTuple(
-        config={"configurable": {**config, "checkpoint_id": stored.checkpoint_id}},
+        config={"configurable": config},
         checkpoint=cast("Checkpoint", checkpoint),
         metadata=stored.metadata,  # type: ignore[arg-type]  # it is what `put` was given
         parent_config={"configurable": parent} if stored.parent_id else None,

@@ -175,7 +175,7 @@ def _put(
         metadata[DELTA_COUNTERS] = counters
     config: RunnableConfig = {
         "configurable": {
-            "thread_id": place["thread_id"],
+            "thread_id": database.loads.thread_of(newest.config),
             "checkpoint_ns": place["checkpoint_ns"],
             **({"checkpoint_id": parent_id} if parent_id is not None else {}),
         }

@@ -67,10 +67,9 @@ def checkpoint(messages: list[Any], *, id: str | None = None, **values: Any) -> 
 
 
 def put(saver: HoldfastSaver, config: RunnableConfig, saved: Checkpoint, **metadata: Any) -> RunnableConfig:
-    configurable = {"checkpoint_ns": "", **config["configurable"]}
-    return saver.put(
-        {"configurable": configurable}, saved, {"source": "loop", "step": 0, **metadata}, saved["channel_versions"]
-    )
+    if "checkpoint_ns" not in config["configurable"]:
+        config = {"configurable": {"checkpoint_ns": "", **config["configurable"]}}
+    return saver.put(config, saved, {"source": "loop", "step": 0, **metadata}, saved["channel_versions"])
 
 
 def rows(saver: HoldfastSaver, sql: str, **params: Any) -> list[tuple[Any, ...]]:
