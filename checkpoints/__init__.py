@@ -20,6 +20,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
 from holdfast.checkpoints import urls
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.effects import Effects
@@ -59,7 +61,7 @@ from holdfast.checkpoints.errors import (
     UnknownThread,
 )
 from holdfast.checkpoints.interrupts import Answered, Interrupts, Waiting
-from holdfast.checkpoints.langgraph_internals import STRICT_MSGPACK_ENABLED
+from holdfast.checkpoints.langgraph_internals import STRICT_MSGPACK_ENABLED, types_of_serializer
 from holdfast.checkpoints.lifecycle import Head
 from holdfast.checkpoints.saver import HoldfastSaver
 from holdfast.checkpoints.search.service import Hit, Search
@@ -145,8 +147,12 @@ def open_checkpointer(
     allow: Collection[type | TypeName] = (),
     strict: bool | None = None,
     pool_size: int = 10,
+    serde: SerializerProtocol | None = None,
 ) -> HoldfastSaver:
-    """Return a checkpointer for a database, to be opened by `with` or `async with`.
+    """Return a checkpointer for a database.
+
+    `with` or `async with` opens and closes it. Without them, the first use opens it, and it is closed when the
+    interpreter exits.
 
     Args:
         url: `memory://`, `sqlite:///relative.db`, `sqlite:////absolute.db`, or `postgresql://…` with any option of
@@ -157,14 +163,19 @@ def open_checkpointer(
             that this program has imported. The default is what the URL says (`?types=strict`), and else
             `LANGGRAPH_STRICT_MSGPACK`.
         pool_size: the largest number of connections of a PostgreSQL checkpointer.
+        serde: for code that gives it to a stock saver. Holdfast stores values in a form of its own, which takes all
+            that `JsonPlusSerializer` takes. So that serializer is accepted, and a list of types that it is limited to
+            counts as `allow` with `strict`. Any other serializer is refused, because it would not be used.
 
     Raises:
         InvalidURL: the URL has another form.
         DriverMissing: the driver of the database is not installed.
-        ValueError: `pool_size` is below 1.
+        ValueError: `pool_size` is below 1, or `serde` cannot be honoured.
     """
     if pool_size < 1:
         raise ValueError(f"pool_size must be at least 1, the largest number of connections; found {pool_size}.")
+    if (limited_to := _types_of(serde)) is not None:
+        allow, strict = [*allow, *limited_to], True if strict is None else strict
     place = urls.parse(url)
     if strict is None:
         strict = place.strict or STRICT_MSGPACK_ENABLED
@@ -182,3 +193,20 @@ def open_checkpointer(
             from holdfast.checkpoints.backends.sqlite import SqliteBackend
 
             return HoldfastSaver(SqliteBackend(location), allow=allow, strict=strict)
+
+
+def _types_of(serde: SerializerProtocol | None) -> Collection[type | TypeName] | None:
+    """Return the types that a serializer is limited to; `None` if it takes all.
+
+    Raises:
+        ValueError: what the serializer does would be lost.
+    """
+    try:
+        return None if serde is None else types_of_serializer(serde)
+    except ValueError as error:
+        raise ValueError(
+            f"This serde cannot be used: {error}. Holdfast stores messages as rows and values as msgpack, without "
+            "pickles and without encryption of its own. Needed: no serde, or JsonPlusSerializer() without "
+            "pickle_fallback. Keep values that only a pickle can hold outside of the state, and encrypt the disk or "
+            "the database instead of the values."
+        ) from None

@@ -17,12 +17,13 @@ from langgraph._internal import _serde
 from langgraph.checkpoint.base import WRITES_IDX_MAP
 from langgraph.checkpoint.base import id as lg_id
 from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_TYPES, STRICT_MSGPACK_ENABLED
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import INTERRUPT, TASKS
 from langgraph.checkpoint.serde.types import _DeltaSnapshot as DeltaSnapshot
 from langgraph.constants import CONFIG_KEY_CHECKPOINTER, START
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from langchain_core.tools import BaseTool
 
@@ -55,6 +56,7 @@ __all__ = [
     "pass_state_types",
     "run_object",
     "set_last_uuid6_timestamp",
+    "types_of_serializer",
 ]
 
 # --- channels
@@ -142,6 +144,22 @@ def set_last_uuid6_timestamp(time: int) -> None:
 def mark_invalid_resume(error: BaseException) -> None:
     """Mark an error as one of a bad answer, as `langgraph.errors.is_invalid_resume` reads it."""
     setattr(error, errors._INVALID_RESUME, True)  # noqa: SLF001 - only LangGraph's own errors are marked publicly
+
+
+def types_of_serializer(serde: object) -> Collection[Any] | None:
+    """Return the types that LangGraph's serializer with msgpack is limited to; `None` if it takes all.
+
+    Raises:
+        ValueError: it is another serializer, or does what msgpack cannot.
+    """
+    if type(serde) is not JsonPlusSerializer:
+        raise ValueError(f"it is a {type(serde).__module__}.{type(serde).__qualname__}")
+    if serde.pickle_fallback:
+        raise ValueError("it has pickle_fallback=True, and a pickle runs code when it is loaded")
+    if serde._custom_unpack_ext_hook:  # noqa: SLF001 - there is no public way to read it
+        raise ValueError("it has an ext hook of its own")
+    types = serde._allowed_msgpack_modules  # noqa: SLF001 - as above
+    return None if types is True else types or ()
 
 
 def run_object(config: Mapping[str, Any]) -> object | None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
-from collections.abc import Callable, Collection
+import os
+import weakref
+from collections.abc import Awaitable, Callable, Collection, Generator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing
-from threading import Event
+from threading import Event, Lock
 from typing import NamedTuple, ParamSpec, Self, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from holdfast.checkpoints import interrupts, times
-from holdfast.checkpoints.backends.base import Backend
+from holdfast.checkpoints.backends.base import NOT_OPEN, Backend
 from holdfast.checkpoints.backends.executor import Executor
 from holdfast.checkpoints.config import thread_of
 from holdfast.checkpoints.core.database import Database
@@ -36,6 +39,23 @@ class Head(NamedTuple):
     checkpoint_id: str
 
 
+class _Done:
+    """An awaitable of something that is done."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
+
+
+def _close_at_exit(saver: weakref.ref[OpenedSaver], opened_by: int) -> None:
+    """Close a checkpointer when the interpreter exits, but never the connections of the parent of a fork.
+
+    If it is garbage already, so are its connections, which close by themselves.
+    """
+    found = saver()
+    if found is not None and os.getpid() == opened_by:
+        found.close()
+
+
 class OpenedSaver(BaseCheckpointSaver[str]):
     """The base class of `HoldfastSaver`."""
 
@@ -45,7 +65,12 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         self._backend = backend
         self._database = Database(backend, Types(allow, strict=strict))
         backend.on_lost = self._database.cache.forget_all
+        backend.on_use = self._open_when_used
+        self._opening = Lock()
         self._executor: Executor | None = None
+        self._was_opened_by_use = False
+        self._was_closed = False
+        self._setting_up: asyncio.Task[None] | None = None
         self._effects = Effects(self._database)
         self._interrupts = interrupts.Interrupts(self._database)
         self._search = Search(self._database)
@@ -53,29 +78,82 @@ class OpenedSaver(BaseCheckpointSaver[str]):
     # --- opening and closing
 
     def open(self) -> Self:
-        """Connect, and create or migrate the tables.
+        """Connect, and create or migrate the tables. If the first use has done so, take over: `close` is yours.
 
         Raises:
             DatabaseUnavailable: the database cannot be opened or reached.
             SchemaTooNew: newer code has changed the tables.
             NotOpen: the checkpointer is open already.
         """
-        if self._executor is not None:
-            raise NotOpen("This checkpointer is open already. Open a second one with another open_checkpointer(url).")
-        self._database.cache.forget_all()  # the database may differ from the last one: memory:// is always empty
-        self._backend.open()
-        self._executor = Executor(self._backend.workers)
+        with self._opening:
+            if self._executor is None:
+                self._connect()
+            elif not self._was_opened_by_use:
+                raise NotOpen(
+                    "This checkpointer is open already. Open a second one with another open_checkpointer(url)."
+                )
+            self._was_opened_by_use = False
         return self
 
     def close(self) -> None:
-        """Wait for calls in progress, but not for a database that is out of reach, and disconnect. Idempotent."""
+        """Wait for calls in progress, but not for a database that is out of reach, and disconnect. Idempotent.
+
+        After that, `with`, `async with` and `open` open it again. The next use does not: a `memory://` would be empty.
+        """
         self._backend.patience.end()
-        executor, self._executor = self._executor, None
+        with self._opening:
+            self._was_closed = True
+            executor, self._executor = self._executor, None
         if executor is not None:
             executor.close()
             self._effects.close()
         self._backend.close()
         self._database.cache.forget_all()
+
+    def setup(self) -> Awaitable[None]:
+        """Open the database, and so create or migrate the tables, as the stock savers' `setup`. Idempotent.
+
+        Call it or await it. It is never needed: the first use opens the database as well. On an event loop it works in
+        a thread; whoever does not await it gets its error from the first use.
+
+        Raises:
+            DatabaseUnavailable, SchemaTooNew: as `open`.
+            NotOpen: the checkpointer was closed.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._open_when_used()
+            return _Done()
+        if self._executor is not None:
+            return _Done()
+        self._setting_up = loop.create_task(self.asetup())
+        return self._setting_up
+
+    async def asetup(self) -> None:
+        """Do as `setup`, without blocking the event loop."""
+        with closing(Executor(1)) as executor:
+            await executor.run(self._open_when_used)
+
+    def _open_when_used(self) -> None:
+        """Open the database for a use outside of `with`. It is closed when the interpreter exits.
+
+        Raises:
+            NotOpen: it was closed.
+        """
+        with self._opening:
+            if self._executor is None:
+                if self._was_closed:
+                    raise NotOpen(NOT_OPEN)
+                self._connect()
+                self._was_opened_by_use = True
+                weakref.finalize(self, _close_at_exit, weakref.ref(self), os.getpid())
+
+    def _connect(self) -> None:
+        self._database.cache.forget_all()  # the database may differ from the last one: memory:// is always empty
+        self._backend.open()
+        self._executor = Executor(self._backend.workers)
+        self._was_closed = False
 
     def __enter__(self) -> Self:
         return self.open()
@@ -177,10 +255,11 @@ class OpenedSaver(BaseCheckpointSaver[str]):
             NotOpen: the checkpointer is not open.
         """
         if self._executor is None:
-            raise NotOpen(
-                "This checkpointer is not open. Use it inside `with open_checkpointer(url) as checkpointer:`."
-            )
-        return await self._executor.run(function, *args, **kwargs)
+            await self.asetup()
+        executor = self._executor
+        if executor is None:  # closed meanwhile
+            raise NotOpen(NOT_OPEN)
+        return await executor.run(function, *args, **kwargs)
 
     def alease(
         self, thread_id: str, *, purpose: str = "run", wait: float = times.LEASE_WAIT

@@ -39,6 +39,20 @@ OnStatement = Callable[[str], None]
 """Called with the name of each statement before it runs, so that tests can kill a process there and profilers count."""
 
 
+NOT_OPEN: Final = (
+    "This checkpointer was closed, or is not open. Use it inside `with open_checkpointer(url) as checkpointer:`."
+)
+
+
+def refuse_use() -> None:
+    """Refuse the use of a database that is not open.
+
+    Raises:
+        NotOpen: always.
+    """
+    raise NotOpen(NOT_OPEN)
+
+
 def check_process(opened_by: int) -> None:
     """Check that this process opened the database: a forked child must not use the connections of its parent.
 
@@ -225,6 +239,8 @@ class Backend(Protocol):
     workers: int
     """The number of threads that can usefully work on it at once."""
     on_statement: OnStatement | None
+    on_use: Callable[[], None]
+    """Called when the database is to be used and is not open: opens it, or raises `NotOpen`."""
     on_lost: Callable[[], None]
     """Called when the database may differ from before: the server was restored, or replaced by another."""
     patience: Patience

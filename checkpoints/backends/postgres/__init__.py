@@ -16,12 +16,14 @@ from psycopg.generators import send
 
 from holdfast.checkpoints.backends import migrations
 from holdfast.checkpoints.backends.base import (
+    NOT_OPEN,
     Call,
     FullText,
     OnStatement,
     Row,
     Transaction,
     check_process,
+    refuse_use,
 )
 from holdfast.checkpoints.backends.postgres.full_text import PostgresFullText
 from holdfast.checkpoints.backends.postgres.pool import Closed, Connection, Exhausted, Pool
@@ -58,8 +60,6 @@ _MIGRATION_PATIENCE: Final = 60.0
 # spare or has ended one for being idle; or it has chosen this transaction to be the one that is repeated. A full disk
 # (53100), a server that takes no writes (25006) and a statement that takes too long (57014) are none of these.
 _PASSING: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "53300", "40001", "40P01"})
-
-_NOT_OPEN: Final = "This checkpointer is not open. Use it inside `with open_checkpointer(url) as checkpointer:`."
 
 _names: Final = RowNames()
 
@@ -115,6 +115,7 @@ class PostgresBackend(PostgresTables):
     def __init__(self, url: PostgresURL, *, pool_size: int = 10, on_statement: OnStatement | None = None) -> None:
         self._url = url
         self.on_statement = on_statement
+        self.on_use: Callable[[], None] = refuse_use
         self.on_lost: Callable[[], None] = lambda: None
         self.workers = pool_size
         self.sql = load_statements("postgres", now=_NOW)
@@ -160,12 +161,15 @@ class PostgresBackend(PostgresTables):
     @contextmanager
     def _transaction(self, begin: Statement) -> Iterator[Transaction]:
         if self._pool is None:
-            raise NotOpen(_NOT_OPEN)
+            self.on_use()
+        pool = self._pool
+        if pool is None:  # closed meanwhile
+            raise NotOpen(NOT_OPEN)
         check_process(self._opened_by)
         connection: Connection | None = None
         committing = False
         try:
-            with self._pool.connection(self._url.timeout) as connection, connection.pipeline() as pipeline:
+            with pool.connection(self._url.timeout) as connection, connection.pipeline() as pipeline:
                 transaction = _PostgresTransaction(connection, pipeline, self.on_statement)
                 transaction.send([(begin, {})])
                 yield transaction  # on an error, the pool rolls back when the connection is returned
@@ -180,7 +184,7 @@ class PostgresBackend(PostgresTables):
                 "pool_size, or run less at once."
             ) from None
         except Closed:
-            raise NotOpen(_NOT_OPEN) from None
+            raise NotOpen(NOT_OPEN) from None
 
     def _connect(self) -> Connection:
         given = {"connect_timeout": _CONNECT_TIMEOUT, **_NETWORK}

@@ -19,7 +19,7 @@ from typing import Final
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from holdfast.checkpoints.backends import migrations
-from holdfast.checkpoints.backends.base import FullText, OnStatement, Transaction, check_process
+from holdfast.checkpoints.backends.base import NOT_OPEN, FullText, OnStatement, Transaction, check_process, refuse_use
 from holdfast.checkpoints.backends.retry import Patience
 from holdfast.checkpoints.backends.sqlite.full_text import SqliteFullText, relevance
 from holdfast.checkpoints.backends.sqlite.group_commit import SqliteTransaction, WriterQueue
@@ -48,6 +48,7 @@ class SqliteBackend(SqliteTables):
         self._timeout = 0.0 if isinstance(url, MemoryURL) else url.timeout
         self._synchronous = "OFF" if isinstance(url, MemoryURL) else url.synchronous
         self.on_statement = on_statement
+        self.on_use: Callable[[], None] = refuse_use
         self.on_lost: Callable[[], None] = lambda: None  # never: nothing tells that a file was replaced
         self.sql = load_statements("sqlite", now=_NOW)
         self.full_text: FullText = SqliteFullText(self.sql)
@@ -87,6 +88,8 @@ class SqliteBackend(SqliteTables):
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
+        if self._writer is None:
+            self.on_use()  # before it enters the queue of writers, because `close` waits for that queue
         if self._memory:  # one connection, so readers wait in the queue as well
             with self._writers.alone():
                 yield self._on(self._open_writer())
@@ -110,6 +113,8 @@ class SqliteBackend(SqliteTables):
 
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
+        if self._writer is None:
+            self.on_use()
         with self._explained(), self._writers.turn(lambda: self._on(self._open_writer())) as transaction:
             yield transaction
 
@@ -152,12 +157,11 @@ class SqliteBackend(SqliteTables):
                 self._readers.get_nowait().close()
 
     def _open_writer(self) -> sqlite3.Connection:
-        if self._writer is None:
-            raise NotOpen(
-                "This checkpointer is not open. Use it inside `with open_checkpointer(url) as checkpointer:`."
-            )
+        writer = self._writer
+        if writer is None:  # closed meanwhile
+            raise NotOpen(NOT_OPEN)
         check_process(self._opened_by)
-        return self._writer
+        return writer
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

@@ -68,8 +68,9 @@ async def test_a_checkpointer_opens_and_closes_on_an_event_loop(url: str) -> Non
         await saver.aget_tuple(thread())
 
 
-def test_a_checkpointer_that_is_not_open_says_how_to_open_it(url: str) -> None:
+def test_a_checkpointer_that_was_closed_says_how_to_open_it(url: str) -> None:
     saver = open_checkpointer(url)
+    saver.close()
     with pytest.raises(NotOpen, match="with open_checkpointer"):
         saver.get_tuple(thread())
 
