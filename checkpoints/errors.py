@@ -6,6 +6,10 @@ A message says what was found, what was needed and what to do. No message has a 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
 
 
 class HoldfastError(Exception):
@@ -74,14 +78,31 @@ class DamagedThread(HoldfastError):
 
 
 class ThreadConflict(HoldfastError):
-    """Another run has written to the thread since this run loaded it. Nothing of this write was saved."""
+    """Another run has written to the thread since this run loaded it. The thread is as the other run has left it."""
 
-    def __init__(self, thread_id: str, why: str) -> None:
+    thread_id: str
+    branch: RunnableConfig | None = None
+    """The refused checkpoint, which is kept as a branch of the thread; `None` if there was nothing to keep, or it could
+    not be kept, as in a thread that was deleted."""
+
+    head: str | None = None
+    """The head that the checkpoint could not follow, if the thread has gone on."""
+
+    def __init__(self, thread_id: str, why: str, *, head: str | None = None) -> None:
         self.thread_id = thread_id
-        super().__init__(
-            f"Thread {thread_id!r} was changed by another run while this run was going on: {why}. "
-            "The other run's checkpoint is kept, and this one was not saved. Load the thread again and repeat the run."
+        self.head = head
+        super().__init__(f"Thread {thread_id!r} was changed by another run while this run was going on: {why}.")
+
+    def __str__(self) -> str:
+        if self.branch is None:
+            return f"{super().__str__()} {self._advice}"
+        checkpoint_id = self.branch["configurable"]["checkpoint_id"]
+        return (
+            f"{super().__str__()} What this run had is kept as a branch, checkpoint {checkpoint_id}: go on from it "
+            "with the config `branch` of this error, or load the thread again and repeat the run."
         )
+
+    _advice = "This run's checkpoint was not saved. Load the thread again and repeat the run."
 
 
 class UnknownCheckpoint(ThreadConflict):
@@ -90,10 +111,11 @@ class UnknownCheckpoint(ThreadConflict):
     def __init__(self, thread_id: str, checkpoint_id: str) -> None:
         HoldfastError.__init__(
             self,
-            f"Thread {thread_id!r} has no checkpoint {checkpoint_id!r}, or has it no longer, so nothing was saved. "
-            "Name a checkpoint of its history, or none to continue from the newest.",
+            f"Thread {thread_id!r} has no checkpoint {checkpoint_id!r}, or has it no longer, so nothing was saved.",
         )
         self.thread_id = thread_id
+
+    _advice = "Name a checkpoint of its history, or none to continue from the newest."
 
 
 class ThreadNotEmpty(HoldfastError, ValueError):
@@ -247,15 +269,15 @@ def _moment(at: float) -> str:
 class ClockSkew(ThreadConflict):
     """The id of a checkpoint, which is a time, is not above the newest one of its thread."""
 
-    def __init__(self, thread_id: str, seconds: float) -> None:
+    def __init__(self, thread_id: str, seconds: float, *, head: str) -> None:
         HoldfastError.__init__(
             self,
             f"Thread {thread_id!r} has a checkpoint that is {seconds:.3f} seconds newer than the one to save, which "
-            "would never be the newest and was not saved. The clocks of the hosts that serve this thread differ: "
-            "synchronise them (NTP), then repeat the run.",
+            "would never be the newest. The clocks of the hosts that serve this thread differ: synchronise them (NTP).",
         )
         self.thread_id = thread_id
         self.seconds = seconds
+        self.head = head
 
 
 class EffectNotCommitted(HoldfastError):

@@ -58,6 +58,7 @@ def save_checkpoint(
     also: Sequence[Call] = (),
     *,
     replaces_head: bool = False,
+    is_branch: bool = False,
 ) -> RunnableConfig:
     """Save a checkpoint with its messages: all of it or nothing.
 
@@ -69,6 +70,8 @@ def save_checkpoint(
         new_versions: the versions of the channels that changed since the parent.
         also: more statements for the same transaction.
         replaces_head: whether the checkpoint becomes the head without following the head that was loaded.
+        is_branch: whether it is a refused checkpoint, whose id is below the head's. It leaves the head, the index of
+            threads and what was said as they are. Its messages are said once a run goes on from it.
 
     Returns:
         The config of the saved checkpoint.
@@ -82,13 +85,16 @@ def save_checkpoint(
     parent_id = config["configurable"].get("checkpoint_id")
     stored_metadata = metadata_of(config, metadata)
     run_id, user_id = run_text(stored_metadata.get("run_id")), user_of(stored_metadata.get("user_id"))
-    owner = RowOwner(*key, run_id, stored_metadata.get("step"), user_id)
-    fields = None if ns else index.index_fields(stored_metadata, checkpoint["channel_values"])
+    owner = RowOwner(
+        str(thread), ns, None if is_branch else key.checkpoint_id, run_id, stored_metadata.get("step"), user_id
+    )
+    fields = None if ns or is_branch else index.index_fields(stored_metadata, checkpoint["channel_values"])
     document, values = split = backend.split(checkpoint, new_versions)
     locations = [backend.value_place(key, channel, document) for channel in values]
     is_saved = backend.is_saved(key, parent_id, document, stored_metadata)
     needs_parent = leans(stored_metadata) or backend.leans(split)
-    check = conflicts.ConflictCheck(thread, key, parent_id, needs_parent, replaces_head)
+    # A plain `thread_id` may follow any checkpoint that is there.
+    check = conflicts.ConflictCheck(str(thread) if is_branch else thread, key, parent_id, needs_parent, replaces_head)
     # Messages that tasks wrote onto the parent belong to this checkpoint, unless it repeats an older one.
     delta_channels = claim_writes.channels_of_writes(stored_metadata) if fields and not replaces_head else ()
     parent = CheckpointKey(key.thread_id, "", parent_id) if parent_id and delta_channels else None
@@ -114,7 +120,7 @@ def save_checkpoint(
         calls = [
             *save.row_calls(),
             *backend.save_checkpoint(key, parent_id, document, stored, new_versions, stored_metadata),
-            *record.close_earlier_requests(database, key, thread),
+            *(() if is_branch else record.close_earlier_requests(database, key, thread)),
             *also,
             # After the rows of this save, so that these are counted by then.
             *claim_writes.claim_rows(sql, save.row_owner, written),
@@ -127,7 +133,7 @@ def save_checkpoint(
 
     _save(database, owner, values.items(), write)
     checkpoint_id = checkpoint["id"]
-    if isinstance(thread, conflicts.LoadedThread):
+    if isinstance(thread, conflicts.LoadedThread) and not is_branch:
         database.loads.forget_empty(config)
         checkpoint_id = database.loads.mark(checkpoint_id, thread)
     return {"configurable": {"thread_id": str(thread), "checkpoint_ns": ns, "checkpoint_id": checkpoint_id}}

@@ -26,6 +26,7 @@ from holdfast.checkpoints.core import conflicts, load
 from holdfast.checkpoints.delta import history
 from holdfast.checkpoints.langgraph_internals import INTERRUPT
 from holdfast.checkpoints.lifecycle import OpenedSaver
+from holdfast.checkpoints.reconcile import put_checkpoint
 from holdfast.checkpoints.save import save_checkpoint, save_writes
 from holdfast.checkpoints.serde.jsonb import storable
 from holdfast.checkpoints.serde.types import TypeName
@@ -209,12 +210,13 @@ class HoldfastSaver(OpenedSaver):
             The config of the saved checkpoint.
 
         Raises:
-            ThreadConflict: another writer has changed or deleted the thread since this run loaded it.
-            ClockSkew: the checkpoint's id is not above that of the thread's newest checkpoint.
+            ThreadConflict: another writer has changed or deleted the thread since this run loaded it. If it was
+                changed, the checkpoint is kept as a branch, which the error names.
+            ClockSkew: the checkpoint's id is not above that of the thread's newest checkpoint. It is kept as a branch.
             NotStorable: a value cannot be saved, or could not be loaded again.
             DamagedThread: what tasks wrote for this checkpoint to a `DeltaChannel` is altered.
         """
-        return save_checkpoint(self._database, config, checkpoint, metadata, new_versions)
+        return put_checkpoint(self._database, config, checkpoint, metadata, new_versions)
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""

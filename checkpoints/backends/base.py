@@ -134,6 +134,12 @@ class Link(NamedTuple):
 BASE: Final[dict[str, Any]] = {"holdfast": "base"}
 """The metadata of a base: the values of deleted checkpoints that other checkpoints are built on. It is no state."""
 
+REFUSED: Final = "holdfast_refused"
+"""In the metadata of a branch: the head that the refused checkpoint could not follow."""
+
+NOTES: Final = frozenset({REFUSED})
+"""What we note in the metadata of single checkpoints. The rest is the thread's own."""
+
 
 class CheckpointKey(NamedTuple):
     """The key of a checkpoint."""

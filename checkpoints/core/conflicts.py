@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from random import getrandbits
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -134,10 +135,10 @@ class ConflictCheck(NamedTuple):
         loaded = thread_id.head if self.replaces_head or self.parent_id is None else self.parent_id
         if loaded != head:
             raise ThreadConflict(
-                str(thread_id), f"it was at checkpoint {loaded or '(none)'} and is now at {head or '(none)'}"
+                str(thread_id), f"it was at checkpoint {loaded or '(none)'} and is now at {head or '(none)'}", head=head
             )
         if head is not None and new <= head:
-            raise ClockSkew(str(thread_id), _seconds_between(new, head))
+            raise ClockSkew(str(thread_id), _seconds_between(new, head), head=head)
 
     def _check_parent(self, parent: Sequence[Row]) -> None:
         # A checkpoint that replaces the head repeats an older one and has the same parent, which may be a base.
@@ -159,6 +160,19 @@ def move_clock_past(checkpoint_id: str) -> None:
     last = last_uuid6_timestamp()
     if time is not None and (last is None or time > last):
         set_last_uuid6_timestamp(time)
+
+
+def id_before(head: str) -> str | None:
+    """Return a new id for a checkpoint that is to come directly before the head, and so never becomes the head.
+
+    `None` if the head's id is no time.
+    """
+    time = _time_of(head)
+    if time is None:
+        return None
+    # https://www.rfc-editor.org/rfc/rfc9562#section-5.6
+    high, low = divmod(time - 1, 1 << 12)
+    return str(UUID(int=high << 80 | (0x6000 | low) << 64 | 0b10 << 62 | getrandbits(62)))
 
 
 def _time_of(checkpoint_id: str) -> int | None:

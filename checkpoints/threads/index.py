@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-from holdfast.checkpoints.backends.base import Call, Row
+from holdfast.checkpoints.backends.base import NOTES, Call, Row
 from holdfast.checkpoints.config import user_text
 from holdfast.checkpoints.core.placement import Placement, RowOwner
 from holdfast.checkpoints.langgraph_internals import BRANCH_TO, OF_THE_RUN, START, TASKS
@@ -65,7 +65,7 @@ def index_fields(metadata: Mapping[str, Any], values: Mapping[str, Any]) -> Inde
         metadata: the checkpoint's metadata, as they are stored.
         values: the values of its channels.
     """
-    own = {name: value for name, value in metadata.items() if name not in OF_THE_RUN and name != "user_id"}
+    own = {name: value for name, value in metadata.items() if name not in OF_THE_RUN | NOTES and name != "user_id"}
     return IndexFields(user_text(metadata.get("user_id")), own, is_unfinished(values))
 
 

@@ -25,7 +25,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.base.id import uuid6
 
-from holdfast.checkpoints.backends.base import Call
+from holdfast.checkpoints.backends.base import NOTES, Call
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.outline import Namespace, Outline, outlines
 from holdfast.checkpoints.errors import NothingToUndo, UnknownThread
@@ -168,7 +168,7 @@ def _put(
         # comes from the writes on the ancestors.
         parent_id = ((source.parent_config or {}).get("configurable") or {}).get("checkpoint_id")
     checkpoint["id"], checkpoint["ts"] = str(uuid6()), datetime.now(UTC).isoformat()
-    own = {name: value for name, value in newest.metadata.items() if name not in OF_THE_RUN}
+    own = {name: value for name, value in newest.metadata.items() if name not in OF_THE_RUN | NOTES}
     step = int(newest.metadata.get("step", -1)) + 1
     metadata = {**own, "source": "fork" if source_id else "update", "step": step, "parents": {}}
     if counters is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
@@ -28,6 +29,12 @@ def echo_graph(saver: Any, reply: Callable[[AnyMessage], str] = lambda message: 
         return {"messages": [AIMessage(reply(state["messages"][-1]))]}
 
     return one_node(saver, model)
+
+
+def elsewhere(work: Callable[[], object]) -> None:
+    """Run something in a thread: inside of a node LangGraph takes a run for a part of the one that goes on."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(work).result()
 
 
 def one_node(saver: Any, node: Callable[[MessagesState], dict[str, Any]]) -> Any:

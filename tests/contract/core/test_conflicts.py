@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from threading import Barrier
@@ -15,7 +14,7 @@ from langgraph.types import Send
 
 from holdfast.checkpoints import HoldfastSaver, ThreadConflict, UnknownCheckpoint, open_checkpointer
 from tests.support.children import Child, barrier, send_all, send_until_it_is_taken
-from tests.support.kit import checkpoint, echo_graph, put, rows, texts, thread
+from tests.support.kit import checkpoint, echo_graph, elsewhere, put, rows, texts, thread
 from tests.support.sweep import Sweep
 
 
@@ -25,6 +24,7 @@ def url(every_url: str) -> str:
     return every_url
 
 
+SAID = "SELECT count(*) FROM holdfast_messages WHERE checkpoint_id IS NOT NULL"
 EVERYTHING = "SELECT (SELECT count(*) FROM checkpoints), (SELECT count(*) FROM holdfast_messages)"
 
 
@@ -36,12 +36,6 @@ def begin(saver: HoldfastSaver, thread_is: str) -> None:
     if thread_is == "old":
         for turn in range(3):
             echo_graph(saver).invoke(say(f"before {turn}"), thread())
-
-
-def elsewhere(work: Callable[[], object]) -> None:
-    """In a thread: inside of a node LangGraph takes a run for a part of the one that goes on."""
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(work).result()
 
 
 def assert_nothing_is_lost(saver: HoldfastSaver, answers: list[list[str]], thread_is: str, writers: int) -> None:
@@ -121,7 +115,7 @@ def test_a_run_is_refused_when_another_writer_saved_meanwhile(
         if not during:
             during.append(None)
             elsewhere(lambda: echo_graph(other).invoke(say("theirs"), thread()))
-            during.append(rows(saver, EVERYTHING))
+            during.append(rows(saver, SAID))
         return f"You said: {message.text}"
 
     with pytest.raises(ThreadConflict, match="'ada-1'") as refused:
@@ -130,21 +124,29 @@ def test_a_run_is_refused_when_another_writer_saved_meanwhile(
     assert refused.value.thread_id == "ada-1"
     assert texts(saver)[-2:] == ["theirs", "You said: theirs"]
     assert "mine" not in texts(saver)
-    assert rows(saver, EVERYTHING) == during[1], "nothing of it is saved"
+    assert rows(saver, SAID) == during[1], "nothing of it is said"
 
 
-def test_a_put_that_is_refused_leaves_every_table_as_it_was(saver: HoldfastSaver, other: HoldfastSaver) -> None:
+def test_a_put_that_is_refused_leaves_the_thread_and_what_was_said_as_they_were(
+    saver: HoldfastSaver, other: HoldfastSaver
+) -> None:
     begin(saver, "old")
     loaded = saver.get_tuple(thread())
     assert loaded is not None
     echo_graph(other).invoke(say("theirs"), thread())
-    tables = ("holdfast_threads", "holdfast_messages", "checkpoints")
-    before = [sorted(map(repr, rows(saver, f"SELECT * FROM {table}"))) for table in tables]
+    unchanged = (
+        "SELECT generation, head, unfinished, messages, title, updated_at FROM holdfast_threads",
+        "SELECT * FROM holdfast_messages WHERE checkpoint_id IS NOT NULL",
+        "SELECT * FROM checkpoints WHERE checkpoint_id <> :branch",
+    )
+    before = [sorted(map(repr, rows(saver, sql, branch=""))) for sql in unchanged]
 
-    with pytest.raises(ThreadConflict, match="changed by another run"):
+    with pytest.raises(ThreadConflict, match="changed by another run") as refused:
         put(saver, loaded.config, checkpoint([*loaded.checkpoint["channel_values"]["messages"], HumanMessage("mine")]))
 
-    assert [sorted(map(repr, rows(saver, f"SELECT * FROM {table}"))) for table in tables] == before
+    assert refused.value.branch is not None
+    branch = refused.value.branch["configurable"]["checkpoint_id"]
+    assert [sorted(map(repr, rows(saver, sql, branch=branch))) for sql in unchanged] == before
 
 
 def test_the_second_of_two_runs_that_found_an_empty_thread_is_refused(saver: HoldfastSaver) -> None:
