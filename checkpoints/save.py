@@ -38,7 +38,7 @@ from holdfast.checkpoints.core.queue import Ticket
 from holdfast.checkpoints.delta import claim_writes
 from holdfast.checkpoints.errors import ThreadConflict, Unreachable
 from holdfast.checkpoints.interrupts import record
-from holdfast.checkpoints.langgraph_internals import WRITES_IDX_MAP
+from holdfast.checkpoints.langgraph_internals import START, WRITES_IDX_MAP
 from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.known import Known, Template
 from holdfast.checkpoints.serde.messages import encode, snapshot
@@ -98,6 +98,8 @@ def save_checkpoint(
     # Messages that tasks wrote onto the parent belong to this checkpoint, unless it repeats an older one.
     delta_channels = claim_writes.channels_of_writes(stored_metadata) if fields and not replaces_head else ()
     parent = CheckpointKey(key.thread_id, "", parent_id) if parent_id and delta_channels else None
+    database.inputs.compare(key.thread_id, checkpoint["channel_values"])
+    database.inputs.note(key.thread_id, [(START, checkpoint["channel_values"].get(START))])
 
     def write(transaction: Transaction, save: _Save) -> bool:
         if save.attempts > 1 and is_saved and save.is_done(transaction, is_saved):
@@ -156,6 +158,7 @@ def save_writes(
     locations = [write_place(key, task_id, idx) for idx in indexes]
     run_writes = rollback.record_run_writes(database, key, run_of(config), task_id, indexes, replace=replace)
     requests = record.save_requests(database, key, task_id, writes)
+    database.inputs.note(key.thread_id, writes)
 
     def write(transaction: Transaction, save: _Save) -> bool:
         save.lock(transaction, thread, ())
@@ -197,6 +200,7 @@ def _save(database: Database, owner: RowOwner, values: Collection[tuple[str, Any
             persist(database.backend, partial(save.attempt, write))
         except _Stale:
             database.cache.forget(owner.thread_id)
+            database.inputs.forget(owner.thread_id)
             save = _Save(database, owner, values, ticket, use_cache=False)
             persist(database.backend, partial(save.attempt, write))
 
@@ -228,7 +232,8 @@ class _Save:
         self._era = database.cache.era
         self._generation, self._known = database.cache.recall(owner.thread_id, owner.ns) if use_cache else (None, {})
         # Encoding is the larger part of the work, and is done before anything is locked.
-        detacher = Detacher(database.types, self._known, key=database.sealer.digest_key(owner.thread_id))
+        key, said = database.sealer.digest_key(owner.thread_id), database.inputs.channels(owner.thread_id)
+        detacher = Detacher(database.types, self._known, key=key, said=said)
         self._values = [detacher.detach(channel, value) for channel, value in values]
         self._drafts = detacher.drafts.values()
         self.lists = [list_ for value in self._values for list_ in value.lists]

@@ -38,10 +38,6 @@ _OPTIONS = ormsgpack.OPT_NON_STR_KEYS
 # Message objects that are cached while a thread is rewritten. A message is in hundreds of checkpoints.
 _CACHE_SIZE: Final = 20_000
 
-# The first item of an input such as ("user", "…"), which the stock savers store as a list. See `values._Spoken`.
-_SPEAKERS: Final = frozenset({"user", "human", "ai", "assistant", "system"})
-_DEPTH: Final = 4
-
 
 class NotExpressible(Exception):
     """A value has a part that the stock savers cannot hold."""
@@ -87,7 +83,7 @@ class StockDetacher(Detacher):
         Raises:
             ValueError: the bytes are damaged.
         """
-        return _as_spoken(ormsgpack.unpackb(body, ext_hook=self._hook, option=_OPTIONS), _DEPTH)
+        return ormsgpack.unpackb(body, ext_hook=self._hook, option=_OPTIONS)
 
     def has_messages(self, body: bytes) -> bool:
         """Return whether a stock value has messages that can be rows."""
@@ -124,22 +120,6 @@ class StockDetacher(Detacher):
         if type(value) is _Nested:
             return ormsgpack.Ext(value.code, packing.pack(value.tree))
         return super()._special(packing, value)
-
-
-def _as_spoken(value: Any, depth: int) -> Any:
-    """Turn each ["user", "…"] in a list into a tuple, which packs to the same bytes and can be a row."""
-    if not depth:
-        return value
-    if type(value) is dict:
-        return {key: _as_spoken(item, depth - 1) for key, item in value.items()}
-    if type(value) is list:
-        return [
-            tuple(item)
-            if type(item) is list and len(item) == 2 and type(item[0]) is str and item[0] in _SPEAKERS
-            else _as_spoken(item, depth - 1)
-            for item in value
-        ]
-    return value
 
 
 class StockEncoder:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from holdfast.checkpoints.backends.base import Backend, Call, Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core.cache import MessageCache
+from holdfast.checkpoints.core.inputs import MessageInputs
 from holdfast.checkpoints.core.loads import Loads
 from holdfast.checkpoints.core.queue import SaveQueues
 from holdfast.checkpoints.serde.encryption import Plain, Sealer
@@ -21,6 +22,7 @@ class Database:
     types: Types
     sealer: Sealer = field(default_factory=Plain)
     cache: MessageCache = field(default_factory=MessageCache)
+    inputs: MessageInputs = field(default_factory=MessageInputs)
     queues: SaveQueues = field(default_factory=SaveQueues)
     loads: Loads = field(default_factory=Loads)
     prompts: dict[str, str] = field(default_factory=dict)

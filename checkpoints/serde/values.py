@@ -11,8 +11,9 @@ Bytes without messages are plain msgpack, which the stock savers read. Bytes wit
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 from zlib import crc32
 
@@ -21,6 +22,7 @@ from langchain_core.messages import BaseMessage, convert_to_messages
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from holdfast.checkpoints.errors import NotStorable
+from holdfast.checkpoints.langgraph_internals import START
 from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.known import Known, MessageContents, contents_of, is_unchanged
 from holdfast.checkpoints.serde.messages import MessageRow, encode, is_row_class, snapshot
@@ -135,7 +137,17 @@ class Detacher:
     A message object in several values is one draft. A message whose row is known is no draft.
     """
 
-    def __init__(self, types: Types, known: Mapping[int, Known], *, key: bytes = b"") -> None:
+    def __init__(
+        self, types: Types, known: Mapping[int, Known], *, key: bytes = b"", said: Collection[str] = ()
+    ) -> None:
+        """
+        Args:
+            types: the types that may be loaded.
+            known: the messages whose rows are known, by `id()`.
+            key: the key of the messages' digests.
+            said: the channels that make messages of dicts and pairs. Elsewhere these are data.
+        """
+        self._said = said
         self.drafts: dict[int, Draft] = {}
         self._types = types
         self._known = known
@@ -154,8 +166,8 @@ class Detacher:
         if isinstance(value, (bytes, bytearray)):
             return Detached(channel, "bytes" if isinstance(value, bytes) else "bytearray", bytes(value))
         self._lists, self._channel = [], channel
-        packing = Packing(self._types, self._special, prepare=_mark)
-        body = packing.pack(value)
+        packing = Packing(self._types, self._special, prepare=partial(_mark, channels=self._said))
+        body = packing.pack(_Whole(channel, value))
         return Detached(channel, "msgpack" if packing.native else TYPE, body, self._lists)
 
     def _special(self, packing: Packing, value: Any) -> Any:
@@ -268,6 +280,13 @@ class _Channel(NamedTuple):
     value: Any
 
 
+class _Whole(NamedTuple):
+    """The value of a channel, in contrast to a part of it."""
+
+    channel: str
+    value: Any
+
+
 class _Marked:
     """A list of messages that is stored as ranges and not one by one."""
 
@@ -307,19 +326,49 @@ def _spoken(value: Any) -> _Spoken | None:
     return _Spoken(message, shell) if is_row_class(type(message)) and message.content == text else None
 
 
-def _mark(value: Any, depth: int = _DEPTH) -> Any:
-    """Return a value with its lists of messages marked. Other parts are copied only if necessary."""
+def last_text(value: Any) -> str | None:
+    """Return the text of the last item of a list, if the item may be a message in the form of a dict or a pair."""
+    if not (isinstance(value, list) and value):
+        return None
+    match value[-1]:
+        case {"content": str(text)} | (str(), str(text)):
+            return text
+    return None
+
+
+def _mark_channel(channel: str, value: Any, channels: Collection[str], depth: int = _DEPTH) -> Any:
+    """Do as `_mark` for the value of a channel, or for an input, which has values for several."""
+    if channel == START and type(value) is dict:
+        return {name: _mark(item, depth - 1, is_said=name in channels) for name, item in value.items()}
+    return _mark(value, depth, is_said=channel in channels, channels=channels)
+
+
+def _mark(value: Any, depth: int = _DEPTH, *, is_said: bool = False, channels: Collection[str] = ()) -> Any:
+    """Return a value with its lists of messages marked. Other parts are copied only if necessary.
+
+    Args:
+        value: the value.
+        depth: how deep to look.
+        is_said: whether the value is of a channel that makes messages of dicts and pairs.
+        channels: these channels.
+    """
     kind = type(value)
+    if kind is _Whole:
+        return _mark_channel(value.channel, value.value, channels)
     if kind is ChannelValues:
-        return {name: _Channel(name, _mark(item, depth - 1)) for name, item in value.values.items()}
+        return {
+            name: _Channel(name, _mark_channel(name, item, channels, depth - 1)) for name, item in value.values.items()
+        }
     if (kind is list or kind is tuple) and value:
         first = type(value[0])
         if is_row_class(first):
             return _Marked(list(value)) if all(map(is_row_class, set(map(type, value)))) else value
         if depth and first in {dict, list, tuple}:
-            return [(type(item) in {dict, tuple} and _spoken(item)) or _mark(item, depth - 1) for item in value]
+            return [
+                (is_said and type(item) in {dict, tuple} and _spoken(item)) or _mark(item, depth - 1) for item in value
+            ]
     elif kind is dict and depth:
-        return {key: _mark(item, depth - 1) for key, item in value.items()}
+        return {key: _mark(item, depth - 1, channels=channels) for key, item in value.items()}
     return value
 
 
