@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import logging
 import random
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from functools import partial, update_wrapper
@@ -19,16 +20,17 @@ from langgraph.checkpoint.base import (
 )
 
 from holdfast.checkpoints import threads
-from holdfast.checkpoints.backends.base import Backend, CheckpointKey, Cursor, Wanted
+from holdfast.checkpoints.backends.base import Backend, CheckpointKey, Cursor, Transaction, Wanted
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import ns_of, run_text, thread_of
 from holdfast.checkpoints.core import conflicts, load
 from holdfast.checkpoints.delta import history
+from holdfast.checkpoints.errors import DamagedThread, NotStorable
 from holdfast.checkpoints.langgraph_internals import INTERRUPT
 from holdfast.checkpoints.lifecycle import OpenedSaver
 from holdfast.checkpoints.reconcile import put_checkpoint
 from holdfast.checkpoints.save import save_checkpoint, save_writes
-from holdfast.checkpoints.serde.jsonb import storable
+from holdfast.checkpoints.serde.jsonb import contained_by
 from holdfast.checkpoints.serde.types import TypeName
 from holdfast.checkpoints.threads import copy as copying
 from holdfast.checkpoints.threads import prune as pruning
@@ -36,6 +38,8 @@ from holdfast.checkpoints.threads import rollback
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 # The checkpoints that `list` reads in one transaction. They share message rows, so a page costs little more than one.
 _PAGE: Final = 50
@@ -142,17 +146,25 @@ class HoldfastSaver(OpenedSaver):
     ) -> Iterator[CheckpointTuple]:
         """Yield checkpoints, newest first. They are read in pages, and between pages nothing is locked.
 
+        A checkpoint that cannot be read is left out, and a warning in the log names it. It is an error if it is the
+        only one that was asked for, or if no other can be read: an older state is never taken for the newest.
+
         Args:
             config: `thread_id`, and optionally `checkpoint_ns` and `checkpoint_id`; `None` for all threads.
-            filter: what the metadata must contain, in the sense of PostgreSQL's `@>`.
+            filter: what the metadata must contain, in the sense of PostgreSQL's `@>`. A key with dots, such as
+                `"user.name"`, may be a path.
             before: only checkpoints whose id is below the `checkpoint_id` in this config.
             limit: the largest number of checkpoints.
 
         Raises:
-            DamagedThread, NotStorable: as `get_tuple`, once that checkpoint is reached.
+            DamagedThread, NotStorable: as `get_tuple`, with a `checkpoint_id` or a `limit` of 1, or if no checkpoint
+                can be read.
         """
         configurable = config["configurable"] if config is not None else {}
         after: Cursor | None = None
+        asks_for_one = limit == 1 or bool(configurable.get("checkpoint_id"))
+        first_error: Exception | None = None
+        found_any = False
         while limit is None or limit > 0:
             page = _PAGE if limit is None else min(limit, _PAGE)
             wanted = Wanted(
@@ -161,18 +173,31 @@ class HoldfastSaver(OpenedSaver):
                 ns=configurable.get("checkpoint_ns"),
                 checkpoint_id=configurable.get("checkpoint_id"),
                 before=before["configurable"].get("checkpoint_id") if before is not None else None,
-                metadata=storable(filter) if filter else None,
+                metadata=contained_by(filter) if filter else (),
                 after=after,
                 with_bases=False,
             )
             found = persist(self._backend, partial(self._find, wanted))
-            for raw in found:
-                yield load.to_tuple(raw, self._database)
+            for key, raw in found:
+                try:
+                    if isinstance(raw, Exception):
+                        raise raw
+                    item = load.to_tuple(raw, self._database)
+                except (DamagedThread, NotStorable) as error:
+                    if asks_for_one:
+                        raise
+                    first_error = first_error or error
+                    _log.warning("Checkpoint %s was left out of a list: %s", key.checkpoint_id, error)
+                    continue
+                found_any = True
+                limit = None if limit is None else limit - 1
+                yield item
             if len(found) < page:
-                return
-            last = found[-1].stored
+                break
+            last, _ = found[-1]
             after = Cursor(last.checkpoint_id, last.thread_id, last.ns)
-            limit = None if limit is None else limit - page
+        if first_error is not None and not found_any:
+            raise first_error
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
@@ -373,9 +398,31 @@ class HoldfastSaver(OpenedSaver):
                 return
             await asyncio.wait([asyncio.wrap_future(save) for save in saves])
 
-    def _find(self, wanted: Wanted) -> builtins.list[load.RawCheckpoint]:
+    def _find(
+        self, wanted: Wanted
+    ) -> builtins.list[tuple[CheckpointKey, load.RawCheckpoint | DamagedThread | NotStorable]]:
+        """Read the wanted checkpoints with their keys; in place of one that cannot be read, the error."""
         with self._backend.reading() as transaction:
-            return load.find(transaction, self._database, wanted)
+            try:
+                found = load.find(transaction, self._database, wanted)
+            except (DamagedThread, NotStorable):
+                return [self._find_one(transaction, key) for key in self._keys(transaction, wanted)]
+            stored = [raw.stored for raw in found]
+            keys = [CheckpointKey(one.thread_id, one.ns, one.checkpoint_id) for one in stored]
+            return builtins.list(zip(keys, found, strict=True))
+
+    def _keys(self, transaction: Transaction, wanted: Wanted) -> builtins.list[CheckpointKey]:
+        [rows] = transaction.run([self._backend.wanted_checkpoints(wanted)])
+        return [CheckpointKey(row.thread_id, row.ns, row.checkpoint_id) for row in rows]
+
+    def _find_one(
+        self, transaction: Transaction, key: CheckpointKey
+    ) -> tuple[CheckpointKey, load.RawCheckpoint | DamagedThread | NotStorable]:
+        try:
+            [found] = load.find(transaction, self._database, Wanted(1, key.thread_id, key.ns, key.checkpoint_id))
+        except (DamagedThread, NotStorable) as error:
+            return key, error
+        return key, found
 
     def _read(self, wanted: Wanted, *, with_generation: bool) -> tuple[load.RawCheckpoint | None, int | None]:
         """Read one checkpoint; if there is none and `with_generation`, the generation of the thread."""

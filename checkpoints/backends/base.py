@@ -180,8 +180,8 @@ class Wanted:
     checkpoint_id: str | None = None
     before: str | None = None
     """Only checkpoints whose id is below this one."""
-    metadata: Mapping[str, Any] | None = None
-    """Only checkpoints whose metadata contain this, as PostgreSQL's `@>` defines it."""
+    metadata: Sequence[Sequence[Mapping[str, Any]]] = ()
+    """Only checkpoints whose metadata contain at least one of each group, as PostgreSQL's `@>` defines it."""
     after: Cursor | None = None
     with_bases: bool = True
     """Whether to find bases as well (see `BASE`), which are not part of a history."""
@@ -282,6 +282,10 @@ class Backend(Protocol):
 
     def value_place(self, key: CheckpointKey, channel: str, document: Any) -> str:
         """Return the table, row and column of a value of a checkpoint, as a text that is unique for each."""
+        ...
+
+    def wanted_checkpoints(self, wanted: Wanted) -> Call:
+        """Return the call that finds the rows of the wanted checkpoints, newest first, each with its key."""
         ...
 
     def find(self, transaction: Transaction, wanted: Wanted) -> list[StoredCheckpoint]:

@@ -28,7 +28,7 @@ class Tables:
 
     sql: Statements
     _contains: ClassVar[str]
-    """The condition that the metadata contain `:metadata`."""
+    """The condition that the metadata contain a parameter, whose name is to be put in for `{}`."""
     _no_base: ClassVar[str]
     """The condition that the metadata are not `:base`."""
 
@@ -48,12 +48,15 @@ class Tables:
             "ns": (wanted.ns, "checkpoint_ns = :ns"),
             "checkpoint_id": (wanted.checkpoint_id, "checkpoint_id = :checkpoint_id"),
             "before": (wanted.before, "checkpoint_id < :before"),
-            "metadata": (None if wanted.metadata is None else self.json(wanted.metadata), self._contains),
             "base": (None if wanted.with_bases else self.json(BASE), self._no_base),
         }
         asked = {name: found for name, found in given.items() if found[0] is not None}
         params: dict[str, Any] = {"limit": wanted.limit, **{name: value for name, (value, _) in asked.items()}}
         conditions = [condition for _, condition in asked.values()]
+        for group, choices in enumerate(wanted.metadata):
+            names = [f"metadata_{group}_{choice}" for choice in range(len(choices))]
+            params |= {name: self.json(choice) for name, choice in zip(names, choices, strict=True)}
+            conditions.append(f"({' OR '.join(self._contains.format(name) for name in names)})")
         if after is not None:
             conditions.append("(checkpoint_id, thread_id, checkpoint_ns) < (:after_id, :after_thread, :after_ns)")
             params |= {"after_id": after.checkpoint_id, "after_thread": after.thread_id, "after_ns": after.ns}

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from holdfast.checkpoints.serde.messages import sql_text
+
+# Deeper than any metadata, and not too deep for a parser of JSON.
+_LONGEST_PATH: Final = 50
 
 
 def storable(value: Any) -> Any:
@@ -37,5 +40,32 @@ def contains(value: Any, wanted: Any) -> bool:
 
 
 def text_contains(value: str | bytes | None, wanted: str) -> bool:
-    """Return `contains` for two JSON texts. A missing value contains only `{}`."""
-    return contains(json.loads(value) if value is not None else {}, json.loads(wanted))
+    """Return `contains` for two JSON texts. A missing value contains only `{}`.
+
+    True as well if the value is no JSON: it may contain this, and whoever reads it reports the damage.
+    """
+    try:
+        there = json.loads(value) if value is not None else {}
+    except ValueError:
+        return True
+    return contains(there, json.loads(wanted))
+
+
+def contained_by(filter: Mapping[str, Any]) -> list[tuple[dict[str, Any], ...]]:
+    """Return what metadata must contain to match the filter of a `list`: of each group, at least one.
+
+    A key with dots is a key of that name, as for LangGraph's savers for memory and PostgreSQL, or a path, as for its
+    saver for SQLite: `{"user.name": "ada"}` matches `{"user": {"name": "ada"}}` as well.
+    """
+    groups: list[tuple[dict[str, Any], ...]] = []
+    plain: dict[str, Any] = {}
+    for key, value in storable(filter).items():
+        parts = key.split(".")
+        if not 1 < len(parts) <= _LONGEST_PATH:
+            plain[key] = value
+            continue
+        nested = value
+        for part in reversed(parts):
+            nested = {part: nested}
+        groups.append(({key: value}, nested))
+    return [(plain,), *groups] if plain else groups

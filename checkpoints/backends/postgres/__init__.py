@@ -63,7 +63,7 @@ _PASSING: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "53300
 
 _names: Final = RowNames()
 
-_PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
+_PARAMETER = re.compile(r"(?<!:):([a-z_][a-z_0-9]*)")
 
 
 class _PostgresTransaction:

@@ -40,7 +40,7 @@ from holdfast.checkpoints.serde.values import Attachable
 class PostgresTables(Tables):
     """Checkpoints are in `checkpoints`, and their values in `checkpoint_blobs`, where unchanged values are shared."""
 
-    _contains: ClassVar[str] = "metadata @> :metadata"
+    _contains: ClassVar[str] = "metadata @> :{}"
     _no_base: ClassVar[str] = "metadata <> :base"
 
     def json(self, value: Mapping[str, Any]) -> Jsonb:

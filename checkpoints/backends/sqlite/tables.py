@@ -24,6 +24,7 @@ from holdfast.checkpoints.backends.base import (
 from holdfast.checkpoints.backends.canonical import CanonicalCheckpoint
 from holdfast.checkpoints.backends.sqlite.canonical import from_whole, to_whole
 from holdfast.checkpoints.backends.tables import Tables
+from holdfast.checkpoints.errors import DamagedThread
 from holdfast.checkpoints.serde.splice import channels_with_value, graft
 from holdfast.checkpoints.serde.values import Attachable, ChannelValues, Version, holds_messages
 
@@ -31,7 +32,7 @@ from holdfast.checkpoints.serde.values import Attachable, ChannelValues, Version
 class SqliteTables(Tables):
     """Checkpoints are in `checkpoints`, with the values of all their channels."""
 
-    _contains: ClassVar[str] = "holdfast_contains(metadata, :metadata)"
+    _contains: ClassVar[str] = "holdfast_contains(metadata, :{})"
     _no_base: ClassVar[str] = "CAST(metadata AS TEXT) IS NOT :base"
 
     def json(self, value: Mapping[str, Any]) -> str:
@@ -170,6 +171,11 @@ class SqliteTables(Tables):
 
 
 def _stored(row: Row, thread_id: str, writes: list[StoredWrite], generation: int | None) -> StoredCheckpoint:
+    try:
+        metadata = json.loads(row.metadata) if row.metadata is not None else {}
+    except ValueError as error:
+        what = f"the metadata of checkpoint {row.checkpoint_id} cannot be read ({error})"
+        raise DamagedThread(thread_id, what) from error
     return StoredCheckpoint(
         thread_id,
         row.ns,
@@ -177,7 +183,7 @@ def _stored(row: Row, thread_id: str, writes: list[StoredWrite], generation: int
         row.parent_id,
         None,
         [StoredValue("", row.type, row.blob)],
-        json.loads(row.metadata) if row.metadata is not None else {},
+        metadata,
         writes,
         generation,
     )

@@ -22,6 +22,10 @@ Read = Callable[[HoldfastSaver], object]
 
 READS = {
     "get_tuple": lambda saver: saver.get_tuple(thread()),
+    "list of one": lambda saver: list(saver.list(thread(), limit=1)),
+}
+
+LISTS = {
     "list": lambda saver: list(saver.list(thread())),
     "list of all threads": lambda saver: list(saver.list(None)),
     "history": lambda saver: list(echo_graph(saver).get_state_history(thread())),
@@ -52,6 +56,14 @@ def newest_blob(saver: HoldfastSaver) -> tuple[str, str, str]:
     )
 
 
+def assert_lists_name(saver: HoldfastSaver, caplog: pytest.LogCaptureFixture, *words: str) -> None:
+    """A list goes on past what cannot be read, and says in the log what that was."""
+    for read in LISTS.values():
+        caplog.clear()
+        assert read(saver)
+        assert all(word in caplog.text for word in ("'ada-1'", *words))
+
+
 def assert_others_work(saver: HoldfastSaver) -> None:
     assert texts(saver, "bob-1") == SAID
     echo_graph(saver).invoke({"messages": [("user", "three")]}, thread("bob-1"))
@@ -70,7 +82,9 @@ DAMAGES = [
 ]
 
 
-def test_a_damaged_row_is_an_error_that_names_thread_and_row(talked: HoldfastSaver) -> None:
+def test_a_damaged_row_is_an_error_that_names_thread_and_row(
+    talked: HoldfastSaver, caplog: pytest.LogCaptureFixture
+) -> None:
     row = "thread_id = 'ada-1' AND seq = 2"
     columns = ("content", "role", "body", "digest", "key_no")
     [before] = rows(talked, f"SELECT {', '.join(columns)} FROM holdfast_messages WHERE {row}")
@@ -82,6 +96,7 @@ def test_a_damaged_row_is_an_error_that_names_thread_and_row(talked: HoldfastSav
             with pytest.raises((DamagedThread, NotStorable), match=r"(?i)row 2\b") as error:
                 pytest.fail(f"{name} with {damage} gave {read(talked)}")
             assert "'ada-1'" in str(error.value)
+        assert_lists_name(talked, caplog, "ow 2 ")
         assert texts(talked, "bob-1") == SAID
         change(talked, restore, **dict(zip(columns, before, strict=True)))
         assert texts(talked) == SAID
@@ -89,12 +104,16 @@ def test_a_damaged_row_is_an_error_that_names_thread_and_row(talked: HoldfastSav
 
 
 @pytest.mark.parametrize("seq", [1, 2, 4])
-def test_a_missing_row_is_an_error_that_names_thread_and_row(talked: HoldfastSaver, seq: int) -> None:
+def test_a_missing_row_is_an_error_that_names_thread_and_row(
+    talked: HoldfastSaver, seq: int, caplog: pytest.LogCaptureFixture
+) -> None:
     change(talked, "DELETE FROM holdfast_messages WHERE thread_id = 'ada-1' AND seq = :seq", seq=seq)
 
     for name, read in READS.items():
         with pytest.raises(DamagedThread, match=rf"'ada-1' .*row {seq} is missing"):
             pytest.fail(f"{name} gave {read(talked)}")
+    if seq > 1:  # every checkpoint needs the first: `test_list` has a thread of which nothing can be read
+        assert_lists_name(talked, caplog, f"row {seq} is missing")
     assert_others_work(talked)
 
 
@@ -129,14 +148,16 @@ def test_a_redacted_row_loads_although_its_digest_differs(talked: HoldfastSaver)
         "UPDATE holdfast_messages SET content = '[redacted]', redacted_at = 1.5 WHERE thread_id = 'ada-1' AND seq = 1",
     )
 
-    for read in READS.values():
-        read(talked)
+    for read in (READS | LISTS).values():
+        assert read(talked)
     assert texts(talked) == ["[redacted]", *SAID[1:]]
     echo_graph(talked).invoke({"messages": [("user", "three")]}, thread())
     assert texts(talked) == ["[redacted]", *SAID[1:], "three", "You said: three"]
 
 
-def test_a_truncated_checkpoint_is_an_error_wherever_it_is_cut(talked: HoldfastSaver) -> None:
+def test_a_truncated_checkpoint_is_an_error_wherever_it_is_cut(
+    talked: HoldfastSaver, caplog: pytest.LogCaptureFixture
+) -> None:
     table, column, where = newest_blob(talked)
     found = talked.get_tuple(thread())
     assert found is not None
@@ -149,6 +170,7 @@ def test_a_truncated_checkpoint_is_an_error_wherever_it_is_cut(talked: HoldfastS
     for read in READS.values():
         with pytest.raises(DamagedThread, match=rf"checkpoint {found.config['configurable']['checkpoint_id']}"):
             read(talked)
+    assert_lists_name(talked, caplog, found.config["configurable"]["checkpoint_id"])
     assert_others_work(talked)
 
 
@@ -202,7 +224,9 @@ def test_an_altered_checkpoint_is_never_another_conversation(talked: HoldfastSav
     assert_others_work(talked)
 
 
-def test_an_unknown_form_of_a_value_is_an_error_that_names_thread_and_checkpoint(talked: HoldfastSaver) -> None:
+def test_an_unknown_form_of_a_value_is_an_error_that_names_thread_and_checkpoint(
+    talked: HoldfastSaver, caplog: pytest.LogCaptureFixture
+) -> None:
     table, _, where = newest_blob(talked)
     found = talked.get_tuple(thread())
     assert found is not None
@@ -212,6 +236,7 @@ def test_an_unknown_form_of_a_value_is_an_error_that_names_thread_and_checkpoint
             read(talked)
         assert "'ada-1'" in str(error.value)
         assert found.config["configurable"]["checkpoint_id"] in str(error.value)
+    assert_lists_name(talked, caplog, "'holdfast-99'", found.config["configurable"]["checkpoint_id"])
     assert_others_work(talked)
 
 
