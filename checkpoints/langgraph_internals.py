@@ -10,6 +10,7 @@ Files of SQL repeat the places of `WRITES_IDX_MAP`: -1 for an error, -3 for an i
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Final
 
 from langgraph import errors
@@ -21,10 +22,12 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import INTERRUPT, TASKS
 from langgraph.checkpoint.serde.types import _DeltaSnapshot as DeltaSnapshot
 from langgraph.constants import CONFIG_KEY_CHECKPOINTER, START
+from langgraph.pregel import Pregel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from langchain_core.runnables import RunnableConfig
     from langchain_core.tools import BaseTool
 
 __all__ = [
@@ -120,6 +123,29 @@ _INNER: Final = "_inner"
 
 
 def pass_state_types() -> None:
+    """Make graphs pass the types that they name to a checkpointer of ours, when they are compiled and when they run.
+
+    A run comes by its checkpointer in many ways: `compile(checkpointer=…)`, `graph.checkpointer = …`, a copy of the
+    graph (which is how LangGraph's server does it), the config. All of them end in one method, which is wrapped here.
+    It calls `allow_types_of` of a checkpointer that has this method, and changes nothing for others.
+    """
+    _pass_types_to_compile()
+    resolve = Pregel._resolve_checkpointer  # noqa: SLF001 - there is no public hook
+    if hasattr(resolve, "__wrapped__"):
+        return
+
+    @functools.wraps(resolve)
+    def resolve_and_pass(self: Pregel[Any, Any, Any, Any], config: RunnableConfig) -> Any:
+        checkpointer = resolve(self, config)
+        allow_types_of = getattr(type(inner_saver(checkpointer) or checkpointer), "allow_types_of", None)
+        if allow_types_of is not None:
+            allow_types_of(inner_saver(checkpointer) or checkpointer, self)
+        return checkpointer
+
+    Pregel._resolve_checkpointer = resolve_and_pass  # type: ignore[method-assign]  # noqa: SLF001 - as above
+
+
+def _pass_types_to_compile() -> None:
     """Make every later `compile(checkpointer=…)` pass the types of the graph's state to the checkpointer.
 
     LangGraph does so only in its strict mode. It sets this attribute from `LANGGRAPH_STRICT_MSGPACK` when it is

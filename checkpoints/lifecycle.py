@@ -9,7 +9,8 @@ import weakref
 from collections.abc import Awaitable, Callable, Collection, Generator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing
 from threading import Event, Lock
-from typing import NamedTuple, ParamSpec, Self, TypeVar
+from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
+from weakref import WeakSet
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -23,6 +24,7 @@ from holdfast.checkpoints.effects import Effects
 from holdfast.checkpoints.errors import NotOpen
 from holdfast.checkpoints.langgraph_internals import pass_state_types
 from holdfast.checkpoints.search.service import Search
+from holdfast.checkpoints.serde.schemas import types_of_graph
 from holdfast.checkpoints.serde.types import TypeName, Types
 from holdfast.checkpoints.threads import leases
 from holdfast.checkpoints.transcript import Transcript, open_transcript
@@ -67,6 +69,7 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         backend.on_lost = self._database.cache.forget_all
         backend.on_use = self._open_when_used
         self._opening = Lock()
+        self._derived_from: WeakSet[Any] = WeakSet()
         self._executor: Executor | None = None
         self._was_opened_by_use = False
         self._was_closed = False
@@ -172,6 +175,22 @@ class OpenedSaver(BaseCheckpointSaver[str]):
     def __repr__(self) -> str:
         return f"HoldfastSaver({str(self._backend)!r})"
 
+    def allow_types_of(self, graph: object) -> None:
+        """Allow the types that a graph names to be loaded. Idempotent.
+
+        It is called for each run of a graph that saves here, whichever way the graph was given this checkpointer.
+        """
+        named = getattr(graph, "builder", graph)  # copies of a graph have the same one
+        if named in self._derived_from:
+            return
+        self._derived_from.add(named)
+        types = self._database.types
+        derived = types_of_graph(graph)
+        was_missing = any(types.find(kind.__module__, kind.__qualname__) is None for kind in derived)
+        types.allow(derived)
+        if was_missing:  # messages may be cached with parts that were loaded as what they consist of
+            self._database.cache.forget_all()
+
     # --- what belongs to the same database
 
     @property
@@ -205,6 +224,11 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         call = (sql["heads"], {"limit": limit}) if thread_id is None else (sql["head_of"], {"thread_id": thread_id})
         [rows] = self._database.read(call)
         return [Head(*map(str, row)) for row in rows]
+
+    def is_deleted(self, thread_id: str) -> bool:
+        """Return whether a thread was deleted, or never was. A thread of which all checkpoints were rolled back is."""
+        [rows] = self._database.read((self._backend.sql["thread"], {"thread_id": thread_id}))
+        return not rows or bool(rows[0].deleted)
 
     def transcript(self, thread_id: str, *, user_id: str | None = None) -> Transcript:
         """Return all messages and events of a thread, in order, including those that left its state.
