@@ -16,6 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from holdfast.server import registry, worker
 
 _THREAD = re.compile(r"/threads/([0-9a-fA-F-]{32,36})(?:/|$)")
+_COPY = re.compile(r"/threads/[0-9a-fA-F-]{32,36}/copy/?$")
+_RUN = re.compile(r"/threads/([0-9a-fA-F-]{32,36})/runs/[0-9a-fA-F-]{32,36}/?$")
 
 
 class KnowThreads:
@@ -34,7 +36,25 @@ class KnowThreads:
                 await registry.restore(found[1])
             elif scope["method"] == "POST" and scope["path"].rstrip("/").endswith("/threads"):
                 receive = await _restore_named(receive)
+            send = _restore_changed(scope["method"], scope["path"], send)
         await self._app(scope, receive, send)
+
+
+def _restore_changed(method: str, path: str, send: Send) -> Send:
+    """Return a channel that brings an entry up to date before the client is answered.
+
+    The server itself has changed the entry then, and left it without the state of its thread.
+    """
+    is_copy, deleted = method == "POST" and _COPY.search(path), method == "DELETE" and _RUN.search(path)
+    if not (is_copy or deleted):
+        return send
+
+    async def restore_first(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await (registry.restore_after_deletion(deleted[1]) if deleted else registry.restore_copies())
+        await send(message)
+
+    return restore_first
 
 
 async def _restore_named(receive: Receive) -> Receive:

@@ -67,7 +67,11 @@ def delete_one_by_one() -> None:
 
 async def restore_newest() -> None:
     """Enter the newest threads. One that cannot be read is entered as failed."""
+    from langgraph_api.graph import GRAPHS
+
     saver = await server_saver()
+    for graph in GRAPHS.values():  # a graph that is made for each request passes its types then
+        saver.allow_types_of(graph)
     for head in reversed(await asyncio.to_thread(saver.heads, NEWEST)):
         await _enter(saver, head)
 
@@ -86,10 +90,27 @@ async def restore(thread_id: str) -> None:
     for head in heads:
         if entry is None:
             await _enter(saver, head)
-        elif _time(head.checkpoint_id) > entry["state_updated_at"]:
+        elif "values" not in entry or _time(head.checkpoint_id) > entry["state_updated_at"]:
             await _refresh(entry, head, await _read(saver, head))
-    if entry is not None and entry["values"] and not heads:
-        await _forget(wanted)
+    if entry is not None and entry.get("values") and not heads:
+        if await asyncio.to_thread(saver.is_deleted, str(wanted)):
+            await _forget(wanted)
+        else:
+            _empty(entry)
+
+
+async def restore_copies() -> None:
+    """Bring the entries of copies up to date. The runtime enters a copy without the values of its source."""
+    for entry in [entry for entry in _threads() if "values" not in entry]:
+        await restore(str(entry["thread_id"]))
+
+
+async def restore_after_deletion(thread_id: str) -> None:
+    """Bring the entry of a thread up to date after a run of it was deleted, whose values the entry may have."""
+    wanted = _id(thread_id)
+    if wanted is not None and (entry := _find(wanted)) is not None and entry.get("values"):
+        entry["state_updated_at"] = _UUID_EPOCH
+    await restore(thread_id)
 
 
 async def _enter(saver: HoldfastSaver, head: Head) -> None:
@@ -133,6 +154,11 @@ async def _refresh(entry: dict[str, Any], head: Head, read: Mapping[str, Any] | 
             _log.warning("Thread %s cannot be read: %s", head.thread_id, failed)
         await Threads.set_status(connection, entry["thread_id"], checkpoint, failed)
     entry["updated_at"] = entry["state_updated_at"] = _time(head.checkpoint_id)
+
+
+def _empty(entry: dict[str, Any]) -> None:
+    """Set an entry to that of a thread whose runs were all deleted."""
+    entry.update(status="idle", values=None, interrupts={}, error=None, state_updated_at=datetime.now(UTC))
 
 
 async def _forget(thread_id: UUID) -> None:

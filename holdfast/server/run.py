@@ -21,6 +21,7 @@ from typing import Any
 
 from holdfast import factory
 from holdfast.checkpoints import urls
+from holdfast.server import modules
 from holdfast.settings import Settings
 
 _HERE = Path(__file__).resolve().parent
@@ -112,6 +113,7 @@ def _read(config: Path) -> dict[str, Any]:
             sys.path.append(str(place))
     taken = {key: found[key] for key in ("graphs", "checkpointer", "http", "auth", "store") if found.get(key)}
     full: dict[str, Any] = _with_absolute_paths(taken, folder)
+    full["graphs"] = {name: modules.by_module(graph) for name, graph in full["graphs"].items()}
     return full
 
 
