@@ -5,6 +5,7 @@ A message says what was found, what was needed and what to do. No message has a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -260,6 +261,23 @@ class UnknownInterrupt(NotAnswered):
 
     def __init__(self, thread_id: str, interrupt_id: str) -> None:
         super().__init__(thread_id, interrupt_id, f"Nothing was asked in thread {thread_id!r} under {interrupt_id!r}.")
+
+
+class NodeMissing(NotAnswered):
+    """The node that waits for the answer is not in the graph: it was renamed or removed while the thread waited."""
+
+    def __init__(self, thread_id: str, interrupt_id: str, missing: Sequence[str], nodes: Sequence[str]) -> None:
+        self.thread_id = thread_id
+        self.interrupt_id = interrupt_id
+        self.missing = tuple(missing)
+        where = f"the node {', '.join(map(repr, missing))}" if missing else "a task"
+        HoldfastError.__init__(
+            self,
+            f"Thread {thread_id!r} waits in {where}, which this graph does not have. It has "
+            f"{', '.join(map(repr, nodes))}. Nothing was run, and the answer to {interrupt_id} was not carried out. "
+            "Give the node its old name again, or add a node of that name that does the same; or let the thread go on "
+            "without the answer, by a new input or `update_state`.",
+        )
 
 
 def _moment(at: float) -> str:

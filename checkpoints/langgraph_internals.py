@@ -11,6 +11,7 @@ Files of SQL repeat the places of `WRITES_IDX_MAP`: -1 for an error, -3 for an i
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from langgraph import errors
@@ -23,9 +24,12 @@ from langgraph.checkpoint.serde.types import INTERRUPT, TASKS
 from langgraph.checkpoint.serde.types import _DeltaSnapshot as DeltaSnapshot
 from langgraph.constants import CONFIG_KEY_CHECKPOINTER, START
 from langgraph.pregel import Pregel
+from langgraph.pregel._loop import PregelLoop
+from langgraph.pregel._task_status import read_task_statuses
+from langgraph.types import Command
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
     from langchain_core.runnables import RunnableConfig
     from langchain_core.tools import BaseTool
@@ -57,6 +61,7 @@ __all__ = [
     "last_uuid6_timestamp",
     "mark_invalid_resume",
     "pass_state_types",
+    "refuse_lost_answers",
     "run_object",
     "set_last_uuid6_timestamp",
     "types_of_serializer",
@@ -120,6 +125,7 @@ _OF_A_RUN: Final = frozenset({"callbacks", "metadata", "recursion_limit", "tags"
 
 _STRICT: Final = "STRICT_MSGPACK_ENABLED"
 _INNER: Final = "_inner"
+_LOOKED: Final = "_holdfast_looked_for_lost_answers"
 
 
 def pass_state_types() -> None:
@@ -143,6 +149,55 @@ def pass_state_types() -> None:
         return checkpointer
 
     Pregel._resolve_checkpointer = resolve_and_pass  # type: ignore[method-assign]  # noqa: SLF001 - as above
+
+
+def refuse_lost_answers() -> None:
+    """Make a run that was given an answer, and has no task that takes it, ask a checkpointer of ours what to do.
+
+    That is so if a node was renamed or removed while a thread waited in it. LangGraph then runs nothing, saves nothing,
+    and returns as if the answer were taken. Here the method `answer_is_lost` of the checkpointer raises an error.
+    """
+    tick = PregelLoop.tick
+    if hasattr(tick, "__wrapped__"):
+        return
+
+    @functools.wraps(tick)
+    def tick_and_look(self: PregelLoop) -> bool:
+        goes_on = tick(self)
+        if not hasattr(self, _LOOKED):
+            setattr(self, _LOOKED, True)
+            saver = inner_saver(self.checkpointer) or self.checkpointer
+            answer_is_lost = getattr(type(saver), "answer_is_lost", None)
+            if answer_is_lost is not None and (lost := _lost_answers(self)):
+                thread_id = str(self.checkpoint_config["configurable"]["thread_id"])
+                answer_is_lost(saver, thread_id, lost[0], _missing_nodes(self), sorted(set(self.nodes) - {START}))
+        return goes_on
+
+    PregelLoop.tick = tick_and_look  # type: ignore[method-assign]
+
+
+def _lost_answers(loop: PregelLoop) -> list[str]:
+    """Return the ids of the pauses that a run was to answer, if no task of it takes an answer."""
+    resume = loop.input.resume if isinstance(loop.input, Command) else None
+    if resume is None or loop.is_nested:
+        return []
+    waiting = {
+        pause.id: task_id
+        for task_id, status in read_task_statuses(loop.checkpoint_pending_writes).items()
+        for pause in status.pending_interrupts
+    }
+    if not loop.tasks:
+        return list(waiting)
+    named = [str(id_) for id_ in resume if id_ in waiting] if isinstance(resume, Mapping) else []
+    return named if not any(waiting[id_] in loop.tasks for id_ in named) else []
+
+
+def _missing_nodes(loop: PregelLoop) -> list[str]:
+    """Return the nodes that are next in a checkpoint, and that the graph does not have."""
+    values = loop.checkpoint["channel_values"]
+    sends = (getattr(send, "node", None) for send in values.get(TASKS) or ())
+    starts = (channel.removeprefix(BRANCH_TO) for channel in values if channel.startswith(BRANCH_TO))
+    return sorted({node for node in (*sends, *starts) if isinstance(node, str)} - set(loop.nodes))
 
 
 def _pass_types_to_compile() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import builtins
 import os
 import weakref
-from collections.abc import Awaitable, Callable, Collection, Generator
+from collections.abc import Awaitable, Callable, Collection, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing
 from threading import Event, Lock
 from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
@@ -21,8 +21,8 @@ from holdfast.checkpoints.backends.executor import Executor
 from holdfast.checkpoints.config import thread_of
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.effects import Effects
-from holdfast.checkpoints.errors import NotOpen
-from holdfast.checkpoints.langgraph_internals import pass_state_types
+from holdfast.checkpoints.errors import NodeMissing, NotOpen
+from holdfast.checkpoints.langgraph_internals import pass_state_types, refuse_lost_answers
 from holdfast.checkpoints.search.service import Search
 from holdfast.checkpoints.serde.schemas import types_of_graph
 from holdfast.checkpoints.serde.types import TypeName, Types
@@ -64,6 +64,7 @@ class OpenedSaver(BaseCheckpointSaver[str]):
     def __init__(self, backend: Backend, allow: Collection[type | TypeName], *, strict: bool = False) -> None:
         super().__init__()
         pass_state_types()
+        refuse_lost_answers()
         self._backend = backend
         self._database = Database(backend, Types(allow, strict=strict))
         backend.on_lost = self._database.cache.forget_all
@@ -190,6 +191,14 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         types.allow(derived)
         if was_missing:  # messages may be cached with parts that were loaded as what they consist of
             self._database.cache.forget_all()
+
+    def answer_is_lost(self, thread_id: str, interrupt_id: str, missing: Sequence[str], nodes: Sequence[str]) -> None:
+        """Refuse to resume a thread whose answer no task takes.
+
+        Raises:
+            NodeMissing: always.
+        """
+        raise NodeMissing(thread_id, interrupt_id, missing, nodes)
 
     # --- what belongs to the same database
 
