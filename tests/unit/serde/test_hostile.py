@@ -1,0 +1,109 @@
+"""Bytes that an attacker has written: no import, no call of anything but a type of data, no other error."""
+
+from __future__ import annotations
+
+import enum
+import importlib
+import sys
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from typing import Any
+
+import ormsgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from holdfast.checkpoints import NotStorable
+from holdfast.checkpoints.langgraph_internals import SAFE_MSGPACK_TYPES
+from holdfast.checkpoints.serde import rebuild as rebuild_module
+from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
+from holdfast.checkpoints.serde.types import Types
+from tests.support.shapes import patient, rich
+
+CODES = sorted(rebuild_module.CONSTRUCTORS)
+PAYLOADS: list[Any] = ["exit 1", {"args": ["false"]}, [["false"]]]
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """The types that a load would call, instead of which nothing is called; an import is an error."""
+    kinds: list[Any] = []
+
+    def note(kind: Any, parts: Any, _more: Any) -> Any:
+        kinds.append(kind)
+        return parts
+
+    def no_import(name: str, *args: Any, **kwargs: Any) -> Any:
+        raise AssertionError(f"{name} was imported")
+
+    loaded = set(sys.modules)
+    monkeypatch.setattr(rebuild_module, "_REBUILD", dict.fromkeys(rebuild_module.CONSTRUCTORS, note))
+    monkeypatch.setattr(importlib, "import_module", no_import)
+    yield kinds
+    monkeypatch.undo()
+    assert set(sys.modules) == loaded
+
+
+def everything() -> list[tuple[str, str]]:
+    """Return the names of all that any loaded module of the standard library has."""
+    return [
+        (module, name)
+        for module in sorted(sys.stdlib_module_names & set(sys.modules))
+        for name, found in sorted(vars(sys.modules[module]).items())
+        if callable(found)
+    ]
+
+
+def forged(code: int, *stored: Any) -> bytes:
+    return ormsgpack.packb(ormsgpack.Ext(code, ormsgpack.packb(list(stored))))
+
+
+def is_data(kind: Any) -> bool:
+    values = tuple(kind for kinds in rebuild_module._VALUES.values() for kind in kinds)
+    return isinstance(kind, type) and (
+        issubclass(kind, (*values, enum.Enum))
+        or is_dataclass(kind)
+        or any(callable(getattr(kind, method, None)) for method in rebuild_module._METHODS.values())
+    )
+
+
+def test_of_the_whole_standard_library_only_types_of_data_are_called(called: list[Any]) -> None:
+    names = everything()
+    assert ("os", "system") in names
+    unpacking = Unpacking(Types())
+    for module, name in names:
+        if (module, name) in SAFE_MSGPACK_TYPES:
+            continue
+        for code in CODES:
+            unpacking.unpack(forged(code, module, name, PAYLOADS[code % 3], "system"))
+    assert called
+    assert not [kind for kind in called if not is_data(kind)]
+
+
+def test_in_the_strict_mode_nothing_that_is_not_named_is_called(called: list[Any]) -> None:
+    unpacking = Unpacking(Types(strict=True))
+    for module, name in everything():
+        if (module, name) in SAFE_MSGPACK_TYPES:
+            continue
+        for code in CODES:
+            payload = PAYLOADS[code % 3]
+            assert unpacking.unpack(forged(code, module, name, payload, "system")) == payload
+    assert not called
+
+
+@settings(patient, max_examples=150)
+@given(
+    value=rich,
+    changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=4),
+    strict=st.booleans(),
+)
+def test_altered_bytes_are_a_value_or_an_error_that_says_so(value: Any, changes: list[Any], strict: bool) -> None:
+    types = Types(strict=strict)
+    data = bytearray(Packing(Types()).pack(value))
+    for place, byte in changes:
+        data[int(place * len(data))] = byte
+    try:
+        Unpacking(types).unpack(bytes(data))
+    except (ValueError, TypeError, NotStorable, LookupError, ArithmeticError, RecursionError):
+        pass  # `load.explained` makes a `DamagedThread` of these
