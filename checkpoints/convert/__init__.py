@@ -9,7 +9,7 @@ process may be killed at any time: the converted threads stay converted, and the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from holdfast.checkpoints.backends.base import Transaction
@@ -118,17 +118,33 @@ def drop_tables(database: Database) -> None:
         transaction.run([(Statement("drop", f"DROP {kind.upper()} IF EXISTS {name}"), {}) for kind, name in names])
 
 
-def find_damage(database: Database, thread_id: str) -> str | None:
-    """Return why a part of a thread cannot be loaded; `None` if every part can."""
-    work = Conversion(database, thread_id)
+class Examined(NamedTuple):
+    """What an examination of a thread has found."""
+
+    damage: str | None
+    """Why a part of the thread cannot be loaded; `None` if every part can."""
+    not_rebuilt: Mapping[str, str]
+    """The types, as `module:name`, whose values are loaded as what they consist of, and why. It is no damage."""
+
+
+def examine_thread(database: Database, thread_id: str) -> Examined:
+    """Load every part of a thread, and return what cannot be loaded or not be rebuilt. Changes nothing."""
+    types = database.types.quiet_copy()
+    work = Conversion(database, thread_id, types)
+    damage = None
     try:
         with database.backend.reading() as transaction:
             work.fingerprints(transaction, work.outline(transaction))
     except (DatabaseUnavailable, NotOpen):
         raise
     except HoldfastError as error:
-        return str(error)
-    return None
+        damage = str(error)
+    return Examined(damage, {":".join(name): reason for name, reason in types.not_rebuilt.items()})
+
+
+def find_damage(database: Database, thread_id: str) -> str | None:
+    """Return why a part of a thread cannot be loaded; `None` if every part can."""
+    return examine_thread(database, thread_id).damage
 
 
 def _converted(database: Database, thread_id: str, kind: Callable[[Database, str], Conversion]) -> Converted:

@@ -10,6 +10,7 @@ from holdfast.checkpoints.core import load
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.outline import Outline, outlines
 from holdfast.checkpoints.serde.fingerprint import StandIns, fingerprint
+from holdfast.checkpoints.serde.types import Types
 from holdfast.checkpoints.threads.index import ThreadRow
 
 _PAGE: Final = 10  # checkpoints that one query reads for their fingerprints
@@ -46,15 +47,21 @@ class Conversion:
     as_stock = False
     """Whether the result is compared as the stock savers would load it."""
 
-    def __init__(self, database: Database, thread_id: str) -> None:
+    def __init__(self, database: Database, thread_id: str, types: Types | None = None) -> None:
+        """
+        Args:
+            database: the open database.
+            thread_id: the thread.
+            types: the types to load values with. The default is stand-ins for types that this process does not have.
+        """
         self.database = database
         self.thread_id = thread_id
         self._sql = database.backend.sql
         self._channels: dict[tuple[str, str], set[str]] = {}
         self.rewritten = 0
         self.problems: list[str] = []
-        # Fingerprints are made without this process's cache, and with stand-ins for types that it does not have.
-        self._comparing = Database(database.backend, StandIns(database.types), database.sealer)
+        # Fingerprints are made without this process's cache.
+        self._comparing = Database(database.backend, types or StandIns(database.types), database.sealer)
 
     def lock(self, transaction: Transaction) -> int:
         """Lock the thread, and return its next seq."""

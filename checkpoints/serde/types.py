@@ -40,8 +40,17 @@ class Types:
         self._names: set[TypeName] = set()
         self._types: dict[TypeName, type] = {}
         self._saved: dict[TypeName, type] = {}
-        self._warned: set[TypeName] = set()
+        self._quiet = False
+        self.not_rebuilt: dict[TypeName, str] = {}
+        """The types whose values were loaded as what they consist of, each with the first reason."""
         self.allow(allow)
+
+    def quiet_copy(self) -> Types:
+        """Return the same types, with nothing in `not_rebuilt`, for a check that reports it and logs no warnings."""
+        other = Types(strict=self.strict)
+        other._quiet = True
+        other._names, other._types, other._saved = self._names, self._types, self._saved
+        return other
 
     def allow(self, types: Iterable[type | TypeName]) -> None:
         """Add types."""
@@ -81,11 +90,13 @@ class Types:
         return _loaded(module, name) or self._saved.get(key)
 
     def warn(self, module: str, name: str, reason: str) -> None:
-        """Log once for each type that its values are loaded as what they consist of."""
+        """Note that values of a type are loaded as what they consist of, and log it once for each type."""
         key = module, name
-        if key in self._warned or len(self._warned) >= _REMEMBERED:
+        if key in self.not_rebuilt or len(self.not_rebuilt) >= _REMEMBERED:
             return
-        self._warned.add(key)
+        self.not_rebuilt[key] = reason
+        if self._quiet:
+            return
         where = f" (first seen in thread {thread!r})" if (thread := LOADING.get()) is not None else ""
         _log.warning(
             "Stored values of the type %s.%s are loaded as what they consist of, because %s%s. "

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import sqlite3
 from typing import Any
 
 import pytest
+from langchain_core.messages import HumanMessage
 
 from holdfast.checkpoints import convert, open_checkpointer
 from holdfast.checkpoints.backends import migrations
@@ -33,7 +35,7 @@ def test_a_database_goes_in_and_out_on_the_command_line(cli: Cli, bare_url: str)
     in_stock(bare_url, talk)
 
     code, out, _ = cli("db", "compact", at, "--thread=bob-1")
-    assert (code, out.splitlines()[0][:16]) == (0, "bob-1: 5 values,")
+    assert (code, out.splitlines()[0][:16]) == (0, "bob-1: 3 values,")
     assert "To give it back to the disk: holdfast db compact --vacuum --database" in out
     code, out, _ = cli("db", "compact", at, "--vacuum", "--json")
     done = json.loads(out)
@@ -156,3 +158,14 @@ def test_sizes_are_said_for_people() -> None:
         "1.5 MB",
         "2000.0 TB",
     ]
+
+
+def test_check_names_types_that_the_command_does_not_have_as_a_remark(cli: Cli, bare_url: str) -> None:
+    gone: Any = dataclasses.make_dataclass("Gone", ["x"], namespace={"__module__": "nowhere"})
+    with open_checkpointer(bare_url) as saver:
+        put(saver, thread(), checkpoint([HumanMessage("a", id="1")], parcel=gone(1)))
+    code, out, _ = cli("db", "check", "--deep", f"--database={bare_url}")
+    assert code == 0
+    assert "Everything can be loaded." in out
+    assert "Remark: values of the type nowhere.Gone are loaded here as what they consist of" in out
+    assert "--allow nowhere:Gone" in out

@@ -112,24 +112,37 @@ def check(
         command = options.command("db", "upgrade")
         raise Mistake(f"The tables are not up to date, so conversations cannot be checked. First: {command}")
     damaged: dict[str, str] = {}
+    not_rebuilt: dict[str, str] = {}
     if load:
-        from holdfast.checkpoints.convert import find_damage
+        from holdfast.checkpoints.convert import examine_thread
         from holdfast.cli.db.convert import thread_ids
 
         with open_database(context, options, allow) as saver:
             check_thread(saver, thread, options)
-            reasons = ((id_, find_damage(saver.database, id_)) for id_ in thread_ids(saver, thread, "Checking"))
-            damaged = {id_: reason for id_, reason in reasons if reason is not None}
-        facts["damaged"] = damaged
+            for id_ in thread_ids(saver, thread, "Checking"):
+                found = examine_thread(saver.database, id_)
+                not_rebuilt.update(found.not_rebuilt)
+                if found.damage is not None:
+                    damaged[id_] = found.damage
+        facts |= {"damaged": damaged, "not_rebuilt": not_rebuilt}
     if as_json:
         print_json(facts)
     elif load:
-        for reason in damaged.values():
-            typer.echo(reason)
-        result = f"{counted(len(damaged), 'conversation')} damaged" if damaged else "Everything can be loaded"
-        typer.echo(f"{result}.")
+        _print_findings(damaged, not_rebuilt)
     if damaged:
         raise typer.Exit(BROKEN)
+
+
+def _print_findings(damaged: dict[str, str], not_rebuilt: dict[str, str]) -> None:
+    for reason in damaged.values():
+        typer.echo(reason)
+    result = f"{counted(len(damaged), 'conversation')} damaged" if damaged else "Everything can be loaded"
+    typer.echo(f"{result}.")
+    for name, reason in sorted(not_rebuilt.items()):
+        typer.echo(
+            f"Remark: values of the type {name.replace(':', '.')} are loaded here as what they consist of, because "
+            f"{reason}. To try the type itself: --allow {name}"
+        )
 
 
 @app.command("upgrade", epilog="Example: holdfast db upgrade --database postgresql://holdfast@localhost/holdfast")
