@@ -83,6 +83,23 @@ def find(transaction: Transaction, database: Database, wanted: Wanted) -> list[R
     ]
 
 
+def versions_of(
+    transaction: Transaction, database: Database, key: CheckpointKey
+) -> tuple[Mapping[str, Any], Mapping[str, Mapping[str, Any]]]:
+    """Return the versions of a checkpoint's channels, and those that each node has seen. No value is rebuilt.
+
+    Raises:
+        DamagedThread: the checkpoint is gone, or cannot be read.
+        NotStorable: a value is in a form that only a stock saver reads.
+    """
+    found = find(transaction, database, Wanted(1, key.thread_id, key.ns, key.checkpoint_id))
+    with explained(key.thread_id, key.checkpoint_id, ""):
+        [raw] = found
+        parts = {part.channel: part for part in raw.values if not part.is_empty}
+        document = database.backend.to_canonical(raw.stored.document, parts).document
+        return document["channel_versions"], document["versions_seen"]
+
+
 def in_order(writes: Iterable[StoredWrite]) -> list[StoredWrite]:
     """Return writes in the order in which LangGraph applies them."""
     return sorted(writes, key=lambda write: writes_sort_key(write.task_path, write.task_id, write.idx))

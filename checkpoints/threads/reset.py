@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -25,11 +25,13 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.base.id import uuid6
 
-from holdfast.checkpoints.backends.base import NOTES, Call
+from holdfast.checkpoints.backends.base import NOTES, Call, CheckpointKey
+from holdfast.checkpoints.backends.retry import persist
+from holdfast.checkpoints.core import load
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.outline import Namespace, Outline, outlines
-from holdfast.checkpoints.errors import NothingToUndo, UnknownThread
-from holdfast.checkpoints.langgraph_internals import DELTA_COUNTERS, OF_THE_RUN
+from holdfast.checkpoints.errors import NothingToUndo, NotStorable, UnknownThread
+from holdfast.checkpoints.langgraph_internals import DELTA_COUNTERS, INTERRUPT, OF_THE_RUN, START
 from holdfast.checkpoints.threads import index
 
 
@@ -87,12 +89,12 @@ def undo_turn(database: Database, saver: LoadingSaver, save: SaveCheckpoint, thr
     thread = _outlines(database, thread_id)
     if newest is None:
         raise UnknownThread(thread_id)
-    turn = _last_turn(thread_id, thread.get("", {}))
+    turn = _last_turn(database, thread_id, thread.get("", {}))
     event = index.add_event(database.backend.sql, thread_id, "undo", {"checkpoint_id": turn.parent_id}, actor)
     put = partial(_put, database, saver, save)
     put(newest, turn.parent_id, (event,))
     for ns in _namespaces_with_memory(thread):
-        older = [id_ for id_, outline in thread[ns].items() if id_ < turn.checkpoint_id and not outline.is_base]
+        older = [id_ for id_, outline in thread[ns].items() if _is_before(outline, turn) and not outline.is_base]
         put(_newest(saver, thread_id, ns), max(older, default=None), ())
 
 
@@ -110,8 +112,21 @@ def _namespaces_with_memory(thread: Mapping[str, Namespace]) -> list[str]:
     return [ns for ns in thread if ns and ":" not in ns]
 
 
-def _last_turn(thread_id: str, root: Namespace) -> Outline:
-    """Return the input checkpoint with which the last turn began.
+def _is_before(outline: Outline, turn: Outline) -> bool:
+    """Return whether a checkpoint of a subgraph was saved before a turn began."""
+    if _is_input(turn):
+        return outline.checkpoint_id < turn.checkpoint_id
+    # The one checkpoint of the turn is the last of all that it saved.
+    is_update = outline.metadata.get("source") == "update"
+    return outline.checkpoint_id < (turn.checkpoint_id if is_update else turn.parent_id or "")
+
+
+def _is_input(outline: Outline) -> bool:
+    return outline.metadata.get("source") == "input"
+
+
+def _last_turn(database: Database, thread_id: str, root: Namespace) -> Outline:
+    """Return the checkpoint with which the last turn began: its input, or its only one (`durability="exit"`).
 
     Raises:
         NothingToUndo: the thread has no such checkpoint, or the one before it was pruned.
@@ -119,7 +134,7 @@ def _last_turn(thread_id: str, root: Namespace) -> Outline:
     at = max((id_ for id_, outline in root.items() if not outline.is_base), default=None)
     while at is not None and at in root and not root[at].is_base:
         outline = root[at]
-        if outline.metadata.get("source") == "input":
+        if _is_input(outline) or _is_whole_turn(database, thread_id, outline, root):
             before = root.get(outline.parent_id or "")
             if outline.parent_id is not None and (before is None or before.is_base):
                 raise NothingToUndo(
@@ -131,6 +146,39 @@ def _last_turn(thread_id: str, root: Namespace) -> Outline:
         f"Thread {thread_id!r} has no turn that can be undone: nothing was said in it since it began, or what came "
         "before was pruned."
     )
+
+
+def _is_whole_turn(database: Database, thread_id: str, outline: Outline, root: Namespace) -> bool:
+    """Return whether a checkpoint took an input that no checkpoint before it has: then the turn saved nothing else.
+
+    So it is for a turn with `durability="exit"`, and for a copy of its checkpoint, which an undo makes.
+    """
+    source, parent = outline.metadata.get("source"), root.get(outline.parent_id or "")
+    if source not in {"loop", "fork"} or (parent is None and outline.parent_id is not None):
+        return False
+    if source == "loop" and parent is not None and outline.metadata.get("step") == parent.metadata.get("step", -2) + 1:
+        return False  # the input of a turn is a step as well
+    taken, _ = _inputs(database, thread_id, outline)
+    if parent is None:
+        # The first version of a thread: if other turns were before it, they were pruned.
+        return taken is not None and str(taken).partition(".")[0].lstrip("0") == "1"
+    return taken is not None and taken not in _inputs(database, thread_id, parent)
+
+
+def _inputs(database: Database, thread_id: str, outline: Outline) -> tuple[Any, Any]:
+    """Return the version of the input that was last taken by a node, and that of the newest input."""
+    key = CheckpointKey(thread_id, outline.ns, outline.checkpoint_id)
+
+    def read() -> tuple[Mapping[str, Any], Mapping[str, Mapping[str, Any]]]:
+        with database.backend.reading() as transaction:
+            return load.versions_of(transaction, database, key)
+
+    try:
+        versions, seen = persist(database.backend, read)
+    except NotStorable:  # in the form of an old stock saver: its turns are known by their inputs
+        return None, None
+    taken = [of_node[START] for node, of_node in seen.items() if node != INTERRUPT and START in of_node]
+    return max(taken, default=None), versions.get(START)
 
 
 def _put(

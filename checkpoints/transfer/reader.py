@@ -136,10 +136,7 @@ def _checkpoints(
 ) -> Iterator[ThreadRecord]:
     after, limit = ("", ""), _FIRST_PAGE
     while True:
-        try:
-            page = database.backend.page(transaction, thread_id, after, limit)
-        except ValueError as error:
-            raise DamagedThread(thread_id, f"the metadata of a checkpoint are no JSON ({error})") from error
+        page = database.backend.page(transaction, thread_id, after, limit)
         for stored in page:
             yield _checkpoint(database, stored, seqs)
         if len(page) < limit:

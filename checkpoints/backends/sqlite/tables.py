@@ -174,7 +174,7 @@ def _stored(row: Row, thread_id: str, writes: list[StoredWrite], generation: int
     try:
         metadata = json.loads(row.metadata) if row.metadata is not None else {}
     except ValueError as error:
-        what = f"the metadata of checkpoint {row.checkpoint_id} cannot be read ({error})"
+        what = f"the metadata of checkpoint {row.checkpoint_id} are no JSON ({error})"
         raise DamagedThread(thread_id, what) from error
     return StoredCheckpoint(
         thread_id,

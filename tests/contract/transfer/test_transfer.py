@@ -221,7 +221,7 @@ def test_a_thread_that_cannot_be_transferred_is_named_and_not_written(
     for id_, error, why in [
         ("no-row", DamagedThread, "rows 1 to 1, some of which are missing"),
         ("old", NotMoved, "form 'pickle'"),
-        ("no-json", DamagedThread, "metadata of a checkpoint are no JSON"),
+        ("no-json", DamagedThread, "metadata of checkpoint .* are no JSON"),
         ("in-place", NotMoved, "'note'.*changed its state in place"),
     ]:
         with pytest.raises(error, match=why):
