@@ -14,6 +14,7 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from langchain_core.runnables.config import var_child_runnable_config
 from langgraph import errors
 from langgraph._internal import _serde
 from langgraph.checkpoint.base import WRITES_IDX_MAP
@@ -55,6 +56,8 @@ __all__ = [
     "TASKS",
     "WRITES_IDX_MAP",
     "DeltaSnapshot",
+    "decides_next",
+    "enclosing_checkpoint",
     "graph_ns",
     "has_own_coroutine",
     "inner_saver",
@@ -74,6 +77,9 @@ RESERVED: Final = "__"
 
 BRANCH_TO: Final = "branch:to:"
 """Before the name of a node: the channel that says that the node is next."""
+
+_DECIDES_NEXT: Final = (START, TASKS, "branch:", "join:")
+"""The channels that decide which tasks are next, by name or by the beginning of the name."""
 
 # --- checkpoints
 
@@ -253,6 +259,22 @@ def run_object(config: Mapping[str, Any]) -> object | None:
         The object; `None` if LangGraph did not make this config.
     """
     return config["metadata"] if config.keys() >= _OF_A_RUN else None
+
+
+def decides_next(channel: str) -> bool:
+    """Return whether a channel is one of LangGraph's own that decide which tasks are next."""
+    return channel.startswith(_DECIDES_NEXT)
+
+
+def enclosing_checkpoint(thread_id: str) -> str | None:
+    """Return the root checkpoint at which the run is whose task this code is a part of; `None` outside of a task, or in
+    a task of another thread."""
+    config: Mapping[str, Any] = var_child_runnable_config.get() or {}
+    own: Mapping[str, Any] = config.get("configurable") or {}
+    if own.get("thread_id") != thread_id:
+        return None
+    found: str | None = (own.get(CHECKPOINT_MAP) or {}).get("")
+    return found
 
 
 def inner_saver(adapter: object) -> object:

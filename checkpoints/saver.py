@@ -26,7 +26,7 @@ from holdfast.checkpoints.config import ns_of, run_text, thread_of
 from holdfast.checkpoints.core import conflicts, load
 from holdfast.checkpoints.delta import history
 from holdfast.checkpoints.errors import DamagedThread, NotStorable
-from holdfast.checkpoints.langgraph_internals import INTERRUPT
+from holdfast.checkpoints.langgraph_internals import INTERRUPT, enclosing_checkpoint
 from holdfast.checkpoints.lifecycle import OpenedSaver
 from holdfast.checkpoints.reconcile import put_checkpoint
 from holdfast.checkpoints.save import save_checkpoint, save_writes
@@ -122,13 +122,21 @@ class HoldfastSaver(OpenedSaver):
         raw, generation = persist(self._backend, partial(self._read, wanted, with_generation=loads_head))
         if raw is None:
             if loads_head:
-                self._database.loads.note_run(config, conflicts.LoadedThread(thread, None, generation))
+                within = enclosing_checkpoint(thread)
+                loaded = conflicts.LoadedThread(thread, None, generation, within=within)
+                self._database.loads.note_run(config, loaded)
             return None
         # Nothing is cached of an older checkpoint, because runs are rarely sent to one.
         stored, generation = raw.stored, None if checkpoint_id else raw.stored.generation
         if loads_head:
             had_interrupt = any(write.channel == INTERRUPT for write in stored.writes)
-            loaded = conflicts.LoadedThread(thread, stored.checkpoint_id, generation, had_interrupt=had_interrupt)
+            loaded = conflicts.LoadedThread(
+                thread,
+                stored.checkpoint_id,
+                generation,
+                had_interrupt=had_interrupt,
+                within=enclosing_checkpoint(thread),
+            )
             self._database.loads.note_run(config, loaded)
         found = load.to_tuple(raw, self._database, loaded=loaded, remember=generation is not None)
         conflicts.move_clock_past(stored.checkpoint_id)

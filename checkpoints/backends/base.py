@@ -137,7 +137,14 @@ BASE: Final[dict[str, Any]] = {"holdfast": "base"}
 REFUSED: Final = "holdfast_refused"
 """In the metadata of a branch: the head that the refused checkpoint could not follow."""
 
-NOTES: Final = frozenset({REFUSED})
+MERGED: Final = "holdfast_merged"
+"""In the metadata of a checkpoint: the head that it was merged with."""
+
+WITHIN: Final = "holdfast_within"
+"""In the metadata of a checkpoint that a task of a run has made: the checkpoint of the same thread at which the run
+was."""
+
+NOTES: Final = frozenset({REFUSED, MERGED, WITHIN})
 """What we note in the metadata of single checkpoints. The rest is the thread's own."""
 
 

@@ -12,6 +12,7 @@ from random import getrandbits
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from langgraph.checkpoint.base import Checkpoint
 from langgraph.checkpoint.base import id as lg_id
 
 from holdfast.checkpoints.backends.base import BASE, Call, CheckpointKey, Row
@@ -23,8 +24,21 @@ from holdfast.checkpoints.sql import Statements
 # https://www.rfc-editor.org/rfc/rfc9562#section-5.1
 _EPOCH: Final = 0x01B21DD213814000
 
+# A minute: a clock that is not synchronised may be as far behind, and a save may wait as long for its database.
+_SET_BACK: Final = 60 * 10_000_000
+
 FIRST: Final = 1000
 """The first generation of a thread is a multiple of this. Older versions of the code used 1."""
+
+
+class Merged(NamedTuple):
+    """What the checkpoints of a run are merged with. The run itself goes on without it."""
+
+    base: Checkpoint | None
+    """The checkpoint of the run that the update followed, as the run has it."""
+    update: Checkpoint
+    last: Checkpoint
+    """The last checkpoint of the run, as the run has it."""
 
 
 class LoadedThread(str):
@@ -39,12 +53,24 @@ class LoadedThread(str):
     """`None`: the thread had no row, so its row must be in its first generation when it is added."""
     had_interrupt: bool
     """Whether the head had an interrupt, answered or not."""
+    within: str | None
+    """The checkpoint of the same thread at which the run is whose task has loaded this."""
+    merged: Merged | None
+    """What the last checkpoint of the run was merged with."""
 
     def __new__(
-        cls, thread_id: str, head: str | None, generation: int | None, *, had_interrupt: bool = False
+        cls,
+        thread_id: str,
+        head: str | None,
+        generation: int | None,
+        *,
+        had_interrupt: bool = False,
+        within: str | None = None,
     ) -> LoadedThread:
         self = super().__new__(cls, thread_id)
         self.had_interrupt = had_interrupt
+        self.within = within
+        self.merged = None
         self.head = head
         self.generation = generation
         return self
@@ -170,8 +196,25 @@ def id_before(head: str) -> str | None:
     time = _time_of(head)
     if time is None:
         return None
-    # https://www.rfc-editor.org/rfc/rfc9562#section-5.6
-    high, low = divmod(time - 1, 1 << 12)
+    return _id_at(time - 1)
+
+
+def id_of_update(checkpoint_id: str, head: str | None) -> str:
+    """Return the id for an update that follows the head: up to a minute before its own, but after the head's.
+
+    A run may have made its next checkpoint and not saved it yet, on a host whose clock is behind. That checkpoint is
+    merged with the update, and must become the head.
+    """
+    own, before = _time_of(checkpoint_id), 0 if head is None else _time_of(head)
+    if own is None or before is None:
+        return checkpoint_id
+    time = max(own - _SET_BACK, before + 1)
+    return _id_at(time) if time < own else checkpoint_id
+
+
+def _id_at(time: int) -> str:
+    """Return a new id of version 6 with a time: https://www.rfc-editor.org/rfc/rfc9562#section-5.6."""
+    high, low = divmod(time, 1 << 12)
     return str(UUID(int=high << 80 | (0x6000 | low) << 64 | 0b10 << 62 | getrandbits(62)))
 
 

@@ -20,6 +20,11 @@ SELECT max(checkpoint_id) AS newest
 FROM checkpoints
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns;
 
+-- name: made_since
+SELECT checkpoint_id, parent_checkpoint_id AS parent_id, CAST(metadata AS TEXT) AS metadata
+FROM checkpoints
+WHERE thread_id = :thread_id AND checkpoint_ns = '' AND checkpoint_id > :checkpoint_id;
+
 -- name: has_checkpoints
 SELECT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = :thread_id) AS has_checkpoints;
 
