@@ -27,6 +27,9 @@ _MOST_IDLE: Final = 10 * 60.0
 # Seconds. A session of the server grows with time, and after a failover some connections should move to the new server.
 _LONGEST_LIFE: Final = 60 * 60.0
 
+# Seconds. For so long after the server has refused one more connection, this process asks for no more than it has.
+_LIMITED: Final = 5.0
+
 
 class Exhausted(Exception):
     """All connections were in use until the timeout."""
@@ -61,6 +64,8 @@ class Pool:
         self._size = size
         self._idle: deque[_Held] = deque()  # the one that was used last is at the end
         self._in_use = 0
+        self._making = 0  # of these, connections that are being made
+        self._limit, self._limited_until = size, 0.0
         self._closed = False
         self._changed = Condition()
 
@@ -79,7 +84,7 @@ class Pool:
         Raises:
             Exhausted: all connections were in use until the timeout.
             Closed: the pool is closed.
-            psycopg.OperationalError: no connection could be made.
+            psycopg.OperationalError: no connection could be made, and none of the others was returned in time.
         """
         held = self._take(timeout)
         try:
@@ -95,25 +100,66 @@ class Pool:
         self._drop(0.0)
 
     def _take(self, timeout: float) -> _Held:
+        deadline = time.monotonic() + timeout
+        refused: psycopg.OperationalError | None = None
+        while True:
+            try:
+                self._enter(deadline)
+            except Exhausted:
+                raise refused or Exhausted from None
+            try:
+                return self._reuse() or self._make()
+            except BaseException as error:
+                self._leave()
+                if not isinstance(error, psycopg.OperationalError) or not self._has_others():
+                    raise
+                refused = error
+
+    def _enter(self, deadline: float) -> None:
+        """Wait until this thread may have a connection, and count it in."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._closed or self._in_use < self._size, timeout):
+            if not self._changed.wait_for(self._may_enter, max(deadline - time.monotonic(), 0)):
                 raise Exhausted
             if self._closed:
                 raise Closed
             self._in_use += 1
+
+    def _may_enter(self) -> bool:
+        limit = self._limit if time.monotonic() < self._limited_until else self._size
+        return self._closed or self._in_use < limit
+
+    def _has_others(self) -> bool:
+        """Return whether other connections are there while no more can be made, and keep to their number for a while.
+
+        The server, the role or a pooler may allow fewer connections than this pool does.
+        """
+        with self._changed:
+            others = self._in_use - self._making + len(self._idle)
+            if others:
+                self._limit, self._limited_until = others, time.monotonic() + _LIMITED
+            return others > 0
+
+    def _make(self) -> _Held:
+        with self._changed:
+            self._making += 1
         try:
-            while (held := self._pop()) is not None:
-                quiet = is_quiet(held.connection)
-                if quiet and time.monotonic() - held.made < _LONGEST_LIFE:
-                    return held
-                if not quiet:
-                    self._on_lost()
-                held.connection.close()
-            now = time.monotonic()
-            return _Held(self._connect(), now, now)
-        except BaseException:
-            self._leave()
-            raise
+            connection = self._connect()
+        finally:
+            with self._changed:
+                self._making -= 1
+        now = time.monotonic()
+        return _Held(connection, now, now)
+
+    def _reuse(self) -> _Held | None:
+        """Take an idle connection that works, if there is one."""
+        while (held := self._pop()) is not None:
+            quiet = is_quiet(held.connection)
+            if quiet and time.monotonic() - held.made < _LONGEST_LIFE:
+                return held
+            if not quiet:
+                self._on_lost()
+            held.connection.close()
+        return None
 
     def _give_back(self, held: _Held) -> None:
         connection = held.connection
