@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo serve test chaos bench check format lock clean
+.PHONY: help env demo serve test pgbouncer chaos bench check format lock clean
 
 help: ## list what there is
 	@echo "Holdfast: conversations and approvals that survive anything"
@@ -34,6 +34,11 @@ test: $(STAMP) ## the fast suite: a SQLite file, a real PostgreSQL
 	@# Three on two cores: some wait for what they have started. Compiled modules are kept, even where the environment says
 	@# no: the tests start some forty interpreters.
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist worksteal -q
+
+pgbouncer: ## PgBouncer for the tests of poolers, where apt-get may; without it they are skipped
+	@command -v pgbouncer >/dev/null || test -x /usr/sbin/pgbouncer || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	  && apt-get update -qq && apt-get install -qq --yes --no-install-recommends pgbouncer >/dev/null; } \
+	  || echo "PgBouncer is not here, and apt-get may not install it: the tests of poolers will be skipped."
 
 chaos: $(STAMP) ## what no test has time for: 1,000 processes killed, 200 rounds of races, 50 restarts of PostgreSQL, sweeps; 15 minutes
 	@# Another seed, less of it, or a part: make chaos WITH="--seed 7 --kills 100 --only kills"
