@@ -31,6 +31,7 @@ from holdfast.checkpoints.errors import (
     ClockSkew,
     DamagedThread,
     DatabaseUnavailable,
+    DriverFault,
     DriverMissing,
     EffectNotApproved,
     EffectNotCommitted,
@@ -48,6 +49,7 @@ from holdfast.checkpoints.errors import (
     NotMoved,
     NotOpen,
     NotStorable,
+    ReadOnlyDatabase,
     RequestClosed,
     SchemaTooNew,
     SearchUnavailable,
@@ -88,6 +90,7 @@ __all__ = [
     "DamagedThread",
     "Database",
     "DatabaseUnavailable",
+    "DriverFault",
     "DriverMissing",
     "Effect",
     "EffectNotApproved",
@@ -118,6 +121,7 @@ __all__ = [
     "NotStorable",
     "NothingToUndo",
     "Page",
+    "ReadOnlyDatabase",
     "RequestClosed",
     "SchemaTooNew",
     "Search",
@@ -158,7 +162,7 @@ def open_checkpointer(
 
     Args:
         url: `memory://`, `sqlite:///relative.db`, `sqlite:////absolute.db`, or `postgresql://…` with any option of
-            libpq and `timeout`, the seconds to wait while the server is out of reach. `None` is `sqlite:///holdfast.db`.
+            libpq and `timeout`, `schema` and `prepare_threshold`; see `urls`. `None` is `sqlite:///holdfast.db`.
         allow: more types that may be loaded, as classes or as (module, qualified name); the latter may be imported.
         strict: load no other types than messages, standard types, those that a graph names in its state, and those of
             `allow`. Values of other types become what they consist of. Otherwise, a value also becomes any type of data

@@ -51,6 +51,14 @@ class Unreachable(DatabaseUnavailable):
         super().__init__(f"{what}{waited} {outcome} Check that the server runs, then try again.")
 
 
+class ReadOnlyDatabase(DatabaseUnavailable):
+    """The server takes no writes: it is a standby, or the role may only read. Reading works."""
+
+
+class DriverFault(HoldfastError):
+    """The driver and the server do not understand each other, as with prepared statements behind a pooler."""
+
+
 class SchemaTooNew(HoldfastError):
     """A newer version of Holdfast has migrated the database, and this version cannot read it."""
 

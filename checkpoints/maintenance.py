@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from typing import Any, Final, NamedTuple
 
 from holdfast.checkpoints.backends import migrations as migrate
@@ -19,7 +19,6 @@ from holdfast.checkpoints.sql import migrations
 from holdfast.checkpoints.urls import Location, PostgresURL, SqliteURL
 
 _VERSIONS: Final = "SELECT version, name, min_reader FROM holdfast_schema ORDER BY version"
-_CONNECT_TIMEOUT: Final = 4  # seconds; the same as when a checkpointer is opened
 
 _TABLES: Final = {
     "sqlite": "SELECT name FROM sqlite_schema WHERE type = 'table'",
@@ -31,7 +30,7 @@ _TABLES: Final = {
 }
 
 # The tables that a conversion leaves half empty.
-_VACUUM: Final = "VACUUM (FULL) checkpoints, checkpoint_blobs, checkpoint_writes"
+_HALF_EMPTY: Final = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
 
 _Query = Callable[[str], list[tuple[Any, ...]]]
 
@@ -143,9 +142,9 @@ def vacuum(location: Location) -> None:
     Raises:
         DatabaseUnavailable: the database cannot be opened or reached, or it refuses.
     """
-    with _connected(location, read_only=False) as (dialect, query):
-        if dialect == "postgres":
-            query(_VACUUM)
+    with _connected(location, read_only=False) as (_, query):
+        if isinstance(location, PostgresURL):
+            query(_vacuum_tables(location))
             return
         # Rows fit worse into pages of another size, such as those of LangGraph's own saver. The size can only be
         # changed without a write-ahead log, which SQLite cannot leave while another connection has the file open.
@@ -180,7 +179,7 @@ def _connected(location: Location, *, read_only: bool) -> Iterator[tuple[str, _Q
                     f"The SQLite database {location} could not be used: {error}. Nothing was changed."
                 ) from error
         case PostgresURL():
-            with _postgres(location) as query:
+            with _postgres(location, in_transaction=read_only) as query:
                 yield "postgres", query
         case _:
             raise DatabaseUnavailable(
@@ -189,16 +188,20 @@ def _connected(location: Location, *, read_only: bool) -> Iterator[tuple[str, _Q
 
 
 @contextmanager
-def _postgres(location: PostgresURL) -> Iterator[_Query]:
+def _postgres(location: PostgresURL, *, in_transaction: bool) -> Iterator[_Query]:
     try:
         import psycopg
+
+        from holdfast.checkpoints.backends.postgres.session import connect, search_path, transaction
     except ImportError as error:
         raise DriverMissing(
             f"PostgreSQL needs a driver that is not installed ({error}). Install it: pip install 'holdfast[postgres]'."
         ) from error
-    options: dict[str, Any] = {} if "connect_timeout" in location.dsn else {"connect_timeout": _CONNECT_TIMEOUT}
     try:
-        with psycopg.connect(location.dsn, autocommit=True, **options) as connection:
+        with (
+            connect(location) as connection,
+            transaction(connection, search_path(location)) if in_transaction else nullcontext(),
+        ):
 
             def query(statement: str) -> list[tuple[Any, ...]]:
                 cursor = connection.execute(statement.encode())
@@ -208,3 +211,11 @@ def _postgres(location: PostgresURL) -> Iterator[_Query]:
     except psycopg.Error as error:
         reason = location.hide(str(error))
         raise DatabaseUnavailable(f"The PostgreSQL database {location} could not be used: {reason}.") from None
+
+
+def _vacuum_tables(location: PostgresURL) -> str:
+    """Return the statement that vacuums tables. It runs outside of a transaction, where there is no `search_path`."""
+    from holdfast.checkpoints.backends.postgres.session import quoted
+
+    schema = "" if location.schema is None else f"{quoted(location.schema)}."
+    return f"VACUUM (FULL) {', '.join(schema + table for table in _HALF_EMPTY)}"

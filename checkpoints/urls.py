@@ -1,8 +1,14 @@
 """Database URLs: where conversations are stored.
 
 `memory://`, `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://…` (or `postgres://…`). A PostgreSQL URL
-is passed to libpq unchanged, but without `timeout` and `types`, so every option of libpq works. Its password is never
-shown. `types=strict` goes with every URL.
+is passed to libpq unchanged, but without these options of Holdfast, so every option of libpq works:
+
+- `timeout`: the seconds to wait for a server that is out of reach, or for a free connection. The default is 30.
+- `schema`: the schema of the tables, made if it is not there. Without it, the `search_path` of the role decides.
+- `prepare_threshold`: after how many uses psycopg prepares a statement on the server; `none`, the default, is never.
+  Prepared statements belong to a session, and a pooler in transaction mode gives each transaction another one.
+
+Its password is never shown. `types=strict` goes with every URL.
 """
 
 from __future__ import annotations
@@ -20,8 +26,10 @@ DEFAULT_URL = "sqlite:///holdfast.db"
 
 _FORMS = "memory://, sqlite:///relative.db, sqlite:////absolute/path.db or postgresql://user:password@host/database"
 _TIMEOUT = "timeout is a number of seconds, as in sqlite:///holdfast.db?timeout=10."
-_TIMEOUT_OPTION = re.compile(r"(?<=[?&])timeout=([^&]*)&?")
-_TYPES_OPTION = re.compile(r"(?<=[?&])types=([^&]*)&?")
+_LONGEST_SCHEMA = 63  # bytes; PostgreSQL cuts off the rest of a longer name
+
+# Holdfast's own options of a PostgreSQL URL, which libpq would refuse.
+_OWN_OPTION = re.compile(r"(?<=[?&])(timeout|types|schema|prepare_threshold)=([^&]*)&?")
 _SECRET_OPTION = re.compile(r"(?i)([?&](?:password|sslpassword|oauth_client_secret)=)([^&]+)")
 
 
@@ -81,9 +89,15 @@ class PostgresURL:
     """Seconds to wait for a server that is out of reach, or for a connection while all are in use."""
     strict: bool = False
     """Whether only named types are loaded."""
+    schema: str | None = None
+    """The schema of the tables; `None`: the one that the role's `search_path` begins with."""
+    prepare_threshold: int | None = field(default=None, repr=False)
+    """After how many uses a statement is prepared on the server; `None`: never, which every pooler can carry."""
 
     def __str__(self) -> str:
-        return self.shown
+        if self.schema is None:
+            return self.shown
+        return f"{self.shown}{'&' if '?' in self.shown else '?'}schema={quote(self.schema)}"
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -179,10 +193,8 @@ def _seconds(text: str) -> float:
 
 def _postgres(url: str) -> PostgresURL:
     """Parse a PostgreSQL URL. Rather hide too much than too little: this finds more passwords in it than libpq does."""
-    # Options of Holdfast's own, which libpq would refuse.
-    given, types = _TIMEOUT_OPTION.search(url), _TYPES_OPTION.search(url)
-    if given or types:
-        url = _TYPES_OPTION.sub("", _TIMEOUT_OPTION.sub("", url)).rstrip("?&")
+    given = {match[1]: match[2] for match in _OWN_OPTION.finditer(url)}
+    url = _OWN_OPTION.sub("", url).rstrip("?&") if given else url
     scheme, _, rest = url.partition("://")
     login, at, place = rest.rpartition("@")
     user, colon, password = login.partition(":")
@@ -192,9 +204,31 @@ def _postgres(url: str) -> PostgresURL:
         dsn=url,
         shown=f"{scheme}://" + _SECRET_OPTION.sub(r"\1***", shown),
         written=frozenset(secrets),
-        timeout=_seconds(given[1]) if given else 30.0,
-        strict=_is_strict(types[1] if types else None),
+        timeout=_seconds(given.get("timeout", "30")),
+        strict=_is_strict(given.get("types")),
+        schema=_schema(unquote(given["schema"])) if "schema" in given else None,
+        prepare_threshold=_threshold(given.get("prepare_threshold", "none")),
     )
+
+
+def _schema(name: str) -> str:
+    if not name or "\0" in name or len(name.encode()) > _LONGEST_SCHEMA:
+        raise InvalidURL(
+            f"schema is the name of one schema, of 1 to {_LONGEST_SCHEMA} bytes, as in "
+            f"postgresql://host/database?schema=chat; found {name[:80]!r}."
+        )
+    return name
+
+
+def _threshold(text: str) -> int | None:
+    if text.lower() == "none":
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise InvalidURL(
+            "prepare_threshold is none, or the number of uses after which a statement is prepared on the server, as in "
+            f"postgresql://host/database?prepare_threshold=5; found {text[:80]!r}."
+        )
+    return int(text)
 
 
 def _shorten(url: str) -> str:

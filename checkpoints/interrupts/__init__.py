@@ -11,6 +11,7 @@ The text of a request stays where LangGraph keeps it, in the writes of the task 
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,10 +26,18 @@ from holdfast.checkpoints.config import asked_user
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import explained
-from holdfast.checkpoints.errors import AlreadyAnswered, HoldfastError, RequestClosed, UnknownInterrupt
+from holdfast.checkpoints.errors import (
+    AlreadyAnswered,
+    HoldfastError,
+    ReadOnlyDatabase,
+    RequestClosed,
+    UnknownInterrupt,
+)
 from holdfast.checkpoints.interrupts.decisions import decision_word
 from holdfast.checkpoints.interrupts.record import insert_requests, interrupts_in, read_interrupts
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
+
+_log = logging.getLogger(__name__)
 
 # Rows that a list gives by default: more than a person looks through.
 LIMIT: Final = 1000
@@ -94,7 +103,10 @@ class Interrupts:
             thread_id: list only the requests of this thread.
             user_id: list only the requests in this user's threads.
         """
-        self._add_unlisted(thread_id)
+        try:
+            self._add_unlisted(thread_id)
+        except ReadOnlyDatabase as error:
+            _log.warning("Pauses that a stock saver has saved are not listed here: %s", error)
         statement, params = self._of_thread("waiting", "i", thread_id)
 
         def read() -> list[tuple[Row, Any]]:

@@ -7,6 +7,7 @@ first search of an old database takes a while; `Search.refresh` does that part a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,13 +17,15 @@ from holdfast.checkpoints.backends.base import Row, Transaction
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.errors import InvalidSearch
+from holdfast.checkpoints.errors import InvalidSearch, ReadOnlyDatabase
 from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given
 from holdfast.checkpoints.search.query import Query, parse_query
 from holdfast.checkpoints.search.snippet import make_snippet
 from holdfast.checkpoints.search.tokenizer import MOST_CHARACTERS
 from holdfast.checkpoints.serde.messages import is_sql_text
 from holdfast.checkpoints.sql import Statement
+
+_log = logging.getLogger(__name__)
 
 # To rank a hit, its whole text is looked at. Words that are in most messages have as many hits.
 MOST_RANKED: Final = 1000
@@ -119,7 +122,10 @@ class Search:
             times = {"since": epoch_seconds_if_given(since, "since"), "until": epoch_seconds_if_given(until, "until")}
         except ValueError as error:
             raise InvalidSearch(str(error)) from None
-        self._update_index(user_id, thread_id, None)
+        try:
+            self._update_index(user_id, thread_id, None)
+        except ReadOnlyDatabase as error:
+            _log.warning("The newest messages are not found until a search on a server that takes writes: %s", error)
         filters = {
             "user_id": (user_id, "t.user_id = :user_id"),
             "thread_id": (thread_id, "m.thread_id = :thread_id"),

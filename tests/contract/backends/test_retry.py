@@ -20,7 +20,7 @@ from tests.support.children import put_after
 from tests.support.kit import checkpoint, put, rows, texts, thread
 from tests.support.outages import Once, Wire, begin, delete, head, lease, put_more, write
 
-PASSING = ["57P01", "57P03", "08006", "40001", "40P01"]
+PASSING = ["57P01", "57P03", "08006", "40001", "40P01", "55P03"]
 LASTING = ["53100", "25006", "57014", "42P01", "53200"]
 
 
