@@ -111,13 +111,19 @@ def test_ids_that_are_not_times_are_left_alone(saver: HoldfastSaver, host: Host)
     assert texts(saver) == ["one"]
 
 
-def test_a_fork_made_on_a_slow_host_becomes_the_head(saver: HoldfastSaver, other: HoldfastSaver, host: Host) -> None:
+def say_one_and_two(saver: HoldfastSaver, host: Host) -> str:
+    """Say two things on hosts whose clocks are fast. Return the checkpoint after the first."""
     with host(+5):
         graph = echo_graph(saver)
         graph.invoke(say("one"), thread())
-        first = graph.get_state(thread()).config["configurable"]["checkpoint_id"]
+        first: str = graph.get_state(thread()).config["configurable"]["checkpoint_id"]
     with host(+10):
         graph.invoke(say("two"), thread())
+    return first
+
+
+def test_a_fork_made_on_a_slow_host_becomes_the_head(saver: HoldfastSaver, other: HoldfastSaver, host: Host) -> None:
+    first = say_one_and_two(saver, host)
     with host(0):
         echo_graph(other).invoke(say("fork"), thread(checkpoint_id=first))
 
@@ -127,12 +133,7 @@ def test_a_fork_made_on_a_slow_host_becomes_the_head(saver: HoldfastSaver, other
 def test_an_update_of_an_old_checkpoint_on_a_slow_host_becomes_the_head(
     saver: HoldfastSaver, other: HoldfastSaver, host: Host
 ) -> None:
-    with host(+5):
-        graph = echo_graph(saver)
-        graph.invoke(say("one"), thread())
-        first = graph.get_state(thread()).config["configurable"]["checkpoint_id"]
-    with host(+10):
-        graph.invoke(say("two"), thread())
+    first = say_one_and_two(saver, host)
     with host(0):
         echo_graph(other).update_state(thread(checkpoint_id=first), say("by hand"))
 
