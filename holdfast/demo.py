@@ -26,7 +26,8 @@ from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
-from holdfast.checkpoints import HoldfastError, InvalidURL, open_checkpointer, urls
+from holdfast.checkpoints import open_checkpointer, urls
+from holdfast.checkpoints.errors import HoldfastError, InvalidURL
 from holdfast.graph import build_graph
 from holdfast.graph.agent import PROMPT, Agent
 from holdfast.graph.shop import Shop, shop_tools

@@ -205,7 +205,7 @@ def add_unlisted(
     Returns:
         The number of threads that were added; and why others could not be, by thread.
     """
-    from holdfast.checkpoints import DamagedThread
+    from holdfast.checkpoints.errors import DamagedThread
     from holdfast.cli.output.progress import progress_bar
 
     added, damaged = 0, {}

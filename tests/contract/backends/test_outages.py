@@ -13,8 +13,8 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph
 
-from holdfast.checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer
-from holdfast.checkpoints.errors import Unreachable
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.errors import ThreadConflict, Unreachable
 from holdfast.checkpoints.sql import Statement
 from tests.support.kit import checkpoint, echo_graph, forget, put, rows, texts, thread
 from tests.support.outages import Once, Wire, begin, delete, head, lease, put_more, write

@@ -12,9 +12,9 @@ from contextlib import closing
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from holdfast.checkpoints import DatabaseUnavailable, HoldfastSaver, ThreadConflict, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.errors import Unreachable
+from holdfast.checkpoints.errors import DatabaseUnavailable, ThreadConflict, Unreachable
 from holdfast.checkpoints.sql import Statement
 from tests.support.children import put_after
 from tests.support.kit import checkpoint, put, rows, texts, thread

@@ -12,7 +12,8 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import id as lg_id
 
-from holdfast.checkpoints import ClockSkew, HoldfastSaver, ThreadConflict
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.errors import ClockSkew, ThreadConflict
 from tests.support.kit import checkpoint, echo_graph, put, texts, thread
 
 Host = Callable[[float], AbstractContextManager[None]]

@@ -9,7 +9,8 @@ from signal import SIGKILL
 
 import pytest
 
-from holdfast.checkpoints import HoldfastSaver, InvalidThread, ThreadBusy, open_checkpointer, times
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer, times
+from holdfast.checkpoints.errors import InvalidThread, ThreadBusy
 from holdfast.checkpoints.threads import leases
 from tests.support import children
 from tests.support.kit import change, echo_graph, rows, texts, thread

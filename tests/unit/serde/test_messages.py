@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from langchain_core import messages as lc
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage, ToolMessage
 
-from holdfast.checkpoints import TypeNotAllowed
+from holdfast.checkpoints.errors import TypeNotAllowed
 from holdfast.checkpoints.serde.messages import (
     MessageRow,
     decode,
