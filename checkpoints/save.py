@@ -22,6 +22,7 @@ from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMet
 from holdfast.checkpoints.backends.base import (
     Call,
     CheckpointKey,
+    EncodedCheckpoint,
     Row,
     StoredValue,
     StoredWrite,
@@ -121,7 +122,9 @@ def save_checkpoint(
         stored = save.stored_values(locations)
         calls = [
             *save.row_calls(),
-            *backend.save_checkpoint(key, parent_id, document, stored, new_versions, stored_metadata),
+            *backend.save_checkpoint(
+                EncodedCheckpoint(key, parent_id, document, stored, new_versions, stored_metadata)
+            ),
             *(() if is_branch else record.close_earlier_requests(database, key, thread)),
             *also,
             # After the rows of this save, so that these are counted by then.

@@ -26,7 +26,8 @@ from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
-from holdfast.checkpoints import HoldfastError, InvalidURL, open_checkpointer, urls
+from holdfast.checkpoints import open_checkpointer, urls
+from holdfast.checkpoints.errors import HoldfastError, InvalidURL
 from holdfast.graph import build_graph
 from holdfast.graph.agent import PROMPT, Agent
 from holdfast.graph.shop import Shop, shop_tools
@@ -204,22 +205,25 @@ def ask_and_kill(place: Place, shop: Shop) -> None:
     line("kill -9", f"Process {child.pid} is dead. Refunds in the shop: {refunds}")
 
 
+def check_refund(shop: Shop, text: str) -> None:
+    """Check that exactly one refund happened, and print the number after a text."""
+    refunds = shop.count("refunds")
+    expect(refunds == 1, f"{refunds} refunds happened, not 1")
+    line("check", f"{text} {refunds}")
+
+
 def approve_elsewhere(place: Place, shop: Shop) -> None:
     events = run_to_end(place, "approve", "2  Another process finds what waits, and a person approves it")
     waiting = [what for who, what in events if who == "waits"]
     expect(len(waiting) == 1, f"{len(waiting)} approvals were waiting, not 1")
-    refunds = shop.count("refunds")
-    expect(refunds == 1, f"{refunds} refunds happened, not 1")
-    line("check", f"Refunds in the shop: {refunds}")
+    check_refund(shop, "Refunds in the shop:")
 
 
 def come_back(place: Place, shop: Shop) -> None:
     events = run_to_end(place, "go-on", "3  The customer comes back, in a third process")
     answers = [what for who, what in events if who == "agent"]
     expect("Ada" in " ".join(answers), f"the agent no longer knew the customer's name: {answers}")
-    refunds = shop.count("refunds")
-    expect(refunds == 1, f"{refunds} refunds are in the shop, not 1")
-    line("check", f"The name is known, and refunds in the shop are still {refunds}")
+    check_refund(shop, "The name is known, and refunds in the shop are still")
 
 
 def run_to_end(place: Place, act: str, title: str) -> list[tuple[str, str]]:

@@ -120,6 +120,18 @@ class StoredCheckpoint(NamedTuple):
     LangGraph before 0.5."""
 
 
+class EncodedCheckpoint(NamedTuple):
+    """A checkpoint to be saved, with those of its values that are not stored yet, as bytes."""
+
+    key: CheckpointKey
+    parent_id: str | None
+    document: Any
+    """The part that this kind of database stores in its own form; `None` where a checkpoint is one value."""
+    values: Sequence[StoredValue]
+    versions: ChannelVersions
+    metadata: Mapping[str, Any]
+
+
 class Link(NamedTuple):
     """A checkpoint in a chain of ancestors, with the parts that some of its channels need."""
 
@@ -305,15 +317,7 @@ class Backend(Protocol):
         """Return the checkpoints of a thread after a namespace and an id, ordered by these, without writes."""
         ...
 
-    def save_checkpoint(
-        self,
-        key: CheckpointKey,
-        parent_id: str | None,
-        document: Any,
-        values: Sequence[StoredValue],
-        versions: ChannelVersions,
-        metadata: Mapping[str, Any],
-    ) -> list[Call]:
+    def save_checkpoint(self, encoded: EncodedCheckpoint) -> list[Call]:
         """Return the calls that save a checkpoint, in place of one with the same key."""
         ...
 

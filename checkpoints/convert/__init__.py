@@ -25,8 +25,6 @@ from holdfast.checkpoints.errors import (
 )
 from holdfast.checkpoints.sql import Statement
 
-_PAGE: Final = 500  # thread ids that one query reads
-
 _NAME: Final = re.compile("holdfast_[a-z_0-9]+")
 
 
@@ -52,15 +50,8 @@ def count_convertible(database: Database) -> int:
 
 
 def convertible_threads(database: Database) -> Iterator[str]:
-    """Yield the ids of the threads that have checkpoints, in a stable order. No lock is held between pages."""
-    sql, after = database.backend.sql, ""
-    while True:
-        with database.backend.reading() as transaction:
-            [page] = transaction.run([(sql["threads_after"], {"after": after, "limit": _PAGE})])
-        yield from (str(row.thread_id) for row in page)
-        if len(page) < _PAGE:
-            return
-        after = page[-1].thread_id
+    """Return the ids of the threads that have checkpoints; see `Database.find_threads`."""
+    return database.find_threads("threads_after")
 
 
 def compact_thread(database: Database, thread_id: str) -> Converted:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from holdfast.checkpoints.backends.base import Backend, Call, Row
 from holdfast.checkpoints.backends.retry import persist
@@ -12,6 +14,8 @@ from holdfast.checkpoints.core.loads import Loads
 from holdfast.checkpoints.core.queue import SaveQueues
 from holdfast.checkpoints.serde.encryption import Plain, Sealer
 from holdfast.checkpoints.serde.types import Types
+
+_PAGE: Final = 500  # thread ids that one query reads
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,19 @@ class Database:
                 return transaction.run(calls)
 
         return persist(self.backend, read)
+
+    def find_threads(self, statement: str) -> Iterator[str]:
+        """Yield the ids of the threads that a statement finds after `:after`, in a stable order.
+
+        No lock is held between pages.
+        """
+        after = ""
+        while True:
+            [page] = self.read((self.backend.sql[statement], {"after": after, "limit": _PAGE}))
+            yield from (str(row.thread_id) for row in page)
+            if len(page) < _PAGE:
+                return
+            after = page[-1].thread_id
 
     def write(self, *calls: Call, repeatable: bool = True) -> list[list[Row]]:
         """Run some statements in a transaction of their own, and return their rows.

@@ -19,6 +19,7 @@ from langgraph.checkpoint.base import DeltaChannelHistory, PendingWrite, writes_
 from holdfast.checkpoints.backends.base import (
     BASE,
     CheckpointKey,
+    EncodedCheckpoint,
     Link,
     StoredValue,
     StoredWrite,
@@ -226,7 +227,7 @@ def squash(
     copies = [_copied_write(database, start, key, at, write, number) for number, (at, write) in enumerate(writes)]
     transaction.send(
         [
-            *database.backend.save_checkpoint(key, None, document, values, {}, BASE),
+            *database.backend.save_checkpoint(EncodedCheckpoint(key, None, document, values, {}, BASE)),
             *database.backend.save_writes(key, copies, replace=True),
         ]
     )

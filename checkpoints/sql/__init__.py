@@ -22,7 +22,8 @@ _BLOCK = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 _MIGRATION = re.compile(r"(\d{4})_(\w+)\.sql")
 
 # What differs in name between the databases: LangGraph's table of writes and its column of bytes, the type of bytes,
-# and the user in the metadata of the checkpoint `c`.
+# the user in the metadata of the checkpoint `c`, and the condition that the metadata of the checkpoint `own` name a
+# run; it begins with the expression of the index `holdfast_checkpoints_run`.
 _WORDS = {
     "sqlite": {
         "{writes}": "writes",
@@ -30,6 +31,8 @@ _WORDS = {
         "{bytes}": "BLOB",
         "{user_id}": "CASE WHEN json_valid(CAST(c.metadata AS TEXT))"
         " THEN json_extract(CAST(c.metadata AS TEXT), '$.user_id') END",
+        "{of_run}": "(CASE WHEN json_valid(CAST(own.metadata AS TEXT))"
+        " THEN json_extract(CAST(own.metadata AS TEXT), '$.run_id') END) IN (:run_id, :run_value)",
         "{bytes_of_row}": "length(m.body) + coalesce(length(CAST(m.content AS BLOB)), 0)",
         "{without_rowid}": " WITHOUT ROWID",  # one tree and not two
         "{said_at}": "strftime('%Y-%m-%d %H:%M:%f', m.created_at, 'unixepoch')",
@@ -39,6 +42,7 @@ _WORDS = {
         "{value}": "blob",
         "{bytes}": "BYTEA",
         "{user_id}": "c.metadata ->> 'user_id'",
+        "{of_run}": "own.metadata ->> 'run_id' = :run_id",
         "{bytes_of_row}": "length(m.body) + coalesce(octet_length(m.content), 0)",
         "{without_rowid}": "",
         "{said_at}": "to_timestamp(m.created_at)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 from langchain_core.messages import HumanMessage
 
@@ -19,18 +19,10 @@ from holdfast.checkpoints.langgraph_internals import PENDING_SENDS, TASKS
 from holdfast.checkpoints.threads import index as thread_index
 from holdfast.checkpoints.threads.index import ThreadRow
 
-_PAGE: Final = 500  # thread ids that one query reads
-
 
 def unindexed_threads(database: Database) -> Iterator[str]:
-    """Yield the ids of the threads without an index entry, in a stable order. No lock is held between pages."""
-    after = ""
-    while True:
-        [page] = database.read((database.backend.sql["unindexed"], {"after": after, "limit": _PAGE}))
-        yield from (str(row.thread_id) for row in page)
-        if len(page) < _PAGE:
-            return
-        after = page[-1].thread_id
+    """Return the ids of the threads without an index entry; see `Database.find_threads`."""
+    return database.find_threads("unindexed")
 
 
 def index_thread(database: Database, thread_id: str) -> None:

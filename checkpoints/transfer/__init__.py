@@ -11,7 +11,7 @@ in the target, so the call is in doubt there once its time is over.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.backends.retry import persist
@@ -28,8 +28,6 @@ from holdfast.checkpoints.serde.encryption import Plain
 from holdfast.checkpoints.transfer.reader import read_records
 from holdfast.checkpoints.transfer.records import ThreadDigest, ThreadRecord
 from holdfast.checkpoints.transfer.writer import ThreadWriter
-
-_PAGE: Final = 500  # thread ids that one query reads
 
 
 class Transferred(NamedTuple):
@@ -52,14 +50,8 @@ def count_transferable(database: Database) -> int:
 
 
 def transferable_threads(database: Database) -> Iterator[str]:
-    """Yield the ids of the threads that can be exported, in a stable order. No lock is held between pages."""
-    after = ""
-    while True:
-        [page] = database.read((database.backend.sql["movable_after"], {"after": after, "limit": _PAGE}))
-        yield from (str(row.thread_id) for row in page)
-        if len(page) < _PAGE:
-            return
-        after = page[-1].thread_id
+    """Return the ids of the threads that can be exported; see `Database.find_threads`."""
+    return database.find_threads("movable_after")
 
 
 def is_transferable(database: Database, thread_id: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
-from holdfast.checkpoints.backends.base import Call, CheckpointKey, StoredValue, Transaction
+from holdfast.checkpoints.backends.base import Call, CheckpointKey, EncodedCheckpoint, StoredValue, Transaction
 from holdfast.checkpoints.backends.canonical import CanonicalCheckpoint
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import NotMoved, NotStorable
@@ -80,7 +80,8 @@ class ThreadWriter:
             raise NotMoved(self._thread_id, f"in checkpoint {key.checkpoint_id}: {error}") from error
         new = [value for value in values if self._is_new(key, value, document)]
         versions = checkpoint.document["channel_versions"]
-        return backend.save_checkpoint(key, fields["parent_id"], document, new, versions, fields["metadata"])
+        encoded = EncodedCheckpoint(key, fields["parent_id"], document, new, versions, fields["metadata"])
+        return backend.save_checkpoint(encoded)
 
     def _is_new(self, key: CheckpointKey, value: StoredValue, document: Any) -> bool:
         """Return whether a value is not stored yet. Most values are those of the checkpoint before.

@@ -21,7 +21,8 @@ from langgraph.types import Interrupt, interrupt
 from pydantic import ValidationError
 from typing_extensions import TypedDict
 
-from holdfast.checkpoints import Answered, HoldfastSaver, NotAnswered
+from holdfast.checkpoints import Answered, HoldfastSaver
+from holdfast.checkpoints.errors import NotAnswered
 from holdfast.checkpoints.interrupts import answer_digest
 from holdfast.checkpoints.langgraph_internals import RESUME_MAP, RESUMING
 from holdfast.checkpoints.runtime import run_of, running_saver

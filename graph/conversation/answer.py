@@ -13,7 +13,8 @@ from langgraph.errors import UnknownInterruptError
 from langgraph.types import Command, StateSnapshot
 from pydantic import ValidationError
 
-from holdfast.checkpoints import HoldfastSaver, NotAnswered
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.errors import NotAnswered
 from holdfast.graph.agent import Agent
 from holdfast.graph.approvals.ask import AnswerForms
 from holdfast.graph.approvals.decisions import BadAnswer

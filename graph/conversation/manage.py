@@ -8,7 +8,8 @@ from typing import Self
 
 from langchain_core.runnables import RunnableConfig
 
-from holdfast.checkpoints import HoldfastSaver, Threads, Transcript, UnknownThread
+from holdfast.checkpoints import HoldfastSaver, Threads, Transcript
+from holdfast.checkpoints.errors import UnknownThread
 from holdfast.graph.agent import Agent
 from holdfast.graph.plans import Io, blocking, twin
 

@@ -159,13 +159,7 @@ class OfflineModel(BaseChatModel):
         """Allow the rules to call those of the tools that they know. `tool_choice` is ignored."""
         return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **kwargs)
 
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
+    def _generate(self, messages: list[BaseMessage], *_: Any, **kwargs: Any) -> ChatResult:
         return ChatResult(generations=[ChatGeneration(message=answer_by_rules(messages, _names(kwargs)))])
 
     def _stream(

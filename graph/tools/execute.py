@@ -17,18 +17,9 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.errors import GraphInterrupt, ParentCommand, is_invalid_resume
 
-from holdfast.checkpoints import (
-    DatabaseUnavailable,
-    Effect,
-    Effects,
-    EffectTaken,
-    Ended,
-    HoldfastSaver,
-    InDoubt,
-    Started,
-    Why,
-)
+from holdfast.checkpoints import Effect, Effects, Ended, HoldfastSaver, InDoubt, Started, Why
 from holdfast.checkpoints.effects import arguments_digest, effect_key, idempotency_key
+from holdfast.checkpoints.errors import DatabaseUnavailable, EffectTaken
 from holdfast.checkpoints.langgraph_internals import CHECKPOINT_MAP, graph_ns, has_own_coroutine
 from holdfast.checkpoints.runtime import run_of, running_saver
 from holdfast.graph.approvals.decisions import BadAnswer

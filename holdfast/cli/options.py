@@ -5,15 +5,17 @@ Imports nothing slow, so that help and a mistyped option answer at once.
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Final, ParamSpec
 
 import typer
 
@@ -43,27 +45,21 @@ def _set_debug(context: typer.Context, value: bool) -> None:
 
 # --- options and arguments ---
 
-Thread = Annotated[
-    str | None, typer.Option("--thread", metavar="ID", help="Id of the conversation.", show_default=False)
-]
+
+def no_default(name: str, metavar: str, help: str) -> Any:
+    """Return an option whose help shows no default value."""
+    return typer.Option(name, metavar=metavar, help=help, show_default=False)
+
+
+Thread = Annotated[str | None, no_default("--thread", "ID", "Id of the conversation.")]
 ThreadId = Annotated[str, typer.Argument(metavar="THREAD", help="Id of the conversation.")]
 ActingUser = Annotated[
     str | None,
-    typer.Option(
-        "--user",
-        metavar="NAME",
-        help="Act as this user, who sees only their own conversations.",
-        show_default=False,
-    ),
+    no_default("--user", "NAME", "Act as this user, who sees only their own conversations."),
 ]
 By = Annotated[
     str | None,
-    typer.Option(
-        "--by",
-        metavar="NAME",
-        help="Your name, for the record. Default: your login name.",
-        show_default=False,
-    ),
+    no_default("--by", "NAME", "Your name, for the record. Default: your login name."),
 ]
 Database = Annotated[
     str | None,
@@ -150,11 +146,13 @@ def parse_time(text: str | None, option: str, now: datetime | None = None) -> fl
 
 @dataclass(frozen=True)
 class CommonOptions:
-    """The database, model and shop that a command was given, as given."""
+    """The options that commands share, as one command was given them."""
 
+    context: typer.Context
     database: str | None = None
     model: str | None = None
     shop: Path | None = None
+    as_json: bool = False
 
     def command(self, *words: str) -> str:
         """Return a `holdfast` command with the same options, for the user to paste. Its password is hidden."""
@@ -168,7 +166,7 @@ class CommonOptions:
         options = [word for name, value in values.items() if value for word in (name, value)]
         return shlex.join(["holdfast", *words, *options])
 
-    def settings(self, context: typer.Context, **more: Any) -> Settings:
+    def settings(self, **more: Any) -> Settings:
         """Return the settings, in which these options and `more` take precedence.
 
         Raises:
@@ -181,11 +179,66 @@ class CommonOptions:
         from holdfast.checkpoints import urls
 
         settings = load(database=self.database, model=self.model, shop=self.shop, **more)
-        hide_secrets(context, urls.parse(settings.database))
-        state = context.find_object(CommandState)
+        hide_secrets(self.context, urls.parse(settings.database))
+        state = self.context.find_object(CommandState)
         if state is not None and settings.openai_api_key is not None:
             state.secrets.add(settings.openai_api_key.get_secret_value())
         return settings
+
+
+_SHARED: Final[dict[str, Any]] = {
+    "database": Database,
+    "model": Model,
+    "shop": Shop,
+    "as_json": Json,
+    "debug": Debug,
+}
+_DEFAULTS: Final = {"as_json": False, "debug": False}
+
+_P = ParamSpec("_P")
+
+
+def with_database_options(command: Callable[Concatenate[CommonOptions, _P], None]) -> Callable[..., None]:
+    """Give a command the options --database, --json and --debug, after its own."""
+    return _with_shared(command, ("database", "as_json", "debug"))
+
+
+def with_agent_options(command: Callable[Concatenate[CommonOptions, _P], None]) -> Callable[..., None]:
+    """Give a command the options --database, --model, --shop, --json and --debug, after its own."""
+    return _with_shared(command, tuple(_SHARED))
+
+
+def _with_shared(command: Callable[..., None], names: Collection[str]) -> Callable[..., None]:
+    """Return the function that Typer calls: with a context and the shared options in place of `CommonOptions`."""
+
+    @wraps(command)
+    def run(context: typer.Context, **values: Any) -> None:
+        shared = {name: values.pop(name, _DEFAULTS.get(name)) for name in names}
+        shared.pop("debug")  # its callback has set it
+        command(CommonOptions(context, **shared), **values)
+
+    _, *own = inspect.signature(command, eval_str=True).parameters.values()
+    parameters = [
+        inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context),
+        *own,
+        *(
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS.get(name), annotation=_SHARED[name]
+            )
+            for name in names
+        ),
+    ]
+    typed: Any = run
+    typed.__signature__ = inspect.Signature(parameters)
+    typed.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def make_group(help: str, example: str) -> typer.Typer:
+    """Return a group of commands, which prints its help if no command was given."""
+    group = typer.Typer(help=help, epilog=f"Example: {example}", rich_markup_mode=None, invoke_without_command=True)
+    group.callback()(help_without_command)
+    return group
 
 
 def hide_secrets(context: typer.Context, location: HasSecrets) -> None:

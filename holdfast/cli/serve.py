@@ -46,8 +46,8 @@ def serve(
     Threads, pending calls and owners are stored in the database and outlive the server. A port that is in use is
     refused.
     """
-    options = CommonOptions(database, model, shop)
-    settings = options.settings(context, host=host, port=port, workers=workers)
+    options = CommonOptions(context, database, model, shop)
+    settings = options.settings(host=host, port=port, workers=workers)
     from holdfast.server import run
 
     try:

@@ -17,7 +17,8 @@ from langgraph.errors import UnknownInterruptError
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
-from holdfast.checkpoints import HoldfastError, HoldfastSaver, NotAnswered
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.errors import HoldfastError, NotAnswered
 from holdfast.checkpoints.runtime import running_saver, unwrap_saver
 from holdfast.graph.agent import Agent
 from holdfast.graph.state import State

@@ -19,7 +19,8 @@ from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
 
-from holdfast.checkpoints import Head, HoldfastError, HoldfastSaver
+from holdfast.checkpoints import Head, HoldfastSaver
+from holdfast.checkpoints.errors import HoldfastError
 from holdfast.checkpoints.langgraph_internals import OF_THE_RUN
 from holdfast.checkpoints.runtime import unwrap_saver
 

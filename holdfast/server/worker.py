@@ -12,7 +12,8 @@ from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
 
-from holdfast.checkpoints import Answered, HoldfastSaver, ThreadBusy
+from holdfast.checkpoints import Answered, HoldfastSaver
+from holdfast.checkpoints.errors import ThreadBusy
 from holdfast.server import registry
 
 # Seconds between two passes. The shorter time is for a thread whose lease is held, perhaps by a process that has died.

@@ -13,16 +13,8 @@ from typing import Any, Final
 
 from langgraph.errors import UnknownInterruptError
 
-from holdfast.checkpoints import (
-    DatabaseUnavailable,
-    EffectTaken,
-    HoldfastSaver,
-    NotAnswered,
-    ThreadBusy,
-    ThreadConflict,
-    open_checkpointer,
-    times,
-)
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer, times
+from holdfast.checkpoints.errors import DatabaseUnavailable, EffectTaken, NotAnswered, ThreadBusy, ThreadConflict
 from holdfast.graph import NothingWaits
 from tests.chaos.journal import Place
 from tests.chaos.marks import Marks, watch

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from langgraph.errors import UnknownInterruptError
 
-from holdfast.checkpoints import NotAnswered, ThreadConflict
+from holdfast.checkpoints.errors import NotAnswered, ThreadConflict
 from holdfast.graph import NothingWaits
 from tests.chaos.crowd import Crowd, End, Job, run
 from tests.chaos.journal import Place

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from holdfast.checkpoints import times
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer, times
 from tests.support.outages import Wire, wired
 from tests.support.world import World
 
@@ -34,3 +34,10 @@ def line(postgres_url_with_tables: str) -> Iterator[tuple[Wire, str]]:
 @pytest.fixture
 def wire(line: tuple[Wire, str]) -> Wire:
     return line[0]
+
+
+@pytest.fixture
+def uncut(postgres_url_with_tables: str) -> Iterator[HoldfastSaver]:
+    """The database behind the wire, as another process has it whose connections are not cut."""
+    with open_checkpointer(postgres_url_with_tables) as uncut:
+        yield uncut

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from holdfast.checkpoints import DatabaseUnavailable, Transcript, open_checkpointer
+from holdfast.checkpoints import Transcript, open_checkpointer
+from holdfast.checkpoints.errors import DatabaseUnavailable
 from holdfast.checkpoints.transcript import export as exports
 from holdfast.graph import Conversation, build_graph
 from tests.support.cli_kit import Cli

@@ -25,7 +25,8 @@ resource.setrlimit(resource.RLIMIT_FSIZE, ({LIMIT}, {LIMIT}))
 LONG = "x" * 40_000
 
 TALK = """
-from holdfast.checkpoints import HoldfastError, open_checkpointer
+from holdfast.checkpoints import open_checkpointer
+from holdfast.checkpoints.errors import HoldfastError
 from holdfast.graph import Conversation, build_graph
 
 with open_checkpointer("sqlite:///holdfast.db") as saver:

@@ -21,7 +21,8 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.graph import MessagesState
 from langgraph.types import Command, interrupt
 
-from holdfast.checkpoints import AlreadyAnswered, HoldfastSaver, ThreadConflict, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.errors import AlreadyAnswered, ThreadConflict
 from tests.support.forked import PATIENCE, context
 from tests.support.kit import checkpoint, echo_graph, one_node, put, texts, thread
 

@@ -10,7 +10,6 @@ import operator
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypedDict
 
-from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, RemoveMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
@@ -39,13 +38,7 @@ class Scripted(BaseChatModel):
     def bind_tools(self, tools: Any, **_: Any) -> Any:
         return self
 
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **_: Any,
-    ) -> ChatResult:
+    def _generate(self, messages: list[BaseMessage], *_: Any, **kwargs: Any) -> ChatResult:
         turn = len(messages)
         answer = AIMessage(f"Done after {turn}.", id=f"ai-{turn}", response_metadata={"turn": turn})
         if isinstance(messages[-1], HumanMessage):

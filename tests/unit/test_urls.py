@@ -7,7 +7,8 @@ from typing import get_args
 
 import pytest
 
-from holdfast.checkpoints import HoldfastError, InvalidURL, open_checkpointer
+from holdfast.checkpoints import open_checkpointer
+from holdfast.checkpoints.errors import HoldfastError, InvalidURL
 from holdfast.checkpoints.urls import Location, MemoryURL, PostgresURL, SqliteURL, parse
 
 HIDDEN = "xk2SECRET"

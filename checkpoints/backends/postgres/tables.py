@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, cast
 
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 from holdfast.checkpoints.backends.base import (
     Call,
     CheckpointKey,
+    EncodedCheckpoint,
     Link,
     OpenValue,
     Row,
@@ -143,32 +144,28 @@ class PostgresTables(Tables):
         except ValueError as error:
             raise DamagedThread(thread_id, f"checkpoint {checkpoint_id} cannot be read ({error})") from error
 
-    def save_checkpoint(
-        self,
-        key: CheckpointKey,
-        parent_id: str | None,
-        document: Any,
-        values: Sequence[StoredValue],
-        versions: ChannelVersions,
-        metadata: Mapping[str, Any],
-    ) -> list[Call]:
-        place = key._asdict()
+    def save_checkpoint(self, encoded: EncodedCheckpoint) -> list[Call]:
+        place, versions = encoded.key._asdict(), encoded.versions
+        saved = self._saved(encoded.key, encoded.parent_id, encoded.document, encoded.metadata)
         return [
             *(
                 (self.sql["save_blob"], {**place, **value._asdict(), "version": str(versions[value.channel])})
-                for value in values
+                for value in encoded.values
             ),
-            (
-                self.sql["save_checkpoint"],
-                {**place, "parent_id": parent_id, "document": self.json(document), "metadata": self.json(metadata)},
-            ),
+            (self.sql["save_checkpoint"], saved),
         ]
 
     def is_saved(
         self, key: CheckpointKey, parent_id: str | None, document: Any, metadata: Mapping[str, Any]
     ) -> list[Call]:
-        saved = {"parent_id": parent_id, "document": self.json(document), "metadata": self.json(metadata)}
-        return [(self.sql["is_saved"], {**key._asdict(), **saved})]
+        return [(self.sql["is_saved"], self._saved(key, parent_id, document, metadata))]
+
+    def _saved(
+        self, key: CheckpointKey, parent_id: str | None, document: Any, metadata: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the columns of a checkpoint."""
+        written = {"document": self.json(document), "metadata": self.json(metadata)}
+        return {**key._asdict(), "parent_id": parent_id, **written}
 
     def rows_with_digests(self, thread_id: str, digests: Collection[bytes]) -> list[Call]:
         if not digests:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar
 
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
@@ -11,6 +11,7 @@ from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 from holdfast.checkpoints.backends.base import (
     Call,
     CheckpointKey,
+    EncodedCheckpoint,
     Link,
     OpenValue,
     Row,
@@ -79,22 +80,14 @@ class SqliteTables(Tables):
         [found] = transaction.run([self.page_of_checkpoint(thread_id, after, limit)])
         return [_stored(row, thread_id, [], None) for row in found]
 
-    def save_checkpoint(
-        self,
-        key: CheckpointKey,
-        parent_id: str | None,
-        document: Any,
-        values: Sequence[StoredValue],
-        versions: ChannelVersions,
-        metadata: Mapping[str, Any],
-    ) -> list[Call]:
-        [whole] = values
+    def save_checkpoint(self, encoded: EncodedCheckpoint) -> list[Call]:
+        [whole] = encoded.values
         params = {
-            **key._asdict(),
-            "parent_id": parent_id,
+            **encoded.key._asdict(),
+            "parent_id": encoded.parent_id,
             "type": whole.type,
             "blob": whole.blob,
-            "metadata": json.dumps(metadata, ensure_ascii=False).encode(),
+            "metadata": json.dumps(encoded.metadata, ensure_ascii=False).encode(),
         }
         return [(self.sql["save_checkpoint"], params)]
 

@@ -1,27 +1,5 @@
 -- Checkpoints, their values and their writes, in the tables of LangGraph.
 
--- name: head
-SELECT max(checkpoint_id) AS head, EXISTS (
-  SELECT 1 FROM checkpoints WHERE thread_id = :thread_id AND checkpoint_ns = '' AND checkpoint_id = :parent_id
-) AS has_parent
-FROM checkpoints
-WHERE thread_id = :thread_id AND checkpoint_ns = '';
-
--- name: parent
-SELECT CAST(metadata AS TEXT) AS metadata
-FROM checkpoints
-WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id;
-
--- name: outline
-SELECT checkpoint_ns AS ns, checkpoint_id, parent_checkpoint_id AS parent_id, CAST(metadata AS TEXT) AS metadata
-FROM checkpoints
-WHERE thread_id = :thread_id;
-
--- name: written
-SELECT DISTINCT checkpoint_ns AS ns, checkpoint_id
-FROM checkpoint_writes
-WHERE thread_id = :thread_id;
-
 -- name: chain
 -- A checkpoint and its ancestors, newest first. Of the values only those that are inline; for those in rows of their
 -- own, only which of the wanted ones exist.
@@ -126,25 +104,6 @@ FROM checkpoints
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id
   AND parent_checkpoint_id IS NOT DISTINCT FROM CAST(:parent_id AS TEXT)
   AND checkpoint = :document AND metadata = :metadata;
-
--- name: add_write
-INSERT INTO checkpoint_writes (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob)
-VALUES (:thread_id, :ns, :checkpoint_id, :task_id, :task_path, :idx, :channel, :type, :blob)
-ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id, task_id, idx) DO NOTHING;
-
--- name: replace_write
-INSERT INTO checkpoint_writes (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob)
-VALUES (:thread_id, :ns, :checkpoint_id, :task_id, :task_path, :idx, :channel, :type, :blob)
-ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id, task_id, idx) DO UPDATE
-SET channel = excluded.channel, type = excluded.type, blob = excluded.blob;
-
--- name: delete_checkpoints
-DELETE FROM checkpoints
-WHERE thread_id = :thread_id;
-
--- name: delete_writes
-DELETE FROM checkpoint_writes
-WHERE thread_id = :thread_id;
 
 -- name: delete_blobs
 DELETE FROM checkpoint_blobs

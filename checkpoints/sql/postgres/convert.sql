@@ -1,16 +1,5 @@
 -- Conversion of the databases of the stock savers, in both directions.
 
--- name: threads_after
-SELECT DISTINCT thread_id
-FROM checkpoints
-WHERE thread_id > :after
-ORDER BY thread_id
-LIMIT :limit;
-
--- name: count_threads
-SELECT count(*) AS number
-FROM (SELECT DISTINCT thread_id FROM checkpoints) AS threads;
-
 -- name: is_ours
 -- Return whether a thread has something that the stock saver cannot read, or a mark of ours.
 SELECT EXISTS (SELECT 1 FROM checkpoint_blobs WHERE thread_id = :thread_id AND type = :type)
@@ -41,12 +30,6 @@ FOR UPDATE;
 UPDATE checkpoint_blobs
 SET type = :type, blob = :blob
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND channel = :channel AND version = :version;
-
--- name: set_write
-UPDATE checkpoint_writes
-SET type = :type, blob = :blob
-WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id
-  AND task_id = :task_id AND idx = :idx;
 
 -- name: packed_documents
 SELECT checkpoint_ns AS ns, checkpoint_id, checkpoint AS document

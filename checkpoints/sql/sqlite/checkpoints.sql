@@ -1,28 +1,5 @@
 -- Checkpoints, their values and their writes, in the tables of LangGraph.
 
--- name: head
-SELECT max(checkpoint_id) AS head, EXISTS (
-  SELECT 1 FROM checkpoints WHERE thread_id = :thread_id AND checkpoint_ns = '' AND checkpoint_id = :parent_id
-) AS has_parent
-FROM checkpoints
-WHERE thread_id = :thread_id AND checkpoint_ns = '';
-
--- name: parent
-SELECT CAST(metadata AS TEXT) AS metadata
-FROM checkpoints
-WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id;
-
--- name: outline
-SELECT checkpoint_ns AS ns, checkpoint_id, parent_checkpoint_id AS parent_id, CAST(metadata AS TEXT) AS metadata
-FROM checkpoints
-WHERE thread_id = :thread_id;
-
--- name: written
--- From the key alone.
-SELECT DISTINCT checkpoint_ns AS ns, checkpoint_id
-FROM writes
-WHERE thread_id = :thread_id;
-
 -- name: chain
 -- A checkpoint and its ancestors, newest first.
 WITH RECURSIVE chain (depth, checkpoint_id, parent_checkpoint_id, type, checkpoint) AS (
@@ -72,22 +49,3 @@ VALUES (:thread_id, :ns, :checkpoint_id, :parent_id, :type, :blob, :metadata)
 ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id) DO UPDATE
 SET parent_checkpoint_id = excluded.parent_checkpoint_id, type = excluded.type,
     checkpoint = excluded.checkpoint, metadata = excluded.metadata;
-
--- name: add_write
-INSERT INTO writes (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value)
-VALUES (:thread_id, :ns, :checkpoint_id, :task_id, :task_path, :idx, :channel, :type, :blob)
-ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id, task_id, idx) DO NOTHING;
-
--- name: replace_write
-INSERT INTO writes (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value)
-VALUES (:thread_id, :ns, :checkpoint_id, :task_id, :task_path, :idx, :channel, :type, :blob)
-ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id, task_id, idx) DO UPDATE
-SET channel = excluded.channel, type = excluded.type, value = excluded.value;
-
--- name: delete_checkpoints
-DELETE FROM checkpoints
-WHERE thread_id = :thread_id;
-
--- name: delete_writes
-DELETE FROM writes
-WHERE thread_id = :thread_id;

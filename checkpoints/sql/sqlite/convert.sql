@@ -1,16 +1,5 @@
 -- Conversion of the databases of the stock savers, in both directions.
 
--- name: threads_after
-SELECT DISTINCT thread_id
-FROM checkpoints
-WHERE thread_id > :after
-ORDER BY thread_id
-LIMIT :limit;
-
--- name: count_threads
-SELECT count(*) AS number
-FROM (SELECT DISTINCT thread_id FROM checkpoints) AS threads;
-
 -- name: is_ours
 -- Return whether a thread has something that the stock saver cannot read.
 SELECT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = :thread_id AND type = :type)
@@ -32,12 +21,6 @@ ORDER BY task_path, task_id, idx;
 UPDATE checkpoints
 SET type = :type, checkpoint = :blob
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id;
-
--- name: set_write
-UPDATE writes
-SET type = :type, value = :blob
-WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id
-  AND task_id = :task_id AND idx = :idx;
 
 -- name: add_old_row
 -- As `add_row`, for a message that was said before.

@@ -15,28 +15,19 @@ from holdfast.cli.errors import Mistake
 from holdfast.cli.options import (
     By,
     CommonOptions,
-    Database,
-    Debug,
-    Json,
-    Model,
-    Shop,
     Thread,
     decider_name,
-    help_without_command,
+    make_group,
     open_agent,
+    with_agent_options,
+    with_database_options,
 )
 
 if TYPE_CHECKING:
     from holdfast.checkpoints import HoldfastSaver
     from holdfast.graph.agent import Agent
 
-app = typer.Typer(
-    help="List the calls that wait for a decision, and decide.",
-    epilog="Example: holdfast approvals list",
-    rich_markup_mode=None,
-    invoke_without_command=True,
-)
-app.callback()(help_without_command)
+app = make_group("List the calls that wait for a decision, and decide.", "holdfast approvals list")
 
 Id = Annotated[
     str | None,
@@ -45,136 +36,102 @@ Id = Annotated[
 
 
 @app.command("list", epilog="Example: holdfast approvals list --database sqlite:///chat.db")
+@with_database_options
 def list_waiting(
-    context: typer.Context,
+    options: CommonOptions,
     thread: Thread = None,
     limit: Annotated[
         int, typer.Option("--limit", metavar="N", min=1, max=1_000_000, help="Number of calls at most.")
     ] = 100,
-    database: Database = None,
-    as_json: Json = False,
-    debug: Debug = False,
 ) -> None:
     """List the calls that wait, newest first.
 
     Lists those of all conversations, or of one with --thread.
     """
-    options = CommonOptions(database)
-    with open_existing(context, options) as saver:
+    with open_existing(options) as saver:
         from holdfast.cli.approvals.calls import print_waiting
 
         check_thread(saver, thread, options)
-        print_waiting(saver, thread, limit, as_json=as_json)
+        print_waiting(saver, thread, limit, as_json=options.as_json)
 
 
 @app.command("show", epilog="Example: holdfast approvals show 3f9a")
-def show_call(
-    context: typer.Context,
-    id: Id = None,
-    thread: Thread = None,
-    database: Database = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+@with_database_options
+def show_call(options: CommonOptions, id: Id = None, thread: Thread = None) -> None:
     """Show a call that waits, and the messages before it."""
-    options = CommonOptions(database)
     # Reading needs no model, and so no API key.
-    with _open(context, replace(options, model="offline")) as (saver, agent):
+    with _open(replace(options, model="offline")) as (saver, agent):
         from holdfast.cli.approvals.calls import print_call
 
         check_thread(saver, thread, options)
-        print_call(saver, agent, options, id, thread, as_json=as_json)
+        print_call(saver, agent, options, id, thread, as_json=options.as_json)
 
 
 @app.command("approve", epilog="Example: holdfast approvals approve 3f9a --by Grace")
-def approve(
-    context: typer.Context,
-    id: Id = None,
-    thread: Thread = None,
-    by: By = None,
-    database: Database = None,
-    model: Model = None,
-    shop: Shop = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+@with_agent_options
+def approve(options: CommonOptions, id: Id = None, thread: Thread = None, by: By = None) -> None:
     """Run a call as it is.
 
     The agent goes on, and its answer is printed.
     """
-    options = CommonOptions(database, model, shop)
-    _decide(context, options, id, thread, by, {"type": "approve"}, as_json=as_json)
+    _decide(options, id, thread, by, {"type": "approve"})
 
 
 @app.command("edit", epilog="""Example: holdfast approvals edit 3f9a --args '{"order_id": 1002}'""")
+@with_agent_options
 def edit(
-    context: typer.Context,
+    options: CommonOptions,
     arguments: Annotated[
         str, typer.Option("--args", metavar="JSON", help="The new arguments, all of them, as a JSON object.")
     ],
     id: Id = None,
     thread: Thread = None,
     by: By = None,
-    database: Database = None,
-    model: Model = None,
-    shop: Shop = None,
-    as_json: Json = False,
-    debug: Debug = False,
 ) -> None:
     """Run a call with other arguments.
 
     The agent goes on, and its answer is printed.
     """
-    options = CommonOptions(database, model, shop)
     answer = {"type": "edit", "edited_action": {"args": _parse_arguments(arguments)}}
-    _decide(context, options, id, thread, by, answer, as_json=as_json)
+    _decide(options, id, thread, by, answer)
 
 
 @app.command("reject", epilog="Example: holdfast approvals reject 3f9a --reason 'The refund period is over.'")
+@with_agent_options
 def reject(
-    context: typer.Context,
+    options: CommonOptions,
     id: Id = None,
     reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="The reason, for the agent.")] = None,
     thread: Thread = None,
     by: By = None,
-    database: Database = None,
-    model: Model = None,
-    shop: Shop = None,
-    as_json: Json = False,
-    debug: Debug = False,
 ) -> None:
     """Refuse to run a call.
 
     The agent is told so and goes on, and its answer is printed.
     """
-    options = CommonOptions(database, model, shop)
-    _decide(context, options, id, thread, by, {"type": "reject", "message": reason}, as_json=as_json)
+    _decide(options, id, thread, by, {"type": "reject", "message": reason})
 
 
 @app.command("respond", epilog="Example: holdfast approvals respond 3f9a --message 'I refunded it by hand.'")
+@with_agent_options
 def respond(
-    context: typer.Context,
+    options: CommonOptions,
     message: Annotated[str, typer.Option("--message", metavar="TEXT", help="The result that the agent reads.")],
     id: Id = None,
     thread: Thread = None,
     by: By = None,
-    database: Database = None,
-    model: Model = None,
-    shop: Shop = None,
-    as_json: Json = False,
-    debug: Debug = False,
 ) -> None:
     """Answer a call yourself; the tool is not run.
 
     The agent reads your answer as the tool's result and goes on, and its own answer is printed.
     """
-    options = CommonOptions(database, model, shop)
-    _decide(context, options, id, thread, by, {"type": "respond", "message": message}, as_json=as_json)
+    _decide(options, id, thread, by, {"type": "respond", "message": message})
 
 
 @app.command("settle", epilog="Example: holdfast approvals settle 3f9a --happened 'The bank says: refunded at 9:30.'")
+@with_agent_options
 def settle(
-    context: typer.Context,
+    options: CommonOptions,
     id: Id = None,
     run_again: Annotated[
         bool, typer.Option("--run-again", help="Run it: it had no effect, or may safely run twice.")
@@ -186,11 +143,6 @@ def settle(
     skip: Annotated[bool, typer.Option("--skip", help="Do not run it, whether or not it took effect.")] = False,
     thread: Thread = None,
     by: By = None,
-    database: Database = None,
-    model: Model = None,
-    shop: Shop = None,
-    as_json: Json = False,
-    debug: Debug = False,
 ) -> None:
     """Say whether a call in doubt took effect.
 
@@ -203,69 +155,49 @@ def settle(
         names = " and ".join(f"--{verdict.replace('_', '-')}" for verdict in given)
         found = f"{names} were given together" if given else "No verdict was given"
         raise Mistake(f"{found}. Needed: one of --run-again, --happened TEXT and --skip.")
-    options = CommonOptions(database, model, shop)
-    _decide(context, options, id, thread, by, {"type": given[0], "result": happened or None}, as_json=as_json)
+    _decide(options, id, thread, by, {"type": given[0], "result": happened or None})
 
 
 @app.command("resume", epilog="Example: holdfast approvals resume")
-def resume(
-    context: typer.Context,
-    database: Database = None,
-    model: Model = None,
-    shop: Shop = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+@with_agent_options
+def resume(options: CommonOptions) -> None:
     """Carry out decisions that a stopped process left open.
 
     The exit code is 1 if one of them cannot be carried out.
     """
-    with _open(context, CommonOptions(database, model, shop)) as (saver, agent):
+    with _open(options) as (saver, agent):
         from holdfast.cli.approvals.calls import carry_out
 
-        carry_out(saver, agent, "No decision is left to carry out.", as_json=as_json)
+        carry_out(saver, agent, "No decision is left to carry out.", as_json=options.as_json)
 
 
 @app.command("expire", epilog="Example: holdfast approvals expire")
-def expire(
-    context: typer.Context,
-    database: Database = None,
-    model: Model = None,
-    shop: Shop = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+@with_agent_options
+def expire(options: CommonOptions) -> None:
     """Close the calls whose time for a decision is over.
 
     They are not run, and the agent goes on. Run this regularly, for example every minute.
     """
-    with _open(context, CommonOptions(database, model, shop)) as (saver, agent):
+    with _open(options) as (saver, agent):
         from holdfast.cli.approvals.calls import carry_out
 
         saver.interrupts.expire()
-        carry_out(saver, agent, "No call has expired.", as_json=as_json)
+        carry_out(saver, agent, "No call has expired.", as_json=options.as_json)
 
 
 @contextmanager
-def _open(context: typer.Context, options: CommonOptions) -> Iterator[tuple[HoldfastSaver, Agent]]:
+def _open(options: CommonOptions) -> Iterator[tuple[HoldfastSaver, Agent]]:
     """Open a database that exists, and make the agent."""
-    locate_database(context, options)
-    with open_agent(options.settings(context)) as (saver, agent):
+    locate_database(options)
+    with open_agent(options.settings()) as (saver, agent):
         yield saver, agent
 
 
 def _decide(
-    context: typer.Context,
-    options: CommonOptions,
-    id: str | None,
-    thread_id: str | None,
-    by: str | None,
-    answer: dict[str, Any],
-    *,
-    as_json: bool,
+    options: CommonOptions, id: str | None, thread_id: str | None, by: str | None, answer: dict[str, Any]
 ) -> None:
-    locate_database(context, options)
-    settings = options.settings(context)
+    locate_database(options)
+    settings = options.settings()
     with open_agent(settings) as (saver, agent):
         from holdfast.cli.approvals.calls import decide, find_call
         from holdfast.cli.chat.session import ChatSession
@@ -274,7 +206,7 @@ def _decide(
         call = find_call(saver, id, thread_id)
         owner = saver.threads.owner(call.thread_id)  # its newest checkpoint may name another user
         session = ChatSession(agent, call.thread_id, owner, decider_name(by), options, settings)
-        decide(session, call, answer, as_json=as_json)
+        decide(session, call, answer, as_json=options.as_json)
 
 
 def _parse_arguments(text: str) -> dict[str, Any]:

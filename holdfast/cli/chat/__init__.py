@@ -18,6 +18,7 @@ from holdfast.cli.options import (
     Shop,
     Thread,
     decider_name,
+    no_default,
     open_agent,
 )
 
@@ -25,7 +26,7 @@ EXAMPLE = "Example: holdfast chat --thread ada-1; or: echo 'What did I ask?' | h
 
 ChatUser = Annotated[
     str | None,
-    typer.Option("--user", metavar="NAME", help="Your name, saved with the conversation.", show_default=False),
+    no_default("--user", "NAME", "Your name, saved with the conversation."),
 ]
 
 
@@ -47,8 +48,8 @@ def chat(
     new one begins. Ctrl-C and Ctrl-D leave the chat, and every message stays saved. If input is piped, each line is one
     turn.
     """
-    options = CommonOptions(database, model, shop)
-    settings = options.settings(context)
+    options = CommonOptions(context, database, model, shop, as_json=as_json)
+    settings = options.settings()
     thread_id = str(uuid.uuid4()) if thread is None else thread
     with open_agent(settings) as (saver, agent):
         from holdfast.cli.chat.interactive import InteractiveChat

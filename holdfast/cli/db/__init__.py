@@ -11,11 +11,9 @@ from holdfast.cli.db.open import Allow, check_thread, locate, locate_database, o
 from holdfast.cli.errors import BROKEN, Mistake
 from holdfast.cli.options import (
     CommonOptions,
-    Database,
-    Debug,
-    Json,
     Thread,
-    help_without_command,
+    make_group,
+    with_database_options,
 )
 from holdfast.cli.output import print_json
 from holdfast.cli.output.text import counted
@@ -23,13 +21,9 @@ from holdfast.cli.output.text import counted
 if TYPE_CHECKING:
     from holdfast.cli.db.convert import Convert
 
-app = typer.Typer(
-    help="Inspect, check, upgrade, copy and convert a database.",
-    epilog="Example: holdfast db stats --database sqlite:///chat.db",
-    rich_markup_mode=None,
-    invoke_without_command=True,
+app = make_group(
+    "Inspect, check, upgrade, copy and convert a database.", "holdfast db stats --database sqlite:///chat.db"
 )
-app.callback()(help_without_command)
 
 Vacuum = Annotated[
     bool,
@@ -42,30 +36,27 @@ Vacuum = Annotated[
 
 
 @app.command("stats", epilog="Example: holdfast db stats --json")
+@with_database_options
 def stats(
-    context: typer.Context,
+    options: CommonOptions,
     largest: Annotated[
         int,
         typer.Option(
             "--largest", metavar="N", min=0, max=100_000, help="How many of the largest conversations to list."
         ),
     ] = 10,
-    database: Database = None,
-    as_json: Json = False,
-    debug: Debug = False,
 ) -> None:
     """Show what takes the space in a database.
 
     Lists tables, indexes and the largest conversations, and compares the size with that of the text.
     """
-    options = CommonOptions(database)
-    locate_database(context, options)
+    locate_database(options)
     from holdfast.checkpoints import maintenance
     from holdfast.cli.db.convert import stats_lines
 
-    with open_database(context, options) as saver:
+    with open_database(options) as saver:
         found = maintenance.collect_stats(saver.database, largest=largest)
-    if as_json:
+    if options.as_json:
         parts = [part._asdict() for part in found.parts]
         threads = [size._asdict() for size in found.largest]
         print_json({**found._asdict(), "ratio": found.ratio, "parts": parts, "largest": threads})
@@ -75,28 +66,25 @@ def stats(
 
 
 @app.command("check", epilog="Example: holdfast db check --deep")
+@with_database_options
 def check(
-    context: typer.Context,
+    options: CommonOptions,
     deep: Annotated[
         bool, typer.Option("--deep", help="Load every checkpoint of every conversation, and list what is damaged.")
     ] = False,
     thread: Thread = None,
     allow: Allow = None,
-    database: Database = None,
-    as_json: Json = False,
-    debug: Debug = False,
 ) -> None:
     """Compare a database's schema with this version's.
 
     Changes nothing. With --deep or --thread, the exit code is 1 if a conversation is damaged.
     """
-    options = CommonOptions(database)
-    location = locate_database(context, options)
+    location = locate_database(options)
     from holdfast.checkpoints import maintenance
 
     schema = maintenance.read_schema(location)
     facts: dict[str, Any] = {"found": schema.version, "known": schema.known, "pending": schema.pending}
-    if not as_json:
+    if not options.as_json:
         typer.echo(f"{location} has schema version {schema.version}; this version of Holdfast knows {schema.known}.")
         if schema.pending:
             names = ", ".join(schema.pending)
@@ -117,7 +105,7 @@ def check(
         from holdfast.checkpoints.convert import examine_thread
         from holdfast.cli.db.convert import thread_ids
 
-        with open_database(context, options, allow) as saver:
+        with open_database(options, allow) as saver:
             check_thread(saver, thread, options)
             for id_ in thread_ids(saver, thread, "Checking"):
                 found = examine_thread(saver.database, id_)
@@ -125,7 +113,7 @@ def check(
                 if found.damage is not None:
                     damaged[id_] = found.damage
         facts |= {"damaged": damaged, "not_rebuilt": not_rebuilt}
-    if as_json:
+    if options.as_json:
         print_json(facts)
     elif load:
         _print_findings(damaged, not_rebuilt)
@@ -146,24 +134,24 @@ def _print_findings(damaged: dict[str, str], not_rebuilt: dict[str, str]) -> Non
 
 
 @app.command("upgrade", epilog="Example: holdfast db upgrade --database postgresql://holdfast@localhost/holdfast")
-def upgrade(context: typer.Context, database: Database = None, as_json: Json = False, debug: Debug = False) -> None:
+@with_database_options
+def upgrade(options: CommonOptions) -> None:
     """Create the tables, or bring them up to date.
 
     Opening a database does the same. Use this command to migrate before a deployment, for example with a database user
     that may create tables. A migration commits together with its record, or not at all, and cannot be undone. Then
     conversations that an older version or LangGraph's own savers have saved are added to the list of threads.
     """
-    options = CommonOptions(database)
-    location = locate(context, options.settings(context).database)
+    location = locate(options.context, options.settings().database)
     from holdfast.checkpoints import maintenance, open_checkpointer
 
     before = maintenance.read_schema(location)
-    with open_checkpointer(options.settings(context).database) as saver:
+    with open_checkpointer(options.settings().database) as saver:
         after = maintenance.read_schema(location)
         from holdfast.cli.threads.manage import add_unlisted
 
-        listed, damaged = add_unlisted(saver, silent=as_json)
-    if as_json:
+        listed, damaged = add_unlisted(saver, silent=options.as_json)
+    if options.as_json:
         facts = {"found": before.version, "version": after.version, "applied": before.pending}
         print_json({**facts, "listed": listed, "damaged": damaged})
         return
@@ -178,19 +166,19 @@ def upgrade(context: typer.Context, database: Database = None, as_json: Json = F
 
 
 @app.command("index", epilog="Example: holdfast db index --database sqlite:///chat.db")
-def index(context: typer.Context, database: Database = None, as_json: Json = False, debug: Debug = False) -> None:
+@with_database_options
+def index(options: CommonOptions) -> None:
     """Bring the search index up to date.
 
     Every `holdfast threads search` does so first. In a database that was never searched it takes a while. Conversations
     can go on meanwhile. It can be stopped at any time; run it again to continue.
     """
-    options = CommonOptions(database)
-    locate_database(context, options)
+    locate_database(options)
     from holdfast.cli.threads.search import refresh_index
 
-    with open_database(context, options) as saver:
-        new = refresh_index(saver, None, silent=as_json)
-    if as_json:
+    with open_database(options) as saver:
+        new = refresh_index(saver, None, silent=options.as_json)
+    if options.as_json:
         print_json({"indexed": new})
     else:
         typer.echo(f"{counted(new, 'new message')} in the search index.")
@@ -200,15 +188,8 @@ app.command("copy", epilog=transfer.COPY_EXAMPLE)(transfer.copy_database)
 
 
 @app.command("compact", epilog="Example: holdfast db compact --database sqlite:///chat.db --vacuum")
-def compact(
-    context: typer.Context,
-    thread: Thread = None,
-    allow: Allow = None,
-    vacuum: Vacuum = False,
-    database: Database = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+@with_database_options
+def compact(options: CommonOptions, thread: Thread = None, allow: Allow = None, vacuum: Vacuum = False) -> None:
     """Shrink what LangGraph's own savers have stored.
 
     A database of LangGraph's own savers opens as it is, and new checkpoints are stored compactly. This command rewrites
@@ -216,12 +197,13 @@ def compact(
     it still loads as before. It can be stopped at any time; run it again to continue. Values that it cannot rewrite
     stay as they are, and checkpoints in an older format of LangGraph keep that format.
     """
-    _convert(context, CommonOptions(database), "compact", thread, allow, as_json=as_json, vacuum=vacuum)
+    _convert(options, "compact", thread, allow, vacuum=vacuum)
 
 
 @app.command("expand", epilog="Example: holdfast db expand --database sqlite:///chat.db")
+@with_database_options
 def expand(
-    context: typer.Context,
+    options: CommonOptions,
     thread: Thread = None,
     allow: Allow = None,
     drop: Annotated[
@@ -232,9 +214,6 @@ def expand(
         ),
     ] = False,
     vacuum: Vacuum = False,
-    database: Database = None,
-    as_json: Json = False,
-    debug: Debug = False,
 ) -> None:
     """Make a database readable for LangGraph's own savers.
 
@@ -244,35 +223,33 @@ def expand(
     """
     if drop and thread is not None:
         raise Mistake("--drop is about the whole database and --thread about one conversation. Give one of them.")
-    _convert(context, CommonOptions(database), "expand", thread, allow, as_json=as_json, vacuum=vacuum, drop=drop)
+    _convert(options, "expand", thread, allow, vacuum=vacuum, drop=drop)
 
 
 def _convert(
-    context: typer.Context,
     options: CommonOptions,
     name: str,
     thread: str | None,
     allow: list[str] | None,
     *,
-    as_json: bool,
     vacuum: bool,
     drop: bool = False,
 ) -> None:
-    location = locate_database(context, options)
+    location = locate_database(options)
     from holdfast.checkpoints import convert, maintenance
     from holdfast.cli.db.convert import convert_threads
 
     convert_one: Convert = convert.compact_thread if name == "compact" else convert.expand_thread
     verb = "Compacting" if name == "compact" else "Expanding"
-    with open_database(context, options, allow) as saver:
+    with open_database(options, allow) as saver:
         check_thread(saver, thread, options)
-        totals = convert_threads(saver, convert_one, verb, thread, as_json=as_json)
+        totals = convert_threads(saver, convert_one, verb, thread, as_json=options.as_json)
         dropped = drop and not totals.problems
         if dropped:
             convert.drop_tables(saver.database)
     if vacuum:
         maintenance.vacuum(location)
-    if as_json:
+    if options.as_json:
         print_json({**totals.facts(), "dropped": dropped, "vacuumed": vacuum})
     else:
         typer.echo(totals.line(name))

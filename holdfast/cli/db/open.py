@@ -59,21 +59,19 @@ def require_conversations(location: Location) -> None:
         )
 
 
-def locate_database(context: typer.Context, options: CommonOptions) -> Location:
+def locate_database(options: CommonOptions) -> Location:
     """Return where the database of a command is. It must exist.
 
     Raises:
         Mistake: there are no conversations in it.
     """
-    location = locate(context, options.settings(context).database)
+    location = locate(options.context, options.settings().database)
     require_conversations(location)
     return location
 
 
 @contextmanager
-def open_database(
-    context: typer.Context, options: CommonOptions, allow: list[str] | None = None
-) -> Iterator[HoldfastSaver]:
+def open_database(options: CommonOptions, allow: list[str] | None = None) -> Iterator[HoldfastSaver]:
     """Open the database of a command.
 
     Raises:
@@ -84,17 +82,15 @@ def open_database(
     names = [tuple(name.rpartition(":")[::2]) for name in allow or ()]
     if wrong := [name for name in allow or () if not all(name.rpartition(":"))]:
         raise Mistake(f"--allow {wrong[0]} is not the name of a class. Needed: --allow package.module:Class")
-    with open_checkpointer(options.settings(context).database, allow=names) as saver:
+    with open_checkpointer(options.settings().database, allow=names) as saver:
         yield saver
 
 
 @contextmanager
-def open_existing(
-    context: typer.Context, options: CommonOptions, allow: list[str] | None = None
-) -> Iterator[HoldfastSaver]:
+def open_existing(options: CommonOptions, allow: list[str] | None = None) -> Iterator[HoldfastSaver]:
     """Open the database of a command, which must exist."""
-    locate_database(context, options)
-    with open_database(context, options, allow) as saver:
+    locate_database(options)
+    with open_database(options, allow) as saver:
         yield saver
 
 

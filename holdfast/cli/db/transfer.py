@@ -12,7 +12,7 @@ import typer
 
 from holdfast.cli.db.open import URL_FORMS, locate, open_database, require_conversations
 from holdfast.cli.errors import BROKEN, Interrupted, Mistake
-from holdfast.cli.options import CommonOptions, Database, Debug, Json
+from holdfast.cli.options import CommonOptions, Debug, Json, with_database_options
 from holdfast.cli.output import print_json, print_notice
 from holdfast.cli.output.text import counted
 
@@ -121,24 +121,22 @@ def copy_database(
     _report(totals, "copied to", target_place, as_json=as_json, source=str(source_place))
 
 
-def import_threads(
-    context: typer.Context, file: ArchiveFile, database: Database = None, as_json: Json = False, debug: Debug = False
-) -> None:
+@with_database_options
+def import_threads(options: CommonOptions, file: ArchiveFile) -> None:
     """Import conversations from a file.
 
     The whole file is checked first: if it is cut off, altered or of a newer version, nothing is imported. Conversations
     that the database already has are skipped. One that differs from the one in the database is reported, not imported,
     and makes the exit code 1. Approvals in the file count as given, so import only files that you trust.
     """
-    options = CommonOptions(database)
-    place = locate(context, options.settings(context).database)
+    place = locate(options.context, options.settings().database)
     from holdfast.checkpoints.transfer import archive
 
     contents = archive.read_archive(file)
-    with open_database(context, options) as saver:
+    with open_database(options) as saver:
         transfers = archive.import_archive(saver.database, file, contents)
-        totals = _transfer_all(transfers, "Importing", len(contents), as_json=as_json)
-    _report(totals, "imported into", place, as_json=as_json, source=str(file))
+        totals = _transfer_all(transfers, "Importing", len(contents), as_json=options.as_json)
+    _report(totals, "imported into", place, as_json=options.as_json, source=str(file))
 
 
 def export_threads(

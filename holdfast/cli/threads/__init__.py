@@ -16,9 +16,10 @@ from holdfast.cli.options import (
     Database,
     Debug,
     Format,
-    Json,
     ThreadId,
-    help_without_command,
+    make_group,
+    no_default,
+    with_database_options,
 )
 from holdfast.cli.output.text import counted
 from holdfast.cli.threads import manage, search
@@ -26,13 +27,9 @@ from holdfast.cli.threads import manage, search
 if TYPE_CHECKING:
     from holdfast.checkpoints import HoldfastSaver
 
-app = typer.Typer(
-    help="List, read, search, export, copy, reset and delete conversations.",
-    epilog="Example: holdfast threads list --user ada",
-    rich_markup_mode=None,
-    invoke_without_command=True,
+app = make_group(
+    "List, read, search, export, copy, reset and delete conversations.", "holdfast threads list --user ada"
 )
-app.callback()(help_without_command)
 
 Last = Annotated[
     int | None,
@@ -43,26 +40,24 @@ app.command("list", epilog="Example: holdfast threads list --user ada --status p
 
 
 @app.command("show", epilog="Example: holdfast threads show ada-1 --last 20")
+@with_database_options
 def show(
-    context: typer.Context,
+    options: CommonOptions,
     thread: ThreadId,
     last: Last = None,
     user: ActingUser = None,
     allow: Allow = None,
-    database: Database = None,
-    as_json: Json = False,
-    debug: Debug = False,
 ) -> None:
     """Show a conversation's transcript.
 
     It has every message, also those that have left the agent's context, with the approvals and what else happened. With
     --json, each message, approval or event is one JSON object on a line.
     """
-    with open_existing(context, CommonOptions(database), allow) as saver:
+    with open_existing(options, allow) as saver:
         from holdfast.cli.threads.export import print_transcript
 
         transcript = saver.transcript(thread, user_id=user)
-        print_transcript(transcript if last is None else transcript.last(last), as_json=as_json)
+        print_transcript(transcript if last is None else transcript.last(last), as_json=options.as_json)
 
 
 app.command("search", epilog=search.EXAMPLE)(search.search)
@@ -88,7 +83,7 @@ def export(
     ] = Format.JSONL,
     output: Annotated[
         Path | None,
-        typer.Option("--output", metavar="FILE", help="File to write. Default: standard output.", show_default=False),
+        no_default("--output", "FILE", "File to write. Default: standard output."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     last: Last = None,
@@ -102,13 +97,13 @@ def export(
     By default writes the transcript. With --format holdfast writes conversations whole, with their checkpoints and the
     calls that wait; threads import reads them into another database. The file is complete, or is not written at all.
     """
-    options = CommonOptions(database)
+    options = CommonOptions(context, database)
     _check_export(threads, format_, output, last)
-    locate_database(context, options)
+    locate_database(options)
     from holdfast.cli.threads.export import ExportFile, print_written, write_transcript
 
     file = None if output is None else ExportFile(output, force=force)
-    with open_database(context, options, allow) as saver:
+    with open_database(options, allow) as saver:
         if format_ is Format.HOLDFAST and file is not None:
             if user is not None and not threads:
                 manage.report_unlisted(saver, options)

@@ -16,12 +16,11 @@ from holdfast.cli.options import (
     ActingUser,
     By,
     CommonOptions,
-    Database,
-    Debug,
-    Json,
     ThreadId,
     decider_name,
+    no_default,
     parse_time,
+    with_database_options,
 )
 from holdfast.cli.output import print_json
 from holdfast.cli.output.text import columns, one_line, shortened
@@ -45,50 +44,32 @@ class StatusFilter(StrEnum):
 
 NewId = Annotated[
     str | None,
-    typer.Option("--to", metavar="ID", help="Id of the new conversation. Default: a random one.", show_default=False),
+    no_default("--to", "ID", "Id of the new conversation. Default: a random one."),
 ]
 
 
+@with_database_options
 def list_threads(
-    context: typer.Context,
-    user: Annotated[
-        str | None, typer.Option("--user", metavar="NAME", help="Only those of this user.", show_default=False)
-    ] = None,
+    options: CommonOptions,
+    user: Annotated[str | None, no_default("--user", "NAME", "Only those of this user.")] = None,
     status: Annotated[
         StatusFilter | None, typer.Option("--status", help="Only those in this state.", show_default=False)
     ] = None,
-    text: Annotated[
-        str | None,
-        typer.Option("--text", metavar="TEXT", help="Only those with TEXT in the title.", show_default=False),
-    ] = None,
+    text: Annotated[str | None, no_default("--text", "TEXT", "Only those with TEXT in the title.")] = None,
     since: Annotated[
         str | None,
-        typer.Option(
-            "--since", metavar=TIME_METAVAR, help=f"Only those written since WHEN. {TIME_HELP}", show_default=False
-        ),
+        no_default("--since", TIME_METAVAR, f"Only those written since WHEN. {TIME_HELP}"),
     ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option("--until", metavar=TIME_METAVAR, help="Only those last written before WHEN.", show_default=False),
-    ] = None,
+    until: Annotated[str | None, no_default("--until", TIME_METAVAR, "Only those last written before WHEN.")] = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000, help="Number at most.")] = 20,
     cursor: Annotated[
         str | None,
-        typer.Option(
-            "--cursor",
-            metavar="CURSOR",
-            help="Continue a list, with the cursor that it ended with.",
-            show_default=False,
-        ),
+        no_default("--cursor", "CURSOR", "Continue a list, with the cursor that it ended with."),
     ] = None,
-    database: Database = None,
-    as_json: Json = False,
-    debug: Debug = False,
 ) -> None:
     """List conversations, last written first."""
-    options = CommonOptions(database)
     since_at, until_at = parse_time(since, "--since"), parse_time(until, "--until")
-    with open_existing(context, options) as saver:
+    with open_existing(options) as saver:
         page = saver.threads.list(
             user_id=user,
             status=None if status is None else status.value,
@@ -99,7 +80,7 @@ def list_threads(
             cursor=cursor,
         )
         report_unlisted(saver, options)
-    if as_json:
+    if options.as_json:
         return print_json({"threads": [_facts(thread) for thread in page.threads], "cursor": page.cursor})
     for line in _table(page.threads) if page.threads else ["No conversations were found."]:
         typer.echo(line)
@@ -108,82 +89,58 @@ def list_threads(
     return None
 
 
+@with_database_options
 def rename(
-    context: typer.Context,
+    options: CommonOptions,
     thread: ThreadId,
     title: Annotated[
         str | None,
         typer.Argument(metavar="[TITLE]", help="The new title. Without it, the first message is the title again."),
     ] = None,
     user: ActingUser = None,
-    database: Database = None,
-    as_json: Json = False,
-    debug: Debug = False,
 ) -> None:
     """Give a conversation a title."""
-    with open_existing(context, CommonOptions(database)) as saver:
+    with open_existing(options) as saver:
         try:
             renamed = saver.threads.rename(thread, title, user_id=user)
         except ValueError as error:
             raise Mistake(str(error)) from None
     line = f"The title of {thread} is {renamed.title!r}." if renamed.title else f"{thread} has no title."
-    _report(renamed, line, as_json=as_json)
+    _report(renamed, line, as_json=options.as_json)
 
 
-def undo(
-    context: typer.Context,
-    thread: ThreadId,
-    user: ActingUser = None,
-    by: By = None,
-    database: Database = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+@with_database_options
+def undo(options: CommonOptions, thread: ThreadId, user: ActingUser = None, by: By = None) -> None:
     """Take the last turn back.
 
     The agent forgets the last message of the user and everything after it. The transcript keeps them, and effects of
     tools are not undone.
     """
-    with open_existing(context, CommonOptions(database)) as saver:
+    with open_existing(options) as saver:
         undone = saver.threads.undo(thread, user_id=user, by=decider_name(by, user))
-    _report(undone, f"The last turn of {thread} was taken back. It stays in the transcript.", as_json=as_json)
+    _report(undone, f"The last turn of {thread} was taken back. It stays in the transcript.", as_json=options.as_json)
 
 
-def restart(
-    context: typer.Context,
-    thread: ThreadId,
-    user: ActingUser = None,
-    by: By = None,
-    database: Database = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+@with_database_options
+def restart(options: CommonOptions, thread: ThreadId, user: ActingUser = None, by: By = None) -> None:
     """Start a conversation over, without its messages.
 
     The agent forgets all messages. The transcript keeps them.
     """
-    with open_existing(context, CommonOptions(database)) as saver:
+    with open_existing(options) as saver:
         restarted = saver.threads.restart(thread, user_id=user, by=decider_name(by, user))
-    _report(restarted, f"{thread} starts over. Its messages stay in the transcript.", as_json=as_json)
+    _report(restarted, f"{thread} starts over. Its messages stay in the transcript.", as_json=options.as_json)
 
 
+@with_database_options
 def fork(
-    context: typer.Context,
+    options: CommonOptions,
     thread: ThreadId,
     to: NewId = None,
-    checkpoint: Annotated[
-        str | None,
-        typer.Option("--checkpoint", metavar="ID", help="Fork at this checkpoint.", show_default=False),
-    ] = None,
-    message: Annotated[
-        str | None,
-        typer.Option("--message", metavar="ID", help="Fork after this message.", show_default=False),
-    ] = None,
+    checkpoint: Annotated[str | None, no_default("--checkpoint", "ID", "Fork at this checkpoint.")] = None,
+    message: Annotated[str | None, no_default("--message", "ID", "Fork after this message.")] = None,
     user: ActingUser = None,
     by: By = None,
-    database: Database = None,
-    as_json: Json = False,
-    debug: Debug = False,
 ) -> None:
     """Start a new conversation from a point of another.
 
@@ -191,46 +148,35 @@ def fork(
     """
     if checkpoint is not None and message is not None:
         raise Mistake("--checkpoint and --message were given together. Needed: one of them.")
-    options = CommonOptions(database)
-    with open_existing(context, options) as saver:
+    with open_existing(options) as saver:
         forked = saver.threads.fork(
             thread, to, checkpoint_id=checkpoint, message_id=message, user_id=user, by=decider_name(by, user)
         )
-    _report(forked, _created(forked, options), as_json=as_json)
+    _report(forked, _created(forked, options), as_json=options.as_json)
 
 
-def copy(
-    context: typer.Context,
-    thread: ThreadId,
-    to: NewId = None,
-    user: ActingUser = None,
-    database: Database = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+@with_database_options
+def copy(options: CommonOptions, thread: ThreadId, to: NewId = None, user: ActingUser = None) -> None:
     """Copy a conversation with its whole history."""
-    options = CommonOptions(database)
-    with open_existing(context, options) as saver:
+    with open_existing(options) as saver:
         copied = saver.threads.copy(thread, to, user_id=user)
-    _report(copied, _created(copied, options), as_json=as_json)
+    _report(copied, _created(copied, options), as_json=options.as_json)
 
 
+@with_database_options
 def delete(
-    context: typer.Context,
+    options: CommonOptions,
     thread: ThreadId,
     user: ActingUser = None,
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
-    database: Database = None,
-    as_json: Json = False,
-    debug: Debug = False,
 ) -> None:
     """Delete a conversation with its transcript."""
-    with open_existing(context, CommonOptions(database)) as saver:
+    with open_existing(options) as saver:
         deleted = saver.threads.get(thread, user_id=user)
         if not yes:
             _confirm_delete(deleted)
         saver.threads.delete(thread, user_id=user)
-    if as_json:
+    if options.as_json:
         print_json({"deleted": thread, "messages": deleted.messages})
     else:
         typer.echo(f"{one_line(thread)} was deleted.")
@@ -259,7 +205,7 @@ def add_unlisted(
     Returns:
         The number of threads that were added; and why others could not be, by thread.
     """
-    from holdfast.checkpoints import DamagedThread
+    from holdfast.checkpoints.errors import DamagedThread
     from holdfast.cli.output.progress import progress_bar
 
     added, damaged = 0, {}

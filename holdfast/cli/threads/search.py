@@ -12,11 +12,10 @@ from holdfast.cli.options import (
     TIME_HELP,
     TIME_METAVAR,
     CommonOptions,
-    Database,
-    Debug,
-    Json,
     Thread,
+    no_default,
     parse_time,
+    with_database_options,
 )
 from holdfast.cli.output import print_json
 from holdfast.cli.output.text import one_line, visible
@@ -29,8 +28,9 @@ if TYPE_CHECKING:
 EXAMPLE = """Example: holdfast threads search 'refund "brass calculator" -cancelled' --user ada --since 30d"""
 
 
+@with_database_options
 def search(
-    context: typer.Context,
+    options: CommonOptions,
     words: Annotated[
         list[str],
         typer.Argument(
@@ -39,27 +39,16 @@ def search(
             "single quotes.",
         ),
     ],
-    user: Annotated[
-        str | None,
-        typer.Option("--user", metavar="NAME", help="Only conversations of this user.", show_default=False),
-    ] = None,
+    user: Annotated[str | None, no_default("--user", "NAME", "Only conversations of this user.")] = None,
     thread: Thread = None,
     since: Annotated[
         str | None,
-        typer.Option(
-            "--since", metavar=TIME_METAVAR, help=f"Only messages since WHEN. {TIME_HELP}", show_default=False
-        ),
+        no_default("--since", TIME_METAVAR, f"Only messages since WHEN. {TIME_HELP}"),
     ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option("--until", metavar=TIME_METAVAR, help="Only messages before WHEN.", show_default=False),
-    ] = None,
+    until: Annotated[str | None, no_default("--until", TIME_METAVAR, "Only messages before WHEN.")] = None,
     limit: Annotated[
         int, typer.Option("--limit", metavar="N", min=1, max=1000, help="Number of results at most.")
     ] = 20,
-    database: Database = None,
-    as_json: Json = False,
-    debug: Debug = False,
 ) -> None:
     """Search messages, best match first.
 
@@ -68,16 +57,16 @@ def search(
     from holdfast.checkpoints.search.query import parse_query
     from holdfast.cli.threads.manage import report_unlisted
 
-    options, query = CommonOptions(database), " ".join(words)
+    query = " ".join(words)
     parse_query(query)  # an invalid query is refused before the index is brought up to date
     since_at, until_at = parse_time(since, "--since"), parse_time(until, "--until")
-    with open_existing(context, options) as saver:
+    with open_existing(options) as saver:
         if thread is None:  # for one thread the search does it, which is fast
-            refresh_index(saver, user, silent=as_json)
+            refresh_index(saver, user, silent=options.as_json)
         if user is not None:
             report_unlisted(saver, options)
         hits = saver.search.find(query, user_id=user, thread_id=thread, since=since_at, until=until_at, limit=limit)
-    if as_json:
+    if options.as_json:
         return print_json([hit._asdict() for hit in hits])
     for hit in hits:
         for line in _lines(hit):

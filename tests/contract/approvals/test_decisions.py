@@ -12,13 +12,8 @@ from langchain_core.tools import tool
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command
 
-from holdfast.checkpoints import (
-    AlreadyAnswered,
-    HoldfastSaver,
-    NotAnswered,
-    RequestClosed,
-    open_checkpointer,
-)
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.errors import AlreadyAnswered, NotAnswered, RequestClosed
 from holdfast.graph import AnsweredBefore, BadAnswer, build_graph, needs_approval
 from holdfast.graph.state import State
 from tests.support.desk import APPROVE, REJECT, Desk

@@ -8,14 +8,8 @@ import psycopg
 import pytest
 from langchain_core.messages import HumanMessage
 
-from holdfast.checkpoints import (
-    DatabaseUnavailable,
-    HoldfastSaver,
-    ReadOnlyDatabase,
-    maintenance,
-    open_checkpointer,
-    urls,
-)
+from holdfast.checkpoints import HoldfastSaver, maintenance, open_checkpointer, urls
+from holdfast.checkpoints.errors import DatabaseUnavailable, ReadOnlyDatabase
 from tests.support.kit import checkpoint, echo_graph, put, rows, say, texts, thread
 from tests.support.roles import MAY_MAKE, MAY_USE, Run, work
 from tests.support.servers import Server, standby_of

@@ -11,8 +11,9 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.channels.delta import DeltaChannel
 from langgraph.graph import START, StateGraph, add_messages
 
-from holdfast.checkpoints import DamagedThread, HoldfastSaver, convert, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, convert, open_checkpointer
 from holdfast.checkpoints.backends.postgres import documents, tables
+from holdfast.checkpoints.errors import DamagedThread
 from tests.support.foreign import SCENARIOS, say, talker
 from tests.support.kit import change, checkpoint, echo_graph, forget, put, rows, texts, thread
 from tests.support.records import steps_back

@@ -10,8 +10,9 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.postgres import PostgresSaver
 
-from holdfast.checkpoints import DatabaseUnavailable, HoldfastSaver, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
 from holdfast.checkpoints.backends.postgres.encodings import _CODECS, Repertoire
+from holdfast.checkpoints.errors import DatabaseUnavailable
 from tests.support.kit import checkpoint, echo_graph, put, rows, say, texts, thread
 from tests.support.servers import Server
 

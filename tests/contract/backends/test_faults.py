@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.checkpoints import InvalidURL, NotStorable, SchemaTooNew, open_checkpointer
+from holdfast.checkpoints import open_checkpointer
+from holdfast.checkpoints.errors import InvalidURL, NotStorable, SchemaTooNew
 from tests.support.kit import change, checkpoint, put, thread
 
 

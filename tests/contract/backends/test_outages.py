@@ -13,8 +13,8 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph
 
-from holdfast.checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer
-from holdfast.checkpoints.errors import Unreachable
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.errors import ThreadConflict, Unreachable
 from holdfast.checkpoints.sql import Statement
 from tests.support.kit import checkpoint, echo_graph, forget, put, rows, texts, thread
 from tests.support.outages import Once, Wire, begin, delete, head, lease, put_more, write
@@ -28,13 +28,6 @@ Work = Callable[[HoldfastSaver, str], object]
 def saver(line: tuple[Wire, str]) -> Iterator[HoldfastSaver]:
     with open_checkpointer(line[1]) as saver:
         yield saver
-
-
-@pytest.fixture
-def other(postgres_url_with_tables: str) -> Iterator[HoldfastSaver]:
-    """Another process, whose connections are not cut."""
-    with open_checkpointer(postgres_url_with_tables) as other:
-        yield other
 
 
 # --- units of work, each in a thread of its own
@@ -157,13 +150,17 @@ def test_a_copy_whose_commit_nobody_heard_of_is_an_error_that_says_so(wire: Wire
 # --- what others do meanwhile
 
 
+def put_on_head(saver: HoldfastSaver, message: HumanMessage) -> None:
+    found = head(saver, "t")
+    assert found is not None
+    put(saver, found.config, checkpoint([message]))
+
+
 def test_a_checkpoint_that_others_went_on_from_is_not_refused_although_it_was_saved(
-    wire: Wire, saver: HoldfastSaver, other: HoldfastSaver
+    wire: Wire, saver: HoldfastSaver, uncut: HoldfastSaver
 ) -> None:
     def go_on() -> None:
-        found = head(other, "t")
-        assert found is not None
-        put(other, found.config, checkpoint([HumanMessage("theirs")]))
+        put_on_head(uncut, HumanMessage("theirs"))
 
     begin(saver, "t")
     mine = head(saver, "t")
@@ -173,8 +170,8 @@ def test_a_checkpoint_that_others_went_on_from_is_not_refused_although_it_was_sa
 
     config = put(saver, mine.config, checkpoint([AIMessage("mine")]))
 
-    assert texts(other, "t") == ["theirs"]
-    assert [found.checkpoint["channel_values"]["messages"][0].text for found in other.list(thread("t"))] == [
+    assert texts(uncut, "t") == ["theirs"]
+    assert [found.checkpoint["channel_values"]["messages"][0].text for found in uncut.list(thread("t"))] == [
         "theirs",
         "mine",
         "one",
@@ -184,23 +181,21 @@ def test_a_checkpoint_that_others_went_on_from_is_not_refused_although_it_was_sa
 
 
 def test_a_message_that_got_its_id_meanwhile_is_not_said_twice(
-    wire: Wire, saver: HoldfastSaver, other: HoldfastSaver
+    wire: Wire, saver: HoldfastSaver, uncut: HoldfastSaver
 ) -> None:
     def claim() -> None:
-        found = head(other, "t")
-        assert found is not None
-        put(other, found.config, checkpoint([HumanMessage("yes", id="m-1")]))
+        put_on_head(uncut, HumanMessage("yes", id="m-1"))
 
     saver._backend.on_statement = Once("begin", claim, skip=1)
     wire.lose_commits = 1
     put(saver, thread("t"), checkpoint([HumanMessage("yes")]))
-    assert rows(other, "SELECT message_id, content FROM holdfast_messages") == [("m-1", "yes")]
+    assert rows(uncut, "SELECT message_id, content FROM holdfast_messages") == [("m-1", "yes")]
 
 
 @pytest.mark.parametrize("lost", [0, 1])
 @pytest.mark.parametrize("is_sent", [False, True])
 def test_nothing_is_saved_in_a_thread_that_was_deleted_meanwhile(
-    wire: Wire, saver: HoldfastSaver, other: HoldfastSaver, lost: int, is_sent: bool
+    wire: Wire, saver: HoldfastSaver, uncut: HoldfastSaver, lost: int, is_sent: bool
 ) -> None:
     begin(saver, "t")
     found = head(saver, "t")
@@ -209,7 +204,7 @@ def test_nothing_is_saved_in_a_thread_that_was_deleted_meanwhile(
     if is_sent:  # to an older checkpoint, by a process that has not loaded the thread
         config = thread("t", checkpoint_id=found.checkpoint["id"])
         forget(saver)
-    saver._backend.on_statement = Once("begin", lambda: other.delete_thread("t"), skip=1)
+    saver._backend.on_statement = Once("begin", lambda: uncut.delete_thread("t"), skip=1)
     if lost:
         wire.lose_commits = 1
     else:
@@ -218,8 +213,8 @@ def test_nothing_is_saved_in_a_thread_that_was_deleted_meanwhile(
         saver._backend.on_statement = lambda name: (hook(name), cut(name))[0]
     with pytest.raises(ThreadConflict, match="deleted"):
         put(saver, config, checkpoint([HumanMessage("late", id="late")]))
-    assert head(other, "t") is None
-    assert rows(other, "SELECT count(*) FROM holdfast_messages") == [(0,)]
+    assert head(uncut, "t") is None
+    assert rows(uncut, "SELECT count(*) FROM holdfast_messages") == [(0,)]
 
 
 def test_a_repeated_save_stores_the_message_as_it_was_put(wire: Wire, saver: HoldfastSaver) -> None:

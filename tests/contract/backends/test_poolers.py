@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from langchain_core.messages import HumanMessage
 
-from holdfast.checkpoints import DatabaseUnavailable, DriverFault, HoldfastSaver, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.errors import DatabaseUnavailable, DriverFault
 from tests.support import poolers
 from tests.support.kit import checkpoint, echo_graph, put, rows, texts, thread
 

@@ -12,9 +12,9 @@ from contextlib import closing
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from holdfast.checkpoints import DatabaseUnavailable, HoldfastSaver, ThreadConflict, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.errors import Unreachable
+from holdfast.checkpoints.errors import DatabaseUnavailable, ThreadConflict, Unreachable
 from holdfast.checkpoints.sql import Statement
 from tests.support.children import put_after
 from tests.support.kit import checkpoint, put, rows, texts, thread
@@ -28,13 +28,6 @@ LASTING = ["53100", "25006", "57014", "42P01", "53200"]
 def saver(line: tuple[Wire, str]) -> Iterator[HoldfastSaver]:
     with open_checkpointer(line[1]) as saver:
         yield saver
-
-
-@pytest.fixture
-def other(postgres_url_with_tables: str) -> Iterator[HoldfastSaver]:
-    """Another process, whose connections are not cut."""
-    with open_checkpointer(postgres_url_with_tables) as other:
-        yield other
 
 
 def test_who_comes_when_the_database_has_been_away_for_long_is_told_at_once(wire: Wire, line: tuple[Wire, str]) -> None:
@@ -113,46 +106,46 @@ def test_only_what_passes_is_repeated(saver: HoldfastSaver, state: str) -> None:
         assert attempts == 1
 
 
-def expired(other: HoldfastSaver) -> None:
+def expired(uncut: HoldfastSaver) -> None:
     """Wait until the lease of thread `t` has expired."""
     left = "SELECT count(*) FROM holdfast_leases WHERE expires_at > extract(epoch FROM clock_timestamp())"
     deadline = time.monotonic() + 10
-    while rows(other, left) != [(0,)]:
+    while rows(uncut, left) != [(0,)]:
         assert time.monotonic() < deadline
 
 
 def test_a_lease_lives_over_an_outage_that_is_longer_than_its_time(
-    wire: Wire, saver: HoldfastSaver, other: HoldfastSaver
+    wire: Wire, saver: HoldfastSaver, uncut: HoldfastSaver
 ) -> None:
     with saver.lease("t", ttl=0.4) as lease:
         wire.cut(down=True)
-        expired(other)
+        expired(uncut)
         wire.mend()
         deadline = time.monotonic() + 5
-        while rows(other, "SELECT expires_at > extract(epoch FROM clock_timestamp()) FROM holdfast_leases") != [
+        while rows(uncut, "SELECT expires_at > extract(epoch FROM clock_timestamp()) FROM holdfast_leases") != [
             (True,)
         ]:
             assert time.monotonic() < deadline
         assert not lease.lost.is_set()
         put_more(saver, "t") if head(saver, "t") else begin(saver, "t")
-    assert rows(other, "SELECT * FROM holdfast_leases") == []
+    assert rows(uncut, "SELECT * FROM holdfast_leases") == []
 
 
 def test_a_lease_holder_that_was_cut_off_is_told_when_another_took_the_lease(
-    wire: Wire, saver: HoldfastSaver, other: HoldfastSaver
+    wire: Wire, saver: HoldfastSaver, uncut: HoldfastSaver
 ) -> None:
     begin(saver, "t")
     with saver.lease("t", ttl=0.4) as lease:
         found = head(saver, "t")
         wire.cut(down=True)
-        expired(other)
-        with other.lease("t", wait=5):
-            put_more(other, "t")
+        expired(uncut)
+        with uncut.lease("t", wait=5):
+            put_more(uncut, "t")
         wire.mend()
         assert lease.lost.wait(5)
         with pytest.raises(ThreadConflict):
             put_after(saver, thread("t"), found, HumanMessage("late"))
-    assert texts(other, "t") == ["one", "two", "yes", "yes"]
+    assert texts(uncut, "t") == ["one", "two", "yes", "yes"]
 
 
 def test_a_ticket_that_its_caller_does_not_know_is_given_back(wire: Wire, line: tuple[Wire, str]) -> None:

@@ -14,7 +14,8 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 
-from holdfast.checkpoints import HoldfastSaver, ThreadBusy, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.errors import ThreadBusy
 from holdfast.graph import (
     BadAnswer,
     Conversation,

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
-from holdfast.checkpoints import HoldfastSaver, NothingToUndo, UnknownThread
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.errors import NothingToUndo, UnknownThread
 from holdfast.graph import Conversation, build_graph
 from tests.support.kit import rows
 

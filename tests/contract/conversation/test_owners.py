@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
-from holdfast.checkpoints import HoldfastSaver, UnknownThread, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.errors import UnknownThread
 from holdfast.graph import Conversation, build_graph
 from holdfast.graph.shop import shop_tools
 from tests.support.graph_kit import ScriptedModel

@@ -10,14 +10,9 @@ from typing import Any
 import pytest
 from langgraph.types import Command
 
-from holdfast.checkpoints import (
-    SchemaTooNew,
-    convert,
-    maintenance,
-    open_checkpointer,
-    urls,
-)
+from holdfast.checkpoints import convert, maintenance, open_checkpointer, urls
 from holdfast.checkpoints.backends import migrations
+from holdfast.checkpoints.errors import SchemaTooNew
 from tests.support import children
 from tests.support.foreign import SCENARIOS, DeltaState, say, talker
 from tests.support.kit import change, echo_graph, rows, texts, thread

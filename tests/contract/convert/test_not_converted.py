@@ -8,8 +8,9 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.types import Send
 
-from holdfast.checkpoints import NotConverted, convert, open_checkpointer
+from holdfast.checkpoints import convert, open_checkpointer
 from holdfast.checkpoints.convert import codec
+from holdfast.checkpoints.errors import NotConverted
 from tests.support.dialects import VALUES, dialect_of
 from tests.support.foreign import SCENARIOS
 from tests.support.kit import change, checkpoint, put, rows, texts, thread

@@ -8,9 +8,9 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
-from holdfast.checkpoints import ClockSkew, HoldfastSaver, MessageEntry, ThreadConflict, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, MessageEntry, open_checkpointer
 from holdfast.checkpoints.core.conflicts import id_before
-from holdfast.checkpoints.errors import Unreachable
+from holdfast.checkpoints.errors import ClockSkew, ThreadConflict, Unreachable
 from holdfast.checkpoints.transfer import transfer_thread
 from tests.support.kit import checkpoint, echo_graph, elsewhere, put, rows, texts, thread
 

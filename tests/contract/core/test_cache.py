@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from holdfast.checkpoints import DamagedThread, HoldfastSaver, ThreadConflict, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.errors import DamagedThread, ThreadConflict
 from holdfast.checkpoints.sql import Statement
 from tests.support.kit import checkpoint, echo_graph, put, rows, texts, thread
 from tests.support.outages import Wire, wired

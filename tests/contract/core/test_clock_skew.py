@@ -12,7 +12,8 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import id as lg_id
 
-from holdfast.checkpoints import ClockSkew, HoldfastSaver, ThreadConflict
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.errors import ClockSkew, ThreadConflict
 from tests.support.kit import checkpoint, echo_graph, put, texts, thread
 
 Host = Callable[[float], AbstractContextManager[None]]
@@ -111,13 +112,19 @@ def test_ids_that_are_not_times_are_left_alone(saver: HoldfastSaver, host: Host)
     assert texts(saver) == ["one"]
 
 
-def test_a_fork_made_on_a_slow_host_becomes_the_head(saver: HoldfastSaver, other: HoldfastSaver, host: Host) -> None:
+def say_one_and_two(saver: HoldfastSaver, host: Host) -> str:
+    """Say two things on hosts whose clocks are fast. Return the checkpoint after the first."""
     with host(+5):
         graph = echo_graph(saver)
         graph.invoke(say("one"), thread())
-        first = graph.get_state(thread()).config["configurable"]["checkpoint_id"]
+        first: str = graph.get_state(thread()).config["configurable"]["checkpoint_id"]
     with host(+10):
         graph.invoke(say("two"), thread())
+    return first
+
+
+def test_a_fork_made_on_a_slow_host_becomes_the_head(saver: HoldfastSaver, other: HoldfastSaver, host: Host) -> None:
+    first = say_one_and_two(saver, host)
     with host(0):
         echo_graph(other).invoke(say("fork"), thread(checkpoint_id=first))
 
@@ -127,12 +134,7 @@ def test_a_fork_made_on_a_slow_host_becomes_the_head(saver: HoldfastSaver, other
 def test_an_update_of_an_old_checkpoint_on_a_slow_host_becomes_the_head(
     saver: HoldfastSaver, other: HoldfastSaver, host: Host
 ) -> None:
-    with host(+5):
-        graph = echo_graph(saver)
-        graph.invoke(say("one"), thread())
-        first = graph.get_state(thread()).config["configurable"]["checkpoint_id"]
-    with host(+10):
-        graph.invoke(say("two"), thread())
+    first = say_one_and_two(saver, host)
     with host(0):
         echo_graph(other).update_state(thread(checkpoint_id=first), say("by hand"))
 

@@ -12,7 +12,8 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Send
 
-from holdfast.checkpoints import HoldfastSaver, ThreadConflict, UnknownCheckpoint, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.errors import ThreadConflict, UnknownCheckpoint
 from tests.support.children import Child, barrier, send_all, send_until_it_is_taken
 from tests.support.kit import checkpoint, echo_graph, elsewhere, put, rows, texts, thread
 from tests.support.sweep import Sweep

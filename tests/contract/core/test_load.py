@@ -8,13 +8,8 @@ from collections.abc import Callable
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from holdfast.checkpoints import (
-    DamagedThread,
-    HoldfastSaver,
-    NotStorable,
-    SchemaTooNew,
-    open_checkpointer,
-)
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.errors import DamagedThread, NotStorable, SchemaTooNew
 from tests.support.dialects import dialect_of
 from tests.support.kit import change, checkpoint, echo_graph, put, rows, texts, thread
 

@@ -14,7 +14,8 @@ import pytest
 import yaml
 from langchain_core.messages import HumanMessage
 
-from holdfast.checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.errors import ThreadConflict
 from tests.support.kit import checkpoint, echo_graph, put, texts, thread
 
 

@@ -12,7 +12,8 @@ from langgraph.graph import START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.types import Command, interrupt
 
-from holdfast.checkpoints import HoldfastSaver, ThreadConflict
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.errors import ThreadConflict
 from tests.support.kit import elsewhere, thread
 
 

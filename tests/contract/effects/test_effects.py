@@ -13,17 +13,15 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage, ToolMessage
 
-from holdfast.checkpoints import (
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer, times
+from holdfast.checkpoints.effects.states import Effect, Ended, InDoubt, Started
+from holdfast.checkpoints.errors import (
     DatabaseUnavailable,
     EffectNotApproved,
     EffectNotCommitted,
     EffectTaken,
-    HoldfastSaver,
     NotStorable,
-    open_checkpointer,
-    times,
 )
-from holdfast.checkpoints.effects.states import Effect, Ended, InDoubt, Started
 from tests.support import children
 from tests.support.kit import change, checkpoint, put, rows, thread
 from tests.support.sweep import Sweep

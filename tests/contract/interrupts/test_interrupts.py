@@ -14,16 +14,8 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, Send, interrupt
 from typing_extensions import TypedDict
 
-from holdfast.checkpoints import (
-    AlreadyAnswered,
-    DamagedThread,
-    HoldfastSaver,
-    NotAnswered,
-    RequestClosed,
-    UnknownInterrupt,
-    Waiting,
-    open_checkpointer,
-)
+from holdfast.checkpoints import HoldfastSaver, Waiting, open_checkpointer
+from holdfast.checkpoints.errors import AlreadyAnswered, DamagedThread, NotAnswered, RequestClosed, UnknownInterrupt
 from tests.support import children
 from tests.support.dialects import WRITES
 from tests.support.kit import change, rows, thread

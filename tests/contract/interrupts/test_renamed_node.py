@@ -9,7 +9,8 @@ import pytest
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, Send, interrupt
 
-from holdfast.checkpoints import HoldfastSaver, NodeMissing
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.errors import NodeMissing
 from tests.support.kit import thread
 
 

@@ -6,13 +6,8 @@ import pytest
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import tool
 
-from holdfast.checkpoints import (
-    HoldfastSaver,
-    NotConverted,
-    convert,
-    effects,
-    open_checkpointer,
-)
+from holdfast.checkpoints import HoldfastSaver, convert, effects, open_checkpointer
+from holdfast.checkpoints.errors import NotConverted
 from holdfast.graph import BadAnswer, build_graph, needs_approval
 from holdfast.graph.messages import EFFECT
 from tests.support.graph_kit import Talk, calls, says

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from holdfast.checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.errors import ThreadConflict
 from tests.support.kit import checkpoint, echo_graph, put, rows, texts, thread
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from holdfast.checkpoints import HoldfastSaver, InvalidThread, NotOpen, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.errors import InvalidThread, NotOpen
 from tests.support.kit import echo_graph, rows, texts, thread
 
 

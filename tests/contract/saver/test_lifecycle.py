@@ -20,9 +20,10 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.postgres.base import BasePostgresSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from holdfast.checkpoints import DatabaseUnavailable, HoldfastSaver, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
 from holdfast.checkpoints.backends.migrations import KNOWN_VERSION
 from holdfast.checkpoints.backends.postgres.pool import is_quiet
+from holdfast.checkpoints.errors import DatabaseUnavailable
 from tests.support.children import Child, barrier, boot_and_talk
 from tests.support.dialects import dialect_of
 from tests.support.kit import change, checkpoint, echo_graph, put, rows, texts, thread

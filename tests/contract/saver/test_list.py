@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage
 
-from holdfast.checkpoints import DamagedThread, HoldfastSaver
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.errors import DamagedThread
 from tests.support.dialects import dialect_of
 from tests.support.kit import change, checkpoint, echo_graph, put, rows, thread
 

@@ -6,7 +6,8 @@ import pytest
 from langchain_core.messages import AIMessage
 from langgraph.types import Command
 
-from holdfast.checkpoints import ThreadConflict, open_checkpointer
+from holdfast.checkpoints import open_checkpointer
+from holdfast.checkpoints.errors import ThreadConflict
 from tests.support.children import approval_graph
 from tests.support.kit import checkpoint, echo_graph, put, rows, texts, thread
 from tests.support.stock_kit import begin

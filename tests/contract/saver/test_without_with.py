@@ -15,7 +15,8 @@ import pytest
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from holdfast.checkpoints import DatabaseUnavailable, HoldfastSaver, NotOpen, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.errors import DatabaseUnavailable, NotOpen
 from tests.support.kit import echo_graph, texts, thread
 
 

@@ -10,13 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage
 
-from holdfast.checkpoints import (
-    DatabaseUnavailable,
-    HoldfastSaver,
-    InvalidSearch,
-    SearchUnavailable,
-    open_checkpointer,
-)
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.errors import DatabaseUnavailable, InvalidSearch, SearchUnavailable
 from holdfast.checkpoints.search.query import parse_query
 from holdfast.checkpoints.search.tokenizer import MOST_CHARACTERS, MOST_POSITIONS, tokenize_with_spans
 from holdfast.checkpoints.sql import Statement

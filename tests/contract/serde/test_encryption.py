@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from langchain_core.messages import HumanMessage
 
-from holdfast.checkpoints import NotStorable, open_checkpointer
+from holdfast.checkpoints import open_checkpointer
+from holdfast.checkpoints.errors import NotStorable
 from tests.support.encryption_kit import mirrored
 from tests.support.kit import change, echo_graph, rows, texts, thread
 

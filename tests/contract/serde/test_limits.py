@@ -16,12 +16,8 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
-from holdfast.checkpoints import (
-    DatabaseUnavailable,
-    HoldfastSaver,
-    NotStorable,
-    open_checkpointer,
-)
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.errors import DatabaseUnavailable, NotStorable
 from tests.support.kit import change, checkpoint, put, thread
 from tests.support.shapes import Parcel, exact
 

@@ -11,7 +11,8 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.types import Command
 
-from holdfast.checkpoints import HoldfastSaver, ThreadNotEmpty, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.errors import ThreadNotEmpty
 from tests.support import children
 from tests.support.delta_kit import delta_agent
 from tests.support.dialects import STOCK_TABLES, dialect_of

@@ -6,7 +6,8 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.types import Command
 
-from holdfast.checkpoints import HoldfastSaver, ThreadConflict, ThreadNotEmpty
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.errors import ThreadConflict, ThreadNotEmpty
 from holdfast.checkpoints.threads import rollback
 from tests.support.asking import state_of, team, waiting
 from tests.support.dialects import WRITES, dialect_of

@@ -10,8 +10,8 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 
-from holdfast.checkpoints import HoldfastSaver, ThreadNotEmpty, UnknownCheckpoint
-from holdfast.checkpoints.errors import UnknownMessage, UnknownThread
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.errors import ThreadNotEmpty, UnknownCheckpoint, UnknownMessage, UnknownThread
 from holdfast.graph import needs_approval
 from tests.support.asking import state_of, team, waiting
 from tests.support.delta_kit import delta_agent

@@ -18,16 +18,8 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.message import _messages_delta_reducer
 from langgraph.types import Command, interrupt
 
-from holdfast.checkpoints import (
-    DamagedThread,
-    DatabaseUnavailable,
-    HoldfastError,
-    HoldfastSaver,
-    MessageEntry,
-    ThreadConflict,
-    open_checkpointer,
-)
-from holdfast.checkpoints.errors import NothingToUndo
+from holdfast.checkpoints import HoldfastSaver, MessageEntry, open_checkpointer
+from holdfast.checkpoints.errors import DamagedThread, DatabaseUnavailable, HoldfastError, NothingToUndo, ThreadConflict
 from tests.support.index_kit import assert_counted, digest, of_run
 from tests.support.kit import checkpoint, put, thread
 from tests.support.shapes import exact, patient

@@ -11,13 +11,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
 
-from holdfast.checkpoints import (
-    DamagedThread,
-    HoldfastSaver,
-    NotStorable,
-    ThreadConflict,
-    open_checkpointer,
-)
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.errors import DamagedThread, NotStorable, ThreadConflict
 from tests.support import children
 from tests.support.asking import Notes, after, count, state_of, team, waiting
 from tests.support.delta_kit import delta_agent

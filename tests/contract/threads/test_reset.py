@@ -11,8 +11,8 @@ from langchain_core.messages import HumanMessage
 from langgraph.prebuilt import create_react_agent
 from langgraph.types import Command
 
-from holdfast.checkpoints import HoldfastSaver, ThreadBusy, ThreadConflict
-from holdfast.checkpoints.errors import NothingToUndo
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.errors import NothingToUndo, ThreadBusy, ThreadConflict
 from holdfast.checkpoints.save import save_checkpoint
 from tests.support.asking import team, waiting
 from tests.support.delta_kit import delta_agent

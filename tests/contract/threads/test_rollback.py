@@ -11,7 +11,8 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import MessagesState
 from langgraph.types import Command, interrupt
 
-from holdfast.checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.errors import ThreadConflict
 from holdfast.checkpoints.threads import rollback
 from tests.support.asking import state_of, team, waiting
 from tests.support.children import approval_graph, put_after

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.types import Command
 
-from holdfast.checkpoints import HoldfastSaver, ThreadConflict, open_checkpointer
-from holdfast.checkpoints.errors import InvalidCursor, InvalidThread, UnknownThread
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.errors import InvalidCursor, InvalidThread, ThreadConflict, UnknownThread
 from holdfast.checkpoints.threads import Page, Threads
 from holdfast.checkpoints.threads.index import LONGEST_TITLE, given_title, title_of
 from tests.support.children import approval_graph

@@ -10,17 +10,8 @@ from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, Tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
-from holdfast.checkpoints import (
-    ApprovalEntry,
-    EventEntry,
-    HoldfastSaver,
-    MessageEntry,
-    ThreadChanged,
-    ThreadConflict,
-    Transcript,
-    UnknownThread,
-    transcript,
-)
+from holdfast.checkpoints import ApprovalEntry, EventEntry, HoldfastSaver, MessageEntry, Transcript, transcript
+from holdfast.checkpoints.errors import ThreadChanged, ThreadConflict, UnknownThread
 from holdfast.graph import Conversation, build_graph
 from tests.support.asking import team, waiting
 from tests.support.delta_kit import delta_agent

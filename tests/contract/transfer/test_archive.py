@@ -14,13 +14,8 @@ import ormsgpack
 import pytest
 from langchain_core.messages import HumanMessage
 
-from holdfast.checkpoints import (
-    HoldfastSaver,
-    InvalidArchive,
-    NotMoved,
-    open_checkpointer,
-    transfer,
-)
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer, transfer
+from holdfast.checkpoints.errors import InvalidArchive, NotMoved
 from holdfast.checkpoints.serde.values import with_references
 from holdfast.checkpoints.transfer import jsonl as moving_lines
 from holdfast.checkpoints.transfer.archive import import_archive, read_archive, write_archive

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from holdfast.checkpoints import InvalidSearch
+from holdfast.checkpoints.errors import InvalidSearch
 from holdfast.checkpoints.search.query import MOST_QUERY_WORDS, Term, parse_query
 from holdfast.checkpoints.search.snippet import SNIPPET_LENGTH, make_snippet
 from holdfast.checkpoints.search.tokenizer import (

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.checkpoints import NotStorable
+from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.langgraph_internals import SAFE_MSGPACK_TYPES
 from holdfast.checkpoints.serde import rebuild as rebuild_module
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking

@@ -26,7 +26,7 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.types import Command, Interrupt, Overwrite, Send
 from pydantic import BaseModel, SecretStr
 
-from holdfast.checkpoints import NotStorable
+from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
 from holdfast.checkpoints.serde.types import Types
 from holdfast.checkpoints.serde.values import Attachable, Detacher, Draft

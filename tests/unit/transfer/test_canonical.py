@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from langchain_core.messages import BaseMessage, HumanMessage
 from langgraph.types import Overwrite, Send
 
-from holdfast.checkpoints import NotStorable
 from holdfast.checkpoints.backends.canonical import CanonicalCheckpoint, canonical_value
 from holdfast.checkpoints.backends.postgres.canonical import from_document, to_document
 from holdfast.checkpoints.backends.postgres.documents import unpacked
 from holdfast.checkpoints.backends.sqlite.canonical import from_whole, to_whole
+from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.serde.ranges import expand
 from holdfast.checkpoints.serde.types import Types
 from holdfast.checkpoints.serde.values import Attachable as Part
