@@ -22,7 +22,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
 from langgraph.checkpoint.base.id import uuid6
 
-from holdfast.checkpoints.backends.base import MERGED, REFUSED, WITHIN, Row, Wanted
+from holdfast.checkpoints.backends.records import MERGED, REFUSED, WITHIN, Row, Wanted
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import ns_of
 from holdfast.checkpoints.core import conflicts, load

@@ -19,16 +19,8 @@ from typing import Any, Final
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
 
-from holdfast.checkpoints.backends.base import (
-    Call,
-    CheckpointKey,
-    EncodedCheckpoint,
-    Row,
-    StoredValue,
-    StoredWrite,
-    Transaction,
-    write_place,
-)
+from holdfast.checkpoints.backends import records
+from holdfast.checkpoints.backends.base import Call, Transaction
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import metadata_of, ns_of, run_of, run_text, user_of
 from holdfast.checkpoints.core import conflicts
@@ -82,7 +74,7 @@ def save_checkpoint(
     """
     thread, ns = database.loads.thread_of(config), ns_of(config)
     backend, sql = database.backend, database.backend.sql
-    key = CheckpointKey(str(thread), ns, checkpoint["id"])
+    key = records.CheckpointKey(str(thread), ns, checkpoint["id"])
     parent_id = config["configurable"].get("checkpoint_id")
     stored_metadata = metadata_of(config, metadata)
     run_id, user_id = run_text(stored_metadata.get("run_id")), user_of(stored_metadata.get("user_id"))
@@ -98,7 +90,7 @@ def save_checkpoint(
     check = conflicts.ConflictCheck(str(thread) if is_branch else thread, key, parent_id, needs_parent, replaces_head)
     # Messages that tasks wrote onto the parent belong to this checkpoint, unless it repeats an older one.
     delta_channels = claim_writes.channels_of_writes(stored_metadata) if fields and not replaces_head else ()
-    parent = CheckpointKey(key.thread_id, "", parent_id) if parent_id and delta_channels else None
+    parent = records.CheckpointKey(key.thread_id, "", parent_id) if parent_id and delta_channels else None
     database.inputs.compare(key.thread_id, checkpoint["channel_values"])
     database.inputs.note(key.thread_id, [(START, checkpoint["channel_values"].get(START))])
 
@@ -123,7 +115,7 @@ def save_checkpoint(
         calls = [
             *save.row_calls(),
             *backend.save_checkpoint(
-                EncodedCheckpoint(key, parent_id, document, stored, new_versions, stored_metadata)
+                records.EncodedCheckpoint(key, parent_id, document, stored, new_versions, stored_metadata)
             ),
             *(() if is_branch else record.close_earlier_requests(database, key, thread)),
             *also,
@@ -153,12 +145,12 @@ def save_writes(
         ThreadConflict, NotStorable: see `HoldfastSaver.put_writes`. Nothing was saved.
     """
     thread, ns = database.loads.thread_of(config), ns_of(config)
-    key = CheckpointKey(str(thread), ns, config["configurable"]["checkpoint_id"])
+    key = records.CheckpointKey(str(thread), ns, config["configurable"]["checkpoint_id"])
     owner = RowOwner(key.thread_id, ns, None, None, None)
     backend = database.backend
     replace = all(channel in WRITES_IDX_MAP for channel, _ in writes)
     indexes = [WRITES_IDX_MAP.get(channel, number) for number, (channel, _) in enumerate(writes)]
-    locations = [write_place(key, task_id, idx) for idx in indexes]
+    locations = [records.write_place(key, task_id, idx) for idx in indexes]
     run_writes = rollback.record_run_writes(database, key, run_of(config), task_id, indexes, replace=replace)
     requests = record.save_requests(database, key, task_id, writes)
     database.inputs.note(key.thread_id, writes)
@@ -168,7 +160,7 @@ def save_writes(
         save.confirm(transaction)
         save.place_messages((), has_user=True)
         stored = [
-            StoredWrite(task_id, task_path, idx, *value)
+            records.StoredWrite(task_id, task_path, idx, *value)
             for idx, value in zip(indexes, save.stored_values(locations), strict=True)
         ]
         calls = [
@@ -287,7 +279,7 @@ class _Save:
         sql = self._database.backend.sql["rows_said"]
         return [(sql, {**self._thread, "first": first, "last": last}) for first, last in ranges.spans(claimed)]
 
-    def lock(self, transaction: Transaction, thread: str, reads: Sequence[Call]) -> list[list[Row]]:
+    def lock(self, transaction: Transaction, thread: str, reads: Sequence[Call]) -> list[list[records.Row]]:
         """Lock the thread and read all that the decisions need, in one round trip.
 
         Args:
@@ -308,7 +300,7 @@ class _Save:
         self.thread_row = index.ThreadRow(*found[first][0])
         conflicts.check_generation(thread, self.thread_row.generation)
         last = first + len(reads)
-        self._rows_by_digest: dict[bytes, list[Row]] = {}
+        self._rows_by_digest: dict[bytes, list[records.Row]] = {}
         for row in (row for rows in found[last + 1 :] for row in rows):
             if row.message_id is not None or row.seq >= self.thread_row.live_from:
                 self._rows_by_digest.setdefault(row.digest, []).append(row)
@@ -365,18 +357,18 @@ class _Save:
         self.row_owner = owner if names_user else owner._replace(user_id=None)
         self.placement = place(self.lists, self._rows_by_digest, thread_row.next_seq, self.row_owner, said)
 
-    def read_human_texts(self, transaction: Transaction, written: claim_writes.WrittenRows) -> list[Row]:
+    def read_human_texts(self, transaction: Transaction, written: claim_writes.WrittenRows) -> list[records.Row]:
         """Read what people said in rows that tasks wrote, if the thread needs a title."""
         if self.thread_row.title is not None:
             return []
         calls = claim_writes.find_human_texts(self._database.backend.sql, self._owner.thread_id, written)
         return [row for rows in transaction.run(calls) for row in rows]
 
-    def stored_values(self, locations: Sequence[str]) -> list[StoredValue]:
+    def stored_values(self, locations: Sequence[str]) -> list[records.StoredValue]:
         """Return the values as they are stored, each bound to its location."""
         seal, thread_id = self._database.sealer.seal_value, self._owner.thread_id
         return [
-            StoredValue(value.channel, *seal(thread_id, location, *value.finish()))
+            records.StoredValue(value.channel, *seal(thread_id, location, *value.finish()))
             for location, value in zip(locations, self._values, strict=True)
         ]
 
@@ -389,7 +381,7 @@ class _Save:
         ]
 
     def thread_calls(
-        self, fields: index.IndexFields | None = None, texts: Iterable[Row] = (), *, enters: bool = False
+        self, fields: index.IndexFields | None = None, texts: Iterable[records.Row] = (), *, enters: bool = False
     ) -> list[Call]:
         """Return the calls that record the system prompt and update the thread's row, as far as these change.
 

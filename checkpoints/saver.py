@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-import logging
 import random
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from functools import partial, update_wrapper
@@ -20,12 +19,12 @@ from langgraph.checkpoint.base import (
 )
 
 from holdfast.checkpoints import threads
-from holdfast.checkpoints.backends.base import Backend, CheckpointKey, Cursor, Transaction, Wanted
+from holdfast.checkpoints.backends.base import Backend
+from holdfast.checkpoints.backends.records import CheckpointKey, Wanted
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import ns_of, run_text, thread_of
-from holdfast.checkpoints.core import conflicts, load
+from holdfast.checkpoints.core import conflicts, listing, load
 from holdfast.checkpoints.delta import history
-from holdfast.checkpoints.errors import DamagedThread, NotStorable
 from holdfast.checkpoints.langgraph_internals import INTERRUPT, enclosing_checkpoint
 from holdfast.checkpoints.lifecycle import OpenedSaver
 from holdfast.checkpoints.reconcile import put_checkpoint
@@ -38,11 +37,6 @@ from holdfast.checkpoints.threads import rollback
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_log = logging.getLogger(__name__)
-
-# The checkpoints that `list` reads in one transaction. They share message rows, so a page costs little more than one.
-_PAGE: Final = 50
 
 # The turns of an event loop in which a task that was ended has asked for its next save: closing an abandoned stream
 # takes one, leaving its run two, and beginning the save that waits for the one before it two.
@@ -169,43 +163,16 @@ class HoldfastSaver(OpenedSaver):
                 can be read.
         """
         configurable = config["configurable"] if config is not None else {}
-        after: Cursor | None = None
-        asks_for_one = limit == 1 or bool(configurable.get("checkpoint_id"))
-        first_error: Exception | None = None
-        found_any = False
-        while limit is None or limit > 0:
-            page = _PAGE if limit is None else min(limit, _PAGE)
-            wanted = Wanted(
-                limit=page,
-                thread_id=thread_of(config) if config is not None else None,
-                ns=configurable.get("checkpoint_ns"),
-                checkpoint_id=configurable.get("checkpoint_id"),
-                before=before["configurable"].get("checkpoint_id") if before is not None else None,
-                metadata=contained_by(filter) if filter else (),
-                after=after,
-                with_bases=False,
-            )
-            found = persist(self._backend, partial(self._find, wanted))
-            for key, raw in found:
-                try:
-                    if isinstance(raw, Exception):
-                        raise raw
-                    item = load.to_tuple(raw, self._database)
-                except (DamagedThread, NotStorable) as error:
-                    if asks_for_one:
-                        raise
-                    first_error = first_error or error
-                    _log.warning("Checkpoint %s was left out of a list: %s", key.checkpoint_id, error)
-                    continue
-                found_any = True
-                limit = None if limit is None else limit - 1
-                yield item
-            if len(found) < page:
-                break
-            last, _ = found[-1]
-            after = Cursor(last.checkpoint_id, last.thread_id, last.ns)
-        if first_error is not None and not found_any:
-            raise first_error
+        wanted = Wanted(
+            limit=0,
+            thread_id=thread_of(config) if config is not None else None,
+            ns=configurable.get("checkpoint_ns"),
+            checkpoint_id=configurable.get("checkpoint_id"),
+            before=before["configurable"].get("checkpoint_id") if before is not None else None,
+            metadata=contained_by(filter) if filter else (),
+            with_bases=False,
+        )
+        return listing.list_checkpoints(self._database, wanted, limit)
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
@@ -405,32 +372,6 @@ class HoldfastSaver(OpenedSaver):
             else:
                 return
             await asyncio.wait([asyncio.wrap_future(save) for save in saves])
-
-    def _find(
-        self, wanted: Wanted
-    ) -> builtins.list[tuple[CheckpointKey, load.RawCheckpoint | DamagedThread | NotStorable]]:
-        """Read the wanted checkpoints with their keys; in place of one that cannot be read, the error."""
-        with self._backend.reading() as transaction:
-            try:
-                found = load.find(transaction, self._database, wanted)
-            except (DamagedThread, NotStorable):
-                return [self._find_one(transaction, key) for key in self._keys(transaction, wanted)]
-            stored = [raw.stored for raw in found]
-            keys = [CheckpointKey(one.thread_id, one.ns, one.checkpoint_id) for one in stored]
-            return builtins.list(zip(keys, found, strict=True))
-
-    def _keys(self, transaction: Transaction, wanted: Wanted) -> builtins.list[CheckpointKey]:
-        [rows] = transaction.run([self._backend.wanted_checkpoints(wanted)])
-        return [CheckpointKey(row.thread_id, row.ns, row.checkpoint_id) for row in rows]
-
-    def _find_one(
-        self, transaction: Transaction, key: CheckpointKey
-    ) -> tuple[CheckpointKey, load.RawCheckpoint | DamagedThread | NotStorable]:
-        try:
-            [found] = load.find(transaction, self._database, Wanted(1, key.thread_id, key.ns, key.checkpoint_id))
-        except (DamagedThread, NotStorable) as error:
-            return key, error
-        return key, found
 
     def _read(self, wanted: Wanted, *, with_generation: bool) -> tuple[load.RawCheckpoint | None, int | None]:
         """Read one checkpoint; if there is none and `with_generation`, the generation of the thread."""

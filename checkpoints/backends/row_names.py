@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeAlias
 
-from holdfast.checkpoints.backends.base import Row
+from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.sql import Statement
 
 _MakeRow: TypeAlias = Callable[[Iterable[Any]], Row]

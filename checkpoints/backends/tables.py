@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
-from holdfast.checkpoints.backends.base import (
+from holdfast.checkpoints.backends.base import Call, Transaction
+from holdfast.checkpoints.backends.records import (
     BASE,
-    Call,
     CheckpointKey,
     Row,
     StoredValue,
     StoredWrite,
-    Transaction,
     Wanted,
     by_checkpoint,
     write_place,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from holdfast.checkpoints.backends.base import CheckpointKey, Transaction, Wanted, write_place
+from holdfast.checkpoints.backends.base import Transaction
+from holdfast.checkpoints.backends.records import CheckpointKey, Wanted, write_place
 from holdfast.checkpoints.core import load
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.outline import Outline, outlines

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from holdfast.checkpoints.backends.base import Row, Transaction
+from holdfast.checkpoints.backends.base import Transaction
+from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.convert.base import Conversion, ValueLocation
 from holdfast.checkpoints.convert.codec import STOCK, RebuiltMessages, StockDetacher
 from holdfast.checkpoints.core import load

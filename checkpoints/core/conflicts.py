@@ -15,7 +15,8 @@ from uuid import UUID
 from langgraph.checkpoint.base import Checkpoint
 from langgraph.checkpoint.base import id as lg_id
 
-from holdfast.checkpoints.backends.base import BASE, Call, CheckpointKey, Row
+from holdfast.checkpoints.backends.base import Call
+from holdfast.checkpoints.backends.records import BASE, CheckpointKey, Row
 from holdfast.checkpoints.errors import ClockSkew, ThreadConflict, UnknownCheckpoint
 from holdfast.checkpoints.langgraph_internals import last_uuid6_timestamp, set_last_uuid6_timestamp
 from holdfast.checkpoints.sql import Statements

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from holdfast.checkpoints.backends.base import Backend, Call, Row
+from holdfast.checkpoints.backends.base import Backend, Call
+from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core.cache import MessageCache
 from holdfast.checkpoints.core.inputs import MessageInputs

@@ -10,18 +10,17 @@ from typing import Any, NamedTuple, cast
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.base import Checkpoint, CheckpointTuple, writes_sort_key
 
-from holdfast.checkpoints.backends.base import (
-    Backend,
+from holdfast.checkpoints.backends.base import Backend, Transaction
+from holdfast.checkpoints.backends.canonical import with_sends
+from holdfast.checkpoints.backends.records import (
     CheckpointKey,
     Row,
     StoredCheckpoint,
     StoredValue,
     StoredWrite,
-    Transaction,
     Wanted,
     write_place,
 )
-from holdfast.checkpoints.backends.canonical import with_sends
 from holdfast.checkpoints.core.conflicts import LoadedThread
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.placement import UNCLAIMED, rank

@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from holdfast.checkpoints.backends.base import BASE, Row
+from holdfast.checkpoints.backends.records import BASE, Row
 from holdfast.checkpoints.config import run_text
 from holdfast.checkpoints.langgraph_internals import DELTA_COUNTERS
 

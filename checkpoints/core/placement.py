@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from holdfast.checkpoints.backends.base import Row
+from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.langgraph_internals import RESERVED, START
 from holdfast.checkpoints.serde.encryption import Sealer
 from holdfast.checkpoints.serde.known import Known, Template

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from holdfast.checkpoints.backends.base import CheckpointKey, StoredValue, Transaction, Wanted, write_place
+from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.backends.canonical import canonical_list, version_of_sends
+from holdfast.checkpoints.backends.records import CheckpointKey, StoredValue, Wanted, write_place
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import explained, in_order
 from holdfast.checkpoints.langgraph_internals import TASKS

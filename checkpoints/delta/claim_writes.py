@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from holdfast.checkpoints.backends.base import Call, CheckpointKey, Row, Transaction, write_place
+from holdfast.checkpoints.backends.base import Call, Transaction
+from holdfast.checkpoints.backends.records import CheckpointKey, Row, write_place
 from holdfast.checkpoints.config import user_text
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import explained

@@ -16,14 +16,14 @@ from uuid import UUID
 
 from langgraph.checkpoint.base import DeltaChannelHistory, PendingWrite, writes_sort_key
 
-from holdfast.checkpoints.backends.base import (
+from holdfast.checkpoints.backends.base import Transaction
+from holdfast.checkpoints.backends.records import (
     BASE,
     CheckpointKey,
     EncodedCheckpoint,
     Link,
     StoredValue,
     StoredWrite,
-    Transaction,
     write_place,
 )
 from holdfast.checkpoints.core.database import Database

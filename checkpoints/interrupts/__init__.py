@@ -20,7 +20,8 @@ from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 from holdfast.checkpoints import times
-from holdfast.checkpoints.backends.base import Call, CheckpointKey, Row, Transaction
+from holdfast.checkpoints.backends.base import Call, Transaction
+from holdfast.checkpoints.backends.records import CheckpointKey, Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user
 from holdfast.checkpoints.core.conflicts import moment_of

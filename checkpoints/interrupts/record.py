@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from langgraph.types import Interrupt
 
-from holdfast.checkpoints.backends.base import Call, CheckpointKey, Transaction, write_place
+from holdfast.checkpoints.backends.base import Call, Transaction
+from holdfast.checkpoints.backends.records import CheckpointKey, write_place
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import explained, rows_of
 from holdfast.checkpoints.errors import HoldfastError

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from holdfast.checkpoints.backends.base import Row, Transaction
+from holdfast.checkpoints.backends.base import Transaction
+from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user
 from holdfast.checkpoints.core.database import Database

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-from holdfast.checkpoints.backends.base import CheckpointKey, Row, Transaction
+from holdfast.checkpoints.backends.base import Transaction
+from holdfast.checkpoints.backends.records import CheckpointKey, Row
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.outline import Namespace, Outline, made_from

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-from holdfast.checkpoints.backends.base import NOTES, Call, Row
+from holdfast.checkpoints.backends.base import Call
+from holdfast.checkpoints.backends.records import NOTES, Row
 from holdfast.checkpoints.config import user_text
 from holdfast.checkpoints.core.placement import Placement, RowOwner
 from holdfast.checkpoints.langgraph_internals import BRANCH_TO, OF_THE_RUN, START, TASKS

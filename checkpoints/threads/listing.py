@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final, Literal, NamedTuple, get_args
 
-from holdfast.checkpoints.backends.base import Row
+from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.errors import InvalidCursor
 from holdfast.checkpoints.serde.messages import is_sql_text
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from holdfast.checkpoints.backends.base import Call, CheckpointKey, Row, Transaction
+from holdfast.checkpoints.backends.base import Call, Transaction
+from holdfast.checkpoints.backends.records import CheckpointKey, Row
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.outline import (
     Namespace,

@@ -8,7 +8,8 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 
-from holdfast.checkpoints.backends.base import CheckpointKey, Transaction, Wanted
+from holdfast.checkpoints.backends.base import Transaction
+from holdfast.checkpoints.backends.records import CheckpointKey, Wanted
 from holdfast.checkpoints.config import user_text
 from holdfast.checkpoints.core import load
 from holdfast.checkpoints.core.conflicts import moment_of

@@ -25,7 +25,8 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.base.id import uuid6
 
-from holdfast.checkpoints.backends.base import NOTES, Call, CheckpointKey
+from holdfast.checkpoints.backends.base import Call
+from holdfast.checkpoints.backends.records import NOTES, CheckpointKey
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core import load
 from holdfast.checkpoints.core.database import Database

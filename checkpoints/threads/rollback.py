@@ -6,7 +6,8 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from holdfast.checkpoints.backends.base import Call, CheckpointKey, Row, Transaction
+from holdfast.checkpoints.backends.base import Call, Transaction
+from holdfast.checkpoints.backends.records import CheckpointKey, Row
 from holdfast.checkpoints.config import run_value
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import explained

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
-from holdfast.checkpoints.backends.base import Call, Row
+from holdfast.checkpoints.backends.base import Call
+from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import MessageRows

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from holdfast.checkpoints.backends.base import CheckpointKey, Transaction, Wanted
+from holdfast.checkpoints.backends.base import Transaction
+from holdfast.checkpoints.backends.records import CheckpointKey, Wanted
 from holdfast.checkpoints.config import asked_user
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import explained

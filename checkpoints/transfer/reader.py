@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from holdfast.checkpoints.backends.base import Row, StoredCheckpoint, Transaction
+from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.backends.canonical import FORMS, CanonicalCheckpoint, canonical_list, version_of_sends
+from holdfast.checkpoints.backends.records import Row, StoredCheckpoint
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import explained, in_order

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
-from holdfast.checkpoints.backends.base import Call, CheckpointKey, EncodedCheckpoint, StoredValue, Transaction
+from holdfast.checkpoints.backends.base import Call, Transaction
 from holdfast.checkpoints.backends.canonical import CanonicalCheckpoint
+from holdfast.checkpoints.backends.records import CheckpointKey, EncodedCheckpoint, StoredValue
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import NotMoved, NotStorable
 from holdfast.checkpoints.sql import Statement

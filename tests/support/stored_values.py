@@ -7,10 +7,8 @@ module. Each is made anew when it is asked for.
 from __future__ import annotations
 
 import collections
-import dataclasses
 import datetime as dt
 import decimal
-import enum
 import fractions
 import http
 import ipaddress
@@ -19,7 +17,7 @@ import re
 import uuid
 import zoneinfo
 from collections.abc import Callable
-from typing import Annotated, Any, Generic, Literal, NamedTuple, TypedDict, TypeVar
+from typing import Any
 
 import numpy as np
 from langchain_core.documents import Document
@@ -27,569 +25,104 @@ from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, Syst
 from langgraph.store.base import Item
 from langgraph.types import Command, Interrupt, Overwrite, Send
 from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    RootModel,
     SecretBytes,
     SecretStr,
-    computed_field,
-    field_serializer,
-    field_validator,
-    model_serializer,
 )
-from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-T = TypeVar("T")
-
-
-# --- enums
-
-
-class Plain(enum.Enum):
-    ONE = 1
-    TEXT = "text"
-    NOTHING = None
-
-
-class Level(enum.IntEnum):
-    HIGH = 2
-
-
-class Prio(int, enum.Enum):
-    HIGH = 2
-
-
-class Colour(enum.StrEnum):
-    RED = "r"
-
-
-class OldColour(str, enum.Enum):  # noqa: UP042
-    RED = "r"
-
-
-class Ratio(float, enum.Enum):
-    HALF = 0.5
-
-
-class Rights(enum.IntFlag):
-    R = 1
-    W = 2
-
-
-class Perm(enum.Flag):
-    R = enum.auto()
-    W = enum.auto()
-
-
-class Planet(enum.Enum):
-    EARTH = (5.9, 6.3)
-    MARS = (0.6, 3.3)
-
-
-class Nested(enum.Enum):
-    PAIR = ((1, 2), ("a", (None,)))
-
-
-class Listed(enum.Enum):
-    ITEMS = [1, 2]  # noqa: RUF012
-
-
-class Mapped(enum.Enum):
-    FIELDS = {"a": 1}  # noqa: RUF012
-
-
-class Frozen(enum.Enum):
-    FEW = frozenset({1, 2})
-
-
-class When(enum.Enum):
-    START = dt.date(2020, 1, 2)
-
-
-class Day(dt.date, enum.Enum):
-    FIRST = (2020, 1, 2)
-
-
-class Span(dt.timedelta, enum.Enum):
-    HOUR = 3600 * 0, 3600
-
-
-@dataclasses.dataclass(frozen=True)
-class Spec:
-    mass: float
-
-
-class Body(enum.Enum):
-    EARTH = Spec(1.0)
-
-
-class Coin(enum.Enum):
-    PENNY = decimal.Decimal("0.01")
-
-
-class Address(enum.Enum):
-    HOME = ipaddress.IPv4Address("127.0.0.1")
-
-
-class Labelled(enum.Enum):
-    A = ("a", "Label A")
-
-    def __init__(self, code: str, label: str) -> None:
-        self.code = code
-        self.label = label
-
-
-class Coded(enum.Enum):
-    X = ("x", "the x")
-
-    def __new__(cls, code: str, text: str) -> Coded:
-        self = object.__new__(cls)
-        self._value_ = code
-        self.text = text  # type: ignore[attr-defined]
-        return self
-
-
-class Lenient(enum.Enum):
-    UNKNOWN = "unknown"
-
-    @classmethod
-    def _missing_(cls, value: object) -> Lenient:
-        return cls.UNKNOWN
-
-
-class Aliased(enum.Enum):
-    A = 1
-    B = 1  # noqa: PIE796
-
-
-# --- dataclasses
-
-
-@dataclasses.dataclass
-class Point:
-    x: int
-    y: int = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class FrozenPoint:
-    x: int
-
-
-@dataclasses.dataclass(slots=True)
-class SlottedPoint:
-    x: int
-
-
-@dataclasses.dataclass(kw_only=True)
-class KeywordPoint:
-    x: int
-
-
-@dataclasses.dataclass(order=True)
-class Child(Point):
-    z: int = 3
-
-
-@dataclasses.dataclass
-class Holder:
-    inside: Any
-    more: list[Any] = dataclasses.field(default_factory=list)
-
-
-@dataclasses.dataclass
-class Counted:
-    text: str
-    count: int = dataclasses.field(init=False)
-
-    def __post_init__(self) -> None:
-        self.count = len(self.text)
-
-
-@dataclasses.dataclass
-class Scaled:
-    x: int
-    by: dataclasses.InitVar[int]
-
-    def __post_init__(self, by: int) -> None:
-        self.x *= by
-
-
-@dataclasses.dataclass
-class ScaledByDefault:
-    x: int
-    by: dataclasses.InitVar[int] = 2
-
-    def __post_init__(self, by: int) -> None:
-        self.x *= by
-
-
-@dataclasses.dataclass(init=False)
-class OwnInit:
-    x: int
-
-    def __init__(self, text: str) -> None:
-        self.x = int(text)
-
-
-@dataclasses.dataclass
-class OwnInitBeside:
-    x: int
-
-    def __init__(self, text: str) -> None:
-        self.x = int(text)
-
-
-@dataclasses.dataclass
-class Box(Generic[T]):
-    inner: T
-
-
-@dataclasses.dataclass
-class WithClassVar:
-    x: int
-    self_: int = 0
-
-
-@dataclasses.dataclass
-class CalledSelf:
-    node: str
-    arg: Any
-
-
-@pydantic_dataclass
-class Checked:
-    x: int
-    when: dt.date = dt.date(2020, 1, 2)
-
-
-# --- named tuples
-
-
-class Pair(NamedTuple):
-    a: int
-    b: Any = 2
-
-
-class GenericPair(NamedTuple, Generic[T]):
-    a: T
-
-
-Old = collections.namedtuple("Old", ["x", "y"])
-Renamed = collections.namedtuple("Renamed", ["x", "def"], rename=True)
-
-
-class PairChild(Pair):
-    pass
-
-
-# --- pydantic models
-
-
-class Hit(BaseModel):
-    x: int = 1
-
-
-class Dog(Hit):
-    bark: int = 2
-
-
-class Tree(BaseModel):
-    value: int
-    children: list[Tree] = []
-
-
-class Holding(BaseModel):
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-    inside: Any = None
-
-
-class FrozenModel(BaseModel):
-    model_config = ConfigDict(frozen=True)
-    x: int
-
-
-class Aliases(BaseModel):
-    first: int = Field(alias="firstName")
-
-
-class Populated(BaseModel):
-    model_config = ConfigDict(populate_by_name=True)
-    first: int = Field(alias="firstName")
-
-
-class ByAlias(BaseModel):
-    model_config = ConfigDict(serialize_by_alias=True)
-    first: int = Field(alias="firstName")
-
-
-class Extra(BaseModel):
-    model_config = ConfigDict(extra="allow")
-    x: int = 1
-
-
-class Forbids(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    x: int = 1
-
-
-class Computes(BaseModel):
-    x: int
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def double(self) -> int:
-        return 2 * self.x
-
-
-class ForbidsAndComputes(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    x: int
-    when: dt.date
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def double(self) -> int:
-        return 2 * self.x
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(strict=True)
-    x: int
-    pair: tuple[int, int]
-
-
-class Private(BaseModel):
-    x: int = 1
-    _secret: int = PrivateAttr(default=3)
-
-
-class Excluded(BaseModel):
-    x: int = 1
-    y: int = Field(default=2, exclude=True)
-
-
-class Tags(RootModel[list[str]]):
-    pass
-
-
-class Number(RootModel[int]):
-    pass
-
-
-class Table(RootModel[dict[str, Hit]]):
-    pass
-
-
-class Money(BaseModel):
-    cents: int
-
-    @model_serializer
-    def text(self) -> str:
-        return f"{self.cents} ct"
-
-
-class Invoice(BaseModel):
-    total: Money
-
-
-class Dated(BaseModel):
-    at: dt.datetime
-
-    @field_serializer("at")
-    def as_text(self, at: dt.datetime) -> str:
-        return at.isoformat()
-
-
-class Upper(BaseModel):
-    text: str
-
-    @field_validator("text")
-    @classmethod
-    def up(cls, text: str) -> str:
-        return text.upper()
-
-
-class Page(BaseModel, Generic[T]):
-    items: list[T]
-
-
-class Login(BaseModel):
-    key: SecretStr
-
-
-class Cat(BaseModel):
-    kind: Literal["cat"] = "cat"
-
-
-class Bird(BaseModel):
-    kind: Literal["bird"] = "bird"
-
-
-class Zoo(BaseModel):
-    pets: list[Annotated[Cat | Bird, Field(discriminator="kind")]]
-
-
-class Everything(BaseModel):
-    colour: Colour = Colour.RED
-    level: Level = Level.HIGH
-    planet: Planet = Planet.EARTH
-    when: dt.datetime = dt.datetime(2020, 1, 2, tzinfo=dt.UTC)
-    unique: uuid.UUID = uuid.UUID(int=7)
-    point: Point = Field(default_factory=lambda: Point(1))
-    pair: Pair = Pair(1)
-    path: pathlib.PurePosixPath = pathlib.PurePosixPath("/a")
-    tags: set[str] = {"a"}
-    amount: decimal.Decimal = decimal.Decimal("1.10")
-
-
-class Outer:
-    class Model(BaseModel):
-        n: int = 1
-
-    @dataclasses.dataclass
-    class Part:
-        n: int = 1
-
-    class Kind(enum.Enum):
-        RED = "r"
-
-    class Couple(NamedTuple):
-        a: int = 1
-
-    class Deep:
-        class Level(enum.IntEnum):
-            LOW = 1
-
-
-class Order(BaseModel):
-    class Status(enum.StrEnum):
-        OPEN = "open"
-
-    status: Status
-
-
-# --- classes that have the methods of data
-
-
-class HasDict:
-    def __init__(self, x: int) -> None:
-        self.x = x
-
-    def dict(self) -> dict[str, int]:
-        return {"x": self.x}
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, HasDict) and other.x == self.x
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-class Dumps:
-    def __init__(self, x: int) -> None:
-        self.x = x
-
-    def model_dump(self) -> dict[str, int]:
-        return {"x": self.x}
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Dumps) and other.x == self.x
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-class Sealed:
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def get_secret_value(self) -> str:
-        return self.text
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sealed) and other.text == self.text
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-# --- subclasses of what Python has
-
-
-class Text(str):
-    __slots__ = ()
-
-
-class Whole(int):
-    pass
-
-
-class Real(float):
-    pass
-
-
-class Items(list[Any]):
-    pass
-
-
-class Fields(dict[str, Any]):
-    pass
-
-
-class Bag(set[Any]):
-    pass
-
-
-class Amount(decimal.Decimal):
-    pass
-
-
-class Moment(dt.datetime):
-    pass
-
-
-class Date(dt.date):
-    pass
-
-
-class Id(uuid.UUID):
-    pass
-
-
-class Queue(collections.deque[Any]):
-    pass
-
-
-class Bytes(bytes):
-    pass
-
-
-class Typed(TypedDict):
-    a: int
-
-
-def local_types() -> dict[str, Callable[[], Any]]:
-    @dataclasses.dataclass
-    class LocalPoint:
-        x: int = 1
-
-    class LocalModel(BaseModel):
-        x: int = 1
-
-    class LocalColour(enum.Enum):
-        RED = "r"
-
-    class LocalPair(NamedTuple):
-        a: int = 1
-
-    return {
-        "a local dataclass": LocalPoint,
-        "a local model": LocalModel,
-        "a local enum": lambda: LocalColour.RED,
-        "a local named tuple": LocalPair,
-        "a generic model of a local one": lambda: Page[LocalModel](items=[LocalModel()]),
-    }
-
+from tests.support.stored_models import (
+    Aliases,
+    Bird,
+    ByAlias,
+    Cat,
+    Computes,
+    Dated,
+    Dog,
+    Everything,
+    Excluded,
+    Extra,
+    Forbids,
+    ForbidsAndComputes,
+    FrozenModel,
+    Hit,
+    Holding,
+    Invoice,
+    Login,
+    Money,
+    Number,
+    Order,
+    Outer,
+    Page,
+    Populated,
+    Private,
+    Strict,
+    Table,
+    Tags,
+    Tree,
+    Upper,
+    Zoo,
+    local_types,
+)
+from tests.support.stored_types import (
+    Address,
+    Aliased,
+    Amount,
+    Bag,
+    Body,
+    Box,
+    Bytes,
+    CalledSelf,
+    Checked,
+    Child,
+    Coded,
+    Coin,
+    Colour,
+    Counted,
+    Date,
+    Day,
+    Dumps,
+    Fields,
+    Frozen,
+    FrozenPoint,
+    GenericPair,
+    HasDict,
+    Holder,
+    Id,
+    Items,
+    KeywordPoint,
+    Labelled,
+    Lenient,
+    Level,
+    Listed,
+    Mapped,
+    Moment,
+    Nested,
+    Old,
+    OldColour,
+    OwnInit,
+    OwnInitBeside,
+    Pair,
+    PairChild,
+    Perm,
+    Plain,
+    Planet,
+    Point,
+    Prio,
+    Queue,
+    Ratio,
+    Real,
+    Renamed,
+    Rights,
+    Scaled,
+    ScaledByDefault,
+    Sealed,
+    SlottedPoint,
+    Span,
+    Text,
+    Typed,
+    When,
+    Whole,
+    WithClassVar,
+)
 
 _TZ = dt.timezone(dt.timedelta(hours=2))
 _ZONE = zoneinfo.ZoneInfo("Europe/Berlin")

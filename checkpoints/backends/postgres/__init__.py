@@ -20,7 +20,6 @@ from holdfast.checkpoints.backends.base import (
     Call,
     FullText,
     OnStatement,
-    Row,
     Transaction,
     check_process,
     refuse_use,
@@ -32,6 +31,7 @@ from holdfast.checkpoints.backends.postgres.pool import Closed, Connection, Exha
 from holdfast.checkpoints.backends.postgres.session import connect, quoted, read_role, settings
 from holdfast.checkpoints.backends.postgres.session import transaction as begun
 from holdfast.checkpoints.backends.postgres.tables import PostgresTables
+from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import Patience
 from holdfast.checkpoints.backends.row_names import RowNames
 from holdfast.checkpoints.errors import DatabaseUnavailable, NotOpen

@@ -8,20 +8,7 @@ from typing import Any, ClassVar, cast
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 from psycopg.types.json import Jsonb
 
-from holdfast.checkpoints.backends.base import (
-    Call,
-    CheckpointKey,
-    EncodedCheckpoint,
-    Link,
-    OpenValue,
-    Row,
-    Split,
-    StoredCheckpoint,
-    StoredValue,
-    StoredWrite,
-    Transaction,
-    Wanted,
-)
+from holdfast.checkpoints.backends.base import Call, Transaction
 from holdfast.checkpoints.backends.canonical import CanonicalCheckpoint
 from holdfast.checkpoints.backends.postgres.canonical import from_document, to_document
 from holdfast.checkpoints.backends.postgres.documents import (
@@ -31,6 +18,18 @@ from holdfast.checkpoints.backends.postgres.documents import (
     sends_are_apart,
     stored_in,
     unpacked,
+)
+from holdfast.checkpoints.backends.records import (
+    CheckpointKey,
+    EncodedCheckpoint,
+    Link,
+    OpenValue,
+    Row,
+    Split,
+    StoredCheckpoint,
+    StoredValue,
+    StoredWrite,
+    Wanted,
 )
 from holdfast.checkpoints.backends.tables import Tables
 from holdfast.checkpoints.errors import DamagedThread

@@ -16,7 +16,8 @@ from functools import partial
 from threading import Event, Lock
 from typing import Any, Final
 
-from holdfast.checkpoints.backends.base import Call, OnStatement, Row
+from holdfast.checkpoints.backends.base import Call, OnStatement
+from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.row_names import RowNames
 from holdfast.checkpoints.sql import Statement
 

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 
-from holdfast.checkpoints.backends.base import (
-    Call,
+from holdfast.checkpoints.backends.base import Call, Transaction
+from holdfast.checkpoints.backends.canonical import CanonicalCheckpoint
+from holdfast.checkpoints.backends.records import (
     CheckpointKey,
     EncodedCheckpoint,
     Link,
@@ -19,10 +20,8 @@ from holdfast.checkpoints.backends.base import (
     StoredCheckpoint,
     StoredValue,
     StoredWrite,
-    Transaction,
     Wanted,
 )
-from holdfast.checkpoints.backends.canonical import CanonicalCheckpoint
 from holdfast.checkpoints.backends.sqlite.canonical import from_whole, to_whole
 from holdfast.checkpoints.backends.tables import Tables
 from holdfast.checkpoints.errors import DamagedThread

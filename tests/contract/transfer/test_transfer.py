@@ -13,7 +13,7 @@ from langgraph.channels.delta import DeltaChannel
 from langgraph.graph.message import _messages_delta_reducer
 
 from holdfast.checkpoints import HoldfastSaver, convert, open_checkpointer, transfer
-from holdfast.checkpoints.backends.base import BASE
+from holdfast.checkpoints.backends.records import BASE
 from holdfast.checkpoints.errors import DamagedThread, NotMoved, ThreadConflict, ThreadDiffers
 from holdfast.checkpoints.transfer import thread_digest, transfer_thread
 from holdfast.checkpoints.transfer.writer import ThreadWriter

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.checkpoints.backends.base import BASE
+from holdfast.checkpoints.backends.records import BASE
 from holdfast.checkpoints.core.outline import outlines, surviving_ancestor
 from holdfast.checkpoints.delta.history import base_id
 from holdfast.checkpoints.threads.prune import checkpoints_to_keep
