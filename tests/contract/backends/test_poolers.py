@@ -23,16 +23,16 @@ def pooled(request: pytest.FixtureRequest, postgres_url: str) -> Iterator[str]:
 
 
 def test_threads_go_on_behind_a_pooler(pooled: str) -> None:
-    with open_checkpointer(pooled) as saver, ThreadPoolExecutor(6) as threads:
+    with open_checkpointer(pooled) as saver, ThreadPoolExecutor(4) as threads:
         graph = echo_graph(saver)
 
         def talk(name: str) -> None:
-            for number in range(8):  # psycopg would prepare a statement at its sixth use
+            for number in range(3):  # psycopg would prepare a statement at its sixth use
                 graph.invoke({"messages": [("user", f"{number}")]}, thread(name))
 
-        list(threads.map(talk, [f"t{number}" for number in range(6)]))
-        expected = [text for number in range(8) for text in (f"{number}", f"You said: {number}")]
-        assert [texts(saver, f"t{number}") for number in range(6)] == [expected] * 6
+        list(threads.map(talk, [f"t{number}" for number in range(4)]))
+        expected = [text for number in range(3) for text in (f"{number}", f"You said: {number}")]
+        assert [texts(saver, f"t{number}") for number in range(4)] == [expected] * 4
 
 
 def test_all_else_of_a_checkpointer_works_behind_a_pooler(pooled: str) -> None:
