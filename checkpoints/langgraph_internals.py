@@ -142,8 +142,9 @@ def pass_state_types() -> None:
     It calls `allow_types_of` of a checkpointer that has this method, and changes nothing for others.
     """
     _pass_types_to_compile()
-    resolve = Pregel._resolve_checkpointer  # noqa: SLF001 - there is no public hook
-    if hasattr(resolve, "__wrapped__"):
+    # There is no public hook. Without this one, only the types of graphs that are compiled with the checkpointer come.
+    resolve: Any = getattr(Pregel, "_resolve_checkpointer", None)
+    if resolve is None or hasattr(resolve, "__wrapped__"):
         return
 
     @functools.wraps(resolve)
@@ -163,13 +164,13 @@ def refuse_lost_answers() -> None:
     That is so if a node was renamed or removed while a thread waited in it. LangGraph then runs nothing, saves nothing,
     and returns as if the answer were taken. Here the method `answer_is_lost` of the checkpointer raises an error.
     """
-    tick = PregelLoop.tick
-    if hasattr(tick, "__wrapped__"):
+    tick: Any = getattr(PregelLoop, "tick", None)
+    if tick is None or hasattr(tick, "__wrapped__"):
         return
 
     @functools.wraps(tick)
     def tick_and_look(self: PregelLoop) -> bool:
-        goes_on = tick(self)
+        goes_on: bool = tick(self)
         if not hasattr(self, _LOOKED):
             setattr(self, _LOOKED, True)
             saver = inner_saver(self.checkpointer) or self.checkpointer
