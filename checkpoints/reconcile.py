@@ -82,6 +82,7 @@ class _Put:
         self._checkpoint = checkpoint
         self._metadata = metadata
         self._parent_id: str | None = config["configurable"].get("checkpoint_id")
+        self._update_first = loaded.merged is not None and loaded.merged.update_first
         self._is_update = metadata.get("source") == "update"
 
     def again(self) -> RunnableConfig:
@@ -93,7 +94,13 @@ class _Put:
         before = self._loaded.merged
         assert before is not None  # noqa: S101 - see `put_checkpoint`
         try:
-            checkpoint = merge(before.base, self._checkpoint, before.update, sameness(self._database.types))
+            checkpoint = merge(
+                before.base,
+                self._checkpoint,
+                before.update,
+                sameness(self._database.types),
+                update_first=before.update_first,
+            )
         except NotMergeable as error:
             conflict = ThreadConflict(str(self._loaded), str(error), head=self._parent_id)
             self._keep(conflict)
@@ -122,7 +129,7 @@ class _Put:
                 conflict = error
                 continue
             if not self._is_update:
-                self._loaded.merged = conflicts.Merged(base, head, self._checkpoint)
+                self._loaded.merged = conflicts.Merged(base, head, self._checkpoint, self._update_first)
             return config
         self._keep(conflict)
         raise conflict
@@ -153,7 +160,9 @@ class _Put:
             known.add(row.checkpoint_id)
         else:
             return True
-        return loaded.within is not None and loaded.within in {row.checkpoint_id for row in path}
+        # The run of which this one is a part has saved its checkpoint late.
+        self._update_first = loaded.within is not None and loaded.within in {row.checkpoint_id for row in path}
+        return self._update_first
 
     def _merged(self, head_id: str) -> tuple[Checkpoint, Checkpoint | None, Checkpoint] | None:
         """Return the checkpoint merged with the head, the parent of both, and the head; `None` if they do not merge."""
@@ -169,7 +178,9 @@ class _Put:
         conflicts.move_clock_past(head_id)
         try:
             if not self._is_update:
-                return (merge(base, mine, theirs, is_same), base, theirs) if mine["id"] > head_id else None
+                if mine["id"] <= head_id:
+                    return None
+                return merge(base, mine, theirs, is_same, update_first=self._update_first), base, theirs
             id_ = conflicts.id_of_update(str(uuid6()), head_id)
             step = {"step": int(head.metadata.get("step", -1)) + 1}
             self._metadata = cast("CheckpointMetadata", {**self._metadata, **step})

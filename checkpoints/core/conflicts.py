@@ -40,6 +40,8 @@ class Merged(NamedTuple):
     update: Checkpoint
     last: Checkpoint
     """The last checkpoint of the run, as the run has it."""
+    update_first: bool
+    """See `merge`."""
 
 
 class LoadedThread(str):

@@ -25,7 +25,9 @@ class NotMergeable(Exception):
     """Both sides have changed the same channel, or a channel cannot be merged."""
 
 
-def merge(base: Checkpoint | None, run: Checkpoint, update: Checkpoint, is_same: IsSame) -> Checkpoint:
+def merge(
+    base: Checkpoint | None, run: Checkpoint, update: Checkpoint, is_same: IsSame, *, update_first: bool = False
+) -> Checkpoint:
     """Return the checkpoint of a run with what an update has changed.
 
     A channel that only one side changed is taken from that side. To a list that only one side added to, its additions
@@ -37,6 +39,8 @@ def merge(base: Checkpoint | None, run: Checkpoint, update: Checkpoint, is_same:
         run: the checkpoint of the run, whose id is kept.
         update: the other checkpoint.
         is_same: returns whether two values are the same.
+        update_first: whether the update's additions to a list come before the run's: those of a run of which this one
+            is a part.
 
     Raises:
         NotMergeable: both sides have changed a channel, or the update has changed one that starts tasks.
@@ -66,7 +70,7 @@ def merge(base: Checkpoint | None, run: Checkpoint, update: Checkpoint, is_same:
         elif is_same(mine, theirs):
             continue
         else:
-            merged = _joined(channel, before, mine, theirs, is_same)
+            merged = _joined(channel, before, mine, theirs, is_same, update_first=update_first)
             versions[channel] = _version_of_both(versions[channel], version)
         if merged is _NOTHING:
             values.pop(channel, None)
@@ -102,7 +106,7 @@ def sameness(types: Types) -> IsSame:
     return is_same
 
 
-def _joined(channel: str, before: Any, mine: Any, theirs: Any, is_same: IsSame) -> list[Any]:
+def _joined(channel: str, before: Any, mine: Any, theirs: Any, is_same: IsSame, *, update_first: bool) -> list[Any]:
     """Return a list that both sides have changed.
 
     Raises:
@@ -111,6 +115,8 @@ def _joined(channel: str, before: Any, mine: Any, theirs: Any, is_same: IsSame) 
     before = [] if before is _NOTHING else before
     if isinstance(before, list) and isinstance(mine, list) and isinstance(theirs, list):
         my_end, their_end = _added(before, mine, is_same), _added(before, theirs, is_same)
+        if update_first and my_end is not None and their_end is not None:
+            return [*theirs, *_others(my_end, theirs)]
         # In this order: an answer of the run must stay next to the call that it answers.
         if their_end is not None and (my_end is not None or _are_messages(their_end)):
             return [*mine, *_others(their_end, mine)]

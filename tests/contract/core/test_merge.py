@@ -13,8 +13,10 @@ from langgraph.graph.message import add_messages
 from langgraph.types import Command, interrupt
 
 from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.core.merge import merge, sameness
 from holdfast.checkpoints.errors import ThreadConflict
-from tests.support.kit import elsewhere, thread
+from holdfast.checkpoints.serde.types import Types
+from tests.support.kit import checkpoint, elsewhere, thread
 
 
 class State(TypedDict):
@@ -110,6 +112,17 @@ def test_what_a_sub_agent_saves_in_the_same_thread_is_merged_with_the_run(saver:
     graph_of(saver, ask_it).invoke(ASKED, thread(), durability="sync")
 
     assert contents(saver)[0] == ["hello", "first", "last", "task", "sub"]
+
+
+def test_a_sub_agent_that_begins_before_its_run_has_saved_comes_after_it_in_lists() -> None:
+    types = Types(())
+    run = checkpoint([], steps=["asked"])
+    sub = checkpoint([], steps=["sub"])
+
+    merged = merge(None, sub, run, sameness(types), update_first=True)
+
+    assert merged["channel_values"]["steps"] == ["asked", "sub"]
+    assert merge(None, sub, run, sameness(types))["channel_values"]["steps"] == ["sub", "asked"]
 
 
 def test_an_update_that_a_run_overtakes_is_merged_with_what_the_run_has_saved(
