@@ -209,7 +209,7 @@ def test_a_damaged_document_is_named(url: str) -> None:
         )
         for work in (
             lambda: saver.get_tuple(thread()),
-            lambda: list(saver.list(thread())),
+            lambda: list(saver.list(thread(), limit=1)),
             lambda: saver.get_delta_channel_history(config=thread(), channels=["messages"]),
         ):
             forget(saver)
