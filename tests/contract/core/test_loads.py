@@ -143,13 +143,11 @@ def test_a_stale_run_is_refused_whatever_its_thread_is_called(
     assert texts(saver, thread_id) == ["theirs"]
 
 
-@pytest.mark.parametrize("thread_is", ["new", "old"])
 def test_a_stale_update_of_the_state_is_refused(
-    saver: HoldfastSaver, other: HoldfastSaver, thread_is: str, monkeypatch: pytest.MonkeyPatch
+    saver: HoldfastSaver, other: HoldfastSaver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = echo_graph(saver)
-    if thread_is == "old":
-        graph.invoke(say("before"), thread())
+    graph.invoke(say("before"), thread())
     save = saver.put
 
     def late(*args: Any) -> Any:
