@@ -27,6 +27,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 HOUSE = Path(__file__).resolve().parents[2]
 
 # With them all that is slow to import is there. `readline` is not: it looks at its terminal when it is imported.
@@ -61,7 +63,10 @@ def context() -> ForkServerContext:
     """Return the context that starts processes, with its server running."""
     found = multiprocessing.get_context("forkserver")
     found.set_forkserver_preload(_PRELOADED)
-    with chdir(HOUSE):  # the server finds `tests` from where it is started, and says nothing if it does not
+    # The server finds `tests` from where it is started, and says nothing if it does not. In the locale "C" it would be
+    # in Python's UTF-8 mode, which a new interpreter in the locale of `environment` is not.
+    with chdir(HOUSE), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LC_ALL", "C.UTF-8")
         forkserver.ensure_running()
     return found
 
