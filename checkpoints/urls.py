@@ -47,7 +47,7 @@ class MemoryURL:
     """A database in memory, which exists while a checkpointer has it open."""
 
     strict: bool = False
-    """Whether only named types are loaded."""
+    """Load only types that are named; see `open_checkpointer`."""
 
     def __str__(self) -> str:
         return "memory://"
@@ -67,7 +67,7 @@ class SqliteURL:
     timeout: float = 30.0
     """Seconds to wait while another process writes."""
     strict: bool = False
-    """Whether only named types are loaded."""
+    """Load only types that are named; see `open_checkpointer`."""
 
     def __str__(self) -> str:
         return f"sqlite:///{quote(str(self.path))}"
@@ -88,7 +88,7 @@ class PostgresURL:
     timeout: float = 30.0
     """Seconds to wait for a server that is out of reach, or for a connection while all are in use."""
     strict: bool = False
-    """Whether only named types are loaded."""
+    """Load only types that are named; see `open_checkpointer`."""
     schema: str | None = None
     """The schema of the tables; `None`: the one that the role's `search_path` begins with."""
     prepare_threshold: int | None = field(default=None, repr=False)

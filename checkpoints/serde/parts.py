@@ -31,7 +31,7 @@ class Parts(NamedTuple):
     more: tuple[Any, ...] = ()
     """What else is stored. The stock serializer ignores it, except for the name of a method."""
     hashed: bool = False
-    """Whether the parts must be hashable, which lists are not."""
+    """True if the parts must be hashable, which lists are not."""
 
 
 def parts_of(value: Any, types: Types) -> Parts | None:

@@ -17,6 +17,7 @@ from tests.support.forked import HOUSE
 # A user's own folders, with the names that the repository's folders have.
 OWN = ("app", "graph", "checkpoints", "holdfast_of_mine")
 
+# A user's program: `app`, `graph` and `checkpoints` are packages of its own, as many programs have them.
 PROGRAM = """
 import sys
 import app, graph, checkpoints
