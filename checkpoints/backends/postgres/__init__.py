@@ -28,7 +28,7 @@ from holdfast.checkpoints.backends.postgres import faults
 from holdfast.checkpoints.backends.postgres.encodings import KNOWN, Repertoire
 from holdfast.checkpoints.backends.postgres.full_text import PostgresFullText
 from holdfast.checkpoints.backends.postgres.pool import Closed, Connection, Exhausted, Pool
-from holdfast.checkpoints.backends.postgres.session import connect, quoted, read_role, settings
+from holdfast.checkpoints.backends.postgres.session import connect, pipeline, quoted, read_role, settings
 from holdfast.checkpoints.backends.postgres.session import transaction as begun
 from holdfast.checkpoints.backends.postgres.tables import PostgresTables
 from holdfast.checkpoints.backends.records import Row
@@ -164,8 +164,8 @@ class PostgresBackend(PostgresTables):
         connection: Connection | None = None
         committing = False
         try:
-            with pool.connection(self._url.timeout) as connection, connection.pipeline() as pipeline:
-                transaction = _PostgresTransaction(connection, pipeline, self.on_statement)
+            with pool.connection(self._url.timeout) as connection, pipeline(connection) as sending:
+                transaction = _PostgresTransaction(connection, sending, self.on_statement)
                 transaction.send([(statement, {}) for statement in (begin, *self._settings)])
                 yield transaction  # on an error, the pool rolls back when the connection is returned
                 committing = True

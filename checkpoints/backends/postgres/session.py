@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
 import psycopg
+from psycopg.abc import PQGen
 
 from holdfast.checkpoints.backends.postgres.encodings import Repertoire
 from holdfast.checkpoints.backends.postgres.pool import Connection
@@ -90,6 +91,26 @@ def settings(url: PostgresURL, role: Role) -> list[Statement]:
         limit = f"SET LOCAL idle_in_transaction_session_timeout = '{_LEAST_IDLE_IN_TRANSACTION}s'"
         found.append(Statement("idle_in_transaction", limit))
     return found
+
+
+class _Pipeline(psycopg.Pipeline):
+    """A pipeline whose last message is a Sync.
+
+    psycopg sends a Flush after it while results are still to come. If the transaction has ended by then, a pooler in
+    transaction mode takes the Flush for the begin of another one. The server does not answer a Flush, so the pooler
+    never takes its session back, and other clients wait for it.
+    """
+
+    def _fetch_gen(self, *, flush: bool) -> PQGen[None]:
+        return super()._fetch_gen(flush=False)
+
+
+@contextmanager
+def pipeline(connection: Connection) -> Iterator[psycopg.Pipeline]:
+    """Send the statements of the block together, and wait for their rows at its end, or at a `sync`."""
+    connection._pipeline = _Pipeline(connection)  # noqa: SLF001 - there is no other way to choose it
+    with connection.pipeline() as found:
+        yield found
 
 
 @contextmanager
