@@ -58,6 +58,12 @@ def _close_at_exit(saver: weakref.ref[OpenedSaver], opened_by: int) -> None:
         found.close()
 
 
+async def _in_a_thread(function: Callable[[], T]) -> T:
+    """Call a function in a thread of its own, without blocking the event loop, not even for the end of the thread."""
+    with closing(Executor(1, wait_for_it=False)) as executor:
+        return await executor.run(function)
+
+
 class OpenedSaver(BaseCheckpointSaver[str]):
     """The base class of `HoldfastSaver`."""
 
@@ -136,8 +142,7 @@ class OpenedSaver(BaseCheckpointSaver[str]):
 
     async def asetup(self) -> None:
         """Do as `setup`, without blocking the event loop."""
-        with closing(Executor(1)) as executor:
-            await executor.run(self._open_when_used)
+        await _in_a_thread(self._open_when_used)
 
     def _open_when_used(self) -> None:
         """Open the database for a use outside of `with`. It is closed when the interpreter exits.
@@ -166,12 +171,10 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         self.close()
 
     async def __aenter__(self) -> Self:
-        with closing(Executor(1)) as executor:
-            return await executor.run(self.open)
+        return await _in_a_thread(self.open)
 
     async def __aexit__(self, *exc_info: object) -> None:
-        with closing(Executor(1)) as executor:
-            await executor.run(self.close)
+        await _in_a_thread(self.close)
 
     def __repr__(self) -> str:
         return f"HoldfastSaver({str(self._backend)!r})"

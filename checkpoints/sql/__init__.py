@@ -83,14 +83,32 @@ Statements: TypeAlias = Mapping[str, Statement]
 """The statements of one database, by name."""
 
 
+class _Statements(dict[str, Statement]):
+    """The statements of one database, read when the first one is used, and so not on the event loop of a caller."""
+
+    def __init__(self, dialect: str, now: str) -> None:
+        super().__init__()
+        self._dialect, self._now = dialect, now
+
+    def __missing__(self, name: str) -> Statement:
+        if self:
+            raise KeyError(name)
+        self.update(_read(self._dialect, self._now))
+        return self[name]
+
+
 @cache  # reading them takes longer than opening a database that has its tables
 def load_statements(dialect: str, *, now: str) -> Statements:
-    """Read the statements of one database.
+    """Return the statements of one database.
 
     Args:
         dialect: `sqlite` or `postgres`.
         now: the expression for the clock of the database, in epoch seconds.
     """
+    return _Statements(dialect, now)
+
+
+def _read(dialect: str, now: str) -> dict[str, Statement]:
     by_name: dict[str, Statement] = {}
     for file in _files(dialect):
         if not file.name.endswith(".sql") or _MIGRATION.fullmatch(file.name):
