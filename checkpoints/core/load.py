@@ -50,10 +50,21 @@ def find(transaction: Transaction, database: Database, wanted: Wanted) -> list[R
     Raises:
         DamagedThread: the references to message rows in a value cannot be read.
     """
+    return with_rows(transaction, database, database.backend.find(transaction, wanted))
+
+
+def with_rows(
+    transaction: Transaction, database: Database, checkpoints: Iterable[StoredCheckpoint]
+) -> list[RawCheckpoint]:
+    """Open the values of stored checkpoints, and read their message rows.
+
+    Raises:
+        DamagedThread: as `find`.
+    """
     opened: list[tuple[StoredCheckpoint, list[Attachable], list[Attachable], list[Attachable]]] = []
     needed: dict[str, set[int]] = {}
     templates: dict[str, Mapping[int, Template]] = {}
-    for found in database.backend.find(transaction, wanted):
+    for found in checkpoints:
         stored = found._replace(writes=in_order(found.writes), sends=in_order(found.sends))
         key = CheckpointKey(stored.thread_id, stored.ns, stored.checkpoint_id)
         values = [

@@ -19,7 +19,7 @@ from pydantic_core import SchemaSerializer, core_schema
 
 from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.langgraph_internals import DeltaSnapshot
-from holdfast.checkpoints.serde.parts import JSON_TYPES, parts_of
+from holdfast.checkpoints.serde.parts import JSON_TYPES, Kept, parts_of
 from holdfast.checkpoints.serde.rebuild import CONSTRUCTORS, rebuild
 from holdfast.checkpoints.serde.types import Types
 
@@ -114,6 +114,8 @@ class Packing:
     def _encode(self, value: Any) -> Any:
         if self._special is not None and (special := self._special(self, value)) is not NOT_MINE:
             return special
+        if type(value) is Kept:
+            return ormsgpack.Ext(value.code, self.pack(value.stored, keep_tuples=True))
         if isinstance(value, _Surrogates):
             return self.ext(SURROGATES, value.text.encode("utf-8", "surrogatepass"))
         if isinstance(value, DeltaSnapshot):
@@ -197,6 +199,8 @@ class Unpacking:
     def _decode(self, code: int, data: bytes) -> Any:
         if code == jsonplus.EXT_DELTA_SNAPSHOT:
             return DeltaSnapshot(self.unpack(data))
+        if code in CONSTRUCTORS and self._types.keeps:
+            return Kept(code, self.unpack(data))
         if code in CONSTRUCTORS:
             return rebuild(self._types, code, self.unpack(data))
         if code == SURROGATES:
@@ -207,6 +211,8 @@ class Unpacking:
             return tuple(self.unpack(data))
         if code >= FIRST_FREE_CODE and self._revive is not None:
             return self._revive(code, data)
+        if code == jsonplus.EXT_NUMPY_ARRAY and self._types.keeps:
+            return ormsgpack.Ext(code, data)
         if code == jsonplus.EXT_NUMPY_ARRAY:
             return _STOCK.loads_typed(("msgpack", ormsgpack.packb(ormsgpack.Ext(code, data))))
         raise NotStorable(

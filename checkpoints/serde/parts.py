@@ -34,6 +34,18 @@ class Parts(NamedTuple):
     """True if the parts must be hashable, which lists are not."""
 
 
+class Kept:
+    """A value that is loaded only to be saved again, as it was stored: no type is looked for, and nothing is called."""
+
+    __slots__ = ("code", "stored")
+
+    def __init__(self, code: int, stored: Any) -> None:
+        self.code = code
+        """The extension code."""
+        self.stored = stored
+        """The unpacked content, with messages and other kept values in it."""
+
+
 def parts_of(value: Any, types: Types) -> Parts | None:
     """Return what a value consists of; `None` if it is not of a type that this module knows."""
     if isinstance(value, Enum):  # before its other bases: an enum may be an int, a text or a date as well

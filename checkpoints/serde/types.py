@@ -37,6 +37,8 @@ class Types:
             strict: use no type that is not allowed, even if this program has loaded it.
         """
         self.strict = strict
+        self.keeps = False
+        """Whether values are loaded only to be saved again; see `parts.Kept`."""
         self._names: set[TypeName] = set()
         self._types: dict[TypeName, type] = {}
         self._saved: dict[TypeName, type] = {}
@@ -50,6 +52,12 @@ class Types:
         other = Types(strict=self.strict)
         other._quiet = True
         other._names, other._types, other._saved = self._names, self._types, self._saved
+        return other
+
+    def keeping(self) -> Types:
+        """Return types with which each value is loaded as a `parts.Kept`, and saved again as it was."""
+        other = self.quiet_copy()
+        other.keeps = True
         return other
 
     def allow(self, types: Iterable[type | TypeName]) -> None:
@@ -81,6 +89,8 @@ class Types:
     def find(self, module: str, name: str) -> Any:
         """Return a type that a load may use; `None` if there is none. Only what is allowed by name is imported."""
         key = module, name
+        if self.keeps:
+            return None
         if (kind := self._types.get(key)) is not None:
             return kind
         if key in SAFE_MSGPACK_TYPES or key in self._names:

@@ -28,7 +28,7 @@ __all__ = ["ManagedSaver", "Page", "Status", "Thread", "Threads"]
 _ALL: Final = 2**63 - 1
 
 
-class ManagedSaver(reset.LoadingSaver, Protocol):
+class ManagedSaver(Protocol):
     """The methods of `HoldfastSaver` through which threads are changed."""
 
     def lease(self, thread_id: str, *, purpose: str) -> AbstractContextManager[object]: ...
@@ -188,7 +188,7 @@ class Threads:
             by: the person who restarts it, for the record.
         """
         with self._locked(thread_id, user_id, "restart"):
-            reset.restart_thread(self._database, self._saver, self._save_checkpoint, thread_id, by)
+            reset.restart_thread(self._database, self._save_checkpoint, thread_id, by)
         return self.get(thread_id)
 
     def undo(self, thread_id: str, *, user_id: str | None = None, by: str | None = None) -> Thread:
@@ -200,7 +200,7 @@ class Threads:
             NothingToUndo: no turn is left, or the checkpoint before it was pruned.
         """
         with self._locked(thread_id, user_id, "undo"):
-            reset.undo_turn(self._database, self._saver, self._save_checkpoint, thread_id, by)
+            reset.undo_turn(self._database, self._save_checkpoint, thread_id, by)
         return self.get(thread_id)
 
     def delete(self, thread_id: str, *, user_id: str | None = None) -> None:

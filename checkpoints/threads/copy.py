@@ -198,7 +198,8 @@ def _cut(
                 [(sql["cut_events"], {**thread_id, "at": moment}), (sql["set_prompt"], {**thread_id, "prompt": None})]
             )
     [rows] = transaction.run([(sql["rows_of_runs"], place)])
-    used = referenced_rows(transaction, database, at.thread_id)
+    # What is damaged stays damaged in the copy; the thread itself has all rows.
+    used = referenced_rows(transaction, database, at.thread_id, readable=True)
     for row in rows:
         first = row.checkpoint_id
         if first in kept_ids or (first is not None and first not in gone_ids and first <= at.checkpoint_id):

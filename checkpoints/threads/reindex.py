@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from langchain_core.messages import HumanMessage
@@ -17,6 +18,7 @@ from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.delta import claim_writes, history
 from holdfast.checkpoints.errors import HoldfastError
 from holdfast.checkpoints.langgraph_internals import PENDING_SENDS, TASKS
+from holdfast.checkpoints.serde.parts import Kept
 from holdfast.checkpoints.threads import index as thread_index
 from holdfast.checkpoints.threads.index import ThreadRow
 
@@ -57,8 +59,9 @@ def reindex(transaction: Transaction, database: Database, thread_id: str) -> Non
         return
     [ends_row] = ends
     head = ends_row.head
-    [opened] = load.find(transaction, database, Wanted(1, thread_id, "", checkpoint_id=head))
-    values = _values(opened, database)
+    kept = replace(database, types=database.types.keeping())
+    [opened] = load.find(transaction, kept, Wanted(1, thread_id, "", checkpoint_id=head))
+    values = _values(opened, kept)
     if values is None:
         values = dict.fromkeys(history.channels_of(transaction, database, CheckpointKey(thread_id, "", head)), True)
     fields = thread_index.index_fields(opened.stored.metadata, values)
@@ -76,10 +79,10 @@ def reindex(transaction: Transaction, database: Database, thread_id: str) -> Non
 
 
 def _values(opened: load.RawCheckpoint, database: Database) -> dict[str, Any] | None:
-    """Return the channel values of a checkpoint; `None` if they cannot be loaded by this program."""
+    """Return the channel values of a checkpoint, as they are stored; `None` if they cannot be loaded."""
     try:
         checkpoint: Mapping[str, Any] = load.to_tuple(opened, database).checkpoint
-    except HoldfastError:  # a type is missing, for example; the names of the channels are enough for the index
+    except HoldfastError:  # a newer version made it, for example; the names of the channels are enough for the index
         return None
     values: dict[str, Any] = checkpoint["channel_values"]
     sends = checkpoint.get(PENDING_SENDS)  # LangGraph moves them when it loads an older checkpoint
@@ -94,5 +97,13 @@ def _without_rows(opened: load.RawCheckpoint, values: Mapping[str, Any]) -> dict
 
 def _first_words(values: Mapping[str, Any]) -> str | None:
     """Return the title from the first message of a person in some values."""
-    messages = (m for value in values.values() if isinstance(value, list) for m in value if isinstance(m, HumanMessage))
-    return next((title for m in messages if (title := thread_index.title_of(m.text))), None)
+    texts = (_said(item) for value in values.values() if isinstance(value, list) for item in value)
+    return next((title for text in texts if (title := thread_index.title_of(text))), None)
+
+
+def _said(item: Any) -> str:
+    """Return the text of a message of a person that a stock saver saved; an empty one for anything else."""
+    match item.stored if isinstance(item, Kept) else None:
+        case [_, "HumanMessage", {"content": str() | list() as content}, *_]:
+            return HumanMessage(content).text
+    return ""

@@ -1,7 +1,8 @@
 """Restart of a thread, and undo of its last turn.
 
 Nothing is deleted. The messages stay in the transcript, and all checkpoints in the history. The state from which the
-thread is to continue is saved again as its newest checkpoint.
+thread is to continue is saved again as its newest checkpoint, with its values as they are stored. The values of other
+checkpoints are not read, so they may be damaged.
 
 The root namespace is reset first, under the conflict check: if another writer has changed the thread meanwhile, nothing
 is changed.
@@ -10,9 +11,10 @@ is changed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -26,20 +28,15 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.base.id import uuid6
 
 from holdfast.checkpoints.backends.base import Call
-from holdfast.checkpoints.backends.records import NOTES, CheckpointKey
+from holdfast.checkpoints.backends.records import NOTES, CheckpointKey, Wanted
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.core import load
+from holdfast.checkpoints.config import thread_of
+from holdfast.checkpoints.core import conflicts, load
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.outline import Namespace, Outline, outlines
 from holdfast.checkpoints.errors import NothingToUndo, NotStorable, UnknownThread
-from holdfast.checkpoints.langgraph_internals import DELTA_COUNTERS, INTERRUPT, OF_THE_RUN, START
+from holdfast.checkpoints.langgraph_internals import DELTA_COUNTERS, INTERRUPT, OF_THE_RUN, START, enclosing_checkpoint
 from holdfast.checkpoints.threads import index
-
-
-class LoadingSaver(Protocol):
-    """The method of `HoldfastSaver` that loads a checkpoint."""
-
-    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None: ...
 
 
 class SaveCheckpoint(Protocol):
@@ -58,26 +55,33 @@ class SaveCheckpoint(Protocol):
     ) -> RunnableConfig: ...
 
 
-def restart_thread(
-    database: Database, saver: LoadingSaver, save: SaveCheckpoint, thread_id: str, actor: str | None
-) -> None:
+class _Newest(NamedTuple):
+    """The newest checkpoint of a namespace, without its values."""
+
+    thread_id: str
+    """A `LoadedThread` if it is that of the root namespace."""
+    ns: str
+    metadata: Mapping[str, Any]
+
+
+def restart_thread(database: Database, save: SaveCheckpoint, thread_id: str, actor: str | None) -> None:
     """Reset a thread to an empty state, also in subgraphs that have a memory of their own.
 
     Raises:
         UnknownThread: the thread does not exist.
         ThreadConflict: another writer has changed or deleted the thread meanwhile.
     """
-    newest = _newest(saver, thread_id, "")
+    newest = _newest(database, thread_id, "")
     if newest is None:
         raise UnknownThread(thread_id)
     event = index.add_event(database.backend.sql, thread_id, "restart", {}, actor)
-    put = partial(_put, database, saver, save)
+    put = partial(_put, database, save)
     put(newest, None, (event, (database.backend.sql["set_live_from"], {"thread_id": thread_id})))
     for ns in _namespaces_with_memory(_outlines(database, thread_id)):
-        put(_newest(saver, thread_id, ns), None, ())
+        put(_newest(database, thread_id, ns), None, ())
 
 
-def undo_turn(database: Database, saver: LoadingSaver, save: SaveCheckpoint, thread_id: str, actor: str | None) -> None:
+def undo_turn(database: Database, save: SaveCheckpoint, thread_id: str, actor: str | None) -> None:
     """Reset a thread to its state before the last turn. What the turn's tools have done in the world is not undone.
 
     Raises:
@@ -86,21 +90,52 @@ def undo_turn(database: Database, saver: LoadingSaver, save: SaveCheckpoint, thr
     """
     # In this order: a turn that is saved after the head was loaded makes the save below fail. It is never taken for the
     # last turn.
-    newest = _newest(saver, thread_id, "")
+    newest = _newest(database, thread_id, "")
     thread = _outlines(database, thread_id)
     if newest is None:
         raise UnknownThread(thread_id)
     turn = _last_turn(database, thread_id, thread.get("", {}))
     event = index.add_event(database.backend.sql, thread_id, "undo", {"checkpoint_id": turn.parent_id}, actor)
-    put = partial(_put, database, saver, save)
+    put = partial(_put, database, save)
     put(newest, turn.parent_id, (event,))
     for ns in _namespaces_with_memory(thread):
         older = [id_ for id_, outline in thread[ns].items() if _is_before(outline, turn) and not outline.is_base]
-        put(_newest(saver, thread_id, ns), max(older, default=None), ())
+        put(_newest(database, thread_id, ns), max(older, default=None), ())
 
 
-def _newest(saver: LoadingSaver, thread_id: str, ns: str) -> CheckpointTuple | None:
-    return saver.get_tuple({"configurable": {"thread_id": thread_id, "checkpoint_ns": ns}})
+def _newest(database: Database, thread_id: str, ns: str) -> _Newest | None:
+    thread_id = thread_of({"configurable": {"thread_id": thread_id}})
+    if ns == "":
+        database.queues.settle(thread_id, database.backend.patience.is_lost)
+    sql, params = database.backend.sql, {"thread_id": thread_id}
+    rows, known = database.read((sql["outline"], params), (sql["thread"], params))
+    there = outlines(rows, ()).get(ns)
+    if not there:
+        return None
+    head = max(there)
+    conflicts.move_clock_past(head)
+    if ns == "":
+        thread_id = conflicts.LoadedThread(
+            thread_id,
+            head,
+            known[0].generation if known else None,
+            had_interrupt=True,  # it may have had one
+            within=enclosing_checkpoint(thread_id),
+        )
+    return _Newest(thread_id, ns, there[head].metadata)
+
+
+def _state(database: Database, key: CheckpointKey) -> CheckpointTuple | None:
+    """Return a checkpoint with its values as they are stored, and without its writes; `None` if it is not there."""
+    kept = replace(database, types=database.types.keeping())
+
+    def read() -> list[load.RawCheckpoint]:
+        with database.backend.reading() as transaction:
+            found = database.backend.find(transaction, Wanted(1, key.thread_id, key.ns, key.checkpoint_id))
+            return load.with_rows(transaction, kept, [stored._replace(writes=[]) for stored in found])
+
+    found = persist(database.backend, read)
+    return load.to_tuple(found[0], kept) if found else None
 
 
 def _outlines(database: Database, thread_id: str) -> dict[str, dict[str, Outline]]:
@@ -184,9 +219,8 @@ def _inputs(database: Database, thread_id: str, outline: Outline) -> tuple[Any, 
 
 def _put(
     database: Database,
-    saver: LoadingSaver,
     save: SaveCheckpoint,
-    newest: CheckpointTuple | None,
+    newest: _Newest | None,
     source_id: str | None,
     also: Sequence[Call],
 ) -> None:
@@ -194,7 +228,6 @@ def _put(
 
     Args:
         database: the open database.
-        saver: the saver.
         save: saves the checkpoint.
         newest: the newest checkpoint until now; `None` if the namespace was deleted meanwhile, so nothing is saved.
         source_id: the older checkpoint; `None` for an empty state.
@@ -202,14 +235,13 @@ def _put(
     """
     if newest is None:
         return
-    place = newest.config["configurable"]
     checkpoint, counters, parent_id = empty_checkpoint(), None, None
     if source_id is not None:
-        source = saver.get_tuple({"configurable": {**place, "checkpoint_id": source_id}})
+        source = _state(database, CheckpointKey(str(newest.thread_id), newest.ns, source_id))
         if source is None:
             raise NothingToUndo(
-                f"The last turn of thread {place['thread_id']!r} cannot be undone: checkpoint {source_id}, which was "
-                "before it, was deleted meanwhile."
+                f"The last turn of thread {str(newest.thread_id)!r} cannot be undone: checkpoint {source_id}, which "
+                "was before it, was deleted meanwhile."
             )
         checkpoint = copy_checkpoint(source.checkpoint)
         counters = source.metadata.get(DELTA_COUNTERS)
@@ -224,8 +256,8 @@ def _put(
         metadata[DELTA_COUNTERS] = counters
     config: RunnableConfig = {
         "configurable": {
-            "thread_id": database.loads.thread_of(newest.config),
-            "checkpoint_ns": place["checkpoint_ns"],
+            "thread_id": newest.thread_id,
+            "checkpoint_ns": newest.ns,
             **({"checkpoint_id": parent_id} if parent_id is not None else {}),
         }
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from holdfast.checkpoints.backends.base import Call, Transaction
@@ -12,6 +13,7 @@ from holdfast.checkpoints.config import run_value
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.load import explained
 from holdfast.checkpoints.core.outline import Namespace, Outline
+from holdfast.checkpoints.errors import DamagedThread
 from holdfast.checkpoints.interrupts import record
 from holdfast.checkpoints.serde.values import Attachable
 from holdfast.checkpoints.threads import reindex
@@ -180,15 +182,26 @@ def _rows_of_runs(
     return [seq for seq in said + unclaimed if seq not in used], [seq for seq in said if seq in used]
 
 
-def referenced_rows(transaction: Transaction, database: Database, thread_id: str) -> set[int]:
+def referenced_rows(
+    transaction: Transaction, database: Database, thread_id: str, *, readable: bool = False
+) -> set[int]:
     """Return the seqs of the message rows to which a checkpoint or a write of a thread refers.
+
+    Args:
+        transaction: the transaction.
+        database: the database.
+        thread_id: the thread.
+        readable: whether to leave out what cannot be read, instead of raising an error.
 
     Raises:
         DamagedThread: a checkpoint or a write cannot be read.
     """
     seqs: set[int] = set()
     for key, place, value in database.backend.stored_values(transaction, thread_id):
-        with explained(thread_id, key.checkpoint_id, value.channel):
+        with (
+            suppress(DamagedThread) if readable else nullcontext(),
+            explained(thread_id, key.checkpoint_id, value.channel),
+        ):
             plain = database.sealer.open_value(thread_id, place, value.type, value.blob or b"")
             seqs.update(abs(ref) for refs in Attachable(value.channel, *plain).lists for ref in refs)
     return seqs

@@ -14,6 +14,7 @@ from langgraph.types import Command
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.errors import NothingToUndo, ThreadBusy, ThreadConflict
 from holdfast.checkpoints.save import save_checkpoint
+from holdfast.checkpoints.threads import reset
 from tests.support.asking import team, waiting
 from tests.support.delta_kit import delta_agent
 from tests.support.foreign import DeltaState, Scripted, talker, weather
@@ -83,18 +84,18 @@ def test_a_message_that_another_writer_saves_meanwhile_is_not_lost(
     """A run without a lease saves between what these read and what they write."""
     graph = remembering(saver)
     meet(graph, "one", "two")
-    get_tuple = type(saver).get_tuple
+    newest = reset._newest
     before: list[Any] = []
 
-    def and_write(self: HoldfastSaver, config: Any) -> Any:
-        found = get_tuple(self, config)
+    def and_write(*args: Any) -> Any:
+        found = newest(*args)
         if not before:
             monkeypatch.undo()
             graph.update_state(thread(), {"messages": [HumanMessage("meanwhile", id="m")]}, as_node="child")
-            before.append(digest(self, "ada-1"))
+            before.append(digest(saver, "ada-1"))
         return found
 
-    monkeypatch.setattr(type(saver), "get_tuple", and_write)
+    monkeypatch.setattr(reset, "_newest", and_write)
     with pytest.raises(ThreadConflict):
         getattr(saver.threads, what)("ada-1")
     assert digest(saver, "ada-1") == before[0], "nothing was changed, not in a subgraph either"
