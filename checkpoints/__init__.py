@@ -33,7 +33,7 @@ from holdfast.checkpoints.lifecycle import Head
 from holdfast.checkpoints.saver import HoldfastSaver
 from holdfast.checkpoints.search.service import Hit, Search
 from holdfast.checkpoints.serde.types import TypeName
-from holdfast.checkpoints.threads import Page, Status, Thread, Threads
+from holdfast.checkpoints.threads import Damage, Page, Salvaged, Status, Thread, Threads
 from holdfast.checkpoints.threads.leases import Lease
 from holdfast.checkpoints.transcript import Transcript
 from holdfast.checkpoints.transcript.entries import (
@@ -49,6 +49,7 @@ __all__ = [
     "Answered",
     "ApprovalEntry",
     "CalledTool",
+    "Damage",
     "Database",
     "Effect",
     "Effects",
@@ -63,6 +64,7 @@ __all__ = [
     "Lease",
     "MessageEntry",
     "Page",
+    "Salvaged",
     "Search",
     "Started",
     "Status",

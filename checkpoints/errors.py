@@ -81,8 +81,8 @@ class DamagedThread(HoldfastError):
     def __init__(self, thread_id: str, what: str) -> None:
         self.thread_id = thread_id
         super().__init__(
-            f"Thread {thread_id!r} is damaged: {what}. Nothing was changed. Restore this thread from a backup; "
-            "other threads are not affected."
+            f"Thread {thread_id!r} is damaged: {what}. Nothing was changed. Restore this thread from a backup, or load "
+            "what can be read of it with `checkpointer.threads.salvage`. Other threads are not affected."
         )
 
 

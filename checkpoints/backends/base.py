@@ -172,8 +172,19 @@ class Backend(Protocol):
         """Return the call that finds the rows of the wanted checkpoints, newest first, each with its key."""
         ...
 
-    def find(self, transaction: Transaction, wanted: Wanted) -> list[StoredCheckpoint]:
-        """Return the wanted checkpoints, newest first, with their pending writes in no order."""
+    def find(
+        self, transaction: Transaction, wanted: Wanted, problems: list[tuple[str, str]] | None = None
+    ) -> list[StoredCheckpoint]:
+        """Return the wanted checkpoints, newest first, with their pending writes in no order.
+
+        Args:
+            transaction: the transaction.
+            wanted: the checkpoints.
+            problems: receives what is damaged beside the values, and why, in place of an error.
+
+        Raises:
+            DamagedThread: something beside the values is damaged.
+        """
         ...
 
     def page(

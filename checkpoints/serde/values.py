@@ -210,8 +210,14 @@ class Detacher:
 class Attachable:
     """A stored value whose references are read, and whose body is still packed."""
 
-    def __init__(self, channel: str, type_: str, blob: bytes) -> None:
+    def __init__(self, channel: str, type_: str, blob: bytes, *, checked: bool = True) -> None:
         """
+        Args:
+            channel: the channel that it is of.
+            type_: the type that is stored with the bytes.
+            blob: the bytes.
+            checked: whether another checksum than theirs is an error.
+
         Raises:
             ValueError: the bytes are damaged.
         """
@@ -220,9 +226,12 @@ class Attachable:
         """The references of each list of messages in it."""
         self.type = type_
         self.body = blob
+        self.is_as_saved = True
+        """Whether its checksum is right, if it has one."""
         if type_ == TYPE:
             checksum, rest = blob[:_NUMBER], blob[_NUMBER:]
-            if crc32(rest) != int.from_bytes(checksum, "big"):
+            self.is_as_saved = crc32(rest) == int.from_bytes(checksum, "big")
+            if checked and not self.is_as_saved:
                 raise ValueError("its checksum differs")
             end = _NUMBER + int.from_bytes(rest[:_NUMBER], "big")
             self.lists = [ranges.expand(pairs) for pairs in ormsgpack.unpackb(rest[_NUMBER:end])]
@@ -233,12 +242,13 @@ class Attachable:
         """Whether it stands for a channel without a value, which the stock PostgresSaver stores as a row."""
         return self.type == "empty"
 
-    def attach(self, make: Make, types: Types) -> Any:
+    def attach(self, make: Make, types: Types, packed: bytes | None = None) -> Any:
         """Return the value.
 
         Args:
             make: makes a new message object for each reference.
             types: the types that may be loaded.
+            packed: a part of the body, to return only this.
 
         Raises:
             NotStorable: a type is not allowed or cannot be imported, or the form is unknown.
@@ -262,7 +272,7 @@ class Attachable:
         unpacking = Unpacking(types, revive)
         match self.type:
             case "msgpack" | "holdfast-1":
-                return unpacking.unpack(self.body)
+                return unpacking.unpack(self.body if packed is None else packed)
             case "null":
                 return None
             case "bytes":

@@ -15,15 +15,16 @@ from typing import Any, Final, Protocol
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user, thread_of
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.errors import UnknownThread
+from holdfast.checkpoints.errors import UnknownCheckpoint, UnknownThread
 from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given
 from holdfast.checkpoints.serde.messages import is_sql_text, sql_text
-from holdfast.checkpoints.threads import access, listing, reindex, reset
+from holdfast.checkpoints.threads import access, listing, reindex, reset, salvage
 from holdfast.checkpoints.threads import copy as copying
 from holdfast.checkpoints.threads.index import first_title, given_title
 from holdfast.checkpoints.threads.listing import LONGEST_PAGE, STATUSES, Page, Status, Thread
+from holdfast.checkpoints.threads.salvage import Damage, Salvaged
 
-__all__ = ["ManagedSaver", "Page", "Status", "Thread", "Threads"]
+__all__ = ["Damage", "ManagedSaver", "Page", "Salvaged", "Status", "Thread", "Threads"]
 
 _ALL: Final = 2**63 - 1
 
@@ -125,6 +126,35 @@ class Threads:
         if not found:
             raise UnknownThread(thread_id, user_id)
         return found[0]
+
+    def salvage(
+        self, thread_id: str, *, checkpoint_id: str | None = None, ns: str = "", user_id: str | None = None
+    ) -> Salvaged:
+        """Load what can be read of a damaged checkpoint, and name the rest. Nothing is changed.
+
+        Loading such a checkpoint in any other way is a `DamagedThread`, so that no run goes on from a part of a state.
+        To go on, give what is left to a new thread: `graph.update_state(config, values)`, with
+        `salvaged.checkpoint.checkpoint["channel_values"]`. What was said is in the transcript of the thread.
+
+        Args:
+            thread_id: the thread.
+            checkpoint_id: the checkpoint; the newest by default.
+            ns: the namespace of the checkpoint, if it is that of a subgraph.
+            user_id: the user whose thread it must be.
+
+        Raises:
+            UnknownThread: the thread has no checkpoint.
+            UnknownCheckpoint: the thread has no such checkpoint.
+        """
+        if user_id is not None:
+            self.check_owner(thread_id, user_id)
+        place = thread_of({"configurable": {"thread_id": thread_id}})
+        found = salvage.salvage(self._database, place, ns, checkpoint_id)
+        if found is None and checkpoint_id is not None:
+            raise UnknownCheckpoint(place, checkpoint_id)
+        if found is None:
+            raise UnknownThread(thread_id, user_id)
+        return found
 
     def owner(self, thread_id: str) -> str | None:
         """Return the user of a thread; `None` if it names no user, or does not exist yet."""

@@ -120,6 +120,11 @@ def unpacked(document: Mapping[str, Any], checkpoint_id: str, *, whole: bool = T
     return ordered
 
 
+def beside(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the parts of a stored document that are not in its packed text."""
+    return {name: value for name, value in document.items() if name != _PACKED}
+
+
 def stored_in(document: Mapping[str, Any]) -> set[str]:
     """Return the channels whose values are in rows of their own."""
     return set(document["channel_versions"] if _PACKED in document else document[STORED])

@@ -13,6 +13,7 @@ from holdfast.checkpoints.backends.canonical import CanonicalCheckpoint
 from holdfast.checkpoints.backends.postgres.canonical import from_document, to_document
 from holdfast.checkpoints.backends.postgres.documents import (
     STORED,
+    beside,
     is_inline,
     packed,
     sends_are_apart,
@@ -72,9 +73,11 @@ class PostgresTables(Tables):
     def value_place(self, key: CheckpointKey, channel: str, document: Any) -> str:
         return "\0".join(("checkpoint_blobs", key.ns, channel, str(document["channel_versions"][channel])))
 
-    def find(self, transaction: Transaction, wanted: Wanted) -> list[StoredCheckpoint]:
+    def find(
+        self, transaction: Transaction, wanted: Wanted, problems: list[tuple[str, str]] | None = None
+    ) -> list[StoredCheckpoint]:
         [found] = transaction.run([self.wanted_checkpoints(wanted)])
-        stored = [self._stored(row, row.thread_id, _writes(row), row.generation) for row in found]
+        stored = [self._stored(row, row.thread_id, _writes(row), row.generation, problems) for row in found]
         return self._with_sends(transaction, stored)
 
     def page(
@@ -83,13 +86,27 @@ class PostgresTables(Tables):
         [found] = transaction.run([self.page_of_checkpoint(thread_id, after, limit)])
         return self._with_sends(transaction, [self._stored(row, thread_id, [], None) for row in found])
 
-    def _stored(self, row: Row, thread_id: str, writes: list[StoredWrite], generation: int | None) -> StoredCheckpoint:
+    def _stored(
+        self,
+        row: Row,
+        thread_id: str,
+        writes: list[StoredWrite],
+        generation: int | None,
+        problems: list[tuple[str, str]] | None = None,
+    ) -> StoredCheckpoint:
+        try:
+            document = self._document(thread_id, row.checkpoint_id, row.document)
+        except DamagedThread as error:
+            if problems is None:
+                raise
+            problems.append(("the document of the checkpoint", str(error.__cause__)))
+            document = beside(row.document)
         return StoredCheckpoint(
             thread_id,
             row.ns,
             row.checkpoint_id,
             row.parent_id,
-            self._document(thread_id, row.checkpoint_id, row.document),
+            document,
             [StoredValue(*value) for value in zip(row.channels or (), row.types or (), row.blobs or (), strict=True)],
             row.metadata,
             writes,

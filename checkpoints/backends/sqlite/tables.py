@@ -57,7 +57,9 @@ class SqliteTables(Tables):
     def value_place(self, key: CheckpointKey, channel: str, document: Any) -> str:
         return "\0".join(("checkpoints", key.ns, key.checkpoint_id))
 
-    def find(self, transaction: Transaction, wanted: Wanted) -> list[StoredCheckpoint]:
+    def find(
+        self, transaction: Transaction, wanted: Wanted, problems: list[tuple[str, str]] | None = None
+    ) -> list[StoredCheckpoint]:
         [found] = transaction.run([self.wanted_checkpoints(wanted)])
         writes = transaction.run(
             [
@@ -69,7 +71,7 @@ class SqliteTables(Tables):
             ]
         )
         return [
-            _stored(row, row.thread_id, [StoredWrite(*write) for write in of_row], row.generation)
+            _stored(row, row.thread_id, [StoredWrite(*write) for write in of_row], row.generation, problems)
             for row, of_row in zip(found, writes, strict=True)
         ]
 
@@ -162,12 +164,21 @@ class SqliteTables(Tables):
         return key, self.value_place(key, "", None), StoredValue("", row.type, row.blob)
 
 
-def _stored(row: Row, thread_id: str, writes: list[StoredWrite], generation: int | None) -> StoredCheckpoint:
+def _stored(
+    row: Row,
+    thread_id: str,
+    writes: list[StoredWrite],
+    generation: int | None,
+    problems: list[tuple[str, str]] | None = None,
+) -> StoredCheckpoint:
     try:
         metadata = json.loads(row.metadata) if row.metadata is not None else {}
     except ValueError as error:
-        what = f"the metadata of checkpoint {row.checkpoint_id} are no JSON ({error})"
-        raise DamagedThread(thread_id, what) from error
+        if problems is None:
+            what = f"the metadata of checkpoint {row.checkpoint_id} are no JSON ({error})"
+            raise DamagedThread(thread_id, what) from error
+        problems.append(("metadata", f"they are no JSON ({error})"))
+        metadata = {}
     return StoredCheckpoint(
         thread_id,
         row.ns,
