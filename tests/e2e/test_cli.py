@@ -280,7 +280,7 @@ def test_piped_lines_are_turns_and_only_the_conversation_is_on_standard_output(p
 
 
 def test_json_for_scripts_is_an_object_a_line(place: Place) -> None:
-    done = run("chat", "--thread", "ada-1", "--json", cwd=place.folder, said=ASKED, anew=True)
+    done = run("chat", "--thread", "ada-1", "--json", cwd=place.folder, said=ASKED)
     events = [json.loads(line) for line in done.stdout.splitlines()]
     called = [(event["name"], event["args"]) for event in events if event["event"] == "tool_called"]
     assert called == [("find_order", {"order_id": 1001}), ("refund_order", {"order_id": 1001})]

@@ -17,15 +17,62 @@ from tests.support import forked
 HOUSE = Path(demo.__file__).parent.parent
 
 
-def run(*arguments: str, cwd: Path = HOUSE) -> subprocess.CompletedProcess[str]:
-    return forked.run("-m", "holdfast.demo", *arguments, cwd=cwd, env={**os.environ, "PYTHONPATH": str(HOUSE)})
+# The demo, which forks its processes where it would start interpreters: a second sooner each time.
+FORKING = """
+import multiprocessing, os, sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+from holdfast import demo
+from tests.support import forked
+
+class Forked:
+    def __init__(self, command, *, env, **_):
+        (stdin, into), (out, stdout) = os.pipe(), os.pipe()
+        streams = [Connection(stream) for stream in (stdin, stdout, os.dup(2))]
+        words = (command[1:], Path.cwd(), env, streams, False, False, {})
+        self.process = multiprocessing.get_context("fork").Process(target=forked._main, args=words)
+        self.process.start()
+        for stream in streams:
+            stream.close()
+        self.stdin, self.stdout = os.fdopen(into, "w"), os.fdopen(out)
+        self.pid, self.kill = self.process.pid, self.process.kill
+
+    def __class_getitem__(cls, _):
+        return cls
+
+    def send_signal(self, number):
+        os.kill(self.pid, number)
+
+    def wait(self, patience=None):
+        self.process.join(patience)
+        return self.process.exitcode
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stdin.close()
+        self.stdout.close()
+        self.wait()
+
+multiprocessing.current_process()._config["daemon"] = False  # or it may have no processes of its own
+demo.subprocess.Popen = Forked
+del sys.modules["holdfast.demo"]  # its processes run it as their program
+sys.exit(demo.main())
+"""
 
 
-def test_the_demo_does_what_it_says_and_what_it_recommends_works(tmp_path: Path) -> None:
+def run(*arguments: str, cwd: Path = HOUSE, anew: bool = False) -> subprocess.CompletedProcess[str]:
+    program = ["-m", "holdfast.demo"] if anew else ["-c", FORKING]
+    return forked.run(*program, *arguments, cwd=cwd, env={**forked.environment(), "PYTHONPATH": str(HOUSE)})
+
+
+@pytest.mark.parametrize("anew", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["forked", "anew"])
+def test_the_demo_does_what_it_says_and_what_it_recommends_works(tmp_path: Path, anew: bool) -> None:
     # Relative names are those of the folder in which the person stands.
     folder = tmp_path / "a folder of Ada's"
     started = time.monotonic()
-    done = run("--keep", folder.name, "--database", "sqlite:///chat.db", cwd=tmp_path)
+    done = run("--keep", folder.name, "--database", "sqlite:///chat.db", cwd=tmp_path, anew=anew)
     assert (done.returncode, done.stderr) == (0, "")
     assert time.monotonic() - started < 20
 
@@ -53,13 +100,14 @@ def test_the_demo_does_what_it_says_and_what_it_recommends_works(tmp_path: Path)
     assert {path.name for path in [*tmp_path.iterdir(), *folder.iterdir()]} >= {"chat.db", "shop.db"}
 
     chat, waiting, approve, look = recommended(done.stdout)
-    first, second = pasted(chat, "What did I ask first?\nPlease refund order 1002.\n").split("\n", 1)
+    look_at = pasted if anew else typed
+    first, second = look_at(chat, "What did I ask first?\nPlease refund order 1002.\n").split("\n", 1)
     assert first == f'The first thing you wrote was: "{demo.ASKED}"'
     assert "I ask for the refund of order 1002." in second
     assert "Refund order 1002 in full?" in typed(waiting)
     assert "Order 1002 is refunded" in typed(approve)
     assert typed(waiting) == "No call waits for a decision.\n"
-    assert re.match(r"Order 1001: Ada, .*, refunded at 20", pasted(look))
+    assert re.match(r"Order 1001: Ada, .*, refunded at 20", look_at(look))
     assert shop.count("refunds") == 2
 
 
@@ -79,11 +127,11 @@ def pasted(command: str, said: str = "") -> str:
     return done.stdout
 
 
-def typed(command: str) -> str:
+def typed(command: str, said: str = "") -> str:
     """The same without a shell, which was seen to take its quotes as `shlex` does, and sooner."""
     program, *words = shlex.split(command)
     script = [] if Path(program).name.startswith("python") else [program]
-    done = forked.run(*script, *words, cwd=HOUSE, env=os.environ)
+    done = forked.run(*script, *words, cwd=HOUSE, env=os.environ, said=said.encode())
     assert done.returncode == 0, done.stderr
     return done.stdout
 

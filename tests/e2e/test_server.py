@@ -81,7 +81,7 @@ def test_threads_pauses_and_owners_outlive_the_server(postgres_url: str, tmp_pat
         "LANGSMITH_API_KEY": "not-a-key",
         "TMPDIR": str(scratch),
     }
-    with served(tmp_path, **environment) as server:
+    with served(tmp_path, anew=True, **environment) as server:
         assert "serves agent on http://127.0.0.1" in server.said
         thread_id = new_thread(server, owner="ada")
         state = server.say(thread_id, REFUND, config={"configurable": {"user_id": "ada"}})
@@ -92,7 +92,7 @@ def test_threads_pauses_and_owners_outlive_the_server(postgres_url: str, tmp_pat
         assert server.stop() == 0
     assert list(scratch.iterdir()) == []
 
-    with served(tmp_path, **environment) as server:
+    with served(tmp_path, anew=True, **environment) as server:
         [after] = server.client.threads.search(status="interrupted")
         assert after["thread_id"] == thread_id
         assert before["metadata"].items() <= after["metadata"].items()
@@ -126,7 +126,7 @@ def test_langgraph_dev_serves_the_same_and_does_not_begin_old_runs_again(sqlite_
     shutil.copy(HOUSE / "langgraph.json", tmp_path)
     command = [str(Path(sys.executable).with_name("langgraph")), "dev", "--no-browser", "--no-reload"]
     environment = {"HOLDFAST_DATABASE": sqlite_url, "LANGGRAPH_NO_VERSION_CHECK": "true", "PYTHONPATH": ""}
-    with served(tmp_path, command, **environment) as server:
+    with served(tmp_path, command, anew=True, **environment) as server:
         thread_id = new_thread(server)
         server.say(thread_id, "Hello")
         server.stop()
@@ -136,7 +136,7 @@ def test_langgraph_dev_serves_the_same_and_does_not_begin_old_runs_again(sqlite_
     assert b"success" in content
     pickled.write_bytes(content.replace(b"\x8c\x07success", b"\x8c\x07pending"))
 
-    with served(tmp_path, command, **environment) as server:
+    with served(tmp_path, command, anew=True, **environment) as server:
         before = said(server, thread_id)
         last_words(server.say(new_thread(server), "Hello"))  # the workers are at work
         assert said(server, thread_id) == before

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import forked
 from tests.support.serving import Server, clean_environment, served
 
 PROGRAM = """
@@ -52,7 +51,7 @@ def install(folder: Path) -> list[str]:
     (folder / "ours.py").write_text(PROGRAM)
     config = {"dependencies": ["."], "graphs": {"agent": "./ours.py:agent"}}
     (folder / "langgraph.json").write_text(json.dumps(config))
-    return [sys.executable, "-m", "holdfast", "serve", "--config", "langgraph.json", "--model", "offline"]
+    return ["-m", "holdfast", "serve", "--config", "langgraph.json", "--model", "offline"]
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +86,8 @@ with open_checkpointer(sys.argv[1]) as saver:
 def test_types_of_a_served_graph_are_allowed_and_do_not_depend_on_the_folder(server: Server, place: Path) -> None:
     elsewhere, thread_id = place / "elsewhere", str(uuid.uuid4())
     install(elsewhere)
-    command = [sys.executable, "-c", RUN, f"sqlite:///{place}/chat.db?types=strict", thread_id]
-    subprocess.run(command, cwd=elsewhere, env=clean_environment(), check=True)
+    words = ["-c", RUN, f"sqlite:///{place}/chat.db?types=strict", thread_id]
+    assert forked.run(*words, cwd=elsewhere, env=clean_environment()).returncode == 0
 
     assert server.say(thread_id, "two")["kinds"] == ["Order", "Line"] * 2
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import forked
 from tests.support.forked import HOUSE
 
 # A user's own folders, with the names that the repository's folders have.
@@ -64,6 +65,7 @@ def test_it_brings_one_import_name(wheel: Path) -> None:
     assert sum(name.endswith(".sql") for name in names) == sum(1 for _ in (HOUSE / "checkpoints").rglob("*.sql"))
 
 
+@pytest.mark.sweep
 def test_it_lives_beside_a_users_own_folders_of_the_same_names(wheel: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "env", with_pip=False)
     python = tmp_path / "env" / "bin" / "python"
@@ -105,5 +107,5 @@ def test_no_module_of_a_checkout_exists_twice() -> None:
         "assert ours and len(ours) == len(set(ours)), sorted(file for file in ours if ours.count(file) > 1)\n"
         "assert not {'checkpoints', 'graph', 'app'} & set(sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=HOUSE, capture_output=True, text=True, check=False)
+    done = forked.run("-c", program, cwd=HOUSE, env=forked.environment())
     assert done.returncode == 0, done.stderr

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import httpx
 from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
 
+from tests.support import forked
 from tests.support.forked import HOUSE
 
 PATIENCE = 30.0
@@ -43,7 +42,7 @@ def clean_environment(**more: str) -> dict[str, str]:
 class Server:
     """A server that is up."""
 
-    process: subprocess.Popen[bytes]
+    process: BaseProcess
     url: str
     log: Path
     client: SyncLangGraphClient
@@ -55,13 +54,13 @@ class Server:
 
     def stop(self) -> int:
         """Tell it to stop, and wait. Gives its exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE)
+        self.process.terminate()
+        return forked.wait(self.process, PATIENCE)
 
     def kill(self) -> None:
         """kill -9."""
         self.process.kill()
-        self.process.wait(PATIENCE)
+        self.process.join(PATIENCE)
 
     def wait_for_run(self, thread_id: str, **run: Any) -> dict[str, Any]:
         """Start a run of the agent and wait for its end. Gives the state, or the error under `__error__`."""
@@ -77,24 +76,24 @@ class Server:
 
 
 @contextmanager
-def served(folder: Path, command: list[str] | None = None, **environment: str) -> Iterator[Server]:
+def served(folder: Path, words: Sequence[str] = (), *, anew: bool = False, **environment: str) -> Iterator[Server]:
     """A server in `folder`, with `environment` set; it is gone when the block ends.
 
     Args:
         folder: its working directory.
-        command: what starts it, but for the port; `holdfast serve` by default.
+        words: what follows `python` in a shell, but for the port; `-m holdfast serve` by default.
+        anew: start a new interpreter, as people do, instead of a forked one. See `forked.start`.
         environment: environment variables.
     """
     port = free_port()
-    started = [
-        *(command or [sys.executable, "-m", "holdfast", "serve"]),
-        "--port",
-        str(port),
-    ]
-    with tempfile.NamedTemporaryFile(prefix="holdfast-server-", suffix=".log") as log:
-        process = subprocess.Popen(
-            started, cwd=folder, env=clean_environment(**environment), stdout=log, stderr=subprocess.STDOUT
-        )
+    started = [*(words or ["-m", "holdfast", "serve"]), "--port", str(port)]
+    env = {"LC_ALL": "C.UTF-8", **clean_environment(**environment)}
+    with (
+        tempfile.NamedTemporaryFile(prefix="holdfast-server-", suffix=".log") as log,
+        Path(os.devnull).open() as nothing,
+    ):
+        streams = (nothing.fileno(), log.fileno(), log.fileno())
+        process = forked.start(started, cwd=folder, env=env, streams=streams, anew=anew)
         url = f"http://127.0.0.1:{port}"
         with get_sync_client(url=url) as client:
             server = Server(process, url, Path(log.name), client)
@@ -108,7 +107,8 @@ def served(folder: Path, command: list[str] | None = None, **environment: str) -
 def _wait_until_up(server: Server) -> None:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        assert server.process.poll() is None, f"The server ended with {server.process.poll()}: {server.said}"
+        code = server.process.exitcode
+        assert code is None, f"The server ended with {code}: {server.said}"
         try:
             if httpx.get(f"{server.url}/ok").status_code == 200:
                 return

@@ -177,7 +177,11 @@ os.wait()
 """
 
 
-@pytest.mark.parametrize(("more", "warn"), [("", "error"), (FORK, "ignore")], ids=["alone", "after a fork"])
+@pytest.mark.parametrize(
+    ("more", "warn"),
+    [pytest.param("", "error", marks=pytest.mark.sweep), (FORK, "ignore")],
+    ids=["alone", "after a fork"],
+)
 def test_it_is_closed_when_the_interpreter_exits(shared_url: str, more: str, warn: str) -> None:
     program = f"{TALK}{more}\nprint(texts(saver)[-1])"
     ended = subprocess.run(
