@@ -28,6 +28,7 @@ def soon() -> float:
     return time.monotonic() + 20
 
 
+@pytest.mark.sweep
 def test_processes_that_are_killed_leave_nothing_undone(sqlite_url: str, tmp_path: Path) -> None:
     place = Place(sqlite_url, tmp_path, 5)  # one of those that are soon over
     done = kill(place, 2, soon(), width=2, per_mark=0, per_life=1)

@@ -85,7 +85,12 @@ def test_an_odd_thread_id_is_just_a_name(cli: Cli, thread_id: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["NUL \0 here", "\u202eright to left", "\x1b[2J\x1b]0;title\x07 and [bold red]markup[/]", "5MB" * 1_700_000],
+    [
+        "NUL \0 here",
+        "\u202eright to left",
+        "\x1b[2J\x1b]0;title\x07 and [bold red]markup[/]",
+        pytest.param("5MB" * 1_700_000, marks=pytest.mark.sweep),
+    ],
 )
 def test_an_odd_text_is_kept_as_it_is_and_shown_without_effect(
     cli: Cli, text: str, monkeypatch: pytest.MonkeyPatch

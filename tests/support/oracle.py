@@ -1,6 +1,6 @@
 """What a saver makes of `stored_values`, in each place of a checkpoint that may hold one.
 
-`python -m tests.support.oracle URL` loads what `save_all` saved, in a process of its own, and prints what it found.
+`python -m tests.support.oracle URL ...` loads what `save_all` saved, in a process of its own, and prints what it found.
 """
 
 from __future__ import annotations
@@ -159,5 +159,6 @@ def opened(url: str) -> AbstractContextManager[BaseCheckpointSaver[Any]]:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    with opened(sys.argv[1]) as saver:
-        json.dump(load_all(saver), sys.stdout)
+    for url in sys.argv[1:]:
+        with opened(url) as saver:
+            print(json.dumps(load_all(saver)))

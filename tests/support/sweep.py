@@ -33,18 +33,15 @@ ALL_ON_POSTGRES: Final = (
 )
 """Where the fast suite runs every test on PostgreSQL: what is tested there has its own code or its own statements.
 
-Every other file has a sample: its first tests, each with its first parameters. All of them run on SQLite.
+Every other file has a sample: its first test, with its first parameters. All of them run on SQLite.
 """
-
-_SAMPLE: Final = 2
-"""The tests of a file that the fast suite runs on PostgreSQL, or in memory."""
 
 _FEWER: Final = 5
 
 
 def choose(items: Iterable[pytest.Item], *, swept: bool) -> Iterator[pytest.Item]:
     """Return the tests of the fast suite, or those of the sweep, in their order."""
-    on_backends: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    on_backends: set[tuple[str, str]] = set()
     seen: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for item in items:
         left_out = _is_marked(item, seen) or not _is_in_sample(item, on_backends)
@@ -68,14 +65,21 @@ def load_profile(*, swept: bool) -> None:
 
 def _is_marked(item: pytest.Item, seen: defaultdict[tuple[str, str], list[dict[str, Any]]]) -> bool:
     """Return whether its mark leaves it out of the fast suite."""
-    mark = item.get_closest_marker("sweep")
-    if mark is None:
-        return False
-    params, before = _params(item), seen[item.nodeid.partition("[")[0], _backend(item)]
-    before.append(params)
+    before = seen[item.nodeid.partition("[")[0], _backend(item)]
+    before.append(_params(item))
+    return any(_leaves_out(mark, before) for mark in item.iter_markers("sweep"))
+
+
+def _leaves_out(mark: pytest.Mark, before: list[dict[str, Any]]) -> bool:
+    """Return whether a mark of a test leaves out its last parameters.
+
+    Args:
+        mark: the mark.
+        before: the parameters of the test on this database, in their order, up to those that are asked about.
+    """
     match mark.kwargs:
         case {"on": backend}:
-            return backend in params.values()
+            return backend in before[-1].values()
         case {"every": number}:
             return len(before) % number != 1
         case {"way": way, "of": ways}:
@@ -87,22 +91,21 @@ def _is_marked(item: pytest.Item, seen: defaultdict[tuple[str, str], list[dict[s
             return True
 
 
-def _is_in_sample(item: pytest.Item, seen: defaultdict[tuple[str, str], list[str]]) -> bool:
+def _is_in_sample(item: pytest.Item, seen: set[tuple[str, str]]) -> bool:
     """Return whether its database is one on which the fast suite runs it."""
-    file, _, name = item.nodeid.partition("::")
+    file = item.nodeid.partition("::")[0]
     backend = _backend(item)
-    if backend in {"", "sqlite"} or file.startswith(ALL_ON_POSTGRES):
+    if backend in {"", "sqlite", "memory://"} or file.startswith(ALL_ON_POSTGRES):
         return True
-    function, others = name.partition("[")[0], seen[file, backend]
-    if function in others or len(others) == _SAMPLE:
+    if (file, backend) in seen:
         return False
-    others.append(function)
+    seen.add((file, backend))
     return True
 
 
 def _backend(item: pytest.Item) -> str:
     params = _params(item)
-    found = [params[fixture] for fixture in ("url", "shared_url", "every_url", "bare_url") if fixture in params]
+    found = [params[fixture] for fixture in ("url", "shared_url", "every_url", "bare_url", "desk") if fixture in params]
     return str(found[0]) if found else ""
 
 

@@ -173,7 +173,7 @@ def test_an_approved_call_runs_once_after_one_request_although_its_process_is_ki
     url = request.getfixturevalue(f"{database}_url")
     monkeypatch.setattr(times, "EFFECT_RENEWAL", 0.02)
     with open_checkpointer(url) as saver:
-        for commit in range(sweep(1, 0), 100, sweep(3, 1)):
+        for commit in range(sweep(1, 0), 100, sweep(4, 1)):
             name, effects = f"t{commit}", tmp_path / f"{commit}"
             children.refunds(saver, str(effects)).invoke({"messages": [("user", "Refund!")]}, thread(name))
             effects.touch()

@@ -72,7 +72,8 @@ def without_ids(state: Any) -> Any:
     return {**state, "tasks": tasks}
 
 
-@pytest.mark.parametrize("frequency", [2, 1000])
+@pytest.mark.sweep(on="postgres")
+@pytest.mark.parametrize("frequency", [2, pytest.param(1000, marks=pytest.mark.sweep)])
 def test_a_delta_thread_that_is_pruned_at_every_point_goes_on_as_if_it_were_not(
     saver: HoldfastSaver, frequency: int
 ) -> None:
@@ -119,7 +120,7 @@ def histories(saver: Any, graph: Any, at: Any) -> list[tuple[Any, Any]]:
     return found
 
 
-@pytest.mark.parametrize("frequency", [2, 1000])
+@pytest.mark.parametrize("frequency", [2, pytest.param(1000, marks=pytest.mark.sweep)])
 async def test_the_fast_history_says_what_langgraphs_own_walk_says(
     saver: HoldfastSaver, dialect: str, frequency: int
 ) -> None:

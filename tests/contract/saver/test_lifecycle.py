@@ -45,6 +45,7 @@ def say(text: str) -> dict[str, Any]:
 # --- many at once, and twice
 
 
+@pytest.mark.sweep(on="sqlite")
 def test_eight_processes_open_the_same_empty_database_at_once(bare_url: str) -> None:
     gate = barrier(8)
     children = [Child(boot_and_talk, bare_url, number, gate) for number in range(8)]

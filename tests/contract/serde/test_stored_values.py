@@ -17,11 +17,12 @@ pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(180)]
 Found = dict[str, dict[str, int]]
 
 
-def loaded_elsewhere(url: str) -> Found:
+def loaded_elsewhere(*urls: str) -> dict[str, Found]:
+    """Return what a new process loads, from one after the other."""
     said = subprocess.run(
-        [sys.executable, "-m", "tests.support.oracle", url], check=True, capture_output=True, text=True, timeout=100
+        [sys.executable, "-m", "tests.support.oracle", *urls], check=True, capture_output=True, text=True, timeout=100
     )
-    return json.loads(said.stdout)
+    return dict(zip(urls, map(json.loads, said.stdout.splitlines()), strict=True))
 
 
 def worse(stock: Found, ours: Found) -> list[str]:
@@ -47,7 +48,7 @@ def test_no_value_is_kept_worse_than_by_the_stock_saver_here_or_in_another_proce
         with opened(saver_url) as saver:
             save_all(saver)
             here[saver_url] = load_all(saver)
-    there = {saver_url: loaded_elsewhere(saver_url) for saver_url in (stock, sqlite_url)}
+    there = loaded_elsewhere(sqlite_url, stock)  # the stock saver imports what it finds, and ours must not need that
     assert not lost(here[sqlite_url])
     assert not lost(there[sqlite_url])
     assert not worse(here[stock], here[sqlite_url])

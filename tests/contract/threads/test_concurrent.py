@@ -77,7 +77,12 @@ def take_it_back(saver: HoldfastSaver) -> None:
     saver.delete_for_runs(["run-2"])
 
 
-@pytest.mark.parametrize("work", [prune_it, copy_it, take_it_back])
+_ON_SQLITE = pytest.mark.sweep(on="postgres")
+
+
+@pytest.mark.parametrize(
+    "work", [prune_it, pytest.param(copy_it, marks=_ON_SQLITE), pytest.param(take_it_back, marks=_ON_SQLITE)]
+)
 def test_work_that_is_killed_between_any_two_statements_leaves_all_as_it_was(
     url: str, dialect: str, work: Callable[[HoldfastSaver], None], sweep: Sweep
 ) -> None:
