@@ -199,8 +199,6 @@ class Unpacking:
     def _decode(self, code: int, data: bytes) -> Any:
         if code == jsonplus.EXT_DELTA_SNAPSHOT:
             return DeltaSnapshot(self.unpack(data))
-        if code in CONSTRUCTORS and self._types.keeps:
-            return Kept(code, self.unpack(data))
         if code in CONSTRUCTORS:
             return rebuild(self._types, code, self.unpack(data))
         if code == SURROGATES:

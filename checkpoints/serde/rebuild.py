@@ -23,7 +23,8 @@ from langgraph.checkpoint.serde import jsonplus
 from langgraph.store.base import Item
 from langgraph.types import Interrupt, Send
 
-from holdfast.checkpoints.serde.types import Types
+from holdfast.checkpoints.serde.parts import Kept
+from holdfast.checkpoints.serde.types import Types, is_message
 
 CONSTRUCTORS: Final = frozenset(
     {
@@ -75,6 +76,8 @@ def rebuild(types: Types, code: int, stored: Any) -> Any:
     if type(stored) is not list or len(stored) < 3 or type(stored[0]) is not str or type(stored[1]) is not str:
         raise ValueError(f"an extension with the code {code} does not say what it is")
     module, name, parts, *more = stored
+    if types.keeps and not is_message(module, name):
+        return Kept(code, stored)
     kind = _find(types, module, name, more)
     if kind is None:
         reason = (

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import ormsgpack
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.langgraph_internals import PENDING_SENDS, TASKS
@@ -29,7 +29,7 @@ def channels_with_value(whole: Attachable) -> set[str]:
     Raises:
         ValueError: the bytes are damaged.
     """
-    document = JsonPlusSerializer().loads_typed(("json", whole.body)) if whole.type == "json" else _top(whole)
+    document = json.loads(whole.body) if whole.type == "json" else _top(whole)
     channels = set(document["channel_values"])
     return channels | {TASKS} if document.get(PENDING_SENDS) else channels
 

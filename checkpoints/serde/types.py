@@ -55,7 +55,7 @@ class Types:
         return other
 
     def keeping(self) -> Types:
-        """Return types with which each value is loaded as a `parts.Kept`, and saved again as it was."""
+        """Return types with which each value but a message is loaded as a `parts.Kept`, and saved again as it was."""
         other = self.quiet_copy()
         other.keeps = True
         return other
@@ -90,7 +90,7 @@ class Types:
         """Return a type that a load may use; `None` if there is none. Only what is allowed by name is imported."""
         key = module, name
         if self.keeps:
-            return None
+            return _imported(module, name) if is_message(module, name) else None
         if (kind := self._types.get(key)) is not None:
             return kind
         if key in SAFE_MSGPACK_TYPES or key in self._names:
@@ -119,6 +119,11 @@ class Types:
             module,
             name,
         )
+
+
+def is_message(module: str, name: str) -> bool:
+    """Return whether a type is one of LangChain's own messages."""
+    return module.startswith("langchain_core.messages.") and (module, name) in SAFE_MSGPACK_TYPES
 
 
 def _loaded(module: str, name: str) -> Any:

@@ -19,11 +19,10 @@ from zlib import crc32
 
 import ormsgpack
 from langchain_core.messages import BaseMessage, convert_to_messages
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.langgraph_internals import START
-from holdfast.checkpoints.serde import ranges
+from holdfast.checkpoints.serde import ranges, stored_json
 from holdfast.checkpoints.serde.known import Known, MessageContents, contents_of, is_unchanged
 from holdfast.checkpoints.serde.messages import MessageRow, encode, is_row_class, snapshot
 from holdfast.checkpoints.serde.msgpack import FIRST_FREE_CODE, NOT_MINE, Packing, Unpacking
@@ -279,8 +278,8 @@ class Attachable:
                 return self.body
             case "bytearray":
                 return bytearray(self.body)
-            case "json":  # from a LangGraph before msgpack
-                return JsonPlusSerializer().loads_typed(("json", self.body))
+            case "json":
+                return stored_json.loads(self.body, types)
             case other:
                 raise NotStorable(f"Stored data has the form {other!r}, which this version does not read.")
 

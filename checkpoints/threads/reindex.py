@@ -18,7 +18,6 @@ from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.delta import claim_writes, history
 from holdfast.checkpoints.errors import HoldfastError
 from holdfast.checkpoints.langgraph_internals import PENDING_SENDS, TASKS
-from holdfast.checkpoints.serde.parts import Kept
 from holdfast.checkpoints.threads import index as thread_index
 from holdfast.checkpoints.threads.index import ThreadRow
 
@@ -97,13 +96,5 @@ def _without_rows(opened: load.RawCheckpoint, values: Mapping[str, Any]) -> dict
 
 def _first_words(values: Mapping[str, Any]) -> str | None:
     """Return the title from the first message of a person in some values."""
-    texts = (_said(item) for value in values.values() if isinstance(value, list) for item in value)
-    return next((title for text in texts if (title := thread_index.title_of(text))), None)
-
-
-def _said(item: Any) -> str:
-    """Return the text of a message of a person that a stock saver saved; an empty one for anything else."""
-    match item.stored if isinstance(item, Kept) else None:
-        case [_, "HumanMessage", {"content": str() | list() as content}, *_]:
-            return HumanMessage(content).text
-    return ""
+    messages = (m for value in values.values() if isinstance(value, list) for m in value if isinstance(m, HumanMessage))
+    return next((title for m in messages if (title := thread_index.title_of(m.text))), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import importlib
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,10 +15,12 @@ import ormsgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from langchain_core.load.load import ALL_SERIALIZABLE_MAPPINGS
 
 from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.langgraph_internals import SAFE_MSGPACK_TYPES
 from holdfast.checkpoints.serde import rebuild as rebuild_module
+from holdfast.checkpoints.serde import stored_json
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
 from holdfast.checkpoints.serde.types import Types
 from tests.support.shapes import patient, rich
@@ -91,6 +94,72 @@ def test_in_the_strict_mode_nothing_that_is_not_named_is_called(called: list[Any
             payload = PAYLOADS[code % 3]
             assert unpacking.unpack(forged(code, module, name, payload, "system")) == payload
     assert not called
+
+
+def enveloped(module: str, name: str, *, lc: int, **given: Any) -> bytes:
+    """An object in the JSON that LangGraph stored before msgpack."""
+    return json.dumps([{"lc": lc, "type": "constructor", "id": [*module.split("."), name], **given}]).encode()
+
+
+GIVEN: list[dict[str, Any]] = [
+    {"args": ["exit 1"]},
+    {"args": ["exit 1", "now"], "kwargs": None},
+    {"kwargs": {"args": ["false"]}},
+    {"args": ["exit 1"], "method": "fromisoformat"},
+    {"args": ["exit 1"], "method": "system"},
+    {"kwargs": {"args": ["false"]}, "method": [None, "construct"]},
+    {"args": [1], "kwargs": {"fold": 1}},
+]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_of_stored_json_too_only_types_of_data_are_called(called: list[Any], strict: bool) -> None:
+    types = Types(strict=strict)
+    for module, name in [*everything(), ("antigravity", "fly"), ("langchain.chat_models", "ChatOpenAI")]:
+        if (module, name) in SAFE_MSGPACK_TYPES:
+            continue
+        for content in GIVEN:
+            with suppress(ValueError):  # no bytes
+                stored_json.loads(enveloped(module, name, lc=2, **content), types)
+        stored_json.loads(enveloped(module, name, lc=1, kwargs={"args": ["false"]}), types)
+    assert bool(called) is not strict
+    assert not [kind for kind in called if not is_data(kind)]
+
+
+def test_stored_json_reads_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEY", "secret")
+    assert stored_json.loads(b'[{"lc": 1, "type": "secret", "id": ["API_KEY"]}]', Types()) == [None]
+
+
+def test_all_that_langchain_stores_is_looked_for_and_not_imported(called: list[Any]) -> None:
+    for path in ALL_SERIALIZABLE_MAPPINGS:
+        *module, name = ALL_SERIALIZABLE_MAPPINGS[path]
+        if (".".join(module), name) not in SAFE_MSGPACK_TYPES:
+            stored_json.loads(enveloped(".".join(path[:-1]), path[-1], lc=1, kwargs={}), Types(strict=True))
+    assert not called
+
+
+@settings(patient, max_examples=100)
+@given(
+    path=st.lists(
+        st.one_of(st.sampled_from(["os", "system", "builtins", "eval", "langchain", ""]), st.none()), max_size=3
+    ),
+    lc=st.sampled_from([0, 1, 2, "2", None]),
+    kind=st.sampled_from(["constructor", "secret", "not_implemented", None]),
+    rest=st.dictionaries(
+        st.sampled_from(["args", "kwargs", "method"]),
+        st.one_of(
+            st.none(), st.text(max_size=3), st.lists(st.integers(), max_size=2), st.dictionaries(st.text(), st.none())
+        ),
+    ),
+    strict=st.booleans(),
+)
+def test_any_json_is_a_value_or_an_error_that_says_so(
+    path: list[Any], lc: Any, kind: Any, rest: dict[str, Any], strict: bool
+) -> None:
+    found = json.dumps([{"lc": lc, "type": kind, "id": path, **rest}])
+    with suppress(ValueError, TypeError):
+        stored_json.loads(found.encode(), Types(strict=strict))
 
 
 @settings(patient, max_examples=150)
