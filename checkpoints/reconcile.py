@@ -24,7 +24,7 @@ from langgraph.checkpoint.base.id import uuid6
 
 from holdfast.checkpoints.backends.records import MERGED, REFUSED, WITHIN, Row, Wanted
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.config import ns_of
+from holdfast.checkpoints.config import ns_of, thread_of
 from holdfast.checkpoints.core import conflicts, load
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.merge import NotMergeable, merge, sameness
@@ -51,7 +51,7 @@ def put_checkpoint(
     """
     loaded = database.loads.loaded_by(config)
     if loaded is None or ns_of(config):
-        return save_checkpoint(database, config, checkpoint, metadata, new_versions)
+        return _save(database, config, checkpoint, metadata, new_versions)
     if loaded.within is not None:
         metadata = cast("CheckpointMetadata", {**metadata, WITHIN: loaded.within})
     if metadata.get("source") == "update" and run_object(config) is not None:
@@ -59,10 +59,24 @@ def put_checkpoint(
         checkpoint = cast("Checkpoint", {**checkpoint, "id": conflicts.id_of_update(checkpoint["id"], loaded.head)})
     if loaded.merged is None:
         try:
-            return save_checkpoint(database, config, checkpoint, metadata, new_versions)
+            return _save(database, config, checkpoint, metadata, new_versions)
         except ThreadConflict as conflict:
             return _Put(database, loaded, config, checkpoint, metadata).after(conflict)
     return _Put(database, loaded, config, checkpoint, metadata).again()
+
+
+def _save(
+    database: Database,
+    config: RunnableConfig,
+    checkpoint: Checkpoint,
+    metadata: CheckpointMetadata,
+    new_versions: ChannelVersions,
+    *,
+    is_branch: bool = False,
+) -> RunnableConfig:
+    """Save a checkpoint; what could not be rebuilt of it, and was not changed, as it is stored."""
+    checkpoint = database.kept.restored(thread_of(config), checkpoint)
+    return save_checkpoint(database, config, checkpoint, metadata, new_versions, is_branch=is_branch)
 
 
 class _Put:
@@ -204,7 +218,7 @@ class _Put:
         metadata = {**self._metadata, MERGED: parent_id} if parent_id != self._parent_id else {**self._metadata}
         config = _with(self._config, thread_id=self._loaded, checkpoint_id=parent_id)
         versions = checkpoint["channel_versions"]
-        return save_checkpoint(self._database, config, checkpoint, cast("CheckpointMetadata", metadata), versions)
+        return _save(self._database, config, checkpoint, cast("CheckpointMetadata", metadata), versions)
 
     def _keep(self, conflict: ThreadConflict) -> None:
         """Save the refused checkpoint as a branch, and name it in the error.
@@ -225,7 +239,7 @@ class _Put:
         versions = checkpoint["channel_versions"]
         config = _with(self._config, thread_id=self._loaded)
         try:
-            save_checkpoint(self._database, config, checkpoint, metadata, versions, is_branch=True)
+            _save(self._database, config, checkpoint, metadata, versions, is_branch=True)
         except ThreadConflict:
             raise
         except HoldfastError:

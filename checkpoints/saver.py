@@ -132,7 +132,10 @@ class HoldfastSaver(OpenedSaver):
                 within=enclosing_checkpoint(thread),
             )
             self._database.loads.note_run(config, loaded)
+        lost = self._database.types.lost
         found = load.to_tuple(raw, self._database, loaded=loaded, remember=generation is not None)
+        if self._database.types.lost != lost:
+            self._database.kept.note(thread, load.to_tuple(raw, self._database.keeping()).checkpoint)
         conflicts.move_clock_past(stored.checkpoint_id)
         if generation is not None:  # otherwise LangGraph's own saver wrote the thread, and no message has a row yet
             self._database.cache.loaded(thread, ns, generation, raw.rows.known, raw.rows.new_templates)

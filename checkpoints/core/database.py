@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from holdfast.checkpoints.backends.base import Backend, Call
@@ -11,6 +11,7 @@ from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core.cache import MessageCache
 from holdfast.checkpoints.core.inputs import MessageInputs
+from holdfast.checkpoints.core.kept import KeptValues
 from holdfast.checkpoints.core.loads import Loads
 from holdfast.checkpoints.core.queue import SaveQueues
 from holdfast.checkpoints.serde.encryption import Plain, Sealer
@@ -30,8 +31,13 @@ class Database:
     inputs: MessageInputs = field(default_factory=MessageInputs)
     queues: SaveQueues = field(default_factory=SaveQueues)
     loads: Loads = field(default_factory=Loads)
+    kept: KeptValues = field(default_factory=KeptValues)
     prompts: dict[str, str] = field(default_factory=dict)
     """By thread: the system prompt in force. The next save in the thread records it."""
+
+    def keeping(self) -> Database:
+        """Return the same database, with values loaded as they are stored; see `Types.keeping`."""
+        return replace(self, types=self.types.keeping())
 
     def read(self, *calls: Call) -> list[list[Row]]:
         """Return the rows of some statements from one snapshot; see `persist` for an outage."""

@@ -43,6 +43,8 @@ class Types:
         self._types: dict[TypeName, type] = {}
         self._saved: dict[TypeName, type] = {}
         self._quiet = False
+        self.lost = 0
+        """The number of values that were loaded as what they consist of."""
         self.not_rebuilt: dict[TypeName, str] = {}
         """The types whose values were loaded as what they consist of, each with the first reason."""
         self.allow(allow)
@@ -101,6 +103,7 @@ class Types:
 
     def warn(self, module: str, name: str, reason: str) -> None:
         """Note that values of a type are loaded as what they consist of, and log it once for each type."""
+        self.lost += 1  # of two threads at once, one may not count
         key = module, name
         if key in self.not_rebuilt or len(self.not_rebuilt) >= _REMEMBERED:
             return

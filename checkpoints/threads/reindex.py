@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from langchain_core.messages import HumanMessage
@@ -58,7 +57,7 @@ def reindex(transaction: Transaction, database: Database, thread_id: str) -> Non
         return
     [ends_row] = ends
     head = ends_row.head
-    kept = replace(database, types=database.types.keeping())
+    kept = database.keeping()
     [opened] = load.find(transaction, kept, Wanted(1, thread_id, "", checkpoint_id=head))
     values = _values(opened, kept)
     if values is None:

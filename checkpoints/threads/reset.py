@@ -11,7 +11,6 @@ is changed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple, Protocol, cast
@@ -127,7 +126,7 @@ def _newest(database: Database, thread_id: str, ns: str) -> _Newest | None:
 
 def _state(database: Database, key: CheckpointKey) -> CheckpointTuple | None:
     """Return a checkpoint with its values as they are stored, and without its writes; `None` if it is not there."""
-    kept = replace(database, types=database.types.keeping())
+    kept = database.keeping()
 
     def read() -> list[load.RawCheckpoint]:
         with database.backend.reading() as transaction:
