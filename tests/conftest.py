@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
 import pytest
-from langchain_core.tools import structured
-from langgraph._internal import _serde
-from psycopg.conninfo import conninfo_to_dict
 
-from holdfast.checkpoints import HoldfastSaver, open_checkpointer
-from tests.support.servers import Server, locked, shared, stop_all
-from tests.support.sweep import Sweep, choose, load_profile
+if TYPE_CHECKING:
+    # Imported where they are used: pytest-xdist's first process starts the workers, and needs none of it.
+    import psycopg
+
+    from holdfast.checkpoints import HoldfastSaver
+    from tests.support.servers import Server
+    from tests.support.sweep import Sweep
 
 BACKENDS = ["sqlite", "postgres"]
 
@@ -39,6 +39,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if any("::" in word for word in config.args):  # a test that is named runs
         return
+    from tests.support.sweep import choose
+
     kept = list(choose(items, swept=bool(config.getoption("sweep"))))
     chosen = set(kept)
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
@@ -54,20 +56,37 @@ def sweep(pytestconfig: pytest.Config) -> Sweep:
 def pytest_configure(config: pytest.Config) -> None:
     gc.disable()  # while everything is imported
     given = getattr(config, "workerinput", {}).get("notes")
-    load_profile(swept=bool(config.getoption("sweep")))
     config.stash[_NOTES] = Path(given or tempfile.mkdtemp(prefix="holdfast-notes-"))
+    if not _only_starts_workers(config):
+        from tests.support import forked
+        from tests.support.sweep import load_profile
+
+        if hasattr(config, "workerinput"):
+            forked.join(config.workerinput["forked"])
+        load_profile(swept=bool(config.getoption("sweep")))
+        _spare_repeated_work()
+
+
+def _only_starts_workers(config: pytest.Config) -> bool:
+    return bool(config.getoption("numprocesses")) and not hasattr(config, "workerinput")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a worker of pytest-xdist where to look."""
+    """Tell a worker of pytest-xdist where to look, and who forks its processes."""
+    from tests.support import forked
+
     node.workerinput["notes"] = str(node.config.stash[_NOTES])
+    node.workerinput["forked"] = forked.share()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop the servers when the last worker has ended."""
     if not hasattr(config, "workerinput"):
-        stop_all(config.stash[_NOTES])
+        if list(config.stash[_NOTES].glob("*.url")):
+            from tests.support.servers import stop_all
+
+            stop_all(config.stash[_NOTES])
         shutil.rmtree(config.stash[_NOTES])
 
 
@@ -78,8 +97,13 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-# What the types in a state are made of, LangGraph reads anew for each graph: most of what it takes to make a small one.
-_serde._safe_get_type_hints = cache(_serde._safe_get_type_hints)
+def _spare_repeated_work() -> None:
+    from langchain_core.tools import structured
+    from langgraph._internal import _serde
+
+    # What the types in a state are made of, LangGraph reads anew for each graph: most of what a small one costs.
+    _serde._safe_get_type_hints = cache(_serde._safe_get_type_hints)
+    structured.create_schema_from_function = _once_for_each_function(structured.create_schema_from_function)
 
 
 def _once_for_each_function(make: Callable[..., Any]) -> Callable[..., Any]:
@@ -100,12 +124,11 @@ def _once_for_each_function(make: Callable[..., Any]) -> Callable[..., Any]:
     return schema
 
 
-structured.create_schema_from_function = _once_for_each_function(structured.create_schema_from_function)
-
-
 @pytest.fixture(scope="session")
 def postgres_server(pytestconfig: pytest.Config) -> Server:
     """The PostgreSQL server of all workers."""
+    from tests.support.servers import shared
+
     with pytest.MonkeyPatch.context() as patch:
         # The locale that people have: the first test that needs the server may have taken it out of its environment.
         patch.setenv("LC_ALL", "C.UTF-8")
@@ -115,6 +138,8 @@ def postgres_server(pytestconfig: pytest.Config) -> Server:
 @pytest.fixture
 def own_server(pytestconfig: pytest.Config) -> Iterator[Server]:
     """A server that no other test uses at the same time: it may be restarted, and its connections cut."""
+    from tests.support.servers import locked, shared
+
     notes = pytestconfig.stash[_NOTES]
     with locked(notes / "own_server"), pytest.MonkeyPatch.context() as patch:
         patch.setenv("LC_ALL", "C.UTF-8")
@@ -130,6 +155,10 @@ def postgres_database(postgres_server: Server, worker_id: str) -> str:
 @pytest.fixture(scope="session")
 def postgres_database_with_tables(postgres_server: Server, worker_id: str) -> tuple[str, list[Any]]:
     """URL and tables of a database that the tests of this worker use one after the other, without rows in between."""
+    import psycopg
+
+    from holdfast.checkpoints import open_checkpointer
+
     url = postgres_server.database(f"made_{worker_id}")
     with open_checkpointer(url), psycopg.connect(url) as connection:
         return url, _schema(connection)
@@ -138,6 +167,8 @@ def postgres_database_with_tables(postgres_server: Server, worker_id: str) -> tu
 @pytest.fixture(scope="session")
 def emptying() -> Iterator[Callable[[str], psycopg.Connection[Any]]]:
     """Gives the connection that empties a database after each test: a new one takes the server longer than the rest."""
+    import psycopg
+
     connections: dict[str, psycopg.Connection[Any]] = {}
 
     def of(url: str) -> psycopg.Connection[Any]:
@@ -171,6 +202,8 @@ def postgres_url_with_tables(
 
     The tables are emptied. A copy of a database for each test takes four times as long, and deleting it ten times.
     """
+    from holdfast.checkpoints import open_checkpointer
+
     url, schema = postgres_database_with_tables
     yield url
     connection = emptying(url)
@@ -186,6 +219,8 @@ def postgres_url_with_tables(
 @pytest.fixture(scope="session")
 def new_postgres_database(postgres_server: Server, worker_id: str) -> Callable[..., str]:
     """Makes a database: an empty one, or a copy of the one whose URL it is given. Gives its URL."""
+    from psycopg.conninfo import conninfo_to_dict
+
     numbers = count()
 
     def new(original: str = "") -> str:
@@ -231,6 +266,8 @@ def sqlite_url(tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def sqlite_file_with_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from holdfast.checkpoints import open_checkpointer
+
     path = tmp_path_factory.mktemp("made") / "holdfast.db"
     with open_checkpointer(f"sqlite:///{path}"):
         return path
@@ -277,6 +314,8 @@ def dialect(url: str) -> str:
 @pytest.fixture
 def saver(url: str) -> Iterator[HoldfastSaver]:
     """An open checkpointer on an empty database, once for each backend."""
+    from holdfast.checkpoints import open_checkpointer
+
     with open_checkpointer(url) as saver:
         yield saver
 
@@ -287,6 +326,8 @@ def other(saver: HoldfastSaver, url: str) -> Iterator[HoldfastSaver]:
     if url == "memory://":
         yield saver
         return
+    from holdfast.checkpoints import open_checkpointer
+
     with open_checkpointer(url) as other:
         yield other
 

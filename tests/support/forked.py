@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir, suppress
 from functools import cache
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
@@ -69,6 +69,22 @@ def context() -> ForkServerContext:
         patch.setenv("LC_ALL", "C.UTF-8")
         forkserver.ensure_running()
     return found
+
+
+def share() -> str:
+    """Start the server of all workers of a test run. Return its address, for `join`."""
+    context()
+    return str(forkserver._forkserver._forkserver_address)  # type: ignore[attr-defined]
+
+
+def join(address: str) -> None:
+    """Use the server that another process has started, for as long as that process lives."""
+    server: Any = forkserver._forkserver  # type: ignore[attr-defined]
+    if hasattr(server, "_forkserver_authkey"):
+        return  # from Python 3.14 on it asks for a key, so each worker starts its own
+    server._forkserver_address = address
+    server._forkserver_alive_fd = os.open(os.devnull, os.O_RDONLY)
+    server.ensure_running = resource_tracker.ensure_running
 
 
 def start(
