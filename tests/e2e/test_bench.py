@@ -38,6 +38,7 @@ def test_a_database_of_ones_own_is_measured(
         assert "<svg" in (tmp_path / "out" / f"{name}.svg").read_text()
 
 
+@pytest.mark.sweep
 def test_ours_is_set_against_the_stock_saver_of_the_same_run(tmp_path: Path) -> None:
     both: list[Peer] = [peer for peer in peers(tmp_path, "") if peer.database == "SQLite" and not peer.delta]
     found = dict(bench.run_measures(["long"], both, 20, tmp_path, ""))

@@ -57,6 +57,7 @@ def test_processes_outlive_a_restart_of_their_database(own_server: Server, tmp_p
     assert done.connections
 
 
+@pytest.mark.sweep(on="postgres")
 def test_the_ledger_costs_two_transactions_and_a_safe_tool_none(url: str, tmp_path: Path) -> None:
     assert count(Place(url, tmp_path, 1)).added == {**MOST, "safe, approved": 0}
 
@@ -95,6 +96,7 @@ def found(place: Place) -> dict[str, str]:
     return broken
 
 
+@pytest.mark.sweep
 def test_the_verdict_finds_every_kind_of_damage(sqlite_url: str, tmp_path: Path) -> None:
     place = Place(sqlite_url, tmp_path, 1)
     twice = Played(place, "twice", mark="tool:after", holdfast__graph__tools__execute__run_policy=without_ledger)

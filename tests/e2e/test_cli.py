@@ -77,8 +77,9 @@ def leave(talk: Terminal) -> None:
 # --- on a terminal
 
 
-def test_talk_approve_in_place_and_come_back(place: Place) -> None:
-    with chat(place, "--by", "Grace", anew=True) as talk:
+@pytest.mark.parametrize("anew", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["forked", "anew"])
+def test_talk_approve_in_place_and_come_back(place: Place, anew: bool) -> None:
+    with chat(place, "--by", "Grace", anew=anew) as talk:
         talk.expect(r"Thread ada-1 in sqlite:///holdfast.db\n.*Model: offline, simple rules")
         talk.says(ASKED)
         talk.expect(r"agent  \(Offline stand-in.*I look up order 1001\.")
@@ -217,6 +218,7 @@ def at(endpoint: Stub, **more: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize(("after", "seen"), [("", "Still waiting"), ("one two ", "agent  one two ")])
 def test_ctrl_c_while_the_model_hangs_leaves_at_once_and_the_message_is_kept(
     place: Place, after: str, seen: str
@@ -305,6 +307,7 @@ def test_a_model_that_fails_in_a_pipe_costs_no_message(place: Place) -> None:
         assert (again.returncode, again.stdout) == (0, "Here I am.\n")
 
 
+@pytest.mark.sweep
 def test_a_pipe_that_is_closed_early_ends_quietly(place: Place) -> None:
     place.send(ASKED)
     read, write = os.pipe()

@@ -112,6 +112,7 @@ async def test_words_arrive_one_by_one(way: str, saver: HoldfastSaver) -> None:
         assert [token for token in talk.tokens if token] == ["one ", "two ", "three"]
 
 
+@pytest.mark.sweep(every=3)
 async def test_a_call_waits_for_a_person_and_its_result_goes_back(way: str, saver: HoldfastSaver) -> None:
     asks = calls(call("refund_order", '{"order_id": 1001}', "call_a"), text="I ask for the refund.")
     with stub.stub_openai(asks, says("It is refunded.")) as endpoint:
@@ -127,6 +128,7 @@ async def test_a_call_waits_for_a_person_and_its_result_goes_back(way: str, save
         assert "1001" in answer["content"]
 
 
+@pytest.mark.sweep(every=3)
 async def test_a_refused_request_is_made_again_when_the_endpoint_says(way: str, saver: HoldfastSaver) -> None:
     with stub.stub_openai(refuses(429, Retry_After="0.01"), says("Hello.")) as endpoint:
         talk = Talk(endpoint, saver, way, retries=1)
@@ -212,6 +214,7 @@ async def test_a_failure_is_clear_shows_no_key_and_costs_no_message(
         ]
 
 
+@pytest.mark.sweep(every=3)
 async def test_a_failed_turn_can_be_made_again_without_saying_it_again(way: str, saver: HoldfastSaver) -> None:
     with stub.stub_openai(refuses(500), says("Hello Ada.")) as endpoint:
         talk = Talk(endpoint, saver, way)
@@ -221,6 +224,7 @@ async def test_a_failed_turn_can_be_made_again_without_saying_it_again(way: str,
         assert talk.texts == ["human: I am Ada.", "ai: Hello Ada."]
 
 
+@pytest.mark.sweep(every=3)
 async def test_a_failure_behind_an_approved_call_keeps_its_result_and_runs_it_once(
     way: str, saver: HoldfastSaver
 ) -> None:
@@ -266,6 +270,7 @@ async def test_a_bad_call_is_answered_and_asks_for_no_approval(bad: str, way: st
         assert talk.texts[-1] == "ai: Still here."
 
 
+@pytest.mark.sweep(every=3)
 async def test_an_endpoint_that_names_every_call_call_0_gets_each_answer_in_its_place(
     way: str, saver: HoldfastSaver
 ) -> None:

@@ -23,14 +23,15 @@ def programs() -> list[str]:
     return re.findall(r"```python\n(.*?)```", (HOUSE / "README.md").read_text("utf-8"), re.DOTALL)
 
 
-def test_the_programs_of_the_readme_run_as_they_stand(tmp_path: Path) -> None:
+@pytest.mark.parametrize("anew", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["forked", "anew"])
+def test_the_programs_of_the_readme_run_as_they_stand(tmp_path: Path, anew: bool) -> None:
     printed = []
     first = programs()
     for number, program in enumerate([*first, *first[:2]]):  # and again, as people do
         script = tmp_path / f"program_{number}.py"
         script.write_text(program, "utf-8")
         # The first imports LangGraph before anything of ours, which makes a difference to an interpreter that is new.
-        done = forked.run(str(script), cwd=tmp_path, env=environment(), anew=not number)
+        done = forked.run(str(script), cwd=tmp_path, env=environment(), anew=anew and not number)
         assert done.returncode == 0, done.stderr
         printed.append(done.stdout.splitlines())
 

@@ -58,6 +58,7 @@ def _unpacked(folder: Path) -> Path:
     return source
 
 
+@pytest.mark.sweep
 def test_it_brings_one_import_name(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"holdfast"}

@@ -38,10 +38,10 @@ PUBLIC: Final = frozenset({"_asdict", "_replace", "_fields", "_make"})
 
 def offences(source: str, path: str) -> Iterator[str]:
     """Yield what a module says that only `langgraph_internals` may say, as file:line and what."""
-    tree = ast.parse(source)
-    of_theirs = {alias for node in ast.walk(tree) for alias in _imported(node)}
-    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(ast.parse(source)))
+    of_theirs = {alias for node in nodes for alias in _imported(node)}
+    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
             if found := MAGIC.search(node.value):
                 yield f"{path}:{node.lineno}: the value {found[0]!r}"

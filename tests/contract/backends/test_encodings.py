@@ -118,6 +118,7 @@ def test_an_encoding_that_cannot_hold_every_text_is_refused_before_anything_is_s
         assert connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchall() == [(0,)]
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("encoding", sorted(_CODECS))
 def test_what_a_codec_can_write_the_server_can_convert(postgres_url_with_tables: str, encoding: str) -> None:
     codec = _CODECS[encoding]

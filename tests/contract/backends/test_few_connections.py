@@ -19,6 +19,7 @@ def test_a_role_with_few_connections_serves_many_threads(ada: str, run: Run, lim
         list(threads.map(lambda name: work(saver, name), [f"t{number}" for number in range(5)]))
 
 
+@pytest.mark.sweep
 def test_one_connection_is_enough(postgres_url: str) -> None:
     with open_checkpointer(postgres_url, pool_size=1) as saver, ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda name: work(saver, name), [f"t{number}" for number in range(4)]))

@@ -71,6 +71,7 @@ def test_after_sixty_turns_the_state_is_as_small_as_ever_and_nothing_is_lost(
     assert rows(saver, "SELECT count(*) FROM holdfast_messages WHERE channel = 'summary'") == [(shortened,)]
 
 
+@pytest.mark.sweep(on="postgres")
 def test_the_offline_model_knows_what_has_left_in_another_process_and_says_no_notes_aloud(
     saver: HoldfastSaver, other: HoldfastSaver, tmp_path: Path
 ) -> None:

@@ -36,6 +36,7 @@ def desk(saver: HoldfastSaver) -> Desk:
 # --- recorded answers are carried out
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize(
     "way", ["retry", "stream_retry", "send", "stream", "aretry", "astream", "asend", "bare", "abare"]
 )

@@ -170,6 +170,7 @@ def test_a_stream_that_is_left_early_releases_the_lease(ada: Conversation) -> No
     assert ada.send("What is my name?").text
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize(
     ("answer", "count", "said"),
     [

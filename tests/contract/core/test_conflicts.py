@@ -54,6 +54,7 @@ def assert_nothing_is_lost(saver: HoldfastSaver, answers: list[list[str]], threa
     )
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("thread_is", ["new", "old"])
 def test_writers_in_threads_lose_nothing_that_was_acknowledged(
     saver: HoldfastSaver, thread_is: str, sweep: Sweep
@@ -68,6 +69,7 @@ def test_writers_in_threads_lose_nothing_that_was_acknowledged(
     assert_nothing_is_lost(saver, answers, thread_is, writers)
 
 
+@pytest.mark.sweep(on="sqlite")
 def test_writers_in_processes_lose_nothing_that_was_acknowledged(shared_url: str, sweep: Sweep) -> None:
     with open_checkpointer(shared_url) as saver:
         writers = sweep(5, 20)
@@ -105,6 +107,7 @@ def test_whole_turns_that_race_lose_nothing_that_was_acknowledged(saver: Holdfas
         assert f"You said: word {number}" in texts(saver)
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("thread_is", ["new", "old"])
 def test_a_run_is_refused_when_another_writer_saved_meanwhile(
     saver: HoldfastSaver, other: HoldfastSaver, thread_is: str

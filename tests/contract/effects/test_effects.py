@@ -118,6 +118,7 @@ def run_in_a_process(url: str, effect: Effect, world: str, gate: Any) -> Any:
                 return value
 
 
+@pytest.mark.sweep(on="sqlite")
 def test_one_of_many_processes_runs_it(url: str, tmp_path: Path, sweep: Sweep) -> None:
     with open_checkpointer(url) as saver:
         effect = begun(saver)

@@ -73,6 +73,7 @@ def test_on_an_event_loop_the_same_leaves_and_the_same_is_noted(saver: HoldfastS
     assert told("ada-1", asynchronous=False) == told("ada-2", asynchronous=True)
 
 
+@pytest.mark.sweep
 def test_a_thread_that_grew_without_a_limit_catches_up_over_some_turns(saver: HoldfastSaver, model: Listener) -> None:
     talk = talk_of(saver, model, Context("off"))
     for number in range(30):

@@ -44,6 +44,7 @@ async def opened(url: str) -> AsyncIterator[Any]:
         yield builder.compile(checkpointer=saver)
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("durability", ["async", "sync", "exit"])
 @pytest.mark.parametrize("next_is", ["run", "update"])
 def test_what_comes_after_an_abandoned_stream_is_taken(url: str, durability: Any, next_is: str) -> None:

@@ -138,6 +138,7 @@ def listed(saver: HoldfastSaver, config: Any, **wanted: Any) -> list[str]:
     return [item.config["configurable"]["checkpoint_id"] for item in saver.list(config, **wanted)]
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("page", [1, 2, 3, 50])
 def test_a_list_goes_on_past_a_checkpoint_that_cannot_be_read_and_names_it(

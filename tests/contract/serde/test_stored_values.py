@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.oracle import PLACES, Kept, load_all, opened, save_all
 from tests.support.stored_values import VALUES
+from tests.support.sweep import Sweep
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(180)]
 
@@ -40,13 +41,13 @@ def lost(found: Found) -> list[str]:
 
 
 def test_no_value_is_kept_worse_than_by_the_stock_saver_here_or_in_another_process(
-    sqlite_url: str, tmp_path: Path
+    sqlite_url: str, tmp_path: Path, sweep: Sweep
 ) -> None:
     stock = f"stock:{tmp_path / 'stock.db'}"
     here = {}
     for saver_url in (stock, sqlite_url):
         with opened(saver_url) as saver:
-            save_all(saver)
+            save_all(saver, sweep(3, 1))
             here[saver_url] = load_all(saver)
     there = loaded_elsewhere(sqlite_url, stock)  # the stock saver imports what it finds, and ours must not need that
     assert not lost(here[sqlite_url])

@@ -25,6 +25,7 @@ from tests.support.shapes import exact
 from tests.support.stock_kit import begin
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.filterwarnings("ignore:create_react_agent has been moved")
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
 def test_a_foreign_graph_is_in_the_same_state_after_its_thread_was_pruned(

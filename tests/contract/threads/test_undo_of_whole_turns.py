@@ -63,6 +63,7 @@ def test_each_undo_takes_back_one_turn(saver: HoldfastSaver, graph_of: Any) -> N
     assert texts(saver)[0] == "four"
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("last", ["exit", "sync"])
 @pytest.mark.parametrize("first", ["exit", "sync"])
 def test_turns_of_both_kinds_are_taken_back_one_by_one(saver: HoldfastSaver, first: str, last: str) -> None:

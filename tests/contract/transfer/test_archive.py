@@ -218,6 +218,7 @@ HOSTILE: dict[str, tuple[Callable[[Lines], object], str]] = {
 }
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_file_that_is_not_right_is_refused_by_its_line_and_nothing_is_written(
     lines: Lines, tmp_path: Path, what: str

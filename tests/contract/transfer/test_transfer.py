@@ -51,6 +51,7 @@ def back() -> Iterator[HoldfastSaver]:
         yield saver
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.filterwarnings("ignore:create_react_agent has been moved")  # its successor is another package
 @pytest.mark.parametrize("scenario", GRAPHS)
 def test_a_thread_is_the_same_on_every_database_and_back_again(
@@ -260,6 +261,7 @@ def copy_until_killed(source: str, target: str, commits: int) -> list[bool]:
         ]
 
 
+@pytest.mark.sweep(on="sqlite")
 def test_a_copy_that_was_killed_goes_on_where_it_was(sqlite_url: str, url: str, tmp_path: Any) -> None:
     source = f"sqlite:///{tmp_path / 'source.db'}"
     with open_checkpointer(source) as here:
