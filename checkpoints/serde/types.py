@@ -62,6 +62,13 @@ class Types:
         other.keeps = True
         return other
 
+    @staticmethod
+    def plain() -> Types:
+        """Return types with which a value becomes what it consists of, unless it is one of the standard library."""
+        other = Types(strict=True)
+        other._quiet = True
+        return other
+
     def allow(self, types: Iterable[type | TypeName]) -> None:
         """Add types."""
         for item in types:

@@ -24,6 +24,7 @@ from holdfast.checkpoints.errors import HoldfastError, ThreadChanged
 from holdfast.checkpoints.interrupts import answered_of
 from holdfast.checkpoints.interrupts.decisions import Decision, decision_in_answer, decision_in_note
 from holdfast.checkpoints.moments import Moment, epoch_seconds
+from holdfast.checkpoints.serde.types import Types
 from holdfast.checkpoints.sql import Statement
 from holdfast.checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry, MessageEntry
 from holdfast.checkpoints.transcript.header import Header, read_header
@@ -76,6 +77,10 @@ class Transcript:
     _run_in_executor: RunInExecutor = field(repr=False)
     _header: Header = field(repr=False)
     _bounds: Bounds = _WHOLE
+
+    def plain(self) -> Transcript:
+        """Return the same transcript with no value of a type of the program in its messages, for an export."""
+        return replace(self, _database=replace(self._database, types=Types.plain()))
 
     @property
     def user_id(self) -> str | None:

@@ -53,7 +53,7 @@ def html(transcript: Transcript) -> Iterator[str]:
     yield f'<p class="about">{owner}All times are UTC.</p>\n'
     if transcript.notice:
         yield f"<p>{_escaped(transcript.notice)}</p>\n"
-    for number, entry in enumerate(transcript, 1):
+    for number, entry in enumerate(transcript.plain(), 1):
         yield _article(number, entry)
     yield "</main>\n</body>\n</html>\n"
 

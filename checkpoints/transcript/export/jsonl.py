@@ -37,7 +37,7 @@ from holdfast.checkpoints.transcript.export.text import iso, plain
 
 def jsonl(transcript: Transcript) -> Iterator[str]:
     """Yield the transcript as lines of JSON, each with its line end."""
-    for entry in transcript:
+    for entry in transcript.plain():
         fields = {"kind": entry.kind, "thread_id": transcript.thread_id, "seq": entry.seq}
         fields |= {"at": entry.at, "time": iso(entry.at), **_fields(entry)}
         yield f"{json.dumps(plain(fields), allow_nan=False)}\n"

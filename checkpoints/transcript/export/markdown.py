@@ -21,7 +21,7 @@ def markdown(transcript: Transcript) -> Iterator[str]:
     yield f"# Transcript of {_escaped(transcript.thread_id)}{title}\n\n{owner}All times are UTC.\n"
     if transcript.notice:
         yield f"\n{_escaped(transcript.notice)}\n"
-    for entry in transcript:
+    for entry in transcript.plain():
         description = describe(entry)
         number = f"{entry.seq} · " if entry.kind == "message" else ""
         facts = ", ".join([description.at, *map(_escaped, description.notes)])

@@ -26,7 +26,7 @@ def print_transcript(transcript: Transcript, *, as_json: bool) -> None:
     if as_json:
         return _print(export.jsonl(transcript))
     screen = Screen(labelled=False)
-    for entry in transcript:
+    for entry in transcript.plain():
         _print_entry(entry, screen)
     return None
 

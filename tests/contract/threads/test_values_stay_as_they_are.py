@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer, transfer
+from holdfast.checkpoints.transcript import export as exports
 from tests.support.kit import texts, thread
 
 calls: list[str] = []
@@ -97,6 +98,9 @@ WAYS: dict[str, Callable[[HoldfastSaver, Path], object]] = {
     "copy": lambda saver, _: saver.threads.copy("ada-1", "other"),
     "prune": lambda saver, _: saver.prune(["ada-1"]),
     "export": lambda saver, _: list(transfer.export_thread(saver.database, "ada-1")),
+    "export as JSONL": lambda saver, _: list(exports.jsonl(saver.transcript("ada-1"))),
+    "export as Markdown": lambda saver, _: list(exports.markdown(saver.transcript("ada-1"))),
+    "export as HTML": lambda saver, _: list(exports.html(saver.transcript("ada-1"))),
     "move": _move,
     "delete": lambda saver, _: saver.threads.delete("ada-1"),
 }

@@ -137,7 +137,7 @@ def test_every_line_of_jsonl_is_an_object_with_the_keys_that_are_promised(hostil
     assert [entry["text"] for entry in ai] == HOSTILE
     assert ai[0]["tool_calls"][0]["args"] == {"k0": [HOSTILE[0], "nan"]}
     tool = next(entry for entry in found if entry.get("role") == "tool")
-    assert tool["approval"]["args"] == {"colour": "red", "parcel": str(Parcel(1.0)), "3": ["eA=="]}
+    assert tool["approval"]["args"] == {"colour": "red", "parcel": {"weight": 1.0, "inside": None}, "3": ["eA=="]}
 
 
 def test_a_terminal_and_an_export_show_the_same_signs_as_numbers() -> None:
