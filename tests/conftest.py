@@ -98,12 +98,54 @@ def pytest_collection_finish() -> None:
 
 
 def _spare_repeated_work() -> None:
-    from langchain_core.tools import structured
+    """Work out once what is worked out anew for each graph and each tool, of which every test makes some."""
+    from langchain_core.tools import base, structured
     from langgraph._internal import _serde
+    from pydantic._internal import _fields
 
-    # What the types in a state are made of, LangGraph reads anew for each graph: most of what a small one costs.
+    from holdfast.checkpoints.serde import schemas
+
+    # What the types in a state are made of: most of what a small graph costs.
     _serde._safe_get_type_hints = cache(_serde._safe_get_type_hints)
+    _serde.collect_allowlist_from_schemas = _once_for_the_same_types(_serde.collect_allowlist_from_schemas)
+    of_fields = schemas._annotations
+    schemas._is_data = cache(schemas._is_data)
+    schemas._annotations = cache(lambda kind: [*of_fields(kind)])  # type: ignore[assignment]
+    # What a model sees of a tool.
     structured.create_schema_from_function = _once_for_each_function(structured.create_schema_from_function)
+    base._create_subset_model = _once_for_each_model(base._create_subset_model)
+    _fields.takes_validated_data_argument = cache(_fields.takes_validated_data_argument)
+
+
+def _once_for_the_same_types(collect: Callable[..., set[Any]]) -> Callable[..., set[Any]]:
+    made: dict[Any, set[Any]] = {}
+
+    def collected(*, schemas: Any = None, channels: Any = None) -> set[Any]:
+        said = [
+            getattr(channel, of, None) for channel in (channels or {}).values() for of in ("ValueType", "UpdateType")
+        ]
+        kinds = (*(schemas or ()), *said)
+        try:
+            found = made.get(kinds)
+        except TypeError:  # one of them has no hash
+            return collect(schemas=schemas, channels=channels)
+        if found is None:
+            found = made[kinds] = collect(schemas=schemas, channels=channels)
+        return set(found)
+
+    return collected
+
+
+def _once_for_each_model(make: Callable[..., Any]) -> Callable[..., Any]:
+    made: dict[Any, Any] = {}
+
+    def subset(name: str, model: type, fields: list[str], **options: Any) -> Any:
+        key = (name, model, repr([fields, options]))
+        if key not in made:
+            made[key] = make(name, model, fields, **options)
+        return made[key]
+
+    return subset
 
 
 def _once_for_each_function(make: Callable[..., Any]) -> Callable[..., Any]:
@@ -239,13 +281,17 @@ def _schema(connection: psycopg.Connection[Any]) -> list[Any]:
     return [tables, *(connection.execute(statement).fetchall() for statement in said)]
 
 
+_emptied = count(1)
+
+
 def _empty(connection: psycopg.Connection[Any], tables: list[str]) -> None:
     """Delete all rows, and let what was deleted not slow down the tests that follow."""
     sizes = " UNION ALL ".join(f"SELECT '{table}', pg_relation_size('{table}')" for table in tables)
     if used := [table for table, size in connection.execute(sizes).fetchall() if size]:
         for table in used:
             connection.execute(f"DELETE FROM {table}")
-        connection.execute(f"VACUUM {', '.join(used)}")
+        if not next(_emptied) % 10:
+            connection.execute(f"VACUUM {', '.join(used)}")
 
 
 def _wait_until_alone(connection: psycopg.Connection[Any]) -> None:
