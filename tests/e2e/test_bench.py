@@ -82,6 +82,7 @@ def test_a_search_of_many_messages_is_measured(sqlite_url: str) -> None:
     assert set(found.kinds_ms) >= {"rare", "common", "common and rare", "a phrase"}
 
 
+@pytest.mark.sweep
 def test_a_load_a_save_and_an_approval_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -134,6 +134,7 @@ def test_edit_in_place_until_it_fits(place: Place) -> None:
     assert place.refunds == 1
 
 
+@pytest.mark.sweep
 def test_reject_respond_and_later(place: Place) -> None:
     with chat(place) as talk:
         talk.says(ASKED)

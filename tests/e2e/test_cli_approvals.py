@@ -19,6 +19,7 @@ from tests.support.stub_openai import KEY, refuses, says, stub_openai
 ASKED = "Please refund order 1001."
 
 
+@pytest.mark.sweep(on="sqlite")
 def test_every_decision_is_taken_wherever_conversations_live(cli: Cli, url: str) -> None:
     at = f"--database={url}"
     requests = "Refund order 1001. Refund order 1002. Refund order 1003. Refund order 1004."
@@ -208,6 +209,7 @@ def test_a_second_decision_is_told_who_was_first(cli: Cli) -> None:
     assert line.endswith("Your answer was not taken. Nothing waits now.")
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("known", ["--run-again", "--happened=The bank says so.", "--skip"])
 def test_a_person_settles_a_call_in_doubt(cli: Cli, monkeypatch: pytest.MonkeyPatch, known: str) -> None:
     def refund_and_fail(shop: Shop, *given: object) -> str:

@@ -58,6 +58,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(cli: Cli, arguments: list[str], s
         cli.works()
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -193,6 +194,7 @@ def test_a_bad_setting_is_named_and_its_value_is_not(cli: Cli, monkeypatch: pyte
 # --- models
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize(
     ("reply", "said"),
     [

@@ -89,5 +89,6 @@ def test_importing_changes_no_attribute_of_langgraph_or_langchain() -> None:
     assert not changed
 
 
+@pytest.mark.sweep
 def test_an_opened_checkpointer_learns_the_types_of_a_state_when_a_graph_is_compiled() -> None:
     assert run(COMPILE) == ["False", "True", "Parcel(weight=3)"]

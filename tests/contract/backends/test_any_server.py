@@ -215,6 +215,7 @@ def test_a_search_of_a_read_only_server_finds_what_is_in_its_index(
     assert "newest messages are not found" in caplog.text
 
 
+@pytest.mark.sweep
 def test_a_standby_is_read_and_refuses_to_write(own_server: Server) -> None:
     url = own_server.database("primary_and_standby")
     with open_checkpointer(url) as saver:

@@ -83,6 +83,7 @@ def test_words_beyond_the_encoding_are_found(saver: HoldfastSaver) -> None:
             assert [(hit.thread_id, hit.seq) for hit in saver.search.find(asked)] == [(word, 1), (word, 2)]
 
 
+@pytest.mark.sweep(every=3)
 def test_a_graph_runs_and_everything_else_works(saver: HoldfastSaver) -> None:
     for text in ODD:
         with saver.lease("漢字", owner="кириллица", wait=0):

@@ -337,6 +337,7 @@ def test_waiting_requests_are_found_by_their_index_and_not_among_all_requests(
         assert [step for step in scans(plan(full, call)) if not few.search(step)] == [], call[0].name
 
 
+@pytest.mark.sweep(on="postgres")
 def test_each_page_of_a_transcript_is_a_range_of_an_index(full: HoldfastSaver, record: Record) -> None:
     number = "WITH RECURSIVE numbers (n) AS (SELECT 400 UNION ALL SELECT n + 1 FROM numbers WHERE n < 3100)"
     columns = OURS["holdfast_messages"].replace("seq, message_id", "message_id")

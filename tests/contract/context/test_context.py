@@ -31,7 +31,7 @@ def steps(saver: HoldfastSaver) -> int:
     return found.metadata["step"] if found else -2  # the first one of a thread is -1
 
 
-@pytest.mark.sweep(on="postgres")
+@pytest.mark.sweep
 def test_after_sixty_turns_the_state_is_as_small_as_ever_and_nothing_is_lost(
     saver: HoldfastSaver, model: Listener
 ) -> None:

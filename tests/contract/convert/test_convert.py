@@ -154,6 +154,7 @@ def test_without_its_tables_holdfast_opens_the_database_as_at_the_first_time(bar
         assert maintenance.read_schema(location) == (True, migrations.KNOWN_VERSION, migrations.KNOWN_VERSION, [])
 
 
+@pytest.mark.sweep
 def test_a_conversion_that_is_killed_leaves_each_thread_as_it_was_or_done(url: str, sweep: Sweep) -> None:
     def talk(stock: Any) -> None:
         for thread_id in ("a", "b"):

@@ -238,7 +238,7 @@ def test_a_message_that_is_met_several_times_in_a_save_is_counted_once(saver: Ho
     assert_counted(saver)
 
 
-@pytest.mark.sweep(on="postgres")
+@pytest.mark.sweep
 def test_the_index_counts_what_is_there_after_four_have_done_anything_at_once(url: str) -> None:
     with open_checkpointer(url) as saver, open_checkpointer(url) as other, ThreadPoolExecutor(4) as pool:
 

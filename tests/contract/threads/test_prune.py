@@ -56,6 +56,7 @@ def test_a_foreign_graph_is_in_the_same_state_after_its_thread_was_pruned(
         assert rows(saver, "SELECT * FROM holdfast_messages ORDER BY seq") == said, "the transcript stays"
 
 
+@pytest.mark.sweep(on="postgres")
 def test_a_pause_that_is_answered_in_part_is_pruned_and_the_rest_is_answered(saver: HoldfastSaver) -> None:
     graph = team(saver)
     plain, pruned = thread("plain"), thread("pruned")

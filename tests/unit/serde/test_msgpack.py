@@ -174,6 +174,7 @@ def parts(stranger: Any) -> dict[str, int]:
     return {"x": stranger.x}
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
 @pytest.mark.parametrize("stranger", STRANGERS, ids=lambda value: type(value).__name__)
 def test_a_type_that_this_program_has_loaded_comes_back(stranger: Any, wrap: Callable[[Any], Any]) -> None:
@@ -181,6 +182,7 @@ def test_a_type_that_this_program_has_loaded_comes_back(stranger: Any, wrap: Cal
         assert read(stored, Types([*ALLOWED, Point, Order])) == wrap(stranger)
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
 @pytest.mark.parametrize("stranger", STRANGERS, ids=lambda value: type(value).__name__)
 def test_in_the_strict_mode_a_type_that_is_not_named_becomes_its_parts(
