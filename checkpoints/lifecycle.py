@@ -73,7 +73,7 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         refuse_lost_answers()
         self._backend = backend
         self._database = Database(backend, Types(allow, strict=strict))
-        backend.on_lost = self._database.cache.forget_all
+        backend.on_lost = self._database.forget_all
         backend.on_use = self._open_when_used
         self._opening = Lock()
         self._derived_from: WeakSet[Any] = WeakSet()
@@ -118,7 +118,7 @@ class OpenedSaver(BaseCheckpointSaver[str]):
             executor.close()
             self._effects.close()
         self._backend.close()
-        self._database.cache.forget_all()
+        self._database.forget_all()
 
     def setup(self) -> Awaitable[None]:
         """Open the database, and so create or migrate the tables, as the stock savers' `setup`. Idempotent.
@@ -159,7 +159,7 @@ class OpenedSaver(BaseCheckpointSaver[str]):
                 weakref.finalize(self, _close_at_exit, weakref.ref(self), os.getpid())
 
     def _connect(self) -> None:
-        self._database.cache.forget_all()  # the database may differ from the last one: memory:// is always empty
+        self._database.forget_all()  # the database may differ from the last one: memory:// is always empty
         self._backend.open()
         self._executor = Executor(self._backend.workers)
         self._was_closed = False
@@ -193,7 +193,7 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         was_missing = any(types.find(kind.__module__, kind.__qualname__) is None for kind in derived)
         types.allow(derived)
         if was_missing:  # messages may be cached with parts that were loaded as what they consist of
-            self._database.cache.forget_all()
+            self._database.forget_all()
 
     def answer_is_lost(self, thread_id: str, interrupt_id: str, missing: Sequence[str], nodes: Sequence[str]) -> None:
         """Refuse to resume a thread whose answer no task takes.

@@ -378,12 +378,16 @@ class HoldfastSaver(OpenedSaver):
 
     def _read(self, wanted: Wanted, *, with_generation: bool) -> tuple[load.RawCheckpoint | None, int | None]:
         """Read one checkpoint; if there is none and `with_generation`, the generation of the thread."""
-        with self._backend.reading() as transaction:
-            found = load.find(transaction, self._database, wanted)
-            if found:
-                return found[0], None
-            if not with_generation:
-                return None, None
-            # The row that a deleted thread leaves behind has its generation.
-            [rows] = transaction.run([(self._backend.sql["thread"], {"thread_id": wanted.thread_id})])
-            return None, rows[0][0] if rows else None
+        database = self._database
+        found: list[load.RawCheckpoint] | None = None
+        if database.cache.has(wanted.thread_id or ""):
+            with self._backend.glancing() as transaction:
+                found = load.find_known(transaction, database, wanted)
+        if not found:
+            with self._backend.reading() as transaction:
+                found = load.find(transaction, database, wanted)
+                if not found and with_generation:
+                    # The row that a deleted thread leaves behind has its generation.
+                    [rows] = transaction.run([(self._backend.sql["thread"], {"thread_id": wanted.thread_id})])
+                    return None, rows[0][0] if rows else None
+        return (found[0] if found else None), None

@@ -5,7 +5,8 @@ is passed to libpq unchanged, but without these options of Holdfast, so every op
 
 - `timeout`: the seconds to wait for a server that is out of reach, or for a free connection. The default is 30.
 - `schema`: the schema of the tables, made if it is not there. Without it, the `search_path` of the role decides.
-- `prepare_threshold`: after how many uses psycopg prepares a statement on the server; `none`, the default, is never.
+- `prepare_threshold`: after how many uses a statement is prepared on the server, or `none`. By default none is behind
+  a pooler, and each after a few uses on a direct connection.
   Prepared statements belong to a session, and a pooler in transaction mode gives each transaction another one.
 
 Its password is never shown. `types=strict` goes with every URL.
@@ -17,7 +18,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 from urllib.parse import parse_qsl, quote, unquote
 
 from holdfast.checkpoints.errors import InvalidURL
@@ -91,8 +92,9 @@ class PostgresURL:
     """Load only types that are named; see `open_checkpointer`."""
     schema: str | None = None
     """The schema of the tables; `None`: the one that the role's `search_path` begins with."""
-    prepare_threshold: int | None = field(default=None, repr=False)
-    """After how many uses a statement is prepared on the server; `None`: never, which every pooler can carry."""
+    prepare_threshold: int | Literal["auto"] | None = field(default="auto", repr=False)
+    """After how many uses a statement is prepared on the server; `None`: never, which every pooler can carry; `"auto"`:
+    after a few, if there is no pooler."""
 
     def __str__(self) -> str:
         if self.schema is None:
@@ -207,7 +209,7 @@ def _postgres(url: str) -> PostgresURL:
         timeout=_seconds(given.get("timeout", "30")),
         strict=_is_strict(given.get("types")),
         schema=_schema(unquote(given["schema"])) if "schema" in given else None,
-        prepare_threshold=_threshold(given.get("prepare_threshold", "none")),
+        prepare_threshold=_threshold(given["prepare_threshold"]) if "prepare_threshold" in given else "auto",
     )
 
 

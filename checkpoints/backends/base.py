@@ -44,6 +44,10 @@ NOT_OPEN: Final = (
 )
 
 
+class Changed(Exception):
+    """A statement that must find a row has found none."""
+
+
 def refuse_use() -> None:
     """Refuse the use of a database that is not open.
 
@@ -148,8 +152,25 @@ class Backend(Protocol):
         """Begin a transaction that reads one snapshot of the database and changes nothing."""
         ...
 
+    def glancing(self) -> AbstractContextManager[Transaction]:
+        """Begin to read. On PostgreSQL each `run` of one statement is a snapshot of its own, and one round trip."""
+        ...
+
     def writing(self) -> AbstractContextManager[Transaction]:
         """Begin a transaction that may write."""
+        ...
+
+    def save_at_once(self, required: Sequence[Call], calls: Sequence[Call], written: Callable[[int], None]) -> bool:
+        """Run some statements as one: all of them are committed, or nothing is changed.
+
+        Args:
+            required: statements that must find exactly one row each. The first returns a generation.
+            calls: statements that may find any number. None of them depends on another.
+            written: called with the generation, once other transactions of this process are committed after this one.
+
+        Returns:
+            Whether the statements were committed. If not, a required one has found no row.
+        """
         ...
 
     def split(self, checkpoint: Checkpoint, new_versions: ChannelVersions) -> Split:
@@ -218,8 +239,18 @@ class Backend(Protocol):
         """
         ...
 
-    def rows_with_digests(self, thread_id: str, digests: Collection[bytes]) -> list[Call]:
-        """Return the calls that find message rows by digest: (digest, seq, message_id, ns, channel, committed)."""
+    def rows_with_digests(self, thread_id: str, digests: Collection[bytes], most: int) -> list[Call]:
+        """Return the calls that find message rows by digest: (digest, seq, message_id, ns, channel, committed).
+
+        Args:
+            thread_id: the thread.
+            digests: the digests.
+            most: if the thread has at most so many rows, all are found.
+        """
+        ...
+
+    def base_params(self) -> Mapping[str, Any]:
+        """Return the parameters of the condition that a checkpoint is no base."""
         ...
 
     def is_saved(

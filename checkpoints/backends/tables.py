@@ -75,6 +75,9 @@ class Tables:
         """Return the checkpoint, the place and the value in a row of the statement `values_of_thread`."""
         raise NotImplementedError
 
+    def base_params(self) -> Mapping[str, Any]:
+        return {"base": self.json(BASE)}
+
     def page_of_checkpoint(self, thread_id: str, after: tuple[str, str], limit: int) -> Call:
         """Return the call that finds the next checkpoints of a thread."""
         ns, checkpoint_id = after

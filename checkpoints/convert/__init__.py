@@ -148,7 +148,7 @@ def _converted(database: Database, thread_id: str, kind: Callable[[Database, str
     except HoldfastError as error:
         return Converted(thread_id, problem=str(error))
     if outcome.rewritten:
-        database.cache.forget(thread_id)
+        database.forget(thread_id)
     return outcome
 
 

@@ -10,9 +10,9 @@ from holdfast.checkpoints.backends.records import CheckpointKey, Wanted, write_p
 from holdfast.checkpoints.core import load
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.outline import Outline, outlines
+from holdfast.checkpoints.core.thread_state import ThreadRow
 from holdfast.checkpoints.serde.fingerprint import StandIns, fingerprint
 from holdfast.checkpoints.serde.types import Types
-from holdfast.checkpoints.threads.index import ThreadRow
 
 _PAGE: Final = 10  # checkpoints that one query reads for their fingerprints
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from holdfast.checkpoints.backends.base import Transaction
-from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.convert.base import Conversion, ValueLocation
 from holdfast.checkpoints.convert.codec import STOCK, RebuiltMessages, StockDetacher
 from holdfast.checkpoints.core import load
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.outline import Outline
-from holdfast.checkpoints.core.placement import RowOwner, cache_entries, place, row_params
+from holdfast.checkpoints.core.placement import (
+    Candidate,
+    Placement,
+    RowOwner,
+    cache_entries,
+    candidates_of,
+    place,
+    row_params,
+)
 from holdfast.checkpoints.delta.claim_writes import claim_thread
 from holdfast.checkpoints.serde.messages import MessageRow
 from holdfast.checkpoints.serde.values import Detached
@@ -29,8 +37,10 @@ class Compaction(Conversion):
         # Values that need not be read again: on PostgreSQL many checkpoints share a value, and a value without messages
         # keeps its form.
         self._done: set[str] = set()
-        [rows] = transaction.run([(self._sql["rows_of_runs"], {"thread_id": self.thread_id})])
+        all_rows = self.database.backend.rows_with_digests(self.thread_id, (), sys.maxsize)
+        rows, *found = transaction.run([(self._sql["rows_of_runs"], {"thread_id": self.thread_id}), *all_rows])
         self._saved_by = {row.seq: row.checkpoint_id for row in rows}
+        self._rows = candidates_of((row for of_call in found for row in of_call), 0)
 
     def _detacher(self, ns: str, rebuilt: RebuiltMessages) -> StockDetacher:
         key = self.database.sealer.digest_key(self.thread_id)
@@ -73,7 +83,7 @@ class Compaction(Conversion):
         ready = [(where, detached) for where, detached in ready if detached.lists]
         if not ready:
             return
-        found = self._found(transaction, owner, [draft.row for draft in detacher.drafts.values()])
+        found = self._found(owner, [draft.row for draft in detacher.drafts.values()])
         placement = place([list_ for _, value in ready for list_ in value.lists], found, self._next_seq, owner)
         self._next_seq = placement.next_seq
         said_at = moment_of(checkpoint.checkpoint_id)
@@ -83,12 +93,19 @@ class Compaction(Conversion):
         transaction.send([(self._sql["claim_row"], row) for row in placement.claimed_rows])
         for where, value in ready:
             self.set(transaction, where, *value.finish())
+        self._note(placement)
         known, _ = cache_entries(detacher.drafts.values(), placement, owner.ns)
         self._rebuilt.known.setdefault(owner.ns, {}).update((id(entry.message), entry) for entry in known)
 
-    def _found(
-        self, transaction: Transaction, owner: RowOwner, messages: Sequence[MessageRow]
-    ) -> dict[bytes, list[Row]]:
+    def _note(self, placement: Placement) -> None:
+        """Keep what is known of the rows up to date. An id that a row has is never changed."""
+        for digest, rows in placement.candidates.items():
+            ids = {row.seq: row.message_id for row in self._rows.get(digest, ())}
+            for row in rows:
+                row.message_id = ids.get(row.seq) or row.message_id
+            self._rows[digest] = rows
+
+    def _found(self, owner: RowOwner, messages: Sequence[MessageRow]) -> dict[bytes, list[Candidate]]:
         """Return the existing rows with the digests of some messages, by digest.
 
         A message without an id may be a row that got its id from a later checkpoint, if the thread was continued or
@@ -96,12 +113,16 @@ class Compaction(Conversion):
         would be stored twice.
         """
         with_id = {message.digest for message in messages if message.message_id is not None}
-        found: dict[bytes, list[Row]] = {}
-        calls = self.database.backend.rows_with_digests(self.thread_id, {message.digest for message in messages})
-        for row in (row for rows in transaction.run(calls) for row in rows):
-            is_later = owner.checkpoint_id is not None and (self._saved_by.get(row.seq) or "") >= owner.checkpoint_id
-            got_id_later = is_later and row.digest not in with_id
-            found.setdefault(row.digest, []).append(row._replace(message_id=None) if got_id_later else row)
+        found: dict[bytes, list[Candidate]] = {}
+        for digest in {message.digest for message in messages}:
+            for row in self._rows.get(digest, ()):
+                is_later = (
+                    owner.checkpoint_id is not None and (self._saved_by.get(row.seq) or "") >= owner.checkpoint_id
+                )
+                candidate = row.copy()
+                if is_later and digest not in with_id:
+                    candidate.message_id = None
+                found.setdefault(digest, []).append(candidate)
         return found
 
     def _detached(self, detacher: StockDetacher, where: ValueLocation, body: bytes) -> Detached:

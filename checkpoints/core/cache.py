@@ -77,6 +77,10 @@ class MessageCache:
                 return None, {}
             return thread.generation, thread.namespaces.get(ns, {})
 
+    def has(self, thread_id: str) -> bool:
+        """Return whether something of a thread is cached."""
+        return thread_id in self._threads
+
     def templates(self, thread_id: str, generation: int | None) -> Mapping[int, Template]:
         """Return the templates of a generation of a thread, by reference."""
         with self._lock:

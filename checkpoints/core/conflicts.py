@@ -102,11 +102,16 @@ def check_generation(thread_id: str, generation: int) -> None:
     Raises:
         ThreadConflict: the thread, or a run in it, was deleted after it was loaded.
     """
-    if not isinstance(thread_id, LoadedThread):
-        return
-    loaded = thread_id.generation
-    if generation != loaded and not (loaded is None and is_first(generation)):
+    if not is_loaded_generation(thread_id, generation):
         raise ThreadConflict(str(thread_id), "the thread, or a run in it, was deleted meanwhile")
+
+
+def is_loaded_generation(thread_id: str, generation: int) -> bool:
+    """Return whether a thread is still of the generation that a run has loaded; true if that is not known."""
+    if not isinstance(thread_id, LoadedThread):
+        return True
+    loaded = thread_id.generation
+    return generation == loaded or (loaded is None and is_first(generation))
 
 
 class ConflictCheck(NamedTuple):

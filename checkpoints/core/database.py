@@ -14,6 +14,7 @@ from holdfast.checkpoints.core.inputs import MessageInputs
 from holdfast.checkpoints.core.kept import KeptValues
 from holdfast.checkpoints.core.loads import Loads
 from holdfast.checkpoints.core.queue import SaveQueues
+from holdfast.checkpoints.core.thread_state import ThreadStates
 from holdfast.checkpoints.serde.encryption import Plain, Sealer
 from holdfast.checkpoints.serde.types import Types
 
@@ -28,6 +29,7 @@ class Database:
     types: Types
     sealer: Sealer = field(default_factory=Plain)
     cache: MessageCache = field(default_factory=MessageCache)
+    states: ThreadStates = field(default_factory=ThreadStates)
     inputs: MessageInputs = field(default_factory=MessageInputs)
     queues: SaveQueues = field(default_factory=SaveQueues)
     loads: Loads = field(default_factory=Loads)
@@ -38,6 +40,17 @@ class Database:
     def keeping(self) -> Database:
         """Return the same database, with values loaded as they are stored; see `Types.keeping`."""
         return replace(self, types=self.types.keeping())
+
+    def forget(self, thread_id: str) -> None:
+        """Drop what this process knows of a thread: it may be another one now."""
+        self.cache.forget(thread_id)
+        self.states.forget(thread_id)
+        self.inputs.forget(thread_id)
+
+    def forget_all(self) -> None:
+        """Drop what this process knows of all threads, because the database may have been replaced by another."""
+        self.states.forget_all()
+        self.cache.forget_all()
 
     def read(self, *calls: Call) -> list[list[Row]]:
         """Return the rows of some statements from one snapshot; see `persist` for an outage."""

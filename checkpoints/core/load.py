@@ -61,36 +61,60 @@ def with_rows(
     Raises:
         DamagedThread: as `find`.
     """
-    opened: list[tuple[StoredCheckpoint, list[Attachable], list[Attachable], list[Attachable]]] = []
-    needed: dict[str, set[int]] = {}
-    templates: dict[str, Mapping[int, Template]] = {}
-    for found in checkpoints:
-        stored = found._replace(writes=in_order(found.writes), sends=in_order(found.sends))
-        key = CheckpointKey(stored.thread_id, stored.ns, stored.checkpoint_id)
-        values = [
-            _open(database, stored, database.backend.value_place(key, value.channel, stored.document), value)
-            for value in stored.values
-        ]
-        pending = [_open_write(database, stored, key, write) for write in stored.writes]
-        parent = key._replace(checkpoint_id=stored.parent_id or "")
-        sends = [_open_write(database, stored, parent, write) for write in stored.sends]
-        opened.append((stored, values, pending, sends))
-        if (known := templates.get(stored.thread_id)) is None:
-            known = templates[stored.thread_id] = database.cache.templates(stored.thread_id, stored.generation)
-        seqs = needed.setdefault(stored.thread_id, set())
-        for part in (*values, *pending, *sends):
-            for refs in part.lists:
-                seqs.update(abs(ref) for ref in refs if ref not in known)
+    opened = _Opened(database, checkpoints)
     rows = {
         thread_id: MessageRows(
-            thread_id, _load_rows(transaction, database.backend, thread_id, seqs), templates[thread_id], database
+            thread_id, _load_rows(transaction, database.backend, thread_id, seqs), opened.templates[thread_id], database
         )
-        for thread_id, seqs in needed.items()
+        for thread_id, seqs in opened.needed.items()
     }
-    return [
-        RawCheckpoint(stored, values, pending, sends, rows[stored.thread_id])
-        for stored, values, pending, sends in opened
-    ]
+    return opened.raw(rows)
+
+
+def find_known(transaction: Transaction, database: Database, wanted: Wanted) -> list[RawCheckpoint] | None:
+    """Do as `find` in one statement, if the cache has all message rows; else return `None`."""
+    opened = _Opened(database, database.backend.find(transaction, wanted))
+    if any(opened.needed.values()):
+        return None
+    return opened.raw(
+        {thread_id: MessageRows(thread_id, {}, opened.templates[thread_id], database) for thread_id in opened.needed}
+    )
+
+
+class _Opened:
+    """Stored checkpoints whose values are opened, and the message rows that they need."""
+
+    def __init__(self, database: Database, checkpoints: Iterable[StoredCheckpoint]) -> None:
+        self._parts: list[tuple[StoredCheckpoint, list[Attachable], list[Attachable], list[Attachable]]] = []
+        self.needed: dict[str, set[int]] = {}
+        """By thread: the rows that the cache does not have."""
+        self.templates: dict[str, Mapping[int, Template]] = {}
+        """By thread: those that it has."""
+        for found in checkpoints:
+            stored = found._replace(writes=in_order(found.writes), sends=in_order(found.sends))
+            key = CheckpointKey(stored.thread_id, stored.ns, stored.checkpoint_id)
+            values = [
+                _open(database, stored, database.backend.value_place(key, value.channel, stored.document), value)
+                for value in stored.values
+            ]
+            pending = [_open_write(database, stored, key, write) for write in stored.writes]
+            parent = key._replace(checkpoint_id=stored.parent_id or "")
+            sends = [_open_write(database, stored, parent, write) for write in stored.sends]
+            self._parts.append((stored, values, pending, sends))
+            if (known := self.templates.get(stored.thread_id)) is None:
+                known = database.cache.templates(stored.thread_id, stored.generation)
+                self.templates[stored.thread_id] = known
+            seqs = self.needed.setdefault(stored.thread_id, set())
+            for part in (*values, *pending, *sends):
+                for refs in part.lists:
+                    seqs.update(abs(ref) for ref in refs if ref not in known)
+
+    def raw(self, rows: Mapping[str, MessageRows]) -> list[RawCheckpoint]:
+        """Return the checkpoints with their rows."""
+        return [
+            RawCheckpoint(stored, values, pending, sends, rows[stored.thread_id])
+            for stored, values, pending, sends in self._parts
+        ]
 
 
 def versions_of(

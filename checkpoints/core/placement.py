@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from holdfast.checkpoints.backends.records import Row
@@ -47,6 +46,8 @@ class Placement:
     """Parameters of the statement `claim_row`."""
     claimed_known: list[Known] = field(default_factory=list)
     """The cache entries of claimed rows, as they are after the save."""
+    candidates: dict[bytes, list[Candidate]] = field(default_factory=dict)
+    """By digest: all rows with it, as they are after the save, for each digest of a draft."""
     said: set[int] = field(default_factory=set)
     """The rows that this save makes part of the conversation. A set, because a save may hold one row several times: in
     two channels, or both as a cached object and as a copy of it."""
@@ -57,20 +58,26 @@ class Placement:
         return sum(len((new.row.content or "").encode()) + len(new.row.body) for new in self.new_rows)
 
 
-@dataclass(slots=True)
-class _Candidate:
+class Candidate:
     """A row with the digest of a message: a stored one, or one that this save adds."""
 
-    seq: int
-    message_id: str | None
-    ns: str
-    channel: str
-    committed: bool
+    __slots__ = ("channel", "committed", "message_id", "ns", "seq")
+
+    def __init__(self, seq: int, message_id: str | None, ns: str, channel: str, committed: bool) -> None:
+        self.seq = seq
+        self.message_id = message_id
+        self.ns = ns
+        self.channel = channel
+        self.committed = committed
+
+    def copy(self) -> Candidate:
+        """Return a copy, which a save may change before it is committed."""
+        return Candidate(self.seq, self.message_id, self.ns, self.channel, self.committed)
 
 
 def place(
     lists: Iterable[MessageList],
-    rows_by_digest: Mapping[bytes, Sequence[Row]],
+    candidates: Mapping[bytes, Iterable[Candidate]],
     next_seq: int,
     owner: RowOwner,
     said_before: Collection[int] = (),
@@ -88,20 +95,17 @@ def place(
 
     Args:
         lists: the messages, in order.
-        rows_by_digest: for each digest its stored rows, from the backend's `rows_with_digests`.
+        candidates: for each digest its stored rows, in the order of `seq`. They are not changed.
         next_seq: the number of the first new row.
         owner: what the messages are saved with.
         said_before: which of the known messages are part of the conversation already.
     """
     placement = Placement(next_seq)
-    candidates: defaultdict[bytes, list[_Candidate]] = defaultdict(list)
-    for digest, rows in rows_by_digest.items():
-        candidates[digest] = [
-            _Candidate(row.seq, row.message_id, row.ns, row.channel, bool(row.committed))
-            for row in sorted(rows, key=attrgetter("seq"))
-        ]
+    own = placement.candidates
     claimed: set[int] = set()
-    for channel, messages in lists:
+    for channel, messages, is_new in lists:
+        if not is_new:
+            continue
         taken: set[int] | None = None
         for message in messages:
             if isinstance(message, Known):
@@ -113,9 +117,24 @@ def place(
             elif not message.ref:
                 if taken is None:
                     taken = {abs(other.ref) for other in messages}
-                _place_draft(message, channel, candidates[message.row.digest], taken, owner, placement)
+                digest = message.row.digest
+                if (rows := own.get(digest)) is None:
+                    rows = own[digest] = [row.copy() for row in candidates.get(digest, ())]
+                _place_draft(message, channel, rows, taken, owner, placement)
                 taken.add(abs(message.ref))
     return placement
+
+
+def candidates_of(rows: Iterable[Row], live_from: int) -> dict[bytes, list[Candidate]]:
+    """Return stored rows by digest, from the backend's `rows_with_digests`, without those from before a restart.
+
+    A row that has an id stays a candidate: its message may be put again.
+    """
+    found: dict[bytes, list[Candidate]] = {}
+    for digest, seq, message_id, ns, channel, committed in sorted(rows, key=itemgetter(1)):
+        if message_id is not None or seq >= live_from:
+            found.setdefault(digest, []).append(Candidate(seq, message_id, ns, channel, bool(committed)))
+    return found
 
 
 def cache_entries(drafts: Iterable[Draft], placement: Placement, ns: str) -> tuple[list[Known], dict[int, Template]]:
@@ -135,7 +154,24 @@ def cache_entries(drafts: Iterable[Draft], placement: Placement, ns: str) -> tup
 def row_params(sealer: Sealer, owner: RowOwner, new: NewRow) -> dict[str, Any]:
     """Return the parameters of the statement that adds a row."""
     key_no, row = sealer.seal_row(owner.thread_id, new.seq, new.row)
-    return {"seq": new.seq, "channel": new.channel, "key_no": key_no, **owner._asdict(), **row._asdict()}
+    return {
+        "thread_id": owner.thread_id,
+        "seq": new.seq,
+        "message_id": row.message_id,
+        "digest": row.digest,
+        "codec": row.codec,
+        "key_no": key_no,
+        "role": row.role,
+        "name": row.name,
+        "content": row.content,
+        "body": row.body,
+        "ns": owner.ns,
+        "channel": new.channel,
+        "checkpoint_id": owner.checkpoint_id,
+        "run_id": owner.run_id,
+        "step": owner.step,
+        "user_id": owner.user_id,
+    }
 
 
 def is_said(ns: str, channel: str, *, committed: bool) -> bool:
@@ -161,12 +197,12 @@ def rank(ns: str, channel: str) -> tuple[bool, bool]:
 
 
 def _place_draft(
-    draft: Draft, channel: str, candidates: list[_Candidate], taken: set[int], owner: RowOwner, placement: Placement
+    draft: Draft, channel: str, candidates: list[Candidate], taken: set[int], owner: RowOwner, placement: Placement
 ) -> None:
     message_id, committed = draft.row.message_id, owner.checkpoint_id is not None
     row = _choose(candidates, message_id, taken, committed=committed)
     if row is None:
-        row = _Candidate(placement.next_seq, message_id, owner.ns, channel, committed)
+        row = Candidate(placement.next_seq, message_id, owner.ns, channel, committed)
         placement.next_seq += 1
         candidates.append(row)
         placement.new_rows.append(NewRow(row.seq, channel, draft.row))
@@ -180,22 +216,35 @@ def _place_draft(
         row.committed = row.committed or committed
         if is_said(row.ns, row.channel, committed=row.committed) and not was_said:
             placement.said.add(row.seq)
-        params = {"seq": row.seq, "message_id": row.message_id, "ns": row.ns, "channel": row.channel}
-        placement.claimed_rows.append({**owner._asdict(), **params})
+        placement.claimed_rows.append(_claim(owner, row.seq, row.message_id, row.ns, row.channel))
     draft.ref = row.seq if message_id is not None else -row.seq
     draft.claimed = is_claimed(owner.ns, row.ns, row.channel, committed=row.committed)
 
 
 def _claim_known(known: Known, channel: str, owner: RowOwner, placement: Placement) -> None:
-    params = {"seq": abs(known.ref), "message_id": None, "channel": channel}
-    placement.claimed_rows.append({**owner._asdict(), **params})
+    placement.claimed_rows.append(_claim(owner, abs(known.ref), None, owner.ns, channel))
     if is_claimed(owner.ns, owner.ns, channel, committed=True):
         placement.claimed_known.append(known._replace(claimed=True))
 
 
+def _claim(owner: RowOwner, seq: int, message_id: str | None, ns: str, channel: str) -> dict[str, Any]:
+    """Return the parameters of the statement `claim_row`."""
+    return {
+        "thread_id": owner.thread_id,
+        "seq": seq,
+        "message_id": message_id,
+        "ns": ns,
+        "channel": channel,
+        "checkpoint_id": owner.checkpoint_id,
+        "run_id": owner.run_id,
+        "step": owner.step,
+        "user_id": owner.user_id,
+    }
+
+
 def _choose(
-    candidates: list[_Candidate], message_id: str | None, taken: set[int], *, committed: bool
-) -> _Candidate | None:
+    candidates: list[Candidate], message_id: str | None, taken: set[int], *, committed: bool
+) -> Candidate | None:
     if message_id is not None:
         for candidate in candidates:
             if candidate.message_id == message_id:
@@ -208,7 +257,7 @@ def _choose(
     return None
 
 
-def _changes(row: _Candidate, message_id: str | None, channel: str, owner: RowOwner) -> bool:
+def _changes(row: Candidate, message_id: str | None, channel: str, owner: RowOwner) -> bool:
     return (
         (message_id is not None and row.message_id is None)
         or (owner.checkpoint_id is not None and not row.committed)
@@ -216,7 +265,7 @@ def _changes(row: _Candidate, message_id: str | None, channel: str, owner: RowOw
     )
 
 
-def _moves(row: _Candidate, channel: str, owner: RowOwner) -> bool:
+def _moves(row: Candidate, channel: str, owner: RowOwner) -> bool:
     """Return whether the place of this save takes over a row: a checkpoint's before a task's, then the lower rank."""
     if (owner.checkpoint_id is not None) != row.committed:
         return not row.committed

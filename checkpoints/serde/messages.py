@@ -138,7 +138,10 @@ def encode(message: Snapshot, types: Types, *, key: bytes = b"") -> MessageRow:
             return packing.ext(_NESTED, ormsgpack.packb(list(encode(snapshot(value), types))))
         return NOT_MINE
 
-    body = Packing(types, special, keep_tuples=True).pack(stored)
+    if kind or own or extra or private is not None:
+        body = Packing(types, special, keep_tuples=True).pack(stored)
+    else:
+        body = _EMPTY_BODY
     role = _role(cls, fields)
     name, message_id = fields.get("name"), fields.get("id")
     if message_id is not None and not is_sql_text(message_id):

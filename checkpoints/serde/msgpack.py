@@ -66,13 +66,14 @@ class Packing:
         self._escape = False
         self._error: Exception | None = None
 
-    def pack(self, value: Any, *, keep_tuples: bool | None = None) -> bytes:
+    def pack(self, value: Any, *, keep_tuples: bool | None = None, prepared: bool = False) -> bytes:
         """Return the bytes of a value.
 
         Args:
             value: the value.
             keep_tuples: whether tuples stay tuples, instead of becoming lists as with the stock serializer. The default
                 is the setting of the whole value.
+            prepared: whether the value needs no preparation any more. That of its parts is still to be made.
 
         Raises:
             NotStorable: the value has a part that cannot be stored.
@@ -80,7 +81,7 @@ class Packing:
         before = self._keep_tuples
         self._keep_tuples = before if keep_tuples is None else keep_tuples
         try:
-            return self._pack(value if self._prepare is None else self._prepare(value))
+            return self._pack(value if prepared or self._prepare is None else self._prepare(value))
         finally:
             self._keep_tuples = before
 

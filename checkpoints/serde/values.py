@@ -11,9 +11,9 @@ Bytes without messages are plain msgpack, which the stock savers read. Bytes wit
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple, TypeAlias
 from zlib import crc32
 
@@ -43,6 +43,9 @@ _BRANCH: Final = 6  # bytes of a version that keep branches apart
 
 Make: TypeAlias = Callable[[Sequence[int]], list[BaseMessage]]
 
+_CONTAINERS: Final = frozenset({dict, list, tuple})
+_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
+
 _NUMBER: Final = 4  # bytes of the checksum, and of the length of the ranges
 
 
@@ -65,6 +68,8 @@ class MessageList(NamedTuple):
 
     channel: str
     messages: list[Draft | Known]
+    is_new: bool = True
+    """Whether it has a message whose row is not known, or not claimed yet."""
 
 
 @dataclass
@@ -96,38 +101,26 @@ class ChannelValues(NamedTuple):
     values: Mapping[str, Any]
 
 
-class Version(NamedTuple):
-    """A channel's version as `HoldfastSaver.get_next_version` makes it, to store it in fewer bytes.
+def compact_versions(versions: Mapping[str, Any]) -> dict[str, Any]:
+    """Return channel versions with each that `HoldfastSaver.get_next_version` makes in fewer bytes.
 
-    It is a number of 32 digits, a point, and twelve hexadecimal digits that differ between branches. A checkpoint has
-    five or more of them, and most of each is zeros.
+    Such a version is a number of 32 digits, a point, and twelve hexadecimal digits that differ between branches. A
+    checkpoint has five or more of them, and most of each is zeros. Others, of the stock savers, stay.
     """
-
-    number: int
-    branch: bytes
-
-    @classmethod
-    def compact(cls, versions: Mapping[str, Any]) -> dict[str, Any]:
-        """Return channel versions with each of this form as a `Version`. Others, of the stock savers, stay."""
-        return {channel: cls._of(version) for channel, version in versions.items()}
-
-    @classmethod
-    def _of(cls, version: Any) -> Any:
-        if type(version) is not str or not _VERSION_FORM.fullmatch(version):
-            return version
-        return cls(int(version[:32]), bytes.fromhex(version[33:]))
-
-    def __str__(self) -> str:
-        return f"{self.number:032}.{self.branch.hex()}"
-
-    def data(self) -> bytes:
-        """Return the version as bytes, which `version_text` reads."""
-        return ormsgpack.packb(self.number) + self.branch
+    return {channel: _version(of) if type(of) is str else of for channel, of in versions.items()}
 
 
+@lru_cache(maxsize=4096)  # each is in several places of several checkpoints
+def _version(version: str) -> Any:
+    if not _VERSION_FORM.fullmatch(version):
+        return version
+    return ormsgpack.Ext(VERSION, ormsgpack.packb(int(version[:32])) + bytes.fromhex(version[33:]))
+
+
+@lru_cache(maxsize=4096)
 def version_text(data: bytes) -> str:
-    """Return the version that `Version.data` has written."""
-    return str(Version(ormsgpack.unpackb(data[:-_BRANCH]), data[-_BRANCH:]))
+    """Return the version of which `compact_versions` has made these bytes."""
+    return f"{ormsgpack.unpackb(data[:-_BRANCH]):032}.{data[-_BRANCH:].hex()}"
 
 
 class Detacher:
@@ -166,18 +159,40 @@ class Detacher:
             return Detached(channel, "bytes" if isinstance(value, bytes) else "bytearray", bytes(value))
         self._lists, self._channel = [], channel
         packing = Packing(self._types, self._special, prepare=partial(_mark, channels=self._said))
-        body = packing.pack(_Whole(channel, value))
+        if type(value) is dict and type(values := value.get("channel_values")) is ChannelValues:
+            # Nothing else in a checkpoint holds messages.
+            body = packing.pack({**value, "channel_values": self._channels(packing, values.values)}, prepared=True)
+        else:
+            body = packing.pack(_mark_channel(channel, value, self._said), prepared=True)
         return Detached(channel, "msgpack" if packing.native else TYPE, body, self._lists)
+
+    def _channels(self, packing: Packing, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of a checkpoint, marked, with the channel that each belongs to."""
+        found: dict[str, Any] = {}
+        is_first = True  # no earlier value may hold messages that are found only when it is packed
+        for name, value in values.items():
+            if type(value) in _SCALARS:
+                found[name] = value
+                continue
+            marked = _mark_channel(name, value, self._said, _DEPTH - 1)
+            if is_first and type(marked) is _Marked:
+                self._channel = name
+                found[name] = self._list(packing, marked)
+            else:
+                is_first = False
+                found[name] = _Channel(name, marked)
+        return found
+
+    def _list(self, packing: Packing, marked: _Marked) -> ormsgpack.Ext:
+        return packing.ext(LIST, ormsgpack.packb(self._add(marked.messages)))
 
     def _special(self, packing: Packing, value: Any) -> Any:
         if type(value) is _Marked:
-            return packing.ext(LIST, ormsgpack.packb(self._add(value.messages)))
+            return self._list(packing, value)
         if is_row_class(type(value)):
             return packing.ext(ONE, ormsgpack.packb(self._add([value])))
         if type(value) is _Spoken:
             return packing.ext(SPOKEN, packing.pack([self._add([value.message]), value.shell]))
-        if type(value) is Version:
-            return packing.ext(VERSION, value.data())
         if type(value) is _Channel:
             self._channel = value.name
             return value.value
@@ -187,13 +202,25 @@ class Detacher:
         """Return the number that stands for some messages."""
         known, drafts = self._known, self.drafts
         found: list[Draft | Known] = []
+        new = False
         for message in messages:
             entry = known.get(id(message))
-            if entry is None or not is_unchanged(message, entry.contents):
-                found.append(drafts.get(id(message)) or self._draft(message))
-            else:
+            # Most are known, and their contents are a dict: as `is_unchanged`, without a call.
+            if entry is not None and (
+                (
+                    message.__dict__ == entry.contents
+                    and not message.__pydantic_extra__
+                    and message.__pydantic_private__ is None
+                )
+                if type(entry.contents) is dict
+                else is_unchanged(message, entry.contents)
+            ):
                 found.append(entry)
-        self._lists.append(MessageList(self._channel, found))
+                new = new or not entry.claimed
+            else:
+                found.append(drafts.get(id(message)) or self._draft(message))
+                new = True
+        self._lists.append(MessageList(self._channel, found, new))
         return len(self._lists) - 1
 
     def _draft(self, message: BaseMessage) -> Draft:
@@ -289,13 +316,6 @@ class _Channel(NamedTuple):
     value: Any
 
 
-class _Whole(NamedTuple):
-    """The value of a channel, in contrast to a part of it."""
-
-    channel: str
-    value: Any
-
-
 class _Marked:
     """A list of messages that is stored as ranges and not one by one."""
 
@@ -353,7 +373,7 @@ def _mark_channel(channel: str, value: Any, channels: Collection[str], depth: in
 
 
 def _mark(value: Any, depth: int = _DEPTH, *, is_said: bool = False, channels: Collection[str] = ()) -> Any:
-    """Return a value with its lists of messages marked. Other parts are copied only if necessary.
+    """Return a value with its lists of messages marked. It is copied only if it has some.
 
     Args:
         value: the value.
@@ -362,23 +382,32 @@ def _mark(value: Any, depth: int = _DEPTH, *, is_said: bool = False, channels: C
         channels: these channels.
     """
     kind = type(value)
-    if kind is _Whole:
-        return _mark_channel(value.channel, value.value, channels)
-    if kind is ChannelValues:
-        return {
-            name: _Channel(name, _mark_channel(name, item, channels, depth - 1)) for name, item in value.values.items()
-        }
     if (kind is list or kind is tuple) and value:
         first = type(value[0])
         if is_row_class(first):
             return _Marked(list(value)) if all(map(is_row_class, set(map(type, value)))) else value
-        if depth and first in {dict, list, tuple}:
-            return [
-                (is_said and type(item) in {dict, tuple} and _spoken(item)) or _mark(item, depth - 1) for item in value
-            ]
-    elif kind is dict and depth:
-        return {key: _mark(item, depth - 1, channels=channels) for key, item in value.items()}
+        if depth and first in _CONTAINERS:
+            if is_said:
+                return [(type(item) in {dict, tuple} and _spoken(item)) or _mark(item, depth - 1) for item in value]
+            return _replaced(value, enumerate(value), list, depth)
+    elif kind is dict and depth and not _CONTAINERS.isdisjoint(map(type, value.values())):
+        return _replaced(value, value.items(), dict, depth)
+    elif kind is ChannelValues:
+        return {
+            name: _Channel(name, _mark_channel(name, item, channels, depth - 1)) for name, item in value.values.items()
+        }
     return value
+
+
+def _replaced(value: Any, items: Iterable[tuple[Any, Any]], copy: Callable[[Any], Any], depth: int) -> Any:
+    """Return a list or a dict with its items marked; the value itself if none of them has messages."""
+    found = value
+    for key, item in items:
+        if type(item) in _CONTAINERS and (marked := _mark(item, depth - 1)) is not item:
+            if found is value:
+                found = copy(value)
+            found[key] = marked
+    return found
 
 
 def holds_messages(values: Mapping[str, Any]) -> bool:

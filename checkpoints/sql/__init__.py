@@ -2,8 +2,8 @@
 
 A statement that is the same for every database is in `sql/<subject>.sql`, any other in `sql/<dialect>/<subject>.sql`.
 Parameters are named, `:thread_id`. `{now}` stands for the database's own clock in epoch seconds, `{over}` for the
-condition that a request, `i`, is closed, and `{said}` for the condition that a message row, `m`, was said; the other
-names in braces are in `_WORDS`.
+condition that a request, `i`, is closed, `{said}` for the condition that a message row, `m`, was said, and `{as_known}`
+for the condition that a thread is as it is known; the other names in braces are in `_WORDS`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ _WORDS = {
         "{of_run}": "(CASE WHEN json_valid(CAST(own.metadata AS TEXT))"
         " THEN json_extract(CAST(own.metadata AS TEXT), '$.run_id') END) IN (:run_id, :run_value)",
         "{bytes_of_row}": "length(m.body) + coalesce(length(CAST(m.content AS BLOB)), 0)",
+        "{for_update}": "",  # BEGIN IMMEDIATE has locked the whole database already
+        "{no_base}": "CAST(metadata AS TEXT) IS NOT :base",
         "{without_rowid}": " WITHOUT ROWID",  # one tree and not two
         "{said_at}": "strftime('%Y-%m-%d %H:%M:%f', m.created_at, 'unixepoch')",
     },
@@ -44,6 +46,8 @@ _WORDS = {
         "{user_id}": "c.metadata ->> 'user_id'",
         "{of_run}": "own.metadata ->> 'run_id' = :run_id",
         "{bytes_of_row}": "length(m.body) + coalesce(octet_length(m.content), 0)",
+        "{for_update}": " FOR UPDATE",
+        "{no_base}": "metadata <> :base",
         "{without_rowid}": "",
         "{said_at}": "to_timestamp(m.created_at)",
     },
@@ -64,6 +68,13 @@ _SAID = (
     "m.checkpoint_id IS NOT NULL AND m.ns = ''"
     f" AND (substr(m.channel, 1, {len(RESERVED)}) <> '{RESERVED}' OR m.channel = '{START}')"
 )
+
+# A thread is as it is known: no other save has moved it, and it was not deleted.
+_AS_KNOWN = """thread_id = :thread_id AND generation = :generation AND next_seq = :was_next AND deleted_at IS NULL
+  AND coalesce(head, '') = :was_head AND NOT EXISTS (
+    SELECT 1 FROM checkpoints AS newer
+    WHERE newer.thread_id = :thread_id AND newer.checkpoint_ns = '' AND newer.checkpoint_id > :was_head
+  )"""
 
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 
@@ -118,7 +129,7 @@ def _read(dialect: str, now: str) -> dict[str, Statement]:
             if name in by_name:
                 raise ValueError(f"{file.name} names a statement {name}, and another one has this name. Rename one.")
             bare = _COMMENT.sub("", text).strip().removesuffix(";")
-            bare = bare.replace("{over}", _OVER).replace("{now}", now)
+            bare = bare.replace("{over}", _OVER).replace("{as_known}", _AS_KNOWN).replace("{now}", now)
             by_name[name] = Statement(name, _in(dialect, bare))
     return by_name
 

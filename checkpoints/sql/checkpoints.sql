@@ -45,6 +45,12 @@ SELECT CAST(metadata AS TEXT) AS metadata
 FROM checkpoints
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id;
 
+-- name: has_state
+-- Find a checkpoint that is a state, and no base.
+SELECT checkpoint_id
+FROM checkpoints
+WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id AND {no_base};
+
 -- name: outline
 SELECT checkpoint_ns AS ns, checkpoint_id, parent_checkpoint_id AS parent_id, CAST(metadata AS TEXT) AS metadata
 FROM checkpoints

@@ -27,6 +27,18 @@ SET message_id = coalesce(message_id, :message_id),
     run_id = coalesce(run_id, :run_id), step = coalesce(step, :step), user_id = coalesce(user_id, :user_id)
 WHERE thread_id = :thread_id AND seq = :seq;
 
+-- name: claim_known_row
+-- As `claim_row`, if the row has the id that it is known to have; `''` stands for none.
+UPDATE holdfast_messages
+SET message_id = coalesce(message_id, :message_id),
+    ns = CASE WHEN checkpoint_id IS NOT NULL AND ns = '' THEN ns ELSE :ns END,
+    channel = CASE WHEN checkpoint_id IS NOT NULL AND ns = '' AND substr(channel, 1, 2) <> '__' THEN channel
+              ELSE :channel END,
+    checkpoint_id = coalesce(checkpoint_id, :checkpoint_id),
+    run_id = coalesce(run_id, :run_id), step = coalesce(step, :step), user_id = coalesce(user_id, :user_id)
+WHERE thread_id = :thread_id AND seq = :seq AND coalesce(message_id, '') = :was_id
+RETURNING seq;
+
 -- name: rows_said
 -- The rows of a range that are part of the conversation.
 SELECT m.seq

@@ -44,6 +44,48 @@ SET next_seq = :next_seq, updated_at = {now}, deleted_at = NULL,
     metadata = coalesce(CAST(:metadata AS TEXT), metadata)
 WHERE thread_id = :thread_id;
 
+-- name: begin_thread
+-- For the first checkpoint of a thread that was not there. See `add_thread` for the generation.
+INSERT INTO holdfast_threads (thread_id, generation, next_seq, created_at, updated_at, head, unfinished, messages, bytes,
+                              user_id, title, metadata)
+SELECT :thread_id, CAST({now} * 1000 AS BIGINT) * 1000, CAST(:next_seq AS BIGINT), {now}, {now}, :head,
+       CAST(:unfinished AS INTEGER), CAST(:said AS BIGINT), CAST(:bytes AS BIGINT),
+       CAST(:user_id AS TEXT), CAST(:title AS TEXT), CAST(:metadata AS TEXT)
+WHERE NOT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = :thread_id AND checkpoint_ns = '')
+ON CONFLICT (thread_id) DO NOTHING
+RETURNING generation;
+
+-- name: advance_thread
+-- As `touch_thread`, if the thread is as it is known. Another saver may have written a head without changing its row.
+UPDATE holdfast_threads
+SET next_seq = :next_seq, updated_at = {now}, head = :head, unfinished = :unfinished,
+    messages = messages + :said, bytes = bytes + :bytes,
+    user_id = coalesce(user_id, CAST(:user_id AS TEXT)), title = coalesce(title, CAST(:title AS TEXT)),
+    metadata = coalesce(CAST(:metadata AS TEXT), metadata)
+WHERE {as_known}
+RETURNING generation;
+
+-- name: advance_in_place
+-- As `advance_thread`, but the thread stays where it is in the list of threads: it changes no column that an index has.
+UPDATE holdfast_threads
+SET next_seq = :next_seq, head = :head, unfinished = :unfinished,
+    messages = messages + :said, bytes = bytes + :bytes, title = coalesce(title, CAST(:title AS TEXT)),
+    metadata = coalesce(CAST(:metadata AS TEXT), metadata)
+WHERE {as_known}
+RETURNING generation;
+
+-- name: count_known_rows
+-- As `count_rows`, if the thread is as it is known.
+UPDATE holdfast_threads
+SET next_seq = :next_seq, bytes = bytes + :bytes
+WHERE {as_known}
+RETURNING generation;
+
+-- name: check_thread
+SELECT generation
+FROM holdfast_threads
+WHERE {as_known}{for_update};
+
 -- name: count_rows
 -- As `touch_thread`, for every other save: it changes no column that an index has.
 UPDATE holdfast_threads
@@ -158,7 +200,7 @@ FROM (
              LIMIT 1
            ) AS fails
     FROM holdfast_threads AS t
-    WHERE t.head IS NOT NULL AND {where}
+    WHERE t.head IS NOT NULL AND t.deleted_at IS NULL AND {where}
     ORDER BY t.updated_at DESC, t.thread_id DESC
     LIMIT :looked_at
   ) AS facts

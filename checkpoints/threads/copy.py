@@ -46,7 +46,7 @@ def copy_thread(database: Database, source: str, target: str) -> bool:
     """
     with database.backend.writing() as transaction:
         copied = _copy(transaction, database, source, target)
-    database.cache.forget(target)
+    database.forget(target)
     return copied
 
 
@@ -93,7 +93,7 @@ def fork_thread(
             ]
         )
         reindex.reindex(transaction, database, target)
-    database.cache.forget(target)
+    database.forget(target)
 
 
 def _copy(transaction: Transaction, database: Database, source: str, target: str) -> bool:

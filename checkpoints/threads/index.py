@@ -16,6 +16,7 @@ from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.backends.records import NOTES, Row
 from holdfast.checkpoints.config import user_text
 from holdfast.checkpoints.core.placement import Placement, RowOwner
+from holdfast.checkpoints.core.thread_state import ThreadRow
 from holdfast.checkpoints.langgraph_internals import BRANCH_TO, OF_THE_RUN, START, TASKS
 from holdfast.checkpoints.serde.known import Known
 from holdfast.checkpoints.serde.messages import sql_text
@@ -29,23 +30,6 @@ LONGEST_GIVEN_TITLE: Final = 200
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _PROMPT_PERSON: Final = b"holdfast-prompt"
-
-
-class ThreadRow(NamedTuple):
-    """A thread's own row, as the statement `lock_thread` returns it."""
-
-    generation: int
-    next_seq: int
-    deleted: bool
-    user_id: str | None
-    title: str | None
-    metadata: str | None
-    head: str | None
-    """The newest root checkpoint; `None` if the thread is not in the index."""
-    live_from: int
-    """The first message row that later messages may match; the rows before it are from before a restart."""
-    prompt: bytes | None
-    """The digest of the current system prompt."""
 
 
 class IndexFields(NamedTuple):
@@ -110,45 +94,71 @@ def prompt_digest(prompt: str) -> bytes:
     return blake2b(prompt.encode("utf-8", "replace"), digest_size=16, person=_PROMPT_PERSON).digest()
 
 
-def update_thread_row(
-    sql: Statements,
+class ThreadChange(NamedTuple):
+    """How a save changes a thread's own row."""
+
+    row: ThreadRow
+    """The row after the save."""
+    params: dict[str, Any]
+    """The parameters of the statement that changes it."""
+
+
+def change_of_checkpoint(
     owner: RowOwner,
-    thread_row: ThreadRow,
-    fields: IndexFields | None,
+    before: ThreadRow,
+    fields: IndexFields,
     placement: Placement,
     lists: Iterable[MessageList],
     texts: Iterable[Row] = (),
     *,
-    enters: bool,
-) -> list[Call]:
-    """Build the call that updates a thread's own row after a save; none if the save does not change the row.
+    enters: bool = False,
+) -> ThreadChange:
+    """Return how a root checkpoint changes the row of its thread.
 
     Args:
-        sql: the statements.
-        owner: the checkpoint or write that is saved.
-        thread_row: the row before the save.
-        fields: the index fields of the checkpoint; `None` unless it is a root checkpoint.
+        owner: the checkpoint.
+        before: the row before the save.
+        fields: the index fields of the checkpoint.
         placement: the rows of the messages that are saved.
         lists: the messages that are saved.
         texts: texts of people in writes that the checkpoint makes part of the conversation.
         enters: whether a thread with earlier checkpoints enters the index. This save then does not determine its user
             and title.
     """
-    counts = {"thread_id": owner.thread_id, "next_seq": placement.next_seq, "bytes": placement.bytes}
-    if fields is None:
-        # This statement touches no indexed column, so the database updates no index.
-        return [(sql["count_rows"], counts)] if placement.new_rows or thread_row.deleted else []
-    title = _first_words(lists) or first_title(texts) if thread_row.title is None and not enters else None
+    title = _first_words(lists) or first_title(texts) if before.title is None and not enters else None
+    user_id = fields.user_id if before.user_id is None and not enters else None
+    metadata = _merged(before.metadata, fields.metadata)
     params = {
-        **counts,
+        "thread_id": owner.thread_id,
+        "next_seq": placement.next_seq,
+        "bytes": placement.bytes,
         "head": owner.checkpoint_id,
         "unfinished": int(fields.unfinished),
         "said": len(placement.said),
-        "user_id": fields.user_id if thread_row.user_id is None and not enters else None,
+        "user_id": user_id,
         "title": title,
-        "metadata": _merged(thread_row.metadata, fields.metadata),
+        "metadata": metadata,
     }
-    return [(sql["touch_thread"], params)]
+    row = ThreadRow(
+        before.generation,
+        placement.next_seq,
+        False,
+        before.user_id or user_id,
+        before.title if before.title is not None else title,
+        before.metadata if metadata is None else metadata,
+        owner.checkpoint_id,
+        before.live_from,
+        before.prompt,
+    )
+    return ThreadChange(row, params)
+
+
+def change_of_rows(thread_id: str, before: ThreadRow, placement: Placement) -> ThreadChange | None:
+    """Return how any other save changes the row of its thread; `None` if it does not."""
+    if not placement.new_rows and not before.deleted:
+        return None
+    params = {"thread_id": thread_id, "next_seq": placement.next_seq, "bytes": placement.bytes}
+    return ThreadChange(before._replace(next_seq=placement.next_seq, deleted=False), params)
 
 
 def record_prompt(sql: Statements, thread_id: str, thread_row: ThreadRow, prompt: str | None) -> list[Call]:
@@ -176,8 +186,8 @@ def _merged(before: str | None, new: Mapping[str, Any]) -> str | None:
 
 def _first_words(lists: Iterable[MessageList]) -> str | None:
     """Return the title from the first message of a person that has words."""
-    for _, messages in lists:
-        for message in messages:
+    for list_ in lists:
+        for message in list_.messages:
             if isinstance(message, Known):
                 if message.message.type == "human" and (title := title_of(message.message.text)):
                     return title

@@ -77,7 +77,7 @@ def delete_thread(database: Database, thread_id: str) -> None:
         )
         if searched_up_to(state):
             database.backend.full_text.clean(transaction)
-    database.cache.forget(thread_id)
+    database.forget(thread_id)
 
 
 def searched_up_to(state: Sequence[Row]) -> int:

@@ -14,11 +14,11 @@ from holdfast.checkpoints.config import user_text
 from holdfast.checkpoints.core import load
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Database
+from holdfast.checkpoints.core.thread_state import ThreadRow
 from holdfast.checkpoints.delta import claim_writes, history
 from holdfast.checkpoints.errors import HoldfastError
 from holdfast.checkpoints.langgraph_internals import PENDING_SENDS, TASKS
 from holdfast.checkpoints.threads import index as thread_index
-from holdfast.checkpoints.threads.index import ThreadRow
 
 
 def unindexed_threads(database: Database) -> Iterator[str]:

@@ -95,7 +95,7 @@ def delete_runs(database: Database, thread_id: str, run_ids: Collection[str]) ->
             transaction.send([(sql["inherit_row"], {**inherited, "seq": seq}) for seq in used])
         transaction.send([(sql["next_generation"], params)])
         reindex.reindex(transaction, database, thread_id)
-    database.cache.forget(thread_id)
+    database.forget(thread_id)
 
 
 def _checkpoints_of_runs(there: Namespace, run_ids: Collection[str]) -> set[str]:

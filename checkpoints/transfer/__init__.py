@@ -130,7 +130,7 @@ def import_thread(database: Database, thread_id: str, records: Iterable[ThreadRe
                     "and repeat the transfer; otherwise this is a defect of Holdfast.",
                 )
     if not was_there:
-        database.cache.forget(thread_id)
+        database.forget(thread_id)
     return Transferred(thread_id, digest, received.count, was_there)
 
 

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from holdfast.checkpoints.backends import migrations
 from holdfast.checkpoints.backends.base import (
     NOT_OPEN,
     Call,
+    Changed,
     FullText,
     OnStatement,
     Transaction,
@@ -25,10 +27,18 @@ from holdfast.checkpoints.backends.base import (
     refuse_use,
 )
 from holdfast.checkpoints.backends.postgres import faults
+from holdfast.checkpoints.backends.postgres.at_once import combine
 from holdfast.checkpoints.backends.postgres.encodings import KNOWN, Repertoire
 from holdfast.checkpoints.backends.postgres.full_text import PostgresFullText
 from holdfast.checkpoints.backends.postgres.pool import Closed, Connection, Exhausted, Pool
-from holdfast.checkpoints.backends.postgres.session import connect, pipeline, quoted, read_role, settings
+from holdfast.checkpoints.backends.postgres.session import (
+    connect,
+    pipeline,
+    prepare_after,
+    quoted,
+    read_role,
+    settings,
+)
 from holdfast.checkpoints.backends.postgres.session import transaction as begun
 from holdfast.checkpoints.backends.postgres.tables import PostgresTables
 from holdfast.checkpoints.backends.records import Row
@@ -39,6 +49,9 @@ from holdfast.checkpoints.sql import Statement, load_statements
 from holdfast.checkpoints.urls import PostgresURL
 
 _NOW: Final = "extract(epoch FROM clock_timestamp())"
+
+# Uses of a statement before it is prepared: a process that does little prepares little.
+_PREPARE_AFTER: Final = 3
 
 # The key of the lock that is held while tables are made: a number that other programs are unlikely to use.
 _MIGRATION_LOCK: Final = 0x486F6C6466617374
@@ -102,6 +115,14 @@ def _rows(statement: Statement, cursor: psycopg.Cursor[tuple[Any, ...]]) -> list
     return _names.name(statement, lambda: [column.name for column in cursor.description or ()], cursor.fetchall())
 
 
+@dataclass(slots=True)
+class _Session:
+    """A connection in use, and whether an error now would leave open whether the transaction was committed."""
+
+    connection: Connection
+    committing: bool = False
+
+
 class PostgresBackend(PostgresTables):
     """A PostgreSQL database."""
 
@@ -116,6 +137,7 @@ class PostgresBackend(PostgresTables):
         self.patience = Patience(url.timeout)
         self._settings: list[Statement] = []
         self._repertoire: Repertoire | None = None
+        self._prepare_after: int | None = None
         self._pool: Pool | None = None
         self._opened_by = 0
 
@@ -148,30 +170,86 @@ class PostgresBackend(PostgresTables):
             yield transaction
 
     @contextmanager
+    def glancing(self) -> Iterator[Transaction]:
+        if self._settings:  # they last as long as a transaction
+            with self.reading() as transaction:
+                yield transaction
+            return
+        with self._session() as session:
+            yield _PostgresTransaction(session.connection, None, self.on_statement)
+
+    @contextmanager
     def writing(self) -> Iterator[Transaction]:
         # Each statement after the thread's lock must see everything that was committed before the lock was taken.
         with self._transaction(_BEGIN_WRITING) as transaction:
             yield transaction
 
+    def save_at_once(self, required: Sequence[Call], calls: Sequence[Call], written: Callable[[int], None]) -> bool:
+        text, params = combine(required, calls)
+        if self.on_statement is not None:
+            for statement, _ in (*required, *calls):
+                self.on_statement(statement.name)
+            self.on_statement(_COMMIT.name)  # it is part of the statement
+        try:
+            with self._session() as session:
+                session.committing = True
+                generation = self._run_alone(session, text, params)
+        except Changed:
+            return False
+        written(generation)
+        return True
+
+    def _run_alone(self, session: _Session, text: bytes, params: Sequence[Any]) -> int:
+        """Run a statement of `combine`, in a transaction of its own.
+
+        Raises:
+            Changed: nothing was changed.
+        """
+        connection = session.connection
+        cursor = psycopg.RawCursor(connection)
+        try:
+            if self._settings:  # they last as long as the transaction
+                with pipeline(connection):
+                    for statement in (_BEGIN_WRITING, *self._settings):
+                        connection.execute(statement.text.encode())
+                    cursor.execute(text, params)
+                    connection.execute(_COMMIT.text.encode())
+            else:
+                cursor.execute(text, params)
+        except (psycopg.errors.DivisionByZero, psycopg.errors.SerializationFailure):
+            raise Changed from None
+        [(generation, _)] = cursor.fetchall()
+        return int(generation)
+
     @contextmanager
     def _transaction(self, begin: Statement) -> Iterator[Transaction]:
+        with self._session() as session, pipeline(session.connection) as sending:
+            transaction = _PostgresTransaction(session.connection, sending, self.on_statement)
+            transaction.send([(statement, {}) for statement in (begin, *self._settings)])
+            yield transaction  # on an error, the pool rolls back when the connection is returned
+            session.committing = True
+            transaction.send([(_COMMIT, {})])  # the pipeline's end waits for it
+
+    @contextmanager
+    def _session(self) -> Iterator[_Session]:
+        """Take a connection for the block, and explain the errors of the driver."""
         if self._pool is None:
             self.on_use()
         pool = self._pool
         if pool is None:  # closed meanwhile
             raise NotOpen(NOT_OPEN)
         check_process(self._opened_by)
-        connection: Connection | None = None
-        committing = False
+        session: _Session | None = None
         try:
-            with pool.connection(self._url.timeout) as connection, pipeline(connection) as sending:
-                transaction = _PostgresTransaction(connection, sending, self.on_statement)
-                transaction.send([(statement, {}) for statement in (begin, *self._settings)])
-                yield transaction  # on an error, the pool rolls back when the connection is returned
-                committing = True
-                transaction.send([(_COMMIT, {})])  # the pipeline's end waits for it
+            with pool.connection(self._url.timeout) as connection:
+                session = _Session(connection)
+                yield session
         except psycopg.Error as error:
-            is_lost = connection is None or connection.closed  # or could not be made
+            is_lost = session is None or session.connection.closed  # or could not be made
+            committing = session is not None and session.committing
+            if self._prepare_after is not None and faults.is_of_prepared(error):
+                self._prepare_after = None  # there is a pooler now
+                raise faults.pooled(self._url) from None
             # The driver's own error may hold the password.
             raise faults.failed(self._url, error, is_lost=is_lost, committing=committing) from None
         except Exhausted:
@@ -183,7 +261,9 @@ class PostgresBackend(PostgresTables):
             raise NotOpen(NOT_OPEN) from None
 
     def _connect(self) -> Connection:
-        return connect(self._url, self._repertoire)
+        connection = connect(self._url, self._repertoire)
+        prepare_after(connection, self._url, self._prepare_after)
+        return connection
 
     def _prepare(self, connection: Connection) -> None:
         deadline = time.monotonic() + _MIGRATION_PATIENCE
@@ -222,6 +302,10 @@ class PostgresBackend(PostgresTables):
         if role.encoding not in KNOWN:
             raise faults.unknown_encoding(self._url, role.encoding)
         self._settings, self._repertoire = settings(self._url, role), Repertoire.of(role.encoding)
+        # A pooler makes up the number of the session.
+        is_direct = role.process == connection.info.backend_pid
+        self._prepare_after = _PREPARE_AFTER if is_direct else None
+        prepare_after(connection, self._url, self._prepare_after)
         if self._repertoire is not None:
             self._repertoire.register(connection)
 

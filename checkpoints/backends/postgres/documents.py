@@ -20,7 +20,7 @@ import ormsgpack
 
 from holdfast.checkpoints.langgraph_internals import FIRST_WITH_SENDS, TASKS
 from holdfast.checkpoints.serde.messages import is_sql_text
-from holdfast.checkpoints.serde.values import VERSION, Version, holds_messages, version_text
+from holdfast.checkpoints.serde.values import VERSION, compact_versions, holds_messages, version_text
 
 STORED: Final = "stored"
 """In a document: the channels whose values are in rows of their own. A packed one has versions only for these."""
@@ -69,8 +69,8 @@ def folded(document: Mapping[str, Any]) -> Mapping[str, Any]:
         return document
     rest = {name: value for name, value in document.items() if name not in _BESIDE}
     rest["ts"] = _Moment.compact(document["ts"])
-    rest["channel_versions"] = Version.compact({name: versions[name] for name in versions if name not in stored})
-    rest["versions_seen"] = {node: Version.compact(seen) for node, seen in document["versions_seen"].items()}
+    rest["channel_versions"] = compact_versions({name: versions[name] for name in versions if name not in stored})
+    rest["versions_seen"] = {node: compact_versions(seen) for node, seen in document["versions_seen"].items()}
     # Versions are beside the text, and a lost one would read as a channel without a value.
     rest[STORED] = sorted(stored)
     coded = {_NAMES.index(name) if name in _NAMES else name: value for name, value in rest.items()}
@@ -183,8 +183,6 @@ class _Moment(NamedTuple):
 
 def _ext(value: Any) -> ormsgpack.Ext:
     match value:
-        case Version():
-            return ormsgpack.Ext(VERSION, value.data())
         case _Moment(microseconds):
             return ormsgpack.Ext(_MOMENT, microseconds.to_bytes(8, "big", signed=True))
     raise TypeError(f"{type(value).__name__} has no form in msgpack")

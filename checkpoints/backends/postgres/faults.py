@@ -116,6 +116,16 @@ def not_opened(url: PostgresURL, error: psycopg.Error) -> HoldfastError:
     return DatabaseUnavailable(f"Cannot open the PostgreSQL database {url}: {said}. Needed: {needed}.")
 
 
+def is_of_prepared(error: psycopg.Error) -> bool:
+    """Return whether an error is about a prepared statement that belongs to another session."""
+    return error.sqlstate in _PREPARED
+
+
+def pooled(url: PostgresURL) -> Unreachable:
+    """Return the error about a pooler that came between the server and a process that prepares statements."""
+    return Unreachable(f"{url} gave a transaction another session than the one before.", maybe_saved=False)
+
+
 def unknown_encoding(url: PostgresURL, encoding: str) -> DatabaseUnavailable:
     """Return the error about a database whose encoding this package cannot use."""
     return DatabaseUnavailable(

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from queue import Empty, Full, LifoQueue
 from typing import Final
@@ -19,7 +19,16 @@ from typing import Final
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from holdfast.checkpoints.backends import migrations
-from holdfast.checkpoints.backends.base import NOT_OPEN, FullText, OnStatement, Transaction, check_process, refuse_use
+from holdfast.checkpoints.backends.base import (
+    NOT_OPEN,
+    Call,
+    Changed,
+    FullText,
+    OnStatement,
+    Transaction,
+    check_process,
+    refuse_use,
+)
 from holdfast.checkpoints.backends.retry import Patience
 from holdfast.checkpoints.backends.sqlite.full_text import SqliteFullText, relevance
 from holdfast.checkpoints.backends.sqlite.group_commit import SqliteTransaction, WriterQueue
@@ -111,12 +120,27 @@ class SqliteBackend(SqliteTables):
             if self._writer is None:  # closed meanwhile
                 self._close_readers()
 
+    def glancing(self) -> AbstractContextManager[Transaction]:
+        return self.reading()
+
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
         if self._writer is None:
             self.on_use()
         with self._explained(), self._writers.turn(lambda: self._on(self._open_writer())) as transaction:
             yield transaction
+
+    def save_at_once(self, required: Sequence[Call], calls: Sequence[Call], written: Callable[[int], None]) -> bool:
+        if self._writer is None:
+            self.on_use()
+        try:
+            with self._explained(), self._writers.turn(lambda: self._on(self._open_writer())) as transaction:
+                generation = transaction.require(required)
+                transaction.run(calls)
+                written(generation)
+        except Changed:
+            return False
+        return True
 
     def _on(self, connection: sqlite3.Connection) -> SqliteTransaction:
         return SqliteTransaction(connection, self.on_statement)

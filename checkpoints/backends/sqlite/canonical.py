@@ -21,7 +21,7 @@ from holdfast.checkpoints.serde.values import (
     TYPE,
     VERSION,
     Attachable,
-    Version,
+    compact_versions,
     version_text,
     with_references,
 )
@@ -65,10 +65,10 @@ def to_whole(checkpoint: CanonicalCheckpoint) -> tuple[str, bytes]:
         holds_messages = holds_messages or _is_list(part)
     document = {**checkpoint.document, _VALUES: values}
     if holds_messages:  # the stock savers cannot read it anyway, so the versions may be compact
-        document["channel_versions"] = Version.compact(document["channel_versions"])
+        document["channel_versions"] = compact_versions(document["channel_versions"])
         seen = document["versions_seen"]
-        document["versions_seen"] = {node: Version.compact(versions) for node, versions in seen.items()}
-    body = ormsgpack.packb(document, default=_version, option=_OPTIONS)
+        document["versions_seen"] = {node: compact_versions(versions) for node, versions in seen.items()}
+    body = ormsgpack.packb(document, option=_OPTIONS)
     return (TYPE, with_references(lists, body)) if TYPE in types else (STOCK, body)
 
 
@@ -82,9 +82,3 @@ def _is_list(part: Attachable) -> bool:
 
 def _of_version(code: int, data: bytes) -> Any:
     return version_text(data) if code == VERSION else ormsgpack.Ext(code, data)
-
-
-def _version(value: Any) -> ormsgpack.Ext:
-    if isinstance(value, Version):
-        return ormsgpack.Ext(VERSION, value.data())
-    raise TypeError(f"{type(value).__name__} has no form in msgpack")

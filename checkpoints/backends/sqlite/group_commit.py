@@ -11,12 +11,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from threading import Event, Lock
 from typing import Any, Final
 
-from holdfast.checkpoints.backends.base import Call, OnStatement
+from holdfast.checkpoints.backends.base import Call, Changed, OnStatement
 from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.row_names import RowNames
 from holdfast.checkpoints.sql import Statement
@@ -53,6 +53,18 @@ class SqliteTransaction:
             found.append(_names.name(statement, partial(_columns, cursor), rows) if rows else [])
         return found
 
+    def require(self, calls: Sequence[Call]) -> int:
+        """Run calls that must find exactly one row each, and return the first column of the first.
+
+        Raises:
+            Changed: one has found none.
+        """
+        found = self.run(calls)
+        if not all(found):
+            raise Changed
+        generation: int = found[0][0][0]
+        return generation
+
     def send(self, calls: Sequence[Call]) -> None:
         self.run(calls)
 
@@ -84,14 +96,16 @@ def _columns(cursor: sqlite3.Cursor) -> list[str]:
     return [column[0] for column in cursor.description]
 
 
-@dataclass
+@dataclass(slots=True)
 class _Group:
     """A transaction that is open for writing."""
 
     transaction: SqliteTransaction
     members: int = 0
     """The number of writers that have written in it and wait for its commit."""
-    over: Event = field(default_factory=Event)
+    is_over: bool = False
+    over: Event | None = None
+    """Set when it is over; made by the first member that waits for that."""
     error: sqlite3.Error | None = None
 
 
@@ -134,12 +148,18 @@ class WriterQueue:
             group.members += 1
             if self._waiting <= 0 or group.members >= self._most:
                 self._commit(group)
-        while not group.over.wait(_PATIENCE):
+        if not group.is_over:
+            self._wait_for(group)
+        if group.error is not None:
+            raise group.error
+
+    def _wait_for(self, group: _Group) -> None:
+        with self._counting:
+            over = group.over = group.over or Event()
+        while not group.is_over and not over.wait(_PATIENCE):
             with self._lock:
                 if self._group is group:
                     self._commit(group)
-        if group.error is not None:
-            raise group.error
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -209,7 +229,10 @@ class WriterQueue:
         if error is not None and not isinstance(error, sqlite3.OperationalError):
             error = _lost_with(error)
         group.error = error
-        group.over.set()
+        with self._counting:
+            group.is_over = True
+            if group.over is not None:
+                group.over.set()
 
 
 def _lost_with(error: BaseException) -> sqlite3.OperationalError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 
@@ -26,7 +26,9 @@ from holdfast.checkpoints.backends.sqlite.canonical import from_whole, to_whole
 from holdfast.checkpoints.backends.tables import Tables
 from holdfast.checkpoints.errors import DamagedThread
 from holdfast.checkpoints.serde.splice import channels_with_value, graft
-from holdfast.checkpoints.serde.values import Attachable, ChannelValues, Version, holds_messages
+from holdfast.checkpoints.serde.values import Attachable, ChannelValues, compact_versions, holds_messages
+
+_JSON: Final = json.JSONEncoder(ensure_ascii=False)
 
 
 class SqliteTables(Tables):
@@ -46,8 +48,8 @@ class SqliteTables(Tables):
         whole: dict[str, Any] = {**loaded, "channel_values": ChannelValues(values)}
         if holds_messages(values):
             seen = loaded["versions_seen"]
-            whole["channel_versions"] = Version.compact(loaded["channel_versions"])
-            whole["versions_seen"] = {node: Version.compact(versions) for node, versions in seen.items()}
+            whole["channel_versions"] = compact_versions(loaded["channel_versions"])
+            whole["versions_seen"] = {node: compact_versions(versions) for node, versions in seen.items()}
         return whole
 
     def join(self, document: Any, values: Mapping[str, Any]) -> Checkpoint:
@@ -84,11 +86,13 @@ class SqliteTables(Tables):
     def save_checkpoint(self, encoded: EncodedCheckpoint) -> list[Call]:
         [whole] = encoded.values
         params = {
-            **encoded.key._asdict(),
+            "thread_id": encoded.key.thread_id,
+            "ns": encoded.key.ns,
+            "checkpoint_id": encoded.key.checkpoint_id,
             "parent_id": encoded.parent_id,
             "type": whole.type,
             "blob": whole.blob,
-            "metadata": json.dumps(encoded.metadata, ensure_ascii=False).encode(),
+            "metadata": _JSON.encode(encoded.metadata).encode(),
         }
         return [(self.sql["save_checkpoint"], params)]
 
@@ -97,9 +101,9 @@ class SqliteTables(Tables):
     ) -> list[Call]:
         return []
 
-    def rows_with_digests(self, thread_id: str, digests: Collection[bytes]) -> list[Call]:
-        # SQLite has no round trips to save.
-        return [(self.sql["rows_with_digest"], {"thread_id": thread_id, "digest": digest}) for digest in digests]
+    def rows_with_digests(self, thread_id: str, digests: Collection[bytes], most: int) -> list[Call]:
+        params = {"thread_id": thread_id, "digests": json.dumps([digest.hex().upper() for digest in digests])}
+        return [(self.sql["rows_with_digests"], {**params, "most": most})]
 
     def array(self, texts: Collection[str]) -> str:
         return json.dumps(list(texts))
