@@ -160,16 +160,24 @@ class Backend(Protocol):
         """Begin a transaction that may write."""
         ...
 
-    def save_at_once(self, required: Sequence[Call], calls: Sequence[Call], written: Callable[[int], None]) -> bool:
+    def save_at_once(
+        self,
+        required: Sequence[Call],
+        calls: Sequence[Call],
+        *,
+        is_current: Callable[[], bool],
+        written: Callable[[int], None],
+    ) -> bool:
         """Run some statements as one: all of them are committed, or nothing is changed.
 
         Args:
             required: statements that must find exactly one row each. The first returns a generation.
             calls: statements that may find any number. None of them depends on another.
+            is_current: called before anything is sent, with the connection at hand; returns whether to send it.
             written: called with the generation, once other transactions of this process are committed after this one.
 
         Returns:
-            Whether the statements were committed. If not, a required one has found no row.
+            Whether the statements were committed. If not, a required one has found no row, or `is_current` was false.
         """
         ...
 

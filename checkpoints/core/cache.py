@@ -43,8 +43,8 @@ class _CachedThread:
         return sum(len(known) for known in self.namespaces.values())
 
     def add(self, templates: Mapping[int, Template]) -> None:
-        # A new dict, because a reader may still use the old one.
-        self.templates = {**self.templates, **templates}
+        # In place: a reader that still uses it only looks single rows up.
+        self.templates.update(templates)
         self.size += sum(template.size for template in templates.values())
 
     def keep(self, refs: Collection[int]) -> None:
@@ -102,11 +102,26 @@ class MessageCache:
         self, thread_id: str, ns: str, generation: int, known: Sequence[Known], templates: Mapping[int, Template]
     ) -> None:
         """Cache what a save has placed, and keep what the namespace had, because a save may hold only what changed."""
-        with self._changing(thread_id, generation) as thread:
-            old = thread.namespaces.get(ns, {})
-            self._put(thread, ns, {**old, **{id(entry.message): _newer(old, entry) for entry in known}})
-            if templates:
+        with self._lock:
+            thread = self._threads.get(thread_id)
+            if (
+                thread is not None
+                and thread.generation == generation
+                and (own := thread.namespaces.get(ns)) is not None
+            ):
+                # In place: others only look single messages up in it.
+                before = len(own), thread.size
+                own.update([(id(entry.message), _newer(own, entry)) for entry in known])
                 thread.add(templates)
+                self._messages += len(own) - before[0]
+                self._bytes += thread.size - before[1]
+                thread.namespaces.move_to_end(ns)
+                self._threads.move_to_end(thread_id)
+                self._shrink()
+                return
+        with self._changing(thread_id, generation) as thread:
+            self._put(thread, ns, {id(entry.message): entry for entry in known})
+            thread.add(templates)
 
     def forget(self, thread_id: str) -> None:
         """Drop what is cached of a thread."""
@@ -137,12 +152,15 @@ class MessageCache:
             self._threads[thread_id] = thread
             self._messages += len(thread)
             self._bytes += thread.size
-            while self._threads and (
-                len(self._threads) > self._most_threads
-                or self._messages > self._most_messages
-                or self._bytes > self._most_bytes
-            ):
-                self._take(next(iter(self._threads)))
+            self._shrink()
+
+    def _shrink(self) -> None:
+        while self._threads and (
+            len(self._threads) > self._most_threads
+            or self._messages > self._most_messages
+            or self._bytes > self._most_bytes
+        ):
+            self._take(next(iter(self._threads)))
 
     def _take(self, thread_id: str) -> _CachedThread | None:
         thread = self._threads.pop(thread_id, None)

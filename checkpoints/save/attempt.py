@@ -174,7 +174,9 @@ class Save:
             self._ticket.release()
 
         try:
-            saved = database.backend.save_at_once(wanted.required, wanted.calls, written)
+            saved = database.backend.save_at_once(
+                wanted.required, wanted.calls, is_current=lambda: self._era == database.cache.era, written=written
+            )
         finally:
             if not saved:
                 database.states.forget(thread_id)

@@ -269,7 +269,7 @@ def _conditions(user_id: str | None, thread_id: str | None) -> tuple[list[str], 
     if thread_id is not None:
         return ["thread_id = :thread_id"], {"thread_id": thread_id}
     if user_id is not None:
-        return ["user_id = :user_id", "head IS NOT NULL"], {"user_id": user_id}
+        return ["user_id = :user_id", "head IS NOT NULL", "deleted_at IS NULL"], {"user_id": user_id}
     return [], {}
 
 

@@ -69,36 +69,36 @@ class Template:
     It is made of a row that a checkpoint has, because such a row does not change any more.
     """
 
-    __slots__ = ("_containers", "_names", "cls", "contents", "rank")
+    __slots__ = ("_containers", "cls", "contents", "rank")
 
     def __init__(self, cls: type[BaseMessage], contents: MessageContents, rank: tuple[bool, bool]) -> None:
         self.cls = cls
         self.contents = contents
         self.rank = rank
         """The owner of the row; see `core.placement.rank`."""
-        simple = contents if isinstance(contents, dict) else {}
-        self._containers = [(name, type(value)) for name, value in simple.items() if isinstance(value, (dict, list))]
-        self._names = set(simple)
+        self._containers: list[tuple[str, type]] | None = None
 
     def make(self) -> BaseMessage:
         """Return a new message."""
         contents = self.contents
         if isinstance(contents, dict):
             fields = contents.copy()
+            if self._containers is None:
+                self._containers = [
+                    (name, type(value)) for name, value in fields.items() if type(value) in (dict, list)
+                ]
             for name, kind in self._containers:
                 fields[name] = kind()  # two messages must not share one
-            names = self._names.copy()
         else:
             content, packed = contents
             fields = ormsgpack.unpackb(packed, option=ormsgpack.OPT_NON_STR_KEYS)
             if content is not None:
                 fields["content"] = content
-            names = set(fields)
         message = self.cls.__new__(self.cls)
         _set(message, "__dict__", fields)
         _set(message, "__pydantic_extra__", {})
         _set(message, "__pydantic_private__", None)
-        _set(message, "__pydantic_fields_set__", names)
+        _set(message, "__pydantic_fields_set__", set(fields))
         return message
 
     @property

@@ -202,6 +202,8 @@ def digest(role: str, content: str | None, body: bytes, *, key: bytes = b"") -> 
 
 def sql_text(text: str) -> str:
     """Return a text that every database can hold: without NUL, and with `?` for what UTF-8 cannot encode."""
+    if text.isascii() and "\0" not in text:
+        return text
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
@@ -236,6 +238,8 @@ def is_sql_text(text: str) -> bool:
     """Return whether every database can hold a text."""
     if "\0" in text:  # PostgreSQL refuses it, and SQLite's tools cut the text there
         return False
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

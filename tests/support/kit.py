@@ -94,6 +94,7 @@ def change(saver: HoldfastSaver, sql: str, **params: Any) -> None:
 
 def forget(saver: HoldfastSaver) -> None:
     """Let a checkpointer know no more than one that was just opened."""
-    memory = saver._database.cache
-    for thread_id in list(memory._threads):
-        memory.forget(thread_id)
+    database = saver._database
+    for thread_id in list(database.cache._threads):
+        database.cache.forget(thread_id)
+    database.states.forget_all()

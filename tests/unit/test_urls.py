@@ -55,16 +55,16 @@ def test_how_long_to_wait_for_a_server_is_not_passed_to_libpq(url: str, dsn: str
 @pytest.mark.parametrize(
     ("options", "rest", "schema", "threshold"),
     [
-        ("", "", None, None),
-        ("?schema=chat", "", "chat", None),
-        ("?schema=my%20chat&sslmode=disable", "?sslmode=disable", "my chat", None),
+        ("", "", None, "auto"),
+        ("?schema=chat", "", "chat", "auto"),
+        ("?schema=my%20chat&sslmode=disable", "?sslmode=disable", "my chat", "auto"),
         ("?prepare_threshold=0&timeout=3&schema=chat", "", "chat", 0),
         ("?sslmode=disable&prepare_threshold=5", "?sslmode=disable", None, 5),
         ("?prepare_threshold=None", "", None, None),
     ],
 )
 def test_schema_and_prepared_statements_are_options_that_libpq_does_not_get(
-    options: str, rest: str, schema: str | None, threshold: int | None
+    options: str, rest: str, schema: str | None, threshold: int | str | None
 ) -> None:
     location = parse(f"postgresql://h/db{options}")
     assert isinstance(location, PostgresURL)

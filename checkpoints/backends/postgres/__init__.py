@@ -34,7 +34,6 @@ from holdfast.checkpoints.backends.postgres.pool import Closed, Connection, Exha
 from holdfast.checkpoints.backends.postgres.session import (
     connect,
     pipeline,
-    prepare_after,
     quoted,
     read_role,
     settings,
@@ -49,9 +48,6 @@ from holdfast.checkpoints.sql import Statement, load_statements
 from holdfast.checkpoints.urls import PostgresURL
 
 _NOW: Final = "extract(epoch FROM clock_timestamp())"
-
-# Uses of a statement before it is prepared: a process that does little prepares little.
-_PREPARE_AFTER: Final = 3
 
 # The key of the lock that is held while tables are made: a number that other programs are unlikely to use.
 _MIGRATION_LOCK: Final = 0x486F6C6466617374
@@ -137,7 +133,6 @@ class PostgresBackend(PostgresTables):
         self.patience = Patience(url.timeout)
         self._settings: list[Statement] = []
         self._repertoire: Repertoire | None = None
-        self._prepare_after: int | None = None
         self._pool: Pool | None = None
         self._opened_by = 0
 
@@ -184,14 +179,24 @@ class PostgresBackend(PostgresTables):
         with self._transaction(_BEGIN_WRITING) as transaction:
             yield transaction
 
-    def save_at_once(self, required: Sequence[Call], calls: Sequence[Call], written: Callable[[int], None]) -> bool:
+    def save_at_once(
+        self,
+        required: Sequence[Call],
+        calls: Sequence[Call],
+        *,
+        is_current: Callable[[], bool],
+        written: Callable[[int], None],
+    ) -> bool:
         text, params = combine(required, calls)
-        if self.on_statement is not None:
-            for statement, _ in (*required, *calls):
-                self.on_statement(statement.name)
-            self.on_statement(_COMMIT.name)  # it is part of the statement
         try:
             with self._session() as session:
+                if not is_current():  # the other connections were lost
+                    return False
+                if self.on_statement is not None:
+                    # The statement begins and commits by itself.
+                    parts = [statement for statement, _ in (*required, *calls)]
+                    for statement in (_BEGIN_WRITING, *parts, _COMMIT):
+                        self.on_statement(statement.name)
                 session.committing = True
                 generation = self._run_alone(session, text, params)
         except Changed:
@@ -247,9 +252,6 @@ class PostgresBackend(PostgresTables):
         except psycopg.Error as error:
             is_lost = session is None or session.connection.closed  # or could not be made
             committing = session is not None and session.committing
-            if self._prepare_after is not None and faults.is_of_prepared(error):
-                self._prepare_after = None  # there is a pooler now
-                raise faults.pooled(self._url) from None
             # The driver's own error may hold the password.
             raise faults.failed(self._url, error, is_lost=is_lost, committing=committing) from None
         except Exhausted:
@@ -261,9 +263,7 @@ class PostgresBackend(PostgresTables):
             raise NotOpen(NOT_OPEN) from None
 
     def _connect(self) -> Connection:
-        connection = connect(self._url, self._repertoire)
-        prepare_after(connection, self._url, self._prepare_after)
-        return connection
+        return connect(self._url, self._repertoire)
 
     def _prepare(self, connection: Connection) -> None:
         deadline = time.monotonic() + _MIGRATION_PATIENCE
@@ -302,10 +302,6 @@ class PostgresBackend(PostgresTables):
         if role.encoding not in KNOWN:
             raise faults.unknown_encoding(self._url, role.encoding)
         self._settings, self._repertoire = settings(self._url, role), Repertoire.of(role.encoding)
-        # A pooler makes up the number of the session.
-        is_direct = role.process == connection.info.backend_pid
-        self._prepare_after = _PREPARE_AFTER if is_direct else None
-        prepare_after(connection, self._url, self._prepare_after)
         if self._repertoire is not None:
             self._repertoire.register(connection)
 

@@ -49,5 +49,5 @@ def _combined(texts: tuple[str, ...], required: int) -> _Combined:
 
         parts.append(f"c{number} AS ({_PARAMETER.sub(numbered, ' '.join(text.split()))})")
     found = " AND ".join(f"(SELECT count(*) FROM c{number}) = 1" for number in range(required))  # noqa: S608 - numbers
-    check = f"SELECT (SELECT generation FROM c0) AS generation, 1 / CASE WHEN {found} THEN 1 ELSE 0 END AS found"  # noqa: S608 - as above
+    check = f"SELECT (SELECT generation FROM c0) AS generation, 1 / CASE WHEN {found} THEN 1 ELSE 0 END AS saved"  # noqa: S608 - as above
     return _Combined(f"WITH {', '.join(parts)} {check}".encode(), list(places))

@@ -116,16 +116,6 @@ def not_opened(url: PostgresURL, error: psycopg.Error) -> HoldfastError:
     return DatabaseUnavailable(f"Cannot open the PostgreSQL database {url}: {said}. Needed: {needed}.")
 
 
-def is_of_prepared(error: psycopg.Error) -> bool:
-    """Return whether an error is about a prepared statement that belongs to another session."""
-    return error.sqlstate in _PREPARED
-
-
-def pooled(url: PostgresURL) -> Unreachable:
-    """Return the error about a pooler that came between the server and a process that prepares statements."""
-    return Unreachable(f"{url} gave a transaction another session than the one before.", maybe_saved=False)
-
-
 def unknown_encoding(url: PostgresURL, encoding: str) -> DatabaseUnavailable:
     """Return the error about a database whose encoding this package cannot use."""
     return DatabaseUnavailable(
@@ -140,9 +130,11 @@ def _said(url: PostgresURL, error: psycopg.Error) -> str:
 
 
 def _not_prepared(url: PostgresURL, said: str) -> DriverFault:
+    is_auto = url.prepare_threshold == "auto"
+    advice = "Say prepare_threshold=none in the URL." if is_auto else "Take prepare_threshold out of the URL."
     return DriverFault(
         f"{url} does not keep prepared statements: {said}. {_UNSAVED} A pooler in transaction mode gives each "
-        "transaction another session. Take prepare_threshold out of the URL."
+        f"transaction another session. {advice}"
     )
 
 

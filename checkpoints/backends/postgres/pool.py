@@ -7,12 +7,12 @@ reaches the server, however long it was away. (psycopg's own pool connects in ba
 
 from __future__ import annotations
 
+import select
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from selectors import EVENT_READ, DefaultSelector
 from threading import Condition
 from typing import Any, Final, TypeAlias
 
@@ -204,6 +204,9 @@ def is_quiet(connection: Connection) -> bool:
 
     A server that closes a connection sends a message first, and checking for one needs no round trip.
     """
-    with DefaultSelector() as selector:
-        selector.register(connection.fileno(), EVENT_READ)
-        return not selector.select(0)
+    socket = connection.pgconn.socket
+    if not hasattr(select, "poll"):  # Windows, where `select` takes any socket
+        return not select.select([socket], [], [], 0)[0]
+    poller = select.poll()
+    poller.register(socket, select.POLLIN)
+    return not poller.poll(0)

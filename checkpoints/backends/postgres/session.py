@@ -30,11 +30,14 @@ _NETWORK: Final = {"tcp_user_timeout": 30_000, "keepalives_idle": 10, "keepalive
 # ends such a transaction earlier would end it again each time that it is repeated.
 _LEAST_IDLE_IN_TRANSACTION: Final = 10
 
+# Uses of a statement before it is prepared: a process that does little prepares little.
+_PREPARE_AFTER: Final = 3
+
 # All statements of a conversation. Each takes some memory of the server in each session.
 _MOST_PREPARED: Final = 256
 
 _ROLE: Final = """
-SELECT getdatabaseencoding() AS encoding, pg_backend_pid() AS process,
+SELECT getdatabaseencoding() AS encoding,
        CAST(extract(epoch FROM CAST(current_setting('idle_in_transaction_session_timeout') AS INTERVAL))
             AS DOUBLE PRECISION) AS idle
 """
@@ -45,8 +48,6 @@ class Role(NamedTuple):
 
     encoding: str
     """The encoding of the database, as PostgreSQL names it."""
-    process: int
-    """The process of the server that runs this session."""
     idle_in_transaction: float
     """Seconds after which a transaction that does nothing is ended; 0: never."""
 
@@ -64,21 +65,30 @@ def connect(url: PostgresURL, repertoire: Repertoire | None = None) -> Connectio
     given = {"connect_timeout": _CONNECT_TIMEOUT, **_NETWORK}
     options: dict[str, Any] = {name: value for name, value in given.items() if name not in url.dsn}
     connection = psycopg.connect(url.dsn, autocommit=True, client_encoding="UTF8", prepare_threshold=None, **options)
+    if url.prepare_threshold != "auto":
+        connection.prepare_threshold = url.prepare_threshold
+    elif _is_direct(connection):
+        connection.prepare_threshold = _PREPARE_AFTER
+    connection.prepared_max = _MOST_PREPARED
     if repertoire is not None:
         repertoire.register(connection)
     return connection
 
 
-def prepare_after(connection: Connection, url: PostgresURL, uses: int | None) -> None:
-    """Set after how many uses a statement is prepared on the server; `None`: never. What the URL says comes first."""
-    connection.prepare_threshold = uses if url.prepare_threshold == "auto" else url.prepare_threshold
-    connection.prepared_max = _MOST_PREPARED
+def _is_direct(connection: Connection) -> bool:
+    """Return whether a connection is a session of the server, and no pooler stands in between.
+
+    A pooler tells its client a number of its own for the process, because a request to cancel a statement has to reach
+    whichever session the client has by then.
+    """
+    [(process,)] = connection.execute("SELECT pg_backend_pid()").fetchall()
+    return bool(process == connection.info.backend_pid)
 
 
 def read_role(connection: Connection) -> Role:
     """Return what the server has set for the role of a connection."""
-    [(encoding, process, idle)] = connection.execute(_ROLE).fetchall()
-    return Role(encoding if isinstance(encoding, str) else encoding.decode(), process, idle)
+    [(encoding, idle)] = connection.execute(_ROLE).fetchall()
+    return Role(encoding if isinstance(encoding, str) else encoding.decode(), idle)
 
 
 def quoted(name: str) -> str:

@@ -130,7 +130,14 @@ class SqliteBackend(SqliteTables):
         with self._explained(), self._writers.turn(lambda: self._on(self._open_writer())) as transaction:
             yield transaction
 
-    def save_at_once(self, required: Sequence[Call], calls: Sequence[Call], written: Callable[[int], None]) -> bool:
+    def save_at_once(
+        self,
+        required: Sequence[Call],
+        calls: Sequence[Call],
+        *,
+        is_current: Callable[[], bool],
+        written: Callable[[int], None],
+    ) -> bool:
         if self._writer is None:
             self.on_use()
         try:

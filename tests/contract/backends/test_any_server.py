@@ -10,7 +10,7 @@ from langchain_core.messages import HumanMessage
 
 from holdfast.checkpoints import HoldfastSaver, maintenance, open_checkpointer, urls
 from holdfast.checkpoints.errors import DatabaseUnavailable, ReadOnlyDatabase
-from tests.support.kit import checkpoint, echo_graph, put, rows, say, texts, thread
+from tests.support.kit import checkpoint, put, rows, say, texts, thread
 from tests.support.roles import MAY_MAKE, MAY_USE, Run, work
 from tests.support.servers import Server, standby_of
 
@@ -233,10 +233,9 @@ def test_a_standby_is_read_and_refuses_to_write(own_server: Server) -> None:
 # --- prepared statements
 
 
-def test_graphs_run_over_prepared_statements_if_the_url_asks(postgres_url: str) -> None:
-    with open_checkpointer(f"{postgres_url}&prepare_threshold=0") as saver:
-        echo_graph(saver).invoke({"messages": [("user", "apples")]}, thread())
-        assert rows(saver, "SELECT count(*) > 3 FROM pg_prepared_statements") == [(True,)]
-    with open_checkpointer(postgres_url) as saver:
-        say(saver, *"abcdefgh")
-        assert rows(saver, "SELECT count(*) FROM pg_prepared_statements") == [(0,)]
+def test_statements_are_prepared_on_a_direct_connection_or_as_the_url_says(postgres_url: str) -> None:
+    prepared = "SELECT count(*) > 3 FROM pg_prepared_statements"
+    for option, is_prepared in (("", True), ("&prepare_threshold=0", True), ("&prepare_threshold=none", False)):
+        with open_checkpointer(postgres_url + option) as saver:
+            say(saver, *"abcdefgh", thread_id=f"thread {option}")
+            assert rows(saver, prepared) == [(is_prepared,)]

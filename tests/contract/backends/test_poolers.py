@@ -74,6 +74,13 @@ def test_prepared_statements_behind_a_pooler_are_told_apart_from_a_server_that_i
     assert not isinstance(raised.value, DatabaseUnavailable)
 
 
+def test_nothing_is_prepared_behind_a_pooler_unless_the_url_says_so(pooled: str) -> None:
+    with open_checkpointer(pooled) as saver:
+        for _ in range(8):
+            put(saver, thread("t"), checkpoint([HumanMessage("hello")]))
+        assert rows(saver, "SELECT count(*) FROM pg_prepared_statements") == [(0,)]
+
+
 def test_a_schema_is_used_behind_a_pooler(pooled: str) -> None:
     with open_checkpointer(f"{pooled}?schema=chat") as saver, open_checkpointer(pooled) as other:
         for number in range(4):

@@ -35,12 +35,12 @@ def behind(saver: HoldfastSaver, *statements: str) -> None:
         transaction.run([(Statement("test", statement), {}) for statement in statements])
 
 
-def cut_at_lock(wire: Wire, saver: HoldfastSaver) -> list[str]:
-    """Cut the wire once, in the middle of the next save. Gives where."""
+def cut_at_commit(wire: Wire, saver: HoldfastSaver) -> list[str]:
+    """Cut the wire once, before the next save is committed. Gives where."""
     cuts: list[str] = []
 
     def cut(name: str) -> None:
-        if name == "lock_thread" and not cuts:
+        if name == "commit" and not cuts:
             cuts.append(name)
             wire.cut()
 
@@ -106,7 +106,7 @@ def test_a_save_refers_to_no_row_that_a_failover_has_lost(line: tuple[Wire, str]
         assert rows(saver, said) == [("h1",), ("a1",)], "found out before anything was sent: encoded anew"
 
         behind(saver, lost)
-        cuts = cut_at_lock(wire, saver)
+        cuts = cut_at_commit(wire, saver)
         with pytest.raises(ThreadConflict, match="does not have all"):
             saver.put_writes(config, [("messages", answer)], "task-3")
         assert cuts
@@ -118,7 +118,7 @@ def test_a_save_that_was_cut_off_is_repeated_on_a_server_that_has_all_rows(line:
     with open_checkpointer(url) as saver:
         answer = AIMessage("yes", id="a1")
         config = put(saver, thread(), checkpoint([HumanMessage("well?", id="h1"), answer]))
-        cuts = cut_at_lock(wire, saver)
+        cuts = cut_at_commit(wire, saver)
         saver.put_writes(config, [("messages", answer)], "task")
         assert cuts
         assert rows(saver, "SELECT message_id FROM holdfast_messages ORDER BY seq") == [("h1",), ("a1",)]

@@ -20,7 +20,7 @@ from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.serde.ranges import expand
 from holdfast.checkpoints.serde.types import Types
 from holdfast.checkpoints.serde.values import Attachable as Part
-from holdfast.checkpoints.serde.values import ChannelValues, Detacher, Version
+from holdfast.checkpoints.serde.values import ChannelValues, Detacher, compact_versions
 from holdfast.checkpoints.transfer.records import canonical_json
 from holdfast.checkpoints.transfer.references import reference_ranges
 from tests.support.shapes import ALLOWED, exact, patient, rich
@@ -48,8 +48,8 @@ def whole(values: dict[str, Any]) -> Part:
         "id": "id",
         "ts": "2026-11-20T12:00:00+00:00",
         "channel_values": ChannelValues(values),
-        "channel_versions": Version.compact(versions),
-        "versions_seen": {"node": Version.compact(versions), "other": {}},
+        "channel_versions": compact_versions(versions),
+        "versions_seen": {"node": compact_versions(versions), "other": {}},
         "updated_channels": None,
     }
     detached = Detacher(TYPES, {}).detach("", found)
