@@ -97,15 +97,25 @@ class ThreadStates:
         self._threads: OrderedDict[str, tuple[ThreadState, int]] = OrderedDict()
         self._rows = 0
         self._lock = Lock()
+        self.moved_last: str | None = None
+        """The thread that a save of this process has moved last in the list of threads."""
 
     def get(self, thread_id: str) -> ThreadState | None:
         """Return what is known of a thread; `None` if nothing is."""
         found = self._threads.get(thread_id)
         return None if found is None else found[0]
 
-    def put(self, thread_id: str, state: ThreadState) -> None:
-        """Keep a state that is new or was changed."""
+    def put(self, thread_id: str, state: ThreadState, *, moved: bool) -> None:
+        """Keep a state that is new or was changed.
+
+        Args:
+            thread_id: the thread.
+            state: the state.
+            moved: whether the thread has moved in the list of threads.
+        """
         number = len(state.by_seq)
+        if moved:
+            self.moved_last = thread_id
         with self._lock:
             self._take(thread_id)
             if number > MOST_ROWS_OF_THREAD:
@@ -125,6 +135,7 @@ class ThreadStates:
         with self._lock:
             self._threads.clear()
             self._rows = 0
+            self.moved_last = None
 
     def _take(self, thread_id: str) -> None:
         found = self._threads.pop(thread_id, None)

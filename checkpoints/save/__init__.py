@@ -167,7 +167,7 @@ class _CheckpointSave:
         change = index.change_of_checkpoint(self.owner, _NEW, fields, save.placement, save.lists)
         begin = (self._database.backend.sql["begin_thread"], change.params)
         moved_at = save.moves(None, unfinished=fields.unfinished)
-        return AtOnce([begin], [*save.new_rows(), *self._checkpoint(save)], change.row, moved_at)
+        return AtOnce([begin], [*save.new_rows(), *self._checkpoint(save)], change.row, moved_at, moved=True)
 
     def _after_head(self, save: Save, state: ThreadState) -> AtOnce | None:
         """Return the statements for a checkpoint that follows the head that its run has loaded."""
@@ -193,7 +193,7 @@ class _CheckpointSave:
             *self._checkpoint(save),
             *record.close_earlier_requests(self._database, self.key, thread),
         ]
-        return AtOnce([advance, *save.claims(state)], calls, change.row, moved_at or state.moved_at)
+        return AtOnce([advance, *save.claims(state)], calls, change.row, moved_at or state.moved_at, moved=moved_at > 0)
 
     def _in_subgraph(self, save: Save, state: ThreadState) -> AtOnce | None:
         """Return the statements for a checkpoint of a subgraph."""

@@ -40,8 +40,8 @@ from holdfast.checkpoints.threads import index
 _DELETED: Final = "while the database was out of reach, the thread, or a run in it, was deleted"
 _LOST: Final = "the database that came back does not have all that this run has saved"
 
-# Seconds. A thread moves in the list of threads at the end of a run, and not more often than this while it runs. Each
-# move changes two indexes.
+# Seconds. While a thread is the one that this process moved last, it moves in the list of threads not more often than
+# this: each move changes two indexes.
 _MOVES_EVERY: Final = 1.0
 
 
@@ -59,6 +59,8 @@ class AtOnce(NamedTuple):
     """The thread's own row after the save. The generation of a new thread is not known yet."""
     moved_at: float
     """See `ThreadState`."""
+    moved: bool = False
+    """Whether the thread moves in the list of threads."""
 
 
 class Kind(Protocol):
@@ -147,7 +149,7 @@ class Save:
             raise ThreadConflict(owner.thread_id, _DELETED) from None
         if row is not None:
             if self._state is not None:
-                self._database.states.put(owner.thread_id, self._state)
+                self._database.states.put(owner.thread_id, self._state, moved=True)
             self._note_saved(row.generation)
 
     # --- at once
@@ -169,7 +171,7 @@ class Save:
             # Later saves of the thread may begin: they are committed after this one, or not at all.
             new = state or ThreadState(wanted.row._replace(generation=generation), {})
             new.apply(wanted.row._replace(generation=generation), self.placement, wanted.moved_at)
-            database.states.put(thread_id, new)
+            database.states.put(thread_id, new, moved=wanted.moved)
             self._locked_generation = generation
             self._ticket.release()
 
@@ -211,9 +213,16 @@ class Save:
         ]
 
     def moves(self, state: ThreadState | None, *, unfinished: bool) -> float:
-        """Return when the thread moves in the list of threads, which is now; 0 if it stays where it is."""
+        """Return when the thread moves in the list of threads, which is now; 0 if it stays where it is.
+
+        It moves when a run ends, and once a second while it runs. If it is in front of all others of this process, the
+        end of a run moves it not more often than that either.
+        """
         now = time.monotonic()
-        return now if state is None or not unfinished or now - state.moved_at > _MOVES_EVERY else 0.0
+        if state is None or now - state.moved_at > _MOVES_EVERY:
+            return now
+        is_in_front = self._database.states.moved_last == self.thread_id
+        return 0.0 if unfinished or is_in_front else now
 
     # --- with the thread locked: the steps in their order
 
@@ -303,7 +312,7 @@ class Save:
         if self._has_all_rows and not row.deleted:
             state = ThreadState(self.thread_row, self._candidates)
             if all(params["seq"] in state.by_seq for params in self.placement.claimed_rows):
-                state.apply(row, self.placement, 0.0)
+                state.apply(row, self.placement, time.monotonic())
                 self._state = state
 
     # --- both ways

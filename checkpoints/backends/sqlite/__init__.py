@@ -41,8 +41,10 @@ from holdfast.checkpoints.urls import MemoryURL, SqliteURL
 # Julian day 2440587.5 is 1970-01-01; `unixepoch('subsec')` is NULL before SQLite 3.42.
 _NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
 
-# Message rows of a few KB with little lost at the page's end: 2.04 bytes a byte of text, against 2.93 with 4 KB pages.
-PAGE_SIZE: Final = 16384
+# A save writes each page that it changes into the log. With pages of 4 KB a turn writes half as much as with 8 KB, about
+# what a turn of the stock saver writes. Messages of 2,000 characters, of which a page holds one, take 2.75 bytes a byte
+# of text and not 2.13.
+PAGE_SIZE: Final = 4096
 
 
 class SqliteBackend(SqliteTables):
@@ -215,8 +217,9 @@ class SqliteBackend(SqliteTables):
         connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
         # With a write-ahead log readers do not wait for the writer.
         self._insist(lambda: connection.execute("PRAGMA journal_mode = WAL"))
-        # The log is moved into the file when it has 4 MB, as with SQLite's own page size.
-        connection.execute(f"PRAGMA wal_autocheckpoint = {4 * 2**20 // PAGE_SIZE}")
+        # The log is moved into the file when it has 4 MB, also of pages that an older version has chosen.
+        [(page_size,)] = connection.execute("PRAGMA page_size")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {4 * 2**20 // page_size}")
         self._insist(SqliteSaver(connection).setup)
         with self._explained(), WriterQueue().turn(lambda: self._on(connection)) as transaction:
             migrations.upgrade(transaction, self.sql, "sqlite")

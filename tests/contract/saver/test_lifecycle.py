@@ -59,7 +59,7 @@ def test_eight_processes_open_the_same_empty_database_at_once(bare_url: str) -> 
             (version,) for version in range(1, KNOWN_VERSION + 1)
         ]
         if dialect_of(bare_url) == "sqlite":
-            assert rows(saver, "PRAGMA page_size") == [(16384,)]
+            assert rows(saver, "PRAGMA page_size") == [(4096,)]
             assert rows(saver, "PRAGMA journal_mode") == [("wal",)]
 
 
