@@ -12,8 +12,9 @@ database may have been replaced by another.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from threading import Lock
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from holdfast.checkpoints.core.placement import Candidate, Placement, is_said
 from holdfast.checkpoints.langgraph_internals import RESERVED
@@ -75,16 +76,18 @@ class ThreadState:
             for candidate in rows:
                 self.by_seq[candidate.seq] = candidate
         for params in placement.claimed_rows:
-            _claim(self.by_seq[params["seq"]], params["ns"], params["channel"])
+            _claim(self.by_seq[params["seq"]], params)
 
 
-def _claim(row: Candidate, ns: str, channel: str) -> None:
-    """Change a row as the statement `claim_row` does when a checkpoint claims it."""
-    if row.committed and row.ns == "":
-        if row.channel.startswith(RESERVED):
-            row.channel = channel
-        return
-    row.ns, row.channel = ns, channel
+def _claim(row: Candidate, params: Mapping[str, Any]) -> None:
+    """Change a row as the statement `claim_row` does with these parameters."""
+    is_of_root = row.committed and row.ns == ""
+    if not (is_of_root and not row.channel.startswith(RESERVED)):
+        row.channel = params["channel"]
+    if not is_of_root:
+        row.ns = params["ns"]
+    row.message_id = row.message_id or params["message_id"]
+    row.committed = row.committed or params["checkpoint_id"] is not None
 
 
 class ThreadStates:

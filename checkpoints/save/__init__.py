@@ -246,6 +246,7 @@ class _CheckpointSave:
                 self.owner, before, fields, save.placement, save.lists, texts, enters=enters
             )
             touch = [(sql["touch_thread"], change.params)]
+            save.note_move()
         transaction.send(
             [
                 *save.new_rows(),

@@ -110,6 +110,7 @@ class Save:
         self.thread_id = owner.thread_id
         self._thread = {"thread_id": owner.thread_id}
         self._state: ThreadState | None = None
+        self._moved = False
         self._prompt: str | None = None
         self._locked_generation: int | None = None
         self._candidates: dict[bytes, list[Candidate]] = {}
@@ -149,7 +150,9 @@ class Save:
             raise ThreadConflict(owner.thread_id, _DELETED) from None
         if row is not None:
             if self._state is not None:
-                self._database.states.put(owner.thread_id, self._state, moved=True)
+                self._database.states.put(owner.thread_id, self._state, moved=self._moved)
+            elif self._moved:
+                self._database.states.moved_last = owner.thread_id
             self._note_saved(row.generation)
 
     # --- at once
@@ -225,6 +228,10 @@ class Save:
         return 0.0 if unfinished or is_in_front else now
 
     # --- with the thread locked: the steps in their order
+
+    def note_move(self) -> None:
+        """Note that the save moves the thread in the list of threads."""
+        self._moved = True
 
     def is_done(self, transaction: Transaction, is_saved: Sequence[Call]) -> bool:
         """Return whether an earlier attempt whose outcome was unknown has saved the checkpoint."""
@@ -312,7 +319,7 @@ class Save:
         if self._has_all_rows and not row.deleted:
             state = ThreadState(self.thread_row, self._candidates)
             if all(params["seq"] in state.by_seq for params in self.placement.claimed_rows):
-                state.apply(row, self.placement, time.monotonic())
+                state.apply(row, self.placement, time.monotonic() if self._moved else 0.0)
                 self._state = state
 
     # --- both ways

@@ -41,9 +41,9 @@ from holdfast.checkpoints.urls import MemoryURL, SqliteURL
 # Julian day 2440587.5 is 1970-01-01; `unixepoch('subsec')` is NULL before SQLite 3.42.
 _NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
 
-# A save writes each page that it changes into the log. With pages of 4 KB a turn writes half as much as with 8 KB, about
-# what a turn of the stock saver writes. Messages of 2,000 characters, of which a page holds one, take 2.75 bytes a byte
-# of text and not 2.13.
+# A save writes each page that it changes into the log. With pages of 4 KB a turn writes half as much as with 8 KB, and
+# about what a turn of the stock saver writes. Messages of 2,000 characters, of which a page holds one, take 2.75 bytes
+# a byte of text and not 2.13.
 PAGE_SIZE: Final = 4096
 
 
