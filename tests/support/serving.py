@@ -101,6 +101,8 @@ def served(folder: Path, words: Sequence[str] = (), *, anew: bool = False, **env
                 _wait_until_up(server)
                 yield server
             finally:
+                process.terminate()  # a process that is killed says nothing of what it did: to coverage, for one
+                process.join(PATIENCE)
                 server.kill()
 
 
