@@ -11,7 +11,7 @@ from threading import Event, current_thread
 
 import pytest
 
-from holdfast.checkpoints.backends.sqlite import SqliteBackend
+from holdfast.checkpoints.backends.sqlite import SqliteBackend, group_commit
 from holdfast.checkpoints.errors import DatabaseUnavailable, NotOpen
 from holdfast.checkpoints.sql import Statement
 from holdfast.checkpoints.urls import SqliteURL
@@ -90,6 +90,13 @@ def writers(tmp_path: Path) -> Iterator[Writers]:
     writers.threads.shutdown()
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No member commits because it has waited: on a busy machine one may, while the others still write."""
+    monkeypatch.setattr(group_commit, "_PATIENCE", 10.0)
+
+
+@pytest.mark.usefixtures("unhurried")
 def test_writers_in_the_queue_share_a_commit(writers: Writers) -> None:
     futures = [writers.first(), *(writers.next(n) for n in range(1, 8))]
     writers.may_go.set()
@@ -98,6 +105,7 @@ def test_writers_in_the_queue_share_a_commit(writers: Writers) -> None:
     assert writers.statements.count("commit") == 1
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_nobody_is_told_before_the_commit(writers: Writers) -> None:
     seen: list[list[int]] = []
     writers.trouble["commit"] = lambda: seen.append([future.done() for future in futures])

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.cli.output.text import one_line, shortened, shown_json, visible
+from tests.support.shapes import patient
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,7 @@ def test_every_control_character_is_shown() -> None:
     assert [sign for sign in acting if visible(sign) == sign] == ["\t", "\n"]
 
 
+@patient
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(), lambda of: st.lists(of) | st.dictionaries(st.text(), of)
