@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.convert.base import Conversion, ValueLocation
@@ -13,8 +14,8 @@ from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.outline import Outline
 from holdfast.checkpoints.core.placement import (
     Candidate,
-    Placement,
     RowOwner,
+    SameDigest,
     cache_entries,
     candidates_of,
     place,
@@ -40,7 +41,10 @@ class Compaction(Conversion):
         all_rows = self.database.backend.rows_with_digests(self.thread_id, (), sys.maxsize)
         rows, *found = transaction.run([(self._sql["rows_of_runs"], {"thread_id": self.thread_id}), *all_rows])
         self._saved_by = {row.seq: row.checkpoint_id for row in rows}
-        self._rows = candidates_of((row for of_call in found for row in of_call), 0)
+        self._rows: dict[bytes, list[Candidate]] = {
+            digest: sorted(same, key=attrgetter("seq"))
+            for digest, same in candidates_of((row for of_call in found for row in of_call), 0).items()
+        }
 
     def _detacher(self, ns: str, rebuilt: RebuiltMessages) -> StockDetacher:
         key = self.database.sealer.digest_key(self.thread_id)
@@ -93,19 +97,11 @@ class Compaction(Conversion):
         transaction.send([(self._sql["claim_row"], row) for row in placement.claimed_rows])
         for where, value in ready:
             self.set(transaction, where, *value.finish())
-        self._note(placement)
+        self._note(found)
         known, _ = cache_entries(detacher.drafts.values(), placement, owner.ns)
         self._rebuilt.known.setdefault(owner.ns, {}).update((id(entry.message), entry) for entry in known)
 
-    def _note(self, placement: Placement) -> None:
-        """Keep what is known of the rows up to date. An id that a row has is never changed."""
-        for digest, rows in placement.candidates.items():
-            ids = {row.seq: row.message_id for row in self._rows.get(digest, ())}
-            for row in rows:
-                row.message_id = ids.get(row.seq) or row.message_id
-            self._rows[digest] = rows
-
-    def _found(self, owner: RowOwner, messages: Sequence[MessageRow]) -> dict[bytes, list[Candidate]]:
+    def _found(self, owner: RowOwner, messages: Sequence[MessageRow]) -> dict[bytes, SameDigest]:
         """Return the existing rows with the digests of some messages, by digest.
 
         A message without an id may be a row that got its id from a later checkpoint, if the thread was continued or
@@ -113,17 +109,24 @@ class Compaction(Conversion):
         would be stored twice.
         """
         with_id = {message.digest for message in messages if message.message_id is not None}
-        found: dict[bytes, list[Candidate]] = {}
+        found: dict[bytes, SameDigest] = {}
         for digest in {message.digest for message in messages}:
+            found[digest] = SameDigest()
             for row in self._rows.get(digest, ()):
-                is_later = (
-                    owner.checkpoint_id is not None and (self._saved_by.get(row.seq) or "") >= owner.checkpoint_id
-                )
-                candidate = row.copy()
-                if is_later and digest not in with_id:
-                    candidate.message_id = None
-                found.setdefault(digest, []).append(candidate)
+                saved_by = self._saved_by.get(row.seq) or ""
+                is_later = owner.checkpoint_id is not None and saved_by >= owner.checkpoint_id
+                id_ = None if is_later and digest not in with_id else row.message_id
+                found[digest].add(Candidate(row.seq, id_, row.ns, row.channel, row.committed))
         return found
+
+    def _note(self, found: Mapping[bytes, SameDigest]) -> None:
+        """Keep what is known of the rows up to date. An id that a row has is never changed."""
+        for digest, rows in found.items():
+            ids = {row.seq: row.message_id for row in self._rows.get(digest, ())}
+            kept = sorted(rows, key=attrgetter("seq"))
+            for row in kept:
+                row.message_id = ids.get(row.seq) or row.message_id
+            self._rows[digest] = kept
 
     def _detached(self, detacher: StockDetacher, where: ValueLocation, body: bytes) -> Detached:
         with load.explained(self.thread_id, where.key.checkpoint_id, where.channel):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
@@ -46,8 +47,8 @@ class Placement:
     """Parameters of the statement `claim_row`."""
     claimed_known: list[Known] = field(default_factory=list)
     """The cache entries of claimed rows, as they are after the save."""
-    candidates: dict[bytes, list[Candidate]] = field(default_factory=dict)
-    """By digest: all rows with it, as they are after the save, for each digest of a draft."""
+    added: list[Candidate] = field(default_factory=list)
+    """The new rows, as candidates for later saves."""
     said: set[int] = field(default_factory=set)
     """The rows that this save makes part of the conversation. A set, because a save may hold one row several times: in
     two channels, or both as a cached object and as a copy of it."""
@@ -70,14 +71,47 @@ class Candidate:
         self.channel = channel
         self.committed = committed
 
-    def copy(self) -> Candidate:
-        """Return a copy, which a save may change before it is committed."""
-        return Candidate(self.seq, self.message_id, self.ns, self.channel, self.committed)
+
+class SameDigest:
+    """The rows with one digest: those of one message, however often it was said."""
+
+    __slots__ = ("_by_id", "_last", "_without_id")
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Candidate] = {}
+        self._without_id: list[Candidate] = []
+        self._last: Candidate | None = None
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return chain(self._by_id.values(), self._without_id)
+
+    def add(self, row: Candidate) -> None:
+        """Add a row. Its `seq` is above those of the others."""
+        if row.message_id is None:
+            self._without_id.append(row)
+        else:
+            self._by_id.setdefault(row.message_id, row)
+        self._last = row
+
+    def set_id(self, row: Candidate, message_id: str) -> None:
+        """Give a row its id."""
+        self._without_id.remove(row)
+        row.message_id = message_id
+        self._by_id.setdefault(message_id, row)
+
+    def choose(self, message_id: str | None, taken: set[int], *, committed: bool) -> Candidate | None:
+        """Return the row for a message; `None` if it needs a new one. See `place`."""
+        if message_id is not None and (row := self._by_id.get(message_id)) is not None:
+            return row
+        for row in self._without_id:
+            if row.seq not in taken:
+                return row
+        return self._last if message_id is None and not committed else None
 
 
 def place(
     lists: Iterable[MessageList],
-    candidates: Mapping[bytes, Iterable[Candidate]],
+    candidates: dict[bytes, SameDigest],
     next_seq: int,
     owner: RowOwner,
     said_before: Collection[int] = (),
@@ -95,13 +129,13 @@ def place(
 
     Args:
         lists: the messages, in order.
-        candidates: for each digest its stored rows, in the order of `seq`. They are not changed.
+        candidates: the stored rows by digest. They are changed as the save changes them, so a save that fails leaves
+            them wrong.
         next_seq: the number of the first new row.
         owner: what the messages are saved with.
         said_before: which of the known messages are part of the conversation already.
     """
     placement = Placement(next_seq)
-    own = placement.candidates
     claimed: set[int] = set()
     for channel, messages, is_new in lists:
         if not is_new:
@@ -117,23 +151,24 @@ def place(
             elif not message.ref:
                 if taken is None:
                     taken = {abs(other.ref) for other in messages}
-                digest = message.row.digest
-                if (rows := own.get(digest)) is None:
-                    rows = own[digest] = [row.copy() for row in candidates.get(digest, ())]
+                if (rows := candidates.get(message.row.digest)) is None:
+                    rows = candidates[message.row.digest] = SameDigest()
                 _place_draft(message, channel, rows, taken, owner, placement)
                 taken.add(abs(message.ref))
     return placement
 
 
-def candidates_of(rows: Iterable[Row], live_from: int) -> dict[bytes, list[Candidate]]:
+def candidates_of(rows: Iterable[Row], live_from: int) -> dict[bytes, SameDigest]:
     """Return stored rows by digest, from the backend's `rows_with_digests`, without those from before a restart.
 
     A row that has an id stays a candidate: its message may be put again.
     """
-    found: dict[bytes, list[Candidate]] = {}
+    found: dict[bytes, SameDigest] = {}
     for digest, seq, message_id, ns, channel, committed in sorted(rows, key=itemgetter(1)):
         if message_id is not None or seq >= live_from:
-            found.setdefault(digest, []).append(Candidate(seq, message_id, ns, channel, bool(committed)))
+            if digest not in found:
+                found[digest] = SameDigest()
+            found[digest].add(Candidate(seq, message_id, ns, channel, bool(committed)))
     return found
 
 
@@ -197,14 +232,15 @@ def rank(ns: str, channel: str) -> tuple[bool, bool]:
 
 
 def _place_draft(
-    draft: Draft, channel: str, candidates: list[Candidate], taken: set[int], owner: RowOwner, placement: Placement
+    draft: Draft, channel: str, candidates: SameDigest, taken: set[int], owner: RowOwner, placement: Placement
 ) -> None:
     message_id, committed = draft.row.message_id, owner.checkpoint_id is not None
-    row = _choose(candidates, message_id, taken, committed=committed)
+    row = candidates.choose(message_id, taken, committed=committed)
     if row is None:
         row = Candidate(placement.next_seq, message_id, owner.ns, channel, committed)
         placement.next_seq += 1
-        candidates.append(row)
+        candidates.add(row)
+        placement.added.append(row)
         placement.new_rows.append(NewRow(row.seq, channel, draft.row))
         if is_said(row.ns, row.channel, committed=row.committed):
             placement.said.add(row.seq)
@@ -212,11 +248,14 @@ def _place_draft(
         was_said = is_said(row.ns, row.channel, committed=row.committed)
         if _moves(row, channel, owner):
             row.ns, row.channel = owner.ns, channel
-        row.message_id = row.message_id or message_id
+        was_id = row.message_id
+        if message_id is not None and was_id is None:
+            candidates.set_id(row, message_id)
         row.committed = row.committed or committed
         if is_said(row.ns, row.channel, committed=row.committed) and not was_said:
             placement.said.add(row.seq)
-        placement.claimed_rows.append(_claim(owner, row.seq, row.message_id, row.ns, row.channel))
+        claim = _claim(owner, row.seq, row.message_id, row.ns, row.channel)
+        placement.claimed_rows.append({**claim, "was_id": was_id or ""})
     draft.ref = row.seq if message_id is not None else -row.seq
     draft.claimed = is_claimed(owner.ns, row.ns, row.channel, committed=row.committed)
 
@@ -240,21 +279,6 @@ def _claim(owner: RowOwner, seq: int, message_id: str | None, ns: str, channel: 
         "step": owner.step,
         "user_id": owner.user_id,
     }
-
-
-def _choose(
-    candidates: list[Candidate], message_id: str | None, taken: set[int], *, committed: bool
-) -> Candidate | None:
-    if message_id is not None:
-        for candidate in candidates:
-            if candidate.message_id == message_id:
-                return candidate
-    for candidate in candidates:
-        if candidate.message_id is None and candidate.seq not in taken:
-            return candidate
-    if message_id is None and not committed and candidates:
-        return candidates[-1]
-    return None
 
 
 def _changes(row: Candidate, message_id: str | None, channel: str, owner: RowOwner) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from threading import Lock
 from typing import Any, Final, NamedTuple
 
-from holdfast.checkpoints.core.placement import Candidate, Placement, is_said
+from holdfast.checkpoints.core.placement import Candidate, Placement, SameDigest, is_said
 from holdfast.checkpoints.langgraph_internals import RESERVED
 
 MOST_THREADS: Final = 1024
@@ -46,7 +46,7 @@ class ThreadState:
 
     __slots__ = ("by_seq", "moved_at", "row", "rows")
 
-    def __init__(self, row: ThreadRow, rows: dict[bytes, list[Candidate]], moved_at: float = 0.0) -> None:
+    def __init__(self, row: ThreadRow, rows: dict[bytes, SameDigest], moved_at: float = 0.0) -> None:
         """
         Args:
             row: the thread's own row.
@@ -69,12 +69,10 @@ class ThreadState:
         return found
 
     def apply(self, row: ThreadRow, placement: Placement, moved_at: float) -> None:
-        """Take over what a save has changed."""
+        """Take over what a save has changed. `place` has changed the rows of its new messages already."""
         self.row, self.moved_at = row, moved_at
-        for digest, rows in placement.candidates.items():
-            self.rows[digest] = rows
-            for candidate in rows:
-                self.by_seq[candidate.seq] = candidate
+        for added in placement.added:
+            self.by_seq[added.seq] = added
         for params in placement.claimed_rows:
             _claim(self.by_seq[params["seq"]], params)
 

@@ -19,9 +19,9 @@ from holdfast.checkpoints.core import conflicts
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.placement import (
     UNCLAIMED,
-    Candidate,
     Placement,
     RowOwner,
+    SameDigest,
     cache_entries,
     candidates_of,
     place,
@@ -113,7 +113,7 @@ class Save:
         self._moved = False
         self._prompt: str | None = None
         self._locked_generation: int | None = None
-        self._candidates: dict[bytes, list[Candidate]] = {}
+        self._candidates: dict[bytes, SameDigest] = {}
         self._has_all_rows = False
         self._era = database.cache.era
         self._generation, self._known = database.cache.recall(owner.thread_id, owner.ns) if use_cache else (None, {})
@@ -172,7 +172,7 @@ class Save:
 
         def written(generation: int) -> None:
             # Later saves of the thread may begin: they are committed after this one, or not at all.
-            new = state or ThreadState(wanted.row._replace(generation=generation), {})
+            new = state or ThreadState(wanted.row, self._candidates)
             new.apply(wanted.row._replace(generation=generation), self.placement, wanted.moved_at)
             database.states.put(thread_id, new, moved=wanted.moved)
             self._locked_generation = generation
@@ -193,7 +193,7 @@ class Save:
             self._locked_generation = None
         return saved
 
-    def assume(self, row: ThreadRow, candidates: dict[bytes, list[Candidate]]) -> None:
+    def assume(self, row: ThreadRow, candidates: dict[bytes, SameDigest]) -> None:
         """Take what is known of a thread instead of reading it."""
         self.thread_row, self._candidates = row, candidates
 
@@ -211,7 +211,7 @@ class Save:
         """Return the calls that claim rows, each only if it is as it is known."""
         statement, known = self._database.backend.sql["claim_known_row"], state.by_seq
         return [
-            (statement, {**params, "was_id": known[params["seq"]].message_id or ""})
+            (statement, params if "was_id" in params else {**params, "was_id": known[params["seq"]].message_id or ""})
             for params in self.placement.claimed_rows
         ]
 

@@ -50,7 +50,7 @@ def goes_on(folder: Path, thread_id: str, kept: list[str]) -> None:
         # The lease could not be given back without room on the disk; this is what 15 seconds do.
         change(saver, "DELETE FROM holdfast_leases")
         ada = Conversation(build_graph(checkpointer=saver), thread_id)
-        said = [message.text.split()[0] for message in ada.history() if message.type == "human"]
+        said = [entry.text.split()[0] for entry in saver.transcript(thread_id) if getattr(entry, "role", "") == "human"]
         assert said[: len(kept)] == kept
         ada.send("Hello")
         assert ada.history()[-1].type == "ai"
