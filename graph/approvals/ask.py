@@ -24,7 +24,7 @@ from typing_extensions import TypedDict
 from holdfast.checkpoints import Answered, HoldfastSaver
 from holdfast.checkpoints.errors import NotAnswered
 from holdfast.checkpoints.interrupts import answer_digest
-from holdfast.checkpoints.langgraph_internals import RESUME_MAP, RESUMING
+from holdfast.checkpoints.langgraph_internals import RESUME_MAP, RESUMING, mark_invalid_resume
 from holdfast.checkpoints.runtime import run_of, running_saver
 from holdfast.graph.approvals.decisions import DECISIONS, MISSING_TOOL_FORM, AnswerForm, answer_form
 from holdfast.graph.approvals.policy import ApprovalPolicy, approval_policy
@@ -136,20 +136,30 @@ def plain_call(call: ToolCall) -> str:
     return f"{call['name']}({', '.join(f'{name}={value!r}' for name, value in call['args'].items())})"
 
 
-async def ask_person(io: Io, request: Request, config: RunnableConfig) -> RecordedAnswer:
+async def ask_person(io: Io, request: Request, config: RunnableConfig, part: str | None = None) -> RecordedAnswer:
     """Pause until a person has answered, then return the answer, which is on record by then.
 
-    A task may do this once: the id of its first pause would also answer a second one, which no person has seen.
+    With LangGraph's own id, a task may do this once: the id of its first pause would also answer a second one, which no
+    person has seen.
+
+    Args:
+        request: the request.
+        config: the config of the task.
+        part: the part of the task that asks, for a task that asks more than once. It gives the pause an id that answers
+            nothing else. Needs a `HoldfastSaver`, which keeps the answer, and an answer that names the id.
 
     Raises:
         GraphInterrupt: there is no answer yet. LangGraph keeps the pause.
         BadAnswer: the answer does not fit. The pause stays.
         AnsweredBefore: another answer is on record, or the request is closed.
     """
-    record = _RequestRecord.of_run(config)
+    record = _RequestRecord.of_run(config, part)
     answer: Any = None
     try:
-        answer = interrupt(request.value, response_schema=request.form.model).root
+        if record is None or part is None:
+            answer = interrupt(request.value, response_schema=request.form.model).root
+        else:
+            answer = record.given_to(request)
     except ValidationError as error:
         if not is_invalid_resume(error):
             raise
@@ -198,13 +208,20 @@ class EarlierRequest:
     answer: Answered | None = None
 
 
-def earlier_request(config: RunnableConfig) -> EarlierRequest:
-    """Look up whether a person was asked before to approve the call of this task. It blocks."""
-    record = _RequestRecord.of_run(config) if config["configurable"].get(RESUMING) else None
+def earlier_request(config: RunnableConfig, part: str | None = None) -> EarlierRequest:
+    """Look up whether a person was asked before to approve the call of this task, or of a part of it. It blocks."""
+    record = _RequestRecord.of_run(config, part) if config["configurable"].get(RESUMING) else None
     if record is None or not record.saver.interrupts.was_asked(record.thread_id, record.interrupt_id):
         return EarlierRequest()
     recorded = record.read()
     return EarlierRequest(record.is_approval(recorded), recorded)
+
+
+def interrupt_id_of(config: RunnableConfig, part: str | None = None) -> str:
+    """Return the id of the request that a task, or a part of it, makes."""
+    # The id of a task's first pause derives from the task's namespace, so it is known before the pause is made.
+    ns = config["configurable"]["checkpoint_ns"]
+    return Interrupt.from_ns(None, ns if part is None else f"{ns}\0{part}").id
 
 
 @dataclass(frozen=True)
@@ -214,27 +231,46 @@ class _RequestRecord:
     saver: HoldfastSaver
     thread_id: str
     interrupt_id: str
-    run_has_answer: bool
-    """Whether the run was given an answer to this request."""
+    given: Mapping[str, Any]
+    """The answers that the run was given, by interrupt id."""
     run_id: str | None
     at_older_checkpoint: bool
     """Whether the run was sent to an older checkpoint on purpose."""
 
     @classmethod
-    def of_run(cls, config: RunnableConfig) -> _RequestRecord | None:
+    def of_run(cls, config: RunnableConfig, part: str | None = None) -> _RequestRecord | None:
         saver, configurable = running_saver(config), config["configurable"]
         if not isinstance(saver, HoldfastSaver):
             return None
-        # The id of a task's first pause derives from the task's namespace, so it is known before the pause is made.
-        interrupt_id = Interrupt.from_ns(None, configurable["checkpoint_ns"]).id
         return cls(
             saver,
             str(configurable["thread_id"]),
-            interrupt_id,
-            interrupt_id in (configurable.get(RESUME_MAP) or {}),
+            interrupt_id_of(config, part),
+            configurable.get(RESUME_MAP) or {},
             run_of(config),
             bool(config.get("metadata", {}).get("checkpoint_id")),
         )
+
+    @property
+    def run_has_answer(self) -> bool:
+        """Whether the run was given an answer to this request."""
+        return self.interrupt_id in self.given
+
+    def given_to(self, request: Request) -> Any:
+        """Return the answer that the run was given, as `interrupt` does for a pause with LangGraph's own id.
+
+        Raises:
+            GraphInterrupt: there is none. LangGraph keeps the pause.
+            ValidationError: it does not fit.
+        """
+        if not self.run_has_answer:
+            schema = dict(request.form.json_schema)
+            raise GraphInterrupt((Interrupt(request.value, self.interrupt_id, response_schema=schema),))
+        try:
+            return request.form.model.model_validate(self.given[self.interrupt_id]).root
+        except ValidationError as error:
+            mark_invalid_resume(error)
+            raise
 
     def read(self) -> Answered | None:
         return self.saver.interrupts.recorded(self.thread_id, self.interrupt_id)

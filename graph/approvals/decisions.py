@@ -126,6 +126,7 @@ class AnswerForm:
 
         self.model: type[RootModel[Any]] = Answers
         """For LangGraph: a class whose validator exists already, where a plain type would be compiled at each pause."""
+        self.json_schema = json_schema
         self.decisions = decisions
 
     def validate(self, answer: Any) -> Any:

@@ -20,8 +20,8 @@ from holdfast.graph.approvals.ask import AnswerForms
 from holdfast.graph.approvals.decisions import BadAnswer
 from holdfast.graph.conversation.events import Pending, pending_call, pending_of
 from holdfast.graph.nodes.base import TOOL
-from holdfast.graph.nodes.in_doubt import VERDICT_FORM
 from holdfast.graph.nodes.tool import ToolStep
+from holdfast.graph.tools.settle import VERDICT_FORM
 
 
 class NewAnswer(NamedTuple):

@@ -35,7 +35,6 @@ from holdfast.graph.messages import (
     unclosed_calls,
 )
 from holdfast.graph.nodes.base import CLOSE_CALLS, DOUBT, TOOL, Step
-from holdfast.graph.nodes.in_doubt import as_approved
 from holdfast.graph.plans import Io
 from holdfast.graph.state import State
 from holdfast.graph.tools.execute import answer_id, effect_of
@@ -48,6 +47,7 @@ from holdfast.graph.tools.results import (
     error_message,
     unreadable_message,
 )
+from holdfast.graph.tools.settle import as_approved
 
 # Older checkpoints are not searched: each one is a query, and calls do not stay open for that long.
 _FURTHEST: Final = 50

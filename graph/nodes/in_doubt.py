@@ -7,248 +7,34 @@ the ledger goes on reporting the doubt.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from threading import Event
-from typing import Annotated, Any, Final, Literal
 
-from langchain_core.messages import ToolCall, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
-from langgraph.types import Interrupt
-from pydantic import Discriminator, Field
-from typing_extensions import TypedDict
 
-from holdfast.checkpoints import Effect, Ended, HoldfastSaver, InDoubt, Why
+from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.runtime import running_saver
-from holdfast.graph.approvals.ask import RecordedAnswer, Request, ask_person, plain_call
-from holdfast.graph.approvals.decisions import AnswerForm, PersonAnswer
-from holdfast.graph.approvals.schema import model_schema, union_schema
-from holdfast.graph.messages import EFFECT, DoubtTask
+from holdfast.graph.messages import DoubtTask
 from holdfast.graph.nodes.base import DOUBT, Step
 from holdfast.graph.plans import Io
-from holdfast.graph.tools.execute import EffectRun, answer_id, effect_of
-from holdfast.graph.tools.results import (
-    Ready,
-    Update,
-    answer_in,
-    doubt_message,
-    error_message,
-    reason_of,
-    signed,
-    update_of,
-)
-
-
-class EffectInDoubt(TypedDict):
-    """The value of the interrupt of a call in doubt: what clients show to a person."""
-
-    type: Literal["effect_in_doubt"]
-    tool_call_id: str
-    name: str
-    args: dict[str, Any]
-    description: str
-    why: str
-    since: str
-    """ISO 8601, UTC."""
-    result: str | None
-    """The result, if one is known."""
-
-
-# Clients see the docstrings and descriptions of the models below, in the JSON schema of an answer.
-
-
-class RunAgain(PersonAnswer):
-    """It did not happen, or the service knows the key of the call: run it again."""
-
-    type: Literal["run_again"]
-
-
-class Happened(PersonAnswer):
-    """It took effect, and this is what came of it."""
-
-    type: Literal["happened"]
-    result: str | None = Field(None, description="what the model reads as the result")
-
-
-class Skip(PersonAnswer):
-    """It is not to be run, whatever happened."""
-
-    type: Literal["skip"]
-
-
-VERDICT_FORM: Final = AnswerForm(
-    Annotated[RunAgain | Happened | Skip, Discriminator("type")],
-    union_schema(*map(model_schema, (RunAgain, Happened, Skip))),
-    ("run_again", "happened", "skip"),
-)
-
-_QUESTIONS: Final[Mapping[Why, str]] = {"arguments": "Run {} as well", "elsewhere": "Run {} here as well"}
+from holdfast.graph.tools.execute import effect_of
+from holdfast.graph.tools.results import Ready, Update
+from holdfast.graph.tools.settle import DoubtCase, MissingTool
 
 
 def doubt_step(tools: Mapping[str, BaseTool], clock: Callable[[], datetime]) -> Runnable[DoubtTask, Update]:
     """Make the step that asks a person about a call in doubt, and carries out the verdict."""
 
     async def settle(io: Io, task: DoubtTask, config: RunnableConfig) -> Update:
-        case = _Case.of(task, config, tools, clock)
-        doubt = await io.wait(case.current)
-        if not isinstance(doubt, InDoubt):
-            return doubt
-        recorded = await ask_person(io, case.request(doubt), config)
-        begun: list[Update | EffectRun] = []
-        try:
-            await io.call(lambda: begun.append(case.settle(doubt, recorded)))
-        except asyncio.CancelledError:
-            if begun and isinstance(begun[0], EffectRun):
-                await io.call(begun[0].give_back)
-            raise
-        [outcome] = begun
-        return await outcome.execute(io) if isinstance(outcome, EffectRun) else outcome
-
-    return Step(settle, name=DOUBT)
-
-
-def as_approved(saver: HoldfastSaver, ready: Ready, interrupt_id: str | None, thread_id: str) -> Ready:
-    """Return a call as it ran: with the arguments of a person's edit, and with the approval.
-
-    Args:
-        saver: the checkpointer that holds the answers. It blocks.
-        ready: the call as the model made it.
-        interrupt_id: the request under whose answer the call ran, as the ledger has it.
-        thread_id: the thread of the request.
-    """
-    recorded = None if interrupt_id is None else saver.interrupts.recorded(thread_id, interrupt_id)
-    if recorded is None or not isinstance(recorded.answer, Mapping):
-        return ready
-    at = datetime.fromtimestamp(recorded.at, UTC).isoformat(timespec="seconds")
-    approval = {"decision": recorded.answer.get("type"), "by": recorded.by, "at": at}
-    match recorded.answer:
-        case {"type": "edit", "edited_action": {"args": args}}:
-            return replace(ready, call=ToolCall(**{**ready.call, "args": args}), approval={**approval, "args": args})
-        case {"type": "approve"}:
-            return replace(ready, approval=approval)
-    return ready  # the answer was a verdict: to run the call again
-
-
-@dataclass(frozen=True)
-class _Case:
-    """A call in doubt. The methods `current` and `settle` block."""
-
-    ready: Ready
-    effect: Effect
-    saver: HoldfastSaver
-    config: RunnableConfig
-    now: str
-    """ISO 8601, UTC."""
-
-    @classmethod
-    def of(
-        cls, task: DoubtTask, config: RunnableConfig, tools: Mapping[str, BaseTool], clock: Callable[[], datetime]
-    ) -> _Case:
         saver = running_saver(config)
         if not isinstance(saver, HoldfastSaver):
             raise TypeError("A call can be in doubt only where a Holdfast checkpointer keeps the ledger.")
         # A tool that the agent no longer has cannot run again, but every other verdict is possible.
-        tool = tools.get(task["call"]["name"]) or _MissingTool(name=task["call"]["name"], description="It is gone.")
+        tool = tools.get(task["call"]["name"]) or MissingTool(name=task["call"]["name"], description="It is gone.")
         ready = Ready(tool, task["call"], task["approval"])
         effect = effect_of(ready, task["message_id"], config)
-        return cls(ready, effect, saver, config, clock().astimezone(UTC).isoformat(timespec="seconds"))
+        now = clock().astimezone(UTC).isoformat(timespec="seconds")
+        return await DoubtCase(ready, effect, saver, config, now).resolve(io)
 
-    @property
-    def id(self) -> str:
-        return answer_id(self.effect)
-
-    @property
-    def _interrupt_id(self) -> str:
-        """The id of the request that this task makes."""
-        return Interrupt.from_ns(None, self.config["configurable"]["checkpoint_ns"]).id
-
-    def current(self, give_up: Event | None = None) -> InDoubt | Update:
-        """Look the call up in the ledger. Return the update with its answer if it is no longer in doubt."""
-        match self.saver.effects.outcome(self.effect, give_up):
-            case InDoubt(entry=entry) if entry.interrupt_id == self._interrupt_id:
-                return self._still_open()  # it was run again after this request, and is in doubt once more
-            case InDoubt() as doubt:
-                return doubt
-            case Ended(value=value):
-                return value  # type: ignore[no-any-return]
-        text = f"Nothing is on record of this call of {self.ready.call['name']}. Look before making it again."
-        return update_of(error_message(self.ready.call, text), self.id)
-
-    def request(self, doubt: InDoubt) -> Request:
-        """Return the request for a verdict."""
-        call, result = self.ready.call, answer_in(doubt.value, self.ready.call)
-        question = _QUESTIONS.get(doubt.why, "Did {} take effect").format(plain_call(call))
-        value = EffectInDoubt(
-            type="effect_in_doubt",
-            tool_call_id=call["id"] or "",
-            name=call["name"],
-            args=call["args"],
-            description=f"{question} ({reason_of(doubt.why)})",
-            why=doubt.why,
-            since=datetime.fromtimestamp(doubt.entry.started_at, UTC).isoformat(timespec="seconds"),
-            result=None if result is None else result.text,
-        )
-        return Request(value, VERDICT_FORM, call["name"])
-
-    def settle(self, doubt: InDoubt, recorded: RecordedAnswer) -> Update | EffectRun:
-        """Record the verdict in the ledger. Return the update with the answer to the call, or the run to execute."""
-        verdict: RunAgain | Happened | Skip = recorded.answer
-        if isinstance(verdict, RunAgain):
-            return self._run_again(doubt, recorded, verdict)
-        if isinstance(verdict, Happened):
-            known = answer_in(doubt.value, self.ready.call)
-            text = verdict.result or (known.text if known is not None else "It was done; no more is known.")
-            message = ToolMessage(text, name=self.ready.call["name"], tool_call_id=self.ready.call["id"])
-        else:
-            text = (
-                f"Not run: a person decided to leave this call. {_what_is_known(doubt)} Do not make it again unasked."
-            )
-            message = error_message(self.ready.call, text)
-        update = self._settled(message, verdict)
-        if doubt.entry.state == "in_doubt":
-            skipped = isinstance(verdict, Skip)
-            if not self.saver.effects.settle(doubt, update, skipped=skipped, by=verdict.by):
-                return self._still_open()
-        return update
-
-    def _run_again(self, doubt: InDoubt, recorded: RecordedAnswer, verdict: RunAgain) -> Update | EffectRun:
-        if isinstance(self.ready.tool, _MissingTool):
-            name = self.ready.call["name"]
-            text = f"Not run again: there is no tool '{name}' any more. {_what_is_known(doubt)}"
-            return self._settled(error_message(self.ready.call, text), verdict)
-        effect = replace(self.effect, interrupt_id=recorded.interrupt_id, answer_digest=recorded.digest)
-        started = self.saver.effects.run_again(doubt, effect, by=verdict.by)
-        if started is None:
-            return self._still_open()
-        return EffectRun(self.ready, self.config, effect, self.saver.effects, started)
-
-    def _still_open(self) -> Update:
-        """Return the update for a call whose entry has changed since the request: the next task looks it up again."""
-        return update_of(doubt_message(self.ready, "owner", self.id), self.id)
-
-    def _settled(self, message: ToolMessage, verdict: RunAgain | Happened | Skip) -> Update:
-        message = signed(self.ready, message)
-        decision = {
-            "state": "settled",
-            "decision": verdict.type,
-            "by": verdict.by,
-            "at": verdict.at or self.now,
-        }
-        kwargs = {**message.additional_kwargs, EFFECT: decision}
-        return update_of(message.model_copy(update={"additional_kwargs": kwargs}), self.id)
-
-
-class _MissingTool(BaseTool):
-    """The place of a tool that the agent no longer has."""
-
-    def _run(self, **arguments: Any) -> Any:
-        raise NotImplementedError
-
-
-def _what_is_known(doubt: InDoubt) -> str:
-    if doubt.entry.state == "in_doubt":
-        return "It is not known whether it took effect before."
-    return f"It did run before: {reason_of(doubt.why)}."
+    return Step(settle, name=DOUBT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import copy_context
@@ -38,13 +38,29 @@ from holdfast.graph.tools.results import (
 )
 
 
-async def run_call(io: Io, ready: Ready, message_id: str, config: RunnableConfig) -> Update:
+@dataclass(frozen=True)
+class Work:
+    """The two ways to call a tool. Each takes the call as the tool gets it."""
+
+    invoke: Callable[[ToolCall], Any]
+    ainvoke: Callable[[ToolCall], Awaitable[Any]] | None = None
+    """For event loops. Without it `invoke` runs in a thread of its own."""
+
+    @classmethod
+    def of(cls, tool: BaseTool, config: RunnableConfig) -> Work:
+        """Return the direct call of a tool."""
+        ainvoke = (lambda call: tool.ainvoke(call, config)) if has_own_coroutine(tool) else None
+        return cls(lambda call: tool.invoke(call, config), ainvoke)
+
+
+async def run_call(io: Io, ready: Ready, message_id: str, config: RunnableConfig, work: Work | None = None) -> Update:
     """Run a call, and return the update with its answer.
 
     Args:
         ready: the call.
         message_id: the id of the message that made it.
         config: the config of the task.
+        work: calls the tool; by default directly.
 
     Raises:
         GraphInterrupt: the tool paused, and its call needed no approval.
@@ -53,8 +69,8 @@ async def run_call(io: Io, ready: Ready, message_id: str, config: RunnableConfig
     """
     saver = running_saver(config)
     if not isinstance(saver, HoldfastSaver) or not run_policy(ready.tool).once:
-        return await ToolRun(ready, config).execute(io)
-    run = EffectRun(ready, config, effect_of(ready, message_id, config), saver.effects)
+        return await ToolRun(ready, config, work).execute(io)
+    run = EffectRun(ready, config, work, effect_of(ready, message_id, config), saver.effects)
     try:
         update = await io.wait(run.begin)
     except asyncio.CancelledError:
@@ -107,6 +123,8 @@ class ToolRun:
 
     ready: Ready
     config: RunnableConfig
+    work: Work | None
+    """Calls the tool; `None`: directly."""
 
     @property
     def tool(self) -> BaseTool:
@@ -156,7 +174,7 @@ class ToolRun:
 
     def _work(self) -> Update:
         try:
-            result = self.tool.invoke(self.call, self.config)
+            result = self._tool_call.invoke(self.call)
         except BaseException as error:  # noqa: BLE001 - `raised` raises again what is not the tool's own error
             return self.accounted(self.raised, error)
         return self.accounted(self.returned, result)
@@ -176,15 +194,19 @@ class ToolRun:
                 self.cut_off()
             raise
 
+    @property
+    def _tool_call(self) -> Work:
+        return self.work or Work.of(self.tool, self.config)
+
     async def _await(self, io: Io) -> Update:
-        limit = asyncio.timeout(self.timeout)
+        limit, ainvoke = asyncio.timeout(self.timeout), self._tool_call.ainvoke
         try:
             async with limit:
-                if not has_own_coroutine(self.tool):
+                if ainvoke is None:
                     # In a thread of its own, which goes on after a timeout and accounts for its end itself.
                     return await asyncio.wrap_future(_start(self._work))
                 try:
-                    result = await self.tool.ainvoke(self.call, self.config)
+                    result = await ainvoke(self.call)
                 except Exception as error:
                     if limit.expired():
                         raise
