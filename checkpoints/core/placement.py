@@ -209,6 +209,16 @@ def row_params(sealer: Sealer, owner: RowOwner, new: NewRow) -> dict[str, Any]:
     }
 
 
+def as_it_was(row: Candidate) -> dict[str, Any]:
+    """Return the parameters of the statement `claim_known_row` that name what is known of a row."""
+    return {
+        "was_id": row.message_id or "",
+        "was_ns": row.ns,
+        "was_channel": row.channel,
+        "was_committed": row.committed,
+    }
+
+
 def is_said(ns: str, channel: str, *, committed: bool) -> bool:
     """Return whether a row is part of the conversation. In SQL `{said}` stands for the same condition."""
     return committed and ns == "" and (not channel.startswith(RESERVED) or channel == START)
@@ -245,17 +255,15 @@ def _place_draft(
         if is_said(row.ns, row.channel, committed=row.committed):
             placement.said.add(row.seq)
     elif _changes(row, message_id, channel, owner):
-        was_said = is_said(row.ns, row.channel, committed=row.committed)
+        was, was_said = as_it_was(row), is_said(row.ns, row.channel, committed=row.committed)
         if _moves(row, channel, owner):
             row.ns, row.channel = owner.ns, channel
-        was_id = row.message_id
-        if message_id is not None and was_id is None:
+        if message_id is not None and row.message_id is None:
             candidates.set_id(row, message_id)
         row.committed = row.committed or committed
         if is_said(row.ns, row.channel, committed=row.committed) and not was_said:
             placement.said.add(row.seq)
-        claim = _claim(owner, row.seq, row.message_id, row.ns, row.channel)
-        placement.claimed_rows.append({**claim, "was_id": was_id or ""})
+        placement.claimed_rows.append({**_claim(owner, row.seq, row.message_id, row.ns, row.channel), **was})
     draft.ref = row.seq if message_id is not None else -row.seq
     draft.claimed = is_claimed(owner.ns, row.ns, row.channel, committed=row.committed)
 

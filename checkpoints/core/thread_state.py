@@ -2,8 +2,8 @@
 
 Such a save is one compare-and-set. Its first statement names what is known of the thread's own row, and nothing is
 saved if any of that is otherwise by now. What is known of the message rows follows from it: each save that adds rows
-moves `next_seq`, and what deletes rows makes a new generation. Only the id of a row that has none may be set without a
-trace, so a save that claims such a row names the id as well.
+moves `next_seq`, and what deletes rows makes a new generation. Only a claim leaves no trace, so a save that claims a
+row names what is known of the row as well.
 
 With every doubt the state is dropped, and the next save reads it again: when a save is refused or cut off, and when the
 database may have been replaced by another.

@@ -164,6 +164,8 @@ class _CheckpointSave:
         if save.record_prompt():
             return None
         save.place_messages((), has_user=False)
+        if save.placement.claimed_rows:  # of those that this save adds
+            return None
         change = index.change_of_checkpoint(self.owner, _NEW, fields, save.placement, save.lists)
         begin = (self._database.backend.sql["begin_thread"], change.params)
         moved_at = save.moves(None, unfinished=fields.unfinished)
@@ -184,6 +186,9 @@ class _CheckpointSave:
         if said is None or save.record_prompt():
             return None
         save.place_messages(said, has_user=row.user_id is not None)
+        claims = save.claims(state)
+        if claims is None:
+            return None
         change = index.change_of_checkpoint(self.owner, row, fields, save.placement, save.lists)
         moved_at = save.moves(state, unfinished=fields.unfinished)
         name = "advance_thread" if moved_at or change.params["user_id"] is not None else "advance_in_place"
@@ -193,7 +198,7 @@ class _CheckpointSave:
             *self._checkpoint(save),
             *record.close_earlier_requests(self._database, self.key, thread),
         ]
-        return AtOnce([advance, *save.claims(state)], calls, change.row, moved_at or state.moved_at, moved=moved_at > 0)
+        return AtOnce([advance, *claims], calls, change.row, moved_at or state.moved_at, moved=moved_at > 0)
 
     def _in_subgraph(self, save: Save, state: ThreadState) -> AtOnce | None:
         """Return the statements for a checkpoint of a subgraph."""
@@ -205,7 +210,11 @@ class _CheckpointSave:
         if save.record_prompt():
             return None
         save.place_messages(said, has_user=True)
-        required, after = _rows_of(save, self._database, state)
+        claims = save.claims(state)
+        if claims is None:
+            return None
+        guard, after = _guard(save, self._database, row)
+        required = [guard, *claims]
         if self._parent_id:
             parent = {"thread_id": self.key.thread_id, "ns": self.key.ns, "checkpoint_id": self._parent_id}
             required.insert(1, (sql["has_state"], {**parent, **self._database.backend.base_params()}))
@@ -305,8 +314,11 @@ class _WritesSave:
         if save.record_prompt():
             return None
         save.place_messages((), has_user=True)
-        required, after = _rows_of(save, self._database, state)
-        return AtOnce(required, [*save.new_rows(), *self._calls(save)], after, state.moved_at)
+        claims = save.claims(state)
+        if claims is None:
+            return None
+        guard, after = _guard(save, self._database, state.row)
+        return AtOnce([guard, *claims], [*save.new_rows(), *self._calls(save)], after, state.moved_at)
 
     def locked(self, save: Save, transaction: Transaction) -> ThreadRow | None:
         save.lock(transaction, ())
@@ -337,12 +349,13 @@ def _as_known(row: ThreadRow) -> dict[str, Any]:
     return {"generation": row.generation, "was_next": row.next_seq, "was_head": row.head or ""}
 
 
-def _rows_of(save: Save, database: Database, state: ThreadState) -> tuple[list[Call], ThreadRow]:
-    """Return the statements that count the rows of a save that is no root checkpoint, and the thread's row after it."""
-    sql, row = database.backend.sql, state.row
+def _guard(save: Save, database: Database, row: ThreadRow) -> tuple[Call, ThreadRow]:
+    """Return the first statement of a save that is no root checkpoint, and the thread's row after it.
+
+    It counts the new rows.
+    """
+    sql = database.backend.sql
     change = index.change_of_rows(save.thread_id, row, save.placement)
     if change is None:
-        guard = (sql["check_thread"], {"thread_id": save.thread_id, **_as_known(row)})
-    else:
-        guard = (sql["count_known_rows"], {**change.params, **_as_known(row)})
-    return [guard, *save.claims(state)], change.row if change else row
+        return (sql["check_thread"], {"thread_id": save.thread_id, **_as_known(row)}), row
+    return (sql["count_known_rows"], {**change.params, **_as_known(row)}), change.row

@@ -22,6 +22,7 @@ from holdfast.checkpoints.core.placement import (
     Placement,
     RowOwner,
     SameDigest,
+    as_it_was,
     cache_entries,
     candidates_of,
     place,
@@ -43,6 +44,9 @@ _LOST: Final = "the database that came back does not have all that this run has 
 # Seconds. While a thread is the one that this process moved last, it moves in the list of threads not more often than
 # this: each move changes two indexes.
 _MOVES_EVERY: Final = 1.0
+
+# PostgreSQL takes 65,535 parameters in one statement, and needs more time for each part of it the more there are.
+_MOST_AT_ONCE: Final = 100
 
 
 class Stale(Exception):
@@ -133,12 +137,12 @@ class Save:
         """
         backend, owner = self._database.backend, self._owner
         self.attempts += 1
-        for draft in self._drafts:
-            draft.ref, draft.claimed = 0, False  # an earlier attempt may have set them
         if not self._ticket.wait(backend.patience.is_lost):
             raise Unreachable(f"{backend} is out of reach, and this save waits no longer.", maybe_saved=False)
         if self.attempts == 1 and self._save_at_once():
             return
+        for draft in self._drafts:
+            draft.ref, draft.claimed = 0, False  # an earlier attempt may have set them
         self._database.states.forget(owner.thread_id)
         try:
             with backend.writing() as transaction:
@@ -165,10 +169,19 @@ class Save:
             return False
         if state is not None and self._known and state.row.generation != self._generation:
             return False
-        wanted = self._kind.at_once(self, state)
-        if wanted is None:
-            return False
         saved = False
+        try:
+            wanted = self._kind.at_once(self, state)
+            if wanted is not None and len(wanted.required) + len(wanted.calls) <= _MOST_AT_ONCE:
+                saved = self._send(wanted, state)
+        finally:
+            if not saved:  # the choice of rows has changed what is known
+                database.states.forget(thread_id)
+        return saved
+
+    def _send(self, wanted: AtOnce, state: ThreadState | None) -> bool:
+        """Send the statements of a save that goes at once. Return whether it was saved."""
+        database, thread_id = self._database, self._owner.thread_id
 
         def written(generation: int) -> None:
             # Later saves of the thread may begin: they are committed after this one, or not at all.
@@ -178,18 +191,14 @@ class Save:
             self._locked_generation = generation
             self._ticket.release()
 
-        try:
-            saved = database.backend.save_at_once(
-                wanted.required, wanted.calls, is_current=lambda: self._era == database.cache.era, written=written
-            )
-        finally:
-            if not saved:
-                database.states.forget(thread_id)
+        # If the outcome stays unknown, the next attempt saves into no other generation.
+        self._locked_generation = wanted.row.generation
+        saved = database.backend.save_at_once(
+            wanted.required, wanted.calls, is_current=lambda: self._era == database.cache.era, written=written
+        )
         if saved:
-            self._note_saved(self._locked_generation or 0)
+            self._note_saved(self._locked_generation)
         else:
-            for draft in self._drafts:
-                draft.ref, draft.claimed = 0, False
             self._locked_generation = None
         return saved
 
@@ -207,13 +216,19 @@ class Save:
             if isinstance(message, Known) and not message.claimed
         }
 
-    def claims(self, state: ThreadState) -> list[Call]:
-        """Return the calls that claim rows, each only if it is as it is known."""
+    def claims(self, state: ThreadState) -> list[Call] | None:
+        """Return the calls that claim rows, each only if it is as it is known.
+
+        `None` if they cannot go at once: a statement would have to find what another one of the same save has changed.
+        """
         statement, known = self._database.backend.sql["claim_known_row"], state.by_seq
-        return [
-            (statement, params if "was_id" in params else {**params, "was_id": known[params["seq"]].message_id or ""})
-            for params in self.placement.claimed_rows
-        ]
+        calls: dict[int, Call] = {}
+        for params in self.placement.claimed_rows:
+            seq = params["seq"]
+            if (row := known.get(seq)) is None or seq in calls:
+                return None
+            calls[seq] = statement, params if "was_id" in params else {**params, **as_it_was(row)}
+        return list(calls.values())
 
     def moves(self, state: ThreadState | None, *, unfinished: bool) -> float:
         """Return when the thread moves in the list of threads, which is now; 0 if it stays where it is.

@@ -35,6 +35,7 @@ _WORDS = {
         " THEN json_extract(CAST(own.metadata AS TEXT), '$.run_id') END) IN (:run_id, :run_value)",
         "{bytes_of_row}": "length(m.body) + coalesce(length(CAST(m.content AS BLOB)), 0)",
         "{for_update}": "",  # BEGIN IMMEDIATE has locked the whole database already
+        "{for_key_share}": "",
         "{no_base}": "CAST(metadata AS TEXT) IS NOT :base",
         "{without_rowid}": " WITHOUT ROWID",  # one tree and not two
         "{said_at}": "strftime('%Y-%m-%d %H:%M:%f', m.created_at, 'unixepoch')",
@@ -47,6 +48,7 @@ _WORDS = {
         "{of_run}": "own.metadata ->> 'run_id' = :run_id",
         "{bytes_of_row}": "length(m.body) + coalesce(octet_length(m.content), 0)",
         "{for_update}": " FOR UPDATE",
+        "{for_key_share}": " FOR KEY SHARE",
         "{no_base}": "metadata <> :base",
         "{without_rowid}": "",
         "{said_at}": "to_timestamp(m.created_at)",
@@ -69,12 +71,13 @@ _SAID = (
     f" AND (substr(m.channel, 1, {len(RESERVED)}) <> '{RESERVED}' OR m.channel = '{START}')"
 )
 
-# A thread is as it is known: no other save has moved it, and it was not deleted.
+# A thread is as it is known: no other save has moved it, and it was not deleted. A stock saver does either without
+# changing the thread's own row.
 _AS_KNOWN = """thread_id = :thread_id AND generation = :generation AND next_seq = :was_next AND deleted_at IS NULL
-  AND coalesce(head, '') = :was_head AND NOT EXISTS (
-    SELECT 1 FROM checkpoints AS newer
-    WHERE newer.thread_id = :thread_id AND newer.checkpoint_ns = '' AND newer.checkpoint_id > :was_head
-  )"""
+  AND coalesce(head, '') = :was_head AND coalesce((
+    SELECT max(heads.checkpoint_id) FROM checkpoints AS heads
+    WHERE heads.thread_id = :thread_id AND heads.checkpoint_ns = ''
+  ), '') = :was_head"""
 
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 

@@ -46,10 +46,10 @@ FROM checkpoints
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id;
 
 -- name: has_state
--- Find a checkpoint that is a state, and no base.
+-- Find a checkpoint that is a state, and no base. What has pruned it while this statement waited for the thread is seen.
 SELECT checkpoint_id
 FROM checkpoints
-WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id AND {no_base};
+WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id AND {no_base}{for_key_share};
 
 -- name: outline
 SELECT checkpoint_ns AS ns, checkpoint_id, parent_checkpoint_id AS parent_id, CAST(metadata AS TEXT) AS metadata

@@ -28,7 +28,7 @@ SET message_id = coalesce(message_id, :message_id),
 WHERE thread_id = :thread_id AND seq = :seq;
 
 -- name: claim_known_row
--- As `claim_row`, if the row has the id that it is known to have; `''` stands for none.
+-- As `claim_row`, if the row is as it is known: no other save has claimed it. As an id, `''` stands for none.
 UPDATE holdfast_messages
 SET message_id = coalesce(message_id, :message_id),
     ns = CASE WHEN checkpoint_id IS NOT NULL AND ns = '' THEN ns ELSE :ns END,
@@ -37,6 +37,7 @@ SET message_id = coalesce(message_id, :message_id),
     checkpoint_id = coalesce(checkpoint_id, :checkpoint_id),
     run_id = coalesce(run_id, :run_id), step = coalesce(step, :step), user_id = coalesce(user_id, :user_id)
 WHERE thread_id = :thread_id AND seq = :seq AND coalesce(message_id, '') = :was_id
+  AND ns = :was_ns AND channel = :was_channel AND (checkpoint_id IS NOT NULL) = :was_committed
 RETURNING seq;
 
 -- name: rows_said

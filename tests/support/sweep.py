@@ -25,6 +25,7 @@ Sweep: TypeAlias = Callable[[int, int], int]
 ALL_ON_POSTGRES: Final = (
     "tests/contract/backends/",
     "tests/contract/core/test_at_once.py",
+    "tests/contract/core/test_at_once_against_others.py",
     "tests/contract/core/test_conflicts.py",
     "tests/contract/saver/test_conformance.py",
     "tests/contract/saver/test_lifecycle.py",

@@ -31,7 +31,7 @@ from holdfast.checkpoints.backends.base import (
 )
 from holdfast.checkpoints.backends.retry import Patience
 from holdfast.checkpoints.backends.sqlite.full_text import SqliteFullText, relevance
-from holdfast.checkpoints.backends.sqlite.group_commit import SqliteTransaction, WriterQueue
+from holdfast.checkpoints.backends.sqlite.group_commit import MOST, SqliteTransaction, WriterQueue
 from holdfast.checkpoints.backends.sqlite.tables import SqliteTables
 from holdfast.checkpoints.errors import DatabaseUnavailable, NotOpen
 from holdfast.checkpoints.serde.jsonb import text_contains
@@ -60,13 +60,14 @@ class SqliteBackend(SqliteTables):
         self._synchronous = "OFF" if isinstance(url, MemoryURL) else url.synchronous
         self.on_statement = on_statement
         self.on_use: Callable[[], None] = refuse_use
-        self.on_lost: Callable[[], None] = lambda: None  # never: nothing tells that a file was replaced
+        self.on_lost: Callable[[], None] = lambda: None  # nothing tells that a file was replaced
         self.sql = load_statements("sqlite", now=_NOW)
         self.full_text: FullText = SqliteFullText(self.sql)
         self.patience = Patience(0.0)  # SQLite waits by itself, and a file is never out of reach for a moment
         self._writer: sqlite3.Connection | None = None
         self._opened_by = 0
-        self._writers = WriterQueue(most=1) if self._memory else WriterQueue()  # there is no disk to wait for
+        # Memory waits for no disk.
+        self._writers = WriterQueue(1 if self._memory else MOST, self._lose)
         self._readers: LifoQueue[sqlite3.Connection] = LifoQueue(maxsize=self.workers)
 
     def __str__(self) -> str:
@@ -144,12 +145,15 @@ class SqliteBackend(SqliteTables):
             self.on_use()
         try:
             with self._explained(), self._writers.turn(lambda: self._on(self._open_writer())) as transaction:
-                generation = transaction.require(required)
+                generation = transaction.require(required, is_current)
                 transaction.run(calls)
                 written(generation)
         except Changed:
             return False
         return True
+
+    def _lose(self) -> None:
+        self.on_lost()
 
     def _on(self, connection: sqlite3.Connection) -> SqliteTransaction:
         return SqliteTransaction(connection, self.on_statement)

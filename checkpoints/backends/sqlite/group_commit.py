@@ -27,7 +27,7 @@ _COMMIT: Final = Statement("commit", "COMMIT")
 _BEGIN_PART: Final = Statement("begin_part", "SAVEPOINT part")
 
 # The maximum size of a group, since the first member waits for all that follow.
-_MOST: Final = 32
+MOST: Final = 32
 
 # Seconds that a member waits for the commit before it checks that a writer is left that will commit: the next one in
 # the queue may have been interrupted.
@@ -53,14 +53,13 @@ class SqliteTransaction:
             found.append(_names.name(statement, partial(_columns, cursor), rows) if rows else [])
         return found
 
-    def require(self, calls: Sequence[Call]) -> int:
+    def require(self, calls: Sequence[Call], is_current: Callable[[], bool]) -> int:
         """Run calls that must find exactly one row each, and return the first column of the first.
 
         Raises:
-            Changed: one has found none.
+            Changed: one has found none, or a save that they build on was not committed.
         """
-        found = self.run(calls)
-        if not all(found):
+        if not is_current() or not all(found := self.run(calls)):
             raise Changed
         generation: int = found[0][0][0]
         return generation
@@ -116,7 +115,13 @@ class WriterQueue:
     member that has waited long enough, or by a caller of `alone`.
     """
 
-    def __init__(self, *, most: int = _MOST) -> None:
+    def __init__(self, most: int = MOST, on_lost: Callable[[], None] = lambda: None) -> None:
+        """
+        Args:
+            most: the maximum size of a group.
+            on_lost: called before the next writer when what others have written was not committed.
+        """
+        self._on_lost = on_lost
         self._lock = Lock()
         self._group: _Group | None = None
         self._most = most
@@ -226,6 +231,8 @@ class WriterQueue:
 
     def _end(self, group: _Group, error: BaseException | None) -> None:
         self._group = None
+        if error is not None and group.members:
+            self._on_lost()
         if error is not None and not isinstance(error, sqlite3.OperationalError):
             error = _lost_with(error)
         group.error = error
