@@ -61,6 +61,7 @@ __all__ = [
     "graph_ns",
     "has_own_coroutine",
     "inner_saver",
+    "is_sent_task",
     "last_uuid6_timestamp",
     "mark_invalid_resume",
     "pass_state_types",
@@ -128,6 +129,9 @@ OF_THE_RUN: Final = frozenset({
 _OF_A_RUN: Final = frozenset({"callbacks", "metadata", "recursion_limit", "tags"})
 
 # --- attributes
+
+_SENT: Final = "__pregel_push"
+"""What a task that a `Send` made has in place of the channels that trigger it."""
 
 _STRICT: Final = "STRICT_MSGPACK_ENABLED"
 _INNER: Final = "_inner"
@@ -276,6 +280,11 @@ def enclosing_checkpoint(thread_id: str) -> str | None:
         return None
     found: str | None = (own.get(CHECKPOINT_MAP) or {}).get("")
     return found
+
+
+def is_sent_task(config: Mapping[str, Any]) -> bool:
+    """Return whether the task of a config was made by a `Send`, and so has an input of its own."""
+    return _SENT in config.get("metadata", {}).get("langgraph_triggers", ())
 
 
 def inner_saver(adapter: object) -> object:

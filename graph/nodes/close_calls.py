@@ -6,22 +6,19 @@ before. This step finds them there, closes the other calls with the truth about 
 behind the message that asked for it, and each lost message behind the one that it follows.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from threading import Event
-from typing import Any, Final, TypeAlias, TypeVar
 
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, RemoveMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, RemoveMessage, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
-from langgraph.types import Command, Interrupt, Send
+from langgraph.types import Command, Send
 
 from holdfast.checkpoints import Ended, HoldfastSaver, InDoubt
 from holdfast.checkpoints.effects import effect_key
-from holdfast.checkpoints.langgraph_internals import CHECKPOINT_MAP, INTERRUPT, TASKS, graph_ns
 from holdfast.checkpoints.runtime import running_saver
 from holdfast.graph.approvals.policy import approval_policy
 from holdfast.graph.messages import (
@@ -30,11 +27,10 @@ from holdfast.graph.messages import (
     call_groups,
     close_calls,
     doubts_among,
-    ends_with_agent,
-    is_in_doubt,
     unclosed_calls,
 )
 from holdfast.graph.nodes.base import CLOSE_CALLS, DOUBT, TOOL, Step
+from holdfast.graph.nodes.evidence import CallKey, Evidence, MessageOf, search_checkpoints
 from holdfast.graph.plans import Io
 from holdfast.graph.state import State
 from holdfast.graph.tools.execute import answer_id, effect_of
@@ -48,16 +44,6 @@ from holdfast.graph.tools.results import (
     unreadable_message,
 )
 from holdfast.graph.tools.settle import as_approved
-
-# Older checkpoints are not searched: each one is a query, and calls do not stay open for that long.
-_FURTHEST: Final = 50
-
-M = TypeVar("M", bound=BaseMessage)
-
-CallKey: TypeAlias = tuple[str, str]
-"""The id of the message that made a call, and the id of the call."""
-
-GetTuple: TypeAlias = Callable[[RunnableConfig], Awaitable[CheckpointTuple | None]]
 
 WAITING = (
     "Closed: this call was waiting for a person's approval when the conversation went on, and neither a result nor a "
@@ -76,24 +62,6 @@ IN_DOUBT = (
 )
 
 
-@dataclass
-class Evidence:
-    """The findings about the open calls, from the checkpoints before this run and from the ledger."""
-
-    results: dict[CallKey, ToolMessage] = field(default_factory=dict)
-    waiting: dict[CallKey, str] = field(default_factory=dict)
-    """The calls that had paused, with the id of the pause."""
-    handed_out: set[str] = field(default_factory=set)
-    """The ids of the messages whose calls had become tool tasks."""
-    in_doubt: set[CallKey] = field(default_factory=set)
-    never_begun: set[CallKey] = field(default_factory=set)
-    """The calls that are not in the ledger."""
-    decided: set[CallKey] = field(default_factory=set)
-    """The calls among these that a person had decided about."""
-    lost: dict[str, list[AIMessage]] = field(default_factory=dict)
-    """The agent's messages from steps that were dropped, by the id of the message that they follow."""
-
-
 def close_calls_step(
     tools: Mapping[str, BaseTool], clock: Callable[[], datetime], then: Callable[[Sequence[AnyMessage]], str]
 ) -> Runnable[State, Update]:
@@ -106,21 +74,45 @@ def close_calls_step(
     """
 
     async def close(io: Io, state: State, config: RunnableConfig) -> Update:
-        saver, messages = running_saver(config), state["messages"]
-
-        async def get_tuple(at: RunnableConfig) -> CheckpointTuple | None:
-            return None if saver is None else await io.either(saver.get_tuple, saver.aget_tuple, at)
-
-        evidence = await search_checkpoints(get_tuple, messages, config)
-        if isinstance(saver, HoldfastSaver):
-            await io.wait(lambda give_up: _ask_ledger(saver, messages, evidence, tools, config, give_up))
-        closed = _without_gaps(messages, evidence, tools, clock)
-        doubts = [Send(DOUBT, task) for task in _new_doubts(closed, evidence)]
+        messages = state["messages"]
+        evidence = await evidence_about(io, messages, config, tools, _message_of)
+        closed = without_gaps(messages, evidence, tools, clock)
+        doubts = [Send(DOUBT, task) for task in new_doubts(closed, evidence)]
         # A gap can be filled only by a new list. Ids and order stay, so it is the same thread.
         update = {"messages": [RemoveMessage(id=REMOVE_ALL_MESSAGES), *closed]}
         return Command(update={} if closed == list(messages) else update, goto=doubts or then(closed))
 
     return Step(close, name=CLOSE_CALLS)
+
+
+def _message_of(send: Send) -> str | None:
+    return str(send.arg.get("message_id")) if send.node == TOOL else None
+
+
+async def evidence_about(
+    io: Io,
+    messages: Sequence[AnyMessage],
+    config: RunnableConfig,
+    tools: Mapping[str, BaseTool],
+    message_of: MessageOf,
+) -> Evidence:
+    """Collect what the checkpoints and the ledger say about the open calls among the messages.
+
+    Args:
+        messages: the messages of the thread.
+        config: the config of the task that asks.
+        tools: the agent's tools, by name.
+        message_of: finds the message whose call is the input of a task.
+    """
+    saver = running_saver(config)
+
+    async def get_tuple(at: RunnableConfig) -> CheckpointTuple | None:
+        return None if saver is None else await io.either(saver.get_tuple, saver.aget_tuple, at)
+
+    evidence = await search_checkpoints(get_tuple, messages, config, message_of)
+    if isinstance(saver, HoldfastSaver):
+        await io.wait(lambda give_up: _ask_ledger(saver, messages, evidence, tools, config, give_up))
+    return evidence
 
 
 def _ask_ledger(
@@ -174,7 +166,7 @@ def _ask_ledger_about(
                 evidence.decided.add(key)
 
 
-def _new_doubts(closed: Sequence[AnyMessage], evidence: Evidence) -> list[DoubtTask]:
+def new_doubts(closed: Sequence[AnyMessage], evidence: Evidence) -> list[DoubtTask]:
     """Return a task for each call that this step found to be in doubt."""
     return [
         task
@@ -184,9 +176,11 @@ def _new_doubts(closed: Sequence[AnyMessage], evidence: Evidence) -> list[DoubtT
     ]
 
 
-def _without_gaps(
+def without_gaps(
     messages: Sequence[AnyMessage], evidence: Evidence, tools: Mapping[str, BaseTool], clock: Callable[[], datetime]
 ) -> list[AnyMessage]:
+    """Return the messages with every call answered, by what is known about it, and with the lost messages."""
+
     def answer(message: AIMessage, call: Call) -> ToolMessage:
         key = (message.id or "", call["id"] or "")
         if key in evidence.results:
@@ -207,95 +201,3 @@ def _without_gaps(
 
     restored = [item for message in messages for item in (message, *evidence.lost.get(message.id or "", []))]
     return close_calls(restored, answer)
-
-
-async def search_checkpoints(get_tuple: GetTuple, messages: Sequence[AnyMessage], config: RunnableConfig) -> Evidence:
-    """Collect the evidence from the checkpoints before this run.
-
-    The search goes back to the checkpoints on which the open calls became tasks, and to the last one that ended with
-    the agent's answer. That is two steps (the input, and its merge into the state), and more if an earlier run died
-    before this node had ended.
-
-    Args:
-        get_tuple: loads a checkpoint; None if it does not exist.
-        messages: the messages of the thread.
-        config: the config of this node's task.
-    """
-    evidence = Evidence()
-    wanted = {group.message.id or "" for group in unclosed_calls(messages) if group.open}
-    known = {message.id for message in messages}
-    saved = await _before_this_run(get_tuple, config)
-    # A run that was sent to an older checkpoint dropped nothing there: what followed it is another branch.
-    addressed = config.get("metadata", {}).get("checkpoint_id")
-    dropped = True
-    for _ in range(_FURTHEST):
-        if saved is None:
-            break
-        then: list[AnyMessage] = saved.checkpoint["channel_values"].get("messages", [])
-        if dropped and then and saved.checkpoint["id"] != addressed:
-            lost = [message for message in _written(saved, AIMessage) if message.id not in known]
-            evidence.lost.setdefault(then[-1].id or "", []).extend(lost)
-        for message_id in _handed_out(saved) & wanted:
-            _read_writes(evidence, message_id, saved)
-            wanted.discard(message_id)
-        if wanted.isdisjoint(message.id for message in then) and ends_with_agent(then):
-            break
-        # Any other checkpoint follows from the writes of its parent, so these were not dropped.
-        dropped = saved.metadata.get("source") == "input"
-        saved = await get_tuple(saved.parent_config) if saved.parent_config else None
-    return evidence
-
-
-async def _before_this_run(get_tuple: GetTuple, config: RunnableConfig) -> CheckpointTuple | None:
-    """Load the checkpoint that this run went on from. None on a new thread, or without a checkpointer."""
-    configurable = config["configurable"]
-    thread_id = str(configurable.get("thread_id", ""))
-    namespace = graph_ns(configurable.get("checkpoint_ns", ""))
-    current = configurable.get(CHECKPOINT_MAP, {}).get(namespace)
-    if not thread_id or current is None:
-        return None
-
-    def at(checkpoint_id: str | None) -> RunnableConfig:
-        place = {"thread_id": thread_id, "checkpoint_ns": namespace}
-        return {"configurable": place if checkpoint_id is None else {**place, "checkpoint_id": checkpoint_id}}
-
-    saved = await get_tuple(at(current))
-    if saved is None:
-        # The checkpoint of the input is still being written (durability "async") or will not be ("exit"). Its parent is
-        # the one that the caller addressed, or else the newest.
-        addressed = config.get("metadata", {}).get("checkpoint_id") if namespace == "" else None
-        saved = await get_tuple(at(addressed))
-    if saved is None or saved.checkpoint["id"] != current:
-        return saved
-    return await get_tuple(saved.parent_config) if saved.parent_config else None
-
-
-def _handed_out(saved: CheckpointTuple) -> set[str]:
-    """Return the ids of the messages whose calls are tasks of this checkpoint: one, or none."""
-    sends = saved.checkpoint["channel_values"].get(TASKS, [])
-    return {str(send.arg.get("message_id")) for send in sends if isinstance(send, Send) and send.node == TOOL}
-
-
-def _read_writes(evidence: Evidence, message_id: str, saved: CheckpointTuple) -> None:
-    evidence.handed_out.add(message_id)
-    for message in _written(saved, ToolMessage):
-        evidence.results[message_id, message.tool_call_id] = message
-        if is_in_doubt(message):
-            # Its step was dropped before a person could be asked.
-            evidence.in_doubt.add((message_id, message.tool_call_id))
-    for _, channel, value in saved.pending_writes or []:
-        if channel == INTERRUPT:
-            for pause in value if isinstance(value, Sequence) else [value]:
-                if isinstance(pause, Interrupt) and isinstance(pause.value, dict):
-                    evidence.waiting[message_id, str(pause.value.get("tool_call_id"))] = pause.id
-
-
-def _written(saved: CheckpointTuple, kind: type[M]) -> list[M]:
-    """Return the messages of a kind that tasks of this checkpoint added to the thread."""
-    messages: list[M] = []
-    for _, channel, value in saved.pending_writes or []:
-        written: list[Any] = value if isinstance(value, list) else [value]
-        # An earlier run of this node wrote the whole thread, with the evidence of that time. It is found again.
-        if channel == "messages" and not any(isinstance(message, RemoveMessage) for message in written):
-            messages.extend(message for message in written if isinstance(message, kind))
-    return messages

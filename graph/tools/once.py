@@ -99,8 +99,18 @@ def run_policy(tool: BaseTool) -> RunPolicy:
     return RunPolicy(once=approval_policy(tool) is not None) if declared is None else RunPolicy(**declared)
 
 
+def is_declared(tool: BaseTool) -> bool:
+    """Return whether anything is declared about a tool that its calls depend on."""
+    return approval_policy(tool) is not None or _ONCE in (tool.metadata or {})
+
+
+def key_names(tool: BaseTool) -> list[str]:
+    """Return the names of a tool's arguments that receive the key: one, or none."""
+    fields = getattr(tool.get_input_schema(), "model_fields", {})
+    return [name for name, field in fields.items() if any(isinstance(mark, _Key) for mark in field.metadata)]
+
+
 def with_key(tool: BaseTool, call: ToolCall, key: str) -> ToolCall:
     """Return the call with the key in the argument for it; unchanged if the tool has none."""
-    fields = getattr(tool.get_input_schema(), "model_fields", {})
-    names = [name for name, field in fields.items() if any(isinstance(mark, _Key) for mark in field.metadata)]
+    names = key_names(tool)
     return ToolCall(**{**call, "args": {**call["args"], **dict.fromkeys(names, key)}}) if names else call

@@ -15,7 +15,8 @@ from holdfast.checkpoints import Why
 from holdfast.graph.approvals.ask import RecordedAnswer
 from holdfast.graph.messages import APPROVAL, EFFECT, Call
 
-Update: TypeAlias = dict[str, Any] | Command[Any]
+Update: TypeAlias = dict[str, Any] | Command[Any] | list[dict[str, Any] | Command[Any]]
+"""An update of the thread. A list is several of one step, as LangGraph takes them from a node."""
 
 LONGEST: Final = 1_000_000
 """The characters of a result that are kept. A longer text is no part of a conversation, and no model reads it."""
@@ -53,6 +54,8 @@ def result_update(ready: Ready, result: Any, answer_id: str | None = None) -> Up
     """
     if isinstance(result, Command):
         return _command_update(ready, result, answer_id)
+    if isinstance(result, list) and any(isinstance(part, Command | ToolMessage) for part in result):
+        return _list_update(ready, result, answer_id)
     if not isinstance(result, ToolMessage):
         result = ToolMessage(str(result), name=ready.tool.name, tool_call_id=ready.call["id"])
     elif result.tool_call_id != ready.call["id"]:
@@ -66,8 +69,34 @@ def _command_update(ready: Ready, command: Command[Any], answer_id: str | None) 
     given = update.get("messages", [])
     messages = convert_to_messages(given if isinstance(given, list) else [given])
     if not any(_answers(message, ready.call) for message in messages):
-        text = f"{ready.tool.name} changed the state without answering its call; nothing of that was kept."
-        return update_of(signed(ready, error_message(ready.call, text)), answer_id)
+        return _unanswered(ready, answer_id)
+    return _with_messages(ready, command, update, messages, answer_id)
+
+
+def _list_update(ready: Ready, parts: list[Any], answer_id: str | None) -> Update:
+    """Return the update for a tool that returned several messages and Commands. One of them must answer the call."""
+    updates: list[dict[str, Any] | Command[Any]] = []
+    for part in parts:
+        if isinstance(part, Command):
+            update = part.update if isinstance(part.update, dict) else {}
+            given = update.get("messages", [])
+            messages = convert_to_messages(given if isinstance(given, list) else [given])
+            updates.append(_with_messages(ready, part, update, messages, answer_id) if messages else part)
+        elif isinstance(part, ToolMessage):
+            message = _with_id(signed(ready, _cut(part)), answer_id if _answers(part, ready.call) else None)
+            updates.append({"messages": [message]})
+    return updates if answer_in(updates, ready.call) is not None else _unanswered(ready, answer_id)
+
+
+def _unanswered(ready: Ready, answer_id: str | None) -> Update:
+    text = f"{ready.tool.name} changed the state without answering its call; nothing of that was kept."
+    return update_of(signed(ready, error_message(ready.call, text)), answer_id)
+
+
+def _with_messages(
+    ready: Ready, command: Command[Any], update: dict[str, Any], messages: list[BaseMessage], answer_id: str | None
+) -> Command[Any]:
+    """Return a Command with its messages as they are kept."""
     kept = [
         _with_id(signed(ready, _cut(message)), answer_id if _answers(message, ready.call) else None)
         if isinstance(message, ToolMessage)
@@ -83,6 +112,9 @@ def _answers(message: BaseMessage, call: Call) -> bool:
 
 def answer_in(update: Any, call: Call) -> ToolMessage | None:
     """Return the answer to a call from an update that `result_update` made."""
+    if isinstance(update, list):
+        found = (answer_in(part, call) for part in update)
+        return next((answer for answer in found if answer is not None), None)
     values = update.update if isinstance(update, Command) else update
     messages = values.get("messages", []) if isinstance(values, dict) else []
     return next((message for message in messages if _answers(message, call)), None)
@@ -149,7 +181,7 @@ def signed(ready: Ready, message: ToolMessage) -> ToolMessage:
     return message.model_copy(update={"content": content, "additional_kwargs": kwargs})
 
 
-def update_of(answer: ToolMessage, answer_id: str | None = None) -> Update:
+def update_of(answer: ToolMessage, answer_id: str | None = None) -> dict[str, Any]:
     """Return the update of the thread for an answer."""
     return {"messages": [_with_id(answer, answer_id)]}
 
