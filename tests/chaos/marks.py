@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.backends.base import Call
 from tests.support.children import die
 
 _TRANSACTIONS = {
@@ -69,7 +70,8 @@ class Marks:
 def watch(saver: HoldfastSaver, committing: Callable[[list[str], str], None]) -> None:
     """Tell of each transaction that writes the names of its statements, "before" its commit and "after" it."""
     backend: Any = saver._backend
-    writing, own = backend.writing, threading.local()  # a thread has one transaction at a time
+    writing, save_at_once = backend.writing, backend.save_at_once
+    own = threading.local()  # a thread has one transaction at a time
 
     @contextmanager
     def watched() -> Iterator[Any]:
@@ -79,8 +81,26 @@ def watch(saver: HoldfastSaver, committing: Callable[[list[str], str], None]) ->
             committing(names, "before")
         committing(names, "after")
 
+    def at_once(
+        required: Sequence[Call],
+        calls: Sequence[Call],
+        *,
+        is_current: Callable[[], bool],
+        written: Callable[[int], None],
+    ) -> bool:
+        names = [statement.name for statement, _ in (*required, *calls)]
+
+        def about_to() -> bool:
+            committing(names, "before")
+            return is_current()
+
+        saved: bool = save_at_once(required, calls, is_current=about_to, written=written)
+        if saved:
+            committing(names, "after")
+        return saved
+
     def note(name: str) -> None:
         if hasattr(own, "names"):
             own.names.append(name)
 
-    backend.writing, backend.on_statement = watched, note
+    backend.writing, backend.save_at_once, backend.on_statement = watched, at_once, note

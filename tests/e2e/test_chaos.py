@@ -100,7 +100,7 @@ def found(place: Place) -> dict[str, str]:
 def test_the_verdict_finds_every_kind_of_damage(sqlite_url: str, tmp_path: Path) -> None:
     place = Place(sqlite_url, tmp_path, 1)
     twice = Played(place, "twice", mark="tool:after", holdfast__graph__tools__execute__run_policy=without_ledger)
-    unasked = Played(place, "unasked", holdfast__graph__nodes__tool__approval_policy=without_approval)
+    unasked = Played(place, "unasked", holdfast__graph__tools__guard__approval_policy=without_approval)
     whole = Played(place, "whole")
     assert twice.end().killed
     Played(place, "twice", holdfast__graph__tools__execute__run_policy=without_ledger).end()
