@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo serve test pgbouncer chaos bench check format lock clean
+.PHONY: help env demo serve test pgbouncer chaos bench table check format lock clean
 
 help: ## list what there is
 	@echo "Holdfast: conversations and approvals that survive anything"
@@ -44,8 +44,12 @@ chaos: $(STAMP) ## what no test has time for: 1,000 processes killed, 200 rounds
 	@# Another seed, less of it, or a part: make chaos WITH="--seed 7 --kills 100 --only kills"
 	@$(BIN)/python -W ignore -m tests.chaos $(WITH)
 
-bench: $(STAMP) ## what a conversation costs with each checkpointer, side by side, into bench/results
-	@$(BIN)/python -W ignore -m bench --out bench/results
+bench: $(STAMP) ## what a conversation costs beside the stock savers, into bench/results; 15 minutes
+	@# In three minutes, and printed only: make bench WITH=--quick. A part, kept: make bench WITH="crowd --out bench/results"
+	@$(BIN)/python -W ignore -m bench $(or $(WITH),--out bench/results)
+
+table: $(STAMP) ## write the figures of bench/results into the README
+	@$(BIN)/python -W ignore -m bench.table
 
 check: $(STAMP) ## format, lint, strict types, import layers
 	@$(BIN)/ruff format --check .

@@ -1,106 +1,234 @@
 """`python -m bench`: measure the time and space of conversations with each checkpointer, in one run.
 
-Prints a Markdown table. `--out DIR` also writes `results.json` and the plots. `--url URL` measures only Holdfast, on a
-database of your own.
+Without names, it takes what the first tables of the README have: 15 minutes, or three with `--quick`. It prints
+Markdown tables. `--out DIR` also writes `results.json` and the plots; a measure that was not taken keeps its last
+figures there, and `python -m bench.table` writes the README's tables from them. `--url URL` measures only Holdfast, on
+a database of your own.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import bounded, listing, measures, recording, report, searching
-from bench.peers import Peer, peer_at, peers, postgres_server
+from bench import approving, bounded, crowd, distance, growth, listing, long, plots, searching, short, states, table
+from bench.peers import Pair, Peer, pairs, peer_at, peers
+from bench.places import postgres_server
+from bench.rounds import Meter
+from bench.sizes import FULL, QUICK, Sizes
 
-LONG, GROWTH, TOOLS, AT_ONCE, MEMORY = "long", "growth", "tools", "at-once", "memory"
-BOUNDED, LISTING, SEARCH, RECORD = "bounded", "listing", "search", "record"
-ALL = [LONG, GROWTH, TOOLS, AT_ONCE, MEMORY, BOUNDED, LISTING, SEARCH, RECORD]
+
+@dataclass(frozen=True)
+class Bench:
+    """What the measures have to work with."""
+
+    peers: list[Peer]
+    folder: Path
+    server: str
+    """The URL of a PostgreSQL server; empty if only Holdfast is measured."""
+    sizes: Sizes
+
+    @property
+    def pairs(self) -> list[Pair]:
+        return pairs(self.peers)
+
+    @property
+    def ours(self) -> list[Peer]:
+        return [peer for peer in self.peers if peer.ours]
+
+    def meter(self, database: str) -> Meter:
+        """Return a meter that includes the server of that database."""
+        return Meter(self.server if database == "PostgreSQL" else "")
+
+
+Rows = Iterator[Any]
+
+
+def _short(bench: Bench) -> Rows:
+    for pair in bench.pairs:
+        for characters in short.LENGTHS:
+            yield short.short(pair, characters, bench.meter(pair.database), bench.sizes)
+
+
+def _logged(bench: Bench) -> Rows:
+    for pair in bench.pairs:
+        for characters in short.LENGTHS:
+            yield short.logged(pair, characters, bench.sizes)
+
+
+def _distant(bench: Bench) -> Rows:
+    if bench.server:
+        yield distance.distant(bench.folder, bench.server, bench.sizes)
+
+
+def _crowd(bench: Bench) -> Rows:
+    for pair in bench.pairs:
+        yield crowd.crowd(pair.database, bench.folder, bench.server, bench.sizes)
+
+
+def _long(bench: Bench) -> Rows:
+    for database in dict.fromkeys(peer.database for peer in bench.peers):
+        compared = [peer for peer in bench.peers if peer.database == database]
+        if not bench.sizes.is_whole:
+            compared = [peer for peer in compared if not peer.delta and (peer.ours or database != "memory")]
+        for found in long.long_conversations(compared, bench.sizes):
+            yield asdict(found)
+
+
+def _bounded(bench: Bench) -> Rows:
+    for peer in bench.ours:
+        if peer.database != "memory":
+            yield bounded.bounded(peer, bench.sizes)
+
+
+def _approving(bench: Bench) -> Rows:
+    for pair in bench.pairs:
+        yield approving.approving(pair, bench.meter(pair.database), bench.sizes)
+
+
+def _states(bench: Bench) -> Rows:
+    for kind in states.KINDS:
+        for pair in bench.pairs:
+            yield states.states(pair, kind, bench.meter(pair.database), bench.sizes)
+
+
+def _growth(bench: Bench) -> Rows:
+    for peer in bench.ours:
+        yield peer.labels | {"ratio": growth.growth(peer)}
+
+
+def _tools(bench: Bench) -> Rows:
+    for pair in bench.pairs:
+        ours, stock = growth.with_tools(pair.ours), growth.with_tools(pair.stock)
+        yield {"database": pair.database, "ours": ours, "stock": stock, "ratio": ours / stock}
+
+
+def _memory(bench: Bench) -> Rows:
+    for peer in bench.ours[:1]:
+        yield peer.labels | {"ratio": growth.memory_held(peer)}
+
+
+def _listing(bench: Bench) -> Rows:
+    for peer in bench.ours:
+        yield peer.labels | listing.listing(peer)
+
+
+def _search(bench: Bench) -> Rows:
+    for peer in bench.ours:
+        yield asdict(searching.searching(peer))
+
+
+MEASURES: dict[str, Callable[[Bench], Rows]] = {
+    "short": _short,
+    "log": _logged,
+    "distance": _distant,
+    "crowd": _crowd,
+    "long": _long,
+    "bounded": _bounded,
+    "approval": _approving,
+    "states": _states,
+}
+"""The measures of a run without names."""
+
+ON_DEMAND: dict[str, Callable[[Bench], Rows]] = {
+    "growth": _growth,
+    "tools": _tools,
+    "memory": _memory,
+    "listing": _listing,
+    "search": _search,
+}
+"""The measures that are taken when they are named. They take another half an hour."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument(
-        "measures", nargs="*", choices=[*ALL, []], help=f"the measures to take: {', '.join(ALL)}; all by default"
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--turns", type=int, default=400, help="the length of the long conversation in turns (default: 400)"
-    )
+    names = [*MEASURES, *ON_DEMAND]
+    parser.add_argument("measures", nargs="*", choices=[*names, []], help=f"the measures to take: {', '.join(names)}")
+    parser.add_argument("--quick", action="store_true", help="measure less of everything, in less than three minutes")
+    parser.add_argument("--turns", type=int, help="the length of the long conversation in turns (default: 400)")
     parser.add_argument("--url", help="measure only Holdfast, on this empty database")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the folder for results.json and the plots")
     options = parser.parse_args()
-    chosen = options.measures or ALL
-    with prepared_peers(options.url) as (folder, server, all_peers):
-        found = dict(run_measures(chosen, all_peers, options.turns, folder, server))
-    print(report.table(found))
+    sizes = QUICK if options.quick else FULL
+    if options.turns:
+        sizes = replace(sizes, turns=options.turns)
+    with prepared(options.url, sizes) as bench:
+        found = run_measures(options.measures or list(MEASURES), bench)
+    print(table.tables(found))
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
         results = options.out / "results.json"
-        # A measure that was not taken now keeps its last figures.
-        before = json.loads(results.read_text()) if options.measures and results.exists() else {}
-        results.write_text(json.dumps({**before, **found}, indent=1) + "\n")
-        report.plots({**before, **found}, options.out)
+        before = json.loads(results.read_text("utf-8")) if results.exists() else {}
+        found = {**before, **found, "runs": {**before.get("runs", {}), **found["runs"]}}
+        results.write_text(json.dumps(_rounded(found), indent=1) + "\n", "utf-8")
+        if sizes.is_whole and "long" in found["runs"]:
+            plots.plots(found, options.out)
 
 
 @contextmanager
-def prepared_peers(url: str | None) -> Iterator[tuple[Path, str, list[Peer]]]:
-    """Make a folder and start a PostgreSQL server; yield both, with the peers to measure.
-
-    With `url` there is no server, and one peer.
-    """
+def prepared(url: str | None, sizes: Sizes) -> Iterator[Bench]:
+    """Make a folder and start a PostgreSQL server, for all peers. With `url` there is no server, and one peer."""
     with tempfile.TemporaryDirectory() as name:
         if url:
-            yield Path(name), "", [peer_at(url)]
+            yield Bench([peer_at(url)], Path(name), "", sizes)
             return
         with postgres_server() as server:
-            yield Path(name), server, peers(Path(name), server)
+            yield Bench(peers(Path(name), server), Path(name), server, sizes)
 
 
-def run_measures(
-    chosen: list[str], all_peers: list[Peer], turns: int, folder: Path, server: str
-) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Run the chosen measures, and yield the name and the figures of each."""
-    stored = [peer for peer in all_peers if peer.database != "memory" and not peer.delta]
-    ours = [peer for peer in all_peers if peer.ours]
-    if LONG in chosen:
-        yield LONG, [asdict(run_measure(peer, measures.long_conversation, turns)) for peer in all_peers]
-    if GROWTH in chosen:
-        yield GROWTH, [{"name": peer.label, "ratio": run_measure(peer, measures.growth)} for peer in ours]
-    if TOOLS in chosen:
-        yield TOOLS, [labels_of(peer) | {"bytes": run_measure(peer, measures.with_tools)} for peer in stored]
-    if AT_ONCE in chosen and server:
-        print("many at once ...", file=sys.stderr, flush=True)
-        yield AT_ONCE, [asdict(found) for found in measures.at_once(folder, server)]
-    if MEMORY in chosen:
-        yield MEMORY, [{"name": peer.label, "ratio": run_measure(peer, measures.memory_held)} for peer in ours[:1]]
-    if BOUNDED in chosen:
-        yield (
-            BOUNDED,
-            [labels_of(peer) | run_measure(peer, bounded.bounded) for peer in ours if peer.database != "memory"],
-        )
-    if LISTING in chosen and server:
-        yield LISTING, [labels_of(peer) | run_measure(peer, listing.listing) for peer in ours]
-    if RECORD in chosen and server:
-        yield RECORD, [labels_of(peer) | {"ratio": run_measure(peer, recording.recording)} for peer in ours]
-    if SEARCH in chosen:
-        yield SEARCH, [asdict(run_measure(peer, searching.searching)) for peer in ours]
+def run_measures(chosen: list[str], bench: Bench) -> dict[str, Any]:
+    """Return the rows of each of the chosen measures, and under `runs` when and where each was taken."""
+    found: dict[str, Any] = {"runs": {}}
+    all_measures = {**MEASURES, **ON_DEMAND}
+    for name in chosen:
+        load, begin, at = os.getloadavg()[0], time.perf_counter(), datetime.now(UTC)
+        found[name] = []
+        for row in all_measures[name](bench):
+            found[name].append(row)
+            note = partial(print, file=sys.stderr, flush=True)
+            note(f"{time.perf_counter() - begin:6.1f} s  {name}: {_outline(row)}")
+        found["runs"][name] = {
+            "at": at.isoformat(timespec="seconds"),
+            "seconds": round(time.perf_counter() - begin, 1),
+            "load": [round(load, 2), round(os.getloadavg()[0], 2)],
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            "quick": not bench.sizes.is_whole,
+        }
+    return found
 
 
-def labels_of(peer: Peer) -> dict[str, Any]:
-    """Return the fields that say which peer a figure is of."""
-    return {"name": peer.label, "database": peer.database, "ours": peer.ours}
+def _outline(row: dict[str, Any]) -> str:
+    """Say in a line what a row is about. Some measures take minutes."""
+    shown = ("name", "kind", "database", "characters", "time", "cpu", "all_cpu", "ratio", "bytes")
+    return ", ".join(
+        f"{name} {row[name]:.2f}" if isinstance(row[name], float) else f"{row[name]}" for name in shown if name in row
+    )
 
 
-def run_measure(peer: Peer, measure: Callable[..., Any], *arguments: Any) -> Any:
-    """Run one measure, and print its name first: some take minutes."""
-    print(f"{measure.__name__.replace('_', ' ')}: {peer.label} ...", file=sys.stderr, flush=True)
-    return measure(peer, *arguments)
+def _rounded(value: Any) -> Any:
+    """Round all figures to six digits: more would only make the file longer."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {name: _rounded(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return value
 
 
 if __name__ == "__main__":

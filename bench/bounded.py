@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 import uuid
 from typing import Any
 
@@ -12,6 +10,8 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
 from bench.peers import Peer
+from bench.rounds import Meter, Spent, summary
+from bench.sizes import FULL, Sizes
 from bench.talking import MESSAGE_CHARACTERS, Texts
 from holdfast.graph import Context, Conversation, build_graph
 
@@ -37,30 +37,38 @@ class Speaker(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=AIMessage(said))])
 
 
-def bounded(peer: Peer, near: int = 50, far: int = 5000, span: int = 40) -> dict[str, float]:
-    """Return the time and the bytes of a turn at turn `far`, divided by those at turn `near`.
+def bounded(peer: Peer, sizes: Sizes = FULL) -> dict[str, Any]:
+    """Return the time, the CPU time and the bytes of a turn at turn `far`, divided by those at turn `near`.
 
-    The time is the median of `span` turns around it, and the bytes are those that these turns add.
+    The bytes are those that `span` turns around it add. The times are medians of ratios: at the end, the long
+    conversation and a new one at turn `near` run turn by turn.
     """
-    with peer.opened() as (saver, taken):
+    near, far, span = sizes.near, sizes.far, sizes.span
+    with peer.opened() as (saver, place):
         say = Texts()
         agent = build_graph(model=Speaker(say=say, brief=Texts(600)), tools=[], checkpointer=saver, context=CONTEXT)
-        talk, times, at = Conversation(agent, str(uuid.uuid4())), [], {}
+        talk, at = Conversation(agent, str(uuid.uuid4())), {}
         half = span // 2
         for number in range(1, far + half + 1):
-            begin = time.perf_counter()
             talk.send(say())
-            times.append((time.perf_counter() - begin) * 1000)
             if number in (near - half, near + half, far - half, far + half):
-                at[number] = taken()
+                at[number] = place.size()
+        young = Conversation(agent, str(uuid.uuid4()))
+        for _ in range(near - half):
+            young.send(say())
+        spent: tuple[list[Spent], list[Spent]] = [], []
+        for _ in range(span):
+            for one, taken in zip((talk, young), spent, strict=True):
+                text = say()
+                with Meter().timing(taken):
+                    one.send(text)
         held = len(talk.history())
         if held > 40 or saver.threads.get(talk.thread_id).messages < 2 * far:
-            raise AssertionError(f"{held} messages in the state after {len(times)} turns")
-
-    def median(turn: int) -> float:
-        return statistics.median(times[turn - half : turn + half])
+            raise AssertionError(f"{held} messages in the state after {far + half + span} turns")
 
     def added(turn: int) -> int:
         return at[turn + half] - at[turn - half]
 
-    return {"time": median(far) / median(near), "bytes": added(far) / added(near)}
+    found = summary(*spent, turns=1)
+    times = {"time": found["time"], "cpu": found["cpu"], "turn_ms": found["ours_ms"]["wall"]}
+    return {**peer.labels, "near": near, "far": far, **times, "bytes": added(far) / added(near)}

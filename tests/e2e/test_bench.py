@@ -4,54 +4,142 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import sqlite3
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from threading import Thread
 
+import psycopg
 import pytest
 
 from bench import __main__ as bench
-from bench import bounded, calls, listing, measures, recording, report, searching
-from bench.peers import Peer, peer_at, peers
+from bench import calls, growth, listing, searching, short, table
+from bench.peers import Pair, pairs, peer_at, peers
+from bench.places import SqliteFile
+from bench.proxy import delaying
+from bench.rounds import Meter, Spent, summary
+from bench.sizes import Sizes
+from bench.talking import Talk
 from holdfast.checkpoints import open_checkpointer
+from tests.support.servers import Server
+
+TINY = Sizes(
+    short_rounds=2, logged_threads=1, distant_rounds=1, crowd_rounds=2, crowd_turns=2, crowds=(4, 4), turns=20, near=12,
+    far=24, span=8, approval_rounds=2, dicts=20, dict_rounds=2, grown_rounds=1, files_mb=1, files_rounds=1,
+    channel_rounds=1,
+)  # fmt: skip
+
+
+@pytest.fixture
+def sqlite_pair(tmp_path: Path) -> Pair:
+    return next(pair for pair in pairs(peers(tmp_path, "")) if pair.database == "SQLite")
 
 
 @pytest.mark.sweep
 def test_a_database_of_ones_own_is_measured(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(
-        "sys.argv", ["bench", "long", "--turns", "20", "--url", sqlite_url, "--out", f"{tmp_path / 'out'}"]
-    )
+    arguments = ["long", "--turns", "20", "--url", sqlite_url, "--out", f"{tmp_path / 'out'}"]
+    monkeypatch.setattr("sys.argv", ["bench", *arguments])
     bench.main()
 
     printed = capsys.readouterr().out
     assert re.search(r"\| SQLite, Holdfast \| \d+\.\d\d \| \d+\.\d\d \| \d+\.\d ms \| \d+\.\d ms \|", printed)
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     [long] = found["long"]
-    assert len(long["times_ms"]) == 20
+    assert len(long["times_ms"]) == len(long["cpu_ms"]) == 20
     assert [turn for turn, _ in long["curve"]] == [20]
     assert 1 < long["pruned_per_text"] < long["bytes_per_text"]
+    assert found["runs"]["long"]["load"]
     for name in ("bytes", "time"):
         assert "<svg" in (tmp_path / "out" / f"{name}.svg").read_text()
 
 
 @pytest.mark.sweep
-def test_ours_is_set_against_the_stock_saver_of_the_same_run(tmp_path: Path) -> None:
-    both: list[Peer] = [peer for peer in peers(tmp_path, "") if peer.database == "SQLite" and not peer.delta]
-    found = dict(bench.run_measures(["long"], both, 20, tmp_path, ""))
-    printed = report.table(found)
-    assert "SQLite: time of a turn at the end, ours ÷ stock" in printed
-    ours, stock = (row["bytes_per_text"] for row in found["long"])
-    assert ours < stock / 4
-    assert f"SQLite: bytes ÷ bytes of text | {ours:.2f} | ≤ 2.2" in printed
+def test_a_run_fills_every_line_of_the_tables_that_it_is_for(postgres_server: Server, tmp_path: Path) -> None:
+    all_peers = peers(tmp_path, postgres_server.url)
+    found = bench.run_measures(list(bench.MEASURES), bench.Bench(all_peers, tmp_path, postgres_server.url, TINY))
+
+    on_demand = {"growth", "memory", "tools"}
+    for lines in (table.turn_lines, table.state_lines, table.own_lines):
+        for line in lines(found):
+            if line.key not in on_demand:
+                assert set(line.figures) == ({"PostgreSQL"} if line.key == "distance" else {"SQLite", "PostgreSQL"})
+                assert all(figure > 0 for figure in line.figures.values()), line
+    assert len(found["long"]) == 7
+    assert "Taken in a run on" in table.tables(found)
+
+
+@pytest.mark.sweep
+def test_a_quick_run_begins_the_long_conversation_of_a_stock_saver_late(sqlite_pair: Pair) -> None:
+    sizes = Sizes(turns=30, late_turns=5, is_whole=False)
+    ours, stock = bench.long.long_conversations([sqlite_pair.ours, sqlite_pair.stock], sizes)
+    assert (ours.turns, len(ours.times_ms), stock.turns, len(stock.times_ms)) == (30, 30, 30, 5)
+    assert stock.bytes_per_text is None
+    assert "turn 30" in next(
+        line.what for line in table.turn_lines({"long": [asdict(ours), asdict(stock)]}) if line.figures
+    )
+
+
+def test_rounds_are_compared_by_their_median_and_the_cpu_time_of_others_by_its_sum() -> None:
+    ours = [Spent(1.0, 1.0, 1.0), Spent(2.0, 1.0, 3.0), Spent(90.0, 2.0, 2.0)]
+    stock = [Spent(2.0, 1.0, 4.0), Spent(2.0, 2.0, 4.0), Spent(10.0, 1.0, 4.0)]
+    found = summary(ours, stock, turns=10)
+    assert (found["time"], found["cpu"], found["all_cpu"]) == (1.0, 1.0, 0.5)
+    assert found["ours_ms"] == {"wall": 200.0, "cpu": 100.0, "all_cpu": 200.0}
+
+
+def test_the_cpu_time_of_the_server_is_counted(postgres_database: str) -> None:
+    spent: list[Spent] = []
+    meter = Meter(postgres_database)
+    with psycopg.connect(postgres_database) as connection, meter.timing(spent):
+        connection.execute("SELECT count(*) FROM generate_series(1, 1000000)")
+    assert spent[0].all_cpu - spent[0].cpu > 0.05
+
+
+def test_a_log_that_is_kept_shows_what_a_turn_writes(sqlite_pair: Pair) -> None:
+    for peer in (sqlite_pair.ours, sqlite_pair.stock):
+        with peer.opened() as (saver, place):
+            place.keep_log(saver)
+            before = place.log_size()
+            short.threads_of(saver, 500, 30)()
+            written = place.log_size() - before
+            assert isinstance(place, SqliteFile)
+            assert written > 30 * 1000, peer.label
+
+
+def test_the_proxy_delays_both_ways_and_keeps_the_order(tmp_path: Path) -> None:
+    said = bytes(range(256)) * 4000
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{tmp_path / 'echo'}")
+        listener.listen()
+
+        def echo() -> None:
+            with listener.accept()[0] as connection:
+                while data := connection.recv(2**16):
+                    connection.sendall(data)
+
+        Thread(target=echo, daemon=True).start()
+        with delaying(f"{tmp_path / 'echo'}", 20) as port, socket.create_connection(("127.0.0.1", port)) as client:
+            begin = time.perf_counter()
+            client.sendall(b"!")
+            assert client.recv(1) == b"!"
+            assert time.perf_counter() - begin >= 0.04
+            writer = Thread(target=client.sendall, args=(said,))
+            writer.start()
+            heard = b""
+            while len(heard) < len(said):
+                heard += client.recv(2**16)
+            writer.join()
+            assert heard == said
 
 
 def test_a_conversation_that_lost_something_is_no_measurement(sqlite_url: str) -> None:
     with open_checkpointer(sqlite_url) as saver:
-        talk = measures.Talk(saver)
+        talk = Talk(saver)
         talk.turn()
         talk.times.append(1.0)
         with pytest.raises(AssertionError, match="2 messages in the state after 2 turns"):
@@ -60,25 +148,30 @@ def test_a_conversation_that_lost_something_is_no_measurement(sqlite_url: str) -
 
 
 @pytest.mark.sweep
-def test_the_cost_of_the_record_is_measured(tmp_path: Path) -> None:
-    [ours] = [peer for peer in peers(tmp_path, "") if peer.database == "SQLite" and peer.ours]
+@pytest.mark.filterwarnings("ignore:create_react_agent has been moved")
+def test_what_is_measured_on_demand_is_in_the_tables(sqlite_pair: Pair) -> None:
+    ours = sqlite_pair.ours
     listed = listing.listing(ours, few=1000, many=2000)
     found = {
-        "bounded": [bench.labels_of(ours) | bounded.bounded(ours, near=12, far=24, span=8)],
-        "listing": [bench.labels_of(ours) | listed],
-        "record": [bench.labels_of(ours) | {"ratio": recording.recording(ours, turns=10, rounds=1)}],
+        "listing": [ours.labels | listed],
+        "growth": [ours.labels | {"ratio": growth.growth(ours, near=5, far=20, span=10)}],
+        "memory": [ours.labels | {"ratio": growth.memory_held(ours, few=5, many=10, threads=5)}],
     }
-    printed = report.table(found)
+    printed = table.tables(found)
     assert 0 < listed["few_ms"] < 100
-    for line in ("turn 5,000 ÷ turn 50, time", "among 100,000, median", "with index and transcript ÷ without"):
+    for line in ("among 100,000 threads, median", "turn 2,000 adds ÷ turn 20", "over 1,000 threads ÷ after 1,000"):
         assert re.search(rf"{line} \| \d+\.\d+", printed)
+    assert growth.with_tools(ours, turns=20) < growth.with_tools(sqlite_pair.stock, turns=20)
 
 
 @pytest.mark.sweep
 def test_a_search_of_many_messages_is_measured(sqlite_url: str) -> None:
     found = searching.searching(peer_at(sqlite_url), messages=2000)
-    printed = report.table({"search": [asdict(found)]})
-    assert f"search 20 messages of a user among 2,000, median | {found.median_ms:.1f} ms | ≤ 50 ms |" in printed
+    printed = table.tables({"search": [asdict(found)]})
+    assert (
+        f"a search of a user's 20 messages among 2,000, median | {found.median_ms:.1f} ms |  | ≤ 50 ms | yes |"
+        in printed
+    )
     assert set(found.kinds_ms) >= {"rare", "common", "common and rare", "a phrase"}
 
 

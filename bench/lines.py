@@ -1,0 +1,191 @@
+"""The lines of the tables: what was measured, its target, and whether it was reached."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any, Final
+
+Found = Mapping[str, Any]
+"""The rows of each measure, by its name, as `results.json` has them."""
+Rows = list[dict[str, Any]]
+Figures = dict[str, float]
+"""A figure for each database."""
+
+DATABASES: Final = ("SQLite", "PostgreSQL")
+
+REASONS: Final[dict[str, str]] = {}
+"""By the key of a line: why its target was not reached. The README's table names it until it is."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table: a figure for each database, beside its target."""
+
+    key: str
+    what: str
+    figures: Figures
+    sign: str = "≤"
+    targets: Mapping[str, float] = field(default_factory=dict)
+    """By database; empty if the figure is only for information."""
+    unit: str = ""
+    digits: int = 2
+
+    def __str__(self) -> str:
+        cells = (self._shown(self.figures.get(database)) for database in DATABASES)
+        return f"| {self.what} | {' | '.join(cells)} | {self._wanted()} | {self._verdict()} |"
+
+    @property
+    def missed(self) -> list[str]:
+        """The databases whose figure, as it is shown, does not reach the target."""
+        return [
+            database
+            for database, figure in self.figures.items()
+            if (target := self.targets.get(database)) is not None and not self._reaches(figure, target)
+        ]
+
+    def _reaches(self, figure: float, target: float) -> bool:
+        shown = round(figure, self.digits)
+        return shown <= target if self.sign == "≤" else shown >= target
+
+    def _shown(self, figure: float | None) -> str:
+        return "" if figure is None else f"{figure:.{self.digits}f}{self.unit}"
+
+    def _wanted(self) -> str:
+        wanted = [f"{self.sign} {self.targets[name]:g}{self.unit}" for name in self.figures if name in self.targets]
+        return ", ".join(dict.fromkeys(wanted))
+
+    def _verdict(self) -> str:
+        if not self._wanted():
+            return ""
+        if not self.missed:
+            return "yes"
+        return "no" if len(self.missed) == len(self.figures) else f"not on {self.missed[0]}"
+
+
+def _both(target: float) -> Figures:
+    return dict.fromkeys(DATABASES, target)
+
+
+def _by_database(rows: Rows, get: Callable[[dict[str, Any]], float | None]) -> Figures:
+    found = {row["database"]: get(row) for row in rows if row["database"] in DATABASES}
+    return {database: figure for database, figure in found.items() if figure is not None}
+
+
+def turn_lines(found: Found) -> Iterator[Line]:
+    """Yield the lines about the time of a turn, beside the stock savers."""
+    short, log = found.get("short", []), found.get("log", [])
+    for field_, what, targets in (
+        ("time", "time of a turn", _both(1.0)),
+        ("cpu", "CPU time of the process, a turn", _both(1.0)),
+        ("all_cpu", "CPU time of all processes, a turn", {}),
+    ):
+        for characters, rows in _by_length(short):
+            figures = _by_database(rows, itemgetter(field_))
+            text = f"turns 1 to 10, {characters:,} characters a message: {what}"
+            yield Line(f"short-{field_}", text, figures, targets=targets)
+    for characters, rows in _by_length(log):
+        figures = _by_database(rows, itemgetter("ratio"))
+        yield Line(
+            "log", f"the same, {characters:,} characters: bytes in the write-ahead log", figures, "≤", _both(1.0)
+        )
+    crowd = found.get("crowd", [])
+    at_once = " and ".join(f"{row['at_once']}" for row in crowd)
+    figures = _by_database(crowd, itemgetter("turns_per_second"))
+    targets = {"SQLite": 1.5, "PostgreSQL": 1.3}
+    yield Line("crowd", f"{at_once} short threads at once: turns a second", figures, "≥", targets)
+    figures = _by_database(crowd, itemgetter("all_cpu"))
+    yield Line("crowd-cpu", "the same: CPU time of all processes, a turn", figures)
+    figures = _by_database(found.get("distance", []), itemgetter("time"))
+    yield Line("distance", "a network of 1 ms each way: time of a turn", figures, targets=_both(0.8))
+    approvals = found.get("approval", [])
+    figures = _by_database(approvals, itemgetter("time"))
+    what = "an approval (pause, answer, effect, reply) ÷ the same without ledger: time"
+    yield Line("approval", what, figures, targets=_both(1.5))
+    figures = _by_database(approvals, lambda row: row["conversation"]["time"])
+    yield Line("approval-conversation", "the same through a `Conversation`, ours with lease", figures)
+    long = found.get("long", [])
+    turns = max((row.get("turns", 400) for row in long), default=0)
+    targets = {"SQLite": 5.0, "PostgreSQL": 6.0}
+    yield Line("late", f"turn {turns:,}: time, **stock ÷ ours**", _late(long, "times_ms"), "≥", targets)
+    yield Line("late-cpu", "the same: CPU time of the process, **stock ÷ ours**", _late(long, "cpu_ms"))
+
+
+def _by_length(rows: Rows) -> Iterator[tuple[int, Rows]]:
+    for characters in dict.fromkeys(row["characters"] for row in rows):
+        yield characters, [row for row in rows if row["characters"] == characters]
+
+
+def _late(long: Rows, times: str, last: int = 20) -> Figures:
+    """Return the median of the ratios of the last turns, stock ÷ ours."""
+    by_name = {row["name"]: row.get(times, []) for row in long}
+    figures = {}
+    for database in DATABASES:
+        ours, stock = (by_name.get(f"{database}, {name}") for name in ("Holdfast", "stock"))
+        if ours and stock:
+            shared = min(last, len(ours), len(stock))
+            both = zip(ours[-shared:], stock[-shared:], strict=True)
+            figures[database] = statistics.median(theirs / our for our, theirs in both)
+    return figures
+
+
+def own_lines(found: Found) -> Iterator[Line]:
+    """Yield the lines about Holdfast beside itself."""
+    bounded = found.get("bounded", [])
+    what = next((f"bounded context: turn {row['far']:,} ÷ turn {row['near']:,}" for row in bounded), "")
+    yield Line("bounded", f"{what}, time", _by_database(bounded, itemgetter("time")), targets=_both(1.1))
+    yield Line("bounded-cpu", "the same, CPU time", _by_database(bounded, itemgetter("cpu")))
+    figures = _by_database(bounded, itemgetter("bytes"))
+    yield Line("bounded-bytes", "the same, bytes that it adds", figures, targets=_both(1.1))
+    ours = [row for row in found.get("long", []) if row["ours"]]
+    turns = max((row.get("turns", 400) for row in ours), default=0)
+    figures = _by_database(ours, itemgetter("bytes_per_text"))
+    targets = {"SQLite": 2.6, "PostgreSQL": 3.3}
+    yield Line("bytes", f"bytes on disk ÷ bytes of text after {turns:,} turns", figures, targets=targets)
+    figures = _by_database(found.get("growth", []), itemgetter("ratio"))
+    yield Line("growth", "bytes that turn 2,000 adds ÷ turn 20", figures, targets=_both(1.1))
+    figures = _by_database(found.get("memory", []), itemgetter("ratio"))
+    yield Line("memory", "memory after 10,000 turns over 1,000 threads ÷ after 1,000", figures, targets=_both(1.1))
+
+
+_STATES: Final = {
+    "dicts": ("2,000 plain dicts with role and content", 1.5),
+    "growing": ("a list that grows by a dict of 20 KB a turn", 1.0),
+    "files": ("{files_mb} MB of files, one of them changed a turn", 1.0),
+    "files-untouched": ("{files_mb} MB of files, none changed", 1.0),
+    "channels": ("50 channels, six of them changed a turn", 1.0),
+}
+"""By kind: what the state is, and the target of its time."""
+
+
+def state_lines(found: Found) -> Iterator[Line]:
+    """Yield the lines about states that are not lists of messages, beside the stock savers."""
+    for kind, (text, target) in _STATES.items():
+        rows = [row for row in found.get("states", []) if row["kind"] == kind]
+        what = text.format(files_mb=next((row["files_mb"] for row in rows), 50))
+        figures = _by_database(rows, itemgetter("time"))
+        yield Line(f"{kind}-time", f"{what}: time of a turn", figures, targets=_both(target))
+        yield Line(f"{kind}-cpu", "the same: CPU time of the process", _by_database(rows, itemgetter("cpu")))
+        figures = _by_database(rows, itemgetter("bytes"))
+        yield Line(f"{kind}-bytes", "the same: bytes on disk", figures, targets=_both(1.0))
+    figures = _by_database(found.get("tools", []), itemgetter("ratio"))
+    yield Line("tools", "`create_react_agent`, 100 turns with tools: bytes", figures, targets=_both(0.05))
+
+
+def record_lines(found: Found) -> Iterator[Line]:
+    """Yield the lines about lists of threads and about search."""
+    listed, search = found.get("listing", []), found.get("search", [])
+    figures = _by_database(listed, itemgetter("many_ms"))
+    what = "the newest 20 threads of a user among 100,000 threads, median"
+    yield Line("listing", what, figures, targets=_both(5), unit=" ms", digits=1)
+    figures = _by_database(listed, lambda row: row["many_ms"] / row["few_ms"])
+    yield Line("listing-growth", "the same ÷ among 1,000 threads", figures, targets=_both(2))
+    what = next((f"{row['messages'] // 100:,} messages among {row['messages']:,}" for row in search), "")
+    figures = _by_database(search, itemgetter("median_ms"))
+    yield Line("search", f"a search of a user's {what}, median", figures, targets=_both(50), unit=" ms", digits=1)
+    figures = _by_database(search, lambda row: row["index_seconds"] / row["messages"] * 1e3)
+    yield Line("index-time", "to add a message to the search index", figures, unit=" ms")
+    figures = _by_database(search, lambda row: row["index_bytes"] / row["text_bytes"])
+    yield Line("index-bytes", "the search index: bytes a byte of text", figures)

@@ -1,0 +1,62 @@
+"""How much of each measure a run takes: all of it, or what fits into three minutes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of the measures. A round runs ours and the stock saver once each."""
+
+    short_rounds: int = 40
+    """Rounds of one short thread."""
+    short_turns: int = 10
+    logged_threads: int = 20
+    """Threads whose bytes in the write-ahead log are counted."""
+    distant_rounds: int = 15
+    crowd_rounds: int = 7
+    """Rounds of many short threads at once."""
+    crowd_turns: int = 6
+    crowds: tuple[int, int] = (32, 64)
+    """Threads at once on SQLite and on PostgreSQL."""
+    turns: int = 400
+    """Turns of the long conversation."""
+    late_turns: int = 20
+    """The last of them, which are compared."""
+    is_whole: bool = True
+    """Whether the stock savers have all turns of the long conversation too. If not, they begin with all but the last
+    ones in one update, and only they and ours are measured."""
+    near: int = 50
+    far: int = 5000
+    """The turns of an agent with a bounded context that are compared."""
+    span: int = 40
+    approval_rounds: int = 30
+    dicts: int = 2000
+    dict_rounds: int = 10
+    grown_rounds: int = 10
+    """Rounds of five turns, each of which adds one large dict to a list."""
+    files_mb: int = 50
+    files_rounds: int = 4
+    channel_rounds: int = 20
+    """Rounds of one thread of ten turns with 50 channels."""
+
+
+FULL = Sizes()
+
+QUICK = Sizes(
+    short_rounds=10,
+    logged_threads=5,
+    distant_rounds=5,
+    crowd_rounds=2,
+    crowd_turns=3,
+    is_whole=False,
+    far=200,
+    span=20,
+    approval_rounds=8,
+    dict_rounds=4,
+    grown_rounds=4,
+    files_mb=5,
+    files_rounds=3,
+    channel_rounds=4,
+)

@@ -1,0 +1,119 @@
+"""`python -m bench.table`: write the figures in `bench/results/results.json` into the README, between two marks.
+
+`--check` writes nothing, and fails if the README has other figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+from bench.lines import REASONS, Found, Line, own_lines, record_lines, state_lines, turn_lines
+
+HOUSE: Final = Path(__file__).resolve().parent.parent
+RESULTS: Final = HOUSE / "bench" / "results" / "results.json"
+README: Final = HOUSE / "README.md"
+BEGIN: Final = "<!-- These figures are written by `python -m bench.table`. -->"
+END: Final = "<!-- The end of the figures. -->"
+
+_TABLES: Final[tuple[tuple[str, Callable[[Found], Iterator[Line]]], ...]] = (
+    ("Beside the stock savers, ours ÷ stock", turn_lines),
+    ("Other states, ours ÷ stock", state_lines),
+    ("Beside itself", own_lines),
+    ("Lists and search", record_lines),
+)
+
+
+def tables(found: Found) -> str:
+    """Lay all figures out as Markdown tables, with a note on when and where they were taken."""
+    parts = [
+        [*_long(found.get("long", []))],
+        *([*_table(title, lines(found))] for title, lines in _TABLES),
+        [*_missed(chain.from_iterable(lines(found) for _, lines in _TABLES))],
+        [*_origin(found)],
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def _long(rows: list[dict[str, Any]]) -> Iterator[str]:
+    if not rows:
+        return
+    yield "| | bytes on disk ÷ bytes of text | pruned and vacuumed | turns 1 to 10 | last 20 turns |"
+    yield "|---|---:|---:|---:|---:|"
+    for row in rows:
+        stored = "" if row["database"] == "memory" else _shown(row["bytes_per_text"])
+        first, last = _shown(row["first_turns_ms"], 1, " ms"), _shown(row["last_turns_ms"], 1, " ms")
+        yield f"| {row['name']} | {stored} | {_shown(row['pruned_per_text'])} | {first} | {last} |"
+
+
+def _shown(figure: float | None, digits: int = 2, unit: str = "") -> str:
+    return "" if figure is None else f"{figure:.{digits}f}{unit}"
+
+
+def _table(title: str, lines: Iterable[Line]) -> Iterator[str]:
+    shown = [line for line in lines if line.figures]
+    if shown:
+        yield f"| {title} | SQLite | PostgreSQL | target | reached |"
+        yield "|---|---:|---:|---:|---|"
+        yield from map(str, shown)
+
+
+def _missed(lines: Iterable[Line]) -> Iterator[str]:
+    """Say why a target was not reached, for each line that has a reason."""
+    reasons: dict[str, str] = {}
+    for line in lines:
+        if line.missed and line.key in REASONS:
+            reasons.setdefault(line.what, REASONS[line.key])
+    if reasons:
+        yield "Not reached:"
+        yield ""
+        yield from (f"- *{what}*: {reason}" for what, reason in reasons.items())
+
+
+def _origin(found: Found) -> Iterator[str]:
+    """Say when and where the figures were taken. Measures of the same kind of run on the same day share a line."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    runs = found.get("runs", {})
+    for name, run in runs.items():
+        kind = "a quick run" if run["quick"] else "a run"
+        machine = f"{run['cores']} cores, Python {run['python']}"
+        groups.setdefault((kind, run["at"][:10], machine), []).append(name)
+    for (kind, day, machine), names in groups.items():
+        loads = [load for name in names for load in runs[name]["load"]]
+        load = f"a load of {min(loads):.1f} to {max(loads):.1f}"
+        yield f"Taken in {kind} on {day} ({machine}, {load}): {', '.join(names)}."
+    if earlier := [name for name in found if name != "runs" and name not in runs]:
+        yield f"From earlier runs: {', '.join(earlier)}."
+
+
+def write(readme: str, found: Found) -> str:
+    """Return the README with the tables of these figures between the marks.
+
+    Raises:
+        ValueError: the README lacks the marks.
+    """
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"The README needs the lines {BEGIN!r} and {END!r}.")
+    return f"{before}{BEGIN}\n\n{tables(found)}\n{END}{after}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.table", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing, and fail if the README has other figures")
+    options = parser.parse_args()
+    before = README.read_text("utf-8")
+    after = write(before, json.loads(RESULTS.read_text("utf-8")))
+    if options.check:
+        sys.exit(None if before == after else "The README has other figures. Run python -m bench.table.")
+    README.write_text(after, "utf-8")
+
+
+if __name__ == "__main__":
+    main()
