@@ -56,7 +56,11 @@ class Placement:
     @property
     def bytes(self) -> int:
         """The size of the new rows."""
-        return sum(len((new.row.content or "").encode()) + len(new.row.body) for new in self.new_rows)
+        return sum(_size(new.row.content) + len(new.row.body) for new in self.new_rows)
+
+
+def _size(text: str | None) -> int:
+    return 0 if text is None else len(text) if text.isascii() else len(text.encode())
 
 
 class Candidate:

@@ -115,6 +115,19 @@ def encode(message: Snapshot, types: Types, *, key: bytes = b"") -> MessageRow:
         NotStorable: an attribute cannot be stored.
     """
     cls, fields, extra, private = message
+    content, message_id = fields.get("content"), fields.get("id")
+    if (
+        type(content) is str
+        and extra is None
+        and private is None
+        and {**fields, "content": None, "id": None} == _plain(cls)
+        and is_sql_text(content)
+        and (message_id is None or (type(message_id) is str and is_sql_text(message_id)))
+    ):
+        # Only a text, as most messages of people. For None, texts and empty containers == is exact.
+        role = _ROLE_OF[cls]
+        own_digest = digest(role, content, _EMPTY_BODY, key=key)
+        return MessageRow(message_id, own_digest, TEXT, role, None, content, _EMPTY_BODY)
     defaults = _defaults(cls)
     own = {
         name: fields[name]
@@ -293,6 +306,15 @@ def _defaults(cls: type[BaseMessage]) -> dict[str, Any]:
         for name, field in cls.model_fields.items()
         if (default := field.get_default(call_default_factory=True)) is not PydanticUndefined
     }
+
+
+@cache
+def _plain(cls: type[BaseMessage]) -> dict[str, Any] | None:
+    """Return the fields of a message that says nothing; `None` for a class of which `==` may not be exact."""
+    if cls not in {lc.HumanMessage, lc.AIMessage, lc.SystemMessage}:
+        return None
+    defaults = _defaults(cls)
+    return {name: defaults.get(name) for name in cls.model_fields}
 
 
 @cache

@@ -32,6 +32,10 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PROMPT_PERSON: Final = b"holdfast-prompt"
 
 
+_NOT_OWN: Final = OF_THE_RUN | NOTES | {"user_id"}
+"""The names of metadata that are not of the thread as a whole."""
+
+
 class IndexFields(NamedTuple):
     """The part of the index that a root checkpoint determines."""
 
@@ -50,7 +54,7 @@ def index_fields(metadata: Mapping[str, Any], values: Mapping[str, Any]) -> Inde
         metadata: the checkpoint's metadata, as they are stored.
         values: the values of its channels.
     """
-    own = {name: value for name, value in metadata.items() if name not in OF_THE_RUN | NOTES and name != "user_id"}
+    own = {name: value for name, value in metadata.items() if name not in _NOT_OWN}
     return IndexFields(user_text(metadata.get("user_id")), own, is_unfinished(values))
 
 
@@ -179,6 +183,8 @@ def add_event(sql: Statements, thread_id: str, kind: str, data: Mapping[str, Any
 
 def _merged(before: str | None, new: Mapping[str, Any]) -> str | None:
     """Merge a run's metadata into those of its thread; `None` if nothing changes."""
+    if not new:
+        return None
     old = json.loads(before) if before else {}
     merged = {**old, **new}
     return json.dumps(merged) if merged != old else None
