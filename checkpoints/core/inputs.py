@@ -37,6 +37,8 @@ class MessageInputs:
     def __init__(self) -> None:
         self._threads: OrderedDict[str, _Seen] = OrderedDict()
         self._lock = Lock()
+        self.nested: set[str] = set()
+        """The channels that have held messages within dicts or lists, in whatever thread."""
 
     def channels(self, thread_id: str) -> Collection[str]:
         """Return the channels that make messages of dicts and pairs."""

@@ -123,7 +123,7 @@ class Save:
         self._generation, self._known = database.cache.recall(owner.thread_id, owner.ns) if use_cache else (None, {})
         # Encoding is the larger part of the work, and is done before anything is locked.
         key, said = database.sealer.digest_key(owner.thread_id), database.inputs.channels(owner.thread_id)
-        detacher = Detacher(database.types, self._known, key=key, said=said)
+        detacher = Detacher(database.types, self._known, key=key, said=said, nested=database.inputs.nested)
         self._values = [detacher.detach(channel, value) for channel, value in kind.values]
         self._drafts = detacher.drafts.values()
         self.lists = [list_ for value in self._values for list_ in value.lists]

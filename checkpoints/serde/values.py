@@ -130,7 +130,13 @@ class Detacher:
     """
 
     def __init__(
-        self, types: Types, known: Mapping[int, Known], *, key: bytes = b"", said: Collection[str] = ()
+        self,
+        types: Types,
+        known: Mapping[int, Known],
+        *,
+        key: bytes = b"",
+        said: Collection[str] = (),
+        nested: set[str] | None = None,
     ) -> None:
         """
         Args:
@@ -138,8 +144,12 @@ class Detacher:
             known: the messages whose rows are known, by `id()`.
             key: the key of the messages' digests.
             said: the channels that make messages of dicts and pairs. Elsewhere these are data.
+            nested: the channels that have been seen to hold messages within dicts or lists. It is added to.
         """
         self._said = said
+        self._nested: set[str] = set() if nested is None else nested
+        self._met: set[str] = set()
+        self._left = False
         self.drafts: dict[int, Draft] = {}
         self._types = types
         self._known = known
@@ -157,24 +167,32 @@ class Detacher:
             return Detached(channel, "null", b"")
         if isinstance(value, (bytes, bytearray)):
             return Detached(channel, "bytes" if isinstance(value, bytes) else "bytearray", bytes(value))
-        self._lists, self._channel = [], channel
+        packing, body = self._pack(channel, value)
+        if self._left and self._met:
+            # Again, with the lists of messages in these channels as ranges.
+            self._nested |= self._met
+            packing, body = self._pack(channel, value)
+        return Detached(channel, "msgpack" if packing.native else TYPE, body, self._lists)
+
+    def _pack(self, channel: str, value: Any) -> tuple[Packing, bytes]:
+        self._lists, self._channel, self._met, self._left = [], channel, set(), False
         packing = Packing(self._types, self._special, prepare=partial(_mark, channels=self._said))
         if type(value) is dict and type(values := value.get("channel_values")) is ChannelValues:
             # Nothing else in a checkpoint holds messages.
-            body = packing.pack({**value, "channel_values": self._channels(packing, values.values)}, prepared=True)
+            marked: Any = {**value, "channel_values": self._channels(packing, values.values)}
         else:
-            body = packing.pack(_mark_channel(channel, value, self._said), prepared=True)
-        return Detached(channel, "msgpack" if packing.native else TYPE, body, self._lists)
+            marked = self._marked(channel, value, _DEPTH)
+        return packing, packing.pack(marked, prepared=True)
 
     def _channels(self, packing: Packing, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of a checkpoint, marked, with the channel that each belongs to."""
         found: dict[str, Any] = {}
         is_first = True  # no earlier value may hold messages that are found only when it is packed
         for name, value in values.items():
-            if type(value) in _SCALARS:
+            if type(value) in _SCALARS or (type(value) is dict and _SCALARS.issuperset(map(type, value.values()))):
                 found[name] = value
                 continue
-            marked = _mark_channel(name, value, self._said, _DEPTH - 1)
+            marked = self._marked(name, value, _DEPTH - 1)
             if is_first and type(marked) is _Marked:
                 self._channel = name
                 found[name] = self._list(packing, marked)
@@ -183,6 +201,19 @@ class Detacher:
                 found[name] = _Channel(name, marked)
         return found
 
+    def _marked(self, channel: str, value: Any, depth: int) -> Any:
+        """Return the value of a channel, marked; as it is, if no messages are expected deep in it.
+
+        Most dicts and lists of dicts hold none, and looking into thousands of them takes longer than packing them.
+        """
+        kind = type(value)
+        if channel not in self._said and channel not in self._nested and channel != START:
+            is_deep = kind is dict or ((kind is list or kind is tuple) and value and type(value[0]) in _CONTAINERS)
+            if is_deep:
+                self._left = True
+                return value
+        return _mark_channel(channel, value, self._said, depth)
+
     def _list(self, packing: Packing, marked: _Marked) -> ormsgpack.Ext:
         return packing.ext(LIST, ormsgpack.packb(self._add(marked.messages)))
 
@@ -190,6 +221,7 @@ class Detacher:
         if type(value) is _Marked:
             return self._list(packing, value)
         if is_row_class(type(value)):
+            self._met.add(self._channel)
             return packing.ext(ONE, ormsgpack.packb(self._add([value])))
         if type(value) is _Spoken:
             return packing.ext(SPOKEN, packing.pack([self._add([value.message]), value.shell]))
