@@ -264,6 +264,13 @@ class RequestClosed(NotAnswered):
         super().__init__(thread_id, interrupt_id, f"This is closed: {why}.")
 
 
+class InvalidAnswer(NotAnswered, ValueError):
+    """An answer does not fit the request. The request still waits."""
+
+    def __init__(self, thread_id: str, interrupt_id: str, problem: str) -> None:
+        super().__init__(thread_id, interrupt_id, f"This answer does not fit the request: {problem}.")
+
+
 class UnknownInterrupt(NotAnswered):
     """There is no request with this id."""
 

@@ -25,7 +25,7 @@ from langgraph.checkpoint.serde.types import INTERRUPT, TASKS
 from langgraph.checkpoint.serde.types import _DeltaSnapshot as DeltaSnapshot
 from langgraph.constants import CONFIG_KEY_CHECKPOINTER, START
 from langgraph.pregel import Pregel
-from langgraph.pregel._loop import PregelLoop
+from langgraph.pregel._loop import AsyncPregelLoop, PregelLoop, SyncPregelLoop
 from langgraph.pregel._task_status import read_task_statuses
 from langgraph.types import Command
 
@@ -44,6 +44,7 @@ __all__ = [
     "INTERRUPT",
     "NS_END",
     "NS_SEP",
+    "NULL_TASK_ID",
     "OF_THE_RUN",
     "PENDING_SENDS",
     "RESERVED",
@@ -66,6 +67,7 @@ __all__ = [
     "mark_invalid_resume",
     "pass_state_types",
     "refuse_lost_answers",
+    "refuse_other_answers",
     "run_object",
     "set_last_uuid6_timestamp",
     "types_of_serializer",
@@ -103,6 +105,11 @@ STRICT_RESUME: Final = "__pregel_strict_resume"
 
 CHECKPOINT_MAP: Final = "checkpoint_map"
 """The checkpoint that each enclosing graph is at, by namespace."""
+
+# --- tasks
+
+NULL_TASK_ID: Final = "00000000-0000-0000-0000-000000000000"
+"""In place of a task, for what a run writes before it has tasks: an answer that names no interrupt, for example."""
 
 # --- namespaces
 
@@ -185,6 +192,55 @@ def refuse_lost_answers() -> None:
         return goes_on
 
     PregelLoop.tick = tick_and_look  # type: ignore[method-assign]
+
+
+def refuse_other_answers() -> None:
+    """Make a run that is given an answer ask a checkpointer of ours first whether another one is on record.
+
+    LangGraph saves an answer as soon as a run begins with it. The method `check_resume` of the checkpointer raises an
+    error, or `acheck_resume` on an event loop.
+    """
+    enter: Any = getattr(SyncPregelLoop, "__enter__", None)
+    aenter: Any = getattr(AsyncPregelLoop, "__aenter__", None)
+    if enter is None or aenter is None or hasattr(enter, "__wrapped__"):
+        return
+
+    @functools.wraps(enter)
+    def check_and_enter(self: SyncPregelLoop) -> Any:
+        if (saver := _asks_about_answers(self)) is not None:
+            saver.check_resume(*_resume_of(self))
+        return enter(self)
+
+    @functools.wraps(aenter)
+    async def check_and_aenter(self: AsyncPregelLoop) -> Any:
+        if (saver := _asks_about_answers(self)) is not None:
+            await saver.acheck_resume(*_resume_of(self))
+        return await aenter(self)
+
+    SyncPregelLoop.__enter__ = check_and_enter  # type: ignore[method-assign]
+    AsyncPregelLoop.__aenter__ = check_and_aenter  # type: ignore[method-assign]
+
+
+def _asks_about_answers(loop: PregelLoop) -> Any:
+    """Return the checkpointer that a run has to ask before it begins; `None` if it has none to ask.
+
+    A run that was sent to an older checkpoint on purpose begins another branch there, and may answer as it likes.
+    """
+    if not isinstance(loop.input, Command) or loop.input.resume is None or loop.is_nested:
+        return None
+    if "thread_id" not in loop.checkpoint_config["configurable"] or _is_addressed(loop):
+        return None
+    saver = inner_saver(loop.checkpointer) or loop.checkpointer
+    return saver if hasattr(type(saver), "check_resume") else None
+
+
+def _is_addressed(loop: PregelLoop) -> bool:
+    return bool(loop.checkpoint_config["configurable"].get("checkpoint_id"))
+
+
+def _resume_of(loop: PregelLoop) -> tuple[str, Any]:
+    command: Any = loop.input
+    return str(loop.checkpoint_config["configurable"]["thread_id"]), command.resume
 
 
 def _lost_answers(loop: PregelLoop) -> list[str]:

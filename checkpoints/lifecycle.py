@@ -22,7 +22,11 @@ from holdfast.checkpoints.config import thread_of
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.effects import Effects
 from holdfast.checkpoints.errors import NodeMissing, NotOpen
-from holdfast.checkpoints.langgraph_internals import pass_state_types, refuse_lost_answers
+from holdfast.checkpoints.langgraph_internals import (
+    pass_state_types,
+    refuse_lost_answers,
+    refuse_other_answers,
+)
 from holdfast.checkpoints.search.service import Search
 from holdfast.checkpoints.serde.schemas import types_of_graph
 from holdfast.checkpoints.serde.types import TypeName, Types
@@ -71,6 +75,7 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         super().__init__()
         pass_state_types()
         refuse_lost_answers()
+        refuse_other_answers()
         self._backend = backend
         self._database = Database(backend, Types(allow, strict=strict))
         backend.on_lost = self._database.forget_all
@@ -202,6 +207,17 @@ class OpenedSaver(BaseCheckpointSaver[str]):
             NodeMissing: always.
         """
         raise NodeMissing(thread_id, interrupt_id, missing, nodes)
+
+    def check_resume(self, thread_id: str, resume: object) -> None:
+        """Refuse to resume a thread with another answer than the one that is on record. See `Interrupts.check_resume`.
+
+        It is called before each run that is given an answer.
+        """
+        self._interrupts.check_resume(thread_id, resume)
+
+    async def acheck_resume(self, thread_id: str, resume: object) -> None:
+        """`check_resume`, without blocking the event loop."""
+        await self.run_in_executor(self._interrupts.check_resume, thread_id, resume)
 
     # --- what belongs to the same database
 

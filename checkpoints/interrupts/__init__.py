@@ -30,12 +30,15 @@ from holdfast.checkpoints.core.load import explained
 from holdfast.checkpoints.errors import (
     AlreadyAnswered,
     HoldfastError,
+    InvalidAnswer,
     ReadOnlyDatabase,
     RequestClosed,
     UnknownInterrupt,
 )
 from holdfast.checkpoints.interrupts.decisions import decision_word
+from holdfast.checkpoints.interrupts.forms import Action, actions_of, answer_problem
 from holdfast.checkpoints.interrupts.record import insert_requests, interrupts_in, read_interrupts
+from holdfast.checkpoints.interrupts.resume import answers_of, forget_saved_answers
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
 
 _log = logging.getLogger(__name__)
@@ -61,6 +64,16 @@ class Waiting(NamedTuple):
     """The owner of the thread, if its checkpoint names one."""
     problem: HoldfastError | None = None
     """The reason why the value cannot be read."""
+    schema: Any = None
+    """The JSON schema of the answer, if the graph gave one."""
+
+    @property
+    def actions(self) -> list[Action]:
+        """The actions that the person is asked about, with the decisions allowed; none if the form is unknown.
+
+        Known are the requests of Holdfast, of LangChain's `HumanInTheLoopMiddleware` and of Agent Inbox.
+        """
+        return actions_of(self.value, self.schema)
 
 
 class Answered(NamedTuple):
@@ -122,7 +135,8 @@ class Interrupts:
     def answer(self, thread_id: str, interrupt_id: str, answer: Any, by: str | None = None) -> Answered:
         """Record an answer, before it is carried out. The first answer is kept.
 
-        The answer is not checked against what the graph expects.
+        It is checked first if the form of the request is known (see `Waiting.actions`): each action has a decision
+        that is allowed, and edited arguments fit the schema if there is one. Any other request takes any answer.
 
         Args:
             thread_id: the thread of the request.
@@ -131,10 +145,17 @@ class Interrupts:
             by: the author of the answer. An answer that is a dict may name its author under "by".
 
         Raises:
+            InvalidAnswer: the answer does not fit. The request still waits.
             AlreadyAnswered: another answer is on record; the error names its author and time.
             RequestClosed: the request waits no more: the thread went on without an answer, or the request expired.
             UnknownInterrupt: there is no request with this id.
         """
+        waiting = self.waiting(thread_id=thread_id)
+        request = next((waiting for waiting in waiting if waiting.interrupt_id == interrupt_id), None)
+        # One that waits no more gets the error that says so.
+        problem = None if request is None else answer_problem(request.value, request.schema, answer)
+        if problem is not None:
+            raise InvalidAnswer(str(thread_id), interrupt_id, problem)
         is_own, recorded = self._record(thread_id, interrupt_id, answer, by)
         if not is_own:
             raise recorded.told()
@@ -206,15 +227,43 @@ class Interrupts:
         )
         return sorted({str(thread_id) for (thread_id,) in rows})
 
-    def reopen(self, answered: Answered) -> bool:
+    def reopen(self, request: Answered | Waiting) -> bool:
         """Discard an answer that the graph cannot use, so that its request waits again.
 
+        That is the answer on record, and the one that LangGraph has saved for the task, if a run was resumed with it
+        and failed. Without this, each later run would read it again, and fail again.
+
+        Args:
+            request: the answer on record; or, if there is none, the request as `waiting` lists it.
+
         Returns:
-            Whether this answer was still on record.
+            Whether there was an answer, and the request waits again.
         """
-        params = {key: getattr(answered, key) for key in ("thread_id", "interrupt_id", "digest")}
-        [rows] = self._database.write((self._database.backend.sql["reopen_answer"], params))
-        return bool(rows)
+        thread_id, interrupt_id = str(request.thread_id), request.interrupt_id
+        is_open = False
+        if isinstance(request, Answered):
+            params = {"thread_id": thread_id, "interrupt_id": interrupt_id, "digest": request.digest}
+            [rows] = self._database.write((self._database.backend.sql["reopen_answer"], params))
+            is_open = bool(rows)
+        if not any(waiting.interrupt_id == interrupt_id for waiting in self.waiting(thread_id=thread_id)):
+            return is_open
+        return forget_saved_answers(self._database, thread_id, interrupt_id) or is_open
+
+    def check_resume(self, thread_id: str, resume: Any) -> None:
+        """Refuse to resume a thread with another answer than the one that is on record.
+
+        Args:
+            thread_id: the thread.
+            resume: the `resume` of LangGraph's `Command`: an answer, or answers by interrupt id.
+
+        Raises:
+            AlreadyAnswered: another answer is on record, and not carried out yet. Nothing was saved, and nothing runs.
+        """
+        recorded = {done.interrupt_id: done for done in self.todo(thread_id=thread_id) if not done.expired}
+        for interrupt_id, answer in answers_of(resume, recorded).items():
+            first = recorded[interrupt_id]
+            if answer_digest(first.answer) != answer_digest(answer):
+                raise first.told()
 
     # --- recording
 
@@ -273,7 +322,10 @@ class Interrupts:
         if isinstance(value, HoldfastError):
             return [(Waiting(thread_id, interrupt_id, None, *facts, value), (task_path or "", task_id, 0))]
         return [
-            (Waiting(thread_id, interrupt_id, pause.value, *facts), (task_path or "", task_id, number))
+            (
+                Waiting(thread_id, interrupt_id, pause.value, *facts, None, getattr(pause, "response_schema", None)),
+                (task_path or "", task_id, number),
+            )
             for number, pause in enumerate(interrupts_in(value))
             if pause.id == interrupt_id
         ]

@@ -47,8 +47,16 @@ def label_of(decision: str) -> str:
 
 
 def decision_word(answer: Any) -> str | None:
-    """Return the decision in an answer in one word, such as "approve", or `None` if the answer has none."""
-    word = answer.get("type") if isinstance(answer, Mapping) else None
+    """Return the decision in an answer in one word, such as "approve", or `None` if the answer has none.
+
+    An answer about several calls has the word of each, as in "approve, reject".
+    """
+    decisions = answer.get("decisions", answer) if isinstance(answer, Mapping) else answer
+    if isinstance(decisions, list):
+        words = [decision.get("type") if isinstance(decision, Mapping) else None for decision in decisions]
+        known = [word for word in words if isinstance(word, str)]
+        return ", ".join(known) if known and len(known) == len(words) else None
+    word = decisions.get("type") if isinstance(decisions, Mapping) else None
     return word if isinstance(word, str) else None
 
 

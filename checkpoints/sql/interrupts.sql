@@ -72,6 +72,19 @@ SET answered_at = NULL, answered_by = NULL, answer_type = NULL, answer = NULL, a
 WHERE thread_id = :thread_id AND interrupt_id = :interrupt_id AND answer_digest = :digest AND closed_at IS NULL
 RETURNING interrupt_id;
 
+-- name: paused_tasks
+-- The tasks of a thread that have paused, in all of its graphs.
+SELECT paused.checkpoint_ns, paused.checkpoint_id, paused.task_id, paused.type, paused.{value} AS blob
+FROM {writes} AS paused
+WHERE paused.thread_id = :thread_id AND paused.idx = -3;
+
+-- name: forget_answers
+-- Delete the answers that LangGraph has saved for a task, and the error that came of them.
+DELETE FROM {writes}
+WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id AND task_id = :task_id
+  AND idx IN (-4, -1)
+RETURNING task_id;
+
 -- name: expire_interrupts
 -- Expiry is an answer like any other: the first answer stays. It has no content; the graph that asked decides what that
 -- means.

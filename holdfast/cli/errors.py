@@ -131,6 +131,7 @@ def _expected_errors() -> tuple[tuple[type[BaseException], ...], tuple[type[Base
         errors.InvalidSearch,
         errors.DriverMissing,
         errors.BadAnswer,
+        errors.InvalidAnswer,
         errors.NothingWaits,
         DemoRefusedError,
     )

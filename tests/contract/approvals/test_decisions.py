@@ -13,8 +13,8 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import Command
 
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer
-from holdfast.checkpoints.errors import AlreadyAnswered, NotAnswered, RequestClosed
-from holdfast.graph import AnsweredBefore, BadAnswer, build_graph, needs_approval
+from holdfast.checkpoints.errors import AlreadyAnswered, RequestClosed
+from holdfast.graph import BadAnswer, build_graph, needs_approval
 from holdfast.graph.state import State
 from tests.support.desk import APPROVE, REJECT, Desk
 from tests.support.graph_kit import ScriptedModel, calls, says
@@ -53,11 +53,9 @@ async def test_another_answer_than_the_one_on_record_runs_nothing_and_saves_noth
     desk.record(first, REJECT, by="Grace")
     before = desk.saver.get_tuple(thread())
     for _ in range(2):
-        with pytest.raises(AnsweredBefore, match="Grace has answered this already with 'reject'") as refused:
+        with pytest.raises(AlreadyAnswered, match="Grace has answered this already with 'reject'"):
             desk.agent.invoke(Command(resume={first: APPROVE}), thread())
-        assert isinstance(refused.value, NotAnswered)
-        assert isinstance(refused.value.__cause__, AlreadyAnswered)
-    with pytest.raises(AnsweredBefore):
+    with pytest.raises(AlreadyAnswered):
         await desk.agent.ainvoke(Command(resume={first: APPROVE}), thread())
     assert desk.saver.get_tuple(thread()) == before
     assert desk.refunded == []
@@ -70,7 +68,9 @@ def test_an_answer_without_an_id_that_came_too_late_does_not_wedge_the_thread(sa
     desk = Desk(saver, 1)
     [which] = desk.ids()
     desk.record(which, REJECT, by="Grace")
-    desk.agent.invoke(Command(resume=APPROVE), thread())
+    with pytest.raises(AlreadyAnswered):
+        desk.agent.invoke(Command(resume=APPROVE), thread())
+    desk.agent.invoke(None, thread())
     assert desk.refunded == []
     [answer] = desk.answers
     assert answer.additional_kwargs["approval"]["by"] == "Grace"

@@ -121,7 +121,9 @@ def test_a_bad_answer_is_refused_before_it_is_on_record(desk: Desk) -> None:
 def test_a_call_whose_recorded_answer_does_not_fit_any_more_waits_again(saver: HoldfastSaver) -> None:
     desk = Desk(saver, 1)
     [which] = desk.ids()
-    desk.record(which, {"type": "edit", "edited_action": {"name": "refund", "args": {"number": 7}}})
+    # As an answer that was recorded when the tool had other arguments: `answer` would refuse it.
+    edit = {"type": "edit", "edited_action": {"name": "refund", "args": {"number": 7}}}
+    saver.interrupts.settle("ada-1", which, edit)
     with pytest.raises(BadAnswer, match="no argument 'number'"):
         desk.ada.retry()
     assert [call.interrupt_id for call in desk.ada.pending()] == [which]

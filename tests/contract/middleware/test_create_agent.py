@@ -15,7 +15,7 @@ from langgraph.types import Command
 
 from holdfast import IdempotencyKey, needs_approval, once
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer
-from holdfast.errors import AlreadyAnswered, AnsweredBefore, BadAnswer
+from holdfast.errors import AlreadyAnswered, BadAnswer
 from holdfast.middleware import HoldfastMiddleware
 from tests.support import children, middleware_kit
 from tests.support.graph_kit import ScriptedModel, calls, says
@@ -111,7 +111,7 @@ def test_a_run_that_brings_another_answer_than_the_recorded_one_is_refused(saver
     shop.say()
     resume = {shop.asked().interrupt_id: {"type": "approve"}}
     shop.record(type="reject", by="Grace")
-    with pytest.raises(AnsweredBefore, match="Grace"):
+    with pytest.raises(AlreadyAnswered, match="Grace"):
         shop.agent.invoke(Command(resume=resume), thread())
     shop.go_on()
     assert (shop.refunded, shop.answers[0].additional_kwargs["approval"]["by"]) == ([], "Grace")
