@@ -17,7 +17,7 @@ from threading import Lock
 from typing import Any, Final, NamedTuple
 
 from holdfast.checkpoints.core.placement import Candidate, Placement, SameDigest, is_said
-from holdfast.checkpoints.langgraph_internals import RESERVED
+from holdfast.checkpoints.langgraph_internals import RESERVED, START
 
 MOST_THREADS: Final = 1024
 MOST_ROWS: Final = 65_536  # of all threads together, at about 400 bytes each
@@ -80,8 +80,10 @@ class ThreadState:
 def _claim(row: Candidate, params: Mapping[str, Any]) -> None:
     """Change a row as the statement `claim_row` does with these parameters."""
     is_of_root = row.committed and row.ns == ""
-    if not (is_of_root and not row.channel.startswith(RESERVED)):
-        row.channel = params["channel"]
+    channel: str = params["channel"]
+    is_input = row.channel == START and channel.startswith(RESERVED)
+    if not (is_of_root and (params["ns"] != "" or not row.channel.startswith(RESERVED) or is_input)):
+        row.channel = channel
     if not is_of_root:
         row.ns = params["ns"]
     row.message_id = row.message_id or params["message_id"]

@@ -209,7 +209,7 @@ class _CheckpointSave:
         save.assume(row, state.rows)
         if save.record_prompt():
             return None
-        save.place_messages(said, has_user=True)
+        save.place_messages(said, has_user=row.user_id is not None)
         claims = save.claims(state)
         if claims is None:
             return None

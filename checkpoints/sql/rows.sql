@@ -21,8 +21,10 @@ VALUES (:thread_id, :seq, :message_id, :digest, :codec, :key_no, :role, :name, :
 UPDATE holdfast_messages
 SET message_id = coalesce(message_id, :message_id),
     ns = CASE WHEN checkpoint_id IS NOT NULL AND ns = '' THEN ns ELSE :ns END,
-    channel = CASE WHEN checkpoint_id IS NOT NULL AND ns = '' AND substr(channel, 1, 2) <> '__' THEN channel
-              ELSE :channel END,
+    channel = CASE WHEN checkpoint_id IS NOT NULL AND ns = '' AND (
+                     CAST(:ns AS TEXT) <> '' OR substr(channel, 1, 2) <> '__'
+                     OR (channel = '__start__' AND substr(CAST(:channel AS TEXT), 1, 2) = '__')
+                   ) THEN channel ELSE :channel END,
     checkpoint_id = coalesce(checkpoint_id, :checkpoint_id),
     run_id = coalesce(run_id, :run_id), step = coalesce(step, :step), user_id = coalesce(user_id, :user_id)
 WHERE thread_id = :thread_id AND seq = :seq;
@@ -32,8 +34,10 @@ WHERE thread_id = :thread_id AND seq = :seq;
 UPDATE holdfast_messages
 SET message_id = coalesce(message_id, :message_id),
     ns = CASE WHEN checkpoint_id IS NOT NULL AND ns = '' THEN ns ELSE :ns END,
-    channel = CASE WHEN checkpoint_id IS NOT NULL AND ns = '' AND substr(channel, 1, 2) <> '__' THEN channel
-              ELSE :channel END,
+    channel = CASE WHEN checkpoint_id IS NOT NULL AND ns = '' AND (
+                     CAST(:ns AS TEXT) <> '' OR substr(channel, 1, 2) <> '__'
+                     OR (channel = '__start__' AND substr(CAST(:channel AS TEXT), 1, 2) = '__')
+                   ) THEN channel ELSE :channel END,
     checkpoint_id = coalesce(checkpoint_id, :checkpoint_id),
     run_id = coalesce(run_id, :run_id), step = coalesce(step, :step), user_id = coalesce(user_id, :user_id)
 WHERE thread_id = :thread_id AND seq = :seq AND coalesce(message_id, '') = :was_id

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.types import Command
+from langgraph.types import Command, Send
 
 from holdfast.checkpoints import ApprovalEntry, EventEntry, HoldfastSaver, MessageEntry, Transcript, transcript
 from holdfast.checkpoints.errors import ThreadChanged, ThreadConflict, UnknownThread
@@ -16,6 +16,7 @@ from holdfast.graph import Conversation, build_graph
 from tests.support.asking import team, waiting
 from tests.support.delta_kit import delta_agent
 from tests.support.desk import Desk
+from tests.support.index_kit import assert_counted
 from tests.support.kit import change, checkpoint, echo_graph, one_node, put, rows, say, thread
 from tests.support.stock_kit import in_stock
 
@@ -294,3 +295,13 @@ async def test_a_conversation_has_its_transcript(saver: HoldfastSaver) -> None:
         Conversation(desk.agent, "ada-1", "grace").transcript()
     with pytest.raises(TypeError, match="InMemorySaver"):
         Conversation(build_graph(model="offline", checkpointer=InMemorySaver()), "ada-1").transcript()
+
+
+def test_an_input_that_only_a_task_holds_next_stays_said(saver: HoldfastSaver) -> None:
+    """A graph may send what it is told to a task, and not keep it in its state."""
+    said, new = HumanMessage("hello", id="hello"), thread(checkpoint_ns="")
+    assert saver.get_tuple(new) is None
+    first = put(saver, new, checkpoint([], __start__={"messages": [said]}))
+    put(saver, first, checkpoint([], __pregel_tasks=[Send("node", {"messages": [said]})]))
+    assert texts(saver.transcript("ada-1")) == ["hello"]
+    assert_counted(saver)
