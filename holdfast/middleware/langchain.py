@@ -14,7 +14,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
 from holdfast.checkpoints.runtime import running_saver
-from holdfast.graph.messages import unclosed_calls, with_unique_ids
+from holdfast.graph.messages import looks_closed, unclosed_calls, with_unique_ids
 from holdfast.graph.plans import BLOCKING, Io, OnLoop, run
 from holdfast.graph.tools.wrapper import InterruptOn, ToolCallGuard
 from holdfast.middleware.closing import close_open_calls, with_answers_of
@@ -59,7 +59,7 @@ class HoldfastMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """Close the calls without an answer, and ask the model."""
-        if not unclosed_calls(request.messages):
+        if looks_closed(request.messages) or not unclosed_calls(request.messages):
             return _with_ids(handler(request))
         closed = run(self._close(BLOCKING, request, get_config()))
         return _with_closed(handler(_shown(request, closed)), closed)
@@ -68,7 +68,7 @@ class HoldfastMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """Close the calls without an answer, and ask the model, without blocking the event loop."""
-        if not unclosed_calls(request.messages):
+        if looks_closed(request.messages) or not unclosed_calls(request.messages):
             return _with_ids(await handler(request))
         config = get_config()
         closed = await self._close(OnLoop(running_saver(config)), request, config)
