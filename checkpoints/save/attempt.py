@@ -144,6 +144,7 @@ class Save:
         for draft in self._drafts:
             draft.ref, draft.claimed = 0, False  # an earlier attempt may have set them
         self._database.states.forget(owner.thread_id)
+        era = self._database.cache.era
         try:
             with backend.writing() as transaction:
                 row = self._kind.locked(self, transaction)
@@ -154,10 +155,10 @@ class Save:
             raise ThreadConflict(owner.thread_id, _DELETED) from None
         if row is not None:
             if self._state is not None:
-                self._database.states.put(owner.thread_id, self._state, moved=self._moved)
+                self._keep(self._state, era, moved=self._moved)
             elif self._moved:
                 self._database.states.moved_last = owner.thread_id
-            self._note_saved(row.generation)
+            self._note_saved(row.generation, era)
 
     # --- at once
 
@@ -181,13 +182,13 @@ class Save:
 
     def _send(self, wanted: AtOnce, state: ThreadState | None) -> bool:
         """Send the statements of a save that goes at once. Return whether it was saved."""
-        database, thread_id = self._database, self._owner.thread_id
+        database = self._database
 
         def written(generation: int) -> None:
             # Later saves of the thread may begin: they are committed after this one, or not at all.
             new = state or ThreadState(wanted.row, self._candidates)
             new.apply(wanted.row._replace(generation=generation), self.placement, wanted.moved_at)
-            database.states.put(thread_id, new, moved=wanted.moved)
+            self._keep(new, self._era, moved=wanted.moved)
             self._locked_generation = generation
             self._ticket.release()
 
@@ -197,7 +198,7 @@ class Save:
             wanted.required, wanted.calls, is_current=lambda: self._era == database.cache.era, written=written
         )
         if saved:
-            self._note_saved(self._locked_generation)
+            self._note_saved(self._locked_generation, self._era)
         else:
             self._locked_generation = None
         return saved
@@ -374,9 +375,15 @@ class Save:
         self._prompt = self._database.prompts.get(self._owner.thread_id)
         return index.record_prompt(self._database.backend.sql, self._owner.thread_id, self.thread_row, self._prompt)
 
-    def _note_saved(self, generation: int) -> None:
+    def _keep(self, state: ThreadState, era: int, *, moved: bool) -> None:
+        """Keep what is known of the thread, unless the database may be another one since the save was sent."""
+        if era == self._database.cache.era:
+            self._database.states.put(self._owner.thread_id, state, moved=moved)
+
+    def _note_saved(self, generation: int, era: int) -> None:
         database, owner = self._database, self._owner
         if self._prompt is not None and database.prompts.get(owner.thread_id) is self._prompt:
             database.prompts.pop(owner.thread_id, None)
-        known, templates = cache_entries(self._drafts, self.placement, owner.ns)
-        database.cache.saved(owner.thread_id, owner.ns, generation, known, templates)
+        if era == database.cache.era:
+            known, templates = cache_entries(self._drafts, self.placement, owner.ns)
+            database.cache.saved(owner.thread_id, owner.ns, generation, known, templates)

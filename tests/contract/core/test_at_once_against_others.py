@@ -181,3 +181,24 @@ def test_a_save_that_fails_before_it_is_sent_leaves_no_row_that_is_known(
     put(saver, config, checkpoint([HumanMessage("two", id="two")]))
     assert texts(saver) == ["two"]
     assert_counted(saver)
+
+
+def test_nothing_is_known_of_a_save_after_which_the_database_may_be_another(
+    saver: HoldfastSaver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(saver, "one")
+    config, database, send = loaded(saver), saver._database, saver._backend.save_at_once
+
+    def lost(*calls: Any, written: Any, **kwargs: Any) -> bool:
+        def lost_before(generation: int) -> None:
+            database.forget_all()
+            written(generation)
+
+        return send(*calls, written=lost_before, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(saver._backend, "save_at_once", lost)
+        put(saver, config, checkpoint([HumanMessage("two", id="two")]))
+    assert database.states.get("ada-1") is None
+    assert not database.cache.has("ada-1")
+    assert texts(saver) == ["two"]
