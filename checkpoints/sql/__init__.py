@@ -2,8 +2,9 @@
 
 A statement that is the same for every database is in `sql/<subject>.sql`, any other in `sql/<dialect>/<subject>.sql`.
 Parameters are named, `:thread_id`. `{now}` stands for the database's own clock in epoch seconds, `{over}` for the
-condition that a request, `i`, is closed, `{said}` for the condition that a message row, `m`, was said, and `{as_known}`
-for the condition that a thread is as it is known; the other names in braces are in `_WORDS`.
+condition that a request, `i`, is closed, `{said}` for the condition that a message row, `m`, was said, `{as_known}` for
+the condition that a thread is as it is known, and `{claim}` for the claim of a row; the other names in braces are in
+`_WORDS`.
 """
 
 from __future__ import annotations
@@ -79,6 +80,18 @@ _AS_KNOWN = """thread_id = :thread_id AND generation = :generation AND next_seq 
     WHERE heads.thread_id = :thread_id AND heads.checkpoint_ns = ''
   ), '') = :was_head"""
 
+# A save claims a row. It may not know that the row is part of the conversation by now: it stays part of it.
+_CLAIM = """UPDATE holdfast_messages
+SET message_id = coalesce(message_id, :message_id),
+    ns = CASE WHEN checkpoint_id IS NOT NULL AND ns = '' THEN ns ELSE :ns END,
+    channel = CASE WHEN checkpoint_id IS NOT NULL AND ns = '' AND (
+                     CAST(:ns AS TEXT) <> '' OR substr(channel, 1, 2) <> '__'
+                     OR (channel = '__start__' AND substr(CAST(:channel AS TEXT), 1, 2) = '__')
+                   ) THEN channel ELSE :channel END,
+    checkpoint_id = coalesce(checkpoint_id, :checkpoint_id),
+    run_id = coalesce(run_id, :run_id), step = coalesce(step, :step), user_id = coalesce(user_id, :user_id)
+WHERE thread_id = :thread_id AND seq = :seq"""
+
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 
 
@@ -132,7 +145,12 @@ def _read(dialect: str, now: str) -> dict[str, Statement]:
             if name in by_name:
                 raise ValueError(f"{file.name} names a statement {name}, and another one has this name. Rename one.")
             bare = _COMMENT.sub("", text).strip().removesuffix(";")
-            bare = bare.replace("{over}", _OVER).replace("{as_known}", _AS_KNOWN).replace("{now}", now)
+            bare = (
+                bare.replace("{over}", _OVER)
+                .replace("{as_known}", _AS_KNOWN)
+                .replace("{claim}", _CLAIM)
+                .replace("{now}", now)
+            )
             by_name[name] = Statement(name, _in(dialect, bare))
     return by_name
 

@@ -16,31 +16,12 @@ VALUES (:thread_id, :seq, :message_id, :digest, :codec, :key_no, :role, :name, :
         :ns, :channel, :checkpoint_id, :run_id, :step, :user_id, {now});
 
 -- name: claim_row
--- A row gets its id, and the first checkpoint that has it, only once. The writer may not know that the row is part of
--- the conversation by now: it stays part of it.
-UPDATE holdfast_messages
-SET message_id = coalesce(message_id, :message_id),
-    ns = CASE WHEN checkpoint_id IS NOT NULL AND ns = '' THEN ns ELSE :ns END,
-    channel = CASE WHEN checkpoint_id IS NOT NULL AND ns = '' AND (
-                     CAST(:ns AS TEXT) <> '' OR substr(channel, 1, 2) <> '__'
-                     OR (channel = '__start__' AND substr(CAST(:channel AS TEXT), 1, 2) = '__')
-                   ) THEN channel ELSE :channel END,
-    checkpoint_id = coalesce(checkpoint_id, :checkpoint_id),
-    run_id = coalesce(run_id, :run_id), step = coalesce(step, :step), user_id = coalesce(user_id, :user_id)
-WHERE thread_id = :thread_id AND seq = :seq;
+-- A row gets its id, and the first checkpoint that has it, only once.
+{claim};
 
 -- name: claim_known_row
 -- As `claim_row`, if the row is as it is known: no other save has claimed it. As an id, `''` stands for none.
-UPDATE holdfast_messages
-SET message_id = coalesce(message_id, :message_id),
-    ns = CASE WHEN checkpoint_id IS NOT NULL AND ns = '' THEN ns ELSE :ns END,
-    channel = CASE WHEN checkpoint_id IS NOT NULL AND ns = '' AND (
-                     CAST(:ns AS TEXT) <> '' OR substr(channel, 1, 2) <> '__'
-                     OR (channel = '__start__' AND substr(CAST(:channel AS TEXT), 1, 2) = '__')
-                   ) THEN channel ELSE :channel END,
-    checkpoint_id = coalesce(checkpoint_id, :checkpoint_id),
-    run_id = coalesce(run_id, :run_id), step = coalesce(step, :step), user_id = coalesce(user_id, :user_id)
-WHERE thread_id = :thread_id AND seq = :seq AND coalesce(message_id, '') = :was_id
+{claim} AND coalesce(message_id, '') = :was_id
   AND ns = :was_ns AND channel = :was_channel AND (checkpoint_id IS NOT NULL) = :was_committed
 RETURNING seq;
 
