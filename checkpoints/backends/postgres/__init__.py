@@ -55,6 +55,10 @@ _MIGRATION_LOCK: Final = 0x486F6C6466617374
 # Seconds. Processes that start at once wait for the one that makes the tables.
 _MIGRATION_PATIENCE: Final = 60.0
 
+# The length of a save in one statement that may be prepared: each row that it adds takes 20 kB of the server's memory
+# in each session, and few saves of many rows have as many as another.
+_LONGEST_PREPARED: Final = 4000
+
 # An index on a large table may take longer than a role's statements may.
 _UNLIMITED: Final = "SET LOCAL statement_timeout = 0"
 
@@ -212,15 +216,16 @@ class PostgresBackend(PostgresTables):
         """
         connection = session.connection
         cursor = psycopg.RawCursor(connection)
+        prepare = None if len(text) <= _LONGEST_PREPARED else False
         try:
             if self._settings:  # they last as long as the transaction
                 with pipeline(connection):
                     for statement in (_BEGIN_WRITING, *self._settings):
                         connection.execute(statement.text.encode())
-                    cursor.execute(text, params)
+                    cursor.execute(text, params, prepare=prepare)
                     connection.execute(_COMMIT.text.encode())
             else:
-                cursor.execute(text, params)
+                cursor.execute(text, params, prepare=prepare)
         except (psycopg.errors.DivisionByZero, psycopg.errors.SerializationFailure):
             raise Changed from None
         [(generation, _)] = cursor.fetchall()

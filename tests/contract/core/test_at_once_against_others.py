@@ -202,3 +202,14 @@ def test_nothing_is_known_of_a_save_after_which_the_database_may_be_another(
     assert database.states.get("ada-1") is None
     assert not database.cache.has("ada-1")
     assert texts(saver) == ["two"]
+
+
+def test_saves_of_many_messages_are_not_prepared(postgres_url_with_tables: str) -> None:
+    """The server keeps the plan of each as long as the session lasts."""
+    with open_checkpointer(postgres_url_with_tables) as saver:
+        say(saver, "one", "two", "three", "four", "five")
+        for turn in range(6):
+            put(saver, loaded(saver), checkpoint([HumanMessage(f"{turn}, {number}") for number in range(40)]))
+        with saver._backend._pool.connection(1.0) as connection:  # type: ignore[attr-defined]
+            prepared = connection.execute("SELECT length(statement) FROM pg_prepared_statements").fetchall()
+        assert 0 < max(length for (length,) in prepared) < 5000
