@@ -247,14 +247,8 @@ class Backend(Protocol):
         """
         ...
 
-    def rows_with_digests(self, thread_id: str, digests: Collection[bytes], most: int) -> list[Call]:
-        """Return the calls that find message rows by digest: (digest, seq, message_id, ns, channel, committed).
-
-        Args:
-            thread_id: the thread.
-            digests: the digests.
-            most: if the thread has at most so many rows, all are found.
-        """
+    def rows_with_digests(self, thread_id: str, digests: Collection[bytes]) -> list[Call]:
+        """Return the calls that find message rows by digest: (digest, seq, message_id, ns, channel, committed)."""
         ...
 
     def base_params(self) -> Mapping[str, Any]:

@@ -38,12 +38,12 @@ class Compaction(Conversion):
         # Values that need not be read again: on PostgreSQL many checkpoints share a value, and a value without messages
         # keeps its form.
         self._done: set[str] = set()
-        all_rows = self.database.backend.rows_with_digests(self.thread_id, (), sys.maxsize)
-        rows, *found = transaction.run([(self._sql["rows_of_runs"], {"thread_id": self.thread_id}), *all_rows])
+        params = {"thread_id": self.thread_id}
+        all_rows = (self._sql["rows_of_thread"], {**params, "most": sys.maxsize})
+        rows, found = transaction.run([(self._sql["rows_of_runs"], params), all_rows])
         self._saved_by = {row.seq: row.checkpoint_id for row in rows}
         self._rows: dict[bytes, list[Candidate]] = {
-            digest: sorted(same, key=attrgetter("seq"))
-            for digest, same in candidates_of((row for of_call in found for row in of_call), 0).items()
+            digest: sorted(same, key=attrgetter("seq")) for digest, same in candidates_of(found, 0).items()
         }
 
     def _detacher(self, ns: str, rebuilt: RebuiltMessages) -> StockDetacher:

@@ -100,6 +100,7 @@ class ThreadStates:
         self._threads: OrderedDict[str, tuple[ThreadState, int]] = OrderedDict()
         self._rows = 0
         self._lock = Lock()
+        self._avoided: OrderedDict[str, None] = OrderedDict()
         self.moved_last: str | None = None
         """The thread that a save of this process has moved last in the list of threads."""
 
@@ -117,6 +118,7 @@ class ThreadStates:
             moved: whether the thread has moved in the list of threads.
         """
         number = len(state.by_seq)
+        self._avoided.pop(thread_id, None)
         if moved:
             self.moved_last = thread_id
         with self._lock:
@@ -127,6 +129,17 @@ class ThreadStates:
             self._rows += number
             while len(self._threads) > MOST_THREADS or self._rows > MOST_ROWS:
                 self._take(next(iter(self._threads)))
+
+    def avoid(self, thread_id: str) -> None:
+        """Note that saves of a thread do not go at once, so that its rows are not read for them."""
+        with self._lock:
+            self._avoided[thread_id] = None
+            if len(self._avoided) > MOST_THREADS:
+                self._avoided.popitem(last=False)
+
+    def is_avoided(self, thread_id: str) -> bool:
+        """Return whether the last checkpoint of a thread did not go at once."""
+        return thread_id in self._avoided
 
     def forget(self, thread_id: str) -> None:
         """Drop what is known of a thread."""

@@ -142,11 +142,14 @@ class _CheckpointSave:
         self._parent = (
             records.CheckpointKey(key.thread_id, "", parent_id) if parent_id and self._delta_channels else None
         )
+        follows = bool(ns) or isinstance(thread, conflicts.LoadedThread)
+        self.may_keep = follows and self._parent is None and not (also or replaces_head or is_branch)
+        self.renews = True
 
     # --- at once
 
     def at_once(self, save: Save, state: ThreadState | None) -> AtOnce | None:
-        if self._also or self._replaces_head or self._is_branch or self._parent is not None:
+        if not self.may_keep:
             return None
         if state is None:
             return self._begin(save)
@@ -272,7 +275,7 @@ class _CheckpointSave:
         if enters:
             reindex.reindex(transaction, database, key.thread_id)
         after = change.row if change else before
-        if not (enters or written or self._also or self._is_branch or self._replaces_head):
+        if self.may_keep and not enters:
             save.keep_state(after)
         return after
 
@@ -285,6 +288,9 @@ class _CheckpointSave:
 
 class _WritesSave:
     """The save of what a task wrote."""
+
+    may_keep = True
+    renews = False
 
     def __init__(
         self,

@@ -74,6 +74,11 @@ class Kind(Protocol):
     thread: str
     """The `thread_id` in the config of the run, often a `LoadedThread`."""
 
+    may_keep: bool
+    """Whether what is known of the thread after the save is worth keeping: a later one may go at once."""
+    renews: bool
+    """Whether it is, although an earlier save of the thread was not."""
+
     @property
     def values(self) -> Collection[tuple[str, Any]]:
         """What to save, each with its channel."""
@@ -154,6 +159,8 @@ class Save:
             # Encoded again, the messages would be what they are by now, and not what was put.
             raise ThreadConflict(owner.thread_id, _DELETED) from None
         if row is not None:
+            if not self._kind.may_keep:
+                self._database.states.avoid(self.thread_id)
             if self._state is not None:
                 self._keep(self._state, era, moved=self._moved)
             elif self._moved:
@@ -270,19 +277,24 @@ class Save:
         Raises:
             ThreadConflict: the thread, or a run in it, was deleted after it was loaded.
         """
-        backend, digests = self._database.backend, {draft.row.digest for draft in self._drafts}
+        backend, states = self._database.backend, self._database.states
+        keeps = self._kind.may_keep and (self._kind.renews or not states.is_avoided(self.thread_id))
         add = [(backend.sql["add_thread"], self._thread)] if self._generation is None else []
         lock = (backend.sql["lock_thread"], self._thread)
-        same_digest = backend.rows_with_digests(self._owner.thread_id, digests, MOST_ROWS_OF_THREAD)
-        found = transaction.run([*add, lock, *reads, *same_digest])
+        # With the first, the rows of the other digests come as well, if they are not too many.
+        most = {**self._thread, "most": MOST_ROWS_OF_THREAD}
+        all_rows = [(backend.sql["rows_of_thread"], most)] if keeps else []
+        same_digest = backend.rows_with_digests(self.thread_id, {draft.row.digest for draft in self._drafts})
+        found = transaction.run([*add, lock, *reads, *same_digest, *all_rows])
         first = len(add)
         if not found[first]:
             raise Stale  # the database was restored or emptied by other means
         self.thread_row = ThreadRow(*found[first][0])
         conflicts.check_generation(self._kind.thread, self.thread_row.generation)
         last = first + len(reads)
-        self._candidates = candidates_of((row for rows in found[last + 1 :] for row in rows), self.thread_row.live_from)
-        self._has_all_rows = self.thread_row.next_seq <= MOST_ROWS_OF_THREAD
+        self._has_all_rows = keeps and self.thread_row.next_seq <= MOST_ROWS_OF_THREAD
+        rows_read = found[-1:] if self._has_all_rows else found[last + 1 :]
+        self._candidates = candidates_of((row for rows in rows_read for row in rows), self.thread_row.live_from)
         return found[first + 1 : last + 1]
 
     def confirm(self, transaction: Transaction) -> ThreadRow:

@@ -25,6 +25,12 @@ VALUES (:thread_id, :seq, :message_id, :digest, :codec, :key_no, :role, :name, :
   AND ns = :was_ns AND channel = :was_channel AND (checkpoint_id IS NOT NULL) = :was_committed
 RETURNING seq;
 
+-- name: rows_of_thread
+-- All rows of a thread, if it has not too many.
+SELECT digest, seq, message_id, ns, channel, checkpoint_id IS NOT NULL AS committed
+FROM holdfast_messages
+WHERE thread_id = :thread_id AND (SELECT next_seq FROM holdfast_threads WHERE thread_id = :thread_id) <= :most;
+
 -- name: rows_said
 -- The rows of a range that are part of the conversation.
 SELECT m.seq

@@ -183,9 +183,10 @@ class PostgresTables(Tables):
         written = {"document": self.json(document), "metadata": self.json(metadata)}
         return {**key._asdict(), "parent_id": parent_id, **written}
 
-    def rows_with_digests(self, thread_id: str, digests: Collection[bytes], most: int) -> list[Call]:
-        params = {"thread_id": thread_id, "digests": list(digests), "most": most}
-        return [(self.sql["rows_with_digests"], params)]
+    def rows_with_digests(self, thread_id: str, digests: Collection[bytes]) -> list[Call]:
+        if not digests:
+            return []
+        return [(self.sql["rows_with_digests"], {"thread_id": thread_id, "digests": list(digests)})]
 
     def array(self, texts: Collection[str]) -> list[str]:
         return list(texts)

@@ -101,9 +101,9 @@ class SqliteTables(Tables):
     ) -> list[Call]:
         return []
 
-    def rows_with_digests(self, thread_id: str, digests: Collection[bytes], most: int) -> list[Call]:
-        params = {"thread_id": thread_id, "digests": json.dumps([digest.hex().upper() for digest in digests])}
-        return [(self.sql["rows_with_digests"], {**params, "most": most})]
+    def rows_with_digests(self, thread_id: str, digests: Collection[bytes]) -> list[Call]:
+        # SQLite has no round trips to save.
+        return [(self.sql["rows_with_digest"], {"thread_id": thread_id, "digest": digest}) for digest in digests]
 
     def array(self, texts: Collection[str]) -> str:
         return json.dumps(list(texts))

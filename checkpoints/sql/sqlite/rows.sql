@@ -1,10 +1,7 @@
 -- Message rows.
 
--- name: rows_with_digests
--- All of the thread, if it has fewer than some number of rows.
+-- name: rows_with_digest
+-- Without ORDER BY: with it SQLite scans the whole thread in the order of seq instead of using the index on the digest.
 SELECT digest, seq, message_id, ns, channel, checkpoint_id IS NOT NULL AS committed
 FROM holdfast_messages
-WHERE thread_id = :thread_id AND (
-  (SELECT next_seq FROM holdfast_threads WHERE thread_id = :thread_id) <= :most
-  OR hex(digest) IN (SELECT value FROM json_each(:digests))
-);
+WHERE thread_id = :thread_id AND digest = :digest;

@@ -36,7 +36,7 @@ class Names:
         return taken
 
 
-LOCKS = {"lock_thread", "add_thread", "rows_with_digests", "head", "rows_said"}
+LOCKS = {"lock_thread", "add_thread", "rows_with_digest", "rows_with_digests", "rows_of_thread", "head", "rows_said"}
 
 
 def test_a_process_that_began_a_thread_never_reads_before_it_saves(saver: HoldfastSaver) -> None:
