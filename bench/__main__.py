@@ -3,7 +3,8 @@
 Without names, it takes what the first tables of the README have: 15 minutes, or three with `--quick`. It prints
 Markdown tables. `--out DIR` also writes `results.json` and the plots; a measure that was not taken keeps its last
 figures there, and `python -m bench.table` writes the README's tables from them. `--url URL` measures only Holdfast, on
-a database of your own.
+a database of your own. The databases are in the folder for temporary files (`TMPDIR`). It should be on a disk, since
+the stock savers write more.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 
 from bench import approving, bounded, crowd, distance, growth, listing, long, plots, searching, short, states, table
 from bench.peers import Pair, Peer, pairs, peer_at, peers
-from bench.places import postgres_server
+from bench.places import filesystem_of, postgres_server
 from bench.rounds import Meter
 from bench.sizes import FULL, QUICK, Sizes
 
@@ -207,6 +208,7 @@ def run_measures(chosen: list[str], bench: Bench) -> dict[str, Any]:
             "load": [round(load, 2), round(os.getloadavg()[0], 2)],
             "cores": os.cpu_count(),
             "python": platform.python_version(),
+            "disk": filesystem_of(bench.folder),
             "quick": not bench.sizes.is_whole,
         }
     return found

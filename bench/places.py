@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+import psutil
 import psycopg
 
 
@@ -88,6 +89,13 @@ class PostgresDatabase:
         with psycopg.connect(self._url, autocommit=True) as connection:
             row = connection.execute(query.encode()).fetchone()
         return int(row[0]) if row else 0
+
+
+def filesystem_of(folder: Path) -> str:
+    """Return the type of the filesystem that a folder is on, such as `ext4`; empty if it is unknown."""
+    mounts = {Path(mount.mountpoint): mount.fstype for mount in psutil.disk_partitions(all=True)}
+    real = folder.resolve()
+    return next((mounts[parent] for parent in (real, *real.parents) if parent in mounts), "")
 
 
 @contextmanager

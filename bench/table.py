@@ -81,7 +81,7 @@ def _origin(found: Found) -> Iterator[str]:
     runs = found.get("runs", {})
     for name, run in runs.items():
         kind = "a quick run" if run["quick"] else "a run"
-        machine = f"{run['cores']} cores, Python {run['python']}"
+        machine = f"{run['cores']} cores, {run['disk']}, Python {run['python']}"
         groups.setdefault((kind, run["at"][:10], machine), []).append(name)
     for (kind, day, machine), names in groups.items():
         loads = [load for name in names for load in runs[name]["load"]]
