@@ -38,7 +38,7 @@ from holdfast.checkpoints.errors import (
 from holdfast.checkpoints.interrupts.decisions import decision_word
 from holdfast.checkpoints.interrupts.forms import Action, actions_of, answer_problem
 from holdfast.checkpoints.interrupts.record import insert_requests, interrupts_in, read_interrupts
-from holdfast.checkpoints.interrupts.resume import answers_of, forget_saved_answers
+from holdfast.checkpoints.interrupts.resume import answers_by_id, forget_saved_answers
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
 
 _log = logging.getLogger(__name__)
@@ -257,12 +257,16 @@ class Interrupts:
             resume: the `resume` of LangGraph's `Command`: an answer, or answers by interrupt id.
 
         Raises:
-            AlreadyAnswered: another answer is on record, and not carried out yet. Nothing was saved, and nothing runs.
+            AlreadyAnswered: another answer is on record. Nothing was saved, and nothing runs.
         """
-        recorded = {done.interrupt_id: done for done in self.todo(thread_id=thread_id) if not done.expired}
-        for interrupt_id, answer in answers_of(resume, recorded).items():
-            first = recorded[interrupt_id]
-            if answer_digest(first.answer) != answer_digest(answer):
+        answers = answers_by_id(resume)
+        if answers is None:
+            # It is for the only request that waits: LangGraph refuses it if there are several.
+            due = [done for done in self.todo(thread_id=thread_id) if not done.expired]
+            answers = {done.interrupt_id: resume for done in due} if len(due) == 1 else {}
+        for interrupt_id, answer in answers.items():
+            first = self.recorded(thread_id, interrupt_id)
+            if first is not None and not first.expired and answer_digest(first.answer) != answer_digest(answer):
                 raise first.told()
 
     # --- recording

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from holdfast.checkpoints.backends.records import CheckpointKey
@@ -15,17 +15,15 @@ from holdfast.checkpoints.langgraph_internals import NULL_TASK_ID
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
-def answers_of(resume: Any, waiting: Collection[str]) -> dict[str, Any]:
-    """Return the answers to some requests that a run is given, by interrupt id.
+def answers_by_id(resume: Any) -> dict[str, Any] | None:
+    """Return the answers that a run is given, by interrupt id; `None` if it is one answer that names no request.
 
     Args:
-        resume: the `resume` of LangGraph's `Command`: answers by interrupt id, or one answer that names no request.
-        waiting: the ids of the requests.
+        resume: the `resume` of LangGraph's `Command`.
     """
     if isinstance(resume, Mapping) and all(isinstance(key, str) and _ID.fullmatch(key) for key in resume):
-        return {interrupt_id: answer for interrupt_id, answer in resume.items() if interrupt_id in waiting}
-    # It is for the only request: LangGraph refuses it if there are several.
-    return dict.fromkeys(waiting, resume) if len(waiting) == 1 else {}
+        return dict(resume)
+    return None
 
 
 def forget_saved_answers(database: Database, thread_id: str, interrupt_id: str) -> bool:

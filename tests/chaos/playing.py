@@ -18,8 +18,8 @@ from holdfast.checkpoints.errors import DatabaseUnavailable, EffectTaken, NotAns
 from holdfast.graph import NothingWaits
 from tests.chaos.journal import Place
 from tests.chaos.marks import Marks, watch
-from tests.chaos.scene import Said, Script, agent_on, decision_about, script_of, verdict_about
-from tests.chaos.ways import Way
+from tests.chaos.scene import Said, Script, agent_on, decision_about, is_langchains, script_of, verdict_about
+from tests.chaos.ways import WAY_OF_OTHERS, Way
 
 TOLD: Final = (NothingWaits, NotAnswered, UnknownInterruptError, ThreadBusy, ThreadConflict, EffectTaken)
 """The errors that tell a player: it was not done, or another did it. The player looks again then."""
@@ -159,6 +159,8 @@ def play(place: Place, thread: str, way: str, mark: tuple[str | None, int], read
     marks = Marks(*mark)
     with opened(place, marks) as saver:
         ready()
-        agent = agent_on(saver, place, marks.reached)
-        Player(place, script_of(place.seed, thread), Way(way, agent, thread)).play()
+        agent = agent_on(saver, place, marks.reached, langchain=is_langchains(thread))
+        # `Conversation` knows the agent of `build_graph` only.
+        had = WAY_OF_OTHERS[way] if is_langchains(thread) else way
+        Player(place, script_of(place.seed, thread), Way(had, agent, thread)).play()
     return marks.seen

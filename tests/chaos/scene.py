@@ -85,9 +85,22 @@ def tools(place: Place, reached: Callable[[str], None]) -> list[BaseTool]:
     return [look, note, pay]
 
 
-def agent_on(saver: HoldfastSaver, place: Place, reached: Callable[[str], None] = lambda _: None) -> Any:
-    """The agent."""
-    return build_graph(model=Clerk(), tools=tools(place, reached), checkpointer=saver)
+def agent_on(
+    saver: HoldfastSaver, place: Place, reached: Callable[[str], None] = lambda _: None, *, langchain: bool = False
+) -> Any:
+    """The agent: of `build_graph`, or of LangChain's `create_agent` with the middleware."""
+    if not langchain:
+        return build_graph(model=Clerk(), tools=tools(place, reached), checkpointer=saver)
+    from langchain.agents import create_agent
+
+    from holdfast.middleware import HoldfastMiddleware
+
+    return create_agent(Clerk(), tools(place, reached), middleware=[HoldfastMiddleware()], checkpointer=saver)
+
+
+def is_langchains(thread: str) -> bool:
+    """Return whether a thread that processes are killed in is one of the agent of `create_agent`: every third."""
+    return thread.startswith("t") and sum(thread.encode()) % 3 == 0
 
 
 @dataclass(frozen=True)

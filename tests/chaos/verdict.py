@@ -14,7 +14,7 @@ from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.effects import effect_key
 from tests.chaos.journal import Place
 from tests.chaos.playing import opened
-from tests.chaos.scene import agent_on
+from tests.chaos.scene import agent_on, is_langchains
 from tests.support.kit import rows
 
 Broken = tuple[str, str]
@@ -83,9 +83,9 @@ def judge(place: Place, ready: Callable[[], None] = lambda: None) -> Verdict:
     evidence, verdict = Evidence(place), Verdict()
     with opened(place) as saver:
         ready()
-        agent = agent_on(saver, place)
+        agents = {langchain: agent_on(saver, place, langchain=langchain) for langchain in (False, True)}
         for thread in sorted(evidence.acknowledged):
-            case = Case(thread, evidence, agent, saver)
+            case = Case(thread, evidence, agents[is_langchains(thread)], saver)
             verdict.broken += [(thread, what) for what in case.broken()]
             verdict.counts.update(case.counts())
         known = set(evidence.acknowledged)

@@ -13,6 +13,10 @@ from tests.chaos.scene import Said
 
 WAYS: Final = ("conversation", "loop", "bare")
 
+WAY_OF_OTHERS: Final = {"conversation": "inbox", "loop": "bare loop", "bare": "bare"}
+"""The way that an agent of others is had in, in place of each of these: answers are recorded in the inbox and carried
+out by a run without an input; or LangGraph alone, on a loop or not."""
+
 
 class Way:
     """One thread, had in one of these ways."""
@@ -23,6 +27,12 @@ class Way:
         self._way = way
         self._thread = thread_id
         self._conversation = Conversation(agent, thread_id)
+
+    def _invoke(self, given: Any) -> None:
+        if self._way == "bare loop":
+            asyncio.run(self.agent.ainvoke(given, self.config))
+        else:
+            self.agent.invoke(given, self.config)
 
     def state(self) -> Any:
         """Of the thread, now."""
@@ -35,9 +45,9 @@ class Way:
 
     def go_on(self) -> None:
         """Do what another process has left undone, if it has."""
-        if self._way == "bare":
+        if self._way in WAY_OF_OTHERS.values():
             if self.state().tasks:
-                self.agent.invoke(None, self.config)
+                self._invoke(None)
             return
         try:
             if self._way == "loop":
@@ -50,8 +60,8 @@ class Way:
     def send(self, said: Said) -> None:
         """Say something."""
         message = HumanMessage(said.text, id=said.id)
-        if self._way == "bare":
-            self.agent.invoke({"messages": [message]}, self.config)
+        if self._way in WAY_OF_OTHERS.values():
+            self._invoke({"messages": [message]})
         elif self._way == "loop":
             asyncio.run(self._conversation.asend(message))
         else:
@@ -59,8 +69,11 @@ class Way:
 
     def answer(self, answers: dict[str, dict[str, Any]], by: str) -> None:
         """Answer some of what waits, each under its id."""
-        if self._way == "bare":
+        if self._way.startswith("bare"):
             self._resume(answers, by)
+            return
+        if self._way == "inbox":
+            self._record(answers, by)
             return
         for id_, answer in answers.items():
             method, first, more = _method(answer)
@@ -69,9 +82,17 @@ class Way:
             else:
                 getattr(self._conversation, method)(*first, interrupt_id=id_, by=by, **more)
 
+    def _record(self, answers: dict[str, dict[str, Any]], by: str) -> None:
+        inbox = self.agent.checkpointer.interrupts
+        for id_, answer in answers.items():
+            inbox.answer(self._thread, id_, answer, by=by)
+        self._invoke(None)
+        if any(inbox.is_dropped(self._thread, id_) for id_ in answers):
+            raise NothingWaits("The thread went on before this was carried out.")
+
     def _resume(self, answers: dict[str, dict[str, Any]], by: str) -> None:
         resume = {id_: {**answer, "by": by} for id_, answer in answers.items()}
-        self.agent.invoke(Command(resume=resume), self.config)
+        self._invoke(Command(resume=resume))
 
 
 def _method(answer: dict[str, Any]) -> tuple[str, list[Any], dict[str, Any]]:

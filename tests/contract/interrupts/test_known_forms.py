@@ -99,6 +99,8 @@ def test_a_resume_that_contradicts_the_recorded_answer_is_refused(saver: Holdfas
         shop.agent.invoke(Command(resume={id_: other} if named else other), thread())
     carry_out(shop)
     assert (shop.refunded, shop.ended) == ([], True)
+    with pytest.raises(AlreadyAnswered):  # a late click
+        shop.agent.invoke(Command(resume={id_: other}), thread())
 
 
 async def test_it_is_refused_on_an_event_loop_too(saver: HoldfastSaver) -> None:

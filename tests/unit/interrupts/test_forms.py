@@ -9,7 +9,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from holdfast.checkpoints.interrupts.decisions import decision_word
 from holdfast.checkpoints.interrupts.forms import Action, actions_of, answer_problem
-from holdfast.checkpoints.interrupts.resume import answers_of
+from holdfast.checkpoints.interrupts.resume import answers_by_id
 from holdfast.checkpoints.interrupts.schema import misfit
 
 BATCH = {
@@ -159,9 +159,7 @@ def test_a_decision_is_named_by_its_types(answer: Any, word: str | None) -> None
     assert decision_word(answer) == word
 
 
-def test_an_answer_that_names_no_request_is_for_the_only_one() -> None:
-    first, second = "1" * 32, "2" * 32
-    assert answers_of(YES, {first}) == {first: YES}
-    assert answers_of(YES, {first, second}) == {}
-    assert answers_of({first: YES, "3" * 32: YES}, {first, second}) == {first: YES}
-    assert answers_of({second: YES}, {first}) == {}
+def test_answers_by_id_are_told_from_one_that_names_no_request() -> None:
+    assert answers_by_id({"1" * 32: YES}) == {"1" * 32: YES}
+    assert answers_by_id(YES) is None
+    assert answers_by_id("yes") is None
