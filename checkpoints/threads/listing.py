@@ -49,6 +49,7 @@ class Thread(NamedTuple):
     status: Status
     created_at: float
     updated_at: float
+    """When the thread was written last. While it goes on it may be up to a second early."""
     messages: int
     """The number of messages in the transcript, including those that were trimmed from the state."""
     bytes: int
