@@ -81,16 +81,16 @@ _AS_KNOWN = """thread_id = :thread_id AND generation = :generation AND next_seq 
   ), '') = :was_head"""
 
 # A save claims a row. It may not know that the row is part of the conversation by now: it stays part of it.
-_CLAIM = """UPDATE holdfast_messages
+_CLAIM = f"""UPDATE holdfast_messages
 SET message_id = coalesce(message_id, :message_id),
     ns = CASE WHEN checkpoint_id IS NOT NULL AND ns = '' THEN ns ELSE :ns END,
     channel = CASE WHEN checkpoint_id IS NOT NULL AND ns = '' AND (
-                     CAST(:ns AS TEXT) <> '' OR substr(channel, 1, 2) <> '__'
-                     OR (channel = '__start__' AND substr(CAST(:channel AS TEXT), 1, 2) = '__')
+                     CAST(:ns AS TEXT) <> '' OR substr(channel, 1, {len(RESERVED)}) <> '{RESERVED}'
+                     OR (channel = '{START}' AND substr(CAST(:channel AS TEXT), 1, {len(RESERVED)}) = '{RESERVED}')
                    ) THEN channel ELSE :channel END,
     checkpoint_id = coalesce(checkpoint_id, :checkpoint_id),
     run_id = coalesce(run_id, :run_id), step = coalesce(step, :step), user_id = coalesce(user_id, :user_id)
-WHERE thread_id = :thread_id AND seq = :seq"""
+WHERE thread_id = :thread_id AND seq = :seq"""  # noqa: S608 - our own text
 
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 

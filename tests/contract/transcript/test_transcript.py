@@ -149,7 +149,8 @@ def test_answers_to_any_graph_stand_where_their_time_is(saver: HoldfastSaver) ->
     change(saver, earlier, b=asked["b"])
     change(saver, "UPDATE holdfast_interrupts SET expires_at = 1 WHERE interrupt_id = :c", c=asked["c"])
     saver.interrupts.expire()
-    graph.invoke(Command(resume=dict.fromkeys(asked.values(), "so")), thread())
+    resume = {asked["a"]: "no", asked["b"]: {"type": "yes"}, asked["c"]: "too late"}
+    graph.invoke(Command(resume=resume), thread())
 
     happened(saver, 1, 1, "before they answered", None, None)
     happened(saver, 2, 1, "afterwards", None, None, at=1e12)
