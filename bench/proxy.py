@@ -37,7 +37,7 @@ def relay(source: socket.socket, target: socket.socket, delay: float) -> None:
     def deliver() -> None:
         while True:
             due, data = waiting.get()
-            time.sleep(max(0.0, due - time.perf_counter()))
+            time.sleep(max(0.0, due - time.perf_counter()))  # the distance itself
             with suppress(OSError):  # the other side has closed
                 if data:
                     target.sendall(data)

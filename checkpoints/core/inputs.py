@@ -17,7 +17,7 @@ from typing import Any, Final
 from langchain_core.messages import BaseMessage
 
 from holdfast.checkpoints.langgraph_internals import START
-from holdfast.checkpoints.serde.values import last_text
+from holdfast.checkpoints.serde.marking import last_text
 
 _UNTIL_SHOWN: Final = frozenset({"messages"})
 _MOST_THREADS: Final = 1024

@@ -11,19 +11,30 @@ Bytes without messages are plain msgpack, which the stock savers read. Bytes wit
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple, TypeAlias
 from zlib import crc32
 
 import ormsgpack
-from langchain_core.messages import BaseMessage, convert_to_messages
+from langchain_core.messages import BaseMessage
 
 from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.langgraph_internals import START
 from holdfast.checkpoints.serde import ranges, stored_json
 from holdfast.checkpoints.serde.known import Known, MessageContents, contents_of, is_unchanged
+from holdfast.checkpoints.serde.marking import (
+    CONTAINERS,
+    DEPTH,
+    SCALARS,
+    Channel,
+    ChannelValues,
+    Marked,
+    Spoken,
+    mark,
+    mark_channel,
+)
 from holdfast.checkpoints.serde.messages import MessageRow, encode, is_row_class, snapshot
 from holdfast.checkpoints.serde.msgpack import FIRST_FREE_CODE, NOT_MINE, Packing, Unpacking
 from holdfast.checkpoints.serde.types import Types
@@ -35,16 +46,10 @@ ONE: Final = FIRST_FREE_CODE + 1  # stands for a single message
 SPOKEN: Final = FIRST_FREE_CODE + 2  # a message written as a dict or a pair: its text is that of a row
 VERSION: Final = FIRST_FREE_CODE + 3  # a channel's version
 
-# The depth to which lists of messages in dicts and lists are stored as ranges. Deeper messages are stored one by one.
-_DEPTH: Final = 4
-
 _VERSION_FORM: Final = re.compile("0{14}[0-9]{18}\\.[0-9a-f]{12}")
 _BRANCH: Final = 6  # bytes of a version that keep branches apart
 
 Make: TypeAlias = Callable[[Sequence[int]], list[BaseMessage]]
-
-_CONTAINERS: Final = frozenset({dict, list, tuple})
-_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
 _NUMBER: Final = 4  # bytes of the checksum, and of the length of the ranges
 
@@ -93,12 +98,6 @@ def with_references(lists: Sequence[Sequence[int]], body: bytes) -> bytes:
     header = ormsgpack.packb([ranges.compress(refs) for refs in lists])
     rest = len(header).to_bytes(_NUMBER, "big") + header + body
     return crc32(rest).to_bytes(_NUMBER, "big") + rest
-
-
-class ChannelValues(NamedTuple):
-    """The values of a checkpoint inside a larger value. It marks the channel that each message belongs to."""
-
-    values: Mapping[str, Any]
 
 
 def compact_versions(versions: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,12 +175,12 @@ class Detacher:
 
     def _pack(self, channel: str, value: Any) -> tuple[Packing, bytes]:
         self._lists, self._channel, self._met, self._left = [], channel, set(), False
-        packing = Packing(self._types, self._special, prepare=partial(_mark, channels=self._said))
+        packing = Packing(self._types, self._special, prepare=partial(mark, channels=self._said))
         if type(value) is dict and type(values := value.get("channel_values")) is ChannelValues:
             # Nothing else in a checkpoint holds messages.
             marked: Any = {**value, "channel_values": self._channels(packing, values.values)}
         else:
-            marked = self._marked(channel, value, _DEPTH)
+            marked = self._marked(channel, value, DEPTH)
         return packing, packing.pack(marked, prepared=True)
 
     def _channels(self, packing: Packing, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,16 +188,16 @@ class Detacher:
         found: dict[str, Any] = {}
         is_first = True  # no earlier value may hold messages that are found only when it is packed
         for name, value in values.items():
-            if type(value) in _SCALARS or (type(value) is dict and _SCALARS.issuperset(map(type, value.values()))):
+            if type(value) in SCALARS or (type(value) is dict and SCALARS.issuperset(map(type, value.values()))):
                 found[name] = value
                 continue
-            marked = self._marked(name, value, _DEPTH - 1)
-            if is_first and type(marked) is _Marked:
+            marked = self._marked(name, value, DEPTH - 1)
+            if is_first and type(marked) is Marked:
                 self._channel = name
                 found[name] = self._list(packing, marked)
             else:
                 is_first = False
-                found[name] = _Channel(name, marked)
+                found[name] = Channel(name, marked)
         return found
 
     def _marked(self, channel: str, value: Any, depth: int) -> Any:
@@ -208,24 +207,24 @@ class Detacher:
         """
         kind = type(value)
         if channel not in self._said and channel not in self._nested and channel != START:
-            is_deep = kind is dict or ((kind is list or kind is tuple) and value and type(value[0]) in _CONTAINERS)
+            is_deep = kind is dict or ((kind is list or kind is tuple) and value and type(value[0]) in CONTAINERS)
             if is_deep:
                 self._left = True
                 return value
-        return _mark_channel(channel, value, self._said, depth)
+        return mark_channel(channel, value, self._said, depth)
 
-    def _list(self, packing: Packing, marked: _Marked) -> ormsgpack.Ext:
+    def _list(self, packing: Packing, marked: Marked) -> ormsgpack.Ext:
         return packing.ext(LIST, ormsgpack.packb(self._add(marked.messages)))
 
     def _special(self, packing: Packing, value: Any) -> Any:
-        if type(value) is _Marked:
+        if type(value) is Marked:
             return self._list(packing, value)
         if is_row_class(type(value)):
             self._met.add(self._channel)
             return packing.ext(ONE, ormsgpack.packb(self._add([value])))
-        if type(value) is _Spoken:
+        if type(value) is Spoken:
             return packing.ext(SPOKEN, packing.pack([self._add([value.message]), value.shell]))
-        if type(value) is _Channel:
+        if type(value) is Channel:
             self._channel = value.name
             return value.value
         return NOT_MINE
@@ -341,105 +340,6 @@ class Attachable:
                 return stored_json.loads(self.body, types)
             case other:
                 raise NotStorable(f"Stored data has the form {other!r}, which this version does not read.")
-
-
-class _Channel(NamedTuple):
-    name: str
-    value: Any
-
-
-class _Marked:
-    """A list of messages that is stored as ranges and not one by one."""
-
-    __slots__ = ("messages",)
-
-    def __init__(self, messages: list[BaseMessage]) -> None:
-        self.messages = messages
-
-
-class _Spoken(NamedTuple):
-    """A message in the form {"role": "user", "content": "…"} or ("user", "…"), which most inputs have.
-
-    LangGraph stores it twice before it becomes a message. As a row, it also comes before its answer.
-    """
-
-    message: BaseMessage
-    shell: dict[str, Any] | list[str]
-    """The dict or the pair, without the text."""
-
-
-def _spoken(value: Any) -> _Spoken | None:
-    if isinstance(value, dict):
-        text = value.get("content")
-        shell: dict[str, Any] | list[str] = {**value, "content": None}
-        if not ("role" in value or "type" in value):
-            return None
-    else:
-        if len(value) != 2 or not isinstance(value[0], str):
-            return None
-        text, shell = value[1], [value[0]]
-    if type(text) is not str:
-        return None
-    try:
-        [message] = convert_to_messages([value])
-    except Exception:  # noqa: BLE001 - it only looks like a message, and LangChain says so in many ways
-        return None
-    return _Spoken(message, shell) if is_row_class(type(message)) and message.content == text else None
-
-
-def last_text(value: Any) -> str | None:
-    """Return the text of the last item of a list, if the item may be a message in the form of a dict or a pair."""
-    if not (isinstance(value, list) and value):
-        return None
-    match value[-1]:
-        case {"content": str(text)} | (str(), str(text)):
-            return text
-    return None
-
-
-def _mark_channel(channel: str, value: Any, channels: Collection[str], depth: int = _DEPTH) -> Any:
-    """Do as `_mark` for the value of a channel, or for an input, which has values for several."""
-    if channel == START and type(value) is dict:
-        return {name: _mark(item, depth - 1, is_said=name in channels) for name, item in value.items()}
-    return _mark(value, depth, is_said=channel in channels, channels=channels)
-
-
-def _mark(value: Any, depth: int = _DEPTH, *, is_said: bool = False, channels: Collection[str] = ()) -> Any:
-    """Return a value with its lists of messages marked. It is copied only if it has some.
-
-    Args:
-        value: the value.
-        depth: how deep to look.
-        is_said: whether the value is of a channel that makes messages of dicts and pairs.
-        channels: these channels.
-    """
-    kind = type(value)
-    if (kind is list or kind is tuple) and value:
-        first = type(value[0])
-        if is_row_class(first):
-            return _Marked(list(value)) if all(map(is_row_class, set(map(type, value)))) else value
-        if depth and first in _CONTAINERS:
-            if is_said:
-                return [(type(item) in {dict, tuple} and _spoken(item)) or _mark(item, depth - 1) for item in value]
-            return _replaced(value, enumerate(value), list, depth)
-    elif kind is dict and depth and not _CONTAINERS.isdisjoint(map(type, value.values())):
-        return _replaced(value, value.items(), dict, depth)
-    elif kind is ChannelValues:
-        return {
-            name: _Channel(name, _mark_channel(name, item, channels, depth - 1)) for name, item in value.values.items()
-        }
-    return value
-
-
-def _replaced(value: Any, items: Iterable[tuple[Any, Any]], copy: Callable[[Any], Any], depth: int) -> Any:
-    """Return a list or a dict with its items marked; the value itself if none of them has messages."""
-    found = value
-    for key, item in items:
-        if type(item) in _CONTAINERS and (marked := _mark(item, depth - 1)) is not item:
-            if found is value:
-                found = copy(value)
-            found[key] = marked
-    return found
 
 
 def holds_messages(values: Mapping[str, Any]) -> bool:

@@ -25,8 +25,9 @@ from holdfast.checkpoints.backends.records import (
 from holdfast.checkpoints.backends.sqlite.canonical import from_whole, to_whole
 from holdfast.checkpoints.backends.tables import Tables
 from holdfast.checkpoints.errors import DamagedThread
+from holdfast.checkpoints.serde.marking import ChannelValues
 from holdfast.checkpoints.serde.splice import channels_with_value, graft
-from holdfast.checkpoints.serde.values import Attachable, ChannelValues, compact_versions, holds_messages
+from holdfast.checkpoints.serde.values import Attachable, compact_versions, holds_messages
 
 _JSON: Final = json.JSONEncoder(ensure_ascii=False)
 

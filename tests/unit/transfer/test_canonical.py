@@ -17,10 +17,11 @@ from holdfast.checkpoints.backends.postgres.canonical import from_document, to_d
 from holdfast.checkpoints.backends.postgres.documents import unpacked
 from holdfast.checkpoints.backends.sqlite.canonical import from_whole, to_whole
 from holdfast.checkpoints.errors import NotStorable
+from holdfast.checkpoints.serde.marking import ChannelValues
 from holdfast.checkpoints.serde.ranges import expand
 from holdfast.checkpoints.serde.types import Types
 from holdfast.checkpoints.serde.values import Attachable as Part
-from holdfast.checkpoints.serde.values import ChannelValues, Detacher, compact_versions
+from holdfast.checkpoints.serde.values import Detacher, compact_versions
 from holdfast.checkpoints.transfer.records import canonical_json
 from holdfast.checkpoints.transfer.references import reference_ranges
 from tests.support.shapes import ALLOWED, exact, patient, rich
