@@ -10,7 +10,7 @@ The same object serves `invoke` and `ainvoke`.
 Other packages import the names below, and from these modules; import-linter checks it:
 
 - `errors`: all errors. `urls`: database URLs. `moments`: times as callers give them.
-- `convert`, `maintenance`, `transfer` and `transfer.archive`: work on a database as a whole.
+- `convert`, `deploy`, `maintenance`, `transfer` and `transfer.archive`: work on a database as a whole.
 - `transcript.export`: transcripts as text. `search.query`: parsing of search queries.
 - `runtime`, `effects`, `interrupts`: what an agent uses within a run.
 - `langgraph_internals`: LangGraph's private names, in one place for all packages.

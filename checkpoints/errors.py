@@ -290,8 +290,9 @@ class NodeMissing(NotAnswered):
             self,
             f"Thread {thread_id!r} waits in {where}, which this graph does not have. It has "
             f"{', '.join(map(repr, nodes))}. Nothing was run, and the answer to {interrupt_id} was not carried out. "
-            "Give the node its old name again, or add a node of that name that does the same; or let the thread go on "
-            "without the answer, by a new input or `update_state`.",
+            "If the node was renamed, give it its former name too: `holdfast.deploy.with_renamed(graph, {old: new})`."
+            " If not, add a node of that name; or let the thread go on without the answer, by a new input or "
+            "`update_state`.",
         )
 
 

@@ -42,6 +42,7 @@ __all__ = [
     "DELTA_COUNTERS",
     "FIRST_WITH_SENDS",
     "INTERRUPT",
+    "JOIN",
     "NS_END",
     "NS_SEP",
     "NULL_TASK_ID",
@@ -65,6 +66,8 @@ __all__ = [
     "is_sent_task",
     "last_uuid6_timestamp",
     "mark_invalid_resume",
+    "next_nodes",
+    "node_of_task",
     "pass_state_types",
     "refuse_lost_answers",
     "refuse_other_answers",
@@ -81,7 +84,10 @@ RESERVED: Final = "__"
 BRANCH_TO: Final = "branch:to:"
 """Before the name of a node: the channel that says that the node is next."""
 
-_DECIDES_NEXT: Final = (START, TASKS, "branch:", "join:")
+JOIN: Final = "join:"
+"""Before the names of nodes, `a+b:c`: the channel that says which nodes have ended that another one waits for."""
+
+_DECIDES_NEXT: Final = (START, TASKS, "branch:", JOIN)
 """The channels that decide which tasks are next, by name or by the beginning of the name."""
 
 # --- checkpoints
@@ -139,6 +145,9 @@ _OF_A_RUN: Final = frozenset({"callbacks", "metadata", "recursion_limit", "tags"
 
 _SENT: Final = "__pregel_push"
 """What a task that a `Send` made has in place of the channels that trigger it."""
+
+_PULLED: Final = "__pregel_pull"
+"""The beginning of the path of a task that a channel triggers."""
 
 _STRICT: Final = "STRICT_MSGPACK_ENABLED"
 _INNER: Final = "_inner"
@@ -261,10 +270,34 @@ def _lost_answers(loop: PregelLoop) -> list[str]:
 
 def _missing_nodes(loop: PregelLoop) -> list[str]:
     """Return the nodes that are next in a checkpoint, and that the graph does not have."""
-    values = loop.checkpoint["channel_values"]
+    return sorted(next_nodes(loop.checkpoint["channel_values"]) - set(loop.nodes))
+
+
+def next_nodes(values: Mapping[str, Any]) -> set[str]:
+    """Return the nodes that are next in a checkpoint with these values of channels."""
     sends = (getattr(send, "node", None) for send in values.get(TASKS) or ())
     starts = (channel.removeprefix(BRANCH_TO) for channel in values if channel.startswith(BRANCH_TO))
-    return sorted({node for node in (*sends, *starts) if isinstance(node, str)} - set(loop.nodes))
+    return {node for node in (*sends, *starts) if isinstance(node, str)}
+
+
+def node_of_task(path: str, values: Mapping[str, Any]) -> str | None:
+    """Return the node of a task.
+
+    Args:
+        path: the path of the task, as it is saved with its writes.
+        values: the values of the channels in its checkpoint.
+
+    Returns:
+        The node; `None` for a function that another one has called as a task.
+    """
+    kind, _, name = path.removeprefix("~").partition(", ")
+    if kind == _PULLED:
+        return name
+    sends = values.get(TASKS) or ()
+    if kind != _SENT or not name.isdigit() or int(name) >= len(sends):
+        return None
+    node: str | None = getattr(sends[int(name)], "node", None)
+    return node
 
 
 def _pass_types_to_compile() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -141,6 +141,8 @@ class Wanted:
     metadata: Sequence[Sequence[Mapping[str, Any]]] = ()
     """Only checkpoints whose metadata contain at least one of each group, as PostgreSQL's `@>` defines it."""
     after: Cursor | None = None
+    heads_of: Collection[str] | None = None
+    """Only the heads of the root graph in these threads."""
     with_bases: bool = True
     """Whether to find bases as well (see `BASE`), which are not part of a history."""
 

@@ -6,7 +6,7 @@ The tables differ between them, and so do the statements; a statement of the sam
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from holdfast.checkpoints.backends.base import Call, Transaction
 from holdfast.checkpoints.backends.records import (
@@ -21,6 +21,12 @@ from holdfast.checkpoints.backends.records import (
 )
 from holdfast.checkpoints.sql import Statements
 
+_HEADS: Final = (
+    "(thread_id, checkpoint_ns, checkpoint_id) IN ("
+    "SELECT heads.thread_id, '', max(heads.checkpoint_id) FROM checkpoints AS heads "
+    "WHERE heads.checkpoint_ns = '' AND heads.thread_id {} GROUP BY heads.thread_id)"
+)
+
 
 class Tables:
     """The part of a backend that knows LangGraph's tables."""
@@ -30,6 +36,8 @@ class Tables:
     """The condition that the metadata contain a parameter, whose name is to be put in for `{}`."""
     _no_base: ClassVar[str]
     """The condition that the metadata are not `:base`."""
+    _among: ClassVar[str]
+    """The condition that a text is one of `:heads_of`."""
 
     def json(self, value: Mapping[str, Any]) -> Any:
         """Return a JSON object as a parameter."""
@@ -47,6 +55,7 @@ class Tables:
             "ns": (wanted.ns, "checkpoint_ns = :ns"),
             "checkpoint_id": (wanted.checkpoint_id, "checkpoint_id = :checkpoint_id"),
             "before": (wanted.before, "checkpoint_id < :before"),
+            "heads_of": (None if wanted.heads_of is None else self.array(wanted.heads_of), _HEADS.format(self._among)),
             "base": (None if wanted.with_bases else self.json(BASE), self._no_base),
         }
         asked = {name: found for name, found in given.items() if found[0] is not None}

@@ -56,6 +56,16 @@ def actions_of(value: Any, schema: Any = None) -> list[Action]:
     ]
 
 
+def tools_of_request(value: Any) -> list[str]:
+    """Return the tools whose calls wait for an approval in a request; none if it is no such request.
+
+    Agent Inbox's actions need not be tools.
+    """
+    if _is_batch(value):
+        return [str(request["name"]) for request in value["action_requests"]]
+    return [str(value["name"])] if _is_single(value) and value["type"] == "tool_approval" else []
+
+
 def answer_problem(value: Any, schema: Any, answer: Any) -> str | None:
     """Say why an answer does not fit a request. `None` if it fits, or if the form of the request is unknown.
 

@@ -43,17 +43,17 @@ class HoldfastMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def __init__(self, *, interrupt_on: InterruptOn = (), once: Iterable[str] = ()) -> None:
         super().__init__()
-        self._guard = ToolCallGuard(interrupt_on=interrupt_on, once=once)
+        self.tool_call_guard = ToolCallGuard(interrupt_on=interrupt_on, once=once)
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Any:
         """Answer a call. `handler` runs the tool."""
-        return self._guard.wrap_tool_call(request, handler)
+        return self.tool_call_guard.wrap_tool_call(request, handler)
 
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[Any]]
     ) -> Any:
         """Answer a call, without blocking the event loop. `handler` runs the tool."""
-        return await self._guard.awrap_tool_call(request, handler)
+        return await self.tool_call_guard.awrap_tool_call(request, handler)
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
@@ -76,7 +76,7 @@ class HoldfastMiddleware(AgentMiddleware[Any, Any, Any]):
 
     async def _close(self, io: Io, request: ModelRequest[Any], config: RunnableConfig) -> list[AnyMessage]:
         messages = request.state["messages"]
-        return await close_open_calls(io, messages, self._guard.declared(request.tools), config)
+        return await close_open_calls(io, messages, self.tool_call_guard.declared(request.tools), config)
 
 
 def _shown(request: ModelRequest[Any], closed: list[AnyMessage]) -> ModelRequest[Any]:

@@ -43,6 +43,7 @@ class PostgresTables(Tables):
 
     _contains: ClassVar[str] = "metadata @> :{}"
     _no_base: ClassVar[str] = "metadata <> :base"
+    _among: ClassVar[str] = "= ANY(:heads_of)"
 
     def json(self, value: Mapping[str, Any]) -> Jsonb:
         return Jsonb(value)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from holdfast.cli.db import transfer
+from holdfast.cli.db.deploy import Agent, Renamed
 from holdfast.cli.db.open import Allow, check_thread, locate, locate_database, open_database
 from holdfast.cli.errors import BROKEN, Mistake
 from holdfast.cli.options import (
@@ -65,21 +66,26 @@ def stats(
         typer.echo(line)
 
 
-@app.command("check", epilog="Example: holdfast db check --deep")
+@app.command("check", epilog="Example: holdfast db check --agent my_app.agents:support")
 @with_database_options
 def check(
     options: CommonOptions,
     deep: Annotated[
         bool, typer.Option("--deep", help="Load every checkpoint of every conversation, and list what is damaged.")
     ] = False,
+    agent: Agent = None,
+    renamed: Renamed = None,
     thread: Thread = None,
     allow: Allow = None,
 ) -> None:
-    """Compare a database's schema with this version's.
+    """Compare a database's schema with this version's, and its conversations with an agent.
 
-    Changes nothing. With --deep or --thread, the exit code is 1 if a conversation is damaged.
+    Changes nothing. With --deep or --thread, the exit code is 1 if a conversation is damaged. With --agent, it is 1 if
+    the agent cannot go on with a conversation.
     """
     location = locate_database(options)
+    if renamed and agent is None:
+        raise Mistake("--renamed is about the nodes of an agent. Give --agent MODULE:NAME as well.")
     from holdfast.checkpoints import maintenance
 
     schema = maintenance.read_schema(location)
@@ -95,8 +101,8 @@ def check(
             typer.echo("The database is newer, and this version can still use it.")
         else:
             typer.echo("The schema is up to date.")
-    load = deep or thread is not None
-    if load and schema.pending:
+    load = deep or (thread is not None and agent is None)
+    if (load or agent is not None) and schema.pending:
         command = options.command("db", "upgrade")
         raise Mistake(f"The tables are not up to date, so conversations cannot be checked. First: {command}")
     damaged: dict[str, str] = {}
@@ -113,12 +119,31 @@ def check(
                 if found.damage is not None:
                     damaged[id_] = found.damage
         facts |= {"damaged": damaged, "not_rebuilt": not_rebuilt}
+    if load and not options.as_json:
+        _print_findings(damaged, not_rebuilt)
+    obstacles = agent is not None and _check_agent(options, agent, renamed, thread, allow, facts)
     if options.as_json:
         print_json(facts)
-    elif load:
-        _print_findings(damaged, not_rebuilt)
-    if damaged:
+    if damaged or obstacles:
         raise typer.Exit(BROKEN)
+
+
+def _check_agent(
+    options: CommonOptions,
+    agent: str,
+    renamed: list[str] | None,
+    thread: str | None,
+    allow: list[str] | None,
+    facts: dict[str, Any],
+) -> bool:
+    """Compare an agent with the conversations, and return whether it cannot go on with one."""
+    from holdfast.cli.db import deploy
+
+    checked = deploy.check_agent(options, agent, renamed, thread, allow)
+    facts |= {"threads": checked.threads, "obstacles": deploy.facts(checked)}
+    if not options.as_json:
+        deploy.print_obstacles(checked, agent)
+    return bool(checked.obstacles)
 
 
 def _print_findings(damaged: dict[str, str], not_rebuilt: dict[str, str]) -> None:

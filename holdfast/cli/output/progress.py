@@ -17,9 +17,9 @@ class Bar:
         self._progress = progress
         self._task = task
 
-    def advance(self) -> None:
-        """Count one more as done."""
-        self._progress.advance(self._task)
+    def advance(self, steps: int = 1) -> None:
+        """Count one more as done, or several."""
+        self._progress.advance(self._task, steps)
 
     def set(self, done: int, total: int) -> None:
         """Show that `done` of `total` are done."""
