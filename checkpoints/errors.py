@@ -336,6 +336,20 @@ class EffectNotApproved(HoldfastError):
         )
 
 
+class EffectClosed(ThreadConflict):
+    """A tool that changes the world was not run, because the conversation has gone on, and its call was closed."""
+
+    def __init__(self, thread_id: str, tool: str) -> None:
+        HoldfastError.__init__(
+            self,
+            f"{tool} was not run: thread {thread_id!r} has gone on with a new message, and the call was closed as not "
+            "run.",
+        )
+        self.thread_id = thread_id
+
+    _advice = "Load the thread again."
+
+
 class EffectTaken(HoldfastError):
     """The outcome of a tool call was not recorded, because another process or a person decides on it by now."""
 

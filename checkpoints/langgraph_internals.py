@@ -40,6 +40,7 @@ __all__ = [
     "CHECKPOINT_MAP",
     "CONFIG_KEY_CHECKPOINTER",
     "DELTA_COUNTERS",
+    "DURABILITY",
     "FIRST_WITH_SENDS",
     "INTERRUPT",
     "JOIN",
@@ -111,6 +112,9 @@ STRICT_RESUME: Final = "__pregel_strict_resume"
 
 CHECKPOINT_MAP: Final = "checkpoint_map"
 """The checkpoint that each enclosing graph is at, by namespace."""
+
+DURABILITY: Final = "__pregel_durability"
+"""When a run saves: "sync", "async", or "exit", which is at its end."""
 
 # --- tasks
 

@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 
 from holdfast.checkpoints import times
 from holdfast.checkpoints.backends.base import Call
+from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.effects.in_flight import EffectsInFlight
 from holdfast.checkpoints.effects.states import (
@@ -35,6 +36,7 @@ from holdfast.checkpoints.effects.states import (
 )
 from holdfast.checkpoints.errors import (
     DatabaseUnavailable,
+    EffectClosed,
     EffectNotApproved,
     EffectNotCommitted,
     EffectTaken,
@@ -96,18 +98,22 @@ class Effects:
 
         Raises:
             EffectNotCommitted: the call is in no committed checkpoint. Nothing ran.
+            EffectClosed: the thread has gone on with a new message, so the call was closed. Nothing ran.
             EffectNotApproved: the answer under which the effect may run is not on record. Nothing ran.
             EffectTaken: `give_up` was set.
         """
-        since, committed = time.monotonic(), False
+        since = time.monotonic()
+        standing: Row | None = None
 
         def claim() -> _Status:
-            nonlocal committed
+            nonlocal standing
             status = self._claim(effect)
-            if status is None and committed:
+            if status is None and standing is not None and standing.is_committed:
                 raise EffectNotApproved(effect.thread_id, effect.tool)
             # The checkpoint may have been committed since the claim. Then the next claim tells if an answer is missing.
-            committed = status is None and self._is_committed(effect)
+            standing = None if status is not None else self._standing(effect)
+            if standing is not None and standing.has_gone_on:
+                raise EffectClosed(effect.thread_id, effect.tool)
             return status
 
         for status in self._poll(claim, effect, give_up):
@@ -118,6 +124,22 @@ class Effects:
             if status is None and time.monotonic() - since > times.CHECKPOINT_WAIT:
                 break
         raise EffectNotCommitted(effect.thread_id, effect.tool)
+
+    def is_saved(self, thread_id: str, ns: str, checkpoint_id: str, give_up: Event | None = None) -> bool:
+        """Return whether a checkpoint is saved. Waits for one that is still being saved.
+
+        After that no run that began before it can claim an effect, so what the ledger does not have will not begin.
+
+        Raises:
+            EffectTaken: `give_up` was set.
+        """
+        since, place = time.monotonic(), Effect(thread_id, "", "a call", b"", ns, checkpoint_id)
+        for _ in self._poll(lambda: None, place, give_up):
+            if self._standing(place).is_committed:
+                return True
+            if time.monotonic() - since > times.CHECKPOINT_WAIT:
+                break
+        return False
 
     def outcome(self, effect: Effect, give_up: Event | None = None) -> Ended | InDoubt | None:
         """Return the outcome of an effect, or `None` if it never started. Waits while it is running.
@@ -200,7 +222,7 @@ class Effects:
             "state": entry.state,
             "by": by,
         }
-        names = ("tool", "ns", "checkpoint_id", "answer_digest")
+        names = ("tool", "ns", "checkpoint_id", "answer_digest", "root_id")
         rows = self._write("rerun_effect", {name: value for name, value in params.items() if name not in names})
         if rows:
             started = Started(*rows[0])
@@ -272,8 +294,10 @@ class Effects:
             The claim or the status; `None` if the call's checkpoint, or the answer to its request, is not on record.
         """
         params = self._claim_params(effect)
-        claimed, found = self._database.write(
-            (self._sql["claim_effect"], params), self._entry(effect.thread_id, effect.key)
+        _, claimed, found = self._database.write(
+            (self._sql["lock_thread"], {"thread_id": effect.thread_id}),
+            (self._sql["claim_effect"], params),
+            self._entry(effect.thread_id, effect.key),
         )
         if claimed:
             return Started(*claimed[0])
@@ -285,10 +309,11 @@ class Effects:
             return Started(entry.lineage, entry.key, entry.attempt, owner)
         return self._with_value(classify(entry, effect))
 
-    def _is_committed(self, effect: Effect) -> bool:
+    def _standing(self, effect: Effect) -> Row:
+        """Return whether the checkpoint of a call is committed, and whether its thread has gone on without the call."""
         place = {"thread_id": effect.thread_id, "ns": effect.ns, "checkpoint_id": effect.checkpoint_id}
-        [[row]] = self._database.read((self._sql["is_committed"], place))
-        return bool(row.is_committed)
+        [[row]] = self._database.read((self._sql["standing"], {**place, "root_id": effect.root_id}))
+        return row
 
     def _doubt_if_expired(self, running: Running, missed: dict[float, float]) -> Running | InDoubt:
         """Record an effect as in doubt if its owner has not renewed the claim for long enough.
@@ -319,6 +344,7 @@ class Effects:
             "interrupt_id": effect.interrupt_id,
             "answer_digest": effect.answer_digest,
             "run_id": effect.run_id,
+            "root_id": effect.root_id,
         }
 
     def _entry(self, thread_id: str, key: str) -> Call:

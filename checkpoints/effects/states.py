@@ -36,6 +36,10 @@ class Effect:
     answer_digest: bytes | None = None
     """The answer under which the effect may run. It must be on record."""
     run_id: str | None = None
+    root_id: str | None = None
+    """The root checkpoint at which the run is. If the thread has gone on from there with a new message, the effect may
+    not begin, since the call was closed as not run. `None` for a run that was sent to an older checkpoint on purpose:
+    it is another branch, in which nothing was closed."""
 
 
 class Entry(NamedTuple):

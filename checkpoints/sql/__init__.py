@@ -3,7 +3,8 @@
 A statement that is the same for every database is in `sql/<subject>.sql`, any other in `sql/<dialect>/<subject>.sql`.
 Parameters are named, `:thread_id`. `{now}` stands for the database's own clock in epoch seconds, `{over}` for the
 condition that a request, `i`, is closed, `{said}` for the condition that a message row, `m`, was said, `{as_known}` for
-the condition that a thread is as it is known, and `{claim}` for the claim of a row; the other names in braces are in
+the condition that a thread is as it is known, `{has_gone_on}` for the condition that a thread has gone on with a new
+message, and `{claim}` for the claim of a row; the other names in braces are in
 `_WORDS`.
 """
 
@@ -39,6 +40,10 @@ _WORDS = {
         "{for_key_share}": "",
         "{no_base}": "CAST(metadata AS TEXT) IS NOT :base",
         "{without_rowid}": " WITHOUT ROWID",  # one tree and not two
+        "{is_input}": "CASE WHEN json_valid(CAST(newer.metadata AS TEXT))"
+        " THEN json_extract(CAST(newer.metadata AS TEXT), '$.source') = 'input'"
+        " AND json_extract(CAST(newer.metadata AS TEXT), '$.holdfast_refused') IS NULL"
+        " AND json_extract(CAST(newer.metadata AS TEXT), '$.holdfast_within') IS NULL END",
         "{said_at}": "strftime('%Y-%m-%d %H:%M:%f', m.created_at, 'unixepoch')",
     },
     "postgres": {
@@ -52,6 +57,8 @@ _WORDS = {
         "{for_key_share}": " FOR KEY SHARE",
         "{no_base}": "metadata <> :base",
         "{without_rowid}": "",
+        "{is_input}": "newer.metadata ->> 'source' = 'input'"
+        " AND newer.metadata ->> 'holdfast_refused' IS NULL AND newer.metadata ->> 'holdfast_within' IS NULL",
         "{said_at}": "to_timestamp(m.created_at)",
     },
 }
@@ -79,6 +86,14 @@ _AS_KNOWN = """thread_id = :thread_id AND generation = :generation AND next_seq 
     SELECT max(heads.checkpoint_id) FROM checkpoints AS heads
     WHERE heads.thread_id = :thread_id AND heads.checkpoint_ns = ''
   ), '') = :was_head"""
+
+# A thread has gone on with a new message since the root checkpoint of a run: not with one that was refused, and not
+# with one that a task of the run itself has given a sub-agent. A run that was sent to an older checkpoint gives no id.
+_HAS_GONE_ON = """EXISTS (
+    SELECT 1 FROM checkpoints AS newer
+    WHERE newer.thread_id = :thread_id AND newer.checkpoint_ns = '' AND newer.checkpoint_id > CAST(:root_id AS TEXT)
+      AND {is_input}
+  )"""
 
 # A save claims a row. It may not know that the row is part of the conversation by now: it stays part of it.
 _CLAIM = f"""UPDATE holdfast_messages
@@ -149,6 +164,7 @@ def _read(dialect: str, now: str) -> dict[str, Statement]:
                 bare.replace("{over}", _OVER)
                 .replace("{as_known}", _AS_KNOWN)
                 .replace("{claim}", _CLAIM)
+                .replace("{has_gone_on}", _HAS_GONE_ON)
                 .replace("{now}", now)
             )
             by_name[name] = Statement(name, _in(dialect, bare))

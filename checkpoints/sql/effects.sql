@@ -3,7 +3,8 @@
 
 -- name: claim_effect
 -- Only for a call that is in a committed checkpoint and, where a person was asked, only under the answer that the
--- person gave.
+-- person gave. And not if the thread has gone on with a new message, whose run closes the call. The thread is locked
+-- before: else a message that is committed at this moment would not be seen, and its run would not see the claim.
 INSERT INTO holdfast_effects (lineage, effect_key, thread_id, tool, args_digest, state, attempt, owner, alive_until,
                               interrupt_id, run_id, started_at)
 SELECT coalesce(threads.lineage, threads.thread_id), :effect_key, threads.thread_id, :tool, :args_digest, 'started', 1,
@@ -15,6 +16,7 @@ WHERE threads.thread_id = :thread_id AND threads.deleted_at IS NULL
     FROM checkpoints
     WHERE checkpoints.thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id
   )
+  AND NOT ({has_gone_on})
   AND (
     CAST(:interrupt_id AS TEXT) IS NULL
     OR EXISTS (
@@ -51,12 +53,13 @@ WHERE state IN ('started', 'in_doubt')
 ORDER BY thread_id
 LIMIT 1;
 
--- name: is_committed
+-- name: standing
+-- Where the checkpoint of a call stands in its thread.
 SELECT EXISTS (
   SELECT 1
   FROM checkpoints
   WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id
-) AS is_committed;
+) AS is_committed, {has_gone_on} AS has_gone_on;
 
 -- name: beat_effect
 UPDATE holdfast_effects

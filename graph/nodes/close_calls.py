@@ -19,6 +19,7 @@ from langgraph.types import Command, Send
 
 from holdfast.checkpoints import Ended, HoldfastSaver, InDoubt
 from holdfast.checkpoints.effects import effect_key
+from holdfast.checkpoints.langgraph_internals import CHECKPOINT_MAP, DURABILITY, graph_ns
 from holdfast.checkpoints.runtime import running_saver
 from holdfast.graph.approvals.policy import approval_policy
 from holdfast.graph.messages import (
@@ -124,17 +125,30 @@ def _ask_ledger(
     give_up: Event | None,
 ) -> None:
     """Add the ledger's evidence about the open calls without a result. It blocks, and waits for running tools."""
-    for group in unclosed_calls(messages):
-        for call in (group.calls[position] for position in group.open):
-            tool = tools.get(call["name"] or "")
-            key = (group.message.id or "", call["id"] or "")
-            if (
-                key not in evidence.results
-                and tool is not None
-                and run_policy(tool).once
-                and call["type"] == "tool_call"
-            ):
-                _ask_ledger_about(saver, Ready(tool, call), key, evidence, config, give_up)
+    effects = [
+        (Ready(tool, call), key)
+        for group in unclosed_calls(messages)
+        for call in (group.calls[position] for position in group.open)
+        if (key := (group.message.id or "", call["id"] or "")) not in evidence.results
+        and (tool := tools.get(call["name"] or "")) is not None
+        and run_policy(tool).once
+        and call["type"] == "tool_call"
+    ]
+    if effects and not evidence.run_is_saved:
+        # Only then a run that went on from before is kept from starting one of them.
+        evidence.run_is_saved = _is_saved(saver, config, give_up)
+    for ready, key in effects:
+        _ask_ledger_about(saver, ready, key, evidence, config, give_up)
+
+
+def _is_saved(saver: HoldfastSaver, config: RunnableConfig, give_up: Event | None) -> bool:
+    """Return whether the checkpoint of a run is saved; wait for it, unless the run saves nothing before its end."""
+    configurable = config["configurable"]
+    if configurable.get(DURABILITY) == "exit":
+        return False
+    ns = graph_ns(configurable.get("checkpoint_ns", ""))
+    checkpoint_id = configurable.get(CHECKPOINT_MAP, {}).get(ns, "")
+    return saver.effects.is_saved(str(configurable["thread_id"]), ns, checkpoint_id, give_up)
 
 
 def _ask_ledger_about(
@@ -158,6 +172,8 @@ def _ask_ledger_about(
         case InDoubt(why=why):
             evidence.results[key] = doubt_message(ready, why, answer_id(effect))
             evidence.in_doubt.add(key)
+        case _ if not evidence.run_is_saved:
+            pass  # it may still begin
         case _:
             evidence.never_begun.add(key)
             interrupt_id = evidence.waiting.get(key)

@@ -46,6 +46,8 @@ class Evidence:
     """The calls among these that a person had decided about."""
     asked_about: set[str] = field(default_factory=set)
     """The ids of the calls in doubt that a person had been asked about."""
+    run_is_saved: bool = False
+    """Whether the checkpoint of this run was found. An effect that has not begun then cannot begin any more."""
     lost: dict[str, list[AIMessage]] = field(default_factory=dict)
     """The agent's messages from steps that were dropped, by the id of the message that they follow."""
 
@@ -68,7 +70,7 @@ async def search_checkpoints(
     evidence = Evidence()
     wanted = {group.message.id or "" for group in unclosed_calls(messages) if group.open}
     known = {message.id for message in messages}
-    saved = await _before_this_run(get_tuple, config)
+    evidence.run_is_saved, saved = await _before_this_run(get_tuple, config)
     # A run that was sent to an older checkpoint dropped nothing there: what followed it is another branch.
     addressed = config.get("metadata", {}).get("checkpoint_id")
     dropped = True
@@ -91,14 +93,18 @@ async def search_checkpoints(
     return evidence
 
 
-async def _before_this_run(get_tuple: GetTuple, config: RunnableConfig) -> CheckpointTuple | None:
-    """Load the checkpoint that this run went on from. None on a new thread, or without a checkpointer."""
+async def _before_this_run(get_tuple: GetTuple, config: RunnableConfig) -> tuple[bool, CheckpointTuple | None]:
+    """Load the checkpoint that this run went on from. None on a new thread, or without a checkpointer.
+
+    Returns:
+        Whether the checkpoint of this run itself is saved, and the one before it.
+    """
     configurable = config["configurable"]
     thread_id = str(configurable.get("thread_id", ""))
     namespace = graph_ns(configurable.get("checkpoint_ns", ""))
     current = configurable.get(CHECKPOINT_MAP, {}).get(namespace)
     if not thread_id or current is None:
-        return None
+        return False, None
 
     def at(checkpoint_id: str | None) -> RunnableConfig:
         place = {"thread_id": thread_id, "checkpoint_ns": namespace}
@@ -111,8 +117,8 @@ async def _before_this_run(get_tuple: GetTuple, config: RunnableConfig) -> Check
         addressed = config.get("metadata", {}).get("checkpoint_id") if namespace == "" else None
         saved = await get_tuple(at(addressed))
     if saved is None or saved.checkpoint["id"] != current:
-        return saved
-    return await get_tuple(saved.parent_config) if saved.parent_config else None
+        return False, saved
+    return True, await get_tuple(saved.parent_config) if saved.parent_config else None
 
 
 def _handed_out(saved: CheckpointTuple, message_of: MessageOf) -> set[str]:

@@ -64,7 +64,7 @@ async def run_call(io: Io, ready: Ready, message_id: str, config: RunnableConfig
 
     Raises:
         GraphInterrupt: the tool paused, and its call needed no approval.
-        EffectNotCommitted, EffectNotApproved: the call may not run. Nothing ran.
+        EffectNotCommitted, EffectNotApproved, EffectClosed: the call may not run. Nothing ran.
         DatabaseUnavailable: the outcome could not be recorded yet.
     """
     saver = running_saver(config)
@@ -109,6 +109,9 @@ def effect_of(ready: Ready, message_id: str, config: RunnableConfig) -> Effect:
         interrupt_id=ready.answer.interrupt_id if ready.answer else None,
         answer_digest=ready.answer.digest if ready.answer else None,
         run_id=run_of(config),
+        root_id=None
+        if config.get("metadata", {}).get("checkpoint_id")
+        else configurable.get(CHECKPOINT_MAP, {}).get(""),
     )
 
 

@@ -129,6 +129,7 @@ def test_a_docstring_and_a_public_name_are_no_private_names() -> None:
         (internals.BRANCH_TO, lg_state._CHANNEL_BRANCH_TO.removesuffix("{}")),
         (internals.CHECKPOINT_MAP, _constants.CONFIG_KEY_CHECKPOINT_MAP),
         (internals.CONFIG_KEY_CHECKPOINTER, _constants.CONFIG_KEY_CHECKPOINTER),
+        (internals.DURABILITY, _constants.CONFIG_KEY_DURABILITY),
         (internals.INTERRUPT, _constants.INTERRUPT),
         (internals.NS_END, _constants.NS_END),
         (internals.NS_SEP, _constants.NS_SEP),
