@@ -12,7 +12,7 @@ Other packages import the names below, and from these modules; import-linter che
 - `errors`: all errors. `urls`: database URLs. `moments`: times as callers give them.
 - `convert`, `deploy`, `maintenance`, `transfer` and `transfer.archive`: work on a database as a whole.
 - `transcript.export`: transcripts as text. `search.query`: parsing of search queries.
-- `runtime`, `effects`, `interrupts`: what an agent uses within a run.
+- `runtime`, `effects`, `interrupts`: what an agent uses within a run. `interrupts.forms`: the forms of requests.
 - `langgraph_internals`: LangGraph's private names, in one place for all packages.
 """
 

@@ -10,12 +10,12 @@ from holdfast.graph.conversation.answer import NothingWaits
 from holdfast.graph.conversation.events import (
     Event,
     Paused,
-    Pending,
     Reply,
     Token,
     ToolAnswered,
     ToolCalled,
 )
+from holdfast.graph.conversation.requests import Pending
 from holdfast.graph.state import State
 from holdfast.graph.tools.once import IdempotencyKey, once, repeatable
 

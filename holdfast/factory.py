@@ -6,9 +6,11 @@ from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from holdfast.agents import check_shop_thread, load_agent, load_served_agent
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer
 from holdfast.graph import Context, build_graph
-from holdfast.graph.agent import PROMPT, Agent
+from holdfast.graph.agent import PROMPT
+from holdfast.graph.conversation.agents import AnyAgent
 from holdfast.graph.models import chat_model
 from holdfast.graph.shop import shop_tools
 from holdfast.settings import Settings
@@ -19,13 +21,33 @@ def make_checkpointer(settings: Settings) -> HoldfastSaver:
     return open_checkpointer(settings.database)
 
 
-def make_agent(settings: Settings, saver: BaseCheckpointSaver[Any] | None = None) -> Agent:
-    """Make the agent, with the model and the shop of the settings.
+def make_agent(settings: Settings, saver: BaseCheckpointSaver[Any] | None = None) -> AnyAgent:
+    """Make the agent that the settings name: the user's own, or else that of the example shop.
+
+    Args:
+        settings: the settings.
+        saver: the checkpointer; `None` for the server, which brings it.
 
     Raises:
         ImportError: the model needs a package that is not installed.
-        ValueError: the model cannot be made from the settings.
+        ValueError: the model cannot be made from the settings, or the user's agent cannot be used.
     """
+    if settings.agent is None:
+        return _shop_agent(settings, saver)
+    return load_served_agent(settings.agent) if saver is None else load_agent(settings.agent, saver)
+
+
+def check_thread(settings: Settings, saver: HoldfastSaver, agent: AnyAgent, thread_id: str) -> None:
+    """Refuse a thread that the agent of the settings does not write to. With an agent of their own, users decide.
+
+    Raises:
+        AnotherAgent: the agent is the example shop's, and the thread is another one's.
+    """
+    if settings.agent is None:
+        check_shop_thread(saver, agent, thread_id)
+
+
+def _shop_agent(settings: Settings, saver: BaseCheckpointSaver[Any] | None) -> AnyAgent:
     key = settings.openai_api_key
     model = chat_model(
         settings.model_name,

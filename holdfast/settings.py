@@ -42,6 +42,13 @@ def _model(name: str) -> str:
     return name
 
 
+def _agent(name: str) -> str:
+    module, _, variable = name.partition(":")
+    if not module or not variable or module.endswith(".py"):
+        raise ValueError(f"{name!r} is not module:name, such as my_package.agents:refunds")
+    return name
+
+
 def _path(value: str | Path) -> Path:
     try:
         return Path(value).expanduser()
@@ -64,6 +71,11 @@ class Settings(BaseSettings):
         None,
         validation_alias="HOLDFAST_MODEL",
         description=f"`offline` or `openai:NAME`. Not set: `{OPENAI_DEFAULT}` if there is a key, else `offline`",
+    )
+    agent: Annotated[str | None, AfterValidator(lambda name: name and _agent(name))] = Field(
+        None,
+        validation_alias="HOLDFAST_AGENT",
+        description="your own agent, as `module:name`; the example shop's if not set",
     )
     openai_api_key: SecretStr | None = Field(
         None, validation_alias="OPENAI_API_KEY", description="the key of the model's endpoint"

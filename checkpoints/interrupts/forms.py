@@ -85,6 +85,21 @@ def answer_problem(value: Any, schema: Any, answer: Any) -> str | None:
     return _each(actions, answer, "a list of responses", _response_problem)
 
 
+def answer_of(value: Any, decisions: Sequence[Mapping[str, Any]]) -> Any:
+    """Return the answer to a request of a known form, made of a decision for each of its actions.
+
+    Args:
+        value: the value of the interrupt.
+        decisions: the decisions in LangChain's words: "approve", "edit", "reject", "respond".
+    """
+    if _is_batch(value):
+        return {"decisions": [*decisions]}
+    if _is_single(value):
+        return decisions[0]
+    actions = [request["action_request"] for request in _inbox_requests(value)]
+    return [_inbox_response(*pair) for pair in zip(actions, decisions, strict=True)]
+
+
 # --- LangChain's and our own
 
 
@@ -141,6 +156,20 @@ def _response_problem(action: Action, response: Any) -> str | None:
     if response["type"] == "edit" and not (isinstance(args, Mapping) and isinstance(args.get("args"), Mapping)):
         return f'an "edit" has the "action" and its "args" as its "args"; found {_shown(args)}'
     return None
+
+
+def _inbox_response(action: Mapping[str, Any], decision: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a decision in the words of Agent Inbox; one that is in these already as it is."""
+    match decision.get("type"):
+        case "approve":
+            return {"type": "accept", "args": None}
+        case "reject":
+            return {"type": "ignore", "args": None}
+        case "respond":
+            return {"type": "response", "args": decision.get("message")}
+        case "edit" if "edited_action" in decision:
+            return {"type": "edit", "args": {**action, "args": decision["edited_action"].get("args")}}
+    return decision
 
 
 def _inbox_requests(value: Any) -> list[Mapping[str, Any]]:

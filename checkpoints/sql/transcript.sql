@@ -59,6 +59,13 @@ WHERE e.thread_id = :thread_id AND (e.after_seq, e.no) > (:after, :no) AND e.aft
 ORDER BY e.after_seq, e.no
 LIMIT :limit;
 
+-- name: prompt_of
+SELECT e.data
+FROM holdfast_events AS e
+WHERE e.thread_id = :thread_id AND e.kind = 'prompt'
+ORDER BY e.no DESC
+LIMIT 1;
+
 -- name: add_event
 -- It stands behind all message rows that exist by now.
 INSERT INTO holdfast_events (thread_id, no, after_seq, kind, actor, data, at)

@@ -6,6 +6,7 @@ Every method accepts a `user_id`. A thread of another user is then treated as un
 from __future__ import annotations
 
 import builtins
+import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -159,6 +160,11 @@ class Threads:
     def owner(self, thread_id: str) -> str | None:
         """Return the user of a thread; `None` if it names no user, or does not exist yet."""
         return access.read_owner(self._database, thread_id)[1]
+
+    def prompt(self, thread_id: str) -> str | None:
+        """Return the system prompt that an agent noted last in a thread; `None` if none did."""
+        [rows] = self._database.read((self._database.backend.sql["prompt_of"], {"thread_id": str(thread_id)}))
+        return next((json.loads(row.data)["text"] for row in rows), None)
 
     def check_owner(self, thread_id: str, user_id: str) -> None:
         """Refuse a thread that belongs to another user or to none. Only reads.

@@ -1,5 +1,7 @@
 """A conversation with an agent, as an application has it: send messages, see what waits for a person, decide.
 
+The agent is any compiled graph with messages in its state: of `build_graph`, `create_agent`, deepagents, or your own.
+
 Each turn takes the thread's lease, so that two replicas take turns instead of refusing each other, and saves each step
 before the next one begins. Every method has an asynchronous twin: `asend` for `send`. Both are made of one plan, see
 `holdfast.graph.plans`.
@@ -8,27 +10,21 @@ before the next one begins. Every method has an asynchronous twin: `asend` for `
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, Final, Literal, Self
+from typing import Any, Literal, Self
 
 from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.types import Command, StateSnapshot, StreamMode
+from langgraph.types import StateSnapshot
 
-from holdfast.graph.agent import Agent
-from holdfast.graph.conversation.answer import NewAnswer, NothingWaits, ThreadAnswers, late_answers
-from holdfast.graph.conversation.events import (
-    Event,
-    Paused,
-    Pending,
-    Reply,
-    Turn,
-    messages_of,
-    pending_of,
-    unfinished,
-)
+from holdfast.checkpoints.langgraph_internals import STRICT_RESUME
+from holdfast.graph.conversation.agents import AgentProfile, AnyAgent, check_checkpointer
+from holdfast.graph.conversation.answer import AcceptedAnswer, NewAnswer, NothingWaits, ThreadAnswers, late_answers
+from holdfast.graph.conversation.events import Event, Paused, Reply, Turn, unfinished
 from holdfast.graph.conversation.manage import Managed
+from holdfast.graph.conversation.requests import Pending, pending_of
+from holdfast.graph.conversation.runs import ThreadRuns
 from holdfast.graph.plans import Io, OnLoop, blocking, stream_twin, streaming, twin
 
 UserMessage = str | list[str | dict[str, Any]] | HumanMessage
@@ -37,19 +33,28 @@ UserMessage = str | list[str | dict[str, Any]] | HumanMessage
 Verdict = Literal["run_again", "happened", "skip"]
 """A person's verdict on a call that is in doubt."""
 
-_MODES: Final[list[StreamMode]] = ["messages", "updates"]  # those that `Turn.events` reads
-
 
 class Conversation(Managed):
     """One thread of an agent.
 
     Args:
-        agent: from `build_graph`, with a checkpointer.
+        agent: a compiled graph with a checkpointer and messages in its state, such as `build_graph` and `create_agent`
+            return.
         thread_id: the thread. A new one begins with the first message.
         user_id: the user, stored with every checkpoint. Every method refuses a thread that exists and is not this
             user's. Without it no method checks whose the thread is: the application vouches for it.
         wait: seconds to wait while another writer holds the thread's lease; by default as long as the checkpointer's
             `lease` waits.
+        messages_key: the name of the messages in the agent's state, if it is not "messages".
+        context: the context of each run, for an agent with a `context_schema`.
+
+    Leases and records of answers need a checkpointer of `open_checkpointer`; with another one, two writers of a thread
+    are not kept apart, and an answer is lost if its process dies. A graph with breakpoints (`interrupt_before`) stops
+    there, and `retry` goes on.
+
+    Raises:
+        TypeError: the agent is not a compiled graph.
+        ValueError: it has no checkpointer, or no messages in its state.
 
     Raises, from every method:
         UnknownThread: the thread belongs to another user, or to none. Nothing was read or written.
@@ -59,18 +64,30 @@ class Conversation(Managed):
         any error of the model's client: the user's message is in the thread; `retry` goes on.
     """
 
-    def __init__(self, agent: Agent, thread_id: str, user_id: str | None = None, *, wait: float | None = None) -> None:
-        if agent.checkpointer is None or isinstance(agent.checkpointer, bool):
-            raise ValueError("A conversation needs an agent with a checkpointer: build_graph(checkpointer=…).")
+    def __init__(
+        self,
+        agent: AnyAgent,
+        thread_id: str,
+        user_id: str | None = None,
+        *,
+        wait: float | None = None,
+        messages_key: str | None = None,
+        context: Any = None,
+    ) -> None:
+        self._profile = AgentProfile(agent, messages_key)
+        check_checkpointer(agent)
         self.thread_id = thread_id
         # As text: LangGraph drops values from a config that JSON cannot hold, such as a UUID.
         self.user_id = None if user_id is None else str(user_id)
         self._agent = agent
-        self._answers = ThreadAnswers(agent, thread_id)
+        self._answers = ThreadAnswers(self._profile, thread_id)
         self._wait = wait
+        self._context = context
         self._on_loop = OnLoop(agent.checkpointer)
         user = {} if self.user_id is None else {"user_id": self.user_id}
-        self._config: RunnableConfig = {"configurable": {"thread_id": thread_id, **user}}
+        # Strict: a late answer to a pause that is gone is an error; by default LangGraph ignores it silently.
+        self._config: RunnableConfig = {"configurable": {"thread_id": thread_id, STRICT_RESUME: True, **user}}
+        self._runs = ThreadRuns(self._profile, self._answers, self._config, context)
 
     def __repr__(self) -> str:
         return f"Conversation({self.thread_id!r}, user_id={self.user_id!r})"
@@ -83,7 +100,7 @@ class Conversation(Managed):
 
         Decisions on record are carried out first. Calls that still wait are closed as not run.
         """
-        return await self._turn(io, _input(message))
+        return await self._turn(io, _said(message))
 
     @streaming
     def stream(self, io: Io, message: UserMessage) -> AsyncGenerator[Event, None]:
@@ -92,7 +109,7 @@ class Conversation(Managed):
         They are the model's text piece by piece, its calls, the answers to them, and last the calls that wait for a
         person, which can be answered inside the loop.
         """
-        return self._stream(io, _input(message))
+        return self._stream(io, _said(message))
 
     @blocking
     async def retry(self, io: Io) -> Reply:
@@ -116,43 +133,59 @@ class Conversation(Managed):
 
     @blocking
     async def pending(self, io: Io) -> list[Pending]:
-        """Return the calls that wait for a person."""
+        """Return the requests that wait for a person."""
         await self._check_owner(io)
-        return pending_of(*await self._look(io))
+        look = await self._runs.look(io)
+        return pending_of(look.state, look.recorded)
 
     @blocking
     async def approve(self, io: Io, interrupt_id: str | None = None, *, by: str | None = None) -> Reply:
-        """Run a call as it is.
+        """Run a call as it is; with a request about several calls, all of them.
 
         Args:
-            interrupt_id: the call; may be left out if only one waits.
-            by: who decides; recorded with the call's answer.
+            interrupt_id: the request; may be left out if only one waits.
+            by: who decides; recorded with the answer.
 
         Raises:
-            NothingWaits: no call waits under this id, or several wait and none is named, or the conversation went on
-                before the answer could be carried out. If the call was answered, the error says by whom and when.
-            BadAnswer: the tool does not allow this decision. The call still waits.
+            NothingWaits: no request waits under this id, or several wait and none is named, or the conversation went on
+                before the answer could be carried out. If it was answered, the error says by whom and when.
+            BadAnswer: this decision is not allowed. The request still waits.
         """
-        return await self._answer(io, interrupt_id, {"type": "approve"}, by)
+        return await self._answer(io, NewAnswer(interrupt_id, {"type": "approve"}, by))
 
     @blocking
     async def edit(
         self, io: Io, args: dict[str, Any], interrupt_id: str | None = None, *, by: str | None = None
     ) -> Reply:
         """Run a call with other arguments. As `approve`; `BadAnswer` also if `args` do not fit the tool."""
-        return await self._answer(io, interrupt_id, {"type": "edit", "edited_action": {"args": args}}, by)
+        return await self._answer(io, NewAnswer(interrupt_id, {"type": "edit", "edited_action": {"args": args}}, by))
 
     @blocking
     async def reject(
         self, io: Io, message: str | None = None, interrupt_id: str | None = None, *, by: str | None = None
     ) -> Reply:
         """Refuse a call, and tell the model so, with the reason in `message`. As `approve`."""
-        return await self._answer(io, interrupt_id, {"type": "reject", "message": message}, by)
+        return await self._answer(io, NewAnswer(interrupt_id, {"type": "reject", "message": message}, by))
 
     @blocking
     async def respond(self, io: Io, message: str, interrupt_id: str | None = None, *, by: str | None = None) -> Reply:
         """Answer a call in place of its tool, which does not run. As `approve`."""
-        return await self._answer(io, interrupt_id, {"type": "respond", "message": message}, by)
+        return await self._answer(io, NewAnswer(interrupt_id, {"type": "respond", "message": message}, by))
+
+    @blocking
+    async def answer(self, io: Io, answer: Any, interrupt_id: str | None = None, *, by: str | None = None) -> Reply:
+        """Answer any request.
+
+        Args:
+            answer: a decision in the form of `holdfast.graph.approvals.decisions`, in which an edit may leave the
+                tool's name out; a list with a decision for each call of a request about several; or, for a question
+                of a graph, the value that its `interrupt` returns.
+            interrupt_id, by: as `approve`.
+
+        Raises:
+            NothingWaits, BadAnswer: as `approve`.
+        """
+        return await self._answer(io, NewAnswer(interrupt_id, answer, by))
 
     @blocking
     async def settle(
@@ -176,22 +209,13 @@ class Conversation(Managed):
         Raises:
             NothingWaits, BadAnswer: as `approve`.
         """
-        return await self._answer(io, interrupt_id, {"type": verdict, "result": result}, by)
+        return await self._answer(io, NewAnswer(interrupt_id, {"type": verdict, "result": result}, by))
 
     @streaming
     def stream_answer(
-        self, io: Io, answer: Mapping[str, Any], interrupt_id: str | None = None, *, by: str | None = None
+        self, io: Io, answer: Any, interrupt_id: str | None = None, *, by: str | None = None
     ) -> AsyncGenerator[Event, None]:
-        """Give any of these answers, and yield events as they come.
-
-        Args:
-            answer: in the form of `holdfast.graph.approvals.decisions`; an edit may leave the tool's name out.
-            interrupt_id: the call; may be left out if only one waits.
-            by: who decides.
-
-        Raises:
-            NothingWaits, BadAnswer: as `approve`.
-        """
+        """Answer any request as `answer` does, and yield events as they come."""
         return self._stream(io, None, NewAnswer(interrupt_id, answer, by))
 
     # --- the past
@@ -199,7 +223,7 @@ class Conversation(Managed):
     @blocking
     async def history(self, io: Io) -> list[AnyMessage]:
         """Return the messages in the state of the thread, oldest first."""
-        return messages_of(await self._state(io))
+        return self._profile.messages(await self._state(io))
 
     # --- on an event loop
 
@@ -212,6 +236,7 @@ class Conversation(Managed):
     aedit = twin(edit)
     areject = twin(reject)
     arespond = twin(respond)
+    aanswer = twin(answer)
     asettle = twin(settle)
     astream_answer = stream_twin(stream_answer)
     ahistory = twin(history)
@@ -219,101 +244,79 @@ class Conversation(Managed):
     # --- inside
 
     def _with_thread(self, thread_id: str) -> Self:
-        return type(self)(self._agent, thread_id, self.user_id, wait=self._wait)
+        return type(self)(
+            self._agent,
+            thread_id,
+            self.user_id,
+            wait=self._wait,
+            messages_key=self._profile.messages_key,
+            context=self._context,
+        )
 
     async def _state(self, io: Io) -> StateSnapshot:
         await self._check_owner(io)
         return await io.either(self._agent.get_state, self._agent.aget_state, self._config)
 
-    async def _look(self, io: Io) -> tuple[StateSnapshot, frozenset[str]]:
-        """Return the thread's state, and its pauses whose answers are on record."""
-        state = await io.either(self._agent.get_state, self._agent.aget_state, self._config)
-        return state, await io.call(self._answers.recorded) if state.interrupts else frozenset()
-
     async def _check_unfinished(self, io: Io) -> None:
         await self._check_owner(io)
-        state, answered = await self._look(io)
-        if not unfinished(state, answered):
-            why = "a call waits for a person" if state.interrupts else "the last turn has ended"
+        look = await self._runs.look(io)
+        if not unfinished(look.state, look.recorded):
+            why = "a request waits for a person" if look.state.interrupts else "the last turn has ended"
             raise NothingWaits(f"There is nothing to retry in thread {self.thread_id!r}: {why}.")
 
-    async def _turn(self, io: Io, run_input: Any) -> Reply:
+    async def _turn(self, io: Io, message: HumanMessage | None) -> Reply:
         async with self._lease(io):
-            recorded = frozenset() if run_input is None else await io.call(self._answers.recorded)
-            if recorded:
+            if message is None:
+                return await self._runs.run(io, None)
+            if await io.call(self._answers.recorded):
                 # Decisions on record are carried out, not dropped for the new message.
-                await self._runs(io, None, is_due=True)
-            return await self._runs(io, run_input)
+                await self._runs.run(io, None)
+            return await self._runs.run(io, await self._runs.input(io, [message]))
 
-    async def _answer(self, io: Io, interrupt_id: str | None, answer: Mapping[str, Any], by: str | None) -> Reply:
-        new = NewAnswer(interrupt_id, answer, by)
+    async def _answer(self, io: Io, new: NewAnswer) -> Reply:
         accepted = await io.call(self._answers.accept, await self._state(io), new)
         async with self._lease(io):
             with late_answers():
-                is_due = accepted.interrupt_id in await io.call(self._answers.recorded)
-                reply = await self._runs(io, accepted.input, is_due=is_due)
+                run_input, is_due = await io.call(self._answers.due, accepted)
+                reply = await self._runs.run(io, run_input, is_due=is_due)
                 await io.call(self._answers.check_carried_out, accepted)
                 return reply
 
-    async def _runs(self, io: Io, run_input: Any, *, is_due: bool = False) -> Reply:
-        """Run the agent until the turn ends.
-
-        Args:
-            run_input: the input of the first run. Without one the turn may have ended: another writer may have run it
-                while this one waited for the lease.
-            is_due: whether an answer is known to be left to carry out. Then the turn has not ended.
-        """
-        turn = Turn()
-        if run_input is None and not is_due:
-            turn.state, turn.answered = await self._look(io)
-        while turn.goes_on():
-            await io.either(self._agent.invoke, self._agent.ainvoke, run_input, self._config, durability="sync")
-            (turn.state, turn.answered), run_input = await self._look(io), None
-        return turn.reply
-
-    async def _stream(self, io: Io, run_input: Any, new: NewAnswer | None = None) -> AsyncGenerator[Event, None]:
-        accepted = None
-        if new is not None:
-            accepted = await io.call(self._answers.accept, await self._state(io), new)
-            run_input = accepted.input
-        turn = Turn()
+    async def _stream(
+        self, io: Io, message: HumanMessage | None, new: NewAnswer | None = None
+    ) -> AsyncGenerator[Event, None]:
+        accepted = None if new is None else await io.call(self._answers.accept, await self._state(io), new)
+        turn = Turn(self._profile)
         async with self._lease(io):
             with late_answers():
-                runs = [(run_input, turn)]
-                if new is None and run_input is not None:
-                    recorded = await io.call(self._answers.recorded)
-                    if recorded:
-                        runs.insert(0, (None, Turn()))  # decisions on record first, as in `_turn`
-                for run in runs:
-                    async with aclosing(self._events(io, *run)) as events:
-                        async for event in events:
-                            yield event
+                async with aclosing(self._events_of_turn(io, turn, message, accepted)) as events:
+                    async for event in events:
+                        yield event
                 if accepted is not None:
                     await io.call(self._answers.check_carried_out, accepted)
         # Without the lease: a caller may answer a pause inside the loop, which takes the lease.
         for pending in turn.reply.pending:
             yield Paused(pending)
 
-    async def _events(self, io: Io, run_input: Any, turn: Turn) -> AsyncGenerator[Event, None]:
-        """Run the agent as `_runs` does, and yield events."""
-        if run_input is None or isinstance(run_input, Command):
-            state, answered = await self._look(io)
-            turn.resume(state)
-            if run_input is None:
-                turn.state, turn.answered = state, answered
-        while turn.goes_on():
-            stream = self._agent.stream, self._agent.astream
-            async with aclosing(
-                io.each(*stream, run_input, self._config, stream_mode=_MODES, durability="sync")
-            ) as chunks:
-                async for mode, chunk in chunks:
-                    for event in turn.events(mode, chunk):
+    async def _events_of_turn(
+        self, io: Io, turn: Turn, message: HumanMessage | None, accepted: AcceptedAnswer | None
+    ) -> AsyncGenerator[Event, None]:
+        """Run the agent with a message, with an answer, or to go on, and yield events."""
+        run_input: Any = None
+        if accepted is not None:
+            run_input, _ = await io.call(self._answers.due, accepted)
+        elif message is not None:
+            if await io.call(self._answers.recorded):
+                # Decisions on record first, as in `_turn`.
+                async with aclosing(self._runs.events(io, None, Turn(self._profile))) as events:
+                    async for event in events:
                         yield event
-            (turn.state, turn.answered), run_input = await self._look(io), None
+            run_input = await self._runs.input(io, [message])
+        async with aclosing(self._runs.events(io, run_input, turn)) as events:
+            async for event in events:
+                yield event
 
 
-def _input(message: UserMessage) -> dict[str, list[HumanMessage]]:
-    if not isinstance(message, HumanMessage):
-        # With an id from the start, so that it is not added twice if it is sent again.
-        message = HumanMessage(content=message, id=str(uuid.uuid4()))
-    return {"messages": [message]}
+def _said(message: UserMessage) -> HumanMessage:
+    # With an id from the start, so that it is not added twice if it is sent again.
+    return message if isinstance(message, HumanMessage) else HumanMessage(content=message, id=str(uuid.uuid4()))

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from langgraph.errors import UnknownInterruptError
 from langgraph.types import Command, StateSnapshot
 from pydantic import ValidationError
 
-from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints import Answered, HoldfastSaver
 from holdfast.checkpoints.errors import NotAnswered
-from holdfast.graph.agent import Agent
+from holdfast.checkpoints.interrupts.forms import answer_problem
+from holdfast.checkpoints.runtime import unwrap_saver
 from holdfast.graph.approvals.ask import AnswerForms
 from holdfast.graph.approvals.decisions import BadAnswer
-from holdfast.graph.conversation.events import Pending, pending_call, pending_of
-from holdfast.graph.nodes.base import TOOL
-from holdfast.graph.nodes.tool import ToolStep
+from holdfast.graph.conversation.agents import AgentProfile
+from holdfast.graph.conversation.requests import Pending, answer_to, pending_of
 from holdfast.graph.tools.settle import VERDICT_FORM
 
 
@@ -29,7 +29,8 @@ class NewAnswer(NamedTuple):
 
     interrupt_id: str | None
     """The pause; `None` for the only one."""
-    answer: Mapping[str, Any]
+    answer: Any
+    """See `requests.answer_to`."""
     by: str | None
 
 
@@ -38,7 +39,11 @@ class AcceptedAnswer(NamedTuple):
 
     interrupt_id: str
     input: Any
-    """The input of the run that carries it out."""
+    """The input of the run that carries it out; `None` if the agent finds the answer itself."""
+
+
+Recorded: TypeAlias = Mapping[str, Answered]
+"""The answers that are on record and not carried out yet, by the id of their pause."""
 
 
 class NothingWaits(LookupError):
@@ -52,18 +57,23 @@ class ThreadAnswers:
     out or they are lost.
     """
 
-    def __init__(self, agent: Agent, thread_id: str) -> None:
-        saver = agent.checkpointer
-        step = agent.nodes[TOOL].bound if TOOL in agent.nodes else None
+    def __init__(self, profile: AgentProfile, thread_id: str) -> None:
+        saver = unwrap_saver(profile.agent.checkpointer)
+        self._profile = profile
         self._thread_id = thread_id
         self._record = saver.interrupts if isinstance(saver, HoldfastSaver) else None
-        self._forms = step.forms if isinstance(step, ToolStep) else AnswerForms({})
 
-    def recorded(self) -> frozenset[str]:
-        """Return the ids of the pauses whose answers are on record, but not carried out yet."""
+    def recorded(self) -> Recorded:
+        """Return the answers that are on record, but not carried out yet."""
         if self._record is None:
-            return frozenset()
-        return frozenset(answered.interrupt_id for answered in self._record.todo(thread_id=self._thread_id))
+            return {}
+        return {answered.interrupt_id: answered for answered in self._record.todo(thread_id=self._thread_id)}
+
+    def resume(self, state: StateSnapshot, recorded: Recorded) -> Command[Any] | None:
+        """Return the input of a run that carries out the recorded answers; `None` if the agent finds them itself."""
+        due = [pause for pause in state.interrupts if pause.id in recorded and not recorded[pause.id].expired]
+        given = {pause.id: recorded[pause.id].answer for pause in due if not self._profile.finds_answer(pause.value)}
+        return Command(resume=given) if given else None
 
     def accept(self, state: StateSnapshot, new: NewAnswer) -> AcceptedAnswer:
         """Check an answer and record it.
@@ -75,24 +85,33 @@ class ThreadAnswers:
             NothingWaits: no call waits under this id. If it was answered, the error says by whom and when.
             BadAnswer: the answer does not fit. The call still waits.
         """
-        interrupt_id, answer, by = new
-        if not isinstance(answer, Mapping):
-            raise BadAnswer(f'An answer is a dict with a "type", such as {{"type": "approve"}}; found {answer!r}.')
+        interrupt_id, given, by = new
         waiting = {pending.interrupt_id: pending for pending in pending_of(state, self.recorded())}
         if interrupt_id is None and len(waiting) == 1:
             [interrupt_id] = waiting
         if interrupt_id not in waiting:
             raise self._nothing_waits(interrupt_id, list(waiting.values()))
-        call = waiting[interrupt_id]
-        if answer.get("type") == "edit" and isinstance(answer.get("edited_action"), Mapping):
-            answer = {**answer, "edited_action": {"name": call.name, **answer["edited_action"]}}
-        answer = {key: value for key, value in {"by": by, **answer}.items() if value is not None}
+        request = waiting[interrupt_id]
+        answer = answer_to(request, given)
+        self._check(request, answer)
+        if self._is_ours(request) and by is not None:
+            answer = {"by": by, **answer}
+        is_found = self._record is not None and self._is_ours(request)
+        resume: Command[Any] | None = None if is_found else Command(resume={interrupt_id: answer})
+        if self._record is not None:
+            with late_answers():
+                self._record.answer(self._thread_id, interrupt_id, answer, by)
+        return AcceptedAnswer(interrupt_id, resume)
+
+    def due(self, accepted: AcceptedAnswer) -> tuple[Any, bool]:
+        """Return the input of the run that carries an answer out, and whether it is known to be left to carry out.
+
+        Another writer may have carried it out while this one waited for the lease.
+        """
         if self._record is None:
-            return AcceptedAnswer(call.interrupt_id, Command(resume={interrupt_id: answer}))
-        self._check(call, answer)
-        with late_answers():
-            self._record.answer(self._thread_id, call.interrupt_id, answer)
-        return AcceptedAnswer(call.interrupt_id, None)
+            return accepted.input, True
+        is_due = accepted.interrupt_id in self.recorded()
+        return (accepted.input if is_due else None), is_due
 
     def check_carried_out(self, accepted: AcceptedAnswer) -> None:
         """Check, after the run, that it carried the answer out. A message that came first may have closed the call.
@@ -106,24 +125,45 @@ class ThreadAnswers:
                 "closed and did not run."
             )
 
-    def unknown_tools(self, state: StateSnapshot) -> list[str]:
-        """Return the tools of pending calls that this agent does not have, because another agent made the calls."""
-        calls = [pending_call(pause.id, pause.value, None) for pause in state.interrupts]
-        names = ["?" if call is None else call.name for call in calls]
-        return [name for name in names if name not in self._forms.tools]
+    def check_resume(self, state: StateSnapshot, resume: Any) -> None:
+        """Refuse to resume a thread with an answer that does not fit.
 
-    def _check(self, call: Pending, answer: Mapping[str, Any]) -> None:
-        form = VERDICT_FORM if call.kind == "doubt" else self._forms.of(call.name)
-        is_missing = call.kind == "approval" and call.name not in self._forms.tools
+        Args:
+            state: the state of the thread.
+            resume: the `resume` of LangGraph's `Command`: an answer, or answers by interrupt id.
+
+        Raises:
+            BadAnswer: it does not fit. Nothing was saved, and the request still waits.
+        """
+        waiting = pending_of(state)
+        names_one = isinstance(resume, Mapping) and any(request.interrupt_id in resume for request in waiting)
+        # LangGraph refuses an answer that names no request if several wait.
+        answers = resume if names_one else {request.interrupt_id: resume for request in waiting[:1]}
+        for request in waiting:
+            if request.interrupt_id in answers:
+                _check_form(request, answers[request.interrupt_id])
+
+    def _is_ours(self, request: Pending) -> bool:
+        return self._profile.finds_answer(request.value)
+
+    def _check(self, request: Pending, answer: Any) -> None:
+        if not self._is_ours(request):
+            return _check_form(request, answer)
+        forms = self._profile.forms or AnswerForms({})
+        form = VERDICT_FORM if request.kind == "doubt" else forms.of(request.name)
+        if not isinstance(answer, Mapping):
+            raise BadAnswer(f'An answer is a dict with a "type", such as {{"type": "approve"}}; found {answer!r}.')
+        is_missing = request.kind == "approval" and request.name not in forms.tools
         if is_missing and answer.get("type") in {"approve", "edit"}:
             raise BadAnswer(
-                f"This agent has no tool {call.name!r}, so it cannot run the call. Approve it with the agent that made "
-                "the call, or refuse it. Nothing was saved, and the call still waits."
+                f"This agent has no tool {request.name!r}, so it cannot run the call. Approve it with the agent that "
+                "made the call, or refuse it. Nothing was saved, and the call still waits."
             )
         try:
             form.validate(answer)
         except ValidationError as error:
-            raise form.refusal(call.name, error) from None
+            raise form.refusal(request.name, error) from None
+        return None
 
     def _nothing_waits(self, interrupt_id: str | None, waiting: list[Pending]) -> NothingWaits:
         choices = ", ".join(f"{pending.interrupt_id} ({pending.description})" for pending in waiting)
@@ -136,6 +176,11 @@ class ThreadAnswers:
                 f"No call waits under {interrupt_id!r}: it was answered or closed already, or never was. {now}"
             )
         return NothingWaits(f"{first.told()} {now}")
+
+
+def _check_form(request: Pending, answer: Any) -> None:
+    if problem := answer_problem(request.value, request.schema, answer):
+        raise BadAnswer(f"This answer does not fit: {problem}. Nothing was saved, and the request still waits.")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableConfig
 
 from holdfast.checkpoints import HoldfastSaver, Threads, Transcript
 from holdfast.checkpoints.errors import UnknownThread
-from holdfast.graph.agent import Agent
+from holdfast.graph.conversation.agents import AnyAgent
 from holdfast.graph.plans import Io, blocking, twin
 
 
@@ -25,7 +25,7 @@ class Managed:
 
     thread_id: str
     user_id: str | None
-    _agent: Agent
+    _agent: AnyAgent
     _wait: float | None
     _on_loop: Io
 

@@ -114,6 +114,7 @@ def _expected_errors() -> tuple[tuple[type[BaseException], ...], tuple[type[Base
     from langgraph.errors import GraphRecursionError
 
     from holdfast import errors
+    from holdfast.agents import AnotherAgent
     from holdfast.demo import DemoFailedError, DemoRefusedError
     from holdfast.settings import InvalidSettings
 
@@ -133,6 +134,7 @@ def _expected_errors() -> tuple[tuple[type[BaseException], ...], tuple[type[Base
         errors.BadAnswer,
         errors.InvalidAnswer,
         errors.NothingWaits,
+        AnotherAgent,
         DemoRefusedError,
     )
     return mistakes, (errors.HoldfastError, ModelError, DemoFailedError, GraphRecursionError, sqlite3.Error, OSError)

@@ -24,7 +24,7 @@ from holdfast.cli.errors import Mistake
 if TYPE_CHECKING:
     from holdfast.checkpoints import HoldfastSaver
     from holdfast.checkpoints.urls import HasSecrets
-    from holdfast.graph.agent import Agent
+    from holdfast.graph.conversation.agents import AnyAgent
     from holdfast.settings import Settings
 
 
@@ -68,6 +68,15 @@ Database = Annotated[
         metavar="URL",
         help="Where conversations are stored: sqlite:///FILE, postgresql://... or memory://. Default: "
         "HOLDFAST_DATABASE, else sqlite:///holdfast.db.",
+    ),
+]
+Agent = Annotated[
+    str | None,
+    typer.Option(
+        "--agent",
+        metavar="MODULE:NAME",
+        help="Your own agent: a compiled graph, a StateGraph, or a function that makes one, in a module that can be "
+        "imported from here. Default: HOLDFAST_AGENT, else the example shop's agent.",
     ),
 ]
 Model = Annotated[
@@ -153,6 +162,7 @@ class CommonOptions:
     model: str | None = None
     shop: Path | None = None
     as_json: bool = False
+    agent: str | None = None
 
     def command(self, *words: str) -> str:
         """Return a `holdfast` command with the same options, for the user to paste. Its password is hidden."""
@@ -160,6 +170,7 @@ class CommonOptions:
 
         values = {
             "--database": self.database and str(urls.parse(self.database)),
+            "--agent": self.agent,
             "--model": self.model,
             "--shop": self.shop and str(self.shop),
         }
@@ -171,14 +182,21 @@ class CommonOptions:
 
         Raises:
             InvalidSettings: a setting cannot be used.
+            Mistake: an option is of no use beside another one.
         """
+        if self.agent and (self.model or self.shop):
+            name = "--model" if self.model else "--shop"
+            raise Mistake(
+                f"{name} is of the example shop's agent, and --agent names another one. Leave one of them out."
+            )
         try:
             from holdfast.settings import load
         except ModuleNotFoundError as error:
             raise Mistake(f"The command line needs {error.name!r}. Install it: pip install 'holdfast[cli]'") from None
         from holdfast.checkpoints import urls
 
-        settings = load(database=self.database, model=self.model, shop=self.shop, **more)
+        given = {"database": self.database, "agent": self.agent, "model": self.model, "shop": self.shop}
+        settings = load(**{**given, **more})
         hide_secrets(self.context, urls.parse(settings.database))
         state = self.context.find_object(CommandState)
         if state is not None and settings.openai_api_key is not None:
@@ -188,6 +206,7 @@ class CommonOptions:
 
 _SHARED: Final[dict[str, Any]] = {
     "database": Database,
+    "agent": Agent,
     "model": Model,
     "shop": Shop,
     "as_json": Json,
@@ -203,8 +222,13 @@ def with_database_options(command: Callable[Concatenate[CommonOptions, _P], None
     return _with_shared(command, ("database", "as_json", "debug"))
 
 
+def with_reading_options(command: Callable[Concatenate[CommonOptions, _P], None]) -> Callable[..., None]:
+    """Give a command the options --database, --agent, --json and --debug, after its own."""
+    return _with_shared(command, ("database", "agent", "as_json", "debug"))
+
+
 def with_agent_options(command: Callable[Concatenate[CommonOptions, _P], None]) -> Callable[..., None]:
-    """Give a command the options --database, --model, --shop, --json and --debug, after its own."""
+    """Give a command the options --database, --agent, --model, --shop, --json and --debug, after its own."""
     return _with_shared(command, tuple(_SHARED))
 
 
@@ -249,11 +273,11 @@ def hide_secrets(context: typer.Context, location: HasSecrets) -> None:
 
 
 @contextmanager
-def open_agent(settings: Settings) -> Iterator[tuple[HoldfastSaver, Agent]]:
+def open_agent(settings: Settings) -> Iterator[tuple[HoldfastSaver, AnyAgent]]:
     """Open the checkpointer, and make the agent that uses it.
 
     Raises:
-        Mistake: the model cannot be made from the settings.
+        Mistake: the agent cannot be made from the settings.
     """
     from holdfast import factory
 

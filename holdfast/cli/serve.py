@@ -9,6 +9,7 @@ import typer
 
 from holdfast.cli.errors import Mistake
 from holdfast.cli.options import (
+    Agent,
     CommonOptions,
     Database,
     Debug,
@@ -33,11 +34,16 @@ def serve(
         typer.Option("--workers", metavar="N", help="Runs at the same time. Default: HOLDFAST_WORKERS, else 10."),
     ] = None,
     database: Database = None,
+    agent: Agent = None,
     model: Model = None,
     shop: Shop = None,
     config: Annotated[
         Path | None,
-        typer.Option("--config", metavar="FILE", help="Your own langgraph.json. Default: Holdfast's agent."),
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="Your own langgraph.json, for several graphs. Default: the one agent of --agent.",
+        ),
     ] = None,
     debug: Debug = False,
 ) -> None:
@@ -46,7 +52,11 @@ def serve(
     Threads, pending calls and owners are stored in the database and outlive the server. A port that is in use is
     refused.
     """
-    options = CommonOptions(context, database, model, shop)
+    if agent and config:
+        raise Mistake(
+            "--agent and --config were given together. Name the agent in the langgraph.json, or leave one out."
+        )
+    options = CommonOptions(context, database, model, shop, agent=agent)
     settings = options.settings(host=host, port=port, workers=workers)
     from holdfast.server import run
 

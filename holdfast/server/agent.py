@@ -7,7 +7,7 @@ error.
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from typing import Any, cast
 
@@ -17,14 +17,18 @@ from langgraph.errors import UnknownInterruptError
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
+from holdfast.agents import AnotherAgent
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.errors import HoldfastError, NotAnswered
 from holdfast.checkpoints.runtime import running_saver, unwrap_saver
-from holdfast.graph.agent import Agent
-from holdfast.graph.state import State
+from holdfast.graph import BadAnswer
+from holdfast.graph.conversation.agents import AgentProfile, AnyAgent
+from holdfast.graph.conversation.answer import ThreadAnswers
+from holdfast.graph.conversation.runs import ThreadRuns
+from holdfast.graph.plans import OnLoop
 
 
-class ServedAgent(CompiledStateGraph[State, None, State, State]):
+class ServedAgent(CompiledStateGraph[Any, Any, Any, Any]):
     """An agent whose runs are durable step by step.
 
     The server runs with durability "async" unless its client says otherwise. A killed process then loses the newest
@@ -32,45 +36,51 @@ class ServedAgent(CompiledStateGraph[State, None, State, State]):
     """
 
     @classmethod
-    def of(cls, agent: Agent) -> ServedAgent:
-        """Return the same agent as an instance of this class."""
+    def of(cls, agent: AnyAgent) -> ServedAgent:
+        """Return the same agent as an instance of this class. It is a compiled StateGraph."""
         return cls(**{name: value for name, value in vars(agent).items() if name != "__orig_class__"})
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
         if self.checkpointer:
             kwargs["durability"] = "sync"
-        place = (config or {}).get("configurable", {})
+        thread_id = str((config or {}).get("configurable", {}).get("thread_id", ""))
         with _errors_for_clients():
-            for run_input, run_config in await self._runs(input, config, str(place.get("thread_id", ""))):
+            async for run_input, run_config in self._runs(input, config, thread_id):
                 chunks = cast("AsyncGenerator[Any, None]", super().astream(run_input, run_config, **kwargs))
                 async with aclosing(chunks):
                     try:
                         async for chunk in chunks:
                             yield chunk
                     except UnknownInterruptError as error:
-                        if earlier := await self._earlier_answer(run_input, str(place.get("thread_id", ""))):
+                        if earlier := await self._earlier_answer(run_input, thread_id):
                             raise earlier from error
                         raise
 
     async def _runs(
         self, input: Any, config: RunnableConfig | None, thread_id: str
-    ) -> list[tuple[Any, RunnableConfig | None]]:
-        """Return the inputs to run one after the other: recorded answers are carried out before a new message."""
+    ) -> AsyncGenerator[tuple[Any, RunnableConfig | None], None]:
+        """Yield the inputs to run one after the other: recorded answers are carried out before a new message."""
         saver = unwrap_saver(self.checkpointer)
-        runs = [(input, config)]
-        if input is None or isinstance(input, Command) or not isinstance(saver, HoldfastSaver) or not thread_id:
-            return runs
-        if config is None or not await saver.run_in_executor(saver.interrupts.todo, 1, thread_id):
-            return runs
-        # As a run of its own. LangGraph ignores an input under the run id of the newest checkpoint as one that it has
-        # had already; and a client that rolls the new run back must not roll the answers back with it.
-        own = {"run_id": str(uuid.uuid4())}
-        separate: RunnableConfig = {
-            **config,
-            "configurable": {**config.get("configurable", {}), **own},
-            "metadata": {**config.get("metadata", {}), **own},
-        }
-        return [(None, separate), *runs]
+        if not isinstance(saver, HoldfastSaver) or not thread_id or config is None:
+            yield input, config
+            return
+        profile, io = AgentProfile(self), OnLoop(saver)
+        answers = ThreadAnswers(profile, thread_id)
+        runs = ThreadRuns(profile, answers, config, None)
+        if isinstance(input, Command):
+            if not profile.checks_answers:
+                answers.check_resume((await runs.look(io)).state, input.resume)
+            yield input, config
+            return
+        is_due = bool(await io.call(saver.interrupts.todo, 1, thread_id))
+        due = (await runs.look(io)).input if is_due else None
+        if input is None:
+            yield due, config
+            return
+        if is_due:
+            yield due, _own_run(config)
+        given = input.get(profile.messages_key) if isinstance(input, Mapping) else None
+        yield {**input, **await runs.input(io, given)} if isinstance(given, list) else input, config
 
     async def _earlier_answer(self, input: Any, thread_id: str) -> NotAnswered | None:
         """Return the error that names the earlier answer to a request, if a run was given a second one."""
@@ -84,11 +94,30 @@ class ServedAgent(CompiledStateGraph[State, None, State, State]):
         return None
 
 
+def _own_run(config: RunnableConfig) -> RunnableConfig:
+    """Return the config of a run of its own.
+
+    LangGraph ignores an input under the run id of the newest checkpoint as one that it has had already; and a client
+    that rolls the new run back must not roll the answers back with it.
+    """
+    own = {"run_id": str(uuid.uuid4())}
+    return {
+        **config,
+        "configurable": {**config.get("configurable", {}), **own},
+        "metadata": {**config.get("metadata", {}), **own},
+    }
+
+
 @asynccontextmanager
-async def turn(config: RunnableConfig) -> AsyncIterator[None]:
+async def turn(config: RunnableConfig, check: Callable[[HoldfastSaver, str], None]) -> AsyncIterator[None]:
     """Hold the lease of the thread that a run is about to write to. A run without a thread needs none.
 
+    Args:
+        config: the config of the run.
+        check: raises if the agent may not write to the thread. It blocks.
+
     Raises:
+        AnotherAgent: the thread is another agent's.
         ThreadBusy: another writer, such as another replica, held the lease until the wait was over.
     """
     configurable = config.get("configurable", {})
@@ -96,6 +125,7 @@ async def turn(config: RunnableConfig) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         if isinstance(saver, HoldfastSaver) and thread_id:
             with _errors_for_clients():
+                await saver.run_in_executor(check, saver, str(thread_id))
                 await stack.enter_async_context(saver.alease(str(thread_id), purpose="a run of the server"))
         yield
 
@@ -110,7 +140,7 @@ def _errors_for_clients() -> Iterator[None]:
         late = "No call waits under this id: it was answered or closed, or never existed."
         which = 'Several calls wait. Name the one you answer: {"resume": {interrupt_id: answer}}.'
         raise _named(error, f"{which if 'multiple' in str(error) else late} ({error})") from error
-    except (HoldfastError, ModelError) as error:
+    except (HoldfastError, ModelError, AnotherAgent, BadAnswer) as error:
         raise _named(error, str(error)) from error
 
 

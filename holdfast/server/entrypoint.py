@@ -27,7 +27,7 @@ async def agent(config: RunnableConfig, runtime: ServerRuntime[Any]) -> AsyncIte
     if runtime.access_context != "threads.create_run":  # the request only reads
         yield _agent
         return
-    async with turn(config):
+    async with turn(config, lambda saver, thread_id: factory.check_thread(_settings, saver, _agent, thread_id)):
         yield _agent
 
 

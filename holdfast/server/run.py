@@ -65,7 +65,7 @@ def serve(settings: Settings, config: Path | None = None, *, say: Callable[[str]
     _check_port(settings.host, settings.port)
     with factory.make_checkpointer(settings):
         pass  # here a database that cannot be opened is one clear error; inside the server it is a page of them
-    factory.make_agent(settings)  # likewise for a model without its key
+    factory.make_agent(settings)  # likewise for a model without its key, and for an agent that cannot be loaded
     for line in _introduction(settings, wanted["graphs"]):
         say(line)
     logging.getLogger("langgraph_api.cli").setLevel(logging.WARNING)  # its welcome links to a website
@@ -142,7 +142,10 @@ def _introduction(settings: Settings, graphs: Mapping[str, Any]) -> Iterator[str
     where = urls.parse(settings.database)
     yield f"Holdfast serves {', '.join(graphs)} on http://{settings.host}:{settings.port} (API: /docs)"
     yield f"   conversations   {where}"
-    yield f"   model           {settings.model_name}"
+    if settings.agent is None:
+        yield f"   model           {settings.model_name}"
+    else:
+        yield f"   agent           {settings.agent}"
     yield f"   runs at once    {settings.workers}"
     if not _only_here(settings.host):
         yield "   There is no login: all clients that reach this address can read every thread and approve every call"

@@ -179,10 +179,11 @@ def test_a_request_of_another_agent_is_left_to_that_agent(cli: Cli) -> None:
             {"messages": [("user", "Delete me")]}, {"configurable": {"thread_id": "own"}}
         )
         [asked] = saver.interrupts.waiting()
-        assert "has no tool 'delete_account'" in cli.refused("approvals", "approve")
+        assert "Thread own was begun by another agent" in cli.refused("approvals", "approve")
+        assert "--agent module:name" in cli.refused("approvals", "reject")
         saver.interrupts.answer("own", asked.interrupt_id, {"type": "approve"}, by="Grace")
         code, _, err = cli("approvals", "resume")
-        assert (code, "was skipped: this agent has no tool 'delete_account'" in err) == (1, True)
+        assert (code, "Thread own: Thread own was begun by another agent" in err) == (1, True)
         assert [found.by for found in saver.interrupts.todo()] == ["Grace"]
 
 

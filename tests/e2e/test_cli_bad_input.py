@@ -236,7 +236,10 @@ def test_a_shop_that_cannot_be_opened_costs_no_message(cli: Cli) -> None:
 
 
 def test_a_busy_thread_is_said_with_who_holds_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("holdfast.graph.conversation.Conversation.__init__.__kwdefaults__", {"wait": 0.0})
+    monkeypatch.setattr(
+        "holdfast.graph.conversation.Conversation.__init__.__kwdefaults__",
+        {"wait": 0.0, "messages_key": None, "context": None},
+    )
     with open_checkpointer("sqlite:///holdfast.db") as saver, saver.lease("ada-1", owner="Grace"):
         line = cli.refused("chat", "--thread=ada-1", said=b"Hello", code=1)
     assert "is busy: Grace has held it" in line

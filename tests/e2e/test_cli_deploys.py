@@ -75,7 +75,7 @@ def test_a_deploy_is_checked_on_the_command_line(cli: Cli, module: str, tmp_path
     ("agent", "more", "said"),
     [
         ("nowhere", [], "is not named. Needed: module:name"),
-        ("no_such_module:graph", [], "is in a module that is not there: no_such_module"),
+        ("no_such_module:graph", [], "There is no module 'no_such_module'"),
         ("{}:other", [], "has no 'other'. Its graphs: new, old."),
         ("{}:number", [], "is of the type int. Needed: a compiled graph"),
         ("{}:old", ["--renamed=old"], "names no two nodes. Needed: OLD=NEW"),
@@ -94,5 +94,5 @@ def test_renamed_needs_an_agent(cli: Cli, sqlite_url_with_tables: str) -> None:
 
 
 def test_a_module_that_lacks_another_one_says_so(module: str) -> None:
-    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+    with pytest.raises(ValueError, match="fails with ModuleNotFoundError: No module named 'no_such_module'"):
         load_agent(f"{module}:fails")

@@ -21,6 +21,7 @@ MISTYPED = "sqlite:///holdfats.db"
 NEED_ONE = {
     "approvals list": [],
     "approvals show": [],
+    "approvals answer": ["3f9a", "--text=yes"],
     "approvals approve": ["3f9a"],
     "approvals edit": ["3f9a", "--args={}"],
     "approvals reject": ["3f9a"],

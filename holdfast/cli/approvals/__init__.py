@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
 
@@ -21,17 +21,45 @@ from holdfast.cli.options import (
     open_agent,
     with_agent_options,
     with_database_options,
+    with_reading_options,
 )
 
 if TYPE_CHECKING:
     from holdfast.checkpoints import HoldfastSaver
-    from holdfast.graph.agent import Agent
+    from holdfast.graph.conversation.agents import AnyAgent
+
+
+class Verdict(StrEnum):
+    """A decision about the other calls of a request."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+
 
 app = make_group("List the calls that wait for a decision, and decide.", "holdfast approvals list")
 
 Id = Annotated[
     str | None,
-    typer.Argument(metavar="[ID]", help="Id of the call, or its beginning. Not needed if only one call waits."),
+    typer.Argument(metavar="[ID]", help="Id of the request, or its beginning. Not needed if only one waits."),
+]
+Calls = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--call",
+        metavar="N",
+        min=1,
+        help="Of a request about several calls: the call that is meant, by its number in the list. May be repeated. "
+        "Without it, all are meant.",
+        show_default=False,
+    ),
+]
+Others = Annotated[
+    Verdict | None,
+    typer.Option(
+        "--others",
+        help="What becomes of the other calls of the request. Its agent takes one answer for all of them.",
+        show_default=False,
+    ),
 ]
 
 
@@ -41,10 +69,10 @@ def list_waiting(
     options: CommonOptions,
     thread: Thread = None,
     limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=1, max=1_000_000, help="Number of calls at most.")
+        int, typer.Option("--limit", metavar="N", min=1, max=1_000_000, help="Number of requests at most.")
     ] = 100,
 ) -> None:
-    """List the calls that wait, newest first.
+    """List the requests that wait, newest first.
 
     Lists those of all conversations, or of one with --thread.
     """
@@ -56,11 +84,11 @@ def list_waiting(
 
 
 @app.command("show", epilog="Example: holdfast approvals show 3f9a")
-@with_database_options
+@with_reading_options
 def show_call(options: CommonOptions, id: Id = None, thread: Thread = None) -> None:
-    """Show a call that waits, and the messages before it."""
+    """Show a request that waits, the messages before it, and the commands that decide about it."""
     # Reading needs no model, and so no API key.
-    with _open(replace(options, model="offline")) as (saver, agent):
+    with _open(options, model="offline") as (saver, agent):
         from holdfast.cli.approvals.calls import print_call
 
         check_thread(saver, thread, options)
@@ -69,12 +97,20 @@ def show_call(options: CommonOptions, id: Id = None, thread: Thread = None) -> N
 
 @app.command("approve", epilog="Example: holdfast approvals approve 3f9a --by Grace")
 @with_agent_options
-def approve(options: CommonOptions, id: Id = None, thread: Thread = None, by: By = None) -> None:
+def approve(
+    options: CommonOptions,
+    id: Id = None,
+    call: Calls = None,
+    others: Others = None,
+    thread: Thread = None,
+    by: By = None,
+) -> None:
     """Run a call as it is.
 
-    The agent goes on, and its answer is printed.
+    With a request about several calls, all are run, or the one that --call names. The agent goes on, and its answer is
+    printed.
     """
-    _decide(options, id, thread, by, {"type": "approve"})
+    _decide(options, id, thread, by, {"type": "approve"}, Part(call, others))
 
 
 @app.command("edit", epilog="""Example: holdfast approvals edit 3f9a --args '{"order_id": 1002}'""")
@@ -85,6 +121,8 @@ def edit(
         str, typer.Option("--args", metavar="JSON", help="The new arguments, all of them, as a JSON object.")
     ],
     id: Id = None,
+    call: Calls = None,
+    others: Others = None,
     thread: Thread = None,
     by: By = None,
 ) -> None:
@@ -93,7 +131,7 @@ def edit(
     The agent goes on, and its answer is printed.
     """
     answer = {"type": "edit", "edited_action": {"args": _parse_arguments(arguments)}}
-    _decide(options, id, thread, by, answer)
+    _decide(options, id, thread, by, answer, Part(call, others))
 
 
 @app.command("reject", epilog="Example: holdfast approvals reject 3f9a --reason 'The refund period is over.'")
@@ -102,14 +140,17 @@ def reject(
     options: CommonOptions,
     id: Id = None,
     reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="The reason, for the agent.")] = None,
+    call: Calls = None,
+    others: Others = None,
     thread: Thread = None,
     by: By = None,
 ) -> None:
     """Refuse to run a call.
 
-    The agent is told so and goes on, and its answer is printed.
+    With a request about several calls, all are refused, or the one that --call names. The agent is told so and goes on,
+    and its answer is printed.
     """
-    _decide(options, id, thread, by, {"type": "reject", "message": reason})
+    _decide(options, id, thread, by, {"type": "reject", "message": reason}, Part(call, others))
 
 
 @app.command("respond", epilog="Example: holdfast approvals respond 3f9a --message 'I refunded it by hand.'")
@@ -118,6 +159,8 @@ def respond(
     options: CommonOptions,
     message: Annotated[str, typer.Option("--message", metavar="TEXT", help="The result that the agent reads.")],
     id: Id = None,
+    call: Calls = None,
+    others: Others = None,
     thread: Thread = None,
     by: By = None,
 ) -> None:
@@ -125,7 +168,34 @@ def respond(
 
     The agent reads your answer as the tool's result and goes on, and its own answer is printed.
     """
-    _decide(options, id, thread, by, {"type": "respond", "message": message})
+    _decide(options, id, thread, by, {"type": "respond", "message": message}, Part(call, others))
+
+
+@app.command("answer", epilog="Example: holdfast approvals answer 3f9a --text yes")
+@with_agent_options
+def answer(
+    options: CommonOptions,
+    id: Id = None,
+    text: Annotated[str | None, typer.Option("--text", metavar="TEXT", help="The answer, as a text.")] = None,
+    value: Annotated[
+        str | None,
+        typer.Option(
+            "--value",
+            metavar="JSON",
+            help="The answer, as JSON. To decide about each of several calls: a list with a decision for each, such as "
+            """'[{"type": "approve"}, {"type": "reject", "message": "Too late."}]'.""",
+        ),
+    ] = None,
+    thread: Thread = None,
+    by: By = None,
+) -> None:
+    """Answer a question that a graph asks, or a request about several calls with a decision for each.
+
+    The agent goes on, and its answer is printed.
+    """
+    if (text is None) == (value is None):
+        raise Mistake("Needed: one of --text TEXT and --value JSON.")
+    _decide(options, id, thread, by, text if value is None else _parse_json("--value", value))
 
 
 @app.command("settle", epilog="Example: holdfast approvals settle 3f9a --happened 'The bank says: refunded at 9:30.'")
@@ -168,7 +238,8 @@ def resume(options: CommonOptions) -> None:
     with _open(options) as (saver, agent):
         from holdfast.cli.approvals.calls import carry_out
 
-        carry_out(saver, agent, "No decision is left to carry out.", as_json=options.as_json)
+        nothing = "No decision is left to carry out."
+        carry_out(saver, agent, options.settings(), nothing, as_json=options.as_json)
 
 
 @app.command("expire", epilog="Example: holdfast approvals expire")
@@ -182,39 +253,56 @@ def expire(options: CommonOptions) -> None:
         from holdfast.cli.approvals.calls import carry_out
 
         saver.interrupts.expire()
-        carry_out(saver, agent, "No call has expired.", as_json=options.as_json)
+        carry_out(saver, agent, options.settings(), "No call has expired.", as_json=options.as_json)
+
+
+class Part(NamedTuple):
+    """The part of a request that a decision is about, as the options --call and --others name it."""
+
+    calls: list[int] | None = None
+    others: Verdict | None = None
+
+
+_ALL: Final = Part()
 
 
 @contextmanager
-def _open(options: CommonOptions) -> Iterator[tuple[HoldfastSaver, Agent]]:
+def _open(options: CommonOptions, **more: Any) -> Iterator[tuple[HoldfastSaver, AnyAgent]]:
     """Open a database that exists, and make the agent."""
     locate_database(options)
-    with open_agent(options.settings()) as (saver, agent):
+    with open_agent(options.settings(**more)) as (saver, agent):
         yield saver, agent
 
 
 def _decide(
-    options: CommonOptions, id: str | None, thread_id: str | None, by: str | None, answer: dict[str, Any]
+    options: CommonOptions, id: str | None, thread_id: str | None, by: str | None, answer: Any, part: Part = _ALL
 ) -> None:
     locate_database(options)
     settings = options.settings()
     with open_agent(settings) as (saver, agent):
-        from holdfast.cli.approvals.calls import decide, find_call
+        from holdfast import factory
+        from holdfast.cli.approvals.calls import decide, decisions_about, find_call
         from holdfast.cli.chat.session import ChatSession
 
         check_thread(saver, thread_id, options)
         call = find_call(saver, id, thread_id)
+        factory.check_thread(settings, saver, agent, call.thread_id)
         owner = saver.threads.owner(call.thread_id)  # its newest checkpoint may name another user
         session = ChatSession(agent, call.thread_id, owner, decider_name(by), options, settings)
+        answer = decisions_about(call.pending, answer, part.calls, part.others)
         decide(session, call, answer, as_json=options.as_json)
 
 
 def _parse_arguments(text: str) -> dict[str, Any]:
     needed = "Needed: a JSON object, such as '{\"order_id\": 1002}'."
-    try:
-        arguments = json.loads(text)
-    except ValueError as error:
-        raise Mistake(f"--args is not JSON: {error}. {needed}") from None
+    arguments = _parse_json("--args", text, needed)
     if not isinstance(arguments, dict):
         raise Mistake(f"--args is not a JSON object: found {text}. {needed}")
     return arguments
+
+
+def _parse_json(option: str, text: str, needed: str = "For a plain text: --text.") -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise Mistake(f"{option} is not JSON: {error}. {needed}") from None

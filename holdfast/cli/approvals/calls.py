@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import typer
+from langgraph.types import StateSnapshot
 
+from holdfast import factory
 from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.interrupts.forms import tools_of_request
 from holdfast.cli.chat.session import ChatSession
-from holdfast.cli.errors import BROKEN, Interrupted, explain
+from holdfast.cli.errors import BROKEN, Interrupted, Mistake, explain
 from holdfast.cli.options import CommonOptions, thread_config
 from holdfast.cli.output import pending_facts, print_json, print_notice
 from holdfast.cli.output.screen import NoOutput, Screen
 from holdfast.cli.output.text import counted, one_line
-from holdfast.graph import Conversation, NothingWaits, Pending
-from holdfast.graph.agent import Agent
-from holdfast.graph.approvals.decisions import DECISIONS, Decision
-from holdfast.graph.conversation.answer import ThreadAnswers
-from holdfast.graph.conversation.events import messages_of, pending_call, reply
+from holdfast.deploy.tools import GraphTools
+from holdfast.graph import BadAnswer, Conversation, NothingWaits, Pending
+from holdfast.graph.approvals.decisions import DECISIONS
+from holdfast.graph.conversation.agents import AgentProfile, AnyAgent
+from holdfast.graph.conversation.requests import pending_request
+from holdfast.settings import Settings
 
 # Calls among which an id is looked up.
 _SEARCHED: Final = 10_000
@@ -28,18 +32,27 @@ _SEARCHED: Final = 10_000
 # Messages that are shown before a call.
 _SHOWN: Final = 6
 
-_OPTIONS: Final[Mapping[Decision, str]] = {
-    "edit": "--args JSON",
-    "reject": "--reason TEXT",
-    "respond": "--message TEXT",
+_COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "approve": ("approve", ""),
+    "edit": ("edit", "--args JSON"),
+    "reject": ("reject", "--reason TEXT"),
+    "respond": ("respond", "--message TEXT"),
+    "run_again": ("settle", "--run-again"),
+    "happened": ("settle", "--happened TEXT"),
+    "skip": ("settle", "--skip"),
+    # Agent Inbox has words of its own.
+    "accept": ("approve", ""),
+    "response": ("respond", "--message TEXT"),
+    "ignore": ("reject", ""),
 }
-"""The options of the commands that decide. Each decision has a command of its name."""
+"""The command for each decision, with its options."""
 
-_COMMANDS: Final = {
-    "approval": tuple((decision, _OPTIONS.get(decision, "")) for decision in DECISIONS),
-    "doubt": (("settle", "--run-again"), ("settle", "--happened TEXT"), ("settle", "--skip")),
-}
-"""The commands that decide about a call, with their options, by the kind of the call."""
+_ONE_OF_SEVERAL: Final = "--call N --others approve|reject"
+_ONE_FOR_ALL: Final = {"approve": f"[{_ONE_OF_SEVERAL}]", "reject": f"[{_ONE_OF_SEVERAL}]"}
+"""The decisions that can be taken about all calls of a request at once."""
+
+_TO_ANSWER: Final = (("answer", "--text TEXT"), ("answer", "--value JSON"))
+"""The commands that answer a question of a graph."""
 
 
 class PendingCall(NamedTuple):
@@ -101,7 +114,7 @@ def print_waiting(saver: HoldfastSaver, thread_id: str | None, limit: int, *, as
 
 def print_call(
     saver: HoldfastSaver,
-    agent: Agent,
+    agent: AnyAgent,
     options: CommonOptions,
     id: str | None,
     thread_id: str | None,
@@ -110,7 +123,7 @@ def print_call(
 ) -> None:
     """Print a call, the messages before it, and the commands that decide about it."""
     call = find_call(saver, id, thread_id)
-    messages = messages_of(agent.get_state(thread_config(call.thread_id)))[-_SHOWN:]
+    messages = AgentProfile(agent).messages(agent.get_state(thread_config(call.thread_id)))[-_SHOWN:]
     if as_json:
         said = [{"type": message.type, "text": message.text} for message in messages]
         return print_json(call.facts() | {"said": said}, indent=2)
@@ -118,12 +131,50 @@ def print_call(
     screen.history(messages)
     screen.line()
     call.print(screen)
-    for name, needed in _COMMANDS[call.pending.kind]:
+    for name, needed in commands_for(call.pending):
         screen.line(f"  {options.command('approvals', name, call.pending.interrupt_id[:8])} {needed}".rstrip())
     return None
 
 
-def decide(session: ChatSession, call: PendingCall, answer: dict[str, Any], *, as_json: bool) -> None:
+def commands_for(pending: Pending) -> list[tuple[str, str]]:
+    """Return the commands that decide about a request, with the options that they need."""
+    if not pending.actions:
+        return [*_TO_ANSWER]
+    allowed = dict.fromkeys(word for action in pending.actions for word in action.allowed or DECISIONS)
+    commands = [_COMMANDS[word] for word in allowed if word in _COMMANDS]
+    if len(pending.actions) < 2:
+        return commands
+    return [(name, f"{needed} {_ONE_FOR_ALL.get(name, _ONE_OF_SEVERAL)}".strip()) for name, needed in commands]
+
+
+def decisions_about(pending: Pending, decision: Any, calls: Collection[int] | None, others: str | None) -> Any:
+    """Return the answer to a request, of which a decision is about some calls.
+
+    Args:
+        pending: the request.
+        decision: the decision, or another answer.
+        calls: the calls that are meant, by their numbers from 1; `None`: all.
+        others: the decision about the other calls.
+
+    Raises:
+        Mistake: there is no such call, or it is not said what becomes of the others.
+    """
+    count = len(pending.actions)
+    if not calls:
+        if others is not None:
+            raise Mistake("--others is about the calls that --call does not name, and no --call was given.")
+        return decision
+    if missing := [number for number in calls if number > count]:
+        raise Mistake(f"There is no call {missing[0]} in this request. It is about {counted(count, 'call')}.")
+    if others is None and len(set(calls)) < count:
+        raise Mistake(
+            f"This request is about {counted(count, 'call')}, and its agent takes one answer for all of them. Say what "
+            "becomes of the others: --others approve or --others reject."
+        )
+    return [decision if number in calls else {"type": str(others)} for number in range(1, count + 1)]
+
+
+def decide(session: ChatSession, call: PendingCall, answer: Any, *, as_json: bool) -> None:
     """Save a decision, let the agent go on, and print its answer."""
     output = NoOutput() if as_json else Screen(labelled=False)
     try:
@@ -131,53 +182,52 @@ def decide(session: ChatSession, call: PendingCall, answer: dict[str, Any], *, a
             session.answer(call.pending, answer, runner, output)
     except KeyboardInterrupt as interrupt:
         raise Interrupted.after(interrupt, f"This was in thread {call.thread_id}.") from None
-    result = reply(session.state)
+    result = session.reply
     if as_json:
         left = [pending_facts(pending, call.thread_id) for pending in result.pending]
-        return print_json(call.facts() | {"decision": answer["type"], "text": result.text, "waiting": left}, indent=2)
+        decision = answer["type"] if isinstance(answer, Mapping) and "type" in answer else answer
+        return print_json(call.facts() | {"decision": decision, "text": result.text, "waiting": left}, indent=2)
     for pending in result.pending:
         print_notice(session.pending_notice(pending))
     return None
 
 
-def carry_out(saver: HoldfastSaver, agent: Agent, nothing: str, *, as_json: bool) -> None:
+def carry_out(saver: HoldfastSaver, agent: AnyAgent, settings: Settings, nothing: str, *, as_json: bool) -> None:
     """Let each thread go on that has a decision which is not carried out. A thread that fails does not stop the others.
 
     Args:
         saver: the database.
         agent: what goes on.
+        settings: the settings that name the agent.
         nothing: the line to print if there is no such thread.
         as_json: print JSON instead of lines.
 
     Raises:
         typer.Exit: a thread could not go on.
     """
-    screen = Screen(labelled=False)
+    screen, tools = Screen(labelled=False), GraphTools.of(agent)
     done: list[dict[str, Any]] = []
     failed = False
     threads = list(dict.fromkeys(answered.thread_id for answered in saver.interrupts.todo(_SEARCHED)))
-    for thread_id in threads:
-        if unknown := ThreadAnswers(agent, thread_id).unknown_tools(agent.get_state(thread_config(thread_id))):
-            print_notice(
-                f"Thread {thread_id} was skipped: this agent has no tool {unknown[0]!r}. Resume it with the agent that "
-                "has it."
-            )
-            failed = True
-            continue
-        try:
-            result = Conversation(agent, thread_id, saver.threads.owner(thread_id)).retry()
-        except Exception as error:
-            failure = explain(error)
-            if not failure.expected:
-                raise
-            print_notice(f"Thread {thread_id}: {failure.line}")
-            failed = True
-            continue
-        left = [pending_facts(pending, thread_id) for pending in result.pending]
-        done.append({"thread_id": thread_id, "text": result.text, "waiting": left})
-        if not as_json:
-            waits = f" (waiting: {counted(len(left), 'more call')})" if left else ""
-            screen.line(f"thread {thread_id}: {one_line(result.text)}{waits}")
+    with asyncio.Runner() as runner:
+        for thread_id in threads:
+            try:
+                factory.check_thread(settings, saver, agent, thread_id)
+                _check_tools(tools, agent.get_state(thread_config(thread_id)))
+                # On an event loop, since a graph may have no other form.
+                result = runner.run(Conversation(agent, thread_id, saver.threads.owner(thread_id)).aretry())
+            except Exception as error:
+                failure = explain(error)
+                if not failure.expected:
+                    raise
+                print_notice(f"Thread {thread_id}: {failure.line}")
+                failed = True
+                continue
+            left = [pending_facts(pending, thread_id) for pending in result.pending]
+            done.append({"thread_id": thread_id, "text": result.text, "waiting": left})
+            if not as_json:
+                waits = f" (waiting: {counted(len(left), 'more call')})" if left else ""
+                screen.line(f"thread {thread_id}: {one_line(result.text)}{waits}")
     if as_json:
         print_json(done, indent=2)
     elif not threads:
@@ -186,13 +236,25 @@ def carry_out(saver: HoldfastSaver, agent: Agent, nothing: str, *, as_json: bool
         raise typer.Exit(BROKEN)
 
 
+def _check_tools(tools: GraphTools, state: StateSnapshot) -> None:
+    """Refuse to go on with an agent that lacks the tool of a call that waits, because another one made the call.
+
+    Raises:
+        BadAnswer: it lacks one.
+    """
+    names = [name for pause in state.interrupts for name in tools_of_request(pause.value)]
+    if unknown := [name for name in names if not tools.has(name)]:
+        raise BadAnswer(f"It was skipped: this agent has no tool {unknown[0]!r}. Resume it with the agent that has it.")
+
+
 def _waiting(saver: HoldfastSaver, thread_id: str | None, limit: int) -> list[PendingCall]:
     """Return the calls that wait. One that cannot be read is reported, and does not hide the others."""
     calls: list[PendingCall] = []
     for waiting in saver.interrupts.waiting(limit, thread_id):
         if waiting.problem is not None:
             print_notice(str(waiting.problem))
+            continue
         at = datetime.fromtimestamp(waiting.asked_at, UTC).isoformat()
-        if (pending := pending_call(waiting.interrupt_id, waiting.value, at)) is not None:
-            calls.append(PendingCall(waiting.thread_id, waiting.user_id, pending))
+        pending = pending_request(waiting.interrupt_id, waiting.value, waiting.schema, at)
+        calls.append(PendingCall(waiting.thread_id, waiting.user_id, pending))
     return calls

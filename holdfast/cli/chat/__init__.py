@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.options import (
+    Agent,
     By,
     CommonOptions,
     Database,
@@ -36,6 +37,7 @@ def chat(
     user: ChatUser = None,
     by: By = None,
     database: Database = None,
+    agent: Agent = None,
     model: Model = None,
     shop: Shop = None,
     retry: Annotated[bool, typer.Option("--retry", help="First finish a turn that failed or was interrupted.")] = False,
@@ -45,13 +47,14 @@ def chat(
     """Talk to the agent.
 
     With --thread the conversation continues where it stopped, including a call that waits for a decision. Without it a
-    new one begins. Ctrl-C and Ctrl-D leave the chat, and every message stays saved. If input is piped, each line is one
-    turn.
+    new one begins. With --agent you talk to an agent of your own. Ctrl-C and Ctrl-D leave the chat, and every message
+    stays saved. If input is piped, each line is one turn.
     """
-    options = CommonOptions(context, database, model, shop, as_json=as_json)
+    options = CommonOptions(context, database, model, shop, as_json=as_json, agent=agent)
     settings = options.settings()
     thread_id = str(uuid.uuid4()) if thread is None else thread
-    with open_agent(settings) as (saver, agent):
+    with open_agent(settings) as (saver, made):
+        from holdfast import factory
         from holdfast.cli.chat.interactive import InteractiveChat
         from holdfast.cli.chat.piped import PipedChat
         from holdfast.cli.chat.session import ChatSession
@@ -60,7 +63,8 @@ def chat(
         owner = saver.threads.owner(thread_id) if user is None else user
         if user is not None:
             saver.threads.check_owner(thread_id, user)  # before anything of the thread is shown
-        session = ChatSession(agent, thread_id, owner, decider_name(by, user), options, settings)
+        factory.check_thread(settings, saver, made, thread_id)
+        session = ChatSession(made, thread_id, owner, decider_name(by, user), options, settings)
         if as_json or sys.stdin is None or not sys.stdin.isatty():
             PipedChat(session, as_json=as_json).run(retry=retry)
         else:

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from holdfast.cli.chat.prompts import ask_decision, read_line
+from holdfast.cli.chat.prompts import ask_answer, read_line
 from holdfast.cli.chat.session import ChatSession
 from holdfast.cli.errors import Interrupted, explain
 from holdfast.cli.output.screen import Screen
 from holdfast.cli.output.text import counted
 from holdfast.graph import BadAnswer, Pending
-from holdfast.graph.conversation.events import messages_of, pending_of, unfinished
+from holdfast.graph.conversation.events import unfinished
+from holdfast.graph.conversation.requests import pending_of
 
 # Messages that are shown when a conversation continues.
 _SHOWN: Final = 8
@@ -64,8 +65,7 @@ class InteractiveChat:
         for line in self._session.introduction():
             self._screen.line(line, "dim")
         self._screen.line("/help lists the commands; Ctrl-D leaves.", "dim")
-        state = self._session.state
-        messages = messages_of(state)
+        state, messages = self._session.state, self._session.messages
         if len(messages) > _SHOWN:
             self._screen.line(f"... {counted(len(messages) - _SHOWN, 'earlier message')}", "dim")
         self._screen.history(messages[-_SHOWN:])
@@ -125,13 +125,13 @@ class InteractiveChat:
         begin = ""
         while True:
             self._screen.request(pending)
-            decision, begin = ask_decision(pending, self._screen, begin)
-            if decision is None:
+            given, begin = ask_answer(pending, self._screen, begin)
+            if given is None:
                 elsewhere = self._session.decide_command(pending)
                 self._screen.line(f"It waits. To decide later: /decide here, or elsewhere: {elsewhere}", "dim")
                 self._screen.line("If you send a message before that, the call is closed and not run.", "dim")
                 return False
-            answer = partial(self._session.answer, pending, decision, self._runner, self._screen)
+            answer = partial(self._session.answer, pending, given, self._runner, self._screen)
             try:
                 return self._survives(answer)
             except BadAnswer as refused:

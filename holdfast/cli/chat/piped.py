@@ -10,7 +10,7 @@ from holdfast.cli.chat.session import ChatSession
 from holdfast.cli.errors import Interrupted, Mistake, add_remark
 from holdfast.cli.output import print_notice
 from holdfast.cli.output.screen import JsonLines, Screen
-from holdfast.graph.conversation.events import messages_of, reply, unfinished
+from holdfast.graph.conversation.events import unfinished
 
 
 class PipedChat:
@@ -49,14 +49,13 @@ class PipedChat:
         self._end()
 
     def _begin(self) -> None:
-        state = self._session.state
         if self._json:
             self._json.write(
                 "thread",
                 thread_id=self._session.thread_id,
-                model=self._session.settings.model_name,
-                messages=len(messages_of(state)),
-                unfinished=unfinished(state),
+                **self._session.agent_facts,
+                messages=len(self._session.messages),
+                unfinished=unfinished(self._session.state),
             )
             return
         for line in self._session.introduction():
@@ -64,7 +63,7 @@ class PipedChat:
 
     def _end_turn(self) -> None:
         if self._json:
-            result = reply(self._session.state)
+            result = self._session.reply
             self._json.write("end", text=result.text, waiting=len(result.pending))
 
     def _end(self) -> None:

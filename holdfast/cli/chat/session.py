@@ -9,7 +9,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AnyMessage, HumanMessage
 from langgraph.types import StateSnapshot
 
 from holdfast.checkpoints import urls
@@ -17,9 +17,10 @@ from holdfast.cli.errors import add_remark
 from holdfast.cli.options import CommonOptions, thread_config
 from holdfast.cli.output import print_notice
 from holdfast.cli.output.screen import TurnOutput
-from holdfast.graph import BadAnswer, Conversation, Event, NothingWaits, Pending
-from holdfast.graph.agent import Agent
-from holdfast.graph.conversation.events import messages_of
+from holdfast.graph import BadAnswer, Conversation, Event, NothingWaits, Pending, Reply
+from holdfast.graph.conversation.agents import AgentProfile, AnyAgent
+from holdfast.graph.conversation.events import reply
+from holdfast.graph.conversation.requests import pending_of
 from holdfast.settings import Settings
 
 OFFLINE: Final = (
@@ -30,12 +31,19 @@ OFFLINE: Final = (
 # Seconds without an event after which the user is told that the command still waits.
 _PATIENCE = 3.0
 
+_DECIDING: Final = {
+    "approval": ("approve", ""),
+    "doubt": ("settle", "--run-again, --happened TEXT or --skip"),
+    "question": ("answer", "--text TEXT"),
+}
+"""The command that decides about a request, with the options that it needs, by the request's kind."""
+
 
 @dataclass(frozen=True)
 class ChatSession:
     """One thread, with the agent and the options that it goes on with."""
 
-    agent: Agent
+    agent: AnyAgent
     thread_id: str
     user: str | None
     by: str | None
@@ -50,6 +58,22 @@ class ChatSession:
     def state(self) -> StateSnapshot:
         return self.agent.get_state(thread_config(self.thread_id))
 
+    @property
+    def messages(self) -> list[AnyMessage]:
+        return AgentProfile(self.agent).messages(self.state)
+
+    @property
+    def reply(self) -> Reply:
+        """The outcome of the last turn."""
+        state = self.state
+        return reply(AgentProfile(self.agent).messages(state), pending_of(state))
+
+    @property
+    def agent_facts(self) -> dict[str, str]:
+        """The agent for scripts: its name, or the model of the example shop's."""
+        name = self.settings.agent
+        return {"model": self.settings.model_name} if name is None else {"agent": name}
+
     # --- texts ---
 
     def chat_command(self, *words: str) -> str:
@@ -57,20 +81,21 @@ class ChatSession:
         return self.options.command("chat", "--thread", self.thread_id, *words)
 
     def decide_command(self, pending: Pending) -> str:
-        """Return the command that decides about a pending call."""
-        name = "approve" if pending.kind == "approval" else "settle"
+        """Return the command that decides about a request."""
+        name, needed = _DECIDING[pending.kind]
         command = self.options.command("approvals", name, pending.interrupt_id[:8], "--thread", self.thread_id)
-        return command if pending.kind == "approval" else f"{command} --run-again, --happened TEXT or --skip"
+        return f"{command} {needed}".rstrip()
 
     def pending_notice(self, pending: Pending) -> str:
-        """Return a line that says which call waits, and how to decide about it."""
+        """Return a line that says what waits, and how to decide about it."""
         verb = "approve" if pending.kind == "approval" else "decide"
-        return f"Waiting for a decision: {pending.description}? To {verb}: {self.decide_command(pending)}"
+        text = pending.description if pending.description.endswith("?") else f"{pending.description}?"
+        return f"Waiting for a decision: {text} To {verb}: {self.decide_command(pending)}"
 
     def introduction(self) -> list[str]:
-        """Return the first lines of a chat: the thread, its database, and the model."""
-        name = self.settings.model_name
-        model = OFFLINE if name == "offline" else f"Model: {name}"
+        """Return the first lines of a chat: the thread, its database, and the agent or its model."""
+        [(kind, name)] = self.agent_facts.items()
+        model = OFFLINE if (kind, name) == ("model", "offline") else f"{kind.capitalize()}: {name}"
         place = f"Thread {self.thread_id} in {urls.parse(self.settings.database)}"
         if self.settings.database.startswith("memory://"):
             place += ", which is deleted when this command ends"
@@ -94,7 +119,7 @@ class ChatSession:
         """Finish a turn that failed or was interrupted."""
         self._run(self.conversation.astream_retry(), runner, output)
 
-    def answer(self, pending: Pending, answer: dict[str, Any], runner: asyncio.Runner, output: TurnOutput) -> None:
+    def answer(self, pending: Pending, answer: Any, runner: asyncio.Runner, output: TurnOutput) -> None:
         """Decide about a call. If the agent fails after that, the error also says that the decision was saved."""
         try:
             self._run(self.conversation.astream_answer(answer, pending.interrupt_id, by=self.by), runner, output)
@@ -118,7 +143,7 @@ class ChatSession:
             output.end()
 
     def _saved(self, message: HumanMessage, *, to_retry: bool) -> str:
-        if not any(earlier.id == message.id for earlier in messages_of(self.state)):
+        if not any(earlier.id == message.id for earlier in self.messages):
             return "Your message was not saved."
         return "Your message is saved." + (f" To try again: {self.chat_command('--retry')}" if to_retry else "")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -25,5 +24,8 @@ def print_json(value: Any, *, indent: int | None = None) -> None:
 
 
 def pending_facts(pending: Pending, thread_id: str) -> dict[str, Any]:
-    """Return a call that waits for a decision, for JSON."""
-    return {"thread_id": thread_id, **asdict(pending)}
+    """Return a request that waits for a decision, for JSON. A question has the value that the graph asks with."""
+    facts = {name: value for name, value in vars(pending).items() if name not in ("value", "schema", "actions")}
+    actions = [action._asdict() for action in pending.actions]
+    question = {"value": pending.value} if pending.kind == "question" else {}
+    return {"thread_id": thread_id, **facts, "actions": actions, **question}

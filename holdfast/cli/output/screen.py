@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMes
 from rich.console import Console
 from rich.text import Text
 
+from holdfast.checkpoints.interrupts.forms import Action
 from holdfast.cli.output import pending_facts, print_json
 from holdfast.cli.output.text import one_line, shortened, shown_json, visible
 from holdfast.graph import (
@@ -75,9 +76,21 @@ class Screen:
             self._console.print()
 
     def request(self, pending: Pending) -> None:
-        """Show a call that waits for a decision."""
-        self.line(f"{one_line(pending.description)}?", "bold yellow")
-        self.line(f"  {one_line(pending.name)} {shown_json(pending.args)}")
+        """Show a request that waits for a decision; of one about several calls each with its number."""
+        if len(pending.actions) > 1:
+            self.line(f"{len(pending.actions)} calls, which are decided together:", "bold yellow")
+            for number, action in enumerate(pending.actions, 1):
+                self.action(action, f"{number}.")
+            return
+        text = one_line(pending.description)
+        self.line(text if text.endswith(("?", ".", "!", ":")) else f"{text}?", "bold yellow")
+        if pending.name:
+            self.line(f"  {one_line(pending.name)} {shown_json(pending.args)}")
+
+    def action(self, action: Action, number: str) -> None:
+        """Show one of several calls."""
+        self.line(f"  {number} {one_line(action.name)} {shown_json(action.args)}")
+        self.line(f"     {', '.join(action.allowed)}", "dim")
 
     def history(self, messages: Sequence[AnyMessage]) -> None:
         """Show earlier messages."""

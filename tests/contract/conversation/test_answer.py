@@ -79,7 +79,7 @@ def test_an_answer_to_one_call_is_carried_out_while_the_other_waits(desk: Desk) 
     desk.record(second, APPROVE)
     assert [call.interrupt_id for call in desk.ada.retry().pending] == [first]
     assert desk.refunded == [2]
-    with pytest.raises(NothingWaits, match="a call waits for a person"):
+    with pytest.raises(NothingWaits, match="a request waits for a person"):
         desk.ada.retry()
 
 
@@ -293,7 +293,7 @@ def test_an_approval_loads_the_thread_for_its_check_its_run_and_its_reply_only(
     desk.record(second, APPROVE)
     loads.clear()
     assert desk.ada.send("And?").text == "later"
-    assert len(loads) == 4, "two runs, and a look after each"
+    assert len(loads) == 5, "a look, two runs, and a look after each"
 
 
 def test_an_agent_without_the_tool_cannot_approve_its_call_and_leaves_the_request_open(saver: HoldfastSaver) -> None:

@@ -1,0 +1,96 @@
+"""The runs of a thread: begin one with a message or an answer, and take it to the end of the turn."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any, Final
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.types import Command, StreamMode
+
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.runtime import unwrap_saver
+from holdfast.graph.conversation.agents import AgentProfile
+from holdfast.graph.conversation.answer import ThreadAnswers
+from holdfast.graph.conversation.closing import open_effects, with_closed_calls
+from holdfast.graph.conversation.events import Event, Look, Reply, Turn
+from holdfast.graph.plans import Io
+
+_MODES: Final[list[StreamMode]] = ["messages", "updates"]  # those that `Turn.events` reads
+
+
+class ThreadRuns:
+    """The runs of one thread. The caller holds the lease.
+
+    Args:
+        profile: the agent.
+        answers: the answers of the thread.
+        config: the config of each run.
+        context: the context of each run.
+    """
+
+    def __init__(self, profile: AgentProfile, answers: ThreadAnswers, config: RunnableConfig, context: Any) -> None:
+        self._profile = profile
+        self._agent = profile.agent
+        self._answers = answers
+        self._config = config
+        # Each step is saved before the next one begins.
+        self._options: dict[str, Any] = {"context": context, "durability": "sync"}
+
+    async def look(self, io: Io) -> Look:
+        """Return the present state of the thread."""
+        state = await io.either(self._agent.get_state, self._agent.aget_state, self._config)
+        recorded = await io.call(self._answers.recorded) if state.interrupts else {}
+        return Look(state, recorded, self._answers.resume(state, recorded))
+
+    async def input(self, io: Io, new: Sequence[Any]) -> dict[str, list[Any]]:
+        """Return the input of the run that new messages begin, with the answers that close calls if it needs them."""
+        messages = list(new)
+        if not self._profile.closes_calls:
+            state = await io.either(self._agent.get_state, self._agent.aget_state, self._config)
+            effects = open_effects(self._profile.messages(state))
+            # What the ledger knows is closed by the middleware that put it there, which asks a person if it must.
+            if effects and not await io.call(self._are_on_record, effects):
+                messages = with_closed_calls(self._profile, state, messages)
+        return {self._profile.messages_key: messages}
+
+    async def run(self, io: Io, run_input: Any, *, is_due: bool = False) -> Reply:
+        """Run the agent until the turn ends.
+
+        Args:
+            run_input: the input of the first run. Without one the turn may have ended: another writer may have run it
+                while this one waited for the lease.
+            is_due: whether an answer is known to be left to carry out. Then the turn has not ended.
+        """
+        turn = Turn(self._profile)
+        if run_input is None and not is_due:
+            run_input = turn.take(await self.look(io))
+        while turn.goes_on():
+            await io.either(self._agent.invoke, self._agent.ainvoke, run_input, self._config, **self._options)
+            run_input = turn.take(await self.look(io))
+        return turn.reply
+
+    async def events(self, io: Io, run_input: Any, turn: Turn) -> AsyncGenerator[Event, None]:
+        """Run the agent as `run` does, and yield events."""
+        if run_input is None or isinstance(run_input, Command):
+            look = await self.look(io)
+            turn.resume(look.state)
+            if run_input is None:
+                run_input = turn.take(look)
+        while turn.goes_on():
+            stream = self._agent.stream, self._agent.astream
+            async with aclosing(
+                io.each(*stream, run_input, self._config, stream_mode=_MODES, **self._options)
+            ) as chunks:
+                async for mode, chunk in chunks:
+                    for event in turn.events(mode, chunk):
+                        yield event
+            run_input = turn.take(await self.look(io))
+
+    def _are_on_record(self, effects: Sequence[str]) -> bool:
+        """Return whether the ledger knows one of the effects. It blocks."""
+        saver, thread_id = unwrap_saver(self._agent.checkpointer), self._config["configurable"]["thread_id"]
+        if not isinstance(saver, HoldfastSaver):
+            return False
+        return any(saver.effects.entry(thread_id, key) is not None for key in effects)
