@@ -17,15 +17,15 @@ from holdfast.graph import NothingWaits
 from tests.chaos.crowd import Crowd, End, Job, run
 from tests.chaos.journal import Place
 from tests.chaos.playing import opened
-from tests.chaos.scene import PRICE, Said, agent_on
+from tests.chaos.scene import PRICE, Said, agent_on, is_langchains
 from tests.chaos.verdict import Evidence, Verdict, judge
-from tests.chaos.ways import Way
+from tests.chaos.ways import WAY_OF_OTHERS, Way
 from tests.support.forked import context
 
 PROCESSES: Final = 8
 
 _WAYS: Final = ("conversation", "loop", "conversation", "bare")
-"""In which way a round is played, in turn."""
+"""In which way a round is played, in turn; one with the agent of `create_agent` as `WAY_OF_OTHERS` says."""
 
 _MOST_TRIES: Final = 100
 
@@ -100,17 +100,17 @@ def hurry(
         ready: is called when the database is open.
     """
     with opened(place) as saver:
-        agent = agent_on(saver, place)
+        agents = {langchain: agent_on(saver, place, langchain=langchain) for langchain in (False, True)}
         ready()
         for round_ in rounds:
-            player = _Player(place, agent, round_, number)
+            player = _Player(place, agents[is_langchains(f"r{round_}")], round_, number)
             if number == 0:
                 player.begin(stop=time.monotonic() > until)
             gate.wait()
             if not player.look():
                 return
             gate.wait()
-            player.rush()
+            player.rush(gate)
             gate.wait()
 
 
@@ -123,7 +123,8 @@ class _Player:
 
     def __post_init__(self) -> None:
         self._thread = f"r{self.round}"
-        self._kind = _WAYS[self.round // 2 % len(_WAYS)]
+        kind = _WAYS[self.round // 4 % len(_WAYS)]
+        self._kind = WAY_OF_OTHERS[kind] if is_langchains(self._thread) else kind
         self._way = Way(self._kind, self.agent, self._thread)
         self._random = Random(f"{self.place.seed} {self.round} {self.number}")
 
@@ -137,15 +138,21 @@ class _Player:
         self._questions = list(self._way.state().interrupts)
         return bool(self._questions)
 
-    def rush(self) -> None:
-        """Answer all of it, and say something, while the others do the same."""
+    def rush(self, gate: Barrier) -> None:
+        """Answer all of it, and say something, while the others do the same.
+
+        An agent of others is had without a lease, so the message of one closes calls that another is about to carry
+        out. In most of its rounds all wait for the last answer before they say something.
+        """
         self._random.shuffle(self._questions)
         steps: list[Callable[[], None]] = [lambda asked=asked: self._answer(asked) for asked in self._questions]  # type: ignore[misc]
         mine = Said(f"{self._thread}:p{self.number}", f"look {self._thread}-{10 + self.number}")
         # What is said closes what waits. Mostly it comes last, so that the answers count.
-        steps.insert(
-            self._random.randint(0, len(steps)) if _is_mixed(self.round) else len(steps), lambda: self._send(mine)
-        )
+        if _is_mixed(self.round):
+            steps.insert(self._random.randint(0, len(steps)), lambda: self._send(mine))
+        else:
+            last: list[Callable[[], Any]] = [gate.wait] if is_langchains(self._thread) else []
+            steps += [*last, lambda: self._send(mine)]
         for step in steps:
             step()
 
@@ -166,12 +173,13 @@ class _Player:
 
     def _send(self, said: Said) -> None:
         for tries in range(_MOST_TRIES):
+            began = time.monotonic()
             try:
                 self._way.send(said)
             except ThreadConflict as error:
                 self.place.journal.write(told=type(error).__name__, thread=self._thread)
-                # Without a lease all of them would refuse each other for long.
-                time.sleep(self._random.uniform(0, 0.05 * min(tries, 10)))
+                # Without a lease all of them would refuse each other for long, as long as a try takes.
+                time.sleep(self._random.uniform(0, (time.monotonic() - began) * min(tries, 2 * PROCESSES)))
             else:
                 self.place.journal.write(acknowledged=said.id, thread=self._thread)
                 return
@@ -188,7 +196,8 @@ class _Player:
 
 
 def _is_mixed(round_: int) -> bool:
-    return round_ % 5 == 4
+    """Return whether messages come between the answers of a round: a fifth of them, and a third of `create_agent`'s."""
+    return round_ // 4 % 3 == 2 if is_langchains(f"r{round_}") else round_ % 5 == 4
 
 
 def _contested(place: Place, processes: int, done: Rush) -> Iterator[tuple[str, str]]:

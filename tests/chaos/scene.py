@@ -99,7 +99,10 @@ def agent_on(
 
 
 def is_langchains(thread: str) -> bool:
-    """Return whether a thread that processes are killed in is one of the agent of `create_agent`: every third."""
+    """Return whether a thread is one of the agent of `create_agent`: every third in which processes are killed, and
+    every second pair of rounds."""
+    if thread[:1] == "r" and thread[1:].isdecimal():
+        return int(thread[1:]) // 2 % 2 == 1
     return thread.startswith("t") and sum(thread.encode()) % 3 == 0
 
 

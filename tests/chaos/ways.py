@@ -87,12 +87,25 @@ class Way:
         for id_, answer in answers.items():
             inbox.answer(self._thread, id_, answer, by=by)
         self._invoke(None)
-        if any(inbox.is_dropped(self._thread, id_) for id_ in answers):
-            raise NothingWaits("The thread went on before this was carried out.")
+        self._look_up(answers, by)
 
     def _resume(self, answers: dict[str, dict[str, Any]], by: str) -> None:
         resume = {id_: {**answer, "by": by} for id_, answer in answers.items()}
         self._invoke(Command(resume=resume))
+        if self._way in WAY_OF_OTHERS.values():
+            self._look_up(answers, by)
+
+    def _look_up(self, answers: dict[str, dict[str, Any]], by: str) -> None:
+        """Look whether answers were taken and carried out. LangGraph ignores one that nothing waits for any more.
+
+        Raises:
+            NothingWaits: one was not.
+        """
+        inbox = self.agent.checkpointer.interrupts
+        for id_ in answers:
+            first = inbox.recorded(self._thread, id_)
+            if first is None or first.by != by or inbox.is_dropped(self._thread, id_):
+                raise NothingWaits("The thread went on before this was carried out.")
 
 
 def _method(answer: dict[str, Any]) -> tuple[str, list[Any], dict[str, Any]]:
