@@ -24,7 +24,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import approving, bounded, crowd, distance, growth, listing, long, plots, searching, short, states, table
+from bench import (
+    approving,
+    bounded,
+    crowd,
+    distance,
+    growth,
+    guarding,
+    listing,
+    long,
+    plots,
+    searching,
+    short,
+    states,
+    table,
+)
 from bench.peers import Pair, Peer, pairs, peer_at, peers
 from bench.places import filesystem_of, postgres_server
 from bench.rounds import Meter
@@ -99,6 +113,12 @@ def _approving(bench: Bench) -> Rows:
         yield approving.approving(pair, bench.meter(pair.database), bench.sizes)
 
 
+def _guarding(bench: Bench) -> Rows:
+    for peer in bench.ours:
+        if peer.database != "memory":
+            yield guarding.guarding(peer, bench.meter(peer.database), bench.sizes)
+
+
 def _states(bench: Bench) -> Rows:
     for kind in states.KINDS:
         for pair in bench.pairs:
@@ -139,6 +159,7 @@ MEASURES: dict[str, Callable[[Bench], Rows]] = {
     "long": _long,
     "bounded": _bounded,
     "approval": _approving,
+    "middleware": _guarding,
     "states": _states,
 }
 """The measures of a run without names."""

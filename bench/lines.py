@@ -148,6 +148,11 @@ def own_lines(found: Found) -> Iterator[Line]:
     yield Line("bounded-cpu", "the same, CPU time", _by_database(bounded, itemgetter("cpu")))
     figures = _by_database(bounded, itemgetter("bytes"))
     yield Line("bounded-bytes", "the same, bytes that it adds", figures, targets=_both(1.1))
+    guarded = found.get("middleware", [])
+    what = "a turn of `create_agent` with the middleware ÷ without, no tool declared: CPU time of the process"
+    yield Line("middleware", what, _by_database(guarded, itemgetter("cpu")), targets=_both(1.05))
+    figures = _by_database(guarded, lambda row: row["loop"]["cpu"])
+    yield Line("middleware-loop", "the same on an event loop", figures, targets=_both(1.05))
     ours = [row for row in found.get("long", []) if row["ours"]]
     turns = max((row.get("turns", 400) for row in ours), default=0)
     figures = _by_database(ours, itemgetter("bytes_per_text"))

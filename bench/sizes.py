@@ -32,6 +32,8 @@ class Sizes:
     """The turns of an agent with a bounded context that are compared."""
     span: int = 40
     approval_rounds: int = 30
+    guarded_rounds: int = 300
+    """Rounds of one turn of `create_agent`, with and without the middleware."""
     dicts: int = 2000
     dict_rounds: int = 10
     grown_rounds: int = 10
@@ -54,6 +56,7 @@ QUICK = Sizes(
     far=200,
     span=20,
     approval_rounds=8,
+    guarded_rounds=60,
     dict_rounds=4,
     grown_rounds=4,
     files_mb=5,

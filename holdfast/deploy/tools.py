@@ -13,7 +13,7 @@ from holdfast.graph.tools.once import run_policy
 from holdfast.graph.tools.wrapper import ToolCallGuard
 
 # Functions within functions that are looked into.
-_DEPTH: Final = 8
+_DEPTH: Final = 12
 
 _PARTS: Final = ("__self__", "__wrapped__", "tool_call_guard", "func", "coroutine")
 

@@ -28,8 +28,8 @@ from tests.support.servers import Server
 
 TINY = Sizes(
     short_rounds=2, logged_threads=1, distant_rounds=1, crowd_rounds=2, crowd_turns=2, crowds=(4, 4), turns=20, near=12,
-    far=24, span=8, approval_rounds=2, dicts=20, dict_rounds=2, grown_rounds=1, files_mb=1, files_rounds=1,
-    channel_rounds=1,
+    far=24, span=8, approval_rounds=2, guarded_rounds=2, dicts=20, dict_rounds=2, grown_rounds=1, files_mb=1,
+    files_rounds=1, channel_rounds=1,
 )  # fmt: skip
 
 
