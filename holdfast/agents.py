@@ -95,9 +95,10 @@ def check_shop_thread(saver: HoldfastSaver, agent: AnyAgent, thread_id: str) -> 
     channels = [name for name in found.checkpoint["channel_versions"] if not name.startswith(RESERVED)]
     if not ran and all(name in agent.channels for name in channels):
         return
-    nodes = ran or [name.removeprefix(BRANCH_TO) for name in channels if name.startswith(BRANCH_TO)]
+    named = [name.removeprefix(BRANCH_TO) for name in channels if name.startswith(BRANCH_TO)]
+    nodes = ", ".join(dict.fromkeys([*ran, *named])) or "unknown"
     raise AnotherAgent(
-        f"Thread {thread_id} was begun by another agent (its steps are {', '.join(nodes) or 'unknown'}), and the agent "
+        f"Thread {thread_id} was begun by another agent (its steps are {nodes}), and the agent "
         "of the example shop does not write to it. Name the agent: --agent module:name, or HOLDFAST_AGENT in the "
         "environment or in .env. Nothing was saved."
     )

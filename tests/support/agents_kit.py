@@ -12,13 +12,14 @@ from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.tools import BaseTool, tool
 from langgraph.graph import START, StateGraph, add_messages
 from langgraph.prebuilt import ToolNode, create_react_agent, tools_condition
-from langgraph.types import interrupt
+from langgraph.types import Command, interrupt
 
 from holdfast import Conversation, build_graph, needs_approval
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer, times
 from holdfast.middleware import HoldfastMiddleware, ToolCallGuard
 from tests.support.children import die
 from tests.support.graph_kit import ScriptedModel, calls, says
+from tests.support.kit import thread
 
 
 class Chat(TypedDict):
@@ -113,12 +114,10 @@ class Refunds:
 # --- programs for processes of their own
 
 
-def _in_file(kind: str, saver: HoldfastSaver, effects: str, begun: bool, dies: bool = False) -> Conversation:
+def _in_file(kind: str, saver: HoldfastSaver, effects: str, begun: bool) -> Conversation:
     def refund(order: int) -> None:
         with Path(effects).open("a") as file:
             file.write(f"refund {order}\n")
-        if dies:
-            die()
 
     lines = [calls(("refund", {"order": 1})), says("done"), says("later")]
     return Conversation(build(kind, saver, lines[1:] if begun else lines, refund), "ada-1")
@@ -137,6 +136,15 @@ def answer_and_die(url: str, kind: str, effects: str) -> None:
         [asked] = ada.pending()
         saver.lease = lambda *_, **__: die()  # type: ignore[method-assign,assignment,return-value]
         ada.answer(YES[kind], asked.interrupt_id, by="Grace")
+
+
+def die_in_tool(url: str, kind: str) -> None:
+    """Approve the refund, and die while it is made. Without a lease, for which the others would have to wait."""
+    times.EFFECT_TTL, times.EFFECT_RENEWAL = 0.3, 0.1  # type: ignore[misc]
+    with open_checkpointer(url) as saver:
+        agent = build(kind, saver, [says("done")], lambda _: die())
+        [asked] = saver.interrupts.waiting()
+        agent.invoke(Command(resume={asked.interrupt_id: YES[kind]}), thread())
 
 
 def go_on(url: str, kind: str, effects: str) -> str:

@@ -9,7 +9,6 @@ import typer
 from holdfast.cli.db.open import check_thread, open_database
 from holdfast.cli.errors import Mistake
 from holdfast.cli.options import CommonOptions, no_default
-from holdfast.cli.output.progress import progress_bar
 from holdfast.cli.output.text import counted, one_line
 
 if TYPE_CHECKING:
@@ -58,6 +57,7 @@ def check_agent(
     """
     from holdfast.agents import load_agent
     from holdfast.checkpoints import convert
+    from holdfast.cli.output.progress import progress_bar
     from holdfast.deploy import check
 
     names = _names(renamed)

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, ToolMessage
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import interrupt
 
 from holdfast import Conversation
@@ -16,7 +19,8 @@ from holdfast.checkpoints import HoldfastSaver
 from holdfast.graph import BadAnswer, NothingWaits, Paused, Token, ToolAnswered, ToolCalled
 from tests.support import agents_kit, children
 from tests.support.agents_kit import KINDS, Refunds
-from tests.support.graph_kit import calls, says
+from tests.support.graph_kit import ScriptedModel, calls, says
+from tests.support.kit import one_node
 
 pytestmark = pytest.mark.filterwarnings("ignore::langgraph.warnings.LangGraphDeprecatedSinceV10")
 
@@ -100,6 +104,66 @@ def test_a_message_closes_what_waits_and_the_model_sees_no_open_call(refunds: Re
     [closed] = [message for message in refunds.ada.history() if isinstance(message, ToolMessage)]
     assert closed.tool_call_id == "call_0"
     assert (closed.status, refunds.made, refunds.ada.pending()) == ("error", [], [])
+
+
+@each_kind
+def test_a_stream_reports_no_message_of_an_earlier_turn(refunds: Refunds) -> None:
+    refunds.ada.send("Refund order 1")
+    assert list(refunds.ada.stream("Never mind")) == [Token("done")]  # the call of before is closed
+
+
+def test_a_stream_reports_only_what_is_new_in_a_history_that_a_node_writes_anew(saver: HoldfastSaver) -> None:
+    def think(state: MessagesState) -> dict[str, Any]:
+        new = calls(("look", {}), ids=[f"call-{len(state['messages'])}"])
+        said = ToolMessage("seen", tool_call_id=new.tool_calls[0]["id"])
+        return {"messages": [RemoveMessage(id=REMOVE_ALL_MESSAGES), *state["messages"], new, said]}
+
+    ada = Conversation(one_node(saver, think), "ada-1")
+    for place in (1, 4):
+        called, answered = ada.stream("Look")
+        assert called == ToolCalled("look", {}, f"call-{place}")
+        assert answered == ToolAnswered(None, "seen", False, f"call-{place}")
+
+
+def test_the_text_of_a_model_within_a_tool_is_not_the_agents(saver: HoldfastSaver) -> None:
+    @tool
+    def ask_another() -> str:
+        """Ask another model."""
+        return ScriptedModel(lines=[says("from within")]).invoke("go").text
+
+    model = ScriptedModel(lines=[calls(("ask_another", {})), says("done")])
+    ada = Conversation(create_agent(model, [ask_another], checkpointer=saver), "ada-1")
+    assert [event.text for event in ada.stream("go") if isinstance(event, Token)] == ["done"]
+
+
+@each_kind
+def test_an_answer_that_another_writer_has_carried_out_is_not_carried_out_again(
+    refunds: Refunds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refunds.ada.send("Refund order 1")
+    lease = refunds.saver.lease
+
+    def later(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.undo()
+        assert refunds.ada.retry().text == "done"
+        return lease(*args, **kwargs)
+
+    monkeypatch.setattr(refunds.saver, "lease", later)
+    reply = refunds.ada.answer(refunds.yes)
+    assert (reply.text, refunds.made) == ("done", [1])
+
+
+@pytest.mark.sweep
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("kind", ["middleware"])
+def test_a_call_in_doubt_is_left_to_the_middleware_that_recorded_it(url: str, saver: HoldfastSaver, kind: str) -> None:
+    Refunds(kind, saver).ada.send("Refund order 1")
+    assert children.run(agents_kit.die_in_tool, url, kind) == -9
+    refunds = Refunds(kind, saver, says("so be it"), says("later"))
+    assert refunds.ada.send("And?").text == "so be it"
+    [closed] = [message for message in refunds.ada.history() if isinstance(message, ToolMessage)]
+    assert closed.additional_kwargs["effect"]["state"] == "in_doubt"
+    assert ([found.tool for found in saver.effects.in_doubt()], refunds.made) == (["refund"], [])
 
 
 @pytest.mark.parametrize("kind", ["middleware", "langchain", "react"])
