@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support import scratch
+
 if TYPE_CHECKING:
     # Imported where they are used: pytest-xdist's first process starts the workers, and needs none of it.
     import psycopg
@@ -56,6 +58,8 @@ def sweep(pytestconfig: pytest.Config) -> Sweep:
 def pytest_configure(config: pytest.Config) -> None:
     gc.disable()  # while everything is imported
     given = getattr(config, "workerinput", {}).get("notes")
+    if not given:
+        scratch.enter()
     config.stash[_NOTES] = Path(given or tempfile.mkdtemp(prefix="holdfast-notes-"))
     if not _only_starts_workers(config):
         from tests.support import forked
