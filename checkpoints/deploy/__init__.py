@@ -16,7 +16,7 @@ from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.deploy.fit import Types
 from holdfast.checkpoints.deploy.heads import Head, pages
 from holdfast.checkpoints.deploy.renamed import with_renamed
-from holdfast.checkpoints.deploy.work import OpenWork, Problem, Reads, by_checkpoint, pauses_of
+from holdfast.checkpoints.deploy.work import OpenWork, Problem, Reads, by_checkpoint, pauses_of, without_warnings
 from holdfast.checkpoints.effects import Effects
 from holdfast.checkpoints.errors import DatabaseUnavailable, HoldfastError, NotOpen
 from holdfast.checkpoints.langgraph_internals import RESERVED, decides_next
@@ -34,7 +34,7 @@ Kind: TypeAlias = Literal["node", "pause", "join", "tool", "doubt", "channel", "
 - `channel`: threads have a value in a channel that the graph does not have, or that is no `DeltaChannel` any more; it
   would be lost.
 - `type`: the values of a channel do not fit its type.
-- `damage`: threads cannot be read.
+- `damage`: threads cannot be read, or the graph refuses their state.
 """
 
 _ALL: Final = 2**31
@@ -110,8 +110,9 @@ def check_threads(
     saver.allow_types_of(graph)
     check = _Check(saver, graph.copy({"checkpointer": saver}), tools)
     for page, heads in pages(saver.database, ids):
-        for head in heads:
-            check.look_at(head)
+        with without_warnings():
+            for head in heads:
+                check.look_at(head)
         check.threads += len(page)
         checked(len(page))
     check.look_at_doubts(None if thread_ids is None else set(cast("builtins.list[str]", ids)))

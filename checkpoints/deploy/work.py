@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
 from langchain_core.runnables import RunnableConfig
@@ -11,6 +13,7 @@ from langgraph.types import StateSnapshot
 
 from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.backends.records import Row
+from holdfast.checkpoints.errors import HoldfastError
 from holdfast.checkpoints.interrupts.forms import tools_of_request
 from holdfast.checkpoints.langgraph_internals import JOIN, NS_SEP, next_nodes, node_of_task
 
@@ -46,6 +49,18 @@ def pauses_of(sql: Mapping[str, Any], thread_id: str) -> Call:
     return sql["open_pauses"], {"thread_id": thread_id}
 
 
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Keep LangGraph from logging each Send to a node that is missing: these are what is looked for."""
+    logger = logging.getLogger("langgraph")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 class OpenWork:
     """The work that a thread has still to do.
 
@@ -60,7 +75,13 @@ class OpenWork:
 
     def problems(self, graph: Any, thread_id: str) -> Iterator[Problem]:
         """Yield what a graph, which has the checkpointer, cannot go on with."""
-        state: StateSnapshot = graph.get_state({"configurable": {"thread_id": thread_id}}, subgraphs=True)
+        try:
+            state: StateSnapshot = graph.get_state({"configurable": {"thread_id": thread_id}}, subgraphs=True)
+        except HoldfastError:
+            raise
+        except Exception as error:  # noqa: BLE001 - such as a pydantic model that refuses the state
+            yield Problem("damage", "", f"the graph cannot make the tasks that are next ({type(error).__name__})")
+            return
         yield from self._in_graph(graph, state, "")
         for pause in state.interrupts:
             for tool in tools_of_request(pause.value):

@@ -11,7 +11,7 @@ from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.tools import tool
 from langgraph.channels.delta import DeltaChannel
 from langgraph.graph import START, MessagesState, StateGraph
-from langgraph.types import Command, interrupt
+from langgraph.types import Command, Send, interrupt
 from pydantic import BaseModel
 
 from holdfast import build_graph, once
@@ -60,6 +60,16 @@ def test_threads_that_paused_in_a_node_that_is_gone_are_named(saver: HoldfastSav
     assert found(new, saver) == [("node", "ask", ["a", "b"])]
     assert found(new, saver, renamed={"ask": "other"}) == []
     assert found(new, saver, thread_ids=["b", "c"]) == [("node", "ask", ["b"])]
+
+
+def test_sends_to_a_node_that_is_gone_are_reported_and_not_logged(
+    saver: HoldfastSaver, caplog: pytest.LogCaptureFixture
+) -> None:
+    builder = StateGraph(State).add_node("begin", lambda _: None).add_node("ask", ask).add_edge(START, "begin")
+    builder.add_conditional_edges("begin", lambda _: [Send("ask", {})], ["ask"])
+    builder.compile(checkpointer=saver).invoke({"said": []}, thread())
+    assert found(graph_of(State, name="begin", node=lambda _: None), saver) == [("node", "ask", ["ada-1"])]
+    assert caplog.records == []
 
 
 def test_threads_that_stopped_at_a_breakpoint_are_looked_at_too(saver: HoldfastSaver) -> None:
@@ -256,6 +266,23 @@ def test_a_thread_that_cannot_be_read_hides_no_other(saver: HoldfastSaver, diale
     by_kind = {kind: thread_ids for kind, _, thread_ids in found(new_graph(Without), saver)}
     assert "b" in by_kind["channel"]
     assert by_kind["damage"] == ["a"]
+
+
+def test_a_model_that_refuses_the_state_of_a_paused_thread_ends_no_check(saver: HoldfastSaver) -> None:
+    for name in ("a", "b"):
+        graph_of(Old, saver).invoke({"said": [], "stage": "secret", "messages": []}, thread(name))
+
+    class Strict(BaseModel):
+        said: list[str]
+        messages: list[Any]
+        stage: int
+
+    obstacles = check(graph_of(Strict), saver).obstacles
+    assert [(item.kind, item.name, item.thread_ids) for item in obstacles] == [
+        ("damage", "", ["a", "b"]),
+        ("type", "stage", ["a", "b"]),
+    ]
+    assert "secret" not in str(obstacles)
 
 
 def test_nothing_is_changed(saver: HoldfastSaver) -> None:
