@@ -102,6 +102,8 @@ def run_text(run_id: Any) -> str | None:
 
     `None` if the value cannot be an id.
     """
+    if run_id is None:
+        return None
     match storable(run_id):
         case str() as text:
             return text

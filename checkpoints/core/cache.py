@@ -13,8 +13,7 @@ does not know is read. It must never be wrong:
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
@@ -39,18 +38,44 @@ class _CachedThread:
     size: int = 0
     """The approximate size of the templates in bytes."""
 
-    def __len__(self) -> int:
-        return sum(len(known) for known in self.namespaces.values())
+    messages: int = 0
+    """The number of known messages in all namespaces."""
+
+    def replace(self, ns: str, known: Iterable[Known]) -> None:
+        """Replace the known messages of a namespace."""
+        before = self._known_in(ns)
+        self.namespaces[ns] = own = {id(entry.message): entry for entry in known}
+        self.messages += len(own) - len(before)
+
+    def update(self, ns: str, known: Iterable[Known]) -> None:
+        """Add known messages to a namespace, in place: others only look single messages up in it."""
+        own = self._known_in(ns)
+        before = len(own)
+        for entry in known:
+            old = own.get(id(entry.message))
+            # Saves may end in any order, and a row that one has claimed stays claimed.
+            if old is None or not old.claimed or old.contents != entry.contents:
+                own[id(entry.message)] = entry
+        self.messages += len(own) - before
 
     def add(self, templates: Mapping[int, Template]) -> None:
-        # In place: a reader that still uses it only looks single rows up.
+        """Add templates, in place: a reader that still uses them only looks single rows up."""
         self.templates.update(templates)
-        self.size += sum(template.size for template in templates.values())
+        for template in templates.values():
+            self.size += template.size
 
     def keep(self, refs: Collection[int]) -> None:
         """Drop all other templates, such as those of messages that were trimmed from the conversation."""
         self.templates = {ref: self.templates[ref] for ref in refs if ref in self.templates}
         self.size = sum(template.size for template in self.templates.values())
+
+    def _known_in(self, ns: str) -> dict[int, Known]:
+        """Return the known messages of a namespace, and make it the one used last."""
+        own = self.namespaces.setdefault(ns, {})
+        self.namespaces.move_to_end(ns)
+        while len(self.namespaces) > _MOST_NAMESPACES:
+            self.messages -= len(self.namespaces.popitem(last=False)[1])
+        return own
 
 
 class MessageCache:
@@ -92,41 +117,28 @@ class MessageCache:
     ) -> None:
         """Cache what a load has made. It replaces what the namespace had, because the objects of earlier runs are not
         used again."""
-        with self._changing(thread_id, generation) as thread:
-            self._put(thread, ns, {id(entry.message): entry for entry in known})
+        with self._lock:
+            thread = self._take(thread_id, generation)
+            thread.replace(ns, known)
             thread.add(templates)
             if len(thread.templates) > 2 * len(known) + _SPARE:
                 thread.keep({entry.ref for entry in known})
+            self._put(thread_id, thread)
 
     def saved(
         self, thread_id: str, ns: str, generation: int, known: Sequence[Known], templates: Mapping[int, Template]
     ) -> None:
         """Cache what a save has placed, and keep what the namespace had, because a save may hold only what changed."""
         with self._lock:
-            thread = self._threads.get(thread_id)
-            if (
-                thread is not None
-                and thread.generation == generation
-                and (own := thread.namespaces.get(ns)) is not None
-            ):
-                # In place: others only look single messages up in it.
-                before = len(own), thread.size
-                own.update([(id(entry.message), _newer(own, entry)) for entry in known])
-                thread.add(templates)
-                self._messages += len(own) - before[0]
-                self._bytes += thread.size - before[1]
-                thread.namespaces.move_to_end(ns)
-                self._threads.move_to_end(thread_id)
-                self._shrink()
-                return
-        with self._changing(thread_id, generation) as thread:
-            self._put(thread, ns, {id(entry.message): entry for entry in known})
+            thread = self._take(thread_id, generation)
+            thread.update(ns, known)
             thread.add(templates)
+            self._put(thread_id, thread)
 
     def forget(self, thread_id: str) -> None:
         """Drop what is cached of a thread."""
         with self._lock:
-            self._take(thread_id)
+            self._drop(thread_id)
 
     def forget_all(self) -> None:
         """Empty the cache, because the database may have been replaced by another."""
@@ -135,24 +147,17 @@ class MessageCache:
             self._messages = self._bytes = 0
             self.era += 1
 
-    def _put(self, thread: _CachedThread, ns: str, known: dict[int, Known]) -> None:
-        thread.namespaces.pop(ns, None)
-        thread.namespaces[ns] = known
-        while len(thread.namespaces) > _MOST_NAMESPACES:
-            thread.namespaces.popitem(last=False)
+    def _take(self, thread_id: str, generation: int) -> _CachedThread:
+        """Take out a thread to change it; an empty one if it has another generation. Called with the lock."""
+        thread = self._drop(thread_id)
+        return thread if thread is not None and thread.generation == generation else _CachedThread(generation)
 
-    @contextmanager
-    def _changing(self, thread_id: str, generation: int) -> Iterator[_CachedThread]:
-        """Yield a thread to change, and make it the one used last; then drop the least recently used if need be."""
-        with self._lock:
-            thread = self._take(thread_id)
-            if thread is None or thread.generation != generation:
-                thread = _CachedThread(generation)
-            yield thread
-            self._threads[thread_id] = thread
-            self._messages += len(thread)
-            self._bytes += thread.size
-            self._shrink()
+    def _put(self, thread_id: str, thread: _CachedThread) -> None:
+        """Make a thread the one used last, and drop the least recently used if need be. Called with the lock."""
+        self._threads[thread_id] = thread
+        self._messages += thread.messages
+        self._bytes += thread.size
+        self._shrink()
 
     def _shrink(self) -> None:
         while self._threads and (
@@ -160,17 +165,11 @@ class MessageCache:
             or self._messages > self._most_messages
             or self._bytes > self._most_bytes
         ):
-            self._take(next(iter(self._threads)))
+            self._drop(next(iter(self._threads)))
 
-    def _take(self, thread_id: str) -> _CachedThread | None:
+    def _drop(self, thread_id: str) -> _CachedThread | None:
         thread = self._threads.pop(thread_id, None)
         if thread is not None:
-            self._messages -= len(thread)
+            self._messages -= thread.messages
             self._bytes -= thread.size
         return thread
-
-
-def _newer(old: Mapping[int, Known], entry: Known) -> Known:
-    """Return the entry to keep: saves may end in any order, and a row that one has claimed stays claimed."""
-    before = old.get(id(entry.message))
-    return before if before is not None and before.claimed and before.contents == entry.contents else entry

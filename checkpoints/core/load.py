@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.base import Checkpoint, CheckpointTuple, writes_sort_key
@@ -91,7 +90,9 @@ class _Opened:
         self.templates: dict[str, Mapping[int, Template]] = {}
         """By thread: those that it has."""
         for found in checkpoints:
-            stored = found._replace(writes=in_order(found.writes), sends=in_order(found.sends))
+            stored = found
+            if found.writes or found.sends:
+                stored = found._replace(writes=in_order(found.writes), sends=in_order(found.sends))
             key = CheckpointKey(stored.thread_id, stored.ns, stored.checkpoint_id)
             values = [
                 _open(database, stored, database.backend.value_place(key, value.channel, stored.document), value)
@@ -136,7 +137,11 @@ def versions_of(
 
 def in_order(writes: Iterable[StoredWrite]) -> list[StoredWrite]:
     """Return writes in the order in which LangGraph applies them."""
-    return sorted(writes, key=lambda write: writes_sort_key(write.task_path, write.task_id, write.idx))
+    return sorted(writes, key=_place_of_write)
+
+
+def _place_of_write(write: StoredWrite) -> Any:
+    return writes_sort_key(write.task_path, write.task_id, write.idx)
 
 
 class MessageRows:
@@ -277,19 +282,30 @@ def _attach(stored: StoredCheckpoint, part: Attachable, make: Make, types: Types
         return part.attach(make, types)
 
 
-@contextmanager
-def explained(thread_id: str, checkpoint_id: str, channel: str) -> Iterator[None]:
-    """Make errors in the block name the thread, the checkpoint and the channel. Altered bytes fail in many ways."""
-    where = f"{f'channel {channel!r} of ' if channel else ''}checkpoint {checkpoint_id}"
-    token = LOADING.set(thread_id)
-    try:
-        yield
-    except NotStorable as error:
-        raise NotStorable(f"In thread {thread_id!r}, {where}: {error}") from error
-    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise DamagedThread(thread_id, f"{where} cannot be read ({error})") from error
-    finally:
-        LOADING.reset(token)
+_OF_ALTERED_BYTES: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+
+
+class explained:  # noqa: N801 - as a context manager of the standard library
+    """Makes errors in the block name the thread, the checkpoint and the channel. Altered bytes fail in many ways."""
+
+    __slots__ = ("_channel", "_checkpoint_id", "_thread_id", "_token")
+
+    def __init__(self, thread_id: str, checkpoint_id: str, channel: str) -> None:
+        self._thread_id, self._checkpoint_id, self._channel = thread_id, checkpoint_id, channel
+
+    def __enter__(self) -> None:
+        self._token = LOADING.set(self._thread_id)
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        LOADING.reset(self._token)
+        if error is None:
+            return
+        channel = f"channel {self._channel!r} of " if self._channel else ""
+        where = f"{channel}checkpoint {self._checkpoint_id}"
+        if isinstance(error, NotStorable):
+            raise NotStorable(f"In thread {self._thread_id!r}, {where}: {error}") from error
+        if isinstance(error, _OF_ALTERED_BYTES):
+            raise DamagedThread(self._thread_id, f"{where} cannot be read ({error})") from error
 
 
 def rows_of(transaction: Transaction, database: Database, thread_id: str, seqs: Iterable[int]) -> MessageRows:

@@ -43,6 +43,8 @@ class Placement:
 
     next_seq: int
     new_rows: list[NewRow] = field(default_factory=list)
+    bytes: int = 0
+    """The size of the new rows."""
     claimed_rows: list[dict[str, Any]] = field(default_factory=list)
     """Parameters of the statement `claim_row`."""
     claimed_known: list[Known] = field(default_factory=list)
@@ -52,11 +54,6 @@ class Placement:
     said: set[int] = field(default_factory=set)
     """The rows that this save makes part of the conversation. A set, because a save may hold one row several times: in
     two channels, or both as a cached object and as a copy of it."""
-
-    @property
-    def bytes(self) -> int:
-        """The size of the new rows."""
-        return sum(_size(new.row.content) + len(new.row.body) for new in self.new_rows)
 
 
 def _size(text: str | None) -> int:
@@ -103,13 +100,21 @@ class SameDigest:
         row.message_id = message_id
         self._by_id.setdefault(message_id, row)
 
-    def choose(self, message_id: str | None, taken: set[int], *, committed: bool) -> Candidate | None:
-        """Return the row for a message; `None` if it needs a new one. See `place`."""
+    def choose(self, message_id: str | None, messages: Iterable[Draft | Known], *, committed: bool) -> Candidate | None:
+        """Return the row for a message; `None` if it needs a new one. See `place`.
+
+        Args:
+            message_id: the id of the message.
+            messages: those of the same list; a row that one of them has is taken.
+            committed: whether the message becomes part of the conversation.
+        """
         if message_id is not None and (row := self._by_id.get(message_id)) is not None:
             return row
-        for row in self._without_id:
-            if row.seq not in taken:
-                return row
+        if self._without_id:
+            taken = {abs(message.ref) for message in messages}
+            for row in self._without_id:
+                if row.seq not in taken:
+                    return row
         return self._last if message_id is None and not committed else None
 
 
@@ -141,24 +146,18 @@ def place(
     """
     placement = Placement(next_seq)
     claimed: set[int] = set()
-    for channel, messages, is_new in lists:
-        if not is_new:
-            continue
-        taken: set[int] | None = None
-        for message in messages:
+    for channel, messages, unsettled in lists:
+        for message in unsettled:
             if isinstance(message, Known):
-                if not message.claimed and owner.checkpoint_id is not None and message.ref not in claimed:
+                if owner.checkpoint_id is not None and message.ref not in claimed:
                     _claim_known(message, channel, owner, placement)
                     claimed.add(message.ref)
                     if is_said(owner.ns, channel, committed=True) and abs(message.ref) not in said_before:
                         placement.said.add(abs(message.ref))
             elif not message.ref:
-                if taken is None:
-                    taken = {abs(other.ref) for other in messages}
                 if (rows := candidates.get(message.row.digest)) is None:
                     rows = candidates[message.row.digest] = SameDigest()
-                _place_draft(message, channel, rows, taken, owner, placement)
-                taken.add(abs(message.ref))
+                _place_draft(message, channel, rows, messages, owner, placement)
     return placement
 
 
@@ -246,16 +245,22 @@ def rank(ns: str, channel: str) -> tuple[bool, bool]:
 
 
 def _place_draft(
-    draft: Draft, channel: str, candidates: SameDigest, taken: set[int], owner: RowOwner, placement: Placement
+    draft: Draft,
+    channel: str,
+    candidates: SameDigest,
+    messages: Iterable[Draft | Known],
+    owner: RowOwner,
+    placement: Placement,
 ) -> None:
     message_id, committed = draft.row.message_id, owner.checkpoint_id is not None
-    row = candidates.choose(message_id, taken, committed=committed)
+    row = candidates.choose(message_id, messages, committed=committed)
     if row is None:
         row = Candidate(placement.next_seq, message_id, owner.ns, channel, committed)
         placement.next_seq += 1
         candidates.add(row)
         placement.added.append(row)
         placement.new_rows.append(NewRow(row.seq, channel, draft.row))
+        placement.bytes += _size(draft.row.content) + len(draft.row.body)
         if is_said(row.ns, row.channel, committed=row.committed):
             placement.said.add(row.seq)
     elif _changes(row, message_id, channel, owner):

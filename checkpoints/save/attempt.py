@@ -194,7 +194,8 @@ class Save:
         def written(generation: int) -> None:
             # Later saves of the thread may begin: they are committed after this one, or not at all.
             new = state or ThreadState(wanted.row, self._candidates)
-            new.apply(wanted.row._replace(generation=generation), self.placement, wanted.moved_at)
+            row = wanted.row if wanted.row.generation == generation else wanted.row._replace(generation=generation)
+            new.apply(row, self.placement, wanted.moved_at)
             self._keep(new, self._era, moved=wanted.moved)
             self._locked_generation = generation
             self._ticket.release()
@@ -216,13 +217,7 @@ class Save:
 
     def unclaimed(self) -> set[int]:
         """Return the rows of known messages that are not claimed yet."""
-        return {
-            abs(message.ref)
-            for list_ in self.lists
-            if list_.is_new
-            for message in list_.messages
-            if isinstance(message, Known) and not message.claimed
-        }
+        return {abs(message.ref) for list_ in self.lists for message in list_.unsettled if isinstance(message, Known)}
 
     def claims(self, state: ThreadState) -> list[Call] | None:
         """Return the calls that claim rows, each only if it is as it is known.

@@ -15,9 +15,14 @@ _LONGEST_PATH: Final = 50
 
 def storable(value: Any) -> Any:
     """Return a value without the parts that JSONB refuses: NUL, lone surrogates, NaN and infinity."""
+    kind = type(value)
+    if kind is str:
+        return sql_text(value)
+    if value is None or kind is int or kind is bool:
+        return value
     if isinstance(value, str):
         return sql_text(value)
-    if isinstance(value, Mapping):
+    if kind is dict or isinstance(value, Mapping):
         return {sql_text(str(key)): storable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [storable(item) for item in value]

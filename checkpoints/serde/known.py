@@ -69,13 +69,16 @@ class Template:
     It is made of a row that a checkpoint has, because such a row does not change any more.
     """
 
-    __slots__ = ("_containers", "cls", "contents", "rank")
+    __slots__ = ("_containers", "cls", "contents", "rank", "size")
 
     def __init__(self, cls: type[BaseMessage], contents: MessageContents, rank: tuple[bool, bool]) -> None:
         self.cls = cls
         self.contents = contents
         self.rank = rank
         """The owner of the row; see `core.placement.rank`."""
+        text, rest = (contents.get("content"), b"") if type(contents) is dict else contents
+        self.size = _OVERHEAD + len(text or "") + len(rest)
+        """The approximate number of bytes that it takes."""
         self._containers: list[tuple[str, type]] | None = None
 
     def make(self) -> BaseMessage:
@@ -100,12 +103,6 @@ class Template:
         _set(message, "__pydantic_private__", None)
         _set(message, "__pydantic_fields_set__", set(fields))
         return message
-
-    @property
-    def size(self) -> int:
-        """The approximate number of bytes that it takes."""
-        parts = self.contents.values() if isinstance(self.contents, dict) else self.contents
-        return _OVERHEAD + sum(len(part) for part in parts if isinstance(part, str | bytes))
 
 
 class Known(NamedTuple):

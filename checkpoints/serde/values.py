@@ -11,9 +11,10 @@ Bytes without messages are plain msgpack, which the stock savers read. Bytes wit
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 from zlib import crc32
 
@@ -73,8 +74,8 @@ class MessageList(NamedTuple):
 
     channel: str
     messages: list[Draft | Known]
-    is_new: bool = True
-    """Whether it has a message whose row is not known, or not claimed yet."""
+    unsettled: list[Draft | Known]
+    """Those of them whose row is not known, or not claimed yet."""
 
 
 @dataclass
@@ -90,10 +91,13 @@ class Detached:
         """Return the type and the bytes to store. Every draft must have its row."""
         if self.type != TYPE:
             return self.type, self.body
-        return TYPE, with_references([[message.ref for message in found.messages] for found in self.lists], self.body)
+        return TYPE, with_references([map(_ref, found.messages) for found in self.lists], self.body)
 
 
-def with_references(lists: Sequence[Sequence[int]], body: bytes) -> bytes:
+_ref = attrgetter("ref")
+
+
+def with_references(lists: Iterable[Iterable[int]], body: bytes) -> bytes:
     """Return a packed body behind a checksum and the references of its lists of messages."""
     header = ormsgpack.packb([ranges.compress(refs) for refs in lists])
     rest = len(header).to_bytes(_NUMBER, "big") + header + body
@@ -233,7 +237,7 @@ class Detacher:
         """Return the number that stands for some messages."""
         known, drafts = self._known, self.drafts
         found: list[Draft | Known] = []
-        new = False
+        unsettled: list[Draft | Known] = []
         for message in messages:
             entry = known.get(id(message))
             # Most are known, and their contents are a dict: as `is_unchanged`, without a call.
@@ -247,11 +251,13 @@ class Detacher:
                 else is_unchanged(message, entry.contents)
             ):
                 found.append(entry)
-                new = new or not entry.claimed
+                if not entry.claimed:
+                    unsettled.append(entry)
             else:
-                found.append(drafts.get(id(message)) or self._draft(message))
-                new = True
-        self._lists.append(MessageList(self._channel, found, new))
+                draft = drafts.get(id(message)) or self._draft(message)
+                found.append(draft)
+                unsettled.append(draft)
+        self._lists.append(MessageList(self._channel, found, unsettled))
         return len(self._lists) - 1
 
     def _draft(self, message: BaseMessage) -> Draft:

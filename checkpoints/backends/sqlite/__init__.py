@@ -11,11 +11,11 @@ import atexit
 import os
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from queue import Empty, Full, LifoQueue
 from threading import Lock
 from typing import Final
 
@@ -50,6 +50,22 @@ _NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
 PAGE_SIZE: Final = 4096
 
 
+class _Explained:
+    """Makes errors in a block say what to do, if they are about the file or the tables. Safe for threads."""
+
+    def __init__(self, explain: Callable[[sqlite3.Error], DatabaseUnavailable]) -> None:
+        self._explain = explain
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, sqlite3.DatabaseError) and (
+            kind is sqlite3.DatabaseError or isinstance(error, sqlite3.OperationalError)
+        ):
+            raise self._explain(error) from error
+
+
 class SqliteBackend(SqliteTables):
     """A SQLite database."""
 
@@ -71,7 +87,8 @@ class SqliteBackend(SqliteTables):
         self._opened_by = 0
         # Memory waits for no disk.
         self._writers = WriterQueue(1 if self._memory else MOST, self._lose)
-        self._readers: LifoQueue[sqlite3.Connection] = LifoQueue(maxsize=self.workers)
+        self._readers: deque[sqlite3.Connection] = deque()  # safe for threads, as it is used here
+        self._explained = _Explained(self._explain)
 
     def __str__(self) -> str:
         return str(self._url)
@@ -114,17 +131,17 @@ class SqliteBackend(SqliteTables):
             return
         self._open_writer()
         try:
-            connection = self._readers.get_nowait()
-        except Empty:
+            connection = self._readers.pop()
+        except IndexError:
             connection = self._connect()
         try:
             transaction = self._on(connection)
-            with self._explained(), transaction.reading():
+            with self._explained, transaction.reading():
                 yield transaction
         finally:
-            try:
-                self._readers.put_nowait(connection)
-            except Full:
+            if len(self._readers) < self.workers:
+                self._readers.append(connection)
+            else:
                 connection.close()
             if self._writer is None:  # closed meanwhile
                 self._close_readers()
@@ -136,7 +153,7 @@ class SqliteBackend(SqliteTables):
     def writing(self) -> Iterator[Transaction]:
         if self._writer is None:
             self.on_use()
-        with self._explained(), self._writers.turn(lambda: self._on(self._open_writer())) as transaction:
+        with self._explained, self._writers.turn(self._begin_writing) as transaction:
             yield transaction
 
     def save_at_once(
@@ -150,7 +167,7 @@ class SqliteBackend(SqliteTables):
         if self._writer is None:
             self.on_use()
         try:
-            with self._explained(), self._writers.turn(lambda: self._on(self._open_writer())) as transaction:
+            with self._explained, self._writers.turn(self._begin_writing) as transaction:
                 generation = transaction.require(required, is_current)
                 transaction.run(calls)
                 written(generation)
@@ -164,17 +181,14 @@ class SqliteBackend(SqliteTables):
     def _on(self, connection: sqlite3.Connection) -> SqliteTransaction:
         return SqliteTransaction(connection, self.on_statement)
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
-                raise DatabaseUnavailable(
-                    f"The SQLite database {self._url} could not be used: {error}. Nothing of this step was saved. "
-                    f"{self._advice(error)}"
-                ) from error
-            raise
+    def _begin_writing(self) -> SqliteTransaction:
+        return self._on(self._open_writer())
+
+    def _explain(self, error: sqlite3.Error) -> DatabaseUnavailable:
+        return DatabaseUnavailable(
+            f"The SQLite database {self._url} could not be used: {error}. Nothing of this step was saved. "
+            f"{self._advice(error)}"
+        )
 
     def _advice(self, error: sqlite3.Error) -> str:
         if "invalid fts5 file format" in str(error):  # the format with "secure-delete"
@@ -195,9 +209,9 @@ class SqliteBackend(SqliteTables):
                 return "Its tables were changed by another program: restore it from a backup, or open another file."
 
     def _close_readers(self) -> None:
-        with suppress(Empty):
+        with suppress(IndexError):
             while True:
-                self._readers.get_nowait().close()
+                self._readers.pop().close()
 
     def _open_writer(self) -> sqlite3.Connection:
         writer = self._writer
@@ -232,7 +246,7 @@ class SqliteBackend(SqliteTables):
         [(page_size,)] = connection.execute("PRAGMA page_size")
         connection.execute(f"PRAGMA wal_autocheckpoint = {4 * 2**20 // page_size}")
         self._insist(SqliteSaver(connection).setup)
-        with self._explained(), WriterQueue().turn(lambda: self._on(connection)) as transaction:
+        with self._explained, WriterQueue().turn(lambda: self._on(connection)) as transaction:
             migrations.upgrade(transaction, self.sql, "sqlite")
 
     def _insist(self, action: Callable[[], object]) -> None:

@@ -73,7 +73,9 @@ class SqliteTransaction:
         self.connection.executemany(statement.text, rows)
 
     def do(self, statement: Statement) -> None:
-        self.run([(statement, {})])
+        if self._on_statement is not None:
+            self._on_statement(statement.name)
+        self.connection.execute(statement.text)
 
     def roll_back(self) -> None:
         with suppress(sqlite3.Error):  # it may not have begun, or SQLite has rolled back by itself
@@ -138,21 +140,29 @@ class WriterQueue:
         Raises:
             sqlite3.Error: the transaction could not begin, or not be committed.
         """
-        with self._place():
-            transaction = connect()
-            group = self._group or self._begin(transaction)
-            begun = False
-            try:
-                if group.members:
-                    transaction.do(_BEGIN_PART)
-                begun = True
-                yield transaction
-            except BaseException as error:
-                self._undo(group, error, begun=begun)
-                raise
-            group.members += 1
-            if self._waiting <= 0 or group.members >= self._most:
-                self._commit(group)
+        self._count(1)
+        counted = True
+        try:
+            with self._lock:
+                self._count(-1)
+                counted = False
+                transaction = connect()
+                group = self._group or self._begin(transaction)
+                begun = False
+                try:
+                    if group.members:
+                        transaction.do(_BEGIN_PART)
+                    begun = True
+                    yield transaction
+                except BaseException as error:
+                    self._undo(group, error, begun=begun)
+                    raise
+                group.members += 1
+                if self._waiting <= 0 or group.members >= self._most:
+                    self._commit(group)
+        finally:
+            if counted:
+                self._count(-1)
         if not group.is_over:
             self._wait_for(group)
         if group.error is not None:
@@ -173,19 +183,6 @@ class WriterQueue:
             if self._group is not None:
                 self._commit(self._group)
             yield
-
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        self._count(1)
-        counted = True
-        try:
-            with self._lock:
-                self._count(-1)
-                counted = False
-                yield
-        finally:
-            if counted:
-                self._count(-1)
 
     def _count(self, more: int) -> None:
         with self._counting:

@@ -30,6 +30,7 @@ from holdfast.checkpoints.serde.splice import channels_with_value, graft
 from holdfast.checkpoints.serde.values import Attachable, compact_versions, holds_messages
 
 _JSON: Final = json.JSONEncoder(ensure_ascii=False)
+_OF_JSON: Final = json.JSONDecoder()
 
 
 class SqliteTables(Tables):
@@ -178,7 +179,8 @@ def _stored(
     problems: list[tuple[str, str]] | None = None,
 ) -> StoredCheckpoint:
     try:
-        metadata = json.loads(row.metadata) if row.metadata is not None else {}
+        text = row.metadata.decode() if type(row.metadata) is bytes else row.metadata
+        metadata = _OF_JSON.decode(text) if text is not None else {}
     except ValueError as error:
         if problems is None:
             what = f"the metadata of checkpoint {row.checkpoint_id} are no JSON ({error})"
