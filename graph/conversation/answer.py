@@ -20,7 +20,7 @@ from holdfast.checkpoints.runtime import unwrap_saver
 from holdfast.graph.approvals.ask import AnswerForms
 from holdfast.graph.approvals.decisions import BadAnswer
 from holdfast.graph.conversation.agents import AgentProfile
-from holdfast.graph.conversation.requests import Pending, answer_to, pending_of
+from holdfast.graph.conversation.requests import Pending, answer_to, pending_of, takes_author
 from holdfast.graph.tools.settle import VERDICT_FORM
 
 
@@ -94,7 +94,7 @@ class ThreadAnswers:
         request = waiting[interrupt_id]
         answer = answer_to(request, given)
         self._check(request, answer)
-        if self._is_ours(request) and by is not None:
+        if by is not None and takes_author(request):
             answer = {"by": by, **answer}
         is_found = self._record is not None and self._is_ours(request)
         resume: Command[Any] | None = None if is_found else Command(resume={interrupt_id: answer})

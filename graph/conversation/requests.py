@@ -99,6 +99,13 @@ def is_about_call(value: Any) -> bool:
     return isinstance(value, Mapping) and value.get("type") in _ABOUT_A_CALL
 
 
+def takes_author(pending: Pending) -> bool:
+    """Return whether an answer to a request can name its author, as those to requests of Holdfast can."""
+    schema = pending.schema if isinstance(pending.schema, Mapping) else {}
+    options = [option for option in schema.get("oneOf") or [schema] if isinstance(option, Mapping)]
+    return is_about_call(pending.value) and all("by" in option.get("properties", {}) for option in options)
+
+
 def described(action: Action) -> str:
     """Return an action in words, on one line: its description, or the plain call."""
     # LangChain's own description repeats the name and the arguments on lines of their own.

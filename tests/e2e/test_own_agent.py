@@ -195,6 +195,16 @@ def test_a_decision_of_another_agent_is_not_carried_out_by_the_shops(cli: Cli, o
     assert (code, "was begun by another agent" in err, effects(cli.folder)) == (1, True, [])
 
 
+def test_a_decision_about_a_call_of_the_shop_is_not_carried_out_by_another_agent(cli: Cli, own: str) -> None:
+    cli("chat", "--thread=ada-1", said=b"Please refund order 1001.")
+    with open_checkpointer(URL) as saver:
+        [asked] = saver.interrupts.waiting()
+        saver.interrupts.answer("ada-1", asked.interrupt_id, {"type": "approve"})
+    code, _, err = cli("approvals", "resume", own)
+    assert (code, "was skipped: no step of this agent waits for the answer" in err) == (1, True)
+    assert cli("approvals", "resume")[0] == 0
+
+
 def test_the_agent_of_the_shop_goes_on_with_its_own_threads(cli: Cli) -> None:
     said = {"said": b"My name is Ada.", "thread": "--thread=ada-1"}
     assert cli("chat", "--thread=ada-1", said=said["said"])[0] == 0  # type: ignore[arg-type]

@@ -19,8 +19,8 @@ from tests.support.cli_kit import Cli
 from tests.support.forked import HOUSE, environment
 
 
-def programs() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", (HOUSE / "README.md").read_text("utf-8"), re.DOTALL)
+def programs(page: str = "README.md") -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (HOUSE / page).read_text("utf-8"), re.DOTALL)
 
 
 @pytest.mark.parametrize("anew", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["forked", "anew"])
@@ -55,6 +55,13 @@ def test_the_programs_of_the_readme_run_as_they_stand(tmp_path: Path, anew: bool
         "ada-1 4 I ask for the refund of order 1001.",
     ]
     assert (tmp_path / "ada-1.html").read_text("utf-8").endswith("</html>\n")
+
+
+def test_the_program_of_the_page_about_agents_runs_as_it_stands(tmp_path: Path) -> None:
+    [program] = programs("docs/agents.md")
+    (tmp_path / "program.py").write_text(program, "utf-8")
+    done = forked.run(str(tmp_path / "program.py"), cwd=tmp_path, env=environment())
+    assert (done.returncode, done.stdout) == (0, "Hello, Ada.\n"), done.stderr
 
 
 def test_the_commands_of_the_readme_are_there() -> None:

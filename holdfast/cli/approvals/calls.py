@@ -208,12 +208,14 @@ def carry_out(saver: HoldfastSaver, agent: AnyAgent, settings: Settings, nothing
     screen, tools = Screen(labelled=False), GraphTools.of(agent)
     done: list[dict[str, Any]] = []
     failed = False
-    threads = list(dict.fromkeys(answered.thread_id for answered in saver.interrupts.todo(_SEARCHED)))
+    due: dict[str, set[str]] = {}
+    for answered in saver.interrupts.todo(_SEARCHED):
+        due.setdefault(answered.thread_id, set()).add(answered.interrupt_id)
     with asyncio.Runner() as runner:
-        for thread_id in threads:
+        for thread_id, ids in due.items():
             try:
                 factory.check_thread(settings, saver, agent, thread_id)
-                _check_tools(tools, agent.get_state(thread_config(thread_id)))
+                _check_takes(agent.get_state(thread_config(thread_id)), ids, tools)
                 # On an event loop, since a graph may have no other form.
                 result = runner.run(Conversation(agent, thread_id, saver.threads.owner(thread_id)).aretry())
             except Exception as error:
@@ -230,21 +232,29 @@ def carry_out(saver: HoldfastSaver, agent: AnyAgent, settings: Settings, nothing
                 screen.line(f"thread {thread_id}: {one_line(result.text)}{waits}")
     if as_json:
         print_json(done, indent=2)
-    elif not threads:
+    elif not due:
         screen.line(nothing)
     if failed:
         raise typer.Exit(BROKEN)
 
 
-def _check_tools(tools: GraphTools, state: StateSnapshot) -> None:
-    """Refuse to go on with an agent that lacks the tool of a call that waits, because another one made the call.
+def _check_takes(state: StateSnapshot, due: Collection[str], tools: GraphTools) -> None:
+    """Refuse to go on with an agent that cannot take the answers, because another agent has asked.
+
+    Args:
+        state: the state of the thread, as this agent sees it.
+        due: the ids of the requests whose answers are to be carried out.
+        tools: the agent's tools.
 
     Raises:
-        BadAnswer: it lacks one.
+        BadAnswer: no step of this agent waits for them, or it lacks a tool.
     """
-    names = [name for pause in state.interrupts for name in tools_of_request(pause.value)]
-    if unknown := [name for name in names if not tools.has(name)]:
-        raise BadAnswer(f"It was skipped: this agent has no tool {unknown[0]!r}. Resume it with the agent that has it.")
+    asked = [pause for pause in state.interrupts if pause.id in due]
+    names = [name for pause in asked for name in tools_of_request(pause.value)]
+    lacks = next((f"this agent has no tool {name!r}" for name in names if not tools.has(name)), None)
+    if not asked or lacks:
+        why = lacks or "no step of this agent waits for the answer"
+        raise BadAnswer(f"It was skipped: {why}. Resume it with the agent that has it.")
 
 
 def _waiting(saver: HoldfastSaver, thread_id: str | None, limit: int) -> list[PendingCall]:
