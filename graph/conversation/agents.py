@@ -55,6 +55,11 @@ class AgentProfile:
         """The tools of an agent of `build_graph`; `None` for any other, whose tools are not known."""
 
     @property
+    def merges_by_id(self) -> bool:
+        """Whether the messages are merged by `add_messages`, so that a message can take the place of another."""
+        return getattr(self.agent.channels[self.messages_key], "operator", None) is add_messages
+
+    @property
     def closes_calls(self) -> bool:
         """Whether the agent itself closes the calls that a new message leaves without an answer."""
         return self.forms is not None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage, RemoveMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, ToolMessage
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import StateSnapshot
 
@@ -17,35 +17,42 @@ from holdfast.checkpoints.effects import effect_key
 from holdfast.checkpoints.interrupts.forms import Action
 from holdfast.graph.conversation.agents import AgentProfile
 from holdfast.graph.conversation.requests import pending_of
-from holdfast.graph.messages import Call, close_calls, unclosed_calls
-from holdfast.graph.nodes.close_calls import IN_DOUBT, NEVER_APPROVED, NEVER_MADE
+from holdfast.graph.messages import Call, close_calls, looks_closed, unclosed_calls
+from holdfast.graph.nodes.close_calls import IN_DOUBT, NEVER_APPROVED, NEVER_MADE, WAITING
 from holdfast.graph.tools.results import error_message
 
 
-def open_effects(messages: Sequence[AnyMessage]) -> list[str]:
-    """Return the keys under which the ledger may know the calls without an answer."""
+def needs_closing(profile: AgentProfile, state: StateSnapshot) -> bool:
+    """Return whether a new message would drop something of a thread, at a glance."""
+    return bool(state.tasks) or not looks_closed(profile.messages(state))
+
+
+def open_effects(profile: AgentProfile, state: StateSnapshot) -> list[str]:
+    """Return the keys under which the ledger may know the calls of a thread that have no answer."""
     return [
         effect_key(group.message.id or "", group.calls[position]["id"] or "")
-        for group in unclosed_calls(messages)
+        for group in unclosed_calls(profile.messages(state))
         for position in group.open
     ]
 
 
 def with_closed_calls(profile: AgentProfile, state: StateSnapshot, new: Sequence[Any]) -> list[Any]:
-    """Return new messages, and before them the answers that close the calls of a state.
+    """Return new messages, and before them those without which a call of the thread would have no answer.
 
     Args:
         profile: the agent.
-        state: the state of the thread.
+        state: the state of the thread. LangGraph shows in it what the tasks of the present step have written, and
+            drops that when the new messages come.
         new: the messages that are about to be sent.
     """
-    messages = profile.messages(state)
-    if not unclosed_calls(messages):
-        return [*new]
     closer = _Closer(profile, state)
+    messages = profile.messages(state)
+    saved = [message for message in messages if message.id not in closer.written_ids]
     closed = close_calls(messages, closer.answer)
-    if closed[: len(messages)] == messages:
-        return [*closed[len(messages) :], *new]
+    if closed[: len(saved)] == saved:
+        return [*closed[len(saved) :], *new]
+    if not profile.merges_by_id:
+        return [*new]
     # A gap can be filled only by a new list. Ids and order stay, so it is the same thread.
     return [RemoveMessage(id=REMOVE_ALL_MESSAGES), *closed, *new]
 
@@ -57,21 +64,19 @@ class _Closer:
         requests = pending_of(state)
         self._waiting_ids = {request.tool_call_id for request in requests if request.tool_call_id}
         self._waiting = [action for request in requests for action in request.actions]
-        self._in_tools = any(profile.is_tool_node(task.name) for task in state.tasks)
-        self._results = {
-            message.tool_call_id: message
-            for task in state.tasks
-            for message in _messages_in(task.result, profile.messages_key)
-            if isinstance(message, ToolMessage)
-        }
+        in_tools = [task for task in state.tasks if profile.is_tool_node(task.name) and task.result is None]
+        self._has_paused = any(task.interrupts for task in in_tools)
+        self._has_died = any(not task.interrupts for task in in_tools)
+        written = [message for task in state.tasks for message in _messages_in(task.result, profile.messages_key)]
+        self.written_ids = {message.id for message in written} - {None}
 
     def answer(self, message: AIMessage, call: Call) -> ToolMessage:
-        """Return the answer to an open call: its result if its task had ended, else why there is none."""
-        if call["id"] in self._results:
-            return self._results[call["id"] or ""]
+        """Return the answer to an open call, which says why there is no result."""
         if self._waits(call):
             return error_message(call, NEVER_APPROVED)
-        return error_message(call, IN_DOUBT if self._in_tools else NEVER_MADE)
+        if self._has_died:
+            return error_message(call, IN_DOUBT)
+        return error_message(call, WAITING if self._has_paused else NEVER_MADE)
 
     def _waits(self, call: Call) -> bool:
         return call["id"] in self._waiting_ids or any(_is_about(action, call) for action in self._waiting)
@@ -81,6 +86,7 @@ def _is_about(action: Action, call: Call) -> bool:
     return action.name == call["name"] and action.args == call["args"]
 
 
-def _messages_in(result: Any, key: str) -> Sequence[Any]:
+def _messages_in(result: Any, key: str) -> list[BaseMessage]:
     found = result.get(key) if isinstance(result, Mapping) else None
-    return found if isinstance(found, list) else []
+    messages = found if isinstance(found, list) else [found]
+    return [message for message in messages if isinstance(message, BaseMessage)]

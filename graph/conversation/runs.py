@@ -7,13 +7,13 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.types import Command, StreamMode
+from langgraph.types import Command, StateSnapshot, StreamMode
 
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.runtime import unwrap_saver
 from holdfast.graph.conversation.agents import AgentProfile
 from holdfast.graph.conversation.answer import ThreadAnswers
-from holdfast.graph.conversation.closing import open_effects, with_closed_calls
+from holdfast.graph.conversation.closing import needs_closing, open_effects, with_closed_calls
 from holdfast.graph.conversation.events import Event, Look, Reply, Turn
 from holdfast.graph.plans import Io
 
@@ -49,9 +49,8 @@ class ThreadRuns:
         messages = list(new)
         if not self._profile.closes_calls:
             state = await io.either(self._agent.get_state, self._agent.aget_state, self._config)
-            effects = open_effects(self._profile.messages(state))
             # What the ledger knows is closed by the middleware that put it there, which asks a person if it must.
-            if effects and not await io.call(self._are_on_record, effects):
+            if needs_closing(self._profile, state) and not await io.call(self._is_on_record, state):
                 messages = with_closed_calls(self._profile, state, messages)
         return {self._profile.messages_key: messages}
 
@@ -88,9 +87,9 @@ class ThreadRuns:
                         yield event
             run_input = turn.take(await self.look(io))
 
-    def _are_on_record(self, effects: Sequence[str]) -> bool:
-        """Return whether the ledger knows one of the effects. It blocks."""
+    def _is_on_record(self, state: StateSnapshot) -> bool:
+        """Return whether the ledger knows a call of the thread that has no answer. It blocks."""
         saver, thread_id = unwrap_saver(self._agent.checkpointer), self._config["configurable"]["thread_id"]
         if not isinstance(saver, HoldfastSaver):
             return False
-        return any(saver.effects.entry(thread_id, key) is not None for key in effects)
+        return any(saver.effects.entry(thread_id, key) is not None for key in open_effects(self._profile, state))

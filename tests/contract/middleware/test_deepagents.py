@@ -10,6 +10,7 @@ import pytest
 
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer
 from holdfast.errors import InvalidAnswer
+from holdfast.graph import Conversation
 from tests.support import children, deep_kit
 from tests.support.kit import thread
 
@@ -54,3 +55,17 @@ async def test_it_is_the_same_on_an_event_loop(saver: HoldfastSaver, tmp_path: P
     saver.interrupts.answer("ada-1", request.interrupt_id, approval("ours"))
     state = await agent.ainvoke(None, thread())
     assert (state["messages"][-1].text, (tmp_path / "effects").read_text()) == ("all done", "refund 1\n")
+
+
+@pytest.mark.parametrize("by", ["ours", "theirs"])
+def test_a_conversation_with_a_deep_agent_shows_and_answers_what_a_subagent_asks(
+    saver: HoldfastSaver, tmp_path: Path, by: str
+) -> None:
+    effects = tmp_path / "effects"
+    ada = Conversation(deep_kit.deep_agent(saver, effects, by=by, begins=True), "ada-1")
+    [asked] = ada.send("go").pending
+    assert [(action.name, action.args) for action in asked.actions] == [("refund", {"order": 1})]
+    assert ada.approve(by="Grace").text == "all done"
+    assert effects.read_text() == "refund 1\n"
+    ada.undo()
+    assert ada.history() == []
