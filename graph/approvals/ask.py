@@ -26,7 +26,7 @@ from holdfast.checkpoints.errors import NotAnswered
 from holdfast.checkpoints.interrupts import answer_digest
 from holdfast.checkpoints.langgraph_internals import RESUME_MAP, RESUMING, mark_invalid_resume
 from holdfast.checkpoints.runtime import run_of, running_saver
-from holdfast.graph.approvals.decisions import DECISIONS, MISSING_TOOL_FORM, AnswerForm, answer_form
+from holdfast.graph.approvals.decisions import DECISIONS, MISSING_TOOL_FORM, AnswerForm, BadAnswer, answer_form
 from holdfast.graph.approvals.policy import ApprovalPolicy, approval_policy
 from holdfast.graph.plans import Io
 
@@ -164,7 +164,7 @@ async def ask_person(io: Io, request: Request, config: RunnableConfig, part: str
         if not is_invalid_resume(error):
             raise
         if record is None or record.run_has_answer:
-            raise request.form.refusal(request.tool, error) from None
+            raise await _refusal(io, request, record, error) from None
         problem: Exception = error
     except GraphInterrupt as pause:
         if record is None:
@@ -186,6 +186,13 @@ async def ask_person(io: Io, request: Request, config: RunnableConfig, part: str
         # The tool has changed since the answer was recorded: the request is open again.
         await io.call(record.reopen, recorded)
         raise request.form.refusal(request.tool, error) from None
+
+
+async def _refusal(io: Io, request: Request, record: _RequestRecord | None, error: ValidationError) -> BadAnswer:
+    """Return the error for the answer that a run was given, after which the request waits."""
+    if record is not None:
+        await io.call(record.reopen_given)
+    return request.form.refusal(request.tool, error)
 
 
 def _answer_on_record(recorded: Answered, form: AnswerForm) -> Any:
@@ -303,6 +310,15 @@ class _RequestRecord:
             first = recorded.told()
             raise AnsweredBefore(first) from first
         return recorded
+
+    def reopen_given(self) -> None:
+        """Open the request again if the answer that the run was given is the one on record.
+
+        The tool has changed since it was recorded. An answer that is not on record leaves no trace.
+        """
+        recorded = self.read()
+        if recorded is not None and answer_digest(recorded.answer) == answer_digest(self.given[self.interrupt_id]):
+            self.reopen(recorded)
 
     def reopen(self, recorded: Answered) -> bool:
         return self.saver.interrupts.reopen(recorded)

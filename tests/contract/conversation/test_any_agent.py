@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from langchain.agents import create_agent
@@ -19,6 +19,7 @@ from langgraph.types import interrupt
 from holdfast import Conversation
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.graph import BadAnswer, NothingWaits, Paused, Token, ToolAnswered, ToolCalled
+from holdfast.middleware import HoldfastMiddleware
 from tests.support import agents_kit, children
 from tests.support.agents_kit import KINDS, Refunds
 from tests.support.graph_kit import ScriptedModel, calls, says
@@ -191,6 +192,25 @@ def test_an_answer_that_another_writer_has_carried_out_is_not_carried_out_again(
     monkeypatch.setattr(refunds.saver, "lease", later)
     reply = refunds.ada.answer(refunds.yes)
     assert (reply.text, refunds.made) == ("done", [1])
+
+
+@pytest.mark.parametrize("kind", ["middleware"])
+def test_a_recorded_answer_that_no_longer_fits_the_tool_opens_its_request_again(refunds: Refunds) -> None:
+    @tool
+    def refund(order: Literal[1]) -> str:
+        """Refund an order."""
+        return f"order {order} refunded"
+
+    [asked] = refunds.ada.send("Refund order 1").pending
+    edit = {"type": "edit", "edited_action": {"name": "refund", "args": {"order": 2}}}
+    refunds.saver.interrupts.answer("ada-1", asked.interrupt_id, edit, by="Grace")
+    ours = HoldfastMiddleware(interrupt_on=["refund"])
+    agent = create_agent(ScriptedModel(lines=[says("done")]), [refund], middleware=[ours], checkpointer=refunds.saver)
+    ada = Conversation(agent, "ada-1")
+    with pytest.raises(BadAnswer, match="'order'"):
+        ada.retry()
+    [asked] = ada.pending()
+    assert ada.approve(asked.interrupt_id).text == "done"
 
 
 @pytest.mark.sweep
