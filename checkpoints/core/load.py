@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple, cast
 
@@ -22,6 +22,7 @@ from holdfast.checkpoints.backends.records import (
 )
 from holdfast.checkpoints.core.conflicts import LoadedThread
 from holdfast.checkpoints.core.database import Database
+from holdfast.checkpoints.core.garbage import Paused
 from holdfast.checkpoints.core.placement import UNCLAIMED, rank
 from holdfast.checkpoints.errors import DamagedThread, NotStorable
 from holdfast.checkpoints.serde import ranges
@@ -162,29 +163,34 @@ class MessageRows:
         self._sealer = database.sealer
         self._key = database.sealer.digest_key(thread_id)
 
-    def make(self, refs: Iterable[int]) -> list[BaseMessage]:
+    def make(self, refs: Sequence[int]) -> list[BaseMessage]:
         """Return a new message object for each reference (see `ranges`).
 
         Raises:
             DamagedThread: a row is missing, or is not what was saved.
             NotStorable: a type within a message is not allowed or no longer exists.
         """
-        return [
-            template.make() if (template := self._templates.get(ref)) is not None else self._decode(ref) for ref in refs
-        ]
+        templates = self._templates
+        with Paused(len(refs)):
+            return [
+                template.make() if (template := templates.get(ref)) is not None else self._decode(ref) for ref in refs
+            ]
 
-    def make_known(self, refs: Iterable[int], ns: str) -> list[BaseMessage]:
+    def make_known(self, refs: Sequence[int], ns: str) -> list[BaseMessage]:
         """Do as `make`, and note what to cache of each message before a caller can change it."""
         messages: list[BaseMessage] = []
-        lowest = rank(ns, "")
-        for ref in refs:
-            template = self._templates.get(ref) or self.new_templates.get(ref)
-            message = self._decode(ref) if template is None else template.make()
-            messages.append(message)
-            if template is None:
-                template = self._template_of(ref, message)
-            if template is not None:
-                self.known.append(Known(message, template.contents, ref, template.rank <= lowest))
+        templates, known, lowest = self._templates, self.known, rank(ns, "")
+        with Paused(len(refs)):
+            for ref in refs:
+                template = templates.get(ref) or self.new_templates.get(ref)
+                if template is None:
+                    message = self._decode(ref)
+                    template = self._template_of(ref, message)
+                else:
+                    message = template.make()
+                messages.append(message)
+                if template is not None:
+                    known.append(Known(message, template.contents, ref, template.rank <= lowest))
         return messages
 
     def _template_of(self, ref: int, message: BaseMessage) -> Template | None:

@@ -16,6 +16,9 @@ from itertools import pairwise
 
 def compress(refs: Iterable[int]) -> list[int]:
     """Return references as ranges. `expand` returns the same references, for any order and repetition."""
+    refs = list(refs)
+    if refs and refs[0] > 0 and refs == list(range(refs[0], refs[0] + len(refs))):  # most are, and this is faster
+        return [refs[0], refs[-1]]
     ranges: list[int] = []
     expected = 0  # no reference is 0
     for ref in refs:

@@ -239,24 +239,21 @@ class Detacher:
         found: list[Draft | Known] = []
         unsettled: list[Draft | Known] = []
         for message in messages:
-            entry = known.get(id(message))
-            # Most are known, and their contents are a dict: as `is_unchanged`, without a call.
-            if entry is not None and (
-                (
-                    message.__dict__ == entry.contents
+            if (entry := known.get(id(message))) is not None:
+                _, contents, _, claimed = entry
+                # Most are known, and their contents are a dict: as `is_unchanged`, without a call.
+                if (
+                    message.__dict__ == contents
                     and not message.__pydantic_extra__
                     and message.__pydantic_private__ is None
-                )
-                if type(entry.contents) is dict
-                else is_unchanged(message, entry.contents)
-            ):
-                found.append(entry)
-                if not entry.claimed:
-                    unsettled.append(entry)
-            else:
-                draft = drafts.get(id(message)) or self._draft(message)
-                found.append(draft)
-                unsettled.append(draft)
+                ) or (type(contents) is tuple and is_unchanged(message, contents)):
+                    found.append(entry)
+                    if not claimed:
+                        unsettled.append(entry)
+                    continue
+            draft = drafts.get(id(message)) or self._draft(message)
+            found.append(draft)
+            unsettled.append(draft)
         self._lists.append(MessageList(self._channel, found, unsettled))
         return len(self._lists) - 1
 
