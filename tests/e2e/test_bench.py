@@ -100,6 +100,7 @@ def test_the_cpu_time_of_the_server_is_counted(postgres_database: str) -> None:
     assert spent[0].all_cpu - spent[0].cpu > 0.05
 
 
+@pytest.mark.sweep
 def test_a_log_that_is_kept_shows_what_a_turn_writes(sqlite_pair: Pair) -> None:
     for peer in (sqlite_pair.ours, sqlite_pair.stock):
         with peer.opened() as (saver, place):

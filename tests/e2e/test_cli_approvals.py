@@ -210,7 +210,7 @@ def test_a_second_decision_is_told_who_was_first(cli: Cli) -> None:
     assert line.endswith("Your answer was not taken. Nothing waits now.")
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("known", ["--run-again", "--happened=The bank says so.", "--skip"])
 def test_a_person_settles_a_call_in_doubt(cli: Cli, monkeypatch: pytest.MonkeyPatch, known: str) -> None:
     def refund_and_fail(shop: Shop, *given: object) -> str:

@@ -76,6 +76,7 @@ def test_a_mistake_about_what_waits_is_one_line_and_exit_code_2(cli: Cli, argume
     assert re.search(said, line), line
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize(
     "thread_id", ["../../etc/passwd", "o'br\"ien; DROP TABLE checkpoints", "\u200fright", "%s", "-x"]
 )
@@ -84,6 +85,7 @@ def test_an_odd_thread_id_is_just_a_name(cli: Cli, thread_id: str) -> None:
     assert {path.name.split("-")[0] for path in cli.folder.iterdir()} <= {"holdfast.db", "shop.db"}
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize(
     "text",
     [
@@ -194,7 +196,7 @@ def test_a_bad_setting_is_named_and_its_value_is_not(cli: Cli, monkeypatch: pyte
 # --- models
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
@@ -282,6 +284,7 @@ def test_a_missing_extra_is_said(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.sweep
 def test_a_real_process_ends_with_the_same_codes(tmp_path: Path) -> None:
     refused = run("chat", "--database", "nonsense", cwd=tmp_path, anew=True)
     assert (refused.returncode, refused.stdout, len(refused.stderr.splitlines())) == (2, "", 1)

@@ -42,6 +42,7 @@ def talked(cli: Cli, sqlite_url: str) -> Callable[..., tuple[int, str, str]]:
     return lambda command, *words, **how: cli("threads", command, f"--database={sqlite_url}", *words, **how)
 
 
+@pytest.mark.sweep(on="postgres")
 def test_conversations_are_listed_page_by_page_named_and_taken_further(cli: Cli, url: str) -> None:
     fill(url)
     at = f"--database={url.replace('postgres:@', f'postgres:{PASSWORD}@')}"

@@ -66,6 +66,7 @@ def test_from_python(tmp_path: Path) -> None:
     goes_on(tmp_path, "ada-1", acknowledged)
 
 
+@pytest.mark.sweep
 def test_on_the_command_line(tmp_path: Path) -> None:
     lines = "".join(f"{number} {LONG}\n" for number in range(100))
     command = "import sys; from holdfast.cli import main; sys.exit(main())"

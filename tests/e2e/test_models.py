@@ -79,6 +79,7 @@ async def saver() -> AsyncIterator[HoldfastSaver]:
 # --- what works ---
 
 
+@pytest.mark.sweep(every=3)
 async def test_a_conversation_goes_to_the_endpoint_with_its_key_and_its_history(way: str, saver: HoldfastSaver) -> None:
     with stub.stub_openai(says("Hello Ada."), says("You are Ada.")) as endpoint:
         talk = Talk(endpoint, saver, way)

@@ -42,7 +42,7 @@ def paused(place: Path) -> str:
 @pytest.fixture(scope="module")
 def server(place: Path, paused: str) -> Iterator[Server]:
     """A server that was started after that, on `sqlite:///holdfast.db` in `place`."""
-    with served(place, anew=True) as server:
+    with served(place) as server:
         yield server
 
 

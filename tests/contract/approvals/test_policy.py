@@ -16,6 +16,7 @@ from holdfast.graph import BadAnswer, Conversation, needs_approval
 from holdfast.graph.approvals.decisions import DECISIONS, answer_form
 from holdfast.graph.approvals.policy import approval_policy
 from tests.support.graph_kit import SAVERS, Desk, Talk, calls, opened, says
+from tests.support.sweep import Sweep
 
 
 @pytest.fixture(params=SAVERS)
@@ -296,8 +297,8 @@ async def test_approvals_work_the_same_from_async_code(desk: Desk) -> None:
     assert (desk.refunded, desk.looked_up) == ([1], [2])
 
 
-async def test_many_threads_are_approved_at_the_same_time(desk: Desk) -> None:
-    saver = desk.saver
+async def test_many_threads_are_approved_at_the_same_time(desk: Desk, sweep: Sweep) -> None:
+    saver, many = desk.saver, sweep(6, 20)
 
     async def one(number: int) -> None:
         talk = Talk(saver, calls(("refund", {"order_id": number})), says("done"), tools=desk.tools())
@@ -305,8 +306,8 @@ async def test_many_threads_are_approved_at_the_same_time(desk: Desk) -> None:
         (pause,) = (await talk.agent.ainvoke({"messages": [("user", "go")]}, thread))["__interrupt__"]
         await talk.agent.ainvoke(Command(resume={pause.id: {"type": "approve"}}), thread)
 
-    await asyncio.gather(*(one(number) for number in range(20)))
-    assert sorted(desk.refunded) == list(range(20))
+    await asyncio.gather(*(one(number) for number in range(many)))
+    assert sorted(desk.refunded) == list(range(many))
 
 
 # --- the declaration ---

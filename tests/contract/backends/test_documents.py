@@ -66,7 +66,7 @@ def test_a_checkpoint_comes_back_as_it_was_saved(url: str) -> None:
         assert found.checkpoint == saved
 
 
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep(every=6)
 @pytest.mark.parametrize("scenario", CHEAP)
 def test_an_expanded_thread_reads_the_same_with_the_stock_saver(url: str, scenario: str) -> None:
     with holdfast(url) as saver:
@@ -101,7 +101,7 @@ def notes_graph(saver: Any, frequency: int) -> Any:
     return builder.compile(checkpointer=saver)
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=4)
 @pytest.mark.parametrize("frequency", [1, 2, 3, 1000])
 def test_the_stock_saver_goes_on_from_a_snapshot_that_came_out(url: str, frequency: int) -> None:
     """It finds a snapshot by its version, also with the checkpoints after it that have none."""

@@ -169,6 +169,7 @@ def turn(saver: HoldfastSaver) -> None:
     echo_graph(saver).invoke({"messages": [("user", "again")]}, thread(), durability="sync")
 
 
+@pytest.mark.sweep(on="postgres")
 def test_no_statement_of_a_turn_walks_through_a_table(full: HoldfastSaver, record: Record) -> None:
     forget(full)
     delta = graph_of(full, lambda: "answer", delta=True)
@@ -215,6 +216,7 @@ def run_of_its_own(saver: HoldfastSaver) -> None:
     saver.delete_for_runs(["run-2"])
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize(
     "work",
     [
@@ -308,6 +310,7 @@ def test_the_head_is_the_end_of_an_index_and_nothing_is_sorted(full: HoldfastSav
     assert re.search(r"sqlite_autoindex_checkpoints_1|Index Scan Backward using checkpoints_pkey", whole)
 
 
+@pytest.mark.sweep(on="postgres")
 def test_rows_that_the_cache_has_are_not_read_again(full: HoldfastSaver, record: Record) -> None:
     turn(full)
     turn(full)

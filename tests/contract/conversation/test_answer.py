@@ -36,7 +36,7 @@ def desk(saver: HoldfastSaver) -> Desk:
 # --- recorded answers are carried out
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=5)
 @pytest.mark.parametrize(
     "way", ["retry", "stream_retry", "send", "stream", "aretry", "astream", "asend", "bare", "abare"]
 )
@@ -163,7 +163,9 @@ def test_an_approval_that_expires_at_once_is_refused(seconds: int) -> None:
 # --- kill -9
 
 
-@pytest.mark.parametrize(("database", "bare"), [("sqlite", True), ("postgres", False)])
+@pytest.mark.parametrize(
+    ("database", "bare"), [("sqlite", True), pytest.param("postgres", False, marks=pytest.mark.sweep)]
+)
 def test_an_approved_call_runs_once_after_one_request_although_its_process_is_killed(
     request: pytest.FixtureRequest,
     tmp_path: Path,
@@ -225,6 +227,7 @@ def test_the_answer_to_a_call_of_a_removed_tool_names_the_decision_that_was_not_
     assert saver.interrupts.todo() == []
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("how", ["send", "stream", "asend", "astream"])
 async def test_an_answer_that_comes_as_the_conversation_goes_on_is_an_error(saver: HoldfastSaver, how: str) -> None:
     """Another writer's message looked for answers before this one was on record, and holds the thread's lease."""

@@ -59,6 +59,7 @@ def everything(saver: HoldfastSaver) -> list[list[tuple[Any, ...]]]:
     return [sorted(rows(saver, f"SELECT * FROM {table}"), key=repr) for table in tables]
 
 
+@pytest.mark.sweep(on="postgres")
 @pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("owner", ["ada", None])
 async def test_a_thread_that_is_not_the_users_is_unknown_to_every_method(

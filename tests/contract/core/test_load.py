@@ -77,6 +77,7 @@ DAMAGES = [
 ]
 
 
+@pytest.mark.sweep(on="postgres")
 def test_a_damaged_row_is_an_error_that_names_thread_and_row(
     talked: HoldfastSaver, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -206,6 +207,7 @@ def test_a_newer_schema_that_this_code_can_read_is_opened(bare_url: str) -> None
         assert texts(saver) == ["one", "You said: one"]
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("bit", [0x01, 0x10, 0x80])
 def test_an_altered_checkpoint_is_never_another_conversation(talked: HoldfastSaver, bit: int) -> None:
     table, column, where = newest_blob(talked)

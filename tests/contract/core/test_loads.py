@@ -53,7 +53,7 @@ LOADS: dict[str, Callable[[HoldfastSaver, Any], Any]] = {
 }
 
 
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep(every=8)
 @pytest.mark.parametrize("thread_is", ["new", "old"])
 @pytest.mark.parametrize("load", LOADS)
 def test_a_load_never_changes_the_callers_own_config(saver: HoldfastSaver, load: str, thread_is: str) -> None:

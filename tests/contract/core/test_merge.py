@@ -62,6 +62,7 @@ def contents(saver: HoldfastSaver) -> tuple[list[str], list[str], str, str]:
     return [m.text for m in values["messages"]], values["steps"], values["title"], values["mood"]
 
 
+@pytest.mark.sweep(every=4)
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 @pytest.mark.parametrize("where", ["in a node", "in another process"])
 def test_an_update_while_a_run_goes_on_is_merged_with_it(

@@ -92,6 +92,7 @@ def test_a_delta_thread_that_is_pruned_at_every_point_goes_on_as_if_it_were_not(
         assert len(rows(saver, "SELECT 1 FROM checkpoints WHERE thread_id = 'pruned'")) <= 2
 
 
+@pytest.mark.sweep
 @pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("number", range(0, len(STEPS) - 1, 5))
 def test_a_delta_thread_that_is_pruned_once_goes_on_as_if_it_were_not(saver: HoldfastSaver, number: int) -> None:

@@ -48,6 +48,7 @@ def test_a_request_is_shown_as_its_actions_with_the_decisions_allowed(saver: Hol
     assert action.description is not None
 
 
+@pytest.mark.sweep(every=5)
 @pytest.mark.parametrize("answer", BAD, ids=str)
 @pytest.mark.parametrize("mode", MODES)
 def test_an_answer_that_does_not_fit_is_refused_before_it_is_saved(
@@ -88,6 +89,7 @@ def test_edited_arguments_are_checked_as_far_as_the_request_has_a_schema(saver: 
     assert shop.refunded == [2]
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize("mode", MODES)
 def test_a_resume_that_contradicts_the_recorded_answer_is_refused(saver: HoldfastSaver, mode: Any, named: bool) -> None:

@@ -27,6 +27,7 @@ def kinds(shop: Shop) -> str:
     return "".join(message.type[0] for message in shop.messages)
 
 
+@pytest.mark.sweep(on="postgres")
 def test_a_call_that_waits_when_the_conversation_goes_on_is_closed_behind_its_message(saver: HoldfastSaver) -> None:
     shop = Shop(saver)
     shop.say()

@@ -288,6 +288,7 @@ def test_a_run_that_died_after_the_call_does_not_run_it_again(saver: HoldfastSav
     assert (shop.refunded, shop.ended) == ([1], True)
 
 
+@pytest.mark.sweep
 def test_a_call_whose_process_was_killed_is_settled_from_the_inbox_and_has_one_effect(url: str, tmp_path: Path) -> None:
     effects = tmp_path / "effects"
     asked = children.run(middleware_kit.ask, url, str(effects))

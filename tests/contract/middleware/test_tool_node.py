@@ -75,6 +75,7 @@ class Team:
         return [message.text for message in messages if isinstance(message, ToolMessage)]
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("record", [True, False])
 @pytest.mark.parametrize("kind", ["edge", "v1", "v2"])
 def test_each_call_is_asked_about_and_runs_once(saver: HoldfastSaver, kind: Kind, record: bool) -> None:
@@ -90,6 +91,7 @@ def test_each_call_is_asked_about_and_runs_once(saver: HoldfastSaver, kind: Kind
     assert team.graph.get_state(thread()).next == ()
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("handled", [True, False])
 @pytest.mark.parametrize("kind", ["edge", "v2"])
 def test_an_error_is_in_doubt_also_if_the_node_makes_messages_of_errors(

@@ -43,6 +43,7 @@ async def test_the_same_object_serves_invoke_and_ainvoke(saver: HoldfastSaver) -
     assert texts(saver)[::2] == ["one", "two", "three"]
 
 
+@pytest.mark.sweep
 def test_one_object_serves_several_threads_and_event_loops_at_once(saver: HoldfastSaver) -> None:
     graph = echo_graph(saver)
 
@@ -175,6 +176,7 @@ def test_a_thread_id_that_cannot_be_a_key_is_refused(saver: HoldfastSaver, bad: 
         echo_graph(saver).invoke(say("hello"), thread(bad))
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("odd", ["x" * 1024, "o'br\"ien", "../../etc", "\u200fright", "a\nb", "%s :x ?"])
 def test_any_other_thread_id_is_just_a_key(saver: HoldfastSaver, odd: str) -> None:
     graph = echo_graph(saver)

@@ -23,7 +23,7 @@ def on_the_stock_saver(scenario: Callable[[Any], list[Any]]) -> list[str]:
 
 
 @pytest.mark.filterwarnings("ignore:create_react_agent has been moved")  # its successor is another package
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep(every=8)
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
 def test_a_foreign_graph_leaves_the_same_as_on_the_stock_saver(
     saver: HoldfastSaver, scenario: Callable[[Any], list[Any]]

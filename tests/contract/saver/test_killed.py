@@ -22,7 +22,7 @@ def everything(url: str) -> dict[str, list[Any]]:
         return {name: sorted(map(repr, rows(saver, f"SELECT * FROM {name}"))) for name in tables}
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=4)
 @pytest.mark.parametrize("thread_is", ["new", "old"])
 @pytest.mark.parametrize("kind", ["put", "put_writes"])
 def test_a_save_that_is_killed_between_any_two_statements_leaves_nothing(
@@ -56,6 +56,7 @@ def test_a_save_that_is_killed_between_any_two_statements_leaves_nothing(
     assert children.run(children.talk, url, "on")[-2:] == ["on", "You said: on"]
 
 
+@pytest.mark.sweep
 def test_a_turn_that_is_killed_before_any_commit_can_be_repeated(url: str, sweep: Sweep) -> None:
     children.run(children.talk, url, "one")
 

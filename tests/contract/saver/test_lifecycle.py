@@ -28,6 +28,7 @@ from tests.support.children import Child, barrier, boot_and_talk
 from tests.support.dialects import dialect_of
 from tests.support.kit import change, checkpoint, echo_graph, put, rows, texts, thread
 from tests.support.stock_kit import stock_saver
+from tests.support.sweep import Sweep
 
 Stock = Callable[[], AbstractContextManager[Any]]
 
@@ -46,15 +47,16 @@ def say(text: str) -> dict[str, Any]:
 
 
 @pytest.mark.sweep(on="sqlite")
-def test_eight_processes_open_the_same_empty_database_at_once(bare_url: str) -> None:
-    gate = barrier(8)
-    children = [Child(boot_and_talk, bare_url, number, gate) for number in range(8)]
+def test_many_processes_open_the_same_empty_database_at_once(bare_url: str, sweep: Sweep) -> None:
+    many = sweep(4, 8)
+    gate = barrier(many)
+    children = [Child(boot_and_talk, bare_url, number, gate) for number in range(many)]
 
     for child in children:
         assert child.result() == ["0", "You said: 0", "1", "You said: 1"]
 
     with open_checkpointer(bare_url) as saver:
-        assert sorted(texts(saver)) == [f"word-{number}" for number in range(8)]
+        assert sorted(texts(saver)) == [f"word-{number}" for number in range(many)]
         assert rows(saver, "SELECT version FROM holdfast_schema ORDER BY version") == [
             (version,) for version in range(1, KNOWN_VERSION + 1)
         ]
@@ -63,6 +65,7 @@ def test_eight_processes_open_the_same_empty_database_at_once(bare_url: str) -> 
             assert rows(saver, "PRAGMA journal_mode") == [("wal",)]
 
 
+@pytest.mark.sweep(on="sqlite")
 def test_eight_threads_open_the_same_empty_database_at_once(bare_url: str) -> None:
     def boot(number: int) -> list[str]:
         with open_checkpointer(bare_url) as saver:

@@ -43,6 +43,7 @@ def labels(saver: HoldfastSaver, filter: dict[str, Any]) -> set[str]:
     return {item.checkpoint["channel_values"]["label"] for item in saver.list(thread("t"), filter=filter)}
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize(
     ("filter", "found"),
     [
@@ -67,6 +68,7 @@ def test_a_filter_with_dots_is_a_path_or_a_key(
     assert labels(labelled, filter) == found
 
 
+@pytest.mark.sweep(every=5)
 @pytest.mark.parametrize(
     "key",
     [
@@ -138,7 +140,7 @@ def listed(saver: HoldfastSaver, config: Any, **wanted: Any) -> list[str]:
     return [item.config["configurable"]["checkpoint_id"] for item in saver.list(config, **wanted)]
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=7)
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("page", [1, 2, 3, 50])
 def test_a_list_goes_on_past_a_checkpoint_that_cannot_be_read_and_names_it(

@@ -142,6 +142,7 @@ def test_the_writes_of_a_task_load_in_their_order(saver: HoldfastSaver, writes: 
     ]
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("value", [None, b"", b"\xff", bytearray(b"\0"), [], "", 0, False, [[]]], ids=repr)
 def test_a_write_of_next_to_nothing_is_still_a_write(saver: HoldfastSaver, value: Any) -> None:
     config = put(saver, thread(), checkpoint([]))
@@ -212,6 +213,7 @@ def test_ids_and_edits_that_are_made_in_place_leave_older_checkpoints_as_they_we
         assert values_of(found(saver, saved)) == values
 
 
+@pytest.mark.sweep(every=4)
 @pytest.mark.parametrize("text", HARD_TEXTS, ids=ascii)
 def test_hard_texts_come_back_from_every_field_that_has_a_column(saver: HoldfastSaver, text: str) -> None:
     message = AIMessage("")

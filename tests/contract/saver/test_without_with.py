@@ -66,6 +66,7 @@ FIRST_USES: dict[str, Callable[[HoldfastSaver], Any]] = {
 }
 
 
+@pytest.mark.sweep(every=4)
 @pytest.mark.parametrize("use", FIRST_USES)
 def test_the_first_use_opens_the_database(unopened: HoldfastSaver, openings: list[Any], use: str) -> None:
     FIRST_USES[use](unopened)

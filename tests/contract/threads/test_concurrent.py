@@ -78,11 +78,8 @@ def take_it_back(saver: HoldfastSaver) -> None:
     saver.delete_for_runs(["run-2"])
 
 
-_ON_SQLITE = pytest.mark.sweep(on="postgres")
-
-
 @pytest.mark.parametrize(
-    "work", [prune_it, pytest.param(copy_it, marks=_ON_SQLITE), pytest.param(take_it_back, marks=_ON_SQLITE)]
+    "work", [prune_it, *(pytest.param(work, marks=pytest.mark.sweep) for work in (copy_it, take_it_back))]
 )
 def test_work_that_is_killed_between_any_two_statements_leaves_all_as_it_was(
     url: str, dialect: str, work: Callable[[HoldfastSaver], None], sweep: Sweep

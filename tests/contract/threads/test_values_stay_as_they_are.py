@@ -106,6 +106,7 @@ WAYS: dict[str, Callable[[HoldfastSaver, Path], object]] = {
 }
 
 
+@pytest.mark.sweep(every=4)
 @pytest.mark.parametrize("way", WAYS)
 def test_no_value_is_rebuilt(talked: HoldfastSaver, way: str, tmp_path: Path) -> None:
     before = state(talked)

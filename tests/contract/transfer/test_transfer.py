@@ -51,7 +51,7 @@ def back() -> Iterator[HoldfastSaver]:
         yield saver
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=3)
 @pytest.mark.filterwarnings("ignore:create_react_agent has been moved")  # its successor is another package
 @pytest.mark.parametrize("scenario", GRAPHS)
 def test_a_thread_is_the_same_on_every_database_and_back_again(
@@ -112,6 +112,7 @@ def test_stock_checkpoints_move_as_they_are_and_become_compact_there(
         move(there, back)
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("way", ["out", "in"])
 def test_a_pause_is_answered_on_the_other_side_and_its_tool_runs_once(
     here: HoldfastSaver, there: HoldfastSaver, world: World, way: str
@@ -262,6 +263,7 @@ def copy_until_killed(source: str, target: str, commits: int) -> list[bool]:
         ]
 
 
+@pytest.mark.sweep
 @pytest.mark.sweep(on="sqlite")
 def test_a_copy_that_was_killed_goes_on_where_it_was(sqlite_url: str, url: str, tmp_path: Any) -> None:
     source = f"sqlite:///{tmp_path / 'source.db'}"
