@@ -25,7 +25,10 @@ from tests.support.forked import context
 PROCESSES: Final = 8
 
 _WAYS: Final = ("conversation", "loop", "conversation", "bare")
-"""In which way a round is played, in turn; one with the agent of `create_agent` as `WAY_OF_OTHERS` says."""
+"""In which way a round is played, in turn."""
+
+_WAYS_OF_OTHERS: Final = ("inbox", "conversation", "bare loop", "loop", "bare")
+"""The same for the rounds with the agent of `create_agent`."""
 
 _MOST_TRIES: Final = 100
 
@@ -123,8 +126,8 @@ class _Player:
 
     def __post_init__(self) -> None:
         self._thread = f"r{self.round}"
-        kind = _WAYS[self.round // 4 % len(_WAYS)]
-        self._kind = WAY_OF_OTHERS[kind] if is_langchains(self._thread) else kind
+        ways = _WAYS_OF_OTHERS if is_langchains(self._thread) else _WAYS
+        self._kind = ways[self.round // 4 % len(ways)]
         self._way = Way(self._kind, self.agent, self._thread)
         self._random = Random(f"{self.place.seed} {self.round} {self.number}")
 
@@ -141,8 +144,8 @@ class _Player:
     def rush(self, gate: Barrier) -> None:
         """Answer all of it, and say something, while the others do the same.
 
-        An agent of others is had without a lease, so the message of one closes calls that another is about to carry
-        out. In most of its rounds all wait for the last answer before they say something.
+        Without a lease, the message of one closes calls of another agent that another process is about to carry out. In
+        most of these rounds all wait for the last answer before they say something.
         """
         self._random.shuffle(self._questions)
         steps: list[Callable[[], None]] = [lambda asked=asked: self._answer(asked) for asked in self._questions]  # type: ignore[misc]
@@ -151,7 +154,8 @@ class _Player:
         if _is_mixed(self.round):
             steps.insert(self._random.randint(0, len(steps)), lambda: self._send(mine))
         else:
-            last: list[Callable[[], Any]] = [gate.wait] if is_langchains(self._thread) else []
+            has_no_lease = is_langchains(self._thread) and self._kind in WAY_OF_OTHERS.values()
+            last: list[Callable[[], Any]] = [gate.wait] if has_no_lease else []
             steps += [*last, lambda: self._send(mine)]
         for step in steps:
             step()
