@@ -12,7 +12,9 @@ from typing import Any, Final
 
 from holdfast.checkpoints.langgraph_internals import BRANCH_TO, JOIN
 
+# What a compiled graph has by the names of nodes: where it stops, and what handles the errors of which node.
 _STOPS: Final = ("interrupt_before_nodes", "interrupt_after_nodes")
+_HANDLERS: Final = "node_error_handler_map"
 
 
 def with_renamed(graph: Any, renamed: Mapping[str, str]) -> Any:
@@ -44,8 +46,10 @@ def with_renamed(graph: Any, renamed: Mapping[str, str]) -> Any:
         nodes[old] = graph.nodes[new].copy({"triggers": list(triggers.values())})
         for trigger, name in triggers.items():
             channels.setdefault(name, _former(graph.channels[trigger], former))
-    stops = {name: _with_former(getattr(graph, name), renamed) for name in _STOPS}
-    return graph.copy({"nodes": nodes, "channels": channels, **stops})
+    named = {name: _with_former(getattr(graph, name), renamed) for name in _STOPS}
+    if handlers := getattr(graph, _HANDLERS, None):
+        named[_HANDLERS] = {**handlers, **{old: handlers[new] for old, new in renamed.items() if new in handlers}}
+    return graph.copy({"nodes": nodes, "channels": channels, **named})
 
 
 def _former_channel(channel: str, former: Mapping[str, str]) -> str:

@@ -124,6 +124,21 @@ def test_a_new_thread_runs_the_node_under_its_new_name_alone(saver: HoldfastSave
     assert graph.get_state(thread()).next == ()
 
 
+def test_the_errors_of_a_renamed_node_go_to_its_handler(saver: HoldfastSaver) -> None:
+    def fails(state: Any) -> dict[str, Any]:
+        raise RuntimeError(interrupt("May I?"))
+
+    def handle(state: Any) -> dict[str, Any]:
+        return {"said": ["handled"]}
+
+    def graph(name: str) -> Any:
+        return StateGraph(State).add_node(name, fails, error_handler=handle).add_edge(START, name).compile(saver)
+
+    graph("old").invoke({"said": []}, thread())
+    ended = with_renamed(graph("new"), {"old": "new"}).invoke(Command(resume="no"), thread())
+    assert ended["said"] == ["handled"]
+
+
 def test_replicas_of_both_versions_serve_the_same_pause(saver: HoldfastSaver, other: HoldfastSaver) -> None:
     for name in ("a", "b"):
         by_edge("old").compile(checkpointer=saver).invoke({"said": []}, thread(name))
