@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, SystemMessage, ToolMessage
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import interrupt
 
 from holdfast import (
     Context,
@@ -41,6 +43,17 @@ with open_checkpointer("sqlite:///agent.db") as checkpointer:
     print(Conversation(build_graph(checkpointer=checkpointer), "ada-1").send("What is my name?").text)
 """)
     assert tomorrow.stdout == "Your name is Ada.\n"
+
+
+def test_the_agent_may_be_any_graph_with_messages_also_one_that_asks_a_question(checkpointer: HoldfastSaver) -> None:
+    def greet(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [AIMessage(f"Hello, {interrupt('Your name?')}.")]}
+
+    graph = StateGraph(MessagesState).add_node("greet", greet).add_edge(START, "greet")
+    talk = Conversation(graph.compile(checkpointer=checkpointer), "greeting-1")
+    [question] = talk.send("Hello").pending
+    assert (question.kind, question.description) == ("question", "Your name?")
+    assert talk.answer("Ada", by="Ada").text == "Hello, Ada."
 
 
 async def test_each_method_has_an_asynchronous_twin(ada: Conversation) -> None:

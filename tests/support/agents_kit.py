@@ -17,7 +17,7 @@ from langgraph.types import Command, interrupt
 from holdfast import Conversation, build_graph, needs_approval
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer, times
 from holdfast.middleware import HoldfastMiddleware, ToolCallGuard
-from tests.support.children import die
+from tests.support.children import DieBeforeCommit, die
 from tests.support.graph_kit import ScriptedModel, calls, says
 from tests.support.kit import thread
 
@@ -114,28 +114,44 @@ class Refunds:
 # --- programs for processes of their own
 
 
-def _in_file(kind: str, saver: HoldfastSaver, effects: str, begun: bool) -> Conversation:
+def in_file(kind: str, saver: HoldfastSaver, effects: str, *, begun: bool, thread_id: str = "ada-1") -> Conversation:
+    """Return a conversation whose refunds are lines in a file.
+
+    Args:
+        begun: whether the model has said its first line already.
+    """
+
     def refund(order: int) -> None:
         with Path(effects).open("a") as file:
             file.write(f"refund {order}\n")
 
     lines = [calls(("refund", {"order": 1})), says("done"), says("later")]
-    return Conversation(build(kind, saver, lines[1:] if begun else lines, refund), "ada-1")
+    return Conversation(build(kind, saver, lines[1:] if begun else lines, refund), thread_id)
 
 
 def ask_and_die(url: str, kind: str, effects: str) -> None:
     with open_checkpointer(url) as saver:
-        _in_file(kind, saver, effects, begun=False).send("go")
+        in_file(kind, saver, effects, begun=False).send("go")
         die()
 
 
 def answer_and_die(url: str, kind: str, effects: str) -> None:
     """Record the answer, and die before it is carried out."""
     with open_checkpointer(url) as saver:
-        ada = _in_file(kind, saver, effects, begun=True)
+        ada = in_file(kind, saver, effects, begun=True)
         [asked] = ada.pending()
         saver.lease = lambda *_, **__: die()  # type: ignore[method-assign,assignment,return-value]
         ada.answer(YES[kind], asked.interrupt_id, by="Grace")
+
+
+def answer_or_die(url: str, kind: str, thread_id: str, effects: str, commit: int) -> str:
+    """Answer, and die before that commit. Return what the agent says, if there were not that many."""
+    with open_checkpointer(url) as saver:
+        ada = in_file(kind, saver, effects, begun=True, thread_id=thread_id)
+        saver._backend.on_statement = DieBeforeCommit(commit)
+        text = ada.answer(YES[kind], by="Grace").text
+        saver._backend.on_statement = None
+        return text
 
 
 def die_in_tool(url: str, kind: str) -> None:
@@ -150,4 +166,4 @@ def die_in_tool(url: str, kind: str) -> None:
 def go_on(url: str, kind: str, effects: str) -> str:
     times.EFFECT_TTL, times.EFFECT_RENEWAL = 0.3, 0.1  # type: ignore[misc]
     with open_checkpointer(url) as saver:
-        return _in_file(kind, saver, effects, begun=True).retry().text
+        return in_file(kind, saver, effects, begun=True).retry().text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -20,7 +19,7 @@ from holdfast import Conversation
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.graph import BadAnswer, NothingWaits, Paused, Token, ToolAnswered, ToolCalled
 from holdfast.middleware import HoldfastMiddleware
-from tests.support import agents_kit, children
+from tests.support import agents_kit
 from tests.support.agents_kit import KINDS, Refunds
 from tests.support.graph_kit import ScriptedModel, calls, says
 from tests.support.kit import one_node, thread
@@ -213,19 +212,6 @@ def test_a_recorded_answer_that_no_longer_fits_the_tool_opens_its_request_again(
     assert ada.approve(asked.interrupt_id).text == "done"
 
 
-@pytest.mark.sweep
-@pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("kind", ["middleware"])
-def test_a_call_in_doubt_is_left_to_the_middleware_that_recorded_it(url: str, saver: HoldfastSaver, kind: str) -> None:
-    Refunds(kind, saver).ada.send("Refund order 1")
-    assert children.run(agents_kit.die_in_tool, url, kind) == -9
-    refunds = Refunds(kind, saver, says("so be it"), says("later"))
-    assert refunds.ada.send("And?").text == "so be it"
-    [closed] = [message for message in refunds.ada.history() if isinstance(message, ToolMessage)]
-    assert closed.additional_kwargs["effect"]["state"] == "in_doubt"
-    assert ([found.tool for found in saver.effects.in_doubt()], refunds.made) == (["refund"], [])
-
-
 @pytest.mark.parametrize("kind", ["middleware", "langchain", "react"])
 def test_a_call_is_rejected_edited_or_answered(saver: HoldfastSaver, kind: str) -> None:
     lines = [line for _ in range(3) for line in (calls(("refund", {"order": 1})), says("so be it"))]
@@ -285,6 +271,20 @@ def test_an_answer_that_does_not_fit_is_refused_and_the_request_waits(two: Refun
     assert sorted(two.made) == [1, 2]
 
 
+# --- graphs around a graph
+
+
+@pytest.mark.parametrize("kind", ["langchain", "middleware", "asking"])
+def test_an_agent_within_a_graph_asks_through_it(saver: HoldfastSaver, kind: str) -> None:
+    made: list[int] = []
+    inner = agents_kit.build(kind, None, [calls(("refund", {"order": 1})), says("done")], made.append)
+    builder = StateGraph(MessagesState).add_node("agent", inner).add_edge(START, "agent")
+    ada = Conversation(builder.compile(checkpointer=saver), "ada-1")
+    [asked] = ada.send("Refund order 1").pending
+    assert ada.answer(agents_kit.YES[kind], asked.interrupt_id, by="Grace").text == "done"
+    assert made == [1]
+
+
 # --- questions of a graph
 
 
@@ -325,22 +325,6 @@ def test_undo_restart_and_fork_work_with_any_agent(refunds: Refunds) -> None:
     fork.restart()
     assert fork.history() == []
     assert [entry.text for entry in refunds.ada.transcript().last(9) if entry.kind == "message"][-1] == "done"
-
-
-# --- kills
-
-
-@pytest.mark.sweep(every=6)
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_answer_survives_kills_in_other_processes_and_is_carried_out_once(
-    url: str, kind: str, tmp_path: Path
-) -> None:
-    effects = str(tmp_path / "effects")
-    assert children.run(agents_kit.ask_and_die, url, kind, effects) == -9
-    assert children.run(agents_kit.answer_and_die, url, kind, effects) == -9
-    assert not Path(effects).exists()
-    assert children.run(agents_kit.go_on, url, kind, effects) == "done"
-    assert Path(effects).read_text() == "refund 1\n"
 
 
 # --- what an agent cannot do
