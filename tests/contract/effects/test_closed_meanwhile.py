@@ -16,6 +16,7 @@ from langgraph.types import Command
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.effects import Effects
 from holdfast.checkpoints.effects.states import Effect, Started
+from holdfast.checkpoints.sql import Statement
 from holdfast.errors import EffectClosed, ThreadConflict
 from holdfast.graph.nodes.close_calls import WAITING
 from tests.support.graph_kit import Desk, Talk, calls, says
@@ -177,3 +178,41 @@ def test_an_effect_that_has_begun_is_waited_for_by_the_run_that_closes_its_call(
         first.agent.invoke(Command(resume={request.interrupt_id: {"type": "approve"}}), thread())
     said[0].join()
     assert [answer.text for answer in answers(second.agent)] == ["order 1 refunded"]
+
+
+def test_a_claim_waits_for_a_message_that_is_being_saved(
+    saver: HoldfastSaver, other: HoldfastSaver, dialect: str
+) -> None:
+    root_id = put(saver, thread(), checkpoint([]))["configurable"]["checkpoint_id"]
+    effect = Effect("ada-1", "key", "refund", b"args", "", root_id, root_id=root_id)
+    ends: list[Any] = []
+
+    def begin() -> None:
+        try:
+            ends.append(other.effects.begin(effect))
+        except EffectClosed as closed:
+            ends.append(closed)
+
+    lock, claim = saver._backend.sql["lock_thread"], Thread(target=begin)
+    with saver._backend.writing() as transaction:
+        transaction.run([(lock, {"thread_id": "ada-1"}), (Statement("test", NEWER[dialect]), {})])
+        claim.start()
+        while dialect == "postgres" and not rows(saver, WAITS) and not ends:
+            time.sleep(0.001)  # until it waits for the thread
+    claim.join()
+    assert [type(end) for end in ends] == [EffectClosed]
+
+
+WAITS = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+# A copy of the checkpoint as that of a new message.
+NEWER = {
+    "sqlite": """
+        INSERT INTO checkpoints
+        SELECT thread_id, checkpoint_ns, '9' || checkpoint_id, checkpoint_id, type, checkpoint, '{"source": "input"}'
+        FROM checkpoints WHERE thread_id = 'ada-1'""",
+    "postgres": """
+        INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata)
+        SELECT thread_id, checkpoint_ns, '9' || checkpoint_id, checkpoint_id, checkpoint, '{"source": "input"}'
+        FROM checkpoints WHERE thread_id = 'ada-1'""",
+}
