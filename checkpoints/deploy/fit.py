@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final, get_args
 
@@ -32,6 +32,7 @@ class Types:
         schema = getattr(getattr(graph, "builder", None), "state_schema", None)
         self._strict = not (isinstance(schema, type) and issubclass(schema, BaseModel))
         self._adapters: dict[str, TypeAdapter[Any]] = dict(_adapters(graph))
+        self._declared = {name: graph.channels[name].ValueType for name in self._adapters}
 
     @property
     def channels(self) -> set[str]:
@@ -48,8 +49,22 @@ class Types:
             problems = [
                 found for found in error.errors(include_url=False) if not isinstance(found["input"], Placeholder)
             ]
-            return _told(problems[0], error.title) if problems else None
+            return _told(problems[0], error.title, self._fields(channel)) if problems else None
         return None
+
+    def _fields(self, channel: str) -> set[str]:
+        """Return the names of the fields in the type of a channel, at any depth."""
+        found: set[str] = set()
+        todo, seen = [self._declared[channel]], set[int]()
+        while todo:
+            part = todo.pop()
+            if id(part) in seen:
+                continue
+            seen.add(id(part))
+            own = vars(part).get("__annotations__", {}) if isinstance(part, type) else {}
+            found |= own.keys()
+            todo += [*get_args(part), *(part.__mro__[1:] if own else ()), *own.values()]
+        return found
 
 
 def _adapters(graph: Any) -> Iterator[tuple[str, TypeAdapter[Any]]]:
@@ -100,8 +115,9 @@ def _models(value: Any, depth: int) -> Iterator[BaseModel]:
         yield from _models(part, depth - 1)
 
 
-def _told(problem: Mapping[str, Any], title: str) -> str:
-    # A class's own validator may put the value into its message.
+def _told(problem: Mapping[str, Any], title: str, fields: Collection[str]) -> str:
+    # A class's own validator may put the value into its message; and the key of a dict, or the place in a list, is a
+    # part of the value.
     what = "a validator refuses it" if problem["type"] in {"value_error", "assertion_error"} else problem["msg"]
-    place = ".".join(map(str, problem["loc"]))
+    place = ".".join(part if part in fields else "*" for part in problem["loc"])
     return f"{what} ({title}: {place})" if place else f"{what} ({title})"

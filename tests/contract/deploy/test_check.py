@@ -242,6 +242,21 @@ def test_models_and_dataclasses_that_have_changed_are_found(
     assert order.why == "Field required (NewOrder: paid)"
 
 
+def test_misfits_at_any_place_are_one_obstacle_and_keys_are_not_told(saver: HoldfastSaver) -> None:
+    class Before(TypedDict):
+        by_name: dict[str, list[Any]]
+
+    class After(TypedDict):
+        by_name: dict[str, list[Item]]
+
+    for thread_id, name in (("a", "ada@home"), ("b", "bob@home")):
+        values = {name: [Item("tea")] * len(thread_id) + [{"name": "x"}]}
+        graph_of(Before, saver, node=lambda _: None, name="work").invoke({"by_name": values}, thread(thread_id))
+    [obstacle] = check(new_graph(After), saver).obstacles
+    assert (obstacle.kind, obstacle.thread_ids) == ("type", ["a", "b"])
+    assert obstacle.why.endswith("(dict[str,list[Item]]: *.*)")
+
+
 def test_a_delta_channel_that_became_a_plain_one_is_found(saver: HoldfastSaver) -> None:
     delta_agent(saver, 100).invoke({"messages": [("user", "go")], "notes": [], "files": {}}, thread())
     assert found(delta_agent(None, 50), saver) == []
