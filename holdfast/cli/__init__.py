@@ -35,6 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
     invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("chat", epilog=chat.EXAMPLE)(chat.chat)
 app.add_typer(threads.app, name="threads")

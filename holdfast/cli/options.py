@@ -46,16 +46,16 @@ def _set_debug(context: typer.Context, value: bool) -> None:
 # --- options and arguments ---
 
 
-def no_default(name: str, metavar: str, help: str) -> Any:
+def no_default(name: str, metavar: str, help: str, short: str | None = None) -> Any:
     """Return an option whose help shows no default value."""
-    return typer.Option(name, metavar=metavar, help=help, show_default=False)
+    return typer.Option(*filter(None, (name, short)), metavar=metavar, help=help, show_default=False)
 
 
-Thread = Annotated[str | None, no_default("--thread", "ID", "Id of the conversation.")]
+Thread = Annotated[str | None, no_default("--thread", "ID", "Id of the conversation.", "-t")]
 ThreadId = Annotated[str, typer.Argument(metavar="THREAD", help="Id of the conversation.")]
 ActingUser = Annotated[
     str | None,
-    no_default("--user", "NAME", "Act as this user, who sees only their own conversations."),
+    no_default("--user", "NAME", "Act as this user, who sees only their own conversations.", "-u"),
 ]
 By = Annotated[
     str | None,
@@ -65,6 +65,7 @@ Database = Annotated[
     str | None,
     typer.Option(
         "--database",
+        "-d",
         metavar="URL",
         help="Where conversations are stored: sqlite:///FILE, postgresql://... or memory://. Default: "
         "HOLDFAST_DATABASE, else sqlite:///holdfast.db.",
@@ -74,6 +75,7 @@ Agent = Annotated[
     str | None,
     typer.Option(
         "--agent",
+        "-a",
         metavar="MODULE:NAME",
         help="Your own agent: a compiled graph, a StateGraph, or a function that makes one, in a module that can be "
         "imported from here. Default: HOLDFAST_AGENT, else the example shop's agent.",
@@ -83,6 +85,7 @@ Model = Annotated[
     str | None,
     typer.Option(
         "--model",
+        "-m",
         metavar="NAME",
         help="offline or openai:NAME. Default: HOLDFAST_MODEL, else an OpenAI model if OPENAI_API_KEY is set, else "
         "offline.",

@@ -18,7 +18,7 @@ from holdfast.checkpoints import open_checkpointer
 from holdfast.graph import Conversation, build_graph
 from holdfast.graph.shop import Shop, shop_tools
 from tests.support import stub_openai as stub
-from tests.support.cli_kit import run
+from tests.support.cli_kit import Cli, run
 from tests.support.forked import HOUSE, environment
 from tests.support.stub_openai import KEY, Stub, breaks_off, refuses, says
 from tests.support.terminal import CTRL_C, CTRL_D, CTRL_U, Terminal, terminal
@@ -351,7 +351,14 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
     decisions = ("list", "show", "approve", "edit", "reject", "respond")
     for words in [[], ["chat"], ["demo"], ["serve"], ["approvals"], *(["approvals", word] for word in decisions)]:
         assert main([*words, "--help"]) == 0
-        assert f"Example: holdfast {' '.join(words)}".rstrip() in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert f"Example: holdfast {' '.join(words)}".rstrip() in said
+        assert (main([*words, "-h"]), capsys.readouterr().out) == (0, said)
+
+
+def test_the_common_options_have_a_letter(cli: Cli) -> None:
+    assert cli("chat", "-t", "ada-1", "-u", "ada", "-m", "offline", "-d", "sqlite:///chat.db", said=b"Hello")[0] == 0
+    assert "ada-1" in cli("threads", "list", "-u", "ada", "-d", "sqlite:///chat.db")[1]
 
 
 def test_the_command_is_installed() -> None:

@@ -56,7 +56,7 @@ def test_an_agent_is_a_graph_or_a_function_that_makes_one(cli: Cli, module: str,
     [
         ("{}:number", "is of the type int. Needed: a compiled graph"),
         ("{}:make_nothing", "is of the type int"),
-        ("{}:gone", "has no 'gone'. Its graphs: agent, builder."),
+        ("{}:gone", "has no 'gone'. Its graphs: agent, builder, stopping."),
         ("{}:make_of_two", "needs model, tools, and is given the checkpointer only"),
         ("{}:fails", "fails with OSError: the disk is gone"),
         ("no_such_module:agent", "There is no module 'no_such_module'"),
@@ -142,6 +142,14 @@ def test_a_recorded_answer_is_carried_out(cli: Cli, own: str) -> None:
     code, out, _ = cli("approvals", "resume", own)
     assert (code, out) == (0, "thread ada-1: Done: order 1 refunded\n")
     assert effects(cli.folder) == ["refund 1"]
+
+
+def test_a_chat_says_where_a_graph_has_stopped_and_retry_goes_on(cli: Cli, module: str) -> None:
+    agent = f"--agent={module}:stopping"
+    _, _, err = cli("chat", "--thread=ada-1", agent, said=b"Refund 1")
+    assert "The agent stops before tools, as its graph says. To go on: holdfast chat --thread ada-1 --retry" in err
+    assert effects(cli.folder) == []
+    assert "Done: order 1 refunded\n" in cli("chat", "--thread=ada-1", agent, "--retry")[1]
 
 
 def test_calls_and_questions_are_decided_in_the_chat(cli: Cli, module: str) -> None:

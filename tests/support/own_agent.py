@@ -47,6 +47,7 @@ def ask(state):
 
 agent = make(None)
 builder = StateGraph(MessagesState).add_node("ask", ask).add_edge(START, "ask")
+stopping = create_agent(Model(), [refund], interrupt_before=["tools"])
 number = 7
 
 

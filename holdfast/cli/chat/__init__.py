@@ -27,7 +27,7 @@ EXAMPLE = "Example: holdfast chat --thread ada-1; or: echo 'What did I ask?' | h
 
 ChatUser = Annotated[
     str | None,
-    no_default("--user", "NAME", "Your name, saved with the conversation."),
+    no_default("--user", "NAME", "Your name, saved with the conversation.", "-u"),
 ]
 
 

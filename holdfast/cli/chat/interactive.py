@@ -94,6 +94,8 @@ class InteractiveChat:
         """Run a turn, and ask for the decisions that it needs. An expected error does not end the chat."""
         if self._survives(turn):
             self._decide_all(quiet=True)
+            if notice := self._session.stop_notice("/retry"):
+                self._screen.line(notice, "dim")
 
     def _survives(self, turn: Callable[[], None]) -> bool:
         """Run a turn, and show an expected error. Return whether it succeeded."""

@@ -71,6 +71,8 @@ class PipedChat:
             return
         for pending in self._session.conversation.pending():
             print_notice(self._session.pending_notice(pending))
+        if notice := self._session.stop_notice(self._session.chat_command("--retry")):
+            print_notice(notice)
 
 
 def _lines() -> Iterator[tuple[int, str]]:

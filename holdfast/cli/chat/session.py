@@ -19,7 +19,7 @@ from holdfast.cli.output import print_notice
 from holdfast.cli.output.screen import TurnOutput
 from holdfast.graph import BadAnswer, Conversation, Event, NothingWaits, Pending, Reply
 from holdfast.graph.conversation.agents import AgentProfile, AnyAgent
-from holdfast.graph.conversation.events import reply
+from holdfast.graph.conversation.events import reply, unfinished
 from holdfast.graph.conversation.requests import pending_of
 from holdfast.settings import Settings
 
@@ -100,6 +100,18 @@ class ChatSession:
         if self.settings.database.startswith("memory://"):
             place += ", which is deleted when this command ends"
         return [place, model]
+
+    def stop_notice(self, retry: str) -> str | None:
+        """Return a line that says at which breakpoint of the graph the thread has stopped; `None` if at none.
+
+        Args:
+            retry: how to go on.
+        """
+        profile = AgentProfile(self.agent)
+        state = self.state if profile.has_breakpoints else None
+        if state is None or not unfinished(state):
+            return None
+        return f"The agent stops before {', '.join(state.next)}, as its graph says. To go on: {retry}"
 
     # --- turns ---
 

@@ -39,7 +39,7 @@ def search(
             "single quotes.",
         ),
     ],
-    user: Annotated[str | None, no_default("--user", "NAME", "Only conversations of this user.")] = None,
+    user: Annotated[str | None, no_default("--user", "NAME", "Only conversations of this user.", "-u")] = None,
     thread: Thread = None,
     since: Annotated[
         str | None,
