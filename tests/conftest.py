@@ -96,8 +96,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_collection_finish() -> None:
     """Leave what was imported out of every later search for garbage: a sixth of the time went there."""
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # with what is garbage already: to look for it takes longer than it is worth
     gc.enable()
 
 

@@ -160,6 +160,7 @@ def test_reject_respond_and_later(place: Place) -> None:
     assert "Refund order 1003 in full?" in listed.stdout
 
 
+@pytest.mark.sweep
 def test_a_pending_approval_outlives_kill_9_and_is_asked_first(place: Place) -> None:
     with chat(place) as talk:
         talk.says(ASKED)

@@ -19,7 +19,7 @@ from tests.support.stub_openai import KEY, refuses, says, stub_openai
 ASKED = "Please refund order 1001."
 
 
-@pytest.mark.sweep(on="sqlite")
+@pytest.mark.sweep(on="postgres")
 def test_every_decision_is_taken_wherever_conversations_live(cli: Cli, url: str) -> None:
     at = f"--database={url}"
     requests = "Refund order 1001. Refund order 1002. Refund order 1003. Refund order 1004."

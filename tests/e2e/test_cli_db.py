@@ -64,6 +64,7 @@ def test_a_database_goes_in_and_out_on_the_command_line(cli: Cli, bare_url: str)
         assert len(texts(saver)) == 24
 
 
+@pytest.mark.sweep(on="postgres")
 def test_a_thread_that_stays_as_it_is_is_named(cli: Cli, bare_url: str) -> None:
     at = f"--database={bare_url}"
     with open_checkpointer(bare_url) as saver:

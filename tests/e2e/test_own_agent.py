@@ -42,6 +42,7 @@ def own(module: str) -> str:
 # --- which agents there are
 
 
+@pytest.mark.sweep(every=4)
 @pytest.mark.parametrize(
     "name", ["agent", "builder", "make", "make_builder", "make_with", "make_with_config", "make_later"]
 )
@@ -51,6 +52,7 @@ def test_an_agent_is_a_graph_or_a_function_that_makes_one(cli: Cli, module: str,
     assert out == "You said: Hello\n" or "Waiting for a decision: Your name?" in err
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -90,6 +92,7 @@ def test_the_calls_of_a_request_are_shown_with_what_is_allowed(cli: Cli, own: st
     assert [action["args"] for action in asked["actions"]] == [{"order": 1}, {"order": 2}]
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize(
     ("words", "made"),
     [
@@ -107,6 +110,7 @@ def test_a_person_decides_about_one_of_several_calls(cli: Cli, own: str, words: 
     assert sorted(effects(cli.folder)) == made
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize(
     ("words", "said"),
     [

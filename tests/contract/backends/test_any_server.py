@@ -88,6 +88,7 @@ def test_a_role_that_may_only_read_reads_and_is_told_what_it_needs(postgres_url:
 # --- defaults of a role
 
 
+@pytest.mark.sweep
 @pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("level", ["serializable", "repeatable read", "read committed"])
 def test_every_default_isolation_level_serves_writers_at_once(ada: str, run: Run, level: str) -> None:
@@ -145,6 +146,7 @@ def test_a_low_limit_of_idle_transactions_ends_nothing(ada: str, run: Run) -> No
         assert rows(saver, "SELECT current_setting('idle_in_transaction_session_timeout')") == [("10s",)]
 
 
+@pytest.mark.sweep
 def test_a_statement_that_waited_too_long_for_a_lock_is_repeated(postgres_url: str, ada: str, run: Run) -> None:
     run(MAY_MAKE)
     for limit in ("statement_timeout", "lock_timeout"):

@@ -101,6 +101,7 @@ def notes_graph(saver: Any, frequency: int) -> Any:
     return builder.compile(checkpointer=saver)
 
 
+@pytest.mark.sweep
 @pytest.mark.sweep(every=4)
 @pytest.mark.parametrize("frequency", [1, 2, 3, 1000])
 def test_the_stock_saver_goes_on_from_a_snapshot_that_came_out(url: str, frequency: int) -> None:

@@ -55,7 +55,7 @@ def saver(encoded: str) -> Iterator[HoldfastSaver]:
         yield saver
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=3)
 def test_every_text_comes_back_from_every_place(saver: HoldfastSaver, encoded: str) -> None:
     for odd in ODD:
         said = [HumanMessage(odd, id=odd, name=odd), AIMessage([{"type": "text", "text": odd}], id="2")]
@@ -77,7 +77,7 @@ def test_every_text_comes_back_from_every_place(saver: HoldfastSaver, encoded: s
             assert (entry.thread_id, entry.title) == (odd, " ".join(odd.split()))
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=3)
 def test_words_beyond_the_encoding_are_found(saver: HoldfastSaver) -> None:
     for word in ("café", "漢字", "кириллица"):
         say(saver, f"about {word} today", "about something else", thread_id=word)

@@ -194,6 +194,7 @@ def test_a_message_that_got_its_id_meanwhile_is_not_said_twice(
     assert rows(uncut, "SELECT message_id, content FROM holdfast_messages") == [("m-1", "yes")]
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("lost", [0, 1])
 @pytest.mark.parametrize("is_sent", [False, True])
 def test_nothing_is_saved_in_a_thread_that_was_deleted_meanwhile(
@@ -248,6 +249,7 @@ def talking(saver: HoldfastSaver, server: Server) -> Any:
     return builder.compile(checkpointer=saver)
 
 
+@pytest.mark.sweep
 def test_runs_go_on_while_their_server_restarts_and_restarts(own_server: Server) -> None:
     with open_checkpointer(own_server.database("restarts")) as saver, ThreadPoolExecutor(2) as threads:
         going, stop = Event(), Event()

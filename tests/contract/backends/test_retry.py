@@ -115,6 +115,7 @@ def expired(uncut: HoldfastSaver) -> None:
         assert time.monotonic() < deadline
 
 
+@pytest.mark.sweep
 def test_a_lease_lives_over_an_outage_that_is_longer_than_its_time(
     wire: Wire, saver: HoldfastSaver, uncut: HoldfastSaver
 ) -> None:

@@ -37,6 +37,7 @@ def refunds(saver: HoldfastSaver, kind: str) -> Refunds:
     return Refunds(kind, saver)
 
 
+@pytest.mark.sweep(every=3)
 @each_kind
 def test_a_turn_pauses_and_goes_on_with_the_answer(refunds: Refunds) -> None:
     [asked] = refunds.ada.send("Refund order 1").pending
@@ -49,6 +50,7 @@ def test_a_turn_pauses_and_goes_on_with_the_answer(refunds: Refunds) -> None:
     assert refunds.ada.send("Thanks").text == "later"
 
 
+@pytest.mark.sweep(every=3)
 @each_kind
 async def test_the_same_on_an_event_loop(refunds: Refunds) -> None:
     [asked] = (await refunds.ada.asend("Refund order 1")).pending
@@ -58,6 +60,7 @@ async def test_the_same_on_an_event_loop(refunds: Refunds) -> None:
     assert len(await refunds.ada.ahistory()) == 6
 
 
+@pytest.mark.sweep(every=3)
 @each_kind
 def test_a_stream_reports_text_calls_and_pauses_once(refunds: Refunds) -> None:
     called, paused = refunds.ada.stream("Refund order 1")
@@ -68,6 +71,7 @@ def test_a_stream_reports_text_calls_and_pauses_once(refunds: Refunds) -> None:
     assert text == Token("done")
 
 
+@pytest.mark.sweep(every=3)
 @each_kind
 def test_a_recorded_answer_is_carried_out_by_the_next_turn(refunds: Refunds) -> None:
     [asked] = refunds.ada.send("Refund order 1").pending
@@ -79,6 +83,7 @@ def test_a_recorded_answer_is_carried_out_by_the_next_turn(refunds: Refunds) -> 
     assert [message.text for message in refunds.ada.history()][-3:] == ["done", "And?", "later"]
 
 
+@pytest.mark.sweep(every=3)
 @each_kind
 def test_retry_carries_a_recorded_answer_out(refunds: Refunds) -> None:
     [asked] = refunds.ada.send("Refund order 1").pending
@@ -90,6 +95,7 @@ def test_retry_carries_a_recorded_answer_out(refunds: Refunds) -> None:
         refunds.ada.retry()
 
 
+@pytest.mark.sweep(every=3)
 @each_kind
 def test_a_second_answer_is_told_who_was_first(refunds: Refunds) -> None:
     [asked] = refunds.ada.send("Refund order 1").pending
@@ -99,6 +105,7 @@ def test_a_second_answer_is_told_who_was_first(refunds: Refunds) -> None:
     assert refunds.made == [1]
 
 
+@pytest.mark.sweep(every=3)
 @each_kind
 def test_a_message_closes_what_waits_and_the_model_sees_no_open_call(refunds: Refunds) -> None:
     refunds.ada.send("Refund order 1")
@@ -146,6 +153,7 @@ def test_a_gap_that_another_caller_left_in_the_history_is_filled(saver: Holdfast
     assert kinds == ["human", "ai", "tool", "human", "human", "ai"]
 
 
+@pytest.mark.sweep(every=3)
 @each_kind
 def test_a_stream_reports_no_message_of_an_earlier_turn(refunds: Refunds) -> None:
     refunds.ada.send("Refund order 1")
@@ -176,6 +184,7 @@ def test_the_text_of_a_model_within_a_tool_is_not_the_agents(saver: HoldfastSave
     assert [event.text for event in ada.stream("go") if isinstance(event, Token)] == ["done"]
 
 
+@pytest.mark.sweep(every=3)
 @each_kind
 def test_an_answer_that_another_writer_has_carried_out_is_not_carried_out_again(
     refunds: Refunds, monkeypatch: pytest.MonkeyPatch
@@ -263,6 +272,7 @@ def test_an_edit_of_several_calls_at_once_is_refused(two: Refunds) -> None:
     assert len(two.ada.pending()) == 1
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("answer", [[{"type": "approve"}], {"decisions": []}, "yes", {"type": "nonsense"}, None, 3])
 def test_an_answer_that_does_not_fit_is_refused_and_the_request_waits(two: Refunds, answer: Any) -> None:
     with pytest.raises(BadAnswer, match="still waits"):
@@ -313,6 +323,7 @@ def test_questions_of_one_task_are_answered_one_after_the_other(saver: HoldfastS
 # --- the past
 
 
+@pytest.mark.sweep(every=3)
 @each_kind
 def test_undo_restart_and_fork_work_with_any_agent(refunds: Refunds) -> None:
     refunds.ada.send("Refund order 1")

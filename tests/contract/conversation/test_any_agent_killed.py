@@ -21,6 +21,7 @@ WITHOUT_LEDGER = ["langchain", "own", "asking"]
 """The agents whose tool runs again if its process is killed, as LangGraph has it."""
 
 
+@pytest.mark.sweep
 @pytest.mark.sweep(every=6)
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_answer_survives_kills_in_other_processes_and_is_carried_out_once(

@@ -43,6 +43,7 @@ def said(saver: HoldfastSaver) -> list[str]:
     return [entry.text for entry in saver.transcript("ada-1") if isinstance(entry, MessageEntry)]
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("durability", ["sync", "exit"])
 @pytest.mark.parametrize("thread_is", ["new", "old"])
 def test_a_refused_checkpoint_is_kept_with_all_that_the_run_had(

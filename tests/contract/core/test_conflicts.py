@@ -54,6 +54,7 @@ def assert_nothing_is_lost(saver: HoldfastSaver, answers: list[list[str]], threa
     )
 
 
+@pytest.mark.sweep(on="memory")
 @pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("thread_is", ["new", "old"])
 def test_writers_in_threads_lose_nothing_that_was_acknowledged(
@@ -69,6 +70,7 @@ def test_writers_in_threads_lose_nothing_that_was_acknowledged(
     assert_nothing_is_lost(saver, answers, thread_is, writers)
 
 
+@pytest.mark.sweep
 @pytest.mark.sweep(on="sqlite")
 def test_writers_in_processes_lose_nothing_that_was_acknowledged(shared_url: str, sweep: Sweep) -> None:
     with open_checkpointer(shared_url) as saver:
@@ -81,6 +83,7 @@ def test_writers_in_processes_lose_nothing_that_was_acknowledged(shared_url: str
         assert_nothing_is_lost(saver, answers, "new", writers)
 
 
+@pytest.mark.sweep(on="memory")
 def test_whole_turns_that_race_lose_nothing_that_was_acknowledged(saver: HoldfastSaver) -> None:
     graph = echo_graph(saver)
     gate = Barrier(4, timeout=30)
@@ -181,6 +184,7 @@ def test_a_run_that_addressed_an_old_checkpoint_is_free(saver: HoldfastSaver, ot
     assert texts(saver) == ["one", "You said: one", "fork", "You said: fork"]
 
 
+@pytest.mark.sweep(on="memory")
 def test_parallel_runs_of_one_subgraph_may_share_its_namespace(saver: HoldfastSaver) -> None:
     inner = StateGraph(MessagesState)
     inner.add_node("say", lambda state: {"messages": [AIMessage(f"inner {state['messages'][-1].text}")]})

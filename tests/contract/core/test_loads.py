@@ -73,6 +73,7 @@ def test_a_load_needs_no_config_that_can_be_changed(saver: HoldfastSaver) -> Non
     assert saver.get(fixed) is None
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("thread_id", ["1", "ada-1", "für Ada", "5f0c4a52-7d0e-4d53-9d5f-0d5a1f6f7a11"])
 def test_the_configs_that_callers_see_hold_plain_text(saver: HoldfastSaver, thread_id: str) -> None:
     graph = echo_graph(saver)
@@ -125,6 +126,7 @@ def test_a_script_that_looked_for_a_thread_may_write_several_roots(saver: Holdfa
     assert len(list(saver.list(mine))) == 2
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("thread_id", ["1", "ada-1"])
 @pytest.mark.parametrize("thread_is", ["new", "old"])
 def test_a_stale_run_is_refused_whatever_its_thread_is_called(

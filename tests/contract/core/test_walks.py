@@ -21,6 +21,7 @@ def in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conflicts, "getrandbits", lambda _: next(numbers))
 
 
+@pytest.mark.sweep(on="postgres")
 def test_a_save_at_once_stores_what_one_with_the_thread_locked_does(url: str, tmp_path: Path, sweep: Sweep) -> None:
     with World(url, exact=True) as at_once, World(f"sqlite:///{tmp_path / 'locked.db'}", locked=True) as locked:
         for seed in range(2, sweep(3, 42)):

@@ -122,6 +122,7 @@ def histories(saver: Any, graph: Any, at: Any) -> list[tuple[Any, Any]]:
     return found
 
 
+@pytest.mark.sweep(on="postgres")
 @pytest.mark.parametrize("frequency", [2, pytest.param(1000, marks=pytest.mark.sweep)])
 async def test_the_fast_history_says_what_langgraphs_own_walk_says(
     saver: HoldfastSaver, dialect: str, frequency: int

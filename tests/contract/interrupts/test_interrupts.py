@@ -168,6 +168,7 @@ def test_an_answer_says_itself_by_whom_it_is(saver: HoldfastSaver) -> None:
     assert taken.digest == other.digest, "it is the same decision"
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("answer", ["yes", None, 7, ["a"], {"deep": {"er": [1, None]}}, AIMessage("hello", id="m1")])
 def test_any_value_that_a_graph_can_be_resumed_with_can_be_an_answer(saver: HoldfastSaver, answer: Any) -> None:
     ask(saver)

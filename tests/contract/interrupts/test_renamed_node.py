@@ -40,6 +40,7 @@ def paused(saver: HoldfastSaver, *names: str, by_send: bool = False) -> list[str
     return [request.interrupt_id for request in saver.interrupts.waiting()]
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("by_send", [False, True], ids=["edge", "Send"])
 @pytest.mark.parametrize("by_id", [False, True])
 def test_an_answer_to_a_node_that_was_renamed_is_refused_by_name(

@@ -42,6 +42,7 @@ def half_done(desk: Desk) -> Talk:
     return talk
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("durability", DURABILITIES)
 def test_a_new_message_keeps_what_finished_and_closes_what_waited(desk: Desk, durability: Durability) -> None:
     talk = half_done(desk)
@@ -60,6 +61,7 @@ def test_a_new_message_keeps_what_finished_and_closes_what_waited(desk: Desk, du
     assert talk.messages[-1].content == "as you like", "the strict model took the history"
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("durability", DURABILITIES)
 async def test_a_new_message_closes_calls_the_same_way_from_async_code(desk: Desk, durability: Durability) -> None:
     talk = half_done(desk)
@@ -91,6 +93,7 @@ def test_closing_calls_costs_one_checkpoint(desk: Desk) -> None:
     assert len(list(talk.agent.get_state_history(talk.thread))) - before == 4
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("durability", DURABILITIES)
 def test_a_message_to_an_old_paused_checkpoint_tells_what_happened_there(desk: Desk, durability: Durability) -> None:
     talk = half_done(desk)
@@ -106,6 +109,7 @@ def test_a_message_to_an_old_paused_checkpoint_tells_what_happened_there(desk: D
     ]
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("durability", DURABILITIES)
 def test_a_message_to_an_old_branch_tells_what_happened_on_that_branch(desk: Desk, durability: Durability) -> None:
     talk = half_done(desk)
@@ -235,6 +239,7 @@ def outer(agent: Any, saver: Any) -> Any:
     return builder.compile(checkpointer=saver)
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("own_thread", [False, True], ids=["fresh each time", "with a memory of its own"])
 def test_inside_another_graph_it_pauses_resumes_and_closes_calls(desk: Desk, own_thread: bool) -> None:
     wanted = calls(("refund", {"order_id": 1}), ("refund", {"order_id": 2}))

@@ -64,6 +64,7 @@ def test_a_thread_does_not_grow_for_ever_while_no_summary_can_be_made(saver: Hol
     assert summary(saver) is None
 
 
+@pytest.mark.sweep
 def test_on_an_event_loop_the_same_leaves_and_the_same_is_noted(saver: HoldfastSaver) -> None:
     def told(thread_id: str, *, asynchronous: bool) -> tuple[list[str], list[str]]:
         model = Listener()

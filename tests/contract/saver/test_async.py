@@ -150,6 +150,7 @@ async def test_a_turn_that_is_cancelled_leaves_a_thread_that_goes_on(saver: Hold
 # --- several event loops
 
 
+@pytest.mark.sweep
 def test_several_event_loops_share_one_checkpointer(saver: HoldfastSaver) -> None:
     async def talk(number: int) -> list[list[str]]:
         async def one(part: int) -> list[str]:

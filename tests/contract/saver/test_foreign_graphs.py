@@ -22,6 +22,7 @@ def on_the_stock_saver(scenario: Callable[[Any], list[Any]]) -> list[str]:
     return numbered(scenario(InMemorySaver()))
 
 
+@pytest.mark.sweep(on="postgres")
 @pytest.mark.filterwarnings("ignore:create_react_agent has been moved")  # its successor is another package
 @pytest.mark.sweep(every=8)
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)

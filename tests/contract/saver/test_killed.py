@@ -22,6 +22,7 @@ def everything(url: str) -> dict[str, list[Any]]:
         return {name: sorted(map(repr, rows(saver, f"SELECT * FROM {name}"))) for name in tables}
 
 
+@pytest.mark.sweep(on="postgres")
 @pytest.mark.sweep(every=4)
 @pytest.mark.parametrize("thread_is", ["new", "old"])
 @pytest.mark.parametrize("kind", ["put", "put_writes"])
@@ -79,6 +80,7 @@ def test_a_save_that_was_acknowledged_outlives_the_process(url: str) -> None:
         assert texts(saver) == ["May I?"]
 
 
+@pytest.mark.sweep
 def test_a_pause_of_a_killed_process_resumes_in_another(url: str, sweep: Sweep) -> None:
     assert children.run(children.pause_and_die, url) == -SIGKILL
 

@@ -65,6 +65,7 @@ def test_many_processes_open_the_same_empty_database_at_once(bare_url: str, swee
             assert rows(saver, "PRAGMA journal_mode") == [("wal",)]
 
 
+@pytest.mark.sweep
 @pytest.mark.sweep(on="sqlite")
 def test_eight_threads_open_the_same_empty_database_at_once(bare_url: str) -> None:
     def boot(number: int) -> list[str]:

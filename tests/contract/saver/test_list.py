@@ -168,6 +168,7 @@ def test_a_list_goes_on_past_a_checkpoint_that_cannot_be_read_and_names_it(
     assert len(listed(saver, None)) == 5, "of all threads"
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_the_history_of_a_graph_goes_on_as_well(
     saver: HoldfastSaver, url: str, ids: list[str], damage: Any, caplog: pytest.LogCaptureFixture
@@ -178,6 +179,7 @@ def test_the_history_of_a_graph_goes_on_as_well(
     assert ids[2] in caplog.text
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("damage", DAMAGES)
 async def test_so_does_a_list_on_an_event_loop(saver: HoldfastSaver, url: str, ids: list[str], damage: Any) -> None:
     damage(saver, url, ids[2])

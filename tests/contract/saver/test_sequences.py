@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -285,6 +286,7 @@ class Conversation(RuleBasedStateMachine):
             self.saver.close()
 
 
+@pytest.mark.sweep(on="postgres")
 def test_any_sequence_of_operations_leaves_what_the_model_says(url: str, sweep: Sweep) -> None:
     here = type("Here", (Conversation,), {"url": url})
     run_state_machine_as_test(here, settings=settings(patient, max_examples=sweep(2, 8), stateful_step_count=12))

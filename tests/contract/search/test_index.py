@@ -75,6 +75,7 @@ def refresh_or_die(url: str, commit: int) -> int:
         return done
 
 
+@pytest.mark.sweep
 @pytest.mark.sweep(on="sqlite")
 def test_a_killed_update_of_the_index_keeps_what_it_committed(url: str, sweep: Sweep) -> None:
     with open_checkpointer(url) as saver:

@@ -47,7 +47,7 @@ def test_no_value_is_kept_worse_than_by_the_stock_saver_here_or_in_another_proce
     here = {}
     for saver_url in (stock, sqlite_url):
         with opened(saver_url) as saver:
-            save_all(saver, sweep(3, 1))
+            save_all(saver, sweep(8, 1))
             here[saver_url] = load_all(saver)
     there = loaded_elsewhere(sqlite_url, stock)  # the stock saver imports what it finds, and ours must not need that
     assert not lost(here[sqlite_url])

@@ -21,6 +21,7 @@ from tests.support.shapes import exact
 from tests.support.sweep import Sweep
 
 
+@pytest.mark.sweep
 @pytest.mark.sweep(on="sqlite")
 def test_a_writer_loses_nothing_while_another_prunes(url: str) -> None:
     with open_checkpointer(url) as writer, open_checkpointer(url) as pruner:

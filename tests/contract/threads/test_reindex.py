@@ -48,6 +48,7 @@ def prepare(url: str, made_by: str) -> None:
         as_of_version_4(saver)
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("made_by", ["stock", "version 4"])
 def test_threads_that_were_saved_without_the_index_are_found_and_indexed(bare_url: str, made_by: str) -> None:
     prepare(bare_url, made_by)
@@ -78,6 +79,7 @@ def test_threads_that_were_saved_without_the_index_are_found_and_indexed(bare_ur
         assert_counted(saver)
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("made_by", ["stock", "version 4"])
 def test_the_next_save_of_a_thread_brings_it_into_the_index(bare_url: str, made_by: str) -> None:
     prepare(bare_url, made_by)

@@ -81,6 +81,7 @@ def test_turns_of_both_kinds_are_taken_back_one_by_one(saver: HoldfastSaver, fir
     assert texts(saver) == []
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("resumed", ["exit", "sync"])
 @pytest.mark.parametrize("asked", ["exit", "sync"])
 def test_an_answer_belongs_to_the_turn_that_asked(saver: HoldfastSaver, asked: str, resumed: str) -> None:

@@ -11,7 +11,6 @@ import pytest
 from holdfast.graph import build_graph
 from holdfast.graph.models import chat_model
 from holdfast.graph.models.offline import WHAT_I_AM
-from holdfast.graph.models.openai import failure
 from tests.support.stub_openai import KEY
 
 
@@ -88,5 +87,7 @@ def test_an_address_that_cannot_be_read_is_refused(url: str) -> None:
 
 
 def test_a_client_that_quotes_the_key_as_python_writes_it_does_not_show_it() -> None:
+    from holdfast.graph.models.openai import failure  # imports the client, which takes every worker a second
+
     error = failure(ValueError("Illegal header value b'Bearer sk-\\nkey'"), "http://localhost/v1", "stub", "sk-\nkey")
     assert "sk-" not in str(error)
