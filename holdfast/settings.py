@@ -70,7 +70,8 @@ class Settings(BaseSettings):
     model: Annotated[str | None, AfterValidator(lambda name: name and _model(name))] = Field(
         None,
         validation_alias="HOLDFAST_MODEL",
-        description=f"`offline` or `openai:NAME`. Not set: `{OPENAI_DEFAULT}` if there is a key, else `offline`",
+        description="`offline`, `openai:NAME`, or LangChain's name of another provider's, such as `anthropic:NAME`. "
+        f"Not set: `{OPENAI_DEFAULT}` if there is a key, else `offline`",
     )
     agent: Annotated[str | None, AfterValidator(lambda name: name and _agent(name))] = Field(
         None,

@@ -5,6 +5,7 @@ from langchain_core.language_models import BaseChatModel
 from holdfast.graph.models.offline import OfflineModel
 
 OFFLINE = "offline"
+OPENAI = "openai"
 
 # The default of OpenAI's client, which waits between attempts, from half a second up, or for as long as the endpoint
 # asks for.
@@ -25,8 +26,10 @@ def chat_model(
     """Make the chat model of a name.
 
     Args:
-        name: `offline` (rule-based, needs no key, and says so in the first answer of a thread) or `openai:NAME` with
-            the endpoint's NAME of the model. None is `offline`, so that nothing is sent anywhere unless it is named.
+        name: `offline` (rule-based, needs no key, and says so in the first answer of a thread); `openai:NAME` with the
+            endpoint's NAME of the model; or LangChain's name of another provider's, such as `anthropic:NAME`, whose
+            client reads its key from the environment. None is `offline`, so that nothing is sent anywhere unless it is
+            named.
         api_key: the key of the endpoint; by default the client reads OPENAI_API_KEY.
         base_url: an endpoint that speaks OpenAI's protocol, up to and with its `/v1`; by default the client reads
             OPENAI_BASE_URL, and without that it is OpenAI's own.
@@ -39,9 +42,11 @@ def chat_model(
     """
     if name is None and api_key:
         raise ValueError("An API key was given and no model; say which, such as 'openai:NAME'.")
-    model = check_name(name or OFFLINE)
-    if not model:
+    provider, model = check_name(name or OFFLINE)
+    if provider == OFFLINE:
         return OfflineModel()
+    if provider != OPENAI:
+        return _provider_model(provider, model, retries=retries, timeout=timeout)
     try:
         from holdfast.graph.models.openai import endpoint_model
     except ModuleNotFoundError as error:
@@ -52,18 +57,28 @@ def chat_model(
     return endpoint_model(model, api_key=api_key, base_url=base_url, retries=retries, timeout=timeout)
 
 
-def check_name(name: str) -> str:
-    """Return the endpoint's name of a model; empty for the offline model.
+def check_name(name: str) -> tuple[str, str]:
+    """Return the provider in a model's name, and the provider's name of the model, which is empty for `offline`.
 
     Raises:
-        ValueError: the name is unknown.
+        ValueError: it is not the name of a model.
     """
-    kind, _, model = name.partition(":")
-    if kind == "openai" and model:
-        return model
-    if name == OFFLINE:
-        return ""
+    provider, _, model = name.partition(":")
+    if name == OFFLINE or (provider.isidentifier() and provider != OFFLINE and model):
+        return provider, model
     raise ValueError(
-        f"There is no chat model {name!r}. Known are 'offline' (rule-based, needs no key) and 'openai:NAME' (any "
-        "endpoint that speaks OpenAI's protocol); any other LangChain chat model can be passed as an object."
+        f"There is no chat model {name!r}. Known are 'offline' (rule-based, needs no key), 'openai:NAME' (any endpoint "
+        "that speaks OpenAI's protocol) and LangChain's names, such as 'anthropic:NAME'; any other LangChain chat "
+        "model can be passed as an object."
     )
+
+
+def _provider_model(provider: str, model: str, *, retries: int, timeout: float) -> BaseChatModel:
+    try:
+        from holdfast.graph.models.langchain import provider_model
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"The model '{provider}:{model}' needs LangChain; there is no module {error.name!r} here. Install it with: "
+            "pip install 'holdfast[langchain]', and with it the package of the provider."
+        ) from None
+    return provider_model(provider, model, retries=retries, timeout=timeout)

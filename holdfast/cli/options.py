@@ -87,8 +87,8 @@ Model = Annotated[
         "--model",
         "-m",
         metavar="NAME",
-        help="offline or openai:NAME. Default: HOLDFAST_MODEL, else an OpenAI model if OPENAI_API_KEY is set, else "
-        "offline.",
+        help="offline, openai:NAME, or LangChain's name of another provider's, such as anthropic:NAME. Default: "
+        "HOLDFAST_MODEL, else an OpenAI model if OPENAI_API_KEY is set, else offline.",
     ),
 ]
 Shop = Annotated[

@@ -48,6 +48,30 @@ def test_an_unknown_name_says_what_is_known(name: str) -> None:
         chat_model(name)
 
 
+def test_other_providers_are_named_as_langchain_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr(
+        "holdfast.graph.models.langchain.init_chat_model", lambda *args, **options: made.append((args, options))
+    )
+    chat_model("anthropic:claude-stub:1", retries=5, timeout=7.0)
+    assert made == [(("claude-stub:1",), {"model_provider": "anthropic", "max_retries": 5, "timeout": 7.0})]
+
+
+def test_a_provider_that_is_not_there_is_one_clear_line() -> None:
+    with pytest.raises(ImportError, match="langchain-groq"):
+        chat_model("groq:stub")
+    with pytest.raises(ValueError, match="There is no chat model 'nowhere:stub': ") as raised:
+        chat_model("nowhere:stub")
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_missing_langchain_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "holdfast.graph.models.langchain", raising=False)
+    monkeypatch.setitem(sys.modules, "langchain.chat_models", None)
+    with pytest.raises(ImportError, match=r"needs LangChain.*pip install 'holdfast\[langchain\]'"):
+        chat_model("anthropic:stub")
+
+
 def test_without_a_name_the_model_is_offline_and_says_so_once_a_thread() -> None:
     model = chat_model()
     first = model.invoke([("user", "Hello")])
