@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from langgraph.pregel import Pregel
+
 from holdfast.checkpoints.langgraph_internals import BRANCH_TO, JOIN
 
 # What a compiled graph has by the names of nodes: where it stops, and what handles the errors of which node.
@@ -30,8 +32,11 @@ def with_renamed(graph: Any, renamed: Mapping[str, str]) -> Any:
         renamed: the names of the nodes: the new one by the former one.
 
     Raises:
+        TypeError: it is no compiled graph.
         ValueError: a former name is the name of a node, or a new one is not.
     """
+    if not isinstance(graph, Pregel):
+        raise TypeError(f"Found a {type(graph).__name__}; needed is a compiled graph: builder.compile().")
     if not renamed:
         return graph
     nodes, channels, former = dict(graph.nodes), dict(graph.channels), {new: old for old, new in renamed.items()}

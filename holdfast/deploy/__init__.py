@@ -47,7 +47,7 @@ def check(
         checked: called with the number of threads of each page, to show the progress.
 
     Raises:
-        ValueError: as `with_renamed`.
+        TypeError, ValueError: as `with_renamed`.
         DatabaseUnavailable: the database is out of reach.
     """
     graph = with_renamed(graph, renamed or {})

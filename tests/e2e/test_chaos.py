@@ -44,9 +44,11 @@ def test_of_those_who_answer_at_once_one_is_heard_and_the_others_are_told(
     postgres_url_with_tables: str, tmp_path: Path
 ) -> None:
     place = Place(postgres_url_with_tables, tmp_path, 1)
-    done = rush([place], 2, soon(), processes=3)
+    done = rush([place], 4, soon(), processes=3)  # two with the agent of `create_agent`
     assert Report(1, rush=done).broken() == []
-    assert (done.answers, sum(done.told.values())) == (12, 8)
+    # Of three answers one is taken. Without a lease, its run may be refused, and another one carries it out.
+    assert done.answers == 24
+    assert 16 <= sum(done.told.values()) <= 20
 
 
 @pytest.mark.sweep

@@ -170,6 +170,12 @@ def test_a_paused_approval_is_carried_out_once_by_the_graph_with_the_renamed_nod
         assert agent.get_state(thread()).next == ()
 
 
+def test_a_graph_that_is_not_compiled_is_refused(saver: HoldfastSaver) -> None:
+    for give in (lambda: with_renamed(by_edge("new"), {}), lambda: check(by_edge("new"), saver)):
+        with pytest.raises(TypeError, match=r"Found a StateGraph; needed is a compiled graph"):
+            give()
+
+
 @pytest.mark.parametrize("renamed", [{"old": "gone"}, {"new": "begin"}, {"begin": "new"}])
 def test_names_that_are_the_wrong_way_round_are_refused(saver: HoldfastSaver, renamed: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"\{former name: new name\}; the nodes are"):
