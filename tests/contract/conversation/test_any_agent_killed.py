@@ -22,7 +22,6 @@ WITHOUT_LEDGER = ["langchain", "own", "asking"]
 
 
 @pytest.mark.sweep
-@pytest.mark.sweep(every=6)
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_answer_survives_kills_in_other_processes_and_is_carried_out_once(
     url: str, kind: str, tmp_path: Path
