@@ -4,7 +4,6 @@ import os
 import re
 import shlex
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,9 @@ from holdfast.graph.shop import Shop
 from tests.support import forked
 
 HOUSE = Path(demo.__file__).parent.parent
+
+PATIENCE = 150.0
+"""Seconds for the four interpreters of a demo that forks none, on a machine that has other work."""
 
 
 # The demo, which forks its processes where it would start interpreters: a second sooner each time.
@@ -64,17 +66,17 @@ sys.exit(demo.main())
 
 def run(*arguments: str, cwd: Path = HOUSE, anew: bool = False) -> subprocess.CompletedProcess[str]:
     program = ["-m", "holdfast.demo"] if anew else ["-c", FORKING]
-    return forked.run(*program, *arguments, cwd=cwd, env={**forked.environment(), "PYTHONPATH": str(HOUSE)})
+    env = {**forked.environment(), "PYTHONPATH": str(HOUSE)}
+    return forked.run(*program, *arguments, cwd=cwd, env=env, patience=PATIENCE if anew else forked.PATIENCE)
 
 
+@pytest.mark.timeout(2 * PATIENCE)
 @pytest.mark.parametrize("anew", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["forked", "anew"])
 def test_the_demo_does_what_it_says_and_what_it_recommends_works(tmp_path: Path, anew: bool) -> None:
     # Relative names are those of the folder in which the person stands.
     folder = tmp_path / "a folder of Ada's"
-    started = time.monotonic()
     done = run("--keep", folder.name, "--database", "sqlite:///chat.db", cwd=tmp_path, anew=anew)
     assert (done.returncode, done.stderr) == (0, "")
-    assert time.monotonic() - started < 20
 
     story = re.sub(r"\s+", " ", done.stdout)
     for line in [

@@ -120,7 +120,12 @@ def start(
 
 
 def run(
-    *words: str, cwd: Path, env: Mapping[str, str], said: bytes = b"", anew: bool = False
+    *words: str,
+    cwd: Path,
+    env: Mapping[str, str],
+    said: bytes = b"",
+    anew: bool = False,
+    patience: float = PATIENCE,
 ) -> subprocess.CompletedProcess[str]:
     """Run `python` with these words to its end, with pipes. See `start`."""
     (stdin, into), (out, stdout), (err, stderr) = os.pipe(), os.pipe(), os.pipe()
@@ -130,7 +135,7 @@ def run(
     with ThreadPoolExecutor(3) as pool:
         pool.submit(_write, into, said)
         read = [pool.submit(_read, stream) for stream in (out, err)]
-        code = wait(process, PATIENCE)
+        code = wait(process, patience)
     return subprocess.CompletedProcess(words, code, *(found.result().decode() for found in read))
 
 

@@ -44,6 +44,7 @@ async def opened(url: str) -> AsyncIterator[Any]:
         yield builder.compile(checkpointer=saver)
 
 
+@pytest.mark.sweep(on="memory")
 @pytest.mark.sweep(on="postgres")
 @pytest.mark.sweep(every=4)
 @pytest.mark.parametrize("durability", ["async", "sync", "exit"])

@@ -42,6 +42,7 @@ with blockbuster_ctx():
 """
 
 
+@pytest.mark.sweep(on="postgres")
 @pytest.mark.sweep(on="memory")
 @pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("way", ["used", "used_without_setup", "entered"])

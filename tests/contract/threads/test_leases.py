@@ -79,6 +79,7 @@ def check_is_renewed(saver: HoldfastSaver, lease: leases.Lease, past: float) -> 
         raise AssertionError
 
 
+@pytest.mark.sweep(on="memory")
 @pytest.mark.sweep(on="sqlite")
 def test_a_lease_is_kept_for_longer_than_its_time_while_its_owner_lives(saver: HoldfastSaver) -> None:
     with saver.lease("ada-1", ttl=0.3) as lease:
