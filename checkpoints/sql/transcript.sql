@@ -60,10 +60,20 @@ ORDER BY e.after_seq, e.no
 LIMIT :limit;
 
 -- name: prompt_of
+-- A fork of an earlier moment may lack the event, which its origin has.
+WITH RECURSIVE origins (thread_id, depth) AS (
+  SELECT CAST(:thread_id AS TEXT), 0
+  UNION ALL
+  SELECT t.origin_thread_id, o.depth + 1
+  FROM origins AS o
+  JOIN holdfast_threads AS t ON t.thread_id = o.thread_id
+  WHERE t.origin_thread_id IS NOT NULL AND o.depth < 100
+)
 SELECT e.data
-FROM holdfast_events AS e
-WHERE e.thread_id = :thread_id AND e.kind = 'prompt'
-ORDER BY e.no DESC
+FROM origins AS o
+JOIN holdfast_events AS e ON e.thread_id = o.thread_id
+WHERE e.kind = 'prompt'
+ORDER BY o.depth, e.no DESC
 LIMIT 1;
 
 -- name: add_event

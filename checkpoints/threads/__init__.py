@@ -162,7 +162,7 @@ class Threads:
         return access.read_owner(self._database, thread_id)[1]
 
     def prompt(self, thread_id: str) -> str | None:
-        """Return the system prompt that an agent noted last in a thread; `None` if none did."""
+        """Return the system prompt that an agent noted last in a thread, or in its origin; `None` if none did."""
         [rows] = self._database.read((self._database.backend.sql["prompt_of"], {"thread_id": str(thread_id)}))
         return next((json.loads(row.data)["text"] for row in rows), None)
 

@@ -218,17 +218,21 @@ def test_a_decision_about_a_call_of_the_shop_is_not_carried_out_by_another_agent
 
 
 def test_the_agent_of_the_shop_goes_on_with_its_own_threads(cli: Cli) -> None:
-    said = {"said": b"My name is Ada.", "thread": "--thread=ada-1"}
-    assert cli("chat", "--thread=ada-1", said=said["said"])[0] == 0  # type: ignore[arg-type]
+    assert cli("chat", "--thread=ada-1", said=b"My name is Ada.\nWhat is my name?")[0] == 0
+    with open_checkpointer(URL) as saver:
+        asked, answered, *_ = [entry.message_id for entry in saver.transcript("ada-1") if entry.kind == "message"]
     for command in (
-        ["fork", "ada-1", "--id=ada-2"],
-        ["restart", "ada-1"],
-        ["copy", "ada-2", "ada-3"],
+        ["fork", "ada-1", "--to=ada-2"],
+        ["fork", "ada-1", "--to=ada-3", f"--message={asked}"],  # before the model was asked
+        ["fork", "ada-1", "--to=ada-4", f"--message={answered}"],  # when the prompt was noted
+        ["copy", "ada-4", "--to=ada-5"],
         ["undo", "ada-2"],
+        ["restart", "ada-1"],
     ):
-        assert cli("threads", *command)[0] in (0, 2), command
-    for name in ("ada-1", "ada-2", "ada-3"):
-        assert cli("chat", f"--thread={name}", said=b"Hello")[0] == 0
+        code, _, err = cli("threads", *command)
+        assert code == 0, (command, err)
+    for number in range(1, 6):
+        assert cli("chat", f"--thread=ada-{number}", said=b"Hello")[0] == 0
 
 
 def test_a_turn_that_failed_before_its_first_answer_is_finished_by_the_shops_agent(
