@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo serve test pgbouncer chaos bench table check format lock clean
+.PHONY: help env demo serve test pgbouncer chaos bench table docs check format lock clean
 
 help: ## list what there is
 	@echo "Holdfast: conversations and approvals that survive anything"
@@ -48,8 +48,14 @@ bench: $(STAMP) ## what a conversation costs beside the stock savers, into bench
 	@# In three minutes, and printed only: make bench WITH=--quick. A part, kept: make bench WITH="crowd --out bench/results"
 	@$(BIN)/python -W ignore -m bench $(or $(WITH),--out bench/results)
 
-table: $(STAMP) ## write the figures of bench/results into the README
+table: $(STAMP) ## write the figures of bench/results into the pages
 	@$(BIN)/python -W ignore -m bench.table
+
+docs: ## a site of the pages in docs/, in site/, with the reference of the public names
+	@test -d $(VENV)-docs || { $(PYTHON) -m venv $(VENV)-docs && $(VENV)-docs/bin/python -m pip install --quiet \
+	  --disable-pip-version-check --no-deps --require-hashes -r requirements-docs.lock; }
+	@PYTHONPATH=. $(VENV)-docs/bin/zensical build --clean
+	@echo "Open site/index.html, or run: python -m http.server --directory site --bind 127.0.0.1"
 
 check: $(STAMP) ## format, lint, strict types, import layers
 	@$(BIN)/ruff format --check .
@@ -65,7 +71,9 @@ lock: ## resolve the dependencies anew into requirements.lock
 	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@$(VENV)-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --all-extras --group dev --output-file requirements.lock pyproject.toml
+	@$(VENV)-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --group docs --output-file requirements-docs.lock
 	@rm -rf $(VENV)-lock
 
 clean: ## remove the environment and every cache
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(VENV)-docs site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

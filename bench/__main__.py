@@ -1,10 +1,10 @@
 """`python -m bench`: measure the time and space of conversations with each checkpointer, in one run.
 
-Without names, it takes what the first tables of the README have: 15 minutes, or three with `--quick`. It prints
-Markdown tables. `--out DIR` also writes `results.json` and the plots; a measure that was not taken keeps its last
-figures there, and `python -m bench.table` writes the README's tables from them. `--url URL` measures only Holdfast, on
-a database of your own. The databases are in the folder for temporary files (`TMPDIR`). It should be on a disk, since
-the stock savers write more.
+Without names, it takes what the first tables of docs/performance.md have: 15 minutes, or three with `--quick`. It
+prints Markdown tables. `--out DIR` also writes `results.json` and the plots; a measure that was not taken keeps its
+last figures there, and `python -m bench.table` writes the tables of the pages from them. `--url URL` measures only
+Holdfast, on a database of your own. The databases are in the folder for temporary files (`TMPDIR`). It should be on a
+disk, since the stock savers write more.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ REASONS: Final[dict[str, str]] = {
     "late": "each save compares every message of the state with what it was, and a load makes each of them anew",
     "bytes": "a page of 4 KB holds one message of 2,000 characters; with 8 KB it was 2.13, and the log twice as large",
 }
-"""By the key of a line: why its target was not reached. The README's table names it until it is."""
+"""By the key of a line: why its target was not reached. docs/performance.md names it until it is."""
 
 
 @dataclass(frozen=True)

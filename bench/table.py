@@ -1,6 +1,7 @@
-"""`python -m bench.table`: write the figures in `bench/results/results.json` into the README, between two marks.
+"""`python -m bench.table`: write the figures in `bench/results/results.json` into the pages, between two marks.
 
-`--check` writes nothing, and fails if the README has other figures.
+The page about performance has all of them, and the README the first table. `--check` writes nothing, and fails if a
+page has other figures.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,6 @@ from bench.lines import REASONS, Found, Line, own_lines, record_lines, state_lin
 
 HOUSE: Final = Path(__file__).resolve().parent.parent
 RESULTS: Final = HOUSE / "bench" / "results" / "results.json"
-README: Final = HOUSE / "README.md"
 BEGIN: Final = "<!-- These figures are written by `python -m bench.table`. -->"
 END: Final = "<!-- The end of the figures. -->"
 
@@ -27,6 +27,11 @@ _TABLES: Final[tuple[tuple[str, Callable[[Found], Iterator[Line]]], ...]] = (
     ("Beside itself", own_lines),
     ("Lists and search", record_lines),
 )
+
+
+def first_table(found: Found) -> str:
+    """Lay out the figures of the long conversation as a Markdown table."""
+    return "\n".join(_long(found.get("long", []))) + "\n"
 
 
 def tables(found: Found) -> str:
@@ -91,28 +96,38 @@ def _origin(found: Found) -> Iterator[str]:
         yield f"From earlier runs: {', '.join(earlier)}."
 
 
-def write(readme: str, found: Found) -> str:
-    """Return the README with the tables of these figures between the marks.
+PAGES: Final[Mapping[Path, Callable[[Found], str]]] = {
+    HOUSE / "docs" / "performance.md": tables,
+    HOUSE / "README.md": first_table,
+}
+"""What each page has between the marks."""
+
+
+def write(page: str, figures: str) -> str:
+    """Return a page with these figures between the marks.
 
     Raises:
-        ValueError: the README lacks the marks.
+        ValueError: the page lacks the marks.
     """
-    before, begin, rest = readme.partition(BEGIN)
+    before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"The README needs the lines {BEGIN!r} and {END!r}.")
-    return f"{before}{BEGIN}\n\n{tables(found)}\n{END}{after}"
+        raise ValueError(f"The page needs the lines {BEGIN!r} and {END!r}.")
+    return f"{before}{BEGIN}\n\n{figures}\n{END}{after}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.table", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing, and fail if the README has other figures")
+    parser.add_argument("--check", action="store_true", help="write nothing, and fail if a page has other figures")
     options = parser.parse_args()
-    before = README.read_text("utf-8")
-    after = write(before, json.loads(RESULTS.read_text("utf-8")))
-    if options.check:
-        sys.exit(None if before == after else "The README has other figures. Run python -m bench.table.")
-    README.write_text(after, "utf-8")
+    found = json.loads(RESULTS.read_text("utf-8"))
+    for page, laid_out in PAGES.items():
+        before = page.read_text("utf-8")
+        after = write(before, laid_out(found))
+        if not options.check:
+            page.write_text(after, "utf-8")
+        elif before != after:
+            sys.exit(f"{page.name} has other figures. Run python -m bench.table.")
 
 
 if __name__ == "__main__":

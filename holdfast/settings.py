@@ -1,7 +1,7 @@
 """The settings of the command line and the server, from the environment and `.env`. No other module reads either.
 
 A setting is looked up in the environment, then in `.env` in the working directory. An empty one counts as not set. A
-test compares the table in the README with the fields below.
+test compares the table in docs/guides/command-line.md with the fields below.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""The figures in the README are those of the last run of the bench."""
+"""The figures in the documentation are those of the last run of the bench."""
 
 from __future__ import annotations
 
 import json
 from itertools import chain
+from pathlib import Path
 
 import pytest
 
@@ -11,20 +12,22 @@ from bench import lines, table
 from bench.lines import Line
 
 
-def test_the_readme_has_the_figures_of_the_results() -> None:
-    readme, found = table.README.read_text("utf-8"), json.loads(table.RESULTS.read_text("utf-8"))
-    assert readme == table.write(readme, found), "Run make table."
+@pytest.mark.parametrize("page", table.PAGES, ids=lambda page: page.name)
+def test_a_page_has_the_figures_of_the_results(page: Path) -> None:
+    text, found = page.read_text("utf-8"), json.loads(table.RESULTS.read_text("utf-8"))
+    assert text == table.write(text, table.PAGES[page](found)), "Run make table."
 
 
-def test_a_figure_that_changes_changes_the_readme_alone_between_the_marks() -> None:
-    readme, found = table.README.read_text("utf-8"), json.loads(table.RESULTS.read_text("utf-8"))
+def test_a_figure_that_changes_changes_a_page_alone_between_the_marks() -> None:
+    page, found = table.HOUSE / "docs" / "performance.md", json.loads(table.RESULTS.read_text("utf-8"))
+    text = page.read_text("utf-8")
     found["growth"][0]["ratio"] = 7.77
-    changed = table.write(readme, found)
+    changed = table.write(text, table.tables(found))
     assert "| bytes that turn 2,000 adds ÷ turn 20 | 7.77 |" in changed
     for mark, part in ((table.BEGIN, 0), (table.END, 2)):
-        assert changed.partition(mark)[part] == readme.partition(mark)[part]
-    with pytest.raises(ValueError, match="The README needs the lines"):
-        table.write("no marks", found)
+        assert changed.partition(mark)[part] == text.partition(mark)[part]
+    with pytest.raises(ValueError, match="The page needs the lines"):
+        table.write("no marks", "")
 
 
 @pytest.mark.parametrize(

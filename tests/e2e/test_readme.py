@@ -1,4 +1,4 @@
-"""The programs in the README work: each is run as it stands, one after the other, in an empty folder."""
+"""The programs in the README and the guides work: each is run as it stands, in an empty folder."""
 
 from __future__ import annotations
 
@@ -18,15 +18,22 @@ from tests.support import forked
 from tests.support.cli_kit import Cli
 from tests.support.forked import HOUSE, environment
 
+# In the order in which a reader meets them: a later program finds what an earlier one has stored.
+PAGES = ("README.md", "docs/guides/conversations.md", "docs/guides/approvals.md", "docs/guides/record.md")
 
-def programs(page: str = "README.md") -> list[str]:
-    return re.findall(r"```python\n(.*?)```", (HOUSE / page).read_text("utf-8"), re.DOTALL)
+
+def programs(*pages: str) -> list[str]:
+    return [
+        program
+        for page in pages
+        for program in re.findall(r"```python\n(.*?)```", (HOUSE / page).read_text("utf-8"), re.DOTALL)
+    ]
 
 
 @pytest.mark.parametrize("anew", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["forked", "anew"])
-def test_the_programs_of_the_readme_run_as_they_stand(tmp_path: Path, anew: bool) -> None:
+def test_the_programs_of_the_readme_and_the_guides_run_as_they_stand(tmp_path: Path, anew: bool) -> None:
     printed = []
-    first = programs()
+    first = programs(*PAGES)
     for number, program in enumerate([*first, *first[:2]]):  # and again, as people do
         script = tmp_path / f"program_{number}.py"
         script.write_text(program, "utf-8")
@@ -64,14 +71,15 @@ def test_the_program_of_the_page_about_agents_runs_as_it_stands(tmp_path: Path) 
     assert (done.returncode, done.stdout) == (0, "Hello, Ada.\n"), done.stderr
 
 
-def test_the_commands_of_the_readme_are_there() -> None:
-    readme, makefile = (HOUSE / "README.md").read_text("utf-8"), (HOUSE / "Makefile").read_text("utf-8")
-    for command in set(re.findall(r"`?\bmake (\w+)\b", readme)):
+def test_the_commands_of_make_that_are_named_are_there() -> None:
+    makefile = (HOUSE / "Makefile").read_text("utf-8")
+    pages = [HOUSE / "README.md", *HOUSE.glob("docs/guides/*.md")]
+    for command in {name for page in pages for name in re.findall(r"`make (\w+)\b", page.read_text("utf-8"))}:
         assert re.search(rf"^{command}:", makefile, re.MULTILINE), command
 
 
-def commands_of(section: str) -> list[str]:
-    text = (HOUSE / "README.md").read_text("utf-8").split(f"## {section}")[1].split("\n## ")[0]
+def commands_of(page: str) -> list[str]:
+    text = (HOUSE / "docs" / "guides" / page).read_text("utf-8").split("\n## ")[0]
     return [line.partition("  #")[0] for line in re.findall(r"(?m)^\$ (.*)$", text)]
 
 
@@ -79,7 +87,7 @@ def test_the_commands_for_the_record_work_as_they_stand(cli: Cli) -> None:
     with open_checkpointer("sqlite:///holdfast.db") as saver:
         Conversation(build_graph(checkpointer=saver), "ada-1", "ada").send("I am Ada. Please refund order 1002.")
     printed = []
-    for command in commands_of("The record"):
+    for command in commands_of("record.md"):
         _, *words = shlex.split(command)
         code, out, err = cli(*words)
         assert (code, err if code else "") == (0, ""), command
@@ -94,8 +102,8 @@ def test_the_commands_for_the_record_work_as_they_stand(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("anew", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["forked", "anew"])
-def test_the_shell_commands_of_the_readme_work(tmp_path: Path, anew: bool) -> None:
-    commands = commands_of("On the command line")
+def test_the_shell_commands_of_the_guide_work(tmp_path: Path, anew: bool) -> None:
+    commands = commands_of("command-line.md")
     assert len(commands) == 6
     (tmp_path / "bin").mkdir()
     holdfast = tmp_path / "bin" / "holdfast"
