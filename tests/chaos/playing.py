@@ -160,7 +160,7 @@ def play(place: Place, thread: str, way: str, mark: tuple[str | None, int], read
     with opened(place, marks) as saver:
         ready()
         agent = agent_on(saver, place, marks.reached, langchain=is_langchains(thread))
-        # `Conversation` knows the agent of `build_graph` only.
-        had = WAY_OF_OTHERS[way] if is_langchains(thread) else way
+        # An agent of others is had through a `Conversation` as well, and without one.
+        had = WAY_OF_OTHERS[way] if is_langchains(thread) and hash_of(thread) % 2 else way
         Player(place, script_of(place.seed, thread), Way(had, agent, thread)).play()
     return marks.seen
