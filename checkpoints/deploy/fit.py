@@ -42,7 +42,7 @@ class Types:
     def misfit(self, channel: str, value: Any) -> str | None:
         """Say why a value does not fit the type of its channel, without a word of the value; `None` if it fits."""
         try:
-            self._adapters[channel].validate_python(value, strict=self._strict)
+            self._validate(self._adapters[channel], value)
             for model in _models(value, _DEPTH):
                 type(model).model_validate(dict(model.__dict__), by_name=True)
         except ValidationError as error:
@@ -50,7 +50,19 @@ class Types:
                 found for found in error.errors(include_url=False) if not isinstance(found["input"], Placeholder)
             ]
             return _told(problems[0], error.title, self._fields(channel)) if problems else None
+        except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
+            return f"its validator fails with {type(error).__name__}"
         return None
+
+    def _validate(self, adapter: TypeAdapter[Any], value: Any) -> None:
+        """Validate a value. What equals its conversion fits as well, such as an enum of texts for a text."""
+        try:
+            adapter.validate_python(value, strict=self._strict)
+        except ValidationError:
+            with suppress(Exception):
+                if self._strict and adapter.validate_python(value) == value:
+                    return
+            raise
 
     def _fields(self, channel: str) -> set[str]:
         """Return the names of the fields in the type of a channel, at any depth."""

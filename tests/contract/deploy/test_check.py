@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
-from typing import Annotated, Any, TypedDict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypedDict
 
 import pytest
 from langchain.agents.middleware import HumanInTheLoopMiddleware
@@ -16,6 +18,7 @@ from pydantic import BaseModel
 
 from holdfast import build_graph, once
 from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.deploy.fit import Types
 from holdfast.deploy import Obstacle, check
 from holdfast.middleware import HoldfastMiddleware
 from tests.support.delta_kit import delta_agent
@@ -200,6 +203,35 @@ def test_values_that_do_not_fit_the_new_type_are_found_without_a_word_of_them(sa
     assert "valid integer" in obstacle.why
     assert "secret" not in obstacle.why
     assert found(new_graph(Lax), saver) == [("type", "stage", ["a"])]
+
+
+class Stage(StrEnum):
+    ONE = "one"
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "fits"),
+    [
+        (str, Stage.ONE, True),
+        (Stage, "one", True),
+        (Stage, "two", False),
+        (int, True, True),
+        (float, 1, True),
+        (int, "1", False),
+        (list[int], (1, 2), False),
+        (dict[str, int], {"a": 1}, True),
+        (int | None, None, True),
+        (Literal["one", "two"], "one", True),
+        (Literal["one", "two"], "three", False),
+        (Path, Path("/a"), True),
+        (Any, object, True),
+        (complex, 1j, True),
+    ],
+)
+def test_a_value_fits_what_it_equals(annotation: Any, value: Any, fits: bool) -> None:
+    state = TypedDict("state", {"value": annotation})  # noqa: UP013 - the annotation is a parameter
+    types = Types(new_graph(state))
+    assert ("value" not in types.channels or types.misfit("value", value) is None) == fits
 
 
 class Order(BaseModel):
