@@ -93,8 +93,8 @@ class AgentProfile:
 
     def messages(self, state: StateSnapshot) -> list[AnyMessage]:
         """Return the messages of a state."""
-        values = state.values if isinstance(state.values, Mapping) else {}
-        return list(values.get(self.messages_key) or [])
+        found = state.values.get(self.messages_key) if isinstance(state.values, Mapping) else None
+        return found if isinstance(found, list) else []
 
 
 def check_checkpointer(agent: AnyAgent) -> None:

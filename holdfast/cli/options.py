@@ -187,11 +187,6 @@ class CommonOptions:
             InvalidSettings: a setting cannot be used.
             Mistake: an option is of no use beside another one.
         """
-        if self.agent and (self.model or self.shop):
-            name = "--model" if self.model else "--shop"
-            raise Mistake(
-                f"{name} is of the example shop's agent, and --agent names another one. Leave one of them out."
-            )
         try:
             from holdfast.settings import load
         except ModuleNotFoundError as error:
@@ -200,6 +195,11 @@ class CommonOptions:
 
         given = {"database": self.database, "agent": self.agent, "model": self.model, "shop": self.shop}
         settings = load(**{**given, **more})
+        if settings.agent is not None and (self.model or self.shop):
+            name = "--model" if self.model else "--shop"
+            raise Mistake(
+                f"{name} is of the example shop's agent, and the agent is {settings.agent}. Leave {name} out."
+            )
         hide_secrets(self.context, urls.parse(settings.database))
         state = self.context.find_object(CommandState)
         if state is not None and settings.openai_api_key is not None:
@@ -283,10 +283,12 @@ def open_agent(settings: Settings) -> Iterator[tuple[HoldfastSaver, AnyAgent]]:
         Mistake: the agent cannot be made from the settings.
     """
     from holdfast import factory
+    from holdfast.graph.conversation.agents import AgentProfile
 
     with factory.make_checkpointer(settings) as saver:
         try:
             agent = factory.make_agent(settings, saver)
+            AgentProfile(agent)  # it refuses a graph without messages
         except (ValueError, ImportError) as error:
             raise Mistake(str(error)) from error
         yield saver, agent

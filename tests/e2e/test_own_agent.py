@@ -58,8 +58,9 @@ def test_an_agent_is_a_graph_or_a_function_that_makes_one(cli: Cli, module: str,
     [
         ("{}:number", "is of the type int. Needed: a compiled graph"),
         ("{}:make_nothing", "is of the type int"),
-        ("{}:gone", "has no 'gone'. Its graphs: agent, builder, stopping."),
+        ("{}:gone", "has no 'gone'. Its graphs: agent, builder, counting, stopping."),
         ("{}:make_of_two", "needs model, tools, and is given the checkpointer only"),
+        ("{}:counting", "The state of this agent has no 'messages'; it has 'numbers'."),
         ("{}:fails", "fails with OSError: the disk is gone"),
         ("no_such_module:agent", "There is no module 'no_such_module'"),
         ("{}.py:agent", "is not module:name"),
@@ -73,6 +74,7 @@ def test_an_agent_that_cannot_be_used_is_refused_in_one_line(cli: Cli, module: s
 def test_the_environment_names_the_agent_as_well(cli: Cli, module: str) -> None:
     (cli.folder / ".env").write_text(f"HOLDFAST_AGENT={module}:agent\n")
     assert cli("chat", "--thread=ada-1", said=b"Hello")[1] == "You said: Hello\n"
+    assert f"and the agent is {module}:agent" in cli.refused("chat", "--shop=shop.db", said=b"Hello")
 
 
 def test_the_model_of_the_shop_is_no_option_of_another_agent(cli: Cli, own: str) -> None:

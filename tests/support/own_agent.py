@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Final
 
 PROGRAM: Final = """
+from typing import TypedDict
+
 from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.messages import AIMessage, ToolMessage
@@ -47,6 +49,11 @@ def ask(state):
 
 agent = make(None)
 builder = StateGraph(MessagesState).add_node("ask", ask).add_edge(START, "ask")
+class Numbers(TypedDict):
+    numbers: list[int]
+
+
+counting = StateGraph(Numbers).add_node("count", lambda state: {}).add_edge(START, "count")
 stopping = create_agent(Model(), [refund], interrupt_before=["tools"])
 number = 7
 
