@@ -32,6 +32,7 @@ from holdfast.checkpoints.serde.schemas import types_of_graph
 from holdfast.checkpoints.serde.types import TypeName, Types
 from holdfast.checkpoints.threads import leases
 from holdfast.checkpoints.transcript import Transcript, open_transcript
+from holdfast.checkpoints.twins import async_twin
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -77,7 +78,11 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         refuse_lost_answers()
         refuse_other_answers()
         self._backend = backend
-        self._database = Database(backend, Types(allow, strict=strict))
+        self._database = Database(
+            backend,
+            Types(allow, strict=strict),
+            run_in_executor=self.run_in_executor,  # type: ignore[arg-type]  # mypy takes equal generic types for different
+        )
         backend.on_lost = self._database.forget_all
         backend.on_use = self._open_when_used
         self._opening = Lock()
@@ -215,9 +220,7 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         """
         self._interrupts.check_resume(thread_id, resume)
 
-    async def acheck_resume(self, thread_id: str, resume: object) -> None:
-        """`check_resume`, without blocking the event loop."""
-        await self.run_in_executor(self._interrupts.check_resume, thread_id, resume)
+    acheck_resume = async_twin(check_resume)
 
     # --- what belongs to the same database
 
@@ -253,6 +256,8 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         [rows] = self._database.read(call)
         return [Head(*map(str, row)) for row in rows]
 
+    aheads = async_twin(heads)
+
     def is_deleted(self, thread_id: str) -> bool:
         """Return whether a thread was deleted, or never was. A thread of which all checkpoints were rolled back is."""
         [rows] = self._database.read((self._backend.sql["thread"], {"thread_id": thread_id}))
@@ -269,7 +274,9 @@ class OpenedSaver(BaseCheckpointSaver[str]):
             UnknownThread: the thread does not exist, or the user does not own it.
         """
         thread = thread_of({"configurable": {"thread_id": thread_id}})
-        return open_transcript(self._database, self.run_in_executor, str(thread), user_id)
+        return open_transcript(self._database, str(thread), user_id)
+
+    atranscript = async_twin(transcript)
 
     def note_prompt(self, config: RunnableConfig, prompt: str) -> None:
         """Note the system prompt in force in a thread. If it has changed, the next save records it.
@@ -299,7 +306,7 @@ class OpenedSaver(BaseCheckpointSaver[str]):
     # --- for event loops
 
     async def run_in_executor(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function that blocks, such as a method of `interrupts`, in a thread of the checkpointer.
+        """Call a function that blocks in a thread of the checkpointer.
 
         A cancelled caller still waits until the function has returned, so that no work is left half done.
 

@@ -6,7 +6,7 @@ import asyncio
 import builtins
 import random
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
-from functools import partial, update_wrapper
+from functools import partial
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from langchain_core.runnables import RunnableConfig
@@ -34,6 +34,7 @@ from holdfast.checkpoints.serde.types import TypeName
 from holdfast.checkpoints.threads import copy as copying
 from holdfast.checkpoints.threads import prune as pruning
 from holdfast.checkpoints.threads import rollback
+from holdfast.checkpoints.twins import async_twin, named_as_twin
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,30 +46,19 @@ _TURNS: Final = 8
 _MOST_SAVES: Final = 8
 
 
-def _async_twin(
-    method: Callable[Concatenate[HoldfastSaver, P], T], *, saves: bool = False
+def _saving_twin(
+    method: Callable[Concatenate[HoldfastSaver, P], T],
 ) -> Callable[Concatenate[HoldfastSaver, P], Coroutine[Any, Any, T]]:
-    """Make the method that does the same as `method` without blocking the event loop.
-
-    Args:
-        method: the method.
-        saves: whether it saves in the thread of a config, its first argument.
-    """
+    """Do as `async_twin`, for a method that saves in the thread of a config, its first argument."""
     name = method.__name__
 
     async def twin(self: HoldfastSaver, /, *args: P.args, **kwargs: P.kwargs) -> T:
         bound: Callable[P, T] = getattr(self, name)
-        if saves:
-            config: Any = args[0] if args else kwargs["config"]
-            with self._database.queues.asked_for(thread_of(config)):
-                return await self.run_in_executor(bound, *args, **kwargs)
-        return await self.run_in_executor(bound, *args, **kwargs)
+        config: Any = args[0] if args else kwargs["config"]
+        with self._database.queues.asked_for(thread_of(config)):
+            return await self.run_in_executor(bound, *args, **kwargs)
 
-    update_wrapper(twin, method)
-    twin.__name__ = f"a{name}"
-    twin.__qualname__ = f"HoldfastSaver.a{name}"
-    twin.__doc__ = f"Do as `{name}`, without blocking the event loop.\n\n{method.__doc__}"
-    return twin
+    return named_as_twin(twin, method)
 
 
 class HoldfastSaver(OpenedSaver):
@@ -342,13 +332,13 @@ class HoldfastSaver(OpenedSaver):
             await self._settle(thread)
         return await self.run_in_executor(self.get_tuple, config)
 
-    aget_delta_channel_history = _async_twin(get_delta_channel_history)
-    aput = _async_twin(put, saves=True)
-    aput_writes = _async_twin(put_writes, saves=True)
-    adelete_thread = _async_twin(delete_thread)
-    aprune = _async_twin(prune)
-    acopy_thread = _async_twin(copy_thread)
-    adelete_for_runs = _async_twin(delete_for_runs)
+    aget_delta_channel_history = async_twin(get_delta_channel_history)
+    aput = _saving_twin(put)
+    aput_writes = _saving_twin(put_writes)
+    adelete_thread = async_twin(delete_thread)
+    aprune = async_twin(prune)
+    acopy_thread = async_twin(copy_thread)
+    adelete_for_runs = async_twin(delete_for_runs)
 
     async def alist(
         self,

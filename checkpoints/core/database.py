@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from holdfast.checkpoints.backends.base import Backend, Call
 from holdfast.checkpoints.backends.records import Row
@@ -18,7 +19,16 @@ from holdfast.checkpoints.core.thread_state import ThreadStates
 from holdfast.checkpoints.serde.encryption import Plain, Sealer
 from holdfast.checkpoints.serde.types import Types
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _PAGE: Final = 500  # thread ids that one query reads
+
+
+class RunInExecutor(Protocol):
+    """A function that calls a function that blocks in a thread, and waits for it."""
+
+    def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]: ...
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,8 @@ class Database:
     queues: SaveQueues = field(default_factory=SaveQueues)
     loads: Loads = field(default_factory=Loads)
     kept: KeptValues = field(default_factory=KeptValues)
+    run_in_executor: RunInExecutor = asyncio.to_thread
+    """Calls a function that blocks in a thread: `HoldfastSaver.run_in_executor`."""
     prompts: dict[str, str] = field(default_factory=dict)
     """By thread: the system prompt in force. The next save in the thread records it."""
 

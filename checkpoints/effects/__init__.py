@@ -44,6 +44,7 @@ from holdfast.checkpoints.errors import (
 )
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
 from holdfast.checkpoints.threads.leases import default_owner
+from holdfast.checkpoints.twins import async_twin
 
 _Status: TypeAlias = Started | Running | Ended | InDoubt | None
 
@@ -76,7 +77,7 @@ def _digest(data: bytes, key: bytes = b"") -> bytes:
 class Effects:
     """The ledger of a database.
 
-    Its methods block; on an event loop, call them through `HoldfastSaver.run_in_executor`.
+    Its methods block. For event loops there are twins, such as `ain_doubt`.
     """
 
     def __init__(self, database: Database) -> None:
@@ -260,6 +261,11 @@ class Effects:
             in_flight, self._in_flight = self._in_flight, None
         if in_flight is not None:
             in_flight.close()
+
+    # --- the same for event loops
+
+    ain_doubt = async_twin(in_doubt)
+    aentry = async_twin(entry)
 
     # --- inside
 

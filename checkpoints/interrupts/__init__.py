@@ -40,6 +40,7 @@ from holdfast.checkpoints.interrupts.forms import Action, actions_of, answer_pro
 from holdfast.checkpoints.interrupts.record import insert_requests, interrupts_in, read_interrupts
 from holdfast.checkpoints.interrupts.resume import answers_by_id, forget_saved_answers
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
+from holdfast.checkpoints.twins import async_twin
 
 _log = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ class Answered(NamedTuple):
 class Interrupts:
     """The requests of a database.
 
-    Its methods block; on an event loop, call them through `HoldfastSaver.run_in_executor`.
+    Its methods block. For event loops there are twins, such as `awaiting`.
     """
 
     _database: Database
@@ -268,6 +269,16 @@ class Interrupts:
             first = self.recorded(thread_id, interrupt_id)
             if first is not None and not first.expired and answer_digest(first.answer) != answer_digest(answer):
                 raise first.told()
+
+    # --- the same for event loops
+
+    awaiting = async_twin(waiting)
+    aanswer = async_twin(answer)
+    asettle = async_twin(settle)
+    arecorded = async_twin(recorded)
+    atodo = async_twin(todo)
+    aexpire = async_twin(expire)
+    areopen = async_twin(reopen)
 
     # --- recording
 

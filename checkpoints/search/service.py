@@ -25,6 +25,7 @@ from holdfast.checkpoints.search.snippet import make_snippet
 from holdfast.checkpoints.search.tokenizer import MOST_CHARACTERS
 from holdfast.checkpoints.serde.messages import is_sql_text
 from holdfast.checkpoints.sql import Statement
+from holdfast.checkpoints.twins import async_twin
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class _StaleThread(NamedTuple):
 class Search:
     """Full text search in a database.
 
-    Its methods block; on an event loop, call them through `HoldfastSaver.run_in_executor`.
+    Its methods block. For event loops there are twins, such as `afind`.
     """
 
     _database: Database
@@ -155,6 +156,11 @@ class Search:
             SearchUnavailable: as `find`.
         """
         return self._update_index(asked_user(user_id), None, progress)
+
+    # --- the same for event loops
+
+    afind = async_twin(find)
+    arefresh = async_twin(refresh)
 
     # --- finding
 

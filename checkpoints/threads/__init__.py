@@ -24,6 +24,7 @@ from holdfast.checkpoints.threads import copy as copying
 from holdfast.checkpoints.threads.index import first_title, given_title
 from holdfast.checkpoints.threads.listing import LONGEST_PAGE, STATUSES, Page, Status, Thread
 from holdfast.checkpoints.threads.salvage import Damage, Salvaged
+from holdfast.checkpoints.twins import async_twin
 
 __all__ = ["Damage", "ManagedSaver", "Page", "Salvaged", "Status", "Thread", "Threads"]
 
@@ -290,6 +291,21 @@ class Threads:
             raise ValueError("Both checkpoint_id and message_id were given. Name one of them as the start of the fork.")
         fork = partial(copying.fork_thread, checkpoint_id=checkpoint_id, message_id=message_id, actor=by)
         return self._branch(fork, thread_id, target, user_id)
+
+    # --- the same for event loops
+
+    alist = async_twin(list)
+    aget = async_twin(get)
+    aowner = async_twin(owner)
+    asalvage = async_twin(salvage)
+    arename = async_twin(rename)
+    arestart = async_twin(restart)
+    aundo = async_twin(undo)
+    adelete = async_twin(delete)
+    acopy = async_twin(copy)
+    afork = async_twin(fork)
+
+    # --- inside
 
     def _branch(
         self,

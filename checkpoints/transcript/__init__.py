@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, NamedTuple
 
 from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.backends.records import Row
@@ -30,19 +30,11 @@ from holdfast.checkpoints.transcript.entries import ApprovalEntry, Entry, EventE
 from holdfast.checkpoints.transcript.header import Header, read_header
 from holdfast.checkpoints.transcript.merge import Peekable, entries_before
 
-T = TypeVar("T")
-
 # Rows that one transaction reads, and that are in memory at once. A tool's result may have a million characters.
 _PAGE: Final = 100
 
 # Above the number of every event and message.
 _MOST: Final = 2**62
-
-
-class RunInExecutor(Protocol):
-    """`HoldfastSaver.run_in_executor`: a function that runs a blocking function in a thread."""
-
-    def __call__(self, function: Callable[[], T], /) -> Awaitable[T]: ...
 
 
 class Bounds(NamedTuple):
@@ -74,7 +66,6 @@ class Transcript:
 
     thread_id: str
     _database: Database = field(repr=False)
-    _run_in_executor: RunInExecutor = field(repr=False)
     _header: Header = field(repr=False)
     _bounds: Bounds = _WHOLE
 
@@ -140,7 +131,7 @@ class Transcript:
 
     async def __aiter__(self) -> AsyncIterator[Entry]:
         entries = iter(self)
-        while page := await self._run_in_executor(lambda: list(islice(entries, _PAGE))):
+        while page := await self._database.run_in_executor(lambda: list(islice(entries, _PAGE))):
             for entry in page:
                 yield entry
 
@@ -289,14 +280,11 @@ class Transcript:
         return results
 
 
-def open_transcript(
-    database: Database, run_in_executor: RunInExecutor, thread_id: str, user_id: str | None
-) -> Transcript:
+def open_transcript(database: Database, thread_id: str, user_id: str | None) -> Transcript:
     """Return the transcript of a thread.
 
     Args:
         database: the open database.
-        run_in_executor: `HoldfastSaver.run_in_executor`.
         thread_id: the thread.
         user_id: the user who must own the thread; `None` for a caller that may read every thread.
 
@@ -308,7 +296,7 @@ def open_transcript(
         with database.backend.reading() as transaction:
             return read_header(transaction, database, thread_id, user_id)
 
-    return Transcript(thread_id, database, run_in_executor, persist(database.backend, read))
+    return Transcript(thread_id, database, persist(database.backend, read))
 
 
 def _json(data: str | None) -> Any:

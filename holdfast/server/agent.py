@@ -88,7 +88,7 @@ class ServedAgent(CompiledStateGraph[Any, Any, Any, Any]):
         if not isinstance(saver, HoldfastSaver) or not isinstance(resume, Mapping):
             return None
         for interrupt_id in map(str, resume):
-            found = await saver.run_in_executor(saver.interrupts.recorded, thread_id, interrupt_id)
+            found = await saver.interrupts.arecorded(thread_id, interrupt_id)
             if found is not None:
                 return found.told()
         return None

@@ -39,8 +39,8 @@ async def run_worker() -> None:
 async def _carry_out(tried: set[tuple[str, str, float]]) -> bool:
     """Carry out the recorded answers that are left. Return whether a busy thread has to be looked at again soon."""
     saver = await registry.server_saver()
-    await saver.run_in_executor(saver.interrupts.expire)
-    todo = await saver.run_in_executor(saver.interrupts.todo)
+    await saver.interrupts.aexpire()
+    todo = await saver.interrupts.atodo()
     new = [found for found in todo if (found.thread_id, found.interrupt_id, found.at) not in tried]
     later = False
     for thread_id, group in groupby(sorted(new, key=lambda found: found.thread_id), lambda found: found.thread_id):
@@ -63,7 +63,7 @@ async def _resume(saver: HoldfastSaver, thread_id: str, answers: Sequence[Answer
     """Start a run that carries out some answers, unless another process has done so meanwhile."""
     from langgraph_sdk import get_client
 
-    left = {found.interrupt_id for found in await saver.run_in_executor(saver.interrupts.todo, thread_id=thread_id)}
+    left = {found.interrupt_id for found in await saver.interrupts.atodo(thread_id=thread_id)}
     if not _is_known(thread_id) or left.isdisjoint(found.interrupt_id for found in answers):
         return
     await registry.restore(thread_id)
