@@ -65,8 +65,8 @@ class AgentProfile:
         return self.forms is not None
 
     @property
-    def checks_answers(self) -> bool:
-        """Whether the agent itself refuses an answer that does not fit. LangGraph saves any other for good."""
+    def records_answers(self) -> bool:
+        """Whether the agent itself checks and records the answers that a run is given. LangGraph saves any for good."""
         return self.forms is not None
 
     @property

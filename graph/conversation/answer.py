@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.errors import UnknownInterruptError
 from langgraph.types import Command, StateSnapshot
 from pydantic import ValidationError
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 from holdfast.checkpoints import Answered, HoldfastSaver
 from holdfast.checkpoints.errors import NotAnswered
 from holdfast.checkpoints.interrupts.forms import answer_problem
-from holdfast.checkpoints.runtime import unwrap_saver
+from holdfast.checkpoints.runtime import run_of, unwrap_saver
 from holdfast.graph.approvals.ask import AnswerForms
 from holdfast.graph.approvals.decisions import BadAnswer
 from holdfast.graph.conversation.agents import AgentProfile
@@ -125,23 +126,33 @@ class ThreadAnswers:
                 "closed and did not run."
             )
 
-    def check_resume(self, state: StateSnapshot, resume: Any) -> None:
-        """Refuse to resume a thread with an answer that does not fit.
+    def record_resume(self, state: StateSnapshot, resume: Any, config: RunnableConfig) -> None:
+        """Check the answers that a run is given, and record them before it acts on them.
+
+        If another one is on record, the run is refused when it begins.
 
         Args:
             state: the state of the thread.
             resume: the `resume` of LangGraph's `Command`: an answer, or answers by interrupt id.
+            config: the config of the run.
 
         Raises:
             BadAnswer: it does not fit. Nothing was saved, and the request still waits.
+            NotAnswered: the request is closed.
         """
         waiting = pending_of(state)
         names_one = isinstance(resume, Mapping) and any(request.interrupt_id in resume for request in waiting)
         # LangGraph refuses an answer that names no request if several wait.
-        answers = resume if names_one else {request.interrupt_id: resume for request in waiting[:1]}
-        for request in waiting:
-            if request.interrupt_id in answers:
-                _check_form(request, answers[request.interrupt_id])
+        answers = resume if names_one else {request.interrupt_id: resume for request in waiting if len(waiting) == 1}
+        answered = [request for request in waiting if request.interrupt_id in answers]
+        for request in answered:
+            _check_form(request, answers[request.interrupt_id])
+        if self._record is None:
+            return
+        run_id, anywhere = run_of(config), bool(config["configurable"].get("checkpoint_id"))
+        for request in answered:
+            id_, answer = request.interrupt_id, answers[request.interrupt_id]
+            self._record.settle(self._thread_id, id_, answer, run_id=run_id, anywhere=anywhere)
 
     def _is_ours(self, request: Pending) -> bool:
         return self._profile.finds_answer(request.value)

@@ -68,8 +68,8 @@ class ServedAgent(CompiledStateGraph[Any, Any, Any, Any]):
         answers = ThreadAnswers(profile, thread_id)
         runs = ThreadRuns(profile, answers, config, None)
         if isinstance(input, Command):
-            if not profile.checks_answers:
-                answers.check_resume((await runs.look(io)).state, input.resume)
+            if not profile.records_answers:
+                await io.call(answers.record_resume, (await runs.look(io)).state, input.resume, config)
             yield input, config
             return
         is_due = bool(await io.call(saver.interrupts.todo, 1, thread_id))

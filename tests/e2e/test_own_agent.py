@@ -297,6 +297,10 @@ def test_a_served_agent_pauses_and_goes_on_over_http(server: Server, place: Path
     state = server.answer(thread_id, asked, {"decisions": [{"type": "approve"}]})
     assert state["messages"][-1]["content"] == "Done: order 1 refunded"
     assert "refund 1" in effects(place)
+    with open_checkpointer(f"sqlite:///{place}/chat.db") as saver:
+        recorded = saver.interrupts.recorded(thread_id, asked)
+    assert recorded is not None
+    assert recorded.answer == {"decisions": [{"type": "approve"}]}
 
 
 @pytest.mark.sweep
