@@ -21,10 +21,11 @@ from holdfast.checkpoints.backends.records import (
 )
 from holdfast.checkpoints.sql import Statements
 
+# Each head by two look-ups of its key: with a join, PostgreSQL may read the checkpoints of all threads.
 _HEADS: Final = (
     "(thread_id, checkpoint_ns, checkpoint_id) IN ("
-    "SELECT heads.thread_id, '', max(heads.checkpoint_id) FROM checkpoints AS heads "
-    "WHERE heads.checkpoint_ns = '' AND heads.thread_id {} GROUP BY heads.thread_id)"
+    "SELECT wanted.thread_id, '', (SELECT max(heads.checkpoint_id) FROM checkpoints AS heads "
+    "WHERE heads.thread_id = wanted.thread_id AND heads.checkpoint_ns = '') FROM ({}) AS wanted)"
 )
 
 
@@ -36,8 +37,8 @@ class Tables:
     """The condition that the metadata contain a parameter, whose name is to be put in for `{}`."""
     _no_base: ClassVar[str]
     """The condition that the metadata are not `:base`."""
-    _among: ClassVar[str]
-    """The condition that a text is one of `:heads_of`."""
+    _wanted_heads: ClassVar[str]
+    """The query that returns `:heads_of`, an array of ids, as rows with a `thread_id`."""
 
     def json(self, value: Mapping[str, Any]) -> Any:
         """Return a JSON object as a parameter."""
@@ -55,7 +56,10 @@ class Tables:
             "ns": (wanted.ns, "checkpoint_ns = :ns"),
             "checkpoint_id": (wanted.checkpoint_id, "checkpoint_id = :checkpoint_id"),
             "before": (wanted.before, "checkpoint_id < :before"),
-            "heads_of": (None if wanted.heads_of is None else self.array(wanted.heads_of), _HEADS.format(self._among)),
+            "heads_of": (
+                None if wanted.heads_of is None else self.array(wanted.heads_of),
+                _HEADS.format(self._wanted_heads),
+            ),
             "base": (None if wanted.with_bases else self.json(BASE), self._no_base),
         }
         asked = {name: found for name, found in given.items() if found[0] is not None}

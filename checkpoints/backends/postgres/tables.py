@@ -43,7 +43,7 @@ class PostgresTables(Tables):
 
     _contains: ClassVar[str] = "metadata @> :{}"
     _no_base: ClassVar[str] = "metadata <> :base"
-    _among: ClassVar[str] = "= ANY(:heads_of)"
+    _wanted_heads: ClassVar[str] = "SELECT unnest(CAST(:heads_of AS TEXT[])) AS thread_id"
 
     def json(self, value: Mapping[str, Any]) -> Jsonb:
         return Jsonb(value)

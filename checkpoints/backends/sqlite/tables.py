@@ -38,7 +38,7 @@ class SqliteTables(Tables):
 
     _contains: ClassVar[str] = "holdfast_contains(metadata, :{})"
     _no_base: ClassVar[str] = "CAST(metadata AS TEXT) IS NOT :base"
-    _among: ClassVar[str] = "IN (SELECT value FROM json_each(:heads_of))"
+    _wanted_heads: ClassVar[str] = "SELECT value AS thread_id FROM json_each(:heads_of)"
 
     def json(self, value: Mapping[str, Any]) -> str:
         return json.dumps(value)

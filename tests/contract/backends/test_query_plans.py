@@ -17,6 +17,8 @@ from langgraph.types import Interrupt
 from bench.talking import graph_of
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer, transfer
 from holdfast.checkpoints.backends.base import Call
+from holdfast.checkpoints.deploy.heads import pages
+from holdfast.checkpoints.deploy.work import pauses_of
 from holdfast.checkpoints.effects.states import Effect, InDoubt, Started
 from holdfast.checkpoints.sql import Statement
 from holdfast.checkpoints.transfer.records import RECORDS
@@ -224,8 +226,10 @@ def run_of_its_own(saver: HoldfastSaver) -> None:
         lambda saver: saver.copy_thread("bob-7", "carol-1"),
         run_of_its_own,
         lambda saver: saver.get_delta_channel_history(config=thread("bob-7"), channels=["messages", "note"]),
+        lambda saver: list(pages(saver.database, ["ada-1", "bob-7", "nowhere"])),
+        lambda saver: saver.database.read(pauses_of(saver.database.backend.sql, "ada-1")),
     ],
-    ids=["prune", "copy", "delete a run", "delta history"],
+    ids=["prune", "copy", "delete a run", "delta history", "heads", "pauses"],
 )
 def test_an_operation_on_a_thread_scans_no_table(
     full: HoldfastSaver, record: Record, work: Callable[[HoldfastSaver], None]
