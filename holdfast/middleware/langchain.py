@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from inspect import Signature
+from inspect import Parameter, Signature
 from typing import Any, Final
 
 from langchain.agents.middleware import AgentMiddleware, ExtendedModelResponse, ModelRequest, ModelResponse
@@ -21,6 +21,7 @@ from holdfast.graph.plans import BLOCKING, Io, OnLoop, run
 from holdfast.graph.tools.wrapper import InterruptOn, ToolCallGuard
 from holdfast.middleware.closing import close_open_calls, with_answers_of
 
+_ANY_ARGUMENTS: Final = Signature([Parameter("args", Parameter.VAR_POSITIONAL)])
 _HOOKS: Final = ("wrap_tool_call", "awrap_tool_call", "wrap_model_call", "awrap_model_call")
 
 
@@ -96,7 +97,7 @@ def _untraced(hook: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any) -> Any:
         return hook(*args)
 
-    call.__signature__ = Signature()  # type: ignore[attr-defined]
+    call.__signature__ = _ANY_ARGUMENTS  # type: ignore[attr-defined]
     return call
 
 
