@@ -64,9 +64,12 @@ class _Closer:
         requests = pending_of(state)
         self._waiting_ids = {request.tool_call_id for request in requests if request.tool_call_id}
         self._waiting = [action for request in requests for action in request.actions]
-        in_tools = [task for task in state.tasks if profile.is_tool_node(task.name) and task.result is None]
-        self._has_paused = any(task.interrupts for task in in_tools)
-        self._has_died = any(not task.interrupts for task in in_tools)
+        left = [task for task in state.tasks if task.result is None]
+        # Any node may run tools. One that asks about calls of a message has not handed the others out.
+        self._has_died = any(not task.interrupts for task in left)
+        self._has_paused = any(task.interrupts and profile.is_tool_node(task.name) for task in left) or any(
+            not request.actions for request in requests
+        )
         written = [message for task in state.tasks for message in _messages_in(task.result, profile.messages_key)]
         self.written_ids = {message.id for message in written} - {None}
 

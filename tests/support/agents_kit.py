@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, TypedDict
 
+import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.messages import AIMessage, AnyMessage
@@ -95,6 +96,11 @@ KINDS: Final = ["langchain", "build_graph", "own", "middleware", "asking", "reac
 
 YES: Final[dict[str, Any]] = {kind: "yes" if kind in ("asking", "own") else {"type": "approve"} for kind in KINDS}
 """The answer with which a refund is made, by the kind of the agent."""
+
+
+def each_kind(test: Any) -> Any:
+    """Run a test with each kind of agent; the fast suite runs every other one."""
+    return pytest.mark.sweep(every=2)(pytest.mark.parametrize("kind", KINDS)(test))
 
 
 class Refunds:

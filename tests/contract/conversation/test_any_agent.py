@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any, Literal
 
 import pytest
@@ -10,7 +9,6 @@ from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.errors import GraphBubbleUp
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import interrupt
@@ -20,16 +18,11 @@ from holdfast.checkpoints import HoldfastSaver
 from holdfast.graph import BadAnswer, NothingWaits, Paused, Token, ToolAnswered, ToolCalled
 from holdfast.middleware import HoldfastMiddleware
 from tests.support import agents_kit
-from tests.support.agents_kit import KINDS, Refunds
+from tests.support.agents_kit import Refunds, each_kind
 from tests.support.graph_kit import ScriptedModel, calls, says
-from tests.support.kit import one_node, thread
+from tests.support.kit import one_node
 
 pytestmark = pytest.mark.filterwarnings("ignore::langgraph.warnings.LangGraphDeprecatedSinceV10")
-
-
-def each_kind(test: Any) -> Any:
-    """Run a test with each kind of agent; the fast suite runs every other one."""
-    return pytest.mark.sweep(every=2)(pytest.mark.parametrize("kind", KINDS)(test))
 
 
 @pytest.fixture
@@ -106,53 +99,6 @@ def test_a_second_answer_is_told_who_was_first(refunds: Refunds) -> None:
 
 
 @pytest.mark.sweep(every=3)
-@each_kind
-def test_a_message_closes_what_waits_and_the_model_sees_no_open_call(refunds: Refunds) -> None:
-    refunds.ada.send("Refund order 1")
-    assert refunds.ada.send("Never mind").text == "done"  # the model refuses a history with an open call
-    [closed] = [message for message in refunds.ada.history() if isinstance(message, ToolMessage)]
-    assert closed.tool_call_id == "call_0"
-    assert "was waiting for a person's approval when the conversation went on" in closed.text
-    assert (closed.status, refunds.made, refunds.ada.pending()) == ("error", [], [])
-
-
-def test_a_new_message_keeps_the_results_that_came_and_tells_what_is_unknown(saver: HoldfastSaver) -> None:
-    died = False
-
-    @tool
-    def look() -> str:
-        """Look."""
-        return "seen"
-
-    @tool
-    def breaks() -> str:
-        """Break."""
-        nonlocal died
-        if not died:
-            died = True
-            raise GraphBubbleUp  # the run ends here, as if its process had died
-        return "too late"
-
-    lines = [calls(("look", {}), ("breaks", {})), says("done")]
-    ada = Conversation(create_agent(ScriptedModel(lines=lines), [look, breaks], checkpointer=saver), "ada-1")
-    with suppress(GraphBubbleUp):
-        ada.send("go")
-    assert ada.send("And?").text == "done"
-    seen, unknown = [message for message in ada.history() if isinstance(message, ToolMessage)]
-    assert (seen.text, seen.status) == ("seen", "success")
-    assert "it is not known whether it took effect" in unknown.text
-
-
-def test_a_gap_that_another_caller_left_in_the_history_is_filled(saver: HoldfastSaver) -> None:
-    refunds = Refunds("asking", saver)
-    refunds.ada.send("Refund order 1")
-    with suppress(AssertionError):  # the model refuses the open call
-        refunds.agent.invoke({"messages": [("user", "Hello?")]}, thread())
-    assert refunds.ada.send("Never mind").text == "done"
-    kinds = [message.type for message in refunds.ada.history()]
-    assert kinds == ["human", "ai", "tool", "human", "human", "ai"]
-
-
 @pytest.mark.sweep(every=3)
 @each_kind
 def test_a_stream_reports_no_message_of_an_earlier_turn(refunds: Refunds) -> None:
