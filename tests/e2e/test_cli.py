@@ -221,7 +221,6 @@ def at(endpoint: Stub, **more: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.sweep
 @pytest.mark.sweep(every=2)
 @pytest.mark.parametrize(("after", "seen"), [("", "Still waiting"), ("one two ", "agent  one two ")])
 def test_ctrl_c_while_the_model_hangs_leaves_at_once_and_the_message_is_kept(
@@ -296,7 +295,6 @@ def test_json_for_scripts_is_an_object_a_line(place: Place) -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.sweep
 def test_a_model_that_fails_in_a_pipe_costs_no_message(place: Place) -> None:
     with stub.stub_openai(says("One."), refuses(401), says("Here I am.")) as endpoint:
         failed = run("chat", "--thread", "ada-1", cwd=place.folder, said="one\ntwo\nthree\n", **at(endpoint))

@@ -42,7 +42,6 @@ def own(module: str) -> str:
 # --- which agents there are
 
 
-@pytest.mark.sweep(every=4)
 @pytest.mark.parametrize(
     "name", ["agent", "builder", "make", "make_builder", "make_with", "make_with_config", "make_later"]
 )
@@ -112,7 +111,6 @@ def test_a_person_decides_about_one_of_several_calls(cli: Cli, own: str, words: 
     assert sorted(effects(cli.folder)) == made
 
 
-@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize(
     ("words", "said"),
     [

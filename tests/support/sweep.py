@@ -38,7 +38,7 @@ ALL_ON_POSTGRES: Final = (
 Every other file has a sample: its first test, with its first parameters. All of them run on SQLite.
 """
 
-_FEWER: Final = 10
+_FEWER: Final = 8
 
 
 def choose(items: Iterable[pytest.Item], *, swept: bool) -> Iterator[pytest.Item]:
@@ -54,7 +54,7 @@ def choose(items: Iterable[pytest.Item], *, swept: bool) -> Iterator[pytest.Item
 
 
 def example_count(number: int) -> int:
-    """Return how many examples Hypothesis draws of this number: all of them in the sweep, else a tenth."""
+    """Return how many examples Hypothesis draws of this number: all of them in the sweep, else an eighth."""
     return number if settings.get_current_profile_name() == "sweep" else max(1, number // _FEWER)
 
 

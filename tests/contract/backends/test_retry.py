@@ -84,7 +84,6 @@ def test_who_waits_when_the_checkpointer_is_closed_is_told(wire: Wire, line: tup
         assert time.monotonic() - started < 2
 
 
-@pytest.mark.sweep(every=4)
 @pytest.mark.parametrize("state", PASSING + LASTING)
 def test_only_what_passes_is_repeated(saver: HoldfastSaver, state: str) -> None:
     attempts = 0

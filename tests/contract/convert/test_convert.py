@@ -32,7 +32,7 @@ from tests.support.stock_kit import (
 from tests.support.sweep import Sweep
 
 
-@pytest.mark.sweep(every=6)
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("scenario", CHEAP)
 def test_a_thread_of_a_stock_saver_is_the_same_after_compacting_and_expanding(bare_url: str, scenario: str) -> None:
     in_stock(bare_url, SCENARIOS[scenario])

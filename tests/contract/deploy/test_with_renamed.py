@@ -65,7 +65,6 @@ def within(name: str) -> Any:
     return builder.add_edge(START, "begin").add_edge("begin", name).add_edge(name, "end")
 
 
-@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("build", [by_edge, by_send, by_command, by_join, within])
 def test_the_answer_to_a_pause_in_a_renamed_node_is_taken_under_its_id(
     saver: HoldfastSaver, build: Callable[[str], Any]

@@ -239,7 +239,6 @@ def outer(agent: Any, saver: Any) -> Any:
     return builder.compile(checkpointer=saver)
 
 
-@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("own_thread", [False, True], ids=["fresh each time", "with a memory of its own"])
 def test_inside_another_graph_it_pauses_resumes_and_closes_calls(desk: Desk, own_thread: bool) -> None:
     wanted = calls(("refund", {"order_id": 1}), ("refund", {"order_id": 2}))

@@ -174,7 +174,7 @@ def test_sends_that_an_older_release_saved_are_carried_out(bare_url: str) -> Non
         ends_with_three(saver)
 
 
-@pytest.mark.sweep(every=7)
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("form", ["compact", "stock"])
 @pytest.mark.parametrize("change", ["prune", "copy", "fork", "undo of another", "convert there and back", "transfer"])
 def test_sends_of_an_older_release_stay_when_their_thread_is_changed(bare_url: str, change: str, form: str) -> None:

@@ -198,7 +198,7 @@ def circular() -> Any:
     return found
 
 
-@pytest.mark.sweep(every=7)
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("asynchronous", [False, True])
 @pytest.mark.parametrize(
     "returned",

@@ -65,7 +65,6 @@ def test_a_thread_is_the_same_on_every_database_and_back_again(
     assert told(there.with_allowlist(TYPES)) == told(back.with_allowlist(TYPES)) == told(here)
 
 
-@pytest.mark.sweep
 @pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("frequency", [3, 1000], ids=["with snapshots", "without"])
 def test_a_delta_thread_that_was_pruned_moves_with_its_base_and_goes_on(
