@@ -21,6 +21,7 @@ from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.deploy.fit import Types
 from holdfast.deploy import Obstacle, check
 from holdfast.middleware import HoldfastMiddleware
+from tests.support.deep_kit import deep_agent
 from tests.support.delta_kit import delta_agent
 from tests.support.graph_kit import Desk, ScriptedModel, Talk, calls, says
 from tests.support.kit import change, rows, say, thread
@@ -154,6 +155,15 @@ def test_a_call_in_doubt_needs_its_tool_and_the_declaration(saver: HoldfastSaver
     assert obstacle == Obstacle(
         "doubt", "refund", "a call of it is in doubt, and the graph does not have it", ["ada-1"]
     )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_the_tools_of_subagents_are_found(saver: HoldfastSaver, tmp_path: Path) -> None:
+    pytest.importorskip("deepagents", reason="needs deepagents: pip install deepagents")
+    agent = deep_agent(saver, tmp_path / "effects", by="ours", begins=True)
+    agent.invoke({"messages": [("user", "go")]}, thread(), durability="sync")
+    assert [request.value["name"] for request in saver.interrupts.waiting()] == ["refund"]
+    assert found(deep_agent(None, tmp_path / "effects", by="theirs"), saver) == []
 
 
 # --- channels
