@@ -13,7 +13,7 @@ from langgraph.channels.delta import DeltaChannel
 
 from holdfast.checkpoints.backends.records import StoredCheckpoint
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.deploy.fit import Types
+from holdfast.checkpoints.deploy.fit import ChannelTypes
 from holdfast.checkpoints.deploy.heads import Head, pages
 from holdfast.checkpoints.deploy.renamed import with_renamed
 from holdfast.checkpoints.deploy.work import OpenWork, Problem, Reads, by_checkpoint, pauses_of, without_warnings
@@ -125,7 +125,7 @@ class _Check:
     def __init__(self, saver: Checkpointer, graph: Any, tools: Tools) -> None:
         self.threads = 0
         self._saver, self._graph, self._tools = saver, graph, tools
-        self._types = Types(graph)
+        self._types = ChannelTypes(graph)
         self._stored_types = saver.database.types.quiet_copy()
         self._found: dict[Problem, builtins.list[str]] = {}
 

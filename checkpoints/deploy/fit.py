@@ -21,7 +21,7 @@ class Placeholder:
     """What stands for a message in a value that is looked at: it fits every type."""
 
 
-class Types:
+class ChannelTypes:
     """The types of the channels of a graph, as far as values can be checked against them.
 
     A graph whose state is a pydantic model takes what pydantic takes, such as "2" for a number. Others take a value as

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from types import FunctionType, MethodType
+from typing import Any
 
 from langchain_core.tools import BaseTool
 from langgraph.pregel import Pregel
 
 from holdfast.graph.tools.once import run_policy
 from holdfast.graph.tools.wrapper import ToolCallGuard
-
-# Functions within functions that are looked into.
-_DEPTH: Final = 12
-
-_PARTS: Final = ("__self__", "__wrapped__", "tool_call_guard", "func", "coroutine")
 
 
 @dataclass(frozen=True)
@@ -54,8 +51,7 @@ def _tools_in(graph: Any, seen: set[int]) -> Iterator[tuple[str, bool]]:
     for node in graph.nodes.values():
         tools, declared = _tools_of(node.bound)
         yield from ((name, name in declared and run_policy(declared[name]).once) for name in tools)
-        inner = [part for tool in tools.values() for part in _within(tool, _DEPTH)]
-        for each in (*node.subgraphs, *inner):
+        for each in (*node.subgraphs, *_within(*tools.values())):
             if isinstance(each, Pregel):
                 yield from _tools_in(each, seen)
 
@@ -66,26 +62,42 @@ def _tools_of(bound: Any) -> tuple[Mapping[str, BaseTool], Mapping[str, BaseTool
         return forms.tools, forms.tools
     tools: Mapping[str, BaseTool] = getattr(bound, "tools_by_name", {})  # a `ToolNode`
     wrappers = (getattr(bound, "_wrap_tool_call", None), getattr(bound, "_awrap_tool_call", None))
-    guards = [part for part in _within(wrappers, _DEPTH) if isinstance(part, ToolCallGuard)]
+    guards = [part for part in _within(*wrappers) if isinstance(part, ToolCallGuard)]
     return tools, {name: tool for guard in guards for name, tool in guard.declared(tools.values()).items()}
 
 
-def _within(part: Any, depth: int) -> Iterator[Any]:
-    """Yield the guards and the graphs that a function or a tool has in its closure, or in that of a function there."""
-    if isinstance(part, ToolCallGuard | Pregel):
-        yield part
-        return
-    if part is None or not depth:
-        return
-    if isinstance(part, Mapping | list | tuple):
-        parts = [*(part.values() if isinstance(part, Mapping) else part)]
-    elif callable(part) or isinstance(part, BaseTool) or hasattr(part, "tool_call_guard"):
-        cells = [cell.cell_contents for cell in getattr(part, "__closure__", None) or () if _is_filled(cell)]
-        parts = [*(getattr(part, name, None) for name in _PARTS), *cells]
-    else:
-        return
-    for inner in parts:
-        yield from _within(inner, depth - 1)
+def _within(*roots: Any) -> Iterator[Any]:
+    """Yield the guards and the graphs in the closures of functions and tools, and of the functions there."""
+    todo, seen = [*roots], dict[int, Any]()  # keeps what was seen, whose ids must not be used again meanwhile
+    while todo:
+        part = todo.pop()
+        if id(part) in seen:
+            continue
+        seen[id(part)] = part
+        if isinstance(part, ToolCallGuard | Pregel):
+            yield part
+        else:
+            todo += _parts(part)
+
+
+def _parts(part: Any) -> Iterable[Any]:
+    """Return what a function, a tool or a container consists of. Other objects are not asked: they may make attributes
+    up."""
+    match part:
+        case FunctionType():
+            cells = (cell for cell in part.__closure__ or () if _is_filled(cell))
+            return [vars(part).get("__wrapped__"), *(cell.cell_contents for cell in cells)]
+        case MethodType():
+            return [part.__self__, part.__func__]
+        case partial():
+            return [part.func, *part.args, *part.keywords.values()]
+        case BaseTool():
+            return [getattr(part, "func", None), getattr(part, "coroutine", None)]
+        case Mapping():
+            return part.values()
+        case list() | tuple():
+            return part
+    return [part.tool_call_guard] if "tool_call_guard" in getattr(part, "__dict__", ()) else []
 
 
 def _is_filled(cell: Any) -> bool:

@@ -13,14 +13,16 @@ from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.tools import tool
 from langgraph.channels.delta import DeltaChannel
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, Send, interrupt
 from pydantic import BaseModel
 
 from holdfast import build_graph, once
 from holdfast.checkpoints import HoldfastSaver
-from holdfast.checkpoints.deploy.fit import Types
+from holdfast.checkpoints.deploy.fit import ChannelTypes
 from holdfast.deploy import Obstacle, check
-from holdfast.middleware import HoldfastMiddleware
+from holdfast.deploy.tools import GraphTools
+from holdfast.middleware import HoldfastMiddleware, ToolCallGuard
 from tests.support.deep_kit import deep_agent
 from tests.support.delta_kit import delta_agent
 from tests.support.graph_kit import Desk, ScriptedModel, Talk, calls, says
@@ -157,6 +159,20 @@ def test_a_call_in_doubt_needs_its_tool_and_the_declaration(saver: HoldfastSaver
     )
 
 
+@pytest.mark.parametrize("guard", [ToolCallGuard(once=["refund"]), ToolCallGuard(), None])
+def test_the_guard_of_a_tool_node_says_what_the_ledger_keeps(guard: ToolCallGuard | None) -> None:
+    @tool
+    def refund() -> str:
+        """Refund."""
+        return ""
+
+    wraps = {} if guard is None else {"wrap_tool_call": guard.wrap_tool_call}
+    graph = graph_of(MessagesState, node=ToolNode([refund], **wraps), name="tools")
+    is_kept = guard is not None and bool(guard._once)
+    assert GraphTools.of(graph).in_ledger == {"refund": is_kept}
+    assert GraphTools.of(graph, [once(refund)]).in_ledger == {"refund": True}
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 def test_the_tools_of_subagents_are_found(saver: HoldfastSaver, tmp_path: Path) -> None:
     pytest.importorskip("deepagents", reason="needs deepagents: pip install deepagents")
@@ -240,7 +256,7 @@ class Stage(StrEnum):
 )
 def test_a_value_fits_what_it_equals(annotation: Any, value: Any, fits: bool) -> None:
     state = TypedDict("state", {"value": annotation})  # noqa: UP013 - the annotation is a parameter
-    types = Types(new_graph(state))
+    types = ChannelTypes(new_graph(state))
     assert ("value" not in types.channels or types.misfit("value", value) is None) == fits
 
 
