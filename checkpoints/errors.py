@@ -6,7 +6,7 @@ A message says what was found, what was needed and what to do. No message has a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -245,7 +245,9 @@ class NotAnswered(HoldfastError, LookupError):
 class AlreadyAnswered(NotAnswered):
     """Another answer to the same request was recorded first."""
 
-    def __init__(self, thread_id: str, interrupt_id: str, *, decision: str | None, by: str | None, at: float) -> None:
+    def __init__(
+        self, thread_id: str, interrupt_id: str, *, decision: str | None, by: str | None, at: datetime
+    ) -> None:
         self.decision = decision
         self.by = by
         self.at = at
@@ -258,7 +260,7 @@ class AlreadyAnswered(NotAnswered):
 class RequestClosed(NotAnswered):
     """The request is closed: the thread went on without an answer, or the time to answer is over."""
 
-    def __init__(self, thread_id: str, interrupt_id: str, *, expired_at: float | None) -> None:
+    def __init__(self, thread_id: str, interrupt_id: str, *, expired_at: datetime | None) -> None:
         self.expired_at = expired_at
         why = "the conversation went on" if expired_at is None else f"no answer had come by {_moment(expired_at)}"
         super().__init__(thread_id, interrupt_id, f"This is closed: {why}.")
@@ -296,8 +298,8 @@ class NodeMissing(NotAnswered):
         )
 
 
-def _moment(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 class ClockSkew(ThreadConflict):

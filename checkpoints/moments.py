@@ -1,9 +1,9 @@
-"""Conversion of times from the forms that callers may use. Pure."""
+"""Conversion of times: from the forms that callers may use, and to datetimes. Pure."""
 
 from __future__ import annotations
 
 import math
-from datetime import UTC, date, datetime, time, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final, TypeAlias
 
 Moment: TypeAlias = datetime | date | str | float
@@ -13,6 +13,8 @@ _NEEDED: Final = (
     "Needed: a datetime with an offset (datetime.now(UTC)), a date (its midnight in UTC), ISO 8601 text such as "
     "'2026-11-01T09:30:00+00:00' or '2026-11-01', or epoch seconds as a finite number."
 )
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _SHOWN: Final = 60  # characters of a wrong value
 
@@ -45,6 +47,18 @@ def epoch_seconds_if_given(value: Moment | None, name: str) -> float | None:
         ValueError: the value is not a time, or has no offset.
     """
     return None if value is None else epoch_seconds(value, name)
+
+
+def utc_datetime(seconds: float) -> datetime:
+    """Convert epoch seconds, as databases have them, to a datetime in UTC.
+
+    It is rounded down, so that what is asked for since that time includes it. A time that no calendar has, in a row
+    that was altered, becomes the first or the last that one has.
+    """
+    try:
+        return _EPOCH + timedelta(microseconds=math.floor(seconds * 1e6))
+    except (ValueError, OverflowError):
+        return (datetime.max if seconds > 0 else datetime.min).replace(tzinfo=UTC)
 
 
 def _seconds(value: object, zone: tzinfo | None) -> float | None:

@@ -15,9 +15,10 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import blake2b
 from itertools import groupby
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from holdfast.checkpoints import times
 from holdfast.checkpoints.backends.base import Call, Transaction
@@ -39,6 +40,7 @@ from holdfast.checkpoints.interrupts.decisions import decision_word
 from holdfast.checkpoints.interrupts.forms import Action, actions_of, answer_problem
 from holdfast.checkpoints.interrupts.record import insert_requests, interrupts_in, read_interrupts
 from holdfast.checkpoints.interrupts.resume import answers_by_id, forget_saved_answers
+from holdfast.checkpoints.moments import utc_datetime
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
 from holdfast.checkpoints.twins import async_twin
 
@@ -51,19 +53,20 @@ LIMIT: Final = 1000
 _EXPIRED_ANSWER: Final = {"expired": True}
 
 
-class Waiting(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Waiting:
     """A request that waits for a person."""
 
     thread_id: str
     interrupt_id: str
     value: Any
     """The value that the graph passed to `interrupt`; `None` if it cannot be read."""
-    asked_at: float
-    """Epoch seconds, by the database's clock."""
-    expires_at: float | None
+    asked_at: datetime
+    """In UTC, by the database's clock."""
+    expires_at: datetime | None
     user_id: str | None
     """The owner of the thread, if its checkpoint names one."""
-    problem: HoldfastError | None = None
+    problem: str | None = None
     """The reason why the value cannot be read."""
     schema: Any = None
     """The JSON schema of the answer, if the graph gave one."""
@@ -77,7 +80,8 @@ class Waiting(NamedTuple):
         return actions_of(self.value, self.schema)
 
 
-class Answered(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Answered:
     """An answer on record."""
 
     thread_id: str
@@ -85,10 +89,10 @@ class Answered(NamedTuple):
     answer: Any
     """The answer as it was given; `None` if the request expired."""
     by: str | None
-    at: float
-    """Epoch seconds, by the database's clock."""
-    digest: bytes
-    """The digest of the decision, without its author and time."""
+    at: datetime
+    """In UTC, by the database's clock."""
+    digest: str
+    """The digest of the decision, without its author and time, in hexadecimal."""
     expired: bool
     """True if no answer came in time."""
     allowed: float | None
@@ -243,7 +247,7 @@ class Interrupts:
         thread_id, interrupt_id = str(request.thread_id), request.interrupt_id
         is_open = False
         if isinstance(request, Answered):
-            params = {"thread_id": thread_id, "interrupt_id": interrupt_id, "digest": request.digest}
+            params = {"thread_id": thread_id, "interrupt_id": interrupt_id, "digest": bytes.fromhex(request.digest)}
             [rows] = self._database.write((self._database.backend.sql["reopen_answer"], params))
             is_open = bool(rows)
         if not any(waiting.interrupt_id == interrupt_id for waiting in self.waiting(thread_id=thread_id)):
@@ -299,10 +303,12 @@ class Interrupts:
         if row is None:
             raise UnknownInterrupt(str(thread_id), interrupt_id)
         if row.answered_at is None:
-            raise RequestClosed(str(thread_id), interrupt_id, expired_at=row.expires_at if row.is_late else None)
+            raise RequestClosed(
+                str(thread_id), interrupt_id, expired_at=utc_datetime(row.expires_at) if row.is_late else None
+            )
         recorded = self._answered(thread_id, row)
         if recorded.expired:
-            raise RequestClosed(str(thread_id), interrupt_id, expired_at=row.expires_at)
+            raise RequestClosed(str(thread_id), interrupt_id, expired_at=utc_datetime(row.expires_at))
         return is_own, recorded
 
     def _insert_answer(self, place: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[bool, Row | None]:
@@ -333,9 +339,9 @@ class Interrupts:
     def _waiting(self, row: Row, value: Sequence[Any] | HoldfastError) -> list[tuple[Waiting, tuple[str, str, int]]]:
         """Return a request with its sort key among those of its step; nothing if its task has another request now."""
         thread_id, interrupt_id, _, task_id, task_path, asked_at, expires_at, _, _, user_id = row
-        facts = (asked_at, expires_at, user_id or None)
+        facts = (utc_datetime(asked_at), None if expires_at is None else utc_datetime(expires_at), user_id or None)
         if isinstance(value, HoldfastError):
-            return [(Waiting(thread_id, interrupt_id, None, *facts, value), (task_path or "", task_id, 0))]
+            return [(Waiting(thread_id, interrupt_id, None, *facts, str(value)), (task_path or "", task_id, 0))]
         return [
             (
                 Waiting(thread_id, interrupt_id, pause.value, *facts, None, getattr(pause, "response_schema", None)),
@@ -391,7 +397,7 @@ def answered_of(database: Database, thread_id: str, row: Row) -> Answered:
             _, body = database.sealer.open_value(str(thread_id), place, row.answer_type, row.answer)
             answer = Unpacking(database.types).unpack(body)
     allowed = None if row.expires_at is None else row.expires_at - row.asked_at
-    decided = (answer, row.answered_by, row.answered_at, bytes(row.answer_digest))
+    decided = (answer, row.answered_by, utc_datetime(row.answered_at), bytes(row.answer_digest).hex())
     return Answered(str(thread_id), row.interrupt_id, *decided, bool(row.expired), allowed)
 
 

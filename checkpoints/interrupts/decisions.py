@@ -60,19 +60,19 @@ def decision_word(answer: Any) -> str | None:
     return word if isinstance(word, str) else None
 
 
-def decision_in_answer(word: str | None, answer: Any, by: str | None, at: float) -> Decision:
+def decision_in_answer(word: str | None, answer: Any, by: str | None, at: datetime) -> Decision:
     """Return the decision that an answer records.
 
     Args:
         word: the decision in one word.
         answer: the answer as it was given. Its own author and time come first.
         by: the author on record.
-        at: the time on record, in epoch seconds.
+        at: the time on record.
     """
     fields = answer if isinstance(answer, Mapping) else {}
     second = _whole_second(fields.get("at"))
     if second is None:
-        second = math.floor(at) if math.isfinite(at) else 0
+        second = math.floor(at.timestamp())
     return Decision(word or "", fields.get("by") or by, second)
 
 

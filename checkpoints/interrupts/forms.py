@@ -11,7 +11,8 @@ Any other request takes any answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
 
 from holdfast.checkpoints.interrupts.schema import misfit
 
@@ -22,7 +23,8 @@ _WITH_SCHEMA: Final = ("tool_approval", "effect_in_doubt")
 _INBOX: Final = {"allow_accept": "accept", "allow_edit": "edit", "allow_respond": "response", "allow_ignore": "ignore"}
 
 
-class Action(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Action:
     """An action that a person is asked about."""
 
     name: str

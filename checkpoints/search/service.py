@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -19,7 +20,7 @@ from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import InvalidSearch, ReadOnlyDatabase
-from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given
+from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given, utc_datetime
 from holdfast.checkpoints.search.query import Query, parse_query
 from holdfast.checkpoints.search.snippet import make_snippet
 from holdfast.checkpoints.search.tokenizer import MOST_CHARACTERS
@@ -43,7 +44,8 @@ Progress = Callable[[int, int], object]
 """A function that is called with the number of rows indexed so far, and with how many there are to index."""
 
 
-class Hit(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Hit:
     """A message that a search found."""
 
     thread_id: str
@@ -53,8 +55,8 @@ class Hit(NamedTuple):
     role: str
     user_id: str | None
     """The owner of the thread."""
-    at: float
-    """The time at which the message was saved: epoch seconds, by the database's clock."""
+    at: datetime
+    """The time at which the message was saved, in UTC, by the database's clock."""
     snippet: str
     """The part of the text that shows why it was found, in one line."""
     marks: list[tuple[int, int]]
@@ -185,7 +187,17 @@ class Search:
             ]
             messages = transaction.run(calls)
         return [
-            Hit(str(thread_id), seq, message_id, role, user_id, at, *make_snippet(text, query), rank, title)
+            Hit(
+                str(thread_id),
+                seq,
+                message_id,
+                role,
+                user_id,
+                utc_datetime(at),
+                *make_snippet(text, query),
+                rank,
+                title,
+            )
             for (thread_id, seq, rank), rows in zip(ranked, messages, strict=True)
             for message_id, role, user_id, at, text, title in rows
         ]

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, Final, Protocol
 
+from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user, thread_of
 from holdfast.checkpoints.core.database import Database
@@ -104,17 +105,17 @@ class Threads:
         if cursor is not None:
             params["after_at"], params["after_id"] = listing.decode_cursor(cursor, arguments)
             conditions.append("(t.updated_at, t.thread_id) < (:after_at, :after_id)")
-        threads = self._find(conditions, params)
-        has_more = len(threads) > limit
-        return Page(threads[:limit], listing.encode_cursor(threads[limit - 1], arguments) if has_more else None)
+        rows = self._find(conditions, params)
+        next_page = listing.encode_cursor(rows[limit - 1], arguments) if len(rows) > limit else None
+        return Page([listing.thread_of_row(row) for row in rows[:limit]], next_page)
 
     def all(self, *, user_id: str | None = None) -> Iterator[Thread]:
         """Yield every thread, or those of one user, page by page, the most recently written one first."""
         cursor: str | None = None
         while True:
-            threads, cursor = self.list(user_id=user_id, limit=LONGEST_PAGE, cursor=cursor)
-            yield from threads
-            if cursor is None:
+            page = self.list(user_id=user_id, limit=LONGEST_PAGE, cursor=cursor)
+            yield from page.threads
+            if (cursor := page.cursor) is None:
                 return
 
     def get(self, thread_id: str, *, user_id: str | None = None) -> Thread:
@@ -127,7 +128,7 @@ class Threads:
             found = self._find(conditions, params)
         if not found:
             raise UnknownThread(thread_id, user_id)
-        return found[0]
+        return listing.thread_of_row(found[0])
 
     def salvage(
         self, thread_id: str, *, checkpoint_id: str | None = None, ns: str = "", user_id: str | None = None
@@ -185,13 +186,13 @@ class Threads:
         [rows] = self._database.read((self._database.backend.sql["is_unindexed"], {"thread_id": thread_id}))
         return bool(rows)
 
-    def _find(self, conditions: Sequence[str], params: Mapping[str, Any]) -> builtins.list[Thread]:
+    def _find(self, conditions: Sequence[str], params: Mapping[str, Any]) -> builtins.list[Row]:
         # The status is derived after the rows are read, so a list by status may have to read any number of them.
         looked_at = {"looked_at": params["limit"] if params["status"] is None else _ALL}
         [rows] = self._database.read(
             (self._database.backend.sql["threads"].where(*conditions), {**params, **looked_at})
         )
-        return [listing.thread_of_row(row) for row in rows]
+        return rows
 
     # --- changing a thread
 

@@ -6,11 +6,14 @@ import json
 import math
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from hashlib import blake2b
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, get_args
 
 from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.errors import InvalidCursor
+from holdfast.checkpoints.moments import utc_datetime
 from holdfast.checkpoints.serde.messages import is_sql_text
 
 Status = Literal["running", "paused", "failed", "unfinished", "idle"]
@@ -39,16 +42,17 @@ _CANDIDATES: Final[Mapping[str, str]] = {
 }
 
 
-class Thread(NamedTuple):
-    """A thread's entry in the index. Times are epoch seconds."""
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A thread's entry in the index. Times are in UTC."""
 
     thread_id: str
     user_id: str | None
     title: str | None
     """The title that a user gave, or the first words that a person said."""
     status: Status
-    created_at: float
-    updated_at: float
+    created_at: datetime
+    updated_at: datetime
     """When the thread was written last. While it goes on it may be up to a second early."""
     messages: int
     """The number of messages in the transcript, including those that were trimmed from the state."""
@@ -65,7 +69,8 @@ class Thread(NamedTuple):
     origin_checkpoint_id: str | None
 
 
-class Page(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Page:
     """A page of a list of threads."""
 
     threads: list[Thread]
@@ -80,8 +85,8 @@ def thread_of_row(row: Row) -> Thread:
         user_id=row.user_id,
         title=row.title,
         status=row.status,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
+        created_at=utc_datetime(row.created_at),
+        updated_at=utc_datetime(row.updated_at),
         messages=int(row.messages),
         bytes=int(row.bytes),
         pending=int(row.pending),
@@ -105,8 +110,11 @@ def conditions(filters: Mapping[str, Any], status: Status | None) -> list[str]:
     return found
 
 
-def encode_cursor(last: Thread, arguments: Sequence[Any]) -> str:
-    """Return the cursor of the page after a thread. It is valid only for a list with the same arguments."""
+def encode_cursor(last: Row, arguments: Sequence[Any]) -> str:
+    """Return the cursor of the page after a row of the statement `threads`.
+
+    It is valid only for a list with the same arguments.
+    """
     return urlsafe_b64encode(json.dumps([last.updated_at, last.thread_id, _mark(arguments)]).encode()).decode()
 
 

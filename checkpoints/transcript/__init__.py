@@ -23,7 +23,7 @@ from holdfast.checkpoints.core.load import MessageRows
 from holdfast.checkpoints.errors import HoldfastError, ThreadChanged
 from holdfast.checkpoints.interrupts import answered_of
 from holdfast.checkpoints.interrupts.decisions import Decision, decision_in_answer, decision_in_note
-from holdfast.checkpoints.moments import Moment, epoch_seconds
+from holdfast.checkpoints.moments import Moment, epoch_seconds, utc_datetime
 from holdfast.checkpoints.serde.types import Types
 from holdfast.checkpoints.sql import Statement
 from holdfast.checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry, MessageEntry
@@ -127,7 +127,7 @@ class Transcript:
             yield from entries_before(events, answers, last, message.seq, message.at)
             yield message
             last = message.seq
-        yield from entries_before(events, answers, last, math.inf, math.inf)
+        yield from entries_before(events, answers, last, math.inf, None)
 
     async def __aiter__(self) -> AsyncIterator[Entry]:
         entries = iter(self)
@@ -169,7 +169,7 @@ class Transcript:
         live = None if self._header.live is None else seq in self._header.live
         return MessageEntry(
             seq=seq,
-            at=row.created_at,
+            at=utc_datetime(row.created_at),
             user_id=self._header.user_id if row.user_id is None else row.user_id,
             run_id=row.run_id,
             role=row.role,
@@ -180,7 +180,7 @@ class Transcript:
             live=live,
             # A live message with a later row: its edit was rolled back.
             replaced=not live and last_seq.get(row.message_id, seq) > seq,
-            redacted_at=row.redacted_at,
+            redacted_at=None if row.redacted_at is None else utc_datetime(row.redacted_at),
             problem=problem,
         )
 
@@ -191,7 +191,12 @@ class Transcript:
         for page in self._pages(statement, lambda row: {"after": row.after_seq, "no": row.no}, first):
             for row in page:
                 yield EventEntry(
-                    seq=row.after_seq, no=row.no, at=row.at, event=row.kind, by=row.actor, data=_json(row.data)
+                    seq=row.after_seq,
+                    no=row.no,
+                    at=utc_datetime(row.at),
+                    event=row.kind,
+                    by=row.actor,
+                    data=_json(row.data),
                 )
 
     def _answers(self) -> Iterator[ApprovalEntry]:
@@ -220,8 +225,8 @@ class Transcript:
         return ApprovalEntry(
             seq=0,
             interrupt_id=row.interrupt_id,
-            asked_at=row.asked_at,
-            at=row.answered_at,
+            asked_at=utc_datetime(row.asked_at),
+            at=utc_datetime(row.answered_at),
             by=row.answered_by,
             answer=answer,
             expired=bool(row.expired),

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from holdfast.checkpoints.interrupts.decisions import APPROVAL_NOTE, EFFECT_NOTE, decision_word
 
 
-class Tokens(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Tokens:
     """The token counts that a model reported."""
 
     input: int
@@ -24,7 +26,8 @@ class Tokens(NamedTuple):
     total: int
 
 
-class CalledTool(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CalledTool:
     """A tool call in a model's message."""
 
     id: str | None
@@ -42,8 +45,8 @@ class MessageEntry:
     kind: Literal["message"] = field(default="message", init=False)
     seq: int
     """The number of its row, which is its place in the order."""
-    at: float
-    """The time of its first save: epoch seconds, by the database's clock."""
+    at: datetime
+    """The time of its first save, in UTC, by the database's clock."""
     user_id: str | None
     """The user of the run that saved it."""
     run_id: str | None
@@ -60,7 +63,7 @@ class MessageEntry:
     `DeltaChannel`, whose value only the graph can compute, or that checkpoint cannot be read."""
     replaced: bool
     """True if the message was edited: a later row has the same message with another text."""
-    redacted_at: float | None
+    redacted_at: datetime | None
     problem: str | None = None
 
     @cached_property
@@ -86,7 +89,7 @@ class MessageEntry:
     def tokens(self) -> Tokens | None:
         """The model's token counts, if it reported any."""
         usage = _mapping(self.message, "usage_metadata")
-        counts = [usage.get(f"{name}_tokens") for name in Tokens._fields]
+        counts = [usage.get(f"{name}_tokens") for name in ("input", "output", "total")]
         return Tokens(*(count if type(count) is int else 0 for count in counts)) if usage else None
 
     @property
@@ -134,7 +137,7 @@ class EventEntry:
     seq: int
     """The number of the message before it; 0 at the beginning."""
     no: int
-    at: float
+    at: datetime
     event: str
     """The kind of event: "prompt" (the system prompt from here on), "restart", "undo", "fork", "import", and others."""
     by: str | None
@@ -150,8 +153,8 @@ class ApprovalEntry:
     seq: int
     """The number of the message before it; 0 at the beginning."""
     interrupt_id: str
-    asked_at: float
-    at: float
+    asked_at: datetime
+    at: datetime
     by: str | None
     answer: Any
     """The answer as it was given; `None` if the request expired, or if the answer cannot be read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from typing import Generic, TypeVar
 
 from holdfast.checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry
@@ -28,18 +29,19 @@ class Peekable(Generic[T]):
 
 
 def entries_before(
-    events: Peekable[EventEntry], answers: Peekable[ApprovalEntry], last: int, seq: float, at: float
+    events: Peekable[EventEntry], answers: Peekable[ApprovalEntry], last: int, seq: float, at: datetime | None
 ) -> Iterator[Entry]:
     """Take the events and answers that come after one message and before the next.
 
     Args:
         events, answers: what is left of the thread's events and answers, in order.
         last: the number of the message before.
-        seq, at: the number and the time of the message after.
+        seq: the number of the message after.
+        at: its time; `None` at the end.
     """
     while True:
         event = events.head if events.head is not None and events.head.seq < seq else None
-        answer = answers.head if answers.head is not None and answers.head.at < at else None
+        answer = answers.head if answers.head is not None and (at is None or answers.head.at < at) else None
         if answer is not None and (event is None or answer.at < event.at):
             yield replace(answers.take(), seq=last)
         elif event is not None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, Literal, NotRequired
 
@@ -181,7 +180,9 @@ async def ask_person(io: Io, request: Request, config: RunnableConfig, part: str
             raise request.form.refusal(request.tool, problem) from None
         raise problem
     try:
-        return RecordedAnswer(_answer_on_record(recorded, request.form), recorded.interrupt_id, recorded.digest)
+        return RecordedAnswer(
+            _answer_on_record(recorded, request.form), recorded.interrupt_id, bytes.fromhex(recorded.digest)
+        )
     except ValidationError as error:
         # The tool has changed since the answer was recorded: the request is open again.
         await io.call(record.reopen, recorded)
@@ -196,7 +197,7 @@ async def _refusal(io: Io, request: Request, record: _RequestRecord | None, erro
 
 
 def _answer_on_record(recorded: Answered, form: AnswerForm) -> Any:
-    at = datetime.fromtimestamp(recorded.at, UTC).isoformat(timespec="seconds")
+    at = recorded.at.isoformat(timespec="seconds")
     if recorded.expired:
         # Not by the form: "reject" may be no decision of the tool, but the call must not run without an approval.
         return Expired(recorded.allowed or 0, at)

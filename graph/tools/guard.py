@@ -142,7 +142,7 @@ def _not_carried_out(message: ToolMessage, recorded: Answered | None) -> ToolMes
     if recorded is None or recorded.expired or not isinstance(recorded.answer, Mapping):
         return message
     decision = recorded.answer.get("type")
-    at = datetime.fromtimestamp(recorded.at, UTC).isoformat(timespec="seconds")
+    at = recorded.at.isoformat(timespec="seconds")
     text = f"{message.text} {recorded.by or 'A person'} had decided about it ({decision}); that was not carried out."
     approval = {"decision": decision, "by": recorded.by, "at": at}
     return message.model_copy(update={"content": text, "additional_kwargs": {APPROVAL: approval}})

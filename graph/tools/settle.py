@@ -92,7 +92,7 @@ def as_approved(saver: HoldfastSaver, ready: Ready, interrupt_id: str | None, th
     recorded = None if interrupt_id is None else saver.interrupts.recorded(thread_id, interrupt_id)
     if recorded is None or not isinstance(recorded.answer, Mapping):
         return ready
-    at = datetime.fromtimestamp(recorded.at, UTC).isoformat(timespec="seconds")
+    at = recorded.at.isoformat(timespec="seconds")
     approval = {"decision": recorded.answer.get("type"), "by": recorded.by, "at": at}
     match recorded.answer:
         case {"type": "edit", "edited_action": {"args": args}}:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from datetime import datetime
 from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
@@ -26,7 +27,7 @@ _log = logging.getLogger(__name__)
 async def run_worker() -> None:
     """Carry out recorded answers at the start, and then every minute, for as long as the server runs."""
     # An answer that cannot be carried out is tried once, not every minute.
-    tried: set[tuple[str, str, float]] = set()
+    tried: set[tuple[str, str, datetime]] = set()
     while True:
         try:
             later = await _carry_out(tried)
@@ -36,7 +37,7 @@ async def run_worker() -> None:
         await asyncio.sleep(SOON if later else PERIOD)
 
 
-async def _carry_out(tried: set[tuple[str, str, float]]) -> bool:
+async def _carry_out(tried: set[tuple[str, str, datetime]]) -> bool:
     """Carry out the recorded answers that are left. Return whether a busy thread has to be looked at again soon."""
     saver = await registry.server_saver()
     await saver.interrupts.aexpire()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
 from holdfast.checkpoints import Thread, open_checkpointer, transfer
+from holdfast.checkpoints.moments import utc_datetime
 from holdfast.cli.threads import manage
 from holdfast.graph import Conversation, build_graph
 from tests.support.cli_kit import Cli
@@ -65,7 +67,7 @@ def test_conversations_are_listed_page_by_page_named_and_taken_further(cli: Cli,
     page = json.loads(threads("list", "--user=ada", "--limit=1", "--json"))
     cursor = page["cursor"]
     assert [thread["thread_id"] for thread in page["threads"]] == ["ada-2"]
-    assert set(page["threads"][0]) == set(Thread._fields)
+    assert set(page["threads"][0]) == {field.name for field in fields(Thread)}
     rest = json.loads(threads("list", "--user=ada", "--limit=1", "--json", f"--cursor={cursor}"))
     assert ([thread["thread_id"] for thread in rest["threads"]], rest["cursor"]) == (["ada-1"], None)
     assert threads("list", "--user=ada", "--limit=1").endswith(f"There are more. To continue: --cursor {cursor}\n")
@@ -261,8 +263,8 @@ def test_a_conversation_that_waits_says_so_in_the_list(cli: Cli, sqlite_url: str
         Conversation(build_graph(model="offline", checkpointer=saver), "ada-1").send("Please refund order 1001.")
         [found] = saver.threads.list().threads
     assert "  paused (1)  ada-1  -     4         Please" in cli("threads", "list", f"--database={sqlite_url}")[1]
-    far = manage._table([found._replace(updated_at=2.0**52)])
-    assert "at 4503599627370496.0 s" in far[1]  # a database may say anything
+    far = manage._table([replace(found, updated_at=utc_datetime(2.0**52))])
+    assert far[1].startswith("9999-12-31 23:59:59 UTC")  # a database may say anything
 
 
 def test_a_thread_that_is_deleted_during_an_export_of_all_is_left_out(

@@ -6,8 +6,10 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from holdfast.checkpoints.moments import epoch_seconds
+from holdfast.checkpoints.moments import epoch_seconds, utc_datetime
 from tests.support.shapes import NO_TIMES
 
 BERLIN = timezone(timedelta(hours=1))
@@ -61,3 +63,15 @@ def test_an_error_quotes_the_value_and_not_all_of_a_long_one() -> None:
 def test_a_zone_is_for_those_without_an_offset_alone() -> None:
     for value in (datetime(2026, 11, 1, 1), "2026-11-01T01:00", "2026-11-01T00:00Z", "2026-11-01", date(2026, 11, 1)):
         assert epoch_seconds(value, "since", zone=BERLIN) == 1793491200.0
+
+
+@given(st.floats(0, 4e9))
+def test_what_is_asked_for_since_a_time_that_was_returned_includes_that_time(stored: float) -> None:
+    returned = utc_datetime(stored)
+    assert stored - 2e-6 < epoch_seconds(returned, "since") <= stored
+
+
+def test_a_time_that_no_calendar_has_becomes_the_first_or_the_last_that_one_has() -> None:
+    assert (utc_datetime(2.0**52).year, utc_datetime(-(2.0**52)).year) == (9999, 1)
+    assert (utc_datetime(float("inf")).year, utc_datetime(float("-inf")).year) == (9999, 1)
+    assert utc_datetime(float("nan")).tzinfo is UTC

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any, assert_never
 
 from holdfast.checkpoints.transcript import Transcript
@@ -39,7 +40,7 @@ def jsonl(transcript: Transcript) -> Iterator[str]:
     """Yield the transcript as lines of JSON, each with its line end."""
     for entry in transcript.plain():
         fields = {"kind": entry.kind, "thread_id": transcript.thread_id, "seq": entry.seq}
-        fields |= {"at": entry.at, "time": iso(entry.at), **_fields(entry)}
+        fields |= {"at": entry.at.timestamp(), "time": iso(entry.at), **_fields(entry)}
         yield f"{json.dumps(plain(fields), allow_nan=False)}\n"
 
 
@@ -60,8 +61,8 @@ def _message(entry: MessageEntry) -> dict[str, Any]:
     results = ("tool_call_id", "status", "approval", "effect", "live", "replaced", "redacted_at", "problem")
     return {
         **{name: getattr(entry, name) for name in names},
-        "tokens": None if entry.tokens is None else entry.tokens._asdict(),
-        "tool_calls": [call._asdict() for call in entry.tool_calls],
+        "tokens": None if entry.tokens is None else asdict(entry.tokens),
+        "tool_calls": [asdict(call) for call in entry.tool_calls],
         **{name: getattr(entry, name) for name in results},
     }
 

@@ -51,25 +51,19 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def iso(at: float | None) -> str | None:
-    """Format epoch seconds in ISO 8601, in UTC."""
-    try:
-        return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-    except (ValueError, OverflowError, OSError):  # no calendar has such a time
-        return None
+def iso(at: datetime | None) -> str | None:
+    """Format a time in ISO 8601, in UTC."""
+    return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
-def when(at: float) -> str:
-    """Format epoch seconds for people."""
-    try:
-        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (ValueError, OverflowError, OSError):
-        return f"at {at} s"
+def when(at: datetime) -> str:
+    """Format a time for people."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def iso_to_text(text: str) -> str:
     """Format a time in ISO 8601 for people; return any other text unchanged."""
     try:
-        return when(datetime.fromisoformat(text).timestamp())
+        return when(datetime.fromisoformat(text))
     except (ValueError, OverflowError, OSError):
         return text

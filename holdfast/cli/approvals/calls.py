@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import typer
@@ -262,9 +261,9 @@ def _waiting(saver: HoldfastSaver, thread_id: str | None, limit: int) -> list[Pe
     calls: list[PendingCall] = []
     for waiting in saver.interrupts.waiting(limit, thread_id):
         if waiting.problem is not None:
-            print_notice(str(waiting.problem))
+            print_notice(waiting.problem)
             continue
-        at = datetime.fromtimestamp(waiting.asked_at, UTC).isoformat()
+        at = waiting.asked_at.isoformat()
         pending = pending_request(waiting.interrupt_id, waiting.value, waiting.schema, at)
         calls.append(PendingCall(waiting.thread_id, waiting.user_id, pending))
     return calls

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -253,7 +254,7 @@ def _report(thread: Thread, line: str, *, as_json: bool) -> None:
 
 
 def _facts(thread: Thread) -> dict[str, Any]:
-    return thread._asdict()
+    return asdict(thread)
 
 
 def _table(threads: list[Thread]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -67,7 +68,7 @@ def search(
             report_unlisted(saver, options)
         hits = saver.search.find(query, user_id=user, thread_id=thread, since=since_at, until=until_at, limit=limit)
     if options.as_json:
-        return print_json([hit._asdict() for hit in hits])
+        return print_json([asdict(hit) for hit in hits])
     for hit in hits:
         for line in _lines(hit):
             typer.echo(line)

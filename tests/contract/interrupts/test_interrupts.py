@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import operator
-import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import pytest
@@ -15,7 +15,7 @@ from langgraph.types import Command, Send, interrupt
 from typing_extensions import TypedDict
 
 from holdfast.checkpoints import HoldfastSaver, Waiting, open_checkpointer
-from holdfast.checkpoints.errors import AlreadyAnswered, DamagedThread, NotAnswered, RequestClosed, UnknownInterrupt
+from holdfast.checkpoints.errors import AlreadyAnswered, NotAnswered, RequestClosed, UnknownInterrupt
 from tests.support import children
 from tests.support.dialects import WRITES
 from tests.support.kit import change, rows, thread
@@ -68,13 +68,13 @@ def id_of(saver: HoldfastSaver, to: str, thread_id: str = "ada-1") -> str:
 
 
 def test_waiting_requests_of_all_threads_are_listed_newest_first(saver: HoldfastSaver) -> None:
-    before = time.time()
+    before = datetime.now(UTC)
     for name, user in (("t1", "ada"), ("t2", "bob")):
         team(saver).invoke({"said": ["go"]}, thread(name, user_id=user), durability="sync")
     found = saver.interrupts.waiting()
     assert asked(found) == [("t2", "a"), ("t2", "b"), ("t1", "a"), ("t1", "b")]
     assert {(w.thread_id, w.user_id) for w in found} == {("t1", "ada"), ("t2", "bob")}
-    assert before - 5 < found[0].asked_at < time.time() + 5
+    assert before - timedelta(seconds=5) < found[0].asked_at < datetime.now(UTC) + timedelta(seconds=5)
     assert asked(saver.interrupts.waiting(thread_id="t1")) == [("t1", "a"), ("t1", "b")]
     assert asked(saver.interrupts.waiting(user_id="bob")) == [("t2", "a"), ("t2", "b")]
     assert len(saver.interrupts.waiting(3)) == 3
@@ -125,7 +125,7 @@ def test_a_pause_that_has_no_row_is_listed_all_the_same(saver: HoldfastSaver) ->
     saver.interrupts._looked_at = None
     found = saver.interrupts.waiting()
     assert [w.interrupt_id for w in found] == ids
-    assert found[0].asked_at == pytest.approx(time.time(), abs=20)
+    assert abs(found[0].asked_at - datetime.now(UTC)) < timedelta(seconds=20)
     assert graph.get_state(thread()).interrupts
 
 
@@ -136,7 +136,7 @@ def test_a_question_that_cannot_be_read_does_not_hide_the_others(saver: Holdfast
     change(saver, f"UPDATE {table} SET {column} = :odd WHERE thread_id = 't1' AND idx = -3", odd=b"\xc1")
     found = saver.interrupts.waiting()
     assert [w.thread_id for w in found if w.problem is None] == ["t2", "t2"]
-    assert [type(w.problem) for w in found if w.thread_id == "t1"] == [DamagedThread, DamagedThread]
+    assert ["is damaged" in (w.problem or "") for w in found if w.thread_id == "t1"] == [True, True]
 
 
 # --- answering
@@ -230,7 +230,9 @@ def test_an_expired_request_is_closed_as_if_it_were_answered(saver: HoldfastSave
     ask(saver, expires_in=3600)
     ask(saver, "t2")
     first, second = id_of(saver, "a"), id_of(saver, "b")
-    assert saver.interrupts.waiting(thread_id="ada-1")[0].expires_at == pytest.approx(time.time() + 3600, abs=20)
+    expires_at = saver.interrupts.waiting(thread_id="ada-1")[0].expires_at
+    assert expires_at is not None
+    assert abs(expires_at - datetime.now(UTC) - timedelta(hours=1)) < timedelta(seconds=20)
     assert saver.interrupts.expire() == []
     saver.interrupts.answer("ada-1", second, "yes")
     change(saver, "UPDATE holdfast_interrupts SET expires_at = 1000000000 WHERE expires_at IS NOT NULL")

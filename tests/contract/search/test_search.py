@@ -70,7 +70,9 @@ def test_a_hit_says_where_it_is_and_why_it_was_found(saver: HoldfastSaver) -> No
     assert (hit.thread_id, hit.seq, hit.message_id, hit.role) == ("ada-1", 2, "ada-1-1", "human")
     assert (hit.user_id, hit.title) == ("ada", "Offices")
     assert (hit.snippet, hit.marks) == ("It is in the Köln office", [(13, 17)])
-    assert hit.at == rows(saver, "SELECT created_at FROM holdfast_messages WHERE seq = 2")[0][0]
+    assert hit.at.timestamp() == pytest.approx(
+        rows(saver, "SELECT created_at FROM holdfast_messages WHERE seq = 2")[0][0], abs=2e-6
+    )
 
 
 def test_the_best_come_first_and_of_equals_the_newest(saver: HoldfastSaver) -> None:
