@@ -145,8 +145,9 @@ def test_answers_to_any_graph_stand_where_their_time_is(saver: HoldfastSaver) ->
     for name, answer in (("b", {"type": "yes"}), ("a", "no")):
         saver.interrupts.answer("ada-1", asked[name], answer, by="Grace")
     # Two in the same millisecond would stand in the order of their ids.
-    earlier = "UPDATE holdfast_interrupts SET answered_at = answered_at - 0.005 WHERE interrupt_id = :b"
-    change(saver, earlier, b=asked["b"])
+    for name, seconds in (("b", 0.01), ("a", 0.005)):
+        earlier = "UPDATE holdfast_interrupts SET answered_at = answered_at - :seconds WHERE interrupt_id = :id"
+        change(saver, earlier, seconds=seconds, id=asked[name])
     change(saver, "UPDATE holdfast_interrupts SET expires_at = 1 WHERE interrupt_id = :c", c=asked["c"])
     saver.interrupts.expire()
     resume = {asked["a"]: "no", asked["b"]: {"type": "yes"}, asked["c"]: "too late"}
