@@ -20,6 +20,7 @@ from holdfast.checkpoints.backends.base import NOT_OPEN, Backend
 from holdfast.checkpoints.backends.executor import Executor
 from holdfast.checkpoints.config import thread_of
 from holdfast.checkpoints.core.database import Database
+from holdfast.checkpoints.core.twins import async_twin
 from holdfast.checkpoints.effects import Effects
 from holdfast.checkpoints.errors import NodeMissing, NotOpen
 from holdfast.checkpoints.langgraph_internals import (
@@ -28,11 +29,10 @@ from holdfast.checkpoints.langgraph_internals import (
     refuse_other_answers,
 )
 from holdfast.checkpoints.search.service import Search
-from holdfast.checkpoints.serde.schemas import types_of_graph
 from holdfast.checkpoints.serde.types import TypeName, Types
+from holdfast.checkpoints.serde.types.schemas import types_of_graph
 from holdfast.checkpoints.threads import leases
 from holdfast.checkpoints.transcript import Transcript, open_transcript
-from holdfast.checkpoints.twins import async_twin
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -18,15 +18,17 @@ from langgraph.checkpoint.base import (
     DeltaChannelHistory,
 )
 
-from holdfast.checkpoints import threads
+from holdfast.checkpoints import load, threads
 from holdfast.checkpoints.backends.base import Backend
 from holdfast.checkpoints.backends.records import CheckpointKey, Wanted
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import ns_of, run_text, thread_of
-from holdfast.checkpoints.core import conflicts, listing, load
+from holdfast.checkpoints.core import conflicts
+from holdfast.checkpoints.core.twins import async_twin, named_as_twin
 from holdfast.checkpoints.delta import history
 from holdfast.checkpoints.langgraph_internals import INTERRUPT, enclosing_checkpoint
 from holdfast.checkpoints.lifecycle import OpenedSaver
+from holdfast.checkpoints.load import listing
 from holdfast.checkpoints.reconcile import put_checkpoint
 from holdfast.checkpoints.save import save_checkpoint, save_writes
 from holdfast.checkpoints.serde.jsonb import contained_by
@@ -34,7 +36,6 @@ from holdfast.checkpoints.serde.types import TypeName
 from holdfast.checkpoints.threads import copy as copying
 from holdfast.checkpoints.threads import prune as pruning
 from holdfast.checkpoints.threads import rollback
-from holdfast.checkpoints.twins import async_twin, named_as_twin
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -87,8 +88,8 @@ class HoldfastSaver(OpenedSaver):
         """Return the checkpoint that `config` names, or the newest of its namespace; `None` if there is none.
 
         A run that loads the newest checkpoint, or finds none, may save only as long as no other writer has saved one;
-        see `core.loads` for how its saves are recognised. `config` is never changed. The messages are new objects every
-        time.
+        see `core.cache.loads` for how its saves are recognised. `config` is never changed. The messages are new objects
+        every time.
 
         Raises:
             DamagedThread: what is stored is incomplete or altered.

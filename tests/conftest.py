@@ -106,7 +106,7 @@ def _spare_repeated_work() -> None:
     from langgraph._internal import _serde
     from pydantic._internal import _fields
 
-    from holdfast.checkpoints.serde import schemas
+    from holdfast.checkpoints.serde.types import schemas
 
     # What the types in a state are made of: most of what a small graph costs.
     _serde._safe_get_type_hints = cache(_serde._safe_get_type_hints)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from holdfast.checkpoints import load
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.backends.records import CheckpointKey, Wanted, write_place
-from holdfast.checkpoints.core import load
+from holdfast.checkpoints.convert.fingerprint import StandIns, fingerprint
+from holdfast.checkpoints.core.cache.thread_state import ThreadRow
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.outline import Outline, outlines
-from holdfast.checkpoints.core.thread_state import ThreadRow
-from holdfast.checkpoints.serde.fingerprint import StandIns, fingerprint
 from holdfast.checkpoints.serde.types import Types
 
 _PAGE: Final = 10  # checkpoints that one query reads for their fingerprints

@@ -14,8 +14,8 @@ import ormsgpack
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde import jsonplus
 
+from holdfast.checkpoints.convert.fingerprint import StandIns, fingerprint
 from holdfast.checkpoints.errors import NotStorable
-from holdfast.checkpoints.serde.fingerprint import StandIns, fingerprint
 from holdfast.checkpoints.serde.known import Known
 from holdfast.checkpoints.serde.messages import is_row_class, is_stand_in
 from holdfast.checkpoints.serde.msgpack import BIG_INT, FIRST_FREE_CODE, NESTING, SURROGATES, TUPLE, Packing, Unpacking

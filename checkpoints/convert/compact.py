@@ -6,10 +6,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
 
+from holdfast.checkpoints import load
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.convert.base import Conversion, ValueLocation
 from holdfast.checkpoints.convert.codec import STOCK, RebuiltMessages, StockDetacher
-from holdfast.checkpoints.core import load
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.outline import Outline
 from holdfast.checkpoints.core.placement import (

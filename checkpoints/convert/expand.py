@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from holdfast.checkpoints import load
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.convert.base import Conversion
 from holdfast.checkpoints.convert.codec import STOCK, NotExpressible, StockEncoder
-from holdfast.checkpoints.core import load
 from holdfast.checkpoints.core.outline import Outline
 from holdfast.checkpoints.serde.values import TYPE, Attachable
 

@@ -1,1 +1,1 @@
-"""The steps of every load and save: which row holds a message, which writer may save, and what is cached."""
+"""What loads and saves share: the open database, which row holds a message, which writer may save."""

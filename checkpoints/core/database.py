@@ -10,12 +10,12 @@ from typing import Any, Final, ParamSpec, Protocol, TypeVar
 from holdfast.checkpoints.backends.base import Backend, Call
 from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.core.cache import MessageCache
-from holdfast.checkpoints.core.inputs import MessageInputs
-from holdfast.checkpoints.core.kept import KeptValues
-from holdfast.checkpoints.core.loads import Loads
+from holdfast.checkpoints.core.cache.inputs import MessageInputs
+from holdfast.checkpoints.core.cache.kept import KeptValues
+from holdfast.checkpoints.core.cache.loads import Loads
+from holdfast.checkpoints.core.cache.messages import MessageCache
+from holdfast.checkpoints.core.cache.thread_state import ThreadStates
 from holdfast.checkpoints.core.queue import SaveQueues
-from holdfast.checkpoints.core.thread_state import ThreadStates
 from holdfast.checkpoints.serde.encryption import Plain, Sealer
 from holdfast.checkpoints.serde.types import Types
 

@@ -20,10 +20,10 @@ from holdfast.checkpoints.backends.base import Call, Transaction
 from holdfast.checkpoints.backends.records import CheckpointKey, Row, write_place
 from holdfast.checkpoints.config import user_text
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.core.load import explained
 from holdfast.checkpoints.core.outline import Outline, outlines
 from holdfast.checkpoints.core.placement import RowOwner
 from holdfast.checkpoints.langgraph_internals import DELTA_COUNTERS
+from holdfast.checkpoints.load import explained
 from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.values import TYPE, Attachable
 from holdfast.checkpoints.sql import Statements

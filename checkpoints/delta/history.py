@@ -27,8 +27,8 @@ from holdfast.checkpoints.backends.records import (
     write_place,
 )
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.core.load import explained, rows_of
 from holdfast.checkpoints.langgraph_internals import TASKS
+from holdfast.checkpoints.load import explained, rows_of
 from holdfast.checkpoints.serde.values import Attachable
 
 # Ancestors that one query reads: few at first, since a snapshot is often near, then more.

@@ -10,9 +10,9 @@ from typing import Any, Final
 from holdfast.checkpoints.backends.records import CheckpointKey, StoredCheckpoint, StoredValue, Wanted
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.core.load import explained
 from holdfast.checkpoints.deploy.fit import Placeholder
 from holdfast.checkpoints.langgraph_internals import DELTA_COUNTERS, INTERRUPT, TASKS
+from holdfast.checkpoints.load import explained
 from holdfast.checkpoints.serde.splice import channels_with_value
 from holdfast.checkpoints.serde.types import Types
 from holdfast.checkpoints.serde.values import Attachable

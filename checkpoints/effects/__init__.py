@@ -23,6 +23,7 @@ from holdfast.checkpoints import times
 from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.core.database import Database
+from holdfast.checkpoints.core.twins import async_twin
 from holdfast.checkpoints.effects.in_flight import EffectsInFlight
 from holdfast.checkpoints.effects.states import (
     Effect,
@@ -44,7 +45,6 @@ from holdfast.checkpoints.errors import (
 )
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
 from holdfast.checkpoints.threads.leases import default_owner
-from holdfast.checkpoints.twins import async_twin
 
 _Status: TypeAlias = Started | Running | Ended | InDoubt | None
 

@@ -13,7 +13,7 @@ from threading import Lock
 
 from holdfast.checkpoints import times
 from holdfast.checkpoints.backends.base import Backend, Call
-from holdfast.checkpoints.core.heartbeat import Heartbeat
+from holdfast.checkpoints.backends.heartbeat import Heartbeat
 from holdfast.checkpoints.effects.states import Started
 from holdfast.checkpoints.errors import DatabaseUnavailable
 

@@ -27,7 +27,7 @@ from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.core.load import explained
+from holdfast.checkpoints.core.twins import async_twin
 from holdfast.checkpoints.errors import (
     AlreadyAnswered,
     HoldfastError,
@@ -40,9 +40,9 @@ from holdfast.checkpoints.interrupts.decisions import decision_word
 from holdfast.checkpoints.interrupts.forms import Action, actions_of, answer_problem
 from holdfast.checkpoints.interrupts.record import insert_requests, interrupts_in, read_interrupts
 from holdfast.checkpoints.interrupts.resume import answers_by_id, forget_saved_answers
+from holdfast.checkpoints.load import explained
 from holdfast.checkpoints.moments import utc_datetime
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
-from holdfast.checkpoints.twins import async_twin
 
 _log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from langgraph.types import Interrupt
 from holdfast.checkpoints.backends.base import Call, Transaction
 from holdfast.checkpoints.backends.records import CheckpointKey, write_place
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.core.load import explained, rows_of
 from holdfast.checkpoints.errors import HoldfastError
 from holdfast.checkpoints.langgraph_internals import INTERRUPT
+from holdfast.checkpoints.load import explained, rows_of
 from holdfast.checkpoints.serde.values import Attachable
 
 # The index under which LangGraph stores the pauses of a task among its writes.

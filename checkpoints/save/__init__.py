@@ -25,10 +25,10 @@ from holdfast.checkpoints.backends.base import Call, Transaction
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import metadata_of, ns_of, run_of, run_text, user_of
 from holdfast.checkpoints.core import conflicts
+from holdfast.checkpoints.core.cache.thread_state import ThreadRow, ThreadState
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.outline import leans
 from holdfast.checkpoints.core.placement import RowOwner
-from holdfast.checkpoints.core.thread_state import ThreadRow, ThreadState
 from holdfast.checkpoints.delta import claim_writes
 from holdfast.checkpoints.interrupts import record
 from holdfast.checkpoints.langgraph_internals import START, WRITES_IDX_MAP

@@ -1,7 +1,7 @@
 """The attempts of one save: at once, if this process knows the thread; else with the thread locked.
 
-*At once*: the statements are made of what this process knows (`core.thread_state`), and sent together. The first one
-names what is known, and if that is not so any more, nothing is saved. Nothing is read, and nothing is waited for.
+*At once*: the statements are made of what this process knows (`core.cache.thread_state`), and sent together. The first
+one names what is known, and if that is not so any more, nothing is saved. Nothing is read, and nothing is waited for.
 
 *Locked*: the thread's row is locked, and all that the decisions need is read. The rows of the whole thread are read
 with it, if there are not too many, and the next save goes at once.
@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from holdfast.checkpoints.backends import records
 from holdfast.checkpoints.backends.base import Call, Transaction
 from holdfast.checkpoints.core import conflicts
+from holdfast.checkpoints.core.cache.thread_state import MOST_ROWS_OF_THREAD, ThreadRow, ThreadState
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.placement import (
     UNCLAIMED,
@@ -29,7 +30,6 @@ from holdfast.checkpoints.core.placement import (
     row_params,
 )
 from holdfast.checkpoints.core.queue import Ticket
-from holdfast.checkpoints.core.thread_state import MOST_ROWS_OF_THREAD, ThreadRow, ThreadState
 from holdfast.checkpoints.delta import claim_writes
 from holdfast.checkpoints.errors import ThreadConflict, Unreachable
 from holdfast.checkpoints.serde import ranges

@@ -19,6 +19,7 @@ from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user
 from holdfast.checkpoints.core.database import Database
+from holdfast.checkpoints.core.twins import async_twin
 from holdfast.checkpoints.errors import InvalidSearch, ReadOnlyDatabase
 from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given, utc_datetime
 from holdfast.checkpoints.search.query import Query, parse_query
@@ -26,7 +27,6 @@ from holdfast.checkpoints.search.snippet import make_snippet
 from holdfast.checkpoints.search.tokenizer import MOST_CHARACTERS
 from holdfast.checkpoints.serde.messages import is_sql_text
 from holdfast.checkpoints.sql import Statement
-from holdfast.checkpoints.twins import async_twin
 
 _log = logging.getLogger(__name__)
 

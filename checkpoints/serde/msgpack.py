@@ -19,9 +19,9 @@ from pydantic_core import SchemaSerializer, core_schema
 
 from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.langgraph_internals import DeltaSnapshot
-from holdfast.checkpoints.serde.parts import JSON_TYPES, Kept, parts_of
-from holdfast.checkpoints.serde.rebuild import CONSTRUCTORS, rebuild
 from holdfast.checkpoints.serde.types import Types
+from holdfast.checkpoints.serde.types.parts import JSON_TYPES, Kept, parts_of
+from holdfast.checkpoints.serde.types.rebuild import CONSTRUCTORS, rebuild
 
 # Codes of our own begin at 64, well away from those that LangGraph may add.
 SURROGATES: Final = 64

@@ -23,7 +23,7 @@ from langchain_core.messages import BaseMessage
 
 from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.langgraph_internals import START
-from holdfast.checkpoints.serde import ranges, stored_json
+from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.known import Known, MessageContents, contents_of, is_unchanged
 from holdfast.checkpoints.serde.marking import (
     CONTAINERS,
@@ -38,7 +38,7 @@ from holdfast.checkpoints.serde.marking import (
 )
 from holdfast.checkpoints.serde.messages import MessageRow, encode, is_row_class, snapshot
 from holdfast.checkpoints.serde.msgpack import FIRST_FREE_CODE, NOT_MINE, Packing, Unpacking
-from holdfast.checkpoints.serde.types import Types
+from holdfast.checkpoints.serde.types import Types, stored_json
 
 TYPE: Final = "holdfast-1"
 

@@ -17,6 +17,7 @@ from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user, thread_of
 from holdfast.checkpoints.core.database import Database
+from holdfast.checkpoints.core.twins import async_twin
 from holdfast.checkpoints.errors import UnknownCheckpoint, UnknownThread
 from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given
 from holdfast.checkpoints.serde.messages import is_sql_text, sql_text
@@ -25,7 +26,6 @@ from holdfast.checkpoints.threads import copy as copying
 from holdfast.checkpoints.threads.index import first_title, given_title
 from holdfast.checkpoints.threads.listing import LONGEST_PAGE, STATUSES, Page, Status, Thread
 from holdfast.checkpoints.threads.salvage import Damage, Salvaged
-from holdfast.checkpoints.twins import async_twin
 
 __all__ = ["Damage", "ManagedSaver", "Page", "Salvaged", "Status", "Thread", "Threads"]
 

@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.backends.records import NOTES, Row
 from holdfast.checkpoints.config import user_text
+from holdfast.checkpoints.core.cache.thread_state import ThreadRow
 from holdfast.checkpoints.core.placement import Placement, RowOwner
-from holdfast.checkpoints.core.thread_state import ThreadRow
 from holdfast.checkpoints.langgraph_internals import BRANCH_TO, OF_THE_RUN, START, TASKS
 from holdfast.checkpoints.serde.known import Known
 from holdfast.checkpoints.serde.messages import sql_text

@@ -29,8 +29,8 @@ from typing import Any, TypeVar
 from holdfast.checkpoints import times
 from holdfast.checkpoints.backends.base import Backend, Transaction
 from holdfast.checkpoints.backends.executor import Executor
+from holdfast.checkpoints.backends.heartbeat import Heartbeat
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.core.heartbeat import Heartbeat
 from holdfast.checkpoints.errors import DatabaseUnavailable, ThreadBusy
 
 T = TypeVar("T")

@@ -16,9 +16,9 @@ from holdfast.checkpoints.core.outline import (
     outlines,
     surviving_ancestor,
 )
-from holdfast.checkpoints.core.sends import keep_sends
 from holdfast.checkpoints.delta import history
 from holdfast.checkpoints.langgraph_internals import NS_END
+from holdfast.checkpoints.load.sends import keep_sends
 from holdfast.checkpoints.threads.index import is_unfinished
 
 Strategy = Literal["keep_latest", "delete"]

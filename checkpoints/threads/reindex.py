@@ -8,13 +8,13 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 
+from holdfast.checkpoints import load
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.backends.records import CheckpointKey, Wanted
 from holdfast.checkpoints.config import user_text
-from holdfast.checkpoints.core import load
+from holdfast.checkpoints.core.cache.thread_state import ThreadRow
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.core.thread_state import ThreadRow
 from holdfast.checkpoints.delta import claim_writes, history
 from holdfast.checkpoints.errors import HoldfastError
 from holdfast.checkpoints.langgraph_internals import PENDING_SENDS, TASKS

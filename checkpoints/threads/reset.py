@@ -26,11 +26,12 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.base.id import uuid6
 
+from holdfast.checkpoints import load
 from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.backends.records import NOTES, CheckpointKey, Wanted
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import thread_of
-from holdfast.checkpoints.core import conflicts, load
+from holdfast.checkpoints.core import conflicts
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.outline import Namespace, Outline, outlines
 from holdfast.checkpoints.errors import NothingToUndo, NotStorable, UnknownThread

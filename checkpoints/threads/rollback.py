@@ -11,10 +11,10 @@ from holdfast.checkpoints.backends.base import Call, Transaction
 from holdfast.checkpoints.backends.records import CheckpointKey, Row
 from holdfast.checkpoints.config import run_value
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.core.load import explained
 from holdfast.checkpoints.core.outline import Namespace, Outline
 from holdfast.checkpoints.errors import DamagedThread
 from holdfast.checkpoints.interrupts import record
+from holdfast.checkpoints.load import explained
 from holdfast.checkpoints.serde.values import Attachable
 from holdfast.checkpoints.threads import reindex
 from holdfast.checkpoints.threads.prune import lock_and_outline, remove_checkpoints, searched_up_to

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, cast
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.base import Checkpoint, CheckpointTuple
 
+from holdfast.checkpoints import load
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.backends.canonical import with_sends
 from holdfast.checkpoints.backends.postgres.documents import STORED
@@ -21,7 +22,6 @@ from holdfast.checkpoints.backends.records import (
     write_place,
 )
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.core import load
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import HoldfastError
 from holdfast.checkpoints.langgraph_internals import TASKS

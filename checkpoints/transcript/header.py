@@ -8,9 +8,9 @@ from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.backends.records import CheckpointKey, Wanted
 from holdfast.checkpoints.config import asked_user
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.core.load import explained
 from holdfast.checkpoints.core.outline import leans
 from holdfast.checkpoints.errors import DamagedThread, NotStorable, UnknownThread
+from holdfast.checkpoints.load import explained
 from holdfast.checkpoints.serde.values import Attachable
 
 

@@ -10,9 +10,9 @@ from holdfast.checkpoints.backends.canonical import FORMS, CanonicalCheckpoint, 
 from holdfast.checkpoints.backends.records import Row, StoredCheckpoint
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.core.load import explained, in_order
 from holdfast.checkpoints.errors import DamagedThread, NotMoved, NotStorable
 from holdfast.checkpoints.langgraph_internals import TASKS
+from holdfast.checkpoints.load import explained, in_order
 from holdfast.checkpoints.serde.encryption import Plain
 from holdfast.checkpoints.serde.messages import digest
 from holdfast.checkpoints.serde.values import Attachable

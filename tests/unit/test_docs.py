@@ -11,7 +11,7 @@ from tests.support.forked import HOUSE
 
 PAGES = sorted([*HOUSE.glob("*.md"), *HOUSE.glob("docs/**/*.md")])
 
-# `checkpoints/saver.py`, `graph/nodes/`, or `core/load`, but not `checkpoints/backends/<name>/`.
+# `checkpoints/saver.py`, `graph/nodes/`, or `core/queue`, but not `checkpoints/backends/<name>/`.
 NAMED = re.compile(r"`((?!\.venv)[\w.-]+(?:/[\w.-]+)+/?)`")
 ROOTS = ("", "checkpoints", "graph", "holdfast")
 LINK = re.compile(r"\]\(([^)#:\s]*)(?:#([\w-]+))?\)")

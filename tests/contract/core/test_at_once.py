@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.base.id import uuid6
 
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer
-from holdfast.checkpoints.core import thread_state
+from holdfast.checkpoints.core.cache import thread_state
 from holdfast.checkpoints.errors import ThreadConflict
 from tests.support.kit import checkpoint, put, rows, say, texts, thread
 from tests.support.outages import Wire, wired

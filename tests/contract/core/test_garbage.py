@@ -11,7 +11,7 @@ from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import empty_checkpoint
 
 from holdfast import open_checkpointer
-from holdfast.checkpoints.core.garbage import Paused
+from holdfast.checkpoints.load.garbage import Paused
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,8 @@ from langgraph.graph.message import add_messages
 from langgraph.types import Command, interrupt
 
 from holdfast.checkpoints import HoldfastSaver
-from holdfast.checkpoints.core.merge import merge, sameness
 from holdfast.checkpoints.errors import ThreadConflict
+from holdfast.checkpoints.reconcile.merge import merge, sameness
 from holdfast.checkpoints.serde.types import Types
 from tests.support.kit import checkpoint, elsewhere, thread
 

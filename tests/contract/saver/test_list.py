@@ -152,7 +152,7 @@ def test_a_list_goes_on_past_a_checkpoint_that_cannot_be_read_and_names_it(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("holdfast.checkpoints.core.listing._PAGE", page)
+    monkeypatch.setattr("holdfast.checkpoints.load.listing._PAGE", page)
     damage(saver, url, ids[2])
     rest = [ids[4], ids[3], ids[1], ids[0]]
 

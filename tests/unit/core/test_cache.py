@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from langchain_core.messages import HumanMessage
 
-from holdfast.checkpoints.core.cache import MessageCache
+from holdfast.checkpoints.core.cache.messages import MessageCache
 from holdfast.checkpoints.serde.known import Known, Template, contents_of
 
 

@@ -19,10 +19,9 @@ from langchain_core.load.load import ALL_SERIALIZABLE_MAPPINGS
 
 from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.langgraph_internals import SAFE_MSGPACK_TYPES
-from holdfast.checkpoints.serde import rebuild as rebuild_module
-from holdfast.checkpoints.serde import stored_json
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
-from holdfast.checkpoints.serde.types import Types
+from holdfast.checkpoints.serde.types import Types, stored_json
+from holdfast.checkpoints.serde.types import rebuild as rebuild_module
 from tests.support.shapes import patient, rich
 from tests.support.sweep import Sweep
 

@@ -14,7 +14,7 @@ from langgraph.graph import START, StateGraph
 from pydantic import BaseModel
 from typing_extensions import TypeAliasType, TypedDict
 
-from holdfast.checkpoints.serde.schemas import types_in, types_of_graph
+from holdfast.checkpoints.serde.types.schemas import types_in, types_of_graph
 
 if TYPE_CHECKING:
     from decimal import Decimal

@@ -24,8 +24,8 @@ from langgraph.types import Interrupt, Send
 from pydantic import BaseModel
 
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
-from holdfast.checkpoints.serde.stored_json import loads
 from holdfast.checkpoints.serde.types import Types
+from holdfast.checkpoints.serde.types.stored_json import loads
 
 
 class Colour(enum.Enum):

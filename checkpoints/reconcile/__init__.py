@@ -22,15 +22,16 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
 from langgraph.checkpoint.base.id import uuid6
 
+from holdfast.checkpoints import load
 from holdfast.checkpoints.backends.records import MERGED, REFUSED, WITHIN, Row, Wanted
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import ns_of, thread_of
-from holdfast.checkpoints.core import conflicts, load
+from holdfast.checkpoints.core import conflicts
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.core.merge import NotMergeable, merge, sameness
 from holdfast.checkpoints.core.outline import leans
 from holdfast.checkpoints.errors import HoldfastError, ThreadConflict
 from holdfast.checkpoints.langgraph_internals import run_object
+from holdfast.checkpoints.reconcile.merge import NotMergeable, merge, sameness
 from holdfast.checkpoints.save import save_checkpoint
 
 # Each is one more checkpoint that others have saved while this one was merged.

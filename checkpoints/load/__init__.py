@@ -22,9 +22,9 @@ from holdfast.checkpoints.backends.records import (
 )
 from holdfast.checkpoints.core.conflicts import LoadedThread
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.core.garbage import Paused
 from holdfast.checkpoints.core.placement import UNCLAIMED, rank
 from holdfast.checkpoints.errors import DamagedThread, NotStorable
+from holdfast.checkpoints.load.garbage import Paused
 from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.known import Known, Template, contents_of
 from holdfast.checkpoints.serde.messages import MessageRow, decode, digest

@@ -15,8 +15,8 @@ from typing import Any, Final
 from langchain_core.load.load import ALL_SERIALIZABLE_MAPPINGS
 from langgraph.checkpoint.serde import jsonplus
 
-from holdfast.checkpoints.serde.rebuild import rebuild
 from holdfast.checkpoints.serde.types import Types
+from holdfast.checkpoints.serde.types.rebuild import rebuild
 
 # The types that take their arguments by place, also a single one.
 _BY_PLACE: Final = frozenset({"pathlib", "datetime", "re"})

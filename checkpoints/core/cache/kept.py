@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 from langgraph.checkpoint.base import Checkpoint
 
-from holdfast.checkpoints.serde.parts import Kept
+from holdfast.checkpoints.serde.types.parts import Kept
 
 # Values of more channels than this that could not be rebuilt lose their types at the next save.
 _MOST: Final = 256

@@ -23,8 +23,8 @@ from langgraph.checkpoint.serde import jsonplus
 from langgraph.store.base import Item
 from langgraph.types import Interrupt, Send
 
-from holdfast.checkpoints.serde.parts import Kept
 from holdfast.checkpoints.serde.types import Types, is_message
+from holdfast.checkpoints.serde.types.parts import Kept
 
 CONSTRUCTORS: Final = frozenset(
     {

@@ -6,8 +6,8 @@ from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.backends.canonical import canonical_list, version_of_sends
 from holdfast.checkpoints.backends.records import CheckpointKey, StoredValue, Wanted, write_place
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.core.load import explained, in_order
 from holdfast.checkpoints.langgraph_internals import TASKS
+from holdfast.checkpoints.load import explained, in_order
 from holdfast.checkpoints.serde.values import Attachable
 
 

@@ -10,10 +10,10 @@ from typing import Final
 
 from langgraph.checkpoint.base import CheckpointTuple
 
+from holdfast.checkpoints import load
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.backends.records import CheckpointKey, Cursor, Wanted
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.core import load
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import DamagedThread, NotStorable
 
