@@ -10,13 +10,11 @@ The text of a request stays where LangGraph keeps it, in the writes of the task 
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from hashlib import blake2b
 from itertools import groupby
 from typing import Any, Final
 
@@ -29,20 +27,19 @@ from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
 from holdfast.checkpoints.errors import (
-    AlreadyAnswered,
     HoldfastError,
     InvalidAnswer,
     ReadOnlyDatabase,
     RequestClosed,
     UnknownInterrupt,
 )
-from holdfast.checkpoints.interrupts.decisions import decision_word
+from holdfast.checkpoints.interrupts.answers import Answered, answer_digest, answered_of, pack_answer
 from holdfast.checkpoints.interrupts.forms import Action, actions_of, answer_problem
 from holdfast.checkpoints.interrupts.record import insert_requests, interrupts_in, read_interrupts
 from holdfast.checkpoints.interrupts.resume import answers_by_id, forget_saved_answers
-from holdfast.checkpoints.load import explained
 from holdfast.checkpoints.moments import utc_datetime
-from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
+
+__all__ = ["LIMIT", "Answered", "Interrupts", "Waiting", "answer_digest"]
 
 _log = logging.getLogger(__name__)
 
@@ -78,30 +75,6 @@ class Waiting:
         Known are the requests of Holdfast, of LangChain's `HumanInTheLoopMiddleware` and of Agent Inbox.
         """
         return actions_of(self.value, self.schema)
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """An answer on record."""
-
-    thread_id: str
-    interrupt_id: str
-    answer: Any
-    """The answer as it was given; `None` if the request expired."""
-    by: str | None
-    at: datetime
-    """In UTC, by the database's clock."""
-    digest: str
-    """The digest of the decision, without its author and time, in hexadecimal."""
-    expired: bool
-    """True if no answer came in time."""
-    allowed: float | None
-    """The seconds that the request allowed for an answer; `None`: without limit."""
-
-    def told(self) -> AlreadyAnswered:
-        """Return the error for a second answer to the same request."""
-        decision = decision_word(self.answer)
-        return AlreadyAnswered(self.thread_id, self.interrupt_id, decision=decision, by=self.by, at=self.at)
 
 
 @dataclass
@@ -292,7 +265,7 @@ class Interrupts:
         """Record an answer, and return whether it was the first, with the one on record."""
         if isinstance(answer, Mapping) and by is None:
             by = answer.get("by")
-        type_, blob = self._pack(thread_id, interrupt_id, answer)
+        type_, blob = pack_answer(self._database, thread_id, interrupt_id, answer)
         place = {"thread_id": str(thread_id), "interrupt_id": interrupt_id}
         given = {"by": by, "type": type_, "blob": blob, "digest": answer_digest(answer, self._key(thread_id))}
         run = {"run_id": where.get("run_id"), "anywhere": int(where.get("anywhere", False))}
@@ -328,10 +301,6 @@ class Interrupts:
 
     def _key(self, thread_id: str) -> bytes:
         return self._database.sealer.digest_key(str(thread_id))
-
-    def _pack(self, thread_id: str, interrupt_id: str, answer: Any) -> tuple[str, bytes]:
-        body = Packing(self._database.types).pack(answer)
-        return self._database.sealer.seal_value(str(thread_id), _answer_place(interrupt_id), "msgpack", body)
 
     def _answered(self, thread_id: str, row: Row) -> Answered:
         return answered_of(self._database, thread_id, row)
@@ -382,33 +351,3 @@ class Interrupts:
         if thread_id is None:
             return statement.where(), {}
         return statement.where(f"{table}.thread_id = :thread_id"), {"thread_id": str(thread_id)}
-
-
-def answered_of(database: Database, thread_id: str, row: Row) -> Answered:
-    """Return the answer in a row of the statements `interrupt`, `answered` and `todo`.
-
-    Raises:
-        DamagedThread, NotStorable: the answer cannot be read.
-    """
-    answer = None
-    if row.answer_type is not None:
-        with explained(str(thread_id), row.interrupt_id, "answer"):
-            place = _answer_place(row.interrupt_id)
-            _, body = database.sealer.open_value(str(thread_id), place, row.answer_type, row.answer)
-            answer = Unpacking(database.types).unpack(body)
-    allowed = None if row.expires_at is None else row.expires_at - row.asked_at
-    decided = (answer, row.answered_by, utc_datetime(row.answered_at), bytes(row.answer_digest).hex())
-    return Answered(str(thread_id), row.interrupt_id, *decided, bool(row.expired), allowed)
-
-
-def answer_digest(answer: Any, key: bytes = b"") -> bytes:
-    """Return the digest of a decision: of an answer without its author and time."""
-    if isinstance(answer, Mapping):
-        answer = {name: value for name, value in answer.items() if name not in {"by", "at"} and value is not None}
-    text = json.dumps(answer, sort_keys=True, separators=(",", ":"), default=repr)
-    return blake2b(text.encode(), digest_size=16, key=key).digest()
-
-
-def _answer_place(interrupt_id: str) -> str:
-    """Name the row that an encrypted answer is bound to."""
-    return f"interrupts\0{interrupt_id}\0answer"

@@ -20,7 +20,7 @@ from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import HoldfastError, ThreadChanged
-from holdfast.checkpoints.interrupts import answered_of
+from holdfast.checkpoints.interrupts.answers import answered_of
 from holdfast.checkpoints.interrupts.decisions import Decision, decision_in_answer, decision_in_note
 from holdfast.checkpoints.load import MessageRows
 from holdfast.checkpoints.moments import Moment, epoch_seconds, utc_datetime
