@@ -38,8 +38,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, obj: object) -> list[pytest.Item] | None:
+    """Make no item for each set of parameters of a test that no parameters bring into the fast suite."""
+    from tests.support.sweep import is_left_out_whole
+
+    config = collector.config
+    left_out = not config.getoption("sweep") and not _names_a_test(config) and is_left_out_whole(collector.obj, obj)
+    return [] if left_out else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if any("::" in word for word in config.args):  # a test that is named runs
+    if _names_a_test(config):
         return
     from tests.support.sweep import choose
 
@@ -47,6 +56,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     chosen = set(kept)
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = kept
+
+
+def _names_a_test(config: pytest.Config) -> bool:
+    """Return whether the command line names a single test: it runs, whatever its marks."""
+    return any("::" in word for word in config.args)
 
 
 @pytest.fixture

@@ -111,6 +111,7 @@ def test_talk_approve_in_place_and_come_back(place: Place, anew: bool) -> None:
         assert talk.ends() == 0
 
 
+@pytest.mark.sweep
 def test_edit_in_place_until_it_fits(place: Place) -> None:
     with chat(place) as talk:
         talk.says(ASKED)
@@ -189,6 +190,7 @@ def test_an_approval_given_elsewhere_meanwhile_is_not_given_twice(place: Place) 
     assert place.refunds == 1
 
 
+@pytest.mark.sweep
 def test_ctrl_c_loses_nothing_at_the_prompt_and_at_the_question(place: Place) -> None:
     with chat(place) as talk:
         talk.says("Hello, I am Ada.")
@@ -221,7 +223,7 @@ def at(endpoint: Stub, **more: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep
 @pytest.mark.parametrize(("after", "seen"), [("", "Still waiting"), ("one two ", "agent  one two ")])
 def test_ctrl_c_while_the_model_hangs_leaves_at_once_and_the_message_is_kept(
     place: Place, after: str, seen: str
@@ -295,6 +297,7 @@ def test_json_for_scripts_is_an_object_a_line(place: Place) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.sweep
 def test_a_model_that_fails_in_a_pipe_costs_no_message(place: Place) -> None:
     with stub.stub_openai(says("One."), refuses(401), says("Here I am.")) as endpoint:
         failed = run("chat", "--thread", "ada-1", cwd=place.folder, said="one\ntwo\nthree\n", **at(endpoint))

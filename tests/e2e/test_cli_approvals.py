@@ -19,7 +19,7 @@ from tests.support.stub_openai import KEY, refuses, says, stub_openai
 ASKED = "Please refund order 1001."
 
 
-@pytest.mark.sweep(on="postgres")
+@pytest.mark.sweep
 def test_every_decision_is_taken_wherever_conversations_live(cli: Cli, url: str) -> None:
     at = f"--database={url}"
     requests = "Refund order 1001. Refund order 1002. Refund order 1003. Refund order 1004."
@@ -36,6 +36,7 @@ def test_every_decision_is_taken_wherever_conversations_live(cli: Cli, url: str)
         assert saver.interrupts.waiting() == saver.interrupts.todo() == []
 
 
+@pytest.mark.sweep
 def test_an_id_may_be_shortened_while_it_is_clear_which_call_is_meant(cli: Cli) -> None:
     for thread_id, text in [("a", "Refund order 1001. Refund order 1002."), ("b", "Refund order 1003.")]:
         assert cli("chat", f"--thread={thread_id}", said=text.encode())[0] == 0
@@ -65,6 +66,7 @@ def test_an_id_may_be_shortened_while_it_is_clear_which_call_is_meant(cli: Cli) 
     assert cli("approvals", "list")[1] == "No call waits for a decision.\n"
 
 
+@pytest.mark.sweep
 def test_looking_needs_no_key(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     cli("chat", said=ASKED.encode())
     monkeypatch.setenv("HOLDFAST_MODEL", "openai:gpt-5")
@@ -74,6 +76,7 @@ def test_looking_needs_no_key(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None
     assert cli("approvals", "approve")[0] == 0
 
 
+@pytest.mark.sweep
 def test_a_decision_is_kept_when_the_model_fails_after_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     cli("chat", "--thread=ada-1", said=ASKED.encode())
     with stub_openai(refuses(429), says("It is refunded.")) as endpoint:
@@ -115,6 +118,7 @@ def test_who_decides_is_not_whose_conversation_it_is(cli: Cli, monkeypatch: pyte
     assert decided.additional_kwargs["approval"]["by"] == "grace"
 
 
+@pytest.mark.sweep
 def test_a_chat_of_another_user_is_refused_in_one_line_and_nothing_is_said(cli: Cli) -> None:
     cli("chat", "--thread=ada-1", "--user=ada", said=ASKED.encode())
     for user in ("bob", ""):
@@ -125,6 +129,7 @@ def test_a_chat_of_another_user_is_refused_in_one_line_and_nothing_is_said(cli: 
     assert cli("chat", "--thread=ada-1", "--user=ada", said=b"Hello")[0] == 0
 
 
+@pytest.mark.sweep
 def test_a_conversation_goes_on_under_its_owners_name_by_whichever_user_spoke_last(cli: Cli) -> None:
     cli("chat", "--thread=ada-1", "--user=ada", said=ASKED.encode())
     with open_checkpointer("sqlite:///holdfast.db") as saver:
@@ -136,6 +141,7 @@ def test_a_conversation_goes_on_under_its_owners_name_by_whichever_user_spoke_la
     assert cli("approvals", "approve")[0] == 0
 
 
+@pytest.mark.sweep
 def test_one_question_that_cannot_be_read_does_not_hide_the_others(cli: Cli) -> None:
     for thread_id in ("a", "b"):
         cli("chat", f"--thread={thread_id}", said=ASKED.encode())

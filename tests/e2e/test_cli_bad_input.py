@@ -21,6 +21,7 @@ from tests.support.stub_openai import KEY, Reply, breaks_off, hangs, refuses, sa
 ASKED = "Please refund order 1001."
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -196,7 +197,7 @@ def test_a_bad_setting_is_named_and_its_value_is_not(cli: Cli, monkeypatch: pyte
 # --- models
 
 
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep(every=8)
 @pytest.mark.parametrize(
     ("reply", "said"),
     [

@@ -30,6 +30,7 @@ def searched(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, 
     return code, out, err
 
 
+@pytest.mark.sweep(on="postgres")
 def test_messages_are_found_on_the_command_line(cli: Cli, url: str, capsys: pytest.CaptureFixture[str]) -> None:
     at = f"--database={url}"
     with open_checkpointer(url) as saver:

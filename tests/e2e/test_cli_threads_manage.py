@@ -122,6 +122,7 @@ def test_a_conversation_is_deleted_when_the_user_confirms(
     assert talked("show", "grace-1")[0] == 2
 
 
+@pytest.mark.sweep
 def test_a_thread_of_another_user_is_as_unknown_as_a_missing_one(
     talked: Callable[..., tuple[int, str, str]],
 ) -> None:
@@ -146,6 +147,7 @@ def test_a_thread_of_another_user_is_as_unknown_as_a_missing_one(
     assert talked("search", "hello", "--user=ada")[1] == "Nothing was found.\n"
 
 
+@pytest.mark.sweep
 def test_an_export_of_one_user_has_only_what_is_theirs(talked: Callable[..., tuple[int, str, str]], cli: Cli) -> None:
     export = ("export", "--format=holdfast", "--output=all.jsonl")
     assert talked(*export, "--user=ada") == (0, "", "Written to all.jsonl: 2 conversations.\n")
@@ -160,6 +162,7 @@ def test_an_export_of_one_user_has_only_what_is_theirs(talked: Callable[..., tup
     assert json.loads(cli("threads", "list", there, "--json")[1]) == json.loads(talked("list", "--json")[1])
 
 
+@pytest.mark.sweep
 def test_a_command_that_cannot_be_carried_out_is_one_line_and_changes_nothing(
     talked: Callable[..., tuple[int, str, str]], cli: Cli, sqlite_url: str
 ) -> None:
@@ -222,6 +225,7 @@ def test_a_database_is_not_made_by_looking_for_a_conversation(cli: Cli) -> None:
     assert list(cli.folder.iterdir()) == []
 
 
+@pytest.mark.sweep(on="postgres")
 def test_threads_that_are_not_listed_yet_are_reported_and_can_be_managed(cli: Cli, url: str) -> None:
     def talk(saver: Any) -> None:
         for thread_id in ("ada-1", "ada-2", "ada-3"):

@@ -24,6 +24,7 @@ def talk(url: str, *thread_ids: str) -> None:
             echo_graph(saver).invoke({"messages": [("user", thread_id)]}, thread(thread_id))
 
 
+@pytest.mark.sweep(on="postgres")
 def test_a_database_is_copied_and_what_is_there_is_passed_over(cli: Cli, url: str) -> None:
     talk(HERE, "ada-1", "bob-1", "cy-1")
     with_password = url.replace("postgres:@", "postgres:s3cr3t-word@")
@@ -65,6 +66,7 @@ def test_a_copy_that_makes_no_sense_is_refused_and_makes_nothing(cli: Cli) -> No
     assert "Missing argument" in cli.refused("db", "copy", HERE)
 
 
+@pytest.mark.sweep
 def test_two_schemas_of_one_database_are_two_databases(cli: Cli, postgres_url: str) -> None:
     one, two = f"{postgres_url}&schema=holdfast_one", f"{postgres_url}&schema=holdfast_two"
     talk(one, "ada-1")

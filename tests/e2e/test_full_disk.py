@@ -56,6 +56,7 @@ def goes_on(folder: Path, thread_id: str, kept: list[str]) -> None:
         assert ada.history()[-1].type == "ai"
 
 
+@pytest.mark.sweep
 def test_from_python(tmp_path: Path) -> None:
     done = on_a_full_disk(tmp_path, TALK)
     assert (done.returncode, done.stderr) == (0, "")

@@ -79,7 +79,7 @@ async def saver() -> AsyncIterator[HoldfastSaver]:
 # --- what works ---
 
 
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep(every=2)
 async def test_a_conversation_goes_to_the_endpoint_with_its_key_and_its_history(way: str, saver: HoldfastSaver) -> None:
     with stub.stub_openai(says("Hello Ada."), says("You are Ada.")) as endpoint:
         talk = Talk(endpoint, saver, way)
@@ -181,6 +181,7 @@ FAILURES: dict[str, tuple[Reply, type[Exception], str]] = {
 }
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.sweep(way="way", of=len(WAYS))
 @pytest.mark.parametrize("failure", FAILURES)
 async def test_a_failure_is_clear_shows_no_key_and_costs_no_message(
@@ -255,6 +256,7 @@ BAD_CALLS = {
 }
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.sweep(way="way", of=len(WAYS))
 @pytest.mark.parametrize("bad", BAD_CALLS)
 async def test_a_bad_call_is_answered_and_asks_for_no_approval(bad: str, way: str, saver: HoldfastSaver) -> None:

@@ -33,7 +33,7 @@ def used(cli: Cli) -> Path:
     return cli.folder
 
 
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", ["chat.db", "imported.db", "all.jsonl"])
 def test_a_stored_file_names_no_module_of_ours(used: Path, name: str) -> None:
     # As bytes: rows that were deleted, and the write-ahead log, are part of what is kept.

@@ -111,6 +111,7 @@ def test_a_person_decides_about_one_of_several_calls(cli: Cli, own: str, words: 
     assert sorted(effects(cli.folder)) == made
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -156,6 +157,7 @@ def test_a_chat_says_where_a_graph_has_stopped_and_retry_goes_on(cli: Cli, modul
     assert "Done: order 1 refunded\n" in cli("chat", "--thread=ada-1", agent, "--retry")[1]
 
 
+@pytest.mark.sweep
 def test_calls_and_questions_are_decided_in_the_chat(cli: Cli, module: str) -> None:
     with terminal("chat", "--thread=ada-1", f"--agent={module}:agent", cwd=cli.folder) as talk:
         talk.says("Refund 1 and 2")
@@ -217,6 +219,7 @@ def test_a_decision_about_a_call_of_the_shop_is_not_carried_out_by_another_agent
     assert cli("approvals", "resume")[0] == 0
 
 
+@pytest.mark.sweep
 def test_the_agent_of_the_shop_goes_on_with_its_own_threads(cli: Cli) -> None:
     assert cli("chat", "--thread=ada-1", said=b"My name is Ada.\nWhat is my name?")[0] == 0
     with open_checkpointer(URL) as saver:

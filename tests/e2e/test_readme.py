@@ -83,6 +83,7 @@ def commands_of(page: str) -> list[str]:
     return [line.partition("  #")[0] for line in re.findall(r"(?m)^\$ (.*)$", text)]
 
 
+@pytest.mark.sweep
 def test_the_commands_for_the_record_work_as_they_stand(cli: Cli) -> None:
     with open_checkpointer("sqlite:///holdfast.db") as saver:
         Conversation(build_graph(checkpointer=saver), "ada-1", "ada").send("I am Ada. Please refund order 1002.")
@@ -101,6 +102,7 @@ def test_the_commands_for_the_record_work_as_they_stand(cli: Cli) -> None:
     assert brought.endswith("1 was there already.\n")
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("anew", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["forked", "anew"])
 def test_the_shell_commands_of_the_guide_work(tmp_path: Path, anew: bool) -> None:
     commands = commands_of("command-line.md")

@@ -204,6 +204,7 @@ def test_options_that_cannot_be_served_are_refused_in_one_line(
     assert words in line
 
 
+@pytest.mark.sweep
 def test_a_server_carries_out_decisions_that_were_made_before_it_started(sqlite_url: str, tmp_path: Path) -> None:
     decided, expired = str(uuid.uuid4()), str(uuid.uuid4())
     with open_checkpointer(sqlite_url) as saver:
@@ -243,6 +244,7 @@ def test_a_thread_begun_elsewhere_is_known_and_cannot_be_taken_over(server: Serv
         assert Conversation(agent, thread_id).send("What is my name?").text == "Your name is Ada."
 
 
+@pytest.mark.sweep
 def test_a_run_waits_for_who_has_the_thread_and_the_other_threads_go_on(server: Server, place: Path) -> None:
     held, free = new_thread(server), new_thread(server)
     with open_checkpointer(f"sqlite:///{place}/holdfast.db") as saver, ThreadPoolExecutor(1) as elsewhere:
@@ -254,6 +256,7 @@ def test_a_run_waits_for_who_has_the_thread_and_the_other_threads_go_on(server: 
         assert last_words(waits.result(10)).endswith("Hello, Ada. What can I do for you?")
 
 
+@pytest.mark.sweep
 def test_a_request_for_a_thread_sees_what_another_process_did_to_it(server: Server, place: Path) -> None:
     thread_id, gone = new_thread(server, owner="ada"), new_thread(server)
     for known in (thread_id, gone):
@@ -272,6 +275,7 @@ def test_a_request_for_a_thread_sees_what_another_process_did_to_it(server: Serv
     last_words(server.answer(thread_id, call.interrupt_id, {"type": "reject"}))
 
 
+@pytest.mark.sweep
 def test_threads_that_are_deleted_at_once_are_those_that_were_meant(server: Server) -> None:
     threads = [new_thread(server, batch="deleted at once") for _ in range(6)]
     at_once(lambda thread_id: server.say(thread_id, "Hello"), *threads)
@@ -280,6 +284,7 @@ def test_threads_that_are_deleted_at_once_are_those_that_were_meant(server: Serv
     assert {entry["thread_id"] for entry in left} == {threads[0], threads[5]}
 
 
+@pytest.mark.sweep
 def test_an_answer_that_does_not_say_which_of_several_calls_it_is_for_is_told_so(server: Server) -> None:
     thread_id = new_thread(server)
     paused = server.say(thread_id, "Please refund order 1001. Please refund order 1002.")
@@ -311,6 +316,7 @@ def test_a_request_for_a_thread_that_cannot_be_read_is_left_to_the_server(server
     assert answer.status_code in (200, 400, 422), answer.text
 
 
+@pytest.mark.sweep
 def test_any_text_is_kept(server: Server, sweep: Sweep) -> None:
     def talk(text: str) -> list[str]:
         thread_id = new_thread(server)
@@ -331,6 +337,7 @@ def test_any_text_is_kept(server: Server, sweep: Sweep) -> None:
         assert lines == [f"human: {text}", "human: Hello"]
 
 
+@pytest.mark.sweep
 def test_half_a_character_costs_nothing(server: Server) -> None:
     thread_id = new_thread(server)
     body = rb'{"assistant_id": "agent", "input": {"messages": [{"role": "user", "content": "half \ud83d of it"}]}}'
@@ -342,6 +349,7 @@ def test_half_a_character_costs_nothing(server: Server) -> None:
     assert "human: Hello" in said(server, thread_id)
 
 
+@pytest.mark.sweep
 def test_a_bad_answer_is_a_clear_error_and_the_call_still_waits(server: Server) -> None:
     def refuse(name: str, clear: str, interrupt_id: str | None, answer: Any) -> None:
         thread_id = new_thread(server)

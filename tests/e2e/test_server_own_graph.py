@@ -13,6 +13,8 @@ import pytest
 from tests.support import forked
 from tests.support.serving import Server, clean_environment, served
 
+pytestmark = pytest.mark.sweep
+
 PROGRAM = """
 import operator
 from dataclasses import dataclass

@@ -53,6 +53,13 @@ def choose(items: Iterable[pytest.Item], *, swept: bool) -> Iterator[pytest.Item
             yield item
 
 
+def is_left_out_whole(*marked: object) -> bool:
+    """Return whether a mark of one of these, a test or its module, leaves out the test with all its parameters."""
+    found = (getattr(one, "pytestmark", ()) for one in marked)
+    marks = (mark for of in found for mark in (of if isinstance(of, (list, tuple)) else [of]))
+    return any(mark.name == "sweep" and not mark.kwargs for mark in marks)
+
+
 def example_count(number: int) -> int:
     """Return how many examples Hypothesis draws of this number: all of them in the sweep, else an eighth."""
     return number if settings.get_current_profile_name() == "sweep" else max(1, number // _FEWER)

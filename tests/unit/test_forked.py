@@ -76,6 +76,7 @@ def in_pipes(folder: Path, *, anew: bool) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("ask", [on_a_terminal, in_pipes])
 def test_a_program_sees_what_it_would_see_in_a_new_interpreter(tmp_path: Path, ask: Any) -> None:
     assert ask(tmp_path, anew=False) == ask(tmp_path, anew=True)

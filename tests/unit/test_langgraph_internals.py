@@ -79,6 +79,7 @@ def _names(node: ast.AST) -> set[str]:
     return {found.id for found in ast.walk(node) if isinstance(found, ast.Name)}
 
 
+@pytest.mark.sweep
 def test_no_other_module_names_what_is_private_to_langgraph() -> None:
     files = [file for package in PACKAGES for file in (ROOT / package).rglob("*.py")]
     assert len(files) > 100

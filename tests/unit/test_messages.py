@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
@@ -21,6 +22,7 @@ _MESSAGES = st.one_of(
 )
 
 
+@pytest.mark.sweep
 @settings(max_examples=example_count(2000), deadline=None)
 @given(st.lists(_MESSAGES, max_size=7))
 def test_what_looks_closed_has_no_unclosed_calls(messages: list[AnyMessage]) -> None:

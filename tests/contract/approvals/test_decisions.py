@@ -26,6 +26,7 @@ def desk(saver: HoldfastSaver) -> Desk:
     return Desk(saver)
 
 
+@pytest.mark.sweep(on="postgres")
 async def test_an_answer_that_comes_with_a_run_is_on_record_before_the_tool_runs(saver: HoldfastSaver) -> None:
     found: list[Any] = []
 

@@ -297,6 +297,7 @@ async def test_approvals_work_the_same_from_async_code(desk: Desk) -> None:
     assert (desk.refunded, desk.looked_up) == ([1], [2])
 
 
+@pytest.mark.sweep
 async def test_many_threads_are_approved_at_the_same_time(desk: Desk, sweep: Sweep) -> None:
     saver, many = desk.saver, sweep(6, 20)
 

@@ -89,7 +89,6 @@ def test_a_role_that_may_only_read_reads_and_is_told_what_it_needs(postgres_url:
 
 
 @pytest.mark.sweep
-@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("level", ["serializable", "repeatable read", "read committed"])
 def test_every_default_isolation_level_serves_writers_at_once(ada: str, run: Run, level: str) -> None:
     run(
@@ -235,6 +234,7 @@ def test_a_standby_is_read_and_refuses_to_write(own_server: Server) -> None:
 # --- prepared statements
 
 
+@pytest.mark.sweep
 def test_statements_are_prepared_on_a_direct_connection_or_as_the_url_says(postgres_url: str) -> None:
     prepared = "SELECT count(*) > 3 FROM pg_prepared_statements"
     for option, is_prepared in (("", True), ("&prepare_threshold=0", True), ("&prepare_threshold=none", False)):

@@ -101,7 +101,7 @@ def notes_graph(saver: Any, frequency: int) -> Any:
     return builder.compile(checkpointer=saver)
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=4)
 @pytest.mark.parametrize("frequency", [1, 2, 3, 1000])
 def test_the_stock_saver_goes_on_from_a_snapshot_that_came_out(url: str, frequency: int) -> None:
     """It finds a snapshot by its version, also with the checkpoints after it that have none."""
@@ -132,6 +132,7 @@ def test_the_stock_saver_goes_on_from_a_snapshot_that_came_out(url: str, frequen
         done(convert.expand_thread(saver.database, "ada-1"))
 
 
+@pytest.mark.sweep
 def test_a_thread_goes_in_and_out_at_every_turn(url: str) -> None:
     said = [text for turn in ("one", "two", "three", "four") for text in (turn, f"You said: {turn}")]
     in_stock(url, lambda stock: turn(stock, "one"))
@@ -149,6 +150,7 @@ def test_a_thread_goes_in_and_out_at_every_turn(url: str) -> None:
         ]
 
 
+@pytest.mark.sweep
 def test_a_thread_that_began_with_plain_documents_goes_on(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     begin_as_before(url, monkeypatch, "one", "two")
     with open_checkpointer(url) as saver:

@@ -77,7 +77,7 @@ def test_every_text_comes_back_from_every_place(saver: HoldfastSaver, encoded: s
             assert (entry.thread_id, entry.title) == (odd, " ".join(odd.split()))
 
 
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep
 def test_words_beyond_the_encoding_are_found(saver: HoldfastSaver) -> None:
     for word in ("café", "漢字", "кириллица"):
         say(saver, f"about {word} today", "about something else", thread_id=word)
@@ -85,7 +85,7 @@ def test_words_beyond_the_encoding_are_found(saver: HoldfastSaver) -> None:
             assert [(hit.thread_id, hit.seq) for hit in saver.search.find(asked)] == [(word, 1), (word, 2)]
 
 
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep
 def test_a_graph_runs_and_everything_else_works(saver: HoldfastSaver) -> None:
     for text in ODD:
         with saver.lease("漢字", owner="кириллица", wait=0):

@@ -12,6 +12,7 @@ from tests.support.kit import texts
 from tests.support.roles import MAY_MAKE, Run, work
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("limit", [1, pytest.param(3, marks=pytest.mark.sweep)])
 def test_a_role_with_few_connections_serves_many_threads(ada: str, run: Run, limit: int) -> None:
     run(MAY_MAKE, f"ALTER ROLE ada CONNECTION LIMIT {limit}")

@@ -89,7 +89,7 @@ def prepare(saver: HoldfastSaver, name: str, work: Work) -> None:
         write(saver, name)
 
 
-@pytest.mark.sweep(every=5)
+@pytest.mark.sweep(every=4)
 @pytest.mark.parametrize("work", WORK)
 def test_work_whose_connection_breaks_before_any_statement_is_done_once(
     saver: HoldfastSaver, postgres_url_with_tables: str, work: Work, sweep: Sweep

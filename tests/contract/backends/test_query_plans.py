@@ -185,6 +185,7 @@ def test_no_statement_of_a_turn_walks_through_a_table(full: HoldfastSaver, recor
         assert scans(plan(full, call)) == [], call[0].name
 
 
+@pytest.mark.sweep
 def test_deleting_a_thread_walks_through_no_table(full: HoldfastSaver, record: Record) -> None:
     calls = record(lambda: full.delete_thread("bob-7"))
 
@@ -346,7 +347,7 @@ def test_waiting_requests_are_found_by_their_index_and_not_among_all_requests(
         assert [step for step in scans(plan(full, call)) if not few.search(step)] == [], call[0].name
 
 
-@pytest.mark.sweep(on="postgres")
+@pytest.mark.sweep
 def test_each_page_of_a_transcript_is_a_range_of_an_index(full: HoldfastSaver, record: Record) -> None:
     number = "WITH RECURSIVE numbers (n) AS (SELECT 400 UNION ALL SELECT n + 1 FROM numbers WHERE n < 3100)"
     columns = OURS["holdfast_messages"].replace("seq, message_id", "message_id")
@@ -383,7 +384,7 @@ def test_each_page_of_a_transcript_is_a_range_of_an_index(full: HoldfastSaver, r
             assert re.search(r"seq\s*>.*seq\s*<", " ".join(steps)), steps
 
 
-@pytest.mark.sweep(on="postgres")
+@pytest.mark.sweep
 def test_a_search_of_one_user_walks_through_nobody_elses_messages(full: HoldfastSaver, record: Record) -> None:
     change(full, "UPDATE holdfast_threads SET user_id = 'user ' || thread_id, head = '1'")
     full.search.refresh()

@@ -30,6 +30,7 @@ def saver(line: tuple[Wire, str]) -> Iterator[HoldfastSaver]:
         yield saver
 
 
+@pytest.mark.sweep
 def test_who_comes_when_the_database_has_been_away_for_long_is_told_at_once(wire: Wire, line: tuple[Wire, str]) -> None:
     with open_checkpointer(f"{line[1]}&timeout=1") as saver:
         begin(saver, "t")
@@ -132,6 +133,7 @@ def test_a_lease_lives_over_an_outage_that_is_longer_than_its_time(
     assert rows(uncut, "SELECT * FROM holdfast_leases") == []
 
 
+@pytest.mark.sweep
 def test_a_lease_holder_that_was_cut_off_is_told_when_another_took_the_lease(
     wire: Wire, saver: HoldfastSaver, uncut: HoldfastSaver
 ) -> None:

@@ -71,7 +71,7 @@ def test_after_sixty_turns_the_state_is_as_small_as_ever_and_nothing_is_lost(
     assert rows(saver, "SELECT count(*) FROM holdfast_messages WHERE channel = 'summary'") == [(shortened,)]
 
 
-@pytest.mark.sweep(on="postgres")
+@pytest.mark.sweep
 def test_the_offline_model_knows_what_has_left_in_another_process_and_says_no_notes_aloud(
     saver: HoldfastSaver, other: HoldfastSaver, tmp_path: Path
 ) -> None:
@@ -97,6 +97,7 @@ def test_the_offline_model_knows_what_has_left_in_another_process_and_says_no_no
     assert ada.send("What did I ask first?").text == 'The first thing you wrote was: "Hi there."'
 
 
+@pytest.mark.sweep(on="postgres")
 @pytest.mark.parametrize("again", [False, True])
 def test_a_run_that_dies_over_a_summary_is_made_again(saver: HoldfastSaver, model: Listener, again: bool) -> None:
     def die(_: int) -> str:
@@ -115,6 +116,7 @@ def test_a_run_that_dies_over_a_summary_is_made_again(saver: HoldfastSaver, mode
     assert filled(4) in texts(talk.history())
 
 
+@pytest.mark.sweep
 def test_a_doubt_stays_in_the_state_until_a_person_settles_it_and_the_verdict_takes_its_place(
     saver: HoldfastSaver, model: Listener, world: World
 ) -> None:

@@ -163,6 +163,7 @@ def test_an_approval_that_expires_at_once_is_refused(seconds: int) -> None:
 # --- kill -9
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("database", "bare"), [("sqlite", True), pytest.param("postgres", False, marks=pytest.mark.sweep)]
 )

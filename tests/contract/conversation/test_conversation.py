@@ -71,6 +71,7 @@ async def test_the_same_on_an_event_loop(ada: Conversation, shop: Path) -> None:
     assert len(await ada.ahistory()) == len(ada.history())
 
 
+@pytest.mark.sweep(on="postgres")
 @pytest.mark.parametrize(
     ("decide", "args", "count"),
     [("approve", (), 1), ("edit", ({"order_id": 1002},), 1), ("reject", ("Too late.",), 0), ("respond", ("Done.",), 0)],
@@ -331,6 +332,7 @@ def test_a_stream_yields_the_text_of_the_agent_and_not_of_a_model_in_a_tool(save
     assert [event.text for event in said if isinstance(event, ToolAnswered)] == ["thought of 15 letters"]
 
 
+@pytest.mark.sweep
 async def test_many_callers_that_wait_for_one_thread_do_not_delay_callers_of_another(saver: HoldfastSaver) -> None:
     ada, alan = (Conversation(build_graph(checkpointer=saver), name) for name in ("ada-1", "alan-1"))
     crowd = (os.cpu_count() or 1) + 6  # more than an event loop has threads

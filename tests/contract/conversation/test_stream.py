@@ -43,6 +43,7 @@ async def aapprove_each(ada: Conversation, events: AsyncIterator[Event]) -> None
             await ada.aapprove(event.pending.interrupt_id)
 
 
+@pytest.mark.sweep(on="postgres")
 def test_each_pause_of_a_stream_is_approved_inside_the_loop(ada: Conversation, shop: Path) -> None:
     approve_each(ada, ada.stream(ASKED))
     assert (refunds(shop), ada.pending()) == (2, [])

@@ -32,6 +32,7 @@ from tests.support.stock_kit import (
 from tests.support.sweep import Sweep
 
 
+@pytest.mark.sweep(on="postgres")
 @pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("scenario", CHEAP)
 def test_a_thread_of_a_stock_saver_is_the_same_after_compacting_and_expanding(bare_url: str, scenario: str) -> None:
@@ -180,6 +181,7 @@ def test_a_conversion_that_is_killed_leaves_each_thread_as_it_was_or_done(url: s
 # --- looking at it
 
 
+@pytest.mark.sweep
 def test_statistics_say_what_takes_the_space(bare_url: str) -> None:
     def talk(stock: Any) -> None:
         for thread_id, turns in (("small", 1), ("large", 12)):

@@ -88,7 +88,7 @@ def test_a_row_that_a_branch_has_said_meanwhile_is_counted_once(saver: HoldfastS
     assert_counted(saver)
 
 
-@pytest.mark.sweep(on="postgres")
+@pytest.mark.sweep
 def test_a_save_of_more_messages_than_one_statement_takes_is_one_save(saver: HoldfastSaver) -> None:
     say(saver, "one")
     put(saver, loaded(saver), checkpoint([HumanMessage(str(number), id=str(number)) for number in range(5000)]))

@@ -41,6 +41,7 @@ def say(text: str) -> dict[str, Any]:
     return {"messages": [HumanMessage(text)]}
 
 
+@pytest.mark.sweep(on="postgres")
 def test_turns_that_alternate_between_a_fast_and_a_slow_host_all_stay(
     saver: HoldfastSaver, other: HoldfastSaver, host: Host
 ) -> None:

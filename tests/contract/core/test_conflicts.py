@@ -55,6 +55,7 @@ def assert_nothing_is_lost(saver: HoldfastSaver, answers: list[list[str]], threa
 
 
 @pytest.mark.sweep(on="memory")
+@pytest.mark.sweep(on="postgres")
 @pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("thread_is", ["new", "old"])
 def test_writers_in_threads_lose_nothing_that_was_acknowledged(
@@ -71,7 +72,6 @@ def test_writers_in_threads_lose_nothing_that_was_acknowledged(
 
 
 @pytest.mark.sweep
-@pytest.mark.sweep(on="sqlite")
 def test_writers_in_processes_lose_nothing_that_was_acknowledged(shared_url: str, sweep: Sweep) -> None:
     with open_checkpointer(shared_url) as saver:
         writers = sweep(5, 20)
@@ -84,6 +84,7 @@ def test_writers_in_processes_lose_nothing_that_was_acknowledged(shared_url: str
 
 
 @pytest.mark.sweep(on="memory")
+@pytest.mark.sweep(on="sqlite")
 def test_whole_turns_that_race_lose_nothing_that_was_acknowledged(saver: HoldfastSaver) -> None:
     graph = echo_graph(saver)
     gate = Barrier(4, timeout=30)
@@ -185,6 +186,7 @@ def test_a_run_that_addressed_an_old_checkpoint_is_free(saver: HoldfastSaver, ot
 
 
 @pytest.mark.sweep(on="memory")
+@pytest.mark.sweep(on="postgres")
 def test_parallel_runs_of_one_subgraph_may_share_its_namespace(saver: HoldfastSaver) -> None:
     inner = StateGraph(MessagesState)
     inner.add_node("say", lambda state: {"messages": [AIMessage(f"inner {state['messages'][-1].text}")]})

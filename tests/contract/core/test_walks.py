@@ -21,7 +21,7 @@ def in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conflicts, "getrandbits", lambda _: next(numbers))
 
 
-@pytest.mark.sweep(on="postgres")
+@pytest.mark.sweep
 def test_a_save_at_once_stores_what_one_with_the_thread_locked_does(url: str, tmp_path: Path, sweep: Sweep) -> None:
     with World(url, exact=True) as at_once, World(f"sqlite:///{tmp_path / 'locked.db'}", locked=True) as locked:
         for seed in range(2, sweep(3, 42)):
@@ -31,6 +31,7 @@ def test_a_save_at_once_stores_what_one_with_the_thread_locked_does(url: str, tm
                 assert at_once.picture(loaded=loaded) == locked.picture(loaded=loaded), (seed, number, step)
 
 
+@pytest.mark.sweep
 def test_savers_that_know_nothing_of_each_other_store_what_they_are_given(url: str, sweep: Sweep) -> None:
     with World(url) as world:
         for seed in range(1000, sweep(1002, 1040)):

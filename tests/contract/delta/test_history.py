@@ -72,7 +72,7 @@ def without_ids(state: Any) -> Any:
     return {**state, "tasks": tasks}
 
 
-@pytest.mark.sweep(on="postgres")
+@pytest.mark.sweep
 @pytest.mark.parametrize("frequency", [2, pytest.param(1000, marks=pytest.mark.sweep)])
 def test_a_delta_thread_that_is_pruned_at_every_point_goes_on_as_if_it_were_not(
     saver: HoldfastSaver, frequency: int
@@ -93,7 +93,6 @@ def test_a_delta_thread_that_is_pruned_at_every_point_goes_on_as_if_it_were_not(
 
 
 @pytest.mark.sweep
-@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("number", range(0, len(STEPS) - 1, 5))
 def test_a_delta_thread_that_is_pruned_once_goes_on_as_if_it_were_not(saver: HoldfastSaver, number: int) -> None:
     graph = delta_agent(saver, 4)

@@ -99,6 +99,7 @@ def test_a_thread_that_grew_without_a_limit_catches_up_over_some_turns(saver: Ho
     assert all("".join(model.notes).count(filled(number).strip()) >= 1 for number in range(28))
 
 
+@pytest.mark.sweep
 def test_trimmed_messages_leave_without_a_summary_and_one_that_is_there_stays(
     saver: HoldfastSaver, model: Listener
 ) -> None:

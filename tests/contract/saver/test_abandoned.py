@@ -46,7 +46,7 @@ async def opened(url: str) -> AsyncIterator[Any]:
 
 @pytest.mark.sweep(on="memory")
 @pytest.mark.sweep(on="postgres")
-@pytest.mark.sweep(every=4)
+@pytest.mark.sweep(every=6)
 @pytest.mark.parametrize("durability", ["async", "sync", "exit"])
 @pytest.mark.parametrize("next_is", ["run", "update"])
 def test_what_comes_after_an_abandoned_stream_is_taken(url: str, durability: Any, next_is: str) -> None:
@@ -65,6 +65,7 @@ def test_what_comes_after_an_abandoned_stream_is_taken(url: str, durability: Any
     asyncio.run(main())
 
 
+@pytest.mark.sweep(on="postgres")
 @pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("durability", ["async", "exit"])
 def test_a_run_after_a_cancelled_one_that_was_not_waited_for_is_taken(url: str, durability: Any) -> None:

@@ -218,6 +218,7 @@ async def listed(saver: HoldfastSaver, config: Any, **wanted: Any) -> list[str]:
     return found
 
 
+@pytest.mark.sweep
 async def test_a_list_of_several_pages_has_everything_once_newest_first(
     saver: HoldfastSaver, history: list[str]
 ) -> None:

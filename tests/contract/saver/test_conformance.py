@@ -28,7 +28,7 @@ ALL = {
 }
 
 
-@pytest.mark.sweep(on="memory")
+@pytest.mark.sweep(on="sqlite")
 async def test_langgraphs_conformance_kit_finds_nothing_wrong(url: str) -> None:
     @checkpointer_test(name="HoldfastSaver")
     async def factory() -> AsyncIterator[HoldfastSaver]:

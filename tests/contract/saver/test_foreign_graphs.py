@@ -32,6 +32,7 @@ def test_a_foreign_graph_leaves_the_same_as_on_the_stock_saver(
     assert numbered(scenario(saver)) == on_the_stock_saver(scenario)
 
 
+@pytest.mark.sweep(on="postgres")
 async def test_a_foreign_graph_on_an_event_loop_leaves_the_same_as_on_the_stock_saver(saver: HoldfastSaver) -> None:
     async def run(saver: Any) -> list[Any]:
         graph = talker(saver)

@@ -22,8 +22,7 @@ def everything(url: str) -> dict[str, list[Any]]:
         return {name: sorted(map(repr, rows(saver, f"SELECT * FROM {name}"))) for name in tables}
 
 
-@pytest.mark.sweep(on="postgres")
-@pytest.mark.sweep(every=4)
+@pytest.mark.sweep
 @pytest.mark.parametrize("thread_is", ["new", "old"])
 @pytest.mark.parametrize("kind", ["put", "put_writes"])
 def test_a_save_that_is_killed_between_any_two_statements_leaves_nothing(

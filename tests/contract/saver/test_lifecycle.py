@@ -46,7 +46,7 @@ def say(text: str) -> dict[str, Any]:
 # --- many at once, and twice
 
 
-@pytest.mark.sweep(on="sqlite")
+@pytest.mark.sweep
 def test_many_processes_open_the_same_empty_database_at_once(bare_url: str, sweep: Sweep) -> None:
     many = sweep(4, 8)
     gate = barrier(many)
@@ -66,7 +66,6 @@ def test_many_processes_open_the_same_empty_database_at_once(bare_url: str, swee
 
 
 @pytest.mark.sweep
-@pytest.mark.sweep(on="sqlite")
 def test_eight_threads_open_the_same_empty_database_at_once(bare_url: str) -> None:
     def boot(number: int) -> list[str]:
         with open_checkpointer(bare_url) as saver:
@@ -264,6 +263,7 @@ def silent_server() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
+@pytest.mark.sweep
 def test_a_server_that_does_not_answer_is_reported_within_five_seconds(silent_server: int) -> None:
     saver = open_checkpointer(f"postgresql://ada:s3cret@127.0.0.1:{silent_server}/chat")
     started = time.monotonic()

@@ -42,9 +42,7 @@ with blockbuster_ctx():
 """
 
 
-@pytest.mark.sweep(on="postgres")
-@pytest.mark.sweep(on="memory")
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep
 @pytest.mark.parametrize("way", ["used", "used_without_setup", "entered"])
 def test_a_checkpointer_made_on_an_event_loop_does_not_block_it(every_url: str, way: str) -> None:
     command = [sys.executable, "-W", "ignore", "-c", PROGRAM, every_url, way]

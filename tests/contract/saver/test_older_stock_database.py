@@ -72,6 +72,7 @@ INTERRUPTS = {
 }
 
 
+@pytest.mark.sweep(on="postgres")
 @pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("release", INTERRUPTS)
 def test_a_pause_that_an_older_release_saved_waits_and_is_resumed(bare_url: str, release: str) -> None:

@@ -286,7 +286,7 @@ class Conversation(RuleBasedStateMachine):
             self.saver.close()
 
 
-@pytest.mark.sweep(on="postgres")
+@pytest.mark.sweep
 def test_any_sequence_of_operations_leaves_what_the_model_says(url: str, sweep: Sweep) -> None:
     here = type("Here", (Conversation,), {"url": url})
     run_state_machine_as_test(here, settings=settings(patient, max_examples=sweep(2, 8), stateful_step_count=12))

@@ -88,6 +88,7 @@ def test_threads_that_use_it_first_at_once_open_it_once(unopened: HoldfastSaver,
     assert len(openings) == 1
 
 
+@pytest.mark.sweep
 async def test_tasks_that_use_it_first_at_once_open_it_once_and_off_the_loop(
     unopened: HoldfastSaver, openings: list[threading.Thread]
 ) -> None:
@@ -178,9 +179,10 @@ os.wait()
 """
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("more", "warn"),
-    [pytest.param("", "error", marks=pytest.mark.sweep), (FORK, "ignore")],
+    [("", "error"), (FORK, "ignore")],
     ids=["alone", "after a fork"],
 )
 def test_it_is_closed_when_the_interpreter_exits(shared_url: str, more: str, warn: str) -> None:

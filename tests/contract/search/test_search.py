@@ -177,7 +177,7 @@ def test_a_deleted_or_rolled_back_message_leaves_no_word_in_the_index(saver: Hol
     assert found(saver, "owl") == ["another owl"]
 
 
-@pytest.mark.sweep(on="postgres")
+@pytest.mark.sweep
 def test_long_texts_are_found_by_what_is_indexed_of_them(saver: HoldfastSaver) -> None:
     base64 = "QUJD" * 50_000
     korean = "".join(f"{'㉼' * 5}{chr(0xAC00 + number)} " for number in range(11_000))

@@ -40,6 +40,7 @@ def lost(found: Found) -> list[str]:
     return [f"{name}, {place}" for name, places in found.items() for place, kept in places.items() if kept == Kept.LOST]
 
 
+@pytest.mark.sweep
 def test_no_value_is_kept_worse_than_by_the_stock_saver_here_or_in_another_process(
     sqlite_url: str, tmp_path: Path, sweep: Sweep
 ) -> None:

@@ -82,6 +82,7 @@ def turn(text: str, **writes: Any) -> Callable[[HoldfastSaver], Any]:
     return lambda saver: graph_of(saver, **writes).invoke({"messages": [("user", text)]}, thread(), durability="sync")
 
 
+@pytest.mark.sweep(on="postgres")
 def test_turns_without_the_types_lose_nothing(lives: Callable[..., Any]) -> None:
     before = lives(state, there=True)
     for text in ("two", "three"):

@@ -22,7 +22,6 @@ from tests.support.sweep import Sweep
 
 
 @pytest.mark.sweep
-@pytest.mark.sweep(on="sqlite")
 def test_a_writer_loses_nothing_while_another_prunes(url: str) -> None:
     with open_checkpointer(url) as writer, open_checkpointer(url) as pruner:
         graph = delta_agent(writer, 1000)
@@ -79,9 +78,8 @@ def take_it_back(saver: HoldfastSaver) -> None:
     saver.delete_for_runs(["run-2"])
 
 
-@pytest.mark.parametrize(
-    "work", [prune_it, *(pytest.param(work, marks=pytest.mark.sweep) for work in (copy_it, take_it_back))]
-)
+@pytest.mark.sweep
+@pytest.mark.parametrize("work", [prune_it, copy_it, take_it_back])
 def test_work_that_is_killed_between_any_two_statements_leaves_all_as_it_was(
     url: str, dialect: str, work: Callable[[HoldfastSaver], None], sweep: Sweep
 ) -> None:

@@ -15,6 +15,7 @@ from tests.support.kit import checkpoint, echo_graph, put, rows, texts, thread
 from tests.support.records import listed
 
 
+@pytest.mark.sweep(on="postgres")
 def test_a_copy_has_everything_and_goes_its_own_way(saver: HoldfastSaver) -> None:
     graph = team(saver)
     graph.invoke({"messages": [HumanMessage("go", id="h-1")]}, thread())

@@ -24,6 +24,7 @@ from tests.support.shapes import exact
 from tests.support.world import World, talk_with
 
 
+@pytest.mark.sweep(on="postgres")
 @pytest.mark.sweep(every=4)
 @pytest.mark.parametrize(
     "graph_of", [echo_graph, remembering, lambda saver: delta_agent(saver, 3), lambda saver: delta_agent(saver, 1000)]

@@ -48,6 +48,7 @@ def test_other_threads_are_not_busy(saver: HoldfastSaver) -> None:
         pass
 
 
+@pytest.mark.sweep(on="memory")
 def test_those_who_wait_get_their_turn_one_at_a_time_in_the_order_they_came(saver: HoldfastSaver) -> None:
     inside, most, order = 0, 0, []
     lock = threading.Lock()
@@ -79,8 +80,7 @@ def check_is_renewed(saver: HoldfastSaver, lease: leases.Lease, past: float) -> 
         raise AssertionError
 
 
-@pytest.mark.sweep(on="memory")
-@pytest.mark.sweep(on="sqlite")
+@pytest.mark.sweep
 def test_a_lease_is_kept_for_longer_than_its_time_while_its_owner_lives(saver: HoldfastSaver) -> None:
     with saver.lease("ada-1", ttl=0.3) as lease:
         [(first,)] = rows(saver, "SELECT expires_at FROM holdfast_leases")
@@ -131,6 +131,7 @@ def test_who_waited_for_too_long_a_sleep_stands_in_line_again(saver: HoldfastSav
     assert rows(saver, "SELECT count(*) FROM holdfast_leases") == [(0,)]
 
 
+@pytest.mark.sweep(on="postgres")
 def test_only_the_next_caller_in_the_queue_keeps_polling_often(saver: HoldfastSaver) -> None:
     class Polls(threading.Event):
         longest = 0.0
@@ -149,6 +150,7 @@ def test_only_the_next_caller_in_the_queue_keeps_polling_often(saver: HoldfastSa
     assert polls[0].longest <= times.NEXT_IN_QUEUE_POLL < polls[1].longest
 
 
+@pytest.mark.sweep(on="postgres")
 def test_the_lease_of_a_killed_process_ends_by_itself(shared_url: str) -> None:
     assert children.run(children.die_with_lease, shared_url, 1.0) == -SIGKILL
 

@@ -56,7 +56,7 @@ def test_a_foreign_graph_is_in_the_same_state_after_its_thread_was_pruned(
         assert rows(saver, "SELECT * FROM holdfast_messages ORDER BY seq") == said, "the transcript stays"
 
 
-@pytest.mark.sweep(on="postgres")
+@pytest.mark.sweep
 def test_a_pause_that_is_answered_in_part_is_pruned_and_the_rest_is_answered(saver: HoldfastSaver) -> None:
     graph = team(saver)
     plain, pruned = thread("plain"), thread("pruned")
@@ -132,6 +132,7 @@ def test_forks_go_with_the_rest_and_nothing_is_left_that_nothing_refers_to(saver
     assert len(list(graph.get_state_history(thread()))) == 5
 
 
+@pytest.mark.sweep
 def test_a_run_prunes_its_own_thread_at_every_step_and_goes_on(saver: HoldfastSaver) -> None:
     def step(state: Any, config: RunnableConfig) -> dict[str, Any]:
         if config["configurable"]["thread_id"] == "pruned":

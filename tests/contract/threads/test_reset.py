@@ -26,6 +26,7 @@ from tests.support.shapes import exact
 # --- begin anew
 
 
+@pytest.mark.sweep(on="postgres")
 async def test_a_thread_that_is_begun_anew_is_empty_and_keeps_its_transcript(saver: HoldfastSaver) -> None:
     graph = remembering(saver)
     for text in ("hello", "more"):
@@ -168,6 +169,7 @@ def test_a_turn_with_tools_is_taken_back(saver: HoldfastSaver) -> None:
     assert_counted(saver)
 
 
+@pytest.mark.sweep
 def test_of_a_pruned_thread_only_later_turns_are_taken_back(saver: HoldfastSaver) -> None:
     for graph, thread_id in ((echo_graph(saver), "plain"), (delta_agent(saver, 1000), "delta")):
         meet(graph, "one", "two", thread_id=thread_id)

@@ -151,6 +151,7 @@ def test_a_run_in_the_middle_goes_and_its_children_follow_the_nearest_that_is_le
     assert [text for text in texts(saver) if not text.startswith("answer")] == ["1", "2", "3", "4"]
 
 
+@pytest.mark.sweep
 def test_a_delta_thread_keeps_its_state_whichever_run_is_deleted(saver: HoldfastSaver, sweep: Sweep) -> None:
     graph = delta_agent(saver, 3)
 
@@ -252,6 +253,7 @@ def test_runs_without_an_id_are_never_taken_and_nothing_is_noted_of_them(saver: 
     assert left(saver) == before
 
 
+@pytest.mark.sweep
 def test_an_id_that_is_no_text_names_a_run(saver: HoldfastSaver) -> None:
     other = [1, False, 2.5, "other"]
     graph = talker(saver)

@@ -56,6 +56,7 @@ def lines(source: HoldfastSaver, tmp_path_factory: pytest.TempPathFactory) -> Li
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.sweep(on="postgres")
 @pytest.mark.parametrize("name", ["threads.jsonl", "threads.jsonl.gz"])
 def test_threads_come_out_of_a_file_as_they_went_in(
     source: HoldfastSaver, saver: HoldfastSaver, tmp_path: Path, name: str
@@ -271,6 +272,7 @@ def test_a_file_that_is_missing_is_named_with_what_was_needed_and_what_to_do(tmp
         read_archive(tmp_path)
 
 
+@pytest.mark.sweep
 def test_no_line_fills_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("holdfast.checkpoints.transfer.archive_reader.LONGEST_LINE", 1 << 20)
     path = tmp_path / "bomb.gz"

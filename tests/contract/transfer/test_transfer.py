@@ -51,7 +51,7 @@ def back() -> Iterator[HoldfastSaver]:
         yield saver
 
 
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep(every=7)
 @pytest.mark.filterwarnings("ignore:create_react_agent has been moved")  # its successor is another package
 @pytest.mark.parametrize("scenario", GRAPHS)
 def test_a_thread_is_the_same_on_every_database_and_back_again(
@@ -94,6 +94,7 @@ def test_a_delta_thread_that_was_pruned_moves_with_its_base_and_goes_on(
     assert [on(there, "t-0"), on(there, "t-1"), on(back, "t-0"), on(back, "t-1")] == [said] * 4
 
 
+@pytest.mark.sweep
 def test_stock_checkpoints_move_as_they_are_and_become_compact_there(
     sqlite_url: str, there: HoldfastSaver, back: HoldfastSaver
 ) -> None:
@@ -138,6 +139,7 @@ def test_a_pause_is_answered_on_the_other_side_and_its_tool_runs_once(
     assert (world.done, ledger(target)) == ([1, 2], ["done", "done"])
 
 
+@pytest.mark.sweep
 def test_an_effect_that_runs_during_a_transfer_is_in_doubt_in_the_target(
     here: HoldfastSaver, there: HoldfastSaver, world: World
 ) -> None:
@@ -264,7 +266,6 @@ def copy_until_killed(source: str, target: str, commits: int) -> list[bool]:
 
 
 @pytest.mark.sweep
-@pytest.mark.sweep(on="sqlite")
 def test_a_copy_that_was_killed_goes_on_where_it_was(sqlite_url: str, url: str, tmp_path: Any) -> None:
     source = f"sqlite:///{tmp_path / 'source.db'}"
     with open_checkpointer(source) as here:

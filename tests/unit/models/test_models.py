@@ -14,6 +14,7 @@ from holdfast.graph.models.offline import WHAT_I_AM
 from tests.support.stub_openai import KEY
 
 
+@pytest.mark.sweep
 def test_a_model_without_a_key_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY"):
         monkeypatch.delenv(name, raising=False)

@@ -72,6 +72,7 @@ def is_data(kind: Any) -> bool:
     )
 
 
+@pytest.mark.sweep
 def test_of_the_whole_standard_library_only_types_of_data_are_called(called: list[Any]) -> None:
     names = everything()
     assert ("os", "system") in names
@@ -112,6 +113,7 @@ GIVEN: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("strict", [False, True])
 def test_of_stored_json_too_only_types_of_data_are_called(called: list[Any], strict: bool, sweep: Sweep) -> None:
     types = Types(strict=strict)
