@@ -6,10 +6,13 @@ test compares the table in docs/guides/command-line.md with the fields below.
 
 from __future__ import annotations
 
+import os
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
+from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -26,6 +29,8 @@ from holdfast.graph.context import BUDGET, Mode
 from holdfast.graph.models import RETRIES, TIMEOUT, check_name
 
 OPENAI_DEFAULT = "openai:gpt-5-mini"
+
+_PREFIX: Final = "HOLDFAST_"
 
 
 class InvalidSettings(ValueError):
@@ -190,6 +195,25 @@ def load(**given: Any) -> Settings:
         raise InvalidSettings("\n".join(_describe(problem, options) for problem in error.errors())) from None
     except UnicodeDecodeError:
         raise InvalidSettings("The file .env is not UTF-8. Save it in that encoding.") from None
+
+
+def unknown() -> dict[str, str | None]:
+    """Return the variables that are named as if they were settings and are none, each with the setting that is like it.
+
+    A mistyped name would otherwise be a setting that is silently not set.
+    """
+    known = [str(field.validation_alias) for field in Settings.model_fields.values()]
+    try:
+        in_file = dotenv_values(".env")
+    except UnicodeDecodeError:  # `load` says so
+        in_file = {}
+    named = {name.upper() for name in (*os.environ, *in_file) if name.upper().startswith(_PREFIX)}
+    ends = [name.removeprefix(_PREFIX) for name in known if name.startswith(_PREFIX)]  # the beginning makes all alike
+    found: dict[str, str | None] = {}
+    for name in sorted(named.difference(known)):
+        like = get_close_matches(name.removeprefix(_PREFIX), ends, 1)
+        found[name] = _PREFIX + like[0] if like else None
+    return found
 
 
 def absolute(url: str) -> str:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Final, ParamSpec
 import typer
 
 from holdfast.cli.errors import Mistake
+from holdfast.cli.output import print_notice
 
 if TYPE_CHECKING:
     from holdfast.checkpoints import HoldfastSaver
@@ -33,6 +34,8 @@ class CommandState:
     """The state of one command that its error report needs."""
 
     debug: bool = False
+    has_settings: bool = False
+    """Whether the settings were read, and what is wrong with them was said."""
     secrets: set[str] = field(default_factory=set)
     """Texts that are never printed, not even in a traceback."""
 
@@ -188,7 +191,7 @@ class CommonOptions:
             Mistake: an option is of no use beside another one.
         """
         try:
-            from holdfast.settings import load
+            from holdfast.settings import load, unknown
         except ModuleNotFoundError as error:
             raise Mistake(f"The command line needs {error.name!r}. Install it: pip install 'holdfast[cli]'") from None
         from holdfast.checkpoints import urls
@@ -202,6 +205,10 @@ class CommonOptions:
             )
         hide_secrets(self.context, urls.parse(settings.database))
         state = self.context.find_object(CommandState)
+        if state is not None and not state.has_settings:
+            state.has_settings = True
+            for name, like in unknown().items():
+                print_notice(f"{name} is no setting, and changes nothing.{f' Is {like} meant?' if like else ''}")
         if state is not None and settings.openai_api_key is not None:
             state.secrets.add(settings.openai_api_key.get_secret_value())
         return settings

@@ -120,6 +120,14 @@ def test_input_that_is_not_text_is_refused_by_its_line(cli: Cli) -> None:
 # --- databases
 
 
+def test_a_mistyped_variable_is_told_and_the_command_does_its_work(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOLDFAST_DATABSE", "sqlite:///secret-name.db")
+    cli("chat", said=b"Hello\n")
+    code, out, err = cli("threads", "list")
+    assert (code, "Hello" in out) == (0, True)
+    assert err == "HOLDFAST_DATABSE is no setting, and changes nothing. Is HOLDFAST_DATABASE meant?\n"
+
+
 def test_a_database_that_is_a_folder_or_something_else(cli: Cli) -> None:
     (cli.folder / "folder.db").mkdir()
     assert "folder.db" in cli.refused("chat", "--database=sqlite:///folder.db", code=1)

@@ -18,6 +18,7 @@ from holdfast.settings import (
     Settings,
     absolute,
     load,
+    unknown,
 )
 from tests.support import forked
 from tests.support.forked import HOUSE, environment
@@ -114,6 +115,19 @@ def test_a_file_that_is_not_text_is_said(folder: Path) -> None:
     (folder / ".env").write_bytes(b"HOLDFAST_MODEL=\xff")
     with pytest.raises(InvalidSettings, match=r"\.env is not UTF-8"):
         load()
+
+
+def test_a_mistyped_variable_is_told_with_the_setting_that_is_like_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOLDFAST_DATABSE", "sqlite:///chat.db")
+    monkeypatch.setenv("HOLDFAST_PORT", "2025")
+    (folder / ".env").write_text("HOLDFAST_MODLE=offline\nHOLDFAST_XYZ=1\nOTHER=1\n", "utf-8")
+    assert unknown() == {
+        "HOLDFAST_DATABSE": "HOLDFAST_DATABASE",
+        "HOLDFAST_MODLE": "HOLDFAST_MODEL",
+        "HOLDFAST_XYZ": None,
+    }
 
 
 def test_no_secret_shows_in_a_repr() -> None:
