@@ -59,7 +59,7 @@ def test_processes_outlive_a_restart_of_their_database(own_server: Server, tmp_p
     assert done.connections
 
 
-@pytest.mark.sweep(on="postgres")
+@pytest.mark.sweep
 def test_the_ledger_costs_two_transactions_and_a_safe_tool_none(url: str, tmp_path: Path) -> None:
     assert count(Place(url, tmp_path, 1)).added == {**MOST, "safe, approved": 0}
 

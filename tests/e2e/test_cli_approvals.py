@@ -193,6 +193,7 @@ def test_a_request_of_another_agent_is_left_to_that_agent(cli: Cli) -> None:
         assert [found.by for found in saver.interrupts.todo()] == ["Grace"]
 
 
+@pytest.mark.sweep
 def test_a_call_without_a_decision_in_time_is_closed(cli: Cli) -> None:
     cli("chat", "--thread=a", said=ASKED.encode())
     assert cli("approvals", "expire")[1] == "No call has expired.\n"

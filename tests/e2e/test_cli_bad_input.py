@@ -21,7 +21,7 @@ from tests.support.stub_openai import KEY, Reply, breaks_off, hangs, refuses, sa
 ASKED = "Please refund order 1001."
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=4)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -77,7 +77,7 @@ def test_a_mistake_about_what_waits_is_one_line_and_exit_code_2(cli: Cli, argume
     assert re.search(said, line), line
 
 
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep(every=8)
 @pytest.mark.parametrize(
     "thread_id", ["../../etc/passwd", "o'br\"ien; DROP TABLE checkpoints", "\u200fright", "%s", "-x"]
 )
@@ -86,7 +86,7 @@ def test_an_odd_thread_id_is_just_a_name(cli: Cli, thread_id: str) -> None:
     assert {path.name.split("-")[0] for path in cli.folder.iterdir()} <= {"holdfast.db", "shop.db"}
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=8)
 @pytest.mark.parametrize(
     "text",
     [

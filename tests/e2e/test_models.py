@@ -79,7 +79,7 @@ async def saver() -> AsyncIterator[HoldfastSaver]:
 # --- what works ---
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=4)
 async def test_a_conversation_goes_to_the_endpoint_with_its_key_and_its_history(way: str, saver: HoldfastSaver) -> None:
     with stub.stub_openai(says("Hello Ada."), says("You are Ada.")) as endpoint:
         talk = Talk(endpoint, saver, way)
@@ -181,7 +181,7 @@ FAILURES: dict[str, tuple[Reply, type[Exception], str]] = {
 }
 
 
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep(every=8)
 @pytest.mark.sweep(way="way", of=len(WAYS))
 @pytest.mark.parametrize("failure", FAILURES)
 async def test_a_failure_is_clear_shows_no_key_and_costs_no_message(
@@ -216,7 +216,7 @@ async def test_a_failure_is_clear_shows_no_key_and_costs_no_message(
         ]
 
 
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep(every=4)
 async def test_a_failed_turn_can_be_made_again_without_saying_it_again(way: str, saver: HoldfastSaver) -> None:
     with stub.stub_openai(refuses(500), says("Hello Ada.")) as endpoint:
         talk = Talk(endpoint, saver, way)
@@ -226,7 +226,7 @@ async def test_a_failed_turn_can_be_made_again_without_saying_it_again(way: str,
         assert talk.texts == ["human: I am Ada.", "ai: Hello Ada."]
 
 
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep(every=4)
 async def test_a_failure_behind_an_approved_call_keeps_its_result_and_runs_it_once(
     way: str, saver: HoldfastSaver
 ) -> None:
@@ -273,7 +273,7 @@ async def test_a_bad_call_is_answered_and_asks_for_no_approval(bad: str, way: st
         assert talk.texts[-1] == "ai: Still here."
 
 
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep(every=4)
 async def test_an_endpoint_that_names_every_call_call_0_gets_each_answer_in_its_place(
     way: str, saver: HoldfastSaver
 ) -> None:

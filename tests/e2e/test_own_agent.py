@@ -42,6 +42,7 @@ def own(module: str) -> str:
 # --- which agents there are
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize(
     "name", ["agent", "builder", "make", "make_builder", "make_with", "make_with_config", "make_later"]
 )
@@ -184,6 +185,7 @@ def everything() -> list[Any]:
         return [rows(saver, f"SELECT * FROM {table}") for table in ("checkpoints", "writes", "holdfast_messages")]
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("words", [["chat", "--thread=ada-1"], ["approvals", "approve"], ["approvals", "reject"]])
 def test_the_agent_of_the_shop_writes_to_no_thread_of_another_agent(cli: Cli, own: str, words: list[str]) -> None:
     cli("chat", "--thread=ada-1", own, said=b"Refund 1")

@@ -64,6 +64,7 @@ def test_the_programs_of_the_readme_and_the_guides_run_as_they_stand(tmp_path: P
     assert (tmp_path / "ada-1.html").read_text("utf-8").endswith("</html>\n")
 
 
+@pytest.mark.sweep
 def test_the_program_of_the_page_about_agents_runs_as_it_stands(tmp_path: Path) -> None:
     [program] = programs("docs/agents.md")
     (tmp_path / "program.py").write_text(program, "utf-8")

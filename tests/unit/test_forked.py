@@ -82,7 +82,7 @@ def test_a_program_sees_what_it_would_see_in_a_new_interpreter(tmp_path: Path, a
     assert ask(tmp_path, anew=False) == ask(tmp_path, anew=True)
 
 
-@pytest.mark.sweep(every=8)
+@pytest.mark.sweep
 @pytest.mark.parametrize(("program", "end"), ENDS)
 def test_it_ends_as_a_new_interpreter_would(
     tmp_path: Path, program: str, end: tuple[str, str, int], anew: bool

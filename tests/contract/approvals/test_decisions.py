@@ -49,6 +49,7 @@ async def test_an_answer_that_comes_with_a_run_is_on_record_before_the_tool_runs
         assert (found[-1].by, found[-1].answer["type"]) == ("Grace", "approve")
 
 
+@pytest.mark.sweep(on="postgres")
 async def test_another_answer_than_the_one_on_record_runs_nothing_and_saves_nothing(desk: Desk) -> None:
     first, second = desk.ids()
     desk.record(first, REJECT, by="Grace")

@@ -64,6 +64,7 @@ def test_a_search_path_without_a_schema_is_told(ada: str, run: Run) -> None:
 # --- rights
 
 
+@pytest.mark.sweep
 def test_a_role_that_may_not_make_tables_uses_those_that_are_there(postgres_url: str, ada: str, run: Run) -> None:
     with pytest.raises(DatabaseUnavailable, match=r"permission denied for schema public.*Needed:.*holdfast db upgrade"):
         open_checkpointer(ada).open()
@@ -138,6 +139,7 @@ def test_settings_of_a_role_that_change_how_values_are_written_change_nothing(ad
 # --- limits
 
 
+@pytest.mark.sweep
 def test_a_low_limit_of_idle_transactions_ends_nothing(ada: str, run: Run) -> None:
     run(MAY_MAKE, "ALTER ROLE ada SET idle_in_transaction_session_timeout = '1ms'")
     with open_checkpointer(ada) as saver:
@@ -166,6 +168,7 @@ def test_a_statement_that_waited_too_long_for_a_lock_is_repeated(postgres_url: s
         run(f"ALTER ROLE ada RESET {limit}")
 
 
+@pytest.mark.sweep
 def test_a_statement_that_takes_too_long_is_told(ada: str, run: Run) -> None:
     run(MAY_MAKE, "ALTER ROLE ada SET statement_timeout = '100ms'")
     with open_checkpointer(ada) as saver, pytest.raises(DatabaseUnavailable, match="a higher limit for this role"):

@@ -101,7 +101,7 @@ def notes_graph(saver: Any, frequency: int) -> Any:
     return builder.compile(checkpointer=saver)
 
 
-@pytest.mark.sweep(every=4)
+@pytest.mark.sweep
 @pytest.mark.parametrize("frequency", [1, 2, 3, 1000])
 def test_the_stock_saver_goes_on_from_a_snapshot_that_came_out(url: str, frequency: int) -> None:
     """It finds a snapshot by its version, also with the checkpoints after it that have none."""
@@ -228,6 +228,7 @@ def test_tables_are_not_dropped_while_a_document_is_packed(url: str) -> None:
             convert.drop_tables(saver.database)
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize(
     "damage",
     [

@@ -55,7 +55,7 @@ def saver(encoded: str) -> Iterator[HoldfastSaver]:
         yield saver
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=4)
 def test_every_text_comes_back_from_every_place(saver: HoldfastSaver, encoded: str) -> None:
     for odd in ODD:
         said = [HumanMessage(odd, id=odd, name=odd), AIMessage([{"type": "text", "text": odd}], id="2")]

@@ -161,6 +161,7 @@ def test_a_call_that_waits_is_closed_before_its_message_may_leave(saver: Holdfas
     assert texts(talk.history()) == ["Never mind.", "answer to Never mind."]
 
 
+@pytest.mark.sweep
 def test_a_fork_from_before_has_what_was_there_then(saver: HoldfastSaver, model: Listener) -> None:
     talk = talk_of(saver, model)
     for number in range(3):

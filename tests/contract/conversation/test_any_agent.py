@@ -30,6 +30,7 @@ def refunds(saver: HoldfastSaver, kind: str) -> Refunds:
     return Refunds(kind, saver)
 
 
+@pytest.mark.sweep(on="postgres")
 @pytest.mark.sweep(every=3)
 @each_kind
 def test_a_turn_pauses_and_goes_on_with_the_answer(refunds: Refunds) -> None:
@@ -167,6 +168,7 @@ def test_a_recorded_answer_that_no_longer_fits_the_tool_opens_its_request_again(
     assert ada.approve(asked.interrupt_id).text == "done"
 
 
+@pytest.mark.sweep(on="postgres")
 @pytest.mark.parametrize("kind", ["middleware", "langchain", "react"])
 def test_a_call_is_rejected_edited_or_answered(saver: HoldfastSaver, kind: str) -> None:
     lines = [line for _ in range(3) for line in (calls(("refund", {"order": 1})), says("so be it"))]

@@ -171,7 +171,7 @@ def test_a_stream_that_is_left_early_releases_the_lease(ada: Conversation) -> No
     assert ada.send("What is my name?").text
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize(
     ("answer", "count", "said"),
     [
@@ -199,6 +199,7 @@ async def test_the_run_after_an_answer_can_be_streamed(
         list(ada.stream_answer({"type": "approve"}, waiting.interrupt_id))
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("answer", [{}, {"type": "edit"}, {"type": "edit", "edited_action": {"args": {"n": 1}}}])
 async def test_a_bad_answer_that_is_streamed_is_refused_and_the_call_still_waits(
     ada: Conversation, answer: dict[str, Any]

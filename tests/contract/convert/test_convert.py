@@ -33,7 +33,7 @@ from tests.support.sweep import Sweep
 
 
 @pytest.mark.sweep(on="postgres")
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep(every=6)
 @pytest.mark.parametrize("scenario", CHEAP)
 def test_a_thread_of_a_stock_saver_is_the_same_after_compacting_and_expanding(bare_url: str, scenario: str) -> None:
     in_stock(bare_url, SCENARIOS[scenario])
@@ -103,6 +103,7 @@ def test_a_pause_can_be_answered_by_the_stock_saver_and_by_ours(bare_url: str, a
         assert texts(saver, "ada-2") == ["May I?"]
 
 
+@pytest.mark.sweep
 def test_rows_say_when_and_where_a_message_was_said_first(bare_url: str) -> None:
     in_stock(bare_url, SCENARIOS["time travel"])
     with holdfast(bare_url) as saver:

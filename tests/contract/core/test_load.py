@@ -99,6 +99,7 @@ def test_a_damaged_row_is_an_error_that_names_thread_and_row(
     assert_others_work(talked)
 
 
+@pytest.mark.sweep(every=4)
 @pytest.mark.parametrize("seq", [1, 2, 4])
 def test_a_missing_row_is_an_error_that_names_thread_and_row(
     talked: HoldfastSaver, seq: int, caplog: pytest.LogCaptureFixture
@@ -207,7 +208,7 @@ def test_a_newer_schema_that_this_code_can_read_is_opened(bare_url: str) -> None
         assert texts(saver) == ["one", "You said: one"]
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=4)
 @pytest.mark.parametrize("bit", [0x01, 0x10, 0x80])
 def test_an_altered_checkpoint_is_never_another_conversation(talked: HoldfastSaver, bit: int) -> None:
     table, column, where = newest_blob(talked)

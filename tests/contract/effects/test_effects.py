@@ -159,6 +159,7 @@ def test_an_owner_that_lives_is_never_taken_for_gone(saver: HoldfastSaver) -> No
         check_ended(saver, other.result(5), "late")
 
 
+@pytest.mark.sweep
 def test_who_was_taken_for_gone_and_was_not_still_says_how_it_ended(saver: HoldfastSaver) -> None:
     effect = begun(saver)
     started = abandoned(saver, effect)

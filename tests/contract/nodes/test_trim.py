@@ -53,6 +53,7 @@ def test_when_no_summary_can_be_made_the_model_sees_the_newest_and_the_next_turn
     assert all("".join(model.notes[failed:]).count(filled(number).strip()) >= 1 for number in range(6))
 
 
+@pytest.mark.sweep
 def test_a_thread_does_not_grow_for_ever_while_no_summary_can_be_made(saver: HoldfastSaver, model: Listener) -> None:
     model.noting = lambda _: ""
     talk, largest = talk_of(saver, model), 0

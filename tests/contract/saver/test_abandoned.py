@@ -65,6 +65,7 @@ def test_what_comes_after_an_abandoned_stream_is_taken(url: str, durability: Any
     asyncio.run(main())
 
 
+@pytest.mark.sweep(on="memory")
 @pytest.mark.sweep(on="postgres")
 @pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("durability", ["async", "exit"])

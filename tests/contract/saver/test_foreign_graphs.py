@@ -24,7 +24,7 @@ def on_the_stock_saver(scenario: Callable[[Any], list[Any]]) -> list[str]:
 
 @pytest.mark.sweep(on="postgres")
 @pytest.mark.filterwarnings("ignore:create_react_agent has been moved")  # its successor is another package
-@pytest.mark.sweep(every=8)
+@pytest.mark.sweep(every=16)
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
 def test_a_foreign_graph_leaves_the_same_as_on_the_stock_saver(
     saver: HoldfastSaver, scenario: Callable[[Any], list[Any]]
@@ -32,7 +32,7 @@ def test_a_foreign_graph_leaves_the_same_as_on_the_stock_saver(
     assert numbered(scenario(saver)) == on_the_stock_saver(scenario)
 
 
-@pytest.mark.sweep(on="postgres")
+@pytest.mark.sweep
 async def test_a_foreign_graph_on_an_event_loop_leaves_the_same_as_on_the_stock_saver(saver: HoldfastSaver) -> None:
     async def run(saver: Any) -> list[Any]:
         graph = talker(saver)

@@ -51,6 +51,7 @@ def test_a_writer_loses_nothing_while_another_prunes(url: str) -> None:
         assert texts(writer, "bob-1")[::2] == [f"{turn}" for turn in range(6)]
 
 
+@pytest.mark.sweep
 def test_copies_in_opposite_directions_do_not_wait_for_each_other(postgres_url: str) -> None:
     with open_checkpointer(postgres_url) as saver, ThreadPoolExecutor(8) as pool:
         for thread_id in ("ada-1", "bob-1"):

@@ -48,6 +48,7 @@ def test_other_threads_are_not_busy(saver: HoldfastSaver) -> None:
         pass
 
 
+@pytest.mark.sweep(on="postgres")
 @pytest.mark.sweep(on="memory")
 def test_those_who_wait_get_their_turn_one_at_a_time_in_the_order_they_came(saver: HoldfastSaver) -> None:
     inside, most, order = 0, 0, []
@@ -97,6 +98,7 @@ def test_a_holder_that_slept_past_its_lease_is_told_when_another_caller_took_it(
         assert lease.lost.wait(10)
 
 
+@pytest.mark.sweep(on="memory")
 def test_a_holder_that_slept_past_its_lease_keeps_it_when_no_other_caller_took_it(saver: HoldfastSaver) -> None:
     with saver.lease("ada-1", ttl=0.3) as lease:
         change(saver, "UPDATE holdfast_leases SET expires_at = 0")
@@ -131,6 +133,7 @@ def test_who_waited_for_too_long_a_sleep_stands_in_line_again(saver: HoldfastSav
     assert rows(saver, "SELECT count(*) FROM holdfast_leases") == [(0,)]
 
 
+@pytest.mark.sweep(on="memory")
 @pytest.mark.sweep(on="postgres")
 def test_only_the_next_caller_in_the_queue_keeps_polling_often(saver: HoldfastSaver) -> None:
     class Polls(threading.Event):

@@ -25,7 +25,7 @@ from tests.support.shapes import exact
 from tests.support.stock_kit import begin
 
 
-@pytest.mark.sweep(every=8)
+@pytest.mark.sweep(every=16)
 @pytest.mark.filterwarnings("ignore:create_react_agent has been moved")
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
 def test_a_foreign_graph_is_in_the_same_state_after_its_thread_was_pruned(
@@ -92,7 +92,7 @@ def with_memory(saver: Any) -> Any:
     return builder.compile(checkpointer=saver)
 
 
-@pytest.mark.sweep(on="postgres")
+@pytest.mark.sweep
 def test_a_subgraph_with_a_memory_of_its_own_keeps_it(saver: HoldfastSaver) -> None:
     graph = with_memory(saver)
     plain, pruned = thread("plain"), thread("pruned")

@@ -56,6 +56,7 @@ def lines(source: HoldfastSaver, tmp_path_factory: pytest.TempPathFactory) -> Li
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.sweep(every=4)
 @pytest.mark.sweep(on="postgres")
 @pytest.mark.parametrize("name", ["threads.jsonl", "threads.jsonl.gz"])
 def test_threads_come_out_of_a_file_as_they_went_in(
@@ -219,7 +220,7 @@ HOSTILE: dict[str, tuple[Callable[[Lines], object], str]] = {
 }
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=4)
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_file_that_is_not_right_is_refused_by_its_line_and_nothing_is_written(
     lines: Lines, tmp_path: Path, what: str

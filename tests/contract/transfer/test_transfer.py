@@ -51,7 +51,7 @@ def back() -> Iterator[HoldfastSaver]:
         yield saver
 
 
-@pytest.mark.sweep(every=7)
+@pytest.mark.sweep
 @pytest.mark.filterwarnings("ignore:create_react_agent has been moved")  # its successor is another package
 @pytest.mark.parametrize("scenario", GRAPHS)
 def test_a_thread_is_the_same_on_every_database_and_back_again(

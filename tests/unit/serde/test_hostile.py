@@ -145,6 +145,7 @@ def test_all_that_langchain_stores_is_looked_for_and_not_imported(called: list[A
     assert not called
 
 
+@pytest.mark.sweep
 @settings(patient, max_examples=100)
 @given(
     path=st.lists(

@@ -50,6 +50,7 @@ def again(message: BaseMessage, types: Types = TYPES) -> BaseMessage:
     return message_of(row_of(message, types), types)
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @settings(patient, max_examples=example_count(25))
 @given(data=st.data())
