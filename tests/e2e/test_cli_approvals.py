@@ -36,7 +36,6 @@ def test_every_decision_is_taken_wherever_conversations_live(cli: Cli, url: str)
         assert saver.interrupts.waiting() == saver.interrupts.todo() == []
 
 
-@pytest.mark.sweep
 def test_an_id_may_be_shortened_while_it_is_clear_which_call_is_meant(cli: Cli) -> None:
     for thread_id, text in [("a", "Refund order 1001. Refund order 1002."), ("b", "Refund order 1003.")]:
         assert cli("chat", f"--thread={thread_id}", said=text.encode())[0] == 0
@@ -76,7 +75,6 @@ def test_looking_needs_no_key(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None
     assert cli("approvals", "approve")[0] == 0
 
 
-@pytest.mark.sweep
 def test_a_decision_is_kept_when_the_model_fails_after_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     cli("chat", "--thread=ada-1", said=ASKED.encode())
     with stub_openai(refuses(429), says("It is refunded.")) as endpoint:
@@ -141,7 +139,6 @@ def test_a_conversation_goes_on_under_its_owners_name_by_whichever_user_spoke_la
     assert cli("approvals", "approve")[0] == 0
 
 
-@pytest.mark.sweep
 def test_one_question_that_cannot_be_read_does_not_hide_the_others(cli: Cli) -> None:
     for thread_id in ("a", "b"):
         cli("chat", f"--thread={thread_id}", said=ASKED.encode())
@@ -193,7 +190,6 @@ def test_a_request_of_another_agent_is_left_to_that_agent(cli: Cli) -> None:
         assert [found.by for found in saver.interrupts.todo()] == ["Grace"]
 
 
-@pytest.mark.sweep
 def test_a_call_without_a_decision_in_time_is_closed(cli: Cli) -> None:
     cli("chat", "--thread=a", said=ASKED.encode())
     assert cli("approvals", "expire")[1] == "No call has expired.\n"

@@ -21,7 +21,6 @@ from tests.support.stub_openai import KEY, Reply, breaks_off, hangs, refuses, sa
 ASKED = "Please refund order 1001."
 
 
-@pytest.mark.sweep(every=4)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -30,7 +30,7 @@ def said(saver: Any) -> int:
     return len(echo_graph(saver).get_state(thread()).values["messages"])
 
 
-@pytest.mark.sweep
+@pytest.mark.sweep(on="postgres")
 def test_a_database_goes_in_and_out_on_the_command_line(cli: Cli, bare_url: str) -> None:
     at = f"--database={bare_url}"
     in_stock(bare_url, talk)

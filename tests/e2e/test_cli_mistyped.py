@@ -75,7 +75,7 @@ def test_every_command_is_known_to_need_a_database_or_to_make_one() -> None:
     assert sorted(names(typer.main.get_command(app))) == sorted([*NEED_ONE, *MAKE_ONE])
 
 
-@pytest.mark.sweep(every=9)
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("command", NEED_ONE)
 def test_a_command_about_what_exists_refuses_a_file_that_does_not_and_makes_none(cli: Cli, command: str) -> None:
     line = cli.refused(*command.split(), *NEED_ONE[command], *of_database(command))

@@ -162,7 +162,6 @@ def test_an_export_of_one_user_has_only_what_is_theirs(talked: Callable[..., tup
     assert json.loads(cli("threads", "list", there, "--json")[1]) == json.loads(talked("list", "--json")[1])
 
 
-@pytest.mark.sweep
 def test_a_command_that_cannot_be_carried_out_is_one_line_and_changes_nothing(
     talked: Callable[..., tuple[int, str, str]], cli: Cli, sqlite_url: str
 ) -> None:

@@ -13,8 +13,6 @@ import pytest
 from tests.support import forked
 from tests.support.serving import Server, clean_environment, served
 
-pytestmark = pytest.mark.sweep
-
 PROGRAM = """
 import operator
 from dataclasses import dataclass
@@ -108,6 +106,7 @@ def test_a_copied_thread_has_the_state_and_the_pause_of_its_source(server: Serve
     assert server.client.threads.get(thread_id)["status"] == "interrupted"
 
 
+@pytest.mark.sweep
 def test_a_thread_whose_only_run_is_deleted_is_empty_and_still_there(server: Server) -> None:
     thread_id = new_thread(server)
     run = server.client.runs.create(thread_id, "agent", input={"messages": [("user", "one")]})
@@ -120,6 +119,7 @@ def test_a_thread_whose_only_run_is_deleted_is_empty_and_still_there(server: Ser
     assert said(server.say(thread_id, "again")) == ["again", "done"]
 
 
+@pytest.mark.sweep
 def test_a_thread_shows_the_run_before_the_one_that_is_deleted(server: Server) -> None:
     thread_id = new_thread(server)
     server.say(thread_id, "one")
@@ -132,6 +132,7 @@ def test_a_thread_shows_the_run_before_the_one_that_is_deleted(server: Server) -
     assert said(server.client.threads.get(thread_id)["values"]) == ["one", "done"]
 
 
+@pytest.mark.sweep
 def test_a_deleted_thread_is_gone(server: Server) -> None:
     thread_id = new_thread(server)
     server.say(thread_id, "one")

@@ -139,7 +139,6 @@ def test_settings_of_a_role_that_change_how_values_are_written_change_nothing(ad
 # --- limits
 
 
-@pytest.mark.sweep
 def test_a_low_limit_of_idle_transactions_ends_nothing(ada: str, run: Run) -> None:
     run(MAY_MAKE, "ALTER ROLE ada SET idle_in_transaction_session_timeout = '1ms'")
     with open_checkpointer(ada) as saver:

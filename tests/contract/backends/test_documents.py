@@ -228,7 +228,6 @@ def test_tables_are_not_dropped_while_a_document_is_packed(url: str) -> None:
             convert.drop_tables(saver.database)
 
 
-@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize(
     "damage",
     [

@@ -30,7 +30,6 @@ def test_one_connection_is_enough(postgres_url: str) -> None:
         assert len(page.threads) == 2
 
 
-@pytest.mark.sweep
 def test_more_connections_are_made_when_the_server_allows_them_again(
     ada: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

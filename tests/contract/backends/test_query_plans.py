@@ -219,7 +219,6 @@ def run_of_its_own(saver: HoldfastSaver) -> None:
     saver.delete_for_runs(["run-2"])
 
 
-@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize(
     "work",
     [

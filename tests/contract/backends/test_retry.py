@@ -85,7 +85,6 @@ def test_who_waits_when_the_checkpointer_is_closed_is_told(wire: Wire, line: tup
         assert time.monotonic() - started < 2
 
 
-@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("state", PASSING + LASTING)
 def test_only_what_passes_is_repeated(saver: HoldfastSaver, state: str) -> None:
     attempts = 0
@@ -161,7 +160,6 @@ def test_a_ticket_that_its_caller_does_not_know_is_given_back(wire: Wire, line: 
             pass
 
 
-@pytest.mark.sweep
 def test_a_sqlite_file_that_somebody_holds_for_too_long_is_an_error_and_nothing_is_half_written(
     sqlite_url: str,
 ) -> None:

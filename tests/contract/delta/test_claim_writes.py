@@ -98,8 +98,7 @@ def said(saver: HoldfastSaver, thread_id: str = "ada-1") -> list[Any]:
     return [(e.role, e.message_id, e.text) for e in saver.transcript(thread_id) if isinstance(e, MessageEntry)]
 
 
-@pytest.mark.sweep(on="postgres")
-@pytest.mark.sweep(every=4)
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 def test_messages_that_tasks_wrote_to_a_delta_channel_are_said_as_with_a_plain_one(
     saver: HoldfastSaver, durability: str

@@ -146,7 +146,6 @@ def test_when_its_process_is_killed_it_is_in_doubt(url: str, monkeypatch: pytest
         assert [entry.key for entry in saver.effects.in_doubt()] == ["key"]
 
 
-@pytest.mark.sweep
 def test_an_owner_that_lives_is_never_taken_for_gone(saver: HoldfastSaver) -> None:
     effect = begun(saver)
     started = saver.effects.begin(effect)

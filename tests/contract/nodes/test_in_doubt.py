@@ -61,7 +61,6 @@ def test_a_wrong_decision_about_a_doubt_is_refused_and_it_still_waits(saver: Hol
     settle(talk, type="skip")
 
 
-@pytest.mark.sweep
 def test_run_again_that_fails_again_is_asked_about_again(saver: HoldfastSaver, world: World) -> None:
     world.behave = lambda: 1 / 0
     talk = talk_with(saver, world.tool())

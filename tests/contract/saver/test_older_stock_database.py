@@ -72,7 +72,6 @@ INTERRUPTS = {
 }
 
 
-@pytest.mark.sweep(on="postgres")
 @pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("release", INTERRUPTS)
 def test_a_pause_that_an_older_release_saved_waits_and_is_resumed(bare_url: str, release: str) -> None:
@@ -176,7 +175,7 @@ def test_sends_that_an_older_release_saved_are_carried_out(bare_url: str) -> Non
         ends_with_three(saver)
 
 
-@pytest.mark.sweep(every=4)
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("form", ["compact", "stock"])
 @pytest.mark.parametrize("change", ["prune", "copy", "fork", "undo of another", "convert there and back", "transfer"])
 def test_sends_of_an_older_release_stay_when_their_thread_is_changed(bare_url: str, change: str, form: str) -> None:

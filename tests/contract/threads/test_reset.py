@@ -169,7 +169,6 @@ def test_a_turn_with_tools_is_taken_back(saver: HoldfastSaver) -> None:
     assert_counted(saver)
 
 
-@pytest.mark.sweep
 def test_of_a_pruned_thread_only_later_turns_are_taken_back(saver: HoldfastSaver) -> None:
     for graph, thread_id in ((echo_graph(saver), "plain"), (delta_agent(saver, 1000), "delta")):
         meet(graph, "one", "two", thread_id=thread_id)

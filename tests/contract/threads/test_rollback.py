@@ -253,7 +253,6 @@ def test_runs_without_an_id_are_never_taken_and_nothing_is_noted_of_them(saver: 
     assert left(saver) == before
 
 
-@pytest.mark.sweep
 def test_an_id_that_is_no_text_names_a_run(saver: HoldfastSaver) -> None:
     other = [1, False, 2.5, "other"]
     graph = talker(saver)

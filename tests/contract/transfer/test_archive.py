@@ -220,7 +220,7 @@ HOSTILE: dict[str, tuple[Callable[[Lines], object], str]] = {
 }
 
 
-@pytest.mark.sweep(every=4)
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_file_that_is_not_right_is_refused_by_its_line_and_nothing_is_written(
     lines: Lines, tmp_path: Path, what: str
@@ -273,7 +273,6 @@ def test_a_file_that_is_missing_is_named_with_what_was_needed_and_what_to_do(tmp
         read_archive(tmp_path)
 
 
-@pytest.mark.sweep
 def test_no_line_fills_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("holdfast.checkpoints.transfer.archive_reader.LONGEST_LINE", 1 << 20)
     path = tmp_path / "bomb.gz"

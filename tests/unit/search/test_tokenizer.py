@@ -51,7 +51,6 @@ def test_every_word_has_its_place_in_the_text(text: str) -> None:
     assert [start for _, start, _ in there] == sorted(start for _, start, _ in there)
 
 
-@pytest.mark.sweep
 def test_a_long_text_is_searched_as_far_as_every_index_can() -> None:
     assert tokenize("x" * 1000) == ["x" * LONGEST_WORD]
     assert len(tokenize("x " * MOST_CHARACTERS)) == MOST_WORDS
