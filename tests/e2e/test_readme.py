@@ -42,7 +42,7 @@ def test_the_programs_of_the_readme_and_the_guides_run_as_they_stand(tmp_path: P
         assert done.returncode == 0, done.stderr
         printed.append(done.stdout.splitlines())
 
-    one_line, agent, inbox, own, pay, middleware, node, record, *again = printed
+    one_line, agent, wrapper, inbox, own, pay, middleware, node, record, *again = printed
     assert (one_line, again[0]) == (["4"], ["8"])
     assert agent == [
         "I ask for the refund of order 1001.",
@@ -51,7 +51,7 @@ def test_the_programs_of_the_readme_and_the_guides_run_as_they_stand(tmp_path: P
         "Your name is Ada.",
     ]
     assert again[1][-1] == agent[-1]
-    assert own == inbox == pay == middleware == node == []
+    assert wrapper == own == inbox == pay == middleware == node == []
     assert record == [
         "ada-1 idle 8 A refund",
         "5 tool Order 1001 is refunded: 49.00 EUR go back to Ada. Grace",
