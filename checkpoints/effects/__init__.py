@@ -11,8 +11,6 @@ another without asking.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +23,7 @@ from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
 from holdfast.checkpoints.effects.in_flight import EffectsInFlight
+from holdfast.checkpoints.effects.keys import arguments_digest, effect_key, idempotency_key
 from holdfast.checkpoints.effects.states import (
     Effect,
     Ended,
@@ -46,32 +45,21 @@ from holdfast.checkpoints.errors import (
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
 from holdfast.checkpoints.threads.leases import default_owner
 
+__all__ = [
+    "Effect",
+    "Effects",
+    "Ended",
+    "Entry",
+    "InDoubt",
+    "Running",
+    "Started",
+    "Why",
+    "arguments_digest",
+    "effect_key",
+    "idempotency_key",
+]
+
 _Status: TypeAlias = Started | Running | Ended | InDoubt | None
-
-
-def effect_key(message_id: str, tool_call_id: str) -> str:
-    """Return the key of a tool call in the ledger.
-
-    It includes the message, because some endpoints call every call `call_0`. It is a digest, because ids may be too
-    long for a key.
-    """
-    return _digest(f"{message_id}\0{tool_call_id}".encode()).hex()
-
-
-def arguments_digest(tool: str, args: Mapping[str, Any], *, key: bytes = b"") -> bytes:
-    """Return the digest of a tool and its arguments."""
-    text = json.dumps([tool, args], sort_keys=True, default=repr, ensure_ascii=True)
-    return _digest(text.encode(), key)
-
-
-def idempotency_key(effect: Effect, lineage: str) -> str:
-    """Return the key by which a service recognises a repeated call: equal on every attempt, different for other
-    arguments."""
-    return _digest(f"{lineage}\0{effect.key}\0".encode() + effect.args_digest).hex()
-
-
-def _digest(data: bytes, key: bytes = b"") -> bytes:
-    return hashlib.blake2b(data, digest_size=16, key=key).digest()
 
 
 class Effects:

@@ -65,12 +65,17 @@ def test_a_stream_reports_text_calls_and_pauses_once(refunds: Refunds) -> None:
     assert text == Token("done")
 
 
-@pytest.mark.sweep(every=3)
-@each_kind
-def test_a_recorded_answer_is_carried_out_by_the_next_turn(refunds: Refunds) -> None:
+def record_yes(refunds: Refunds) -> None:
+    """Ask for a refund, and record its approval without carrying it out."""
     [asked] = refunds.ada.send("Refund order 1").pending
     answer = {"decisions": [refunds.yes]} if refunds.kind == "langchain" else refunds.yes
     refunds.saver.interrupts.answer("ada-1", asked.interrupt_id, answer, by="Grace")
+
+
+@pytest.mark.sweep(every=3)
+@each_kind
+def test_a_recorded_answer_is_carried_out_by_the_next_turn(refunds: Refunds) -> None:
+    record_yes(refunds)
     assert refunds.ada.pending() == []
     assert refunds.ada.send("And?").text == "later"
     assert refunds.made == [1]
@@ -80,9 +85,7 @@ def test_a_recorded_answer_is_carried_out_by_the_next_turn(refunds: Refunds) -> 
 @pytest.mark.sweep(every=3)
 @each_kind
 def test_retry_carries_a_recorded_answer_out(refunds: Refunds) -> None:
-    [asked] = refunds.ada.send("Refund order 1").pending
-    answer = {"decisions": [refunds.yes]} if refunds.kind == "langchain" else refunds.yes
-    refunds.saver.interrupts.answer("ada-1", asked.interrupt_id, answer, by="Grace")
+    record_yes(refunds)
     assert refunds.ada.retry().text == "done"
     assert refunds.made == [1]
     with pytest.raises(NothingWaits, match="the last turn has ended"):
