@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
 import sys
 import time
 import uuid
@@ -17,13 +15,12 @@ import httpx
 import pytest
 from langgraph_sdk.errors import ConflictError, NotFoundError
 
-from holdfast import cli, factory, settings
+from holdfast import factory, settings
 from holdfast.checkpoints import open_checkpointer
 from holdfast.graph import Conversation
 from holdfast.graph.shop import Shop
-from holdfast.server import run
 from tests.support.kit import change
-from tests.support.serving import HOUSE, PATIENCE, Server, clean_environment, free_port, last_words, served
+from tests.support.serving import HOUSE, PATIENCE, Server, last_words, served
 from tests.support.stub_openai import KEY, breaks_off, call, calls, hangs, refuses, says, stub_openai
 from tests.support.sweep import Sweep
 
@@ -142,66 +139,6 @@ def test_langgraph_dev_serves_the_same_and_does_not_begin_old_runs_again(sqlite_
         last_words(server.say(new_thread(server), "Hello"))  # the workers are at work
         assert said(server, thread_id) == before
         assert len([line for line in before if line == "human: Hello"]) == 1
-
-
-@pytest.fixture
-def start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str]]:
-    """`holdfast serve` in an empty folder, where it cannot: gives its exit code and the one line that it says."""
-    monkeypatch.chdir(tmp_path)
-    for name in os.environ.keys() - clean_environment().keys():
-        monkeypatch.delenv(name)
-
-    def started(*options: str) -> tuple[int, str]:
-        code = cli.main(["serve", *options])
-        out, err = capsys.readouterr()
-        [line] = err.splitlines()
-        assert (out, list(tmp_path.glob("*.db"))) == ("", [])
-        return code, line
-
-    return started
-
-
-def test_the_server_serves_what_langgraph_json_says() -> None:
-    assert run._read(HOUSE / "langgraph.json") == run.OURS
-
-
-def test_a_port_that_is_taken_is_refused(start: Callable[..., tuple[int, str]]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        code, line = start("--port", str(port))
-    assert (code, f"Cannot listen on 127.0.0.1, port {port}: Address already in use." in line) == (2, True), line
-
-
-def test_a_database_that_does_not_answer_is_one_line_before_anything_is_served(
-    start: Callable[..., tuple[int, str]],
-) -> None:
-    url = "postgresql://ada:xk2SECRET@127.0.0.1:1/none"
-    code, line = start("--port", str(free_port()), "--database", url)
-    assert code == 1
-    assert "Cannot open the PostgreSQL database postgresql://ada:***@127.0.0.1:1/none" in line
-    assert "xk2SECRET" not in line
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--config", "missing.json"], "Cannot read missing.json"),
-        (["--config", "empty.json"], "names no graph"),
-        (["--config", "own.json"], "names a checkpointer or an HTTP app."),
-        (["--model", "openai:gpt-stub", "--database", "memory://"], "needs an API key"),
-        (["--workers", "none"], "Invalid value for '--workers'"),
-    ],
-)
-def test_options_that_cannot_be_served_are_refused_in_one_line(
-    start: Callable[..., tuple[int, str]], tmp_path: Path, options: list[str], words: str
-) -> None:
-    (tmp_path / "empty.json").write_text("{}")
-    (tmp_path / "own.json").write_text('{"graphs": {"a": "b:c"}, "checkpointer": {"path": "./d.py:e"}}')
-    code, line = start("--port", str(free_port()), *options)
-    assert code == 2
-    assert words in line
 
 
 @pytest.mark.sweep
