@@ -1,8 +1,8 @@
 """`python -m bench`: measure the time and space of conversations with each checkpointer, in one run.
 
 Without names, it takes what the first tables of docs/performance.md have: 15 minutes, or three with `--quick`. It
-prints Markdown tables. `--out DIR` also writes `results.json` and the plots; a measure that was not taken keeps its
-last figures there, and `python -m bench.table` writes the tables of the pages from them. `--url URL` measures only
+prints Markdown tables. `--out DIR` also writes `results.json`; a measure that was not taken keeps its last figures
+there, and `python -m bench.table` writes the tables of the pages from them, and the plots. `--url URL` measures only
 Holdfast, on a database of your own. The databases are in the folder for temporary files (`TMPDIR`). It should be on a
 disk, since the stock savers write more.
 """
@@ -33,7 +33,6 @@ from bench import (
     guarding,
     listing,
     long,
-    plots,
     searching,
     short,
     states,
@@ -183,7 +182,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="measure less of everything, in less than three minutes")
     parser.add_argument("--turns", type=int, help="the length of the long conversation in turns (default: 400)")
     parser.add_argument("--url", help="measure only Holdfast, on this empty database")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="the folder for results.json and the plots")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the folder for results.json")
     options = parser.parse_args()
     sizes = QUICK if options.quick else FULL
     if options.turns:
@@ -197,8 +196,6 @@ def main() -> None:
         before = json.loads(results.read_text("utf-8")) if results.exists() else {}
         found = {**before, **found, "runs": {**before.get("runs", {}), **found["runs"]}}
         results.write_text(json.dumps(_rounded(found), indent=1) + "\n", "utf-8")
-        if sizes.is_whole and "long" in found["runs"]:
-            plots.plots(found, options.out)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""`python -m bench.table`: write the figures in `bench/results/results.json` into the pages, between two marks.
+"""`python -m bench.table`: write the figures in `bench/results/results.json` into the pages, and draw the plots.
 
-The page about performance has all of them, and the README the first table. `--check` writes nothing, and fails if a
-page has other figures.
+The page about performance has all figures, between two marks, and the README has the first table. `--check` writes
+nothing, and fails if a page has other figures.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.lines import REASONS, Found, Line, own_lines, record_lines, state_lines, turn_lines
+from bench.plots import plots
 
 HOUSE: Final = Path(__file__).resolve().parent.parent
 RESULTS: Final = HOUSE / "bench" / "results" / "results.json"
@@ -121,6 +122,8 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="write nothing, and fail if a page has other figures")
     options = parser.parse_args()
     found = json.loads(RESULTS.read_text("utf-8"))
+    if not options.check:
+        plots(found, RESULTS.parent)
     for page, laid_out in PAGES.items():
         before = page.read_text("utf-8")
         after = write(before, laid_out(found))

@@ -19,6 +19,7 @@ from bench import __main__ as bench
 from bench import calls, growth, listing, searching, short, table
 from bench.peers import Pair, pairs, peer_at, peers
 from bench.places import SqliteFile
+from bench.plots import plots
 from bench.proxy import delaying
 from bench.rounds import Meter, Spent, summary
 from bench.sizes import Sizes
@@ -54,8 +55,9 @@ def test_a_database_of_ones_own_is_measured(
     assert [turn for turn, _ in long["curve"]] == [20]
     assert 1 < long["pruned_per_text"] < long["bytes_per_text"]
     assert found["runs"]["long"]["load"]
-    for name in ("bytes", "time"):
-        assert "<svg" in (tmp_path / "out" / f"{name}.svg").read_text()
+    plots(found, tmp_path / "out")
+    for name in ("bytes-light", "bytes-dark", "time-light", "time-dark"):
+        assert ">Holdfast</text>" in (tmp_path / "out" / f"{name}.svg").read_text()
 
 
 @pytest.mark.sweep

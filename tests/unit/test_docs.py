@@ -15,6 +15,7 @@ PAGES = sorted([*HOUSE.glob("*.md"), *HOUSE.glob("docs/**/*.md")])
 NAMED = re.compile(r"`((?!\.venv)[\w.-]+(?:/[\w.-]+)+/?)`")
 ROOTS = ("", "checkpoints", "graph", "holdfast")
 LINK = re.compile(r"\]\(([^)#:\s]*)(?:#([\w-]+))?\)")
+PICTURE = re.compile(r"src(?:set)?=\"([^\":]+)\"")
 
 
 def is_there(name: str) -> bool:
@@ -36,6 +37,8 @@ def test_a_page_names_only_files_that_are_there(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(HOUSE)))
 def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+    for picture in PICTURE.findall(page.read_text("utf-8")):
+        assert (page.parent / picture).exists(), picture
     for target, anchor in LINK.findall(page.read_text("utf-8")):
         found = (page.parent / target).resolve() if target else page
         assert found.exists(), target
