@@ -53,17 +53,9 @@ def _plot(path: Path, label: str, panels: Mapping[str, Sequence[Line]], ink: Ink
     for axes, (database, lines) in zip(several[0], panels.items(), strict=True):
         top = 1.05 * max(max(values) for _, _, values in lines)
         ends = _spread([values[-1] / top for _, _, values in lines])
-        for (text, turns, values), colour, end in zip(lines, ink.lines, ends, strict=True):
+        for (text, turns, values), colour, end in zip(lines, ink.lines, ends, strict=False):
             axes.plot(turns, values, color=colour, linewidth=2.4 if colour == ink.lines[0] else 1.4)
-            axes.annotate(
-                text,
-                (1.02, end),
-                xycoords="axes fraction",
-                color=colour,
-                fontsize=9,
-                va="center",
-                annotation_clip=False,
-            )
+            axes.text(1.02, end, text, transform=axes.transAxes, color=colour, fontsize=9, va="center")
         axes.set_title(database, color=ink.text, fontsize=10, loc="left")
         axes.set_xlabel("turn", color=ink.text, fontsize=9)
         axes.set_ylabel(label, color=ink.text, fontsize=9)
