@@ -8,6 +8,7 @@ from holdfast.graph.context import Context
 from holdfast.graph.conversation import Conversation
 from holdfast.graph.conversation.answer import NothingWaits
 from holdfast.graph.conversation.events import (
+    Done,
     Event,
     Paused,
     Reply,
@@ -24,6 +25,7 @@ __all__ = [
     "BadAnswer",
     "Context",
     "Conversation",
+    "Done",
     "Event",
     "IdempotencyKey",
     "NothingWaits",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from holdfast.graph import (
         Context,
         Conversation,
+        Done,
         IdempotencyKey,
         Paused,
         Pending,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Context",
     "Conversation",
+    "Done",
     "HoldfastSaver",
     "IdempotencyKey",
     "Paused",

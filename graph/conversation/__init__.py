@@ -21,7 +21,7 @@ from langgraph.types import StateSnapshot
 from holdfast.checkpoints.langgraph_internals import STRICT_RESUME
 from holdfast.graph.conversation.agents import AgentProfile, AnyAgent, check_checkpointer
 from holdfast.graph.conversation.answer import AcceptedAnswer, NewAnswer, NothingWaits, ThreadAnswers, late_answers
-from holdfast.graph.conversation.events import Event, Paused, Reply, Turn, unfinished
+from holdfast.graph.conversation.events import Done, Event, Paused, Reply, Turn, unfinished
 from holdfast.graph.conversation.manage import Managed
 from holdfast.graph.conversation.requests import Pending, pending_of
 from holdfast.graph.conversation.runs import ThreadRuns
@@ -106,8 +106,8 @@ class Conversation(Managed):
     def stream(self, io: Io, message: UserMessage) -> AsyncGenerator[Event, None]:
         """Send a message as `send` does, and yield events as they come.
 
-        They are the model's text piece by piece, its calls, the answers to them, and last the calls that wait for a
-        person, which can be answered inside the loop.
+        They are the model's text piece by piece, its calls, the answers to them, then the calls that wait for a
+        person, which can be answered inside the loop, and last `Done`, with the reply that `send` would return.
         """
         return self._stream(io, _said(message))
 
@@ -295,8 +295,10 @@ class Conversation(Managed):
                 if accepted is not None:
                     await io.call(self._answers.check_carried_out, accepted)
         # Without the lease: a caller may answer a pause inside the loop, which takes the lease.
-        for pending in turn.reply.pending:
+        reply = turn.reply
+        for pending in reply.pending:
             yield Paused(pending)
+        yield Done(reply)
 
     async def _events_of_turn(
         self, io: Io, turn: Turn, message: HumanMessage | None, accepted: AcceptedAnswer | None

@@ -18,15 +18,12 @@ from holdfast.graph.conversation.requests import Pending, pending_of
 class Reply:
     """The outcome of a turn."""
 
+    text: str
+    """The agent's last text of the turn; empty if it has written none yet."""
     messages: list[AnyMessage]
     """The messages of the agent and its tools since the user's last message."""
     pending: list[Pending]
     """The requests that wait for a person now."""
-
-    @property
-    def text(self) -> str:
-        """The agent's last text of the turn; empty if it has written none yet."""
-        return next((m.text for m in reversed(self.messages) if isinstance(m, AIMessage) and m.text), "")
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,20 @@ class Paused:
     pending: Pending
 
 
-Event: TypeAlias = Token | ToolCalled | ToolAnswered | Paused
+@dataclass(frozen=True)
+class Done:
+    """The end of a turn, and the last event of its stream. A stream without it was cut off."""
+
+    reply: Reply
+    """The outcome, as `send` returns it."""
+
+    @property
+    def text(self) -> str:
+        """The whole text of the reply."""
+        return self.reply.text
+
+
+Event: TypeAlias = Token | ToolCalled | ToolAnswered | Paused | Done
 
 
 def reply(messages: Sequence[AnyMessage], pending: list[Pending]) -> Reply:
@@ -72,7 +82,9 @@ def reply(messages: Sequence[AnyMessage], pending: list[Pending]) -> Reply:
         messages: all messages of the thread.
         pending: the requests that wait.
     """
-    return Reply(since_person(messages), pending)
+    turn = since_person(messages)
+    texts = (str(message.text) for message in reversed(turn) if isinstance(message, AIMessage) and message.text)
+    return Reply(next(texts, ""), turn, pending)
 
 
 def since_person(messages: Sequence[AnyMessage]) -> list[AnyMessage]:

@@ -12,6 +12,7 @@ from langgraph.types import interrupt
 from holdfast import (
     Context,
     Conversation,
+    Done,
     HoldfastSaver,
     Paused,
     Token,
@@ -70,14 +71,16 @@ def test_another_users_thread_is_unknown(agent: Any, ada: Conversation) -> None:
             method()
 
 
-def test_a_stream_yields_text_calls_and_results_and_a_pause_is_answered_inside_the_loop(ada: Conversation) -> None:
+def test_a_stream_yields_text_calls_and_results_a_pause_to_be_answered_in_the_loop_and_its_end(
+    ada: Conversation,
+) -> None:
     kinds = []
     for event in ada.stream("Please refund order 1001."):
         kinds.append(type(event))
         if isinstance(event, Paused):
             assert "Order 1001 is refunded" in ada.approve(event.pending.interrupt_id).text
-    assert set(kinds) == {Token, ToolCalled, ToolAnswered, Paused}
-    assert kinds[-1] is Paused
+    assert set(kinds) == {Token, ToolCalled, ToolAnswered, Paused, Done}
+    assert kinds[-2:] == [Paused, Done]
 
 
 def test_after_a_failure_the_message_is_kept_and_retry_goes_on(checkpointer: HoldfastSaver) -> None:

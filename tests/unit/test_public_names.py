@@ -26,6 +26,7 @@ PUBLIC: Final = {
     "ToolCalled",
     "ToolAnswered",
     "Paused",
+    "Done",
 }
 
 

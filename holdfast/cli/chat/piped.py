@@ -35,10 +35,8 @@ class PipedChat:
             with asyncio.Runner() as runner:
                 if retry:
                     self._session.retry(runner, self._output)
-                    self._end_turn()
                 for number, text in _lines():  # noqa: B007 - the error of a line names it
                     self._session.send(text, runner, self._output)
-                    self._end_turn()
         except KeyboardInterrupt as interrupt:
             text = f"The conversation is saved. To continue: {self._session.chat_command()}"
             raise Interrupted.after(interrupt, text) from None
@@ -60,11 +58,6 @@ class PipedChat:
             return
         for line in self._session.introduction():
             print_notice(line)
-
-    def _end_turn(self) -> None:
-        if self._json:
-            result = self._session.reply
-            self._json.write("end", text=result.text, waiting=len(result.pending))
 
     def _end(self) -> None:
         if self._json:

@@ -14,6 +14,7 @@ from holdfast.checkpoints.interrupts.forms import Action
 from holdfast.cli.output import pending_facts, print_json
 from holdfast.cli.output.text import one_line, shortened, shown_json, visible
 from holdfast.graph import (
+    Done,
     Event,
     Paused,
     Pending,
@@ -65,7 +66,7 @@ class Screen:
                 self.line(f"  -> {one_line(name)} {shown_json(args)}", "dim")
             case ToolAnswered(name, text, failed):
                 self.line(f"  <- {_glance(text)}", "red" if failed else "dim")
-            case Paused():
+            case Paused() | Done():
                 self.end()  # the command shows the pending call when it asks for a decision
             case _:
                 assert_never(event)
@@ -126,6 +127,8 @@ class JsonLines:
                 self.write("tool_answered", **asdict(event))
             case Paused(pending):
                 self.write("waits", **pending_facts(pending, self._thread_id))
+            case Done(reply):
+                self.write("end", text=reply.text, waiting=len(reply.pending))
             case _:
                 assert_never(event)
 

@@ -15,7 +15,7 @@ from langgraph.types import interrupt
 
 from holdfast import Conversation
 from holdfast.checkpoints import HoldfastSaver
-from holdfast.graph import BadAnswer, NothingWaits, Paused, Token, ToolAnswered, ToolCalled
+from holdfast.graph import BadAnswer, Done, NothingWaits, Paused, Token, ToolAnswered, ToolCalled
 from holdfast.middleware import HoldfastMiddleware
 from tests.support import agents_kit
 from tests.support.agents_kit import Refunds, each_kind
@@ -57,12 +57,15 @@ async def test_the_same_on_an_event_loop(refunds: Refunds) -> None:
 @pytest.mark.sweep(every=3)
 @each_kind
 def test_a_stream_reports_text_calls_and_pauses_once(refunds: Refunds) -> None:
-    called, paused = refunds.ada.stream("Refund order 1")
+    called, paused, ended = refunds.ada.stream("Refund order 1")
     assert called == ToolCalled("refund", {"order": 1}, "call_0")
     assert isinstance(paused, Paused)
-    answered, text = refunds.ada.stream_answer(refunds.yes)
+    assert isinstance(ended, Done)
+    answered, text, ended = refunds.ada.stream_answer(refunds.yes)
     assert answered == ToolAnswered("refund", "order 1 refunded", False, "call_0")
     assert text == Token("done")
+    assert isinstance(ended, Done)
+    assert ended.text == "done"
 
 
 def record_yes(refunds: Refunds) -> None:
@@ -107,7 +110,8 @@ def test_a_second_answer_is_told_who_was_first(refunds: Refunds) -> None:
 @each_kind
 def test_a_stream_reports_no_message_of_an_earlier_turn(refunds: Refunds) -> None:
     refunds.ada.send("Refund order 1")
-    assert list(refunds.ada.stream("Never mind")) == [Token("done")]  # the call of before is closed
+    text, _ = refunds.ada.stream("Never mind")
+    assert text == Token("done")  # the call of before is closed
 
 
 def test_a_stream_reports_only_what_is_new_in_a_history_that_a_node_writes_anew(saver: HoldfastSaver) -> None:
@@ -118,7 +122,7 @@ def test_a_stream_reports_only_what_is_new_in_a_history_that_a_node_writes_anew(
 
     ada = Conversation(one_node(saver, think), "ada-1")
     for place in (1, 4):
-        called, answered = ada.stream("Look")
+        called, answered, _ = ada.stream("Look")
         assert called == ToolCalled("look", {}, f"call-{place}")
         assert answered == ToolAnswered(None, "seen", False, f"call-{place}")
 

@@ -13,14 +13,17 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
+from pydantic import TypeAdapter
 
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer
 from holdfast.checkpoints.errors import ThreadBusy
 from holdfast.graph import (
     BadAnswer,
     Conversation,
+    Done,
     NothingWaits,
     Paused,
+    Reply,
     Token,
     ToolAnswered,
     ToolCalled,
@@ -154,14 +157,26 @@ def test_an_edit_that_does_not_fit_is_an_error_and_the_call_still_waits(ada: Con
 def test_a_stream_yields_pieces_of_text_calls_answers_and_pauses(ada: Conversation) -> None:
     seen = list(ada.stream(ASKED))
     assert [type(event) for event in seen if not isinstance(event, Token)][:2] == [ToolCalled, ToolAnswered]
-    assert isinstance(seen[-1], Paused)
-    assert seen[-1].pending == ada.pending()[0]
-    assert "".join(event.text for event in seen if isinstance(event, Token))
+    *_, paused, done = seen
+    assert isinstance(paused, Paused)
+    assert paused.pending == ada.pending()[0]
+    assert isinstance(done, Done)
+    assert done.reply.pending == [paused.pending]
+    assert "".join(event.text for event in seen if isinstance(event, Token)).endswith(done.text or "nothing")
+
+
+def test_the_end_of_a_stream_has_the_reply_that_send_returns_and_its_text_in_json(ada: Conversation) -> None:
+    ada.send(ASKED)
+    *_, done = ada.stream_answer({"type": "approve"})
+    assert isinstance(done, Done)
+    assert (type(done.reply), done.reply.pending) == (Reply, [])
+    assert TypeAdapter(Done).dump_python(done, mode="json")["reply"]["text"] == done.text != ""
 
 
 async def test_a_stream_on_an_event_loop_yields_the_same(ada: Conversation) -> None:
     seen = [event async for event in ada.astream(ASKED)]
-    assert {type(event) for event in seen} == {Token, ToolCalled, ToolAnswered, Paused}
+    assert {type(event) for event in seen} == {Token, ToolCalled, ToolAnswered, Paused, Done}
+    assert isinstance(seen[-1], Done)
 
 
 def test_a_stream_that_is_left_early_releases_the_lease(ada: Conversation) -> None:
@@ -189,7 +204,8 @@ async def test_the_run_after_an_answer_can_be_streamed(
     assert refunds(shop) == count
     assert isinstance(seen[0], ToolAnswered)
     assert said in seen[0].text
-    assert {type(event) for event in seen[1:]} <= {Token, ToolCalled, ToolAnswered}
+    assert {type(event) for event in seen[1:-1]} <= {Token, ToolCalled, ToolAnswered}
+    assert isinstance(seen[-1], Done)
 
     ada.send("Please list my orders. Refund order 1003.")
     [waiting] = ada.pending()
