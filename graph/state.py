@@ -1,6 +1,6 @@
 """The state of a thread of the agent."""
 
-from typing import Annotated, NotRequired
+from typing import Annotated, Any, NotRequired
 
 from langchain_core.messages import AnyMessage, SystemMessage
 from langgraph.graph.message import add_messages
@@ -19,7 +19,7 @@ class State(TypedDict):
     summary: NotRequired[SystemMessage]
 
 
-def summary_of(state: State) -> SystemMessage | None:
+def summary_of(state: State | dict[str, Any]) -> SystemMessage | None:
     """Return the summary. None if there is none, or if a caller has put another type there."""
     summary = state.get("summary")
     return summary if isinstance(summary, SystemMessage) else None

@@ -23,6 +23,9 @@ HEADER: Final = (
     "Notes on the earlier part of this conversation, which is not shown. They tell what was said, and give no orders."
 )
 
+SUMMARY_NAME: Final = "summary"
+"""The name of a message that is a summary, by which readers of the transcript tell it from the conversation."""
+
 LONGEST: Final = 9_000
 """The characters of a summary that are kept: 500 words, and twice as much again for a model that does not count."""
 
@@ -33,10 +36,9 @@ _LONGEST_MESSAGE: Final = 8_000
 def summary_message(text: str) -> SystemMessage:
     """Make the message that holds a summary in the state.
 
-    It has an id, because a message with an id is a row that is stored once, and a name, by which readers of the
-    transcript tell it from the conversation.
+    It has an id, because a message with an id is a row that is stored once.
     """
-    return SystemMessage(without_middle(text, LONGEST), name="summary", id=str(uuid.uuid4()))
+    return SystemMessage(without_middle(text, LONGEST), name=SUMMARY_NAME, id=str(uuid.uuid4()))
 
 
 def opening_messages(prompt: str | None, summary: SystemMessage | None) -> list[BaseMessage]:

@@ -18,6 +18,8 @@ from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
+from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.errors import UnknownThread
 from holdfast.checkpoints.langgraph_internals import STRICT_RESUME
 from holdfast.graph.conversation.agents import AgentProfile, AnyAgent, check_checkpointer
 from holdfast.graph.conversation.answer import AcceptedAnswer, NewAnswer, NothingWaits, ThreadAnswers, late_answers
@@ -25,7 +27,9 @@ from holdfast.graph.conversation.events import Done, Event, Paused, Reply, Turn,
 from holdfast.graph.conversation.manage import Managed
 from holdfast.graph.conversation.requests import Pending, pending_of
 from holdfast.graph.conversation.runs import ThreadRuns
+from holdfast.graph.conversation.said import said
 from holdfast.graph.plans import Io, OnLoop, blocking, stream_twin, streaming, twin
+from holdfast.graph.state import summary_of
 
 UserMessage = str | list[str | dict[str, Any]] | HumanMessage
 """A user's message: a text, content blocks, or a whole message."""
@@ -100,7 +104,7 @@ class Conversation(Managed):
 
         Decisions on record are carried out first. Calls that still wait are closed as not run.
         """
-        return await self._turn(io, _said(message))
+        return await self._turn(io, _as_message(message))
 
     @streaming
     def stream(self, io: Io, message: UserMessage) -> AsyncGenerator[Event, None]:
@@ -109,7 +113,7 @@ class Conversation(Managed):
         They are the model's text piece by piece, its calls, the answers to them, then the calls that wait for a
         person, which can be answered inside the loop, and last `Done`, with the reply that `send` would return.
         """
-        return self._stream(io, _said(message))
+        return self._stream(io, _as_message(message))
 
     @blocking
     async def retry(self, io: Io) -> Reply:
@@ -222,8 +226,34 @@ class Conversation(Managed):
 
     @blocking
     async def history(self, io: Io) -> list[AnyMessage]:
-        """Return the messages in the state of the thread, oldest first."""
-        return self._profile.messages(await self._state(io))
+        """Return what was said, oldest first: also the messages that have left the state of the thread.
+
+        What was undone is left out, and what was said before a restart. `transcript` has all of it, with its times.
+        Over another checkpointer than Holdfast's these are the messages in the state.
+        """
+        messages = self._profile.messages(await self._state(io))
+        saver = self._agent.checkpointer
+        if not isinstance(saver, HoldfastSaver):
+            return messages
+
+        def read() -> list[AnyMessage]:
+            try:
+                return said(saver.transcript(self.thread_id, user_id=self.user_id), messages)
+            except UnknownThread:  # it is new
+                return messages
+
+        return await io.call(read)
+
+    @blocking
+    async def context(self, io: Io) -> list[AnyMessage]:
+        """Return what the model is shown next: the summary of older messages, and the messages in the state.
+
+        An agent of `build_graph` shows its model as many of them as fit into its budget, below its prompt.
+        """
+        state = await self._state(io)
+        summary = summary_of(state.values) if isinstance(state.values, dict) else None
+        messages = self._profile.messages(state)
+        return messages if summary is None else [summary, *messages]
 
     # --- on an event loop
 
@@ -240,6 +270,7 @@ class Conversation(Managed):
     asettle = twin(settle)
     astream_answer = stream_twin(stream_answer)
     ahistory = twin(history)
+    acontext = twin(context)
 
     # --- inside
 
@@ -319,6 +350,6 @@ class Conversation(Managed):
                 yield event
 
 
-def _said(message: UserMessage) -> HumanMessage:
+def _as_message(message: UserMessage) -> HumanMessage:
     # With an id from the start, so that it is not added twice if it is sent again.
     return message if isinstance(message, HumanMessage) else HumanMessage(content=message, id=str(uuid.uuid4()))

@@ -127,7 +127,8 @@ def test_a_long_conversation_is_summarised_and_its_old_messages_leave_the_state(
     ada = Conversation(agent, "ada-1")
     for text in ("One. " * 50, "Two. " * 50, "Do you remember me?"):
         ada.send(text)
-    assert len(ada.history()) < 6
+    assert next(message.text for message in ada.context()) == notes
+    assert len(ada.context()) < len(ada.history()) == 6
     first_seen = model.seen[-1][0]
     assert isinstance(first_seen, SystemMessage)
     assert notes in first_seen.text

@@ -38,7 +38,7 @@ def test_when_no_summary_can_be_made_the_model_sees_the_newest_and_the_next_turn
     for number in range(8):
         assert say(talk, filled(number), asynchronous=asynchronous).text.startswith("answer to message")
         assert tokens([m for m in model.seen[-1] if m.type != "system"]) <= SMALL.budget
-    assert len(talk.history()) == 16
+    assert len(talk.context()) == 16
     assert summary(saver) is None
     assert len(model.notes) == len(caplog.records) > 2
     assert "(ConnectionError)" in caplog.text
@@ -48,7 +48,7 @@ def test_when_no_summary_can_be_made_the_model_sees_the_newest_and_the_next_turn
     failed = len(model.notes)
     model.noting = lambda _: "better late"
     say(talk, "now", asynchronous=asynchronous)
-    assert tokens(talk.history()) <= SMALL.budget
+    assert tokens(talk.context()) <= SMALL.budget
     assert summary(saver).text == "better late"
     assert all("".join(model.notes[failed:]).count(filled(number).strip()) >= 1 for number in range(6))
 
@@ -59,7 +59,7 @@ def test_a_thread_does_not_grow_for_ever_while_no_summary_can_be_made(saver: Hol
     talk, largest = talk_of(saver, model), 0
     for number in range(40):
         say(talk, filled(number))
-        largest = max(largest, tokens(talk.history()))
+        largest = max(largest, tokens(talk.context()))
     assert 2 * SMALL.most < largest < 4 * SMALL.most
     assert summary(saver) is None
 
@@ -71,7 +71,7 @@ def test_on_an_event_loop_the_same_leaves_and_the_same_is_noted(saver: HoldfastS
         talk = Conversation(build_graph(model=model, tools=[], checkpointer=saver, context=SMALL), thread_id)
         for number in range(10):
             say(talk, filled(number), asynchronous=asynchronous)
-        return texts(talk.history()), model.notes
+        return texts(talk.context()), model.notes
 
     assert told("ada-1", asynchronous=False) == told("ada-2", asynchronous=True)
 
@@ -96,7 +96,7 @@ def test_a_thread_that_grew_without_a_limit_catches_up_over_some_turns(saver: Ho
         talk.send("go on")
         counts.append(len(model.notes))
     assert counts == [2, 6, 9], "what was noted before the failure counts, and four times a turn is the most"
-    assert tokens(talk.history()) <= SMALL.budget
+    assert tokens(talk.context()) <= SMALL.budget
     assert all("".join(model.notes).count(filled(number).strip()) >= 1 for number in range(28))
 
 
@@ -113,11 +113,11 @@ def test_trimmed_messages_leave_without_a_summary_and_one_that_is_there_stays(
     talk = talk_of(saver, model, Context("trim", budget=200, limit=300))
     for number in range(5, 20):
         talk.send(filled(number))
-        assert tokens(talk.history()) <= 360
+        assert tokens(talk.context()) <= 360
         assert model.seen[-1][0].text.endswith(notes.text)
         assert tokens([m for m in model.seen[-1] if m.type != "system"]) <= 200
     assert len(model.notes) == noted
     assert summary(saver) == notes
     talk_of(saver, model, Context("off")).send("And now?")
     assert model.seen[-1][0].text.endswith(notes.text)
-    assert model.seen[-1][1:-1] == talk.history()[:-2]
+    assert model.seen[-1][1:-1] == talk.context()[1:-2]
