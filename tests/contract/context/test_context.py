@@ -41,7 +41,7 @@ def test_after_sixty_turns_the_state_is_as_small_as_ever_and_nothing_is_lost(
     for number in range(60):
         before, noted = steps(saver), len(model.notes)
         say(talk, filled(number), asynchronous=number % 2 == 1)
-        state = talk.history()
+        state = [message for message in talk.context() if message.name != "summary"]
         said |= {str(message.id): message.text for message in state}
         assert tokens(state) <= SMALL.budget + 60
         assert tokens([m for m in model.seen[-1] if m.type != "system"]) <= SMALL.budget
@@ -57,7 +57,7 @@ def test_after_sixty_turns_the_state_is_as_small_as_ever_and_nothing_is_lost(
     assert model.seen[-1][0].text == f"{HEADER}\n\n{notes.text}"
     assert "<notes>" not in model.notes[0]
     assert all(f"notes {number}\n</notes>" in model.notes[number] for number in range(1, shortened))
-    noted_once = "".join(model.notes) + "".join(texts(talk.history()))
+    noted_once = "".join(model.notes) + "".join(texts(talk.context()))
     assert all(noted_once.count(filled(number).strip()) >= 1 for number in range(60)), "no message was left out"
 
     kept = {
@@ -82,7 +82,7 @@ def test_the_offline_model_knows_what_has_left_in_another_process_and_says_no_no
     heard = ""
     for text in ("Hi there.", "My name is Ada.", *map(filled, range(10))):
         heard += "".join(event.text for event in ada.stream(text) if isinstance(event, Token))
-    assert "My name is Ada." not in texts(ada.history())
+    assert "My name is Ada." not in texts(ada.context())
     assert "not a summary" in summary(saver).text
     assert "not a summary" not in heard
     assert heard.count("simple rules, not a language model") == 1
@@ -113,7 +113,7 @@ def test_a_run_that_dies_over_a_summary_is_made_again(saver: HoldfastSaver, mode
     reply = talk.retry() if again else talk.send("are you there?")
     assert reply.text == f"answer to {filled(4) if again else 'are you there?'}"
     assert summary(saver) is not None
-    assert filled(4) in texts(talk.history())
+    assert filled(4) in texts(talk.context())
 
 
 @pytest.mark.sweep
@@ -127,18 +127,18 @@ def test_a_doubt_stays_in_the_state_until_a_person_settles_it_and_the_verdict_ta
     for number in range(8):
         talk.send(filled(number))
         assert [pending.kind for pending in talk.pending()] == ["doubt"]
-    assert tokens(talk.history()) <= SMALL.budget + 200
-    assert "pay" not in texts(talk.history())
+    assert tokens(talk.context()) <= SMALL.budget + 200
+    assert "pay" not in texts(talk.context())
     assert model.notes
 
     talk.settle("happened", result="paid, says the bank")
-    assert [message.text for message in talk.history() if EFFECT in message.additional_kwargs] == [
+    assert [message.text for message in talk.context() if EFFECT in message.additional_kwargs] == [
         "paid, says the bank"
     ]
     assert world.done == [1]
     for number in range(8, 16):
         assert talk.send(filled(number)).pending == []
-    assert "paid, says the bank" not in texts(talk.history())
+    assert "paid, says the bank" not in texts(talk.context())
     assert "paid, says the bank" in "".join(model.notes)
 
 
@@ -158,7 +158,7 @@ def test_a_call_that_waits_is_closed_before_its_message_may_leave(saver: Holdfas
     assert texts(model.seen[-1])[0] == "Refund order 1"
     assert talk.send("Never mind.").text == "answer to Never mind."
     assert "had not been approved" in "".join(model.notes)
-    assert texts(talk.history()) == ["Never mind.", "answer to Never mind."]
+    assert texts(talk.context())[1:] == ["Never mind.", "answer to Never mind."]
 
 
 @pytest.mark.sweep
@@ -170,7 +170,7 @@ def test_a_fork_from_before_has_what_was_there_then(saver: HoldfastSaver, model:
     before = agent.get_state(THREAD)
     for number in range(3, 9):
         talk.send(filled(number))
-    assert filled(0) not in texts(talk.history())
+    assert filled(0) not in texts(talk.context())
 
     told = agent.invoke({"messages": [("user", "short")]}, before.config)
     assert texts(told["messages"])[:-2] == texts(before.values["messages"])
