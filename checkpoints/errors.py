@@ -128,13 +128,13 @@ class UnknownCheckpoint(ThreadConflict):
 
 
 class ThreadNotEmpty(HoldfastError, ValueError):
-    """The target of a copy or a transfer is not empty."""
+    """The target of a copy, a transfer or an import is not empty."""
 
     def __init__(self, thread_id: str) -> None:
         self.thread_id = thread_id
         super().__init__(
-            f"Thread {thread_id!r} is not empty, and nothing was copied into it. Copy into an id that is not in use, "
-            "or delete that thread first."
+            f"Thread {thread_id!r} is not empty, and nothing was written into it. Name an id that is not in use, or "
+            "delete that thread first."
         )
 
 
@@ -195,6 +195,17 @@ class ThreadDiffers(ThreadNotEmpty):
             self,
             f"Thread {thread_id!r} is there already, and is not the same: it has gone on in one of the two databases. "
             "Nothing was changed. Delete the one that is not wanted, and repeat the transfer.",
+        )
+
+
+class AlreadyAdded(ThreadNotEmpty):
+    """A thread has a conversation already that is to be added. It may have gone on since."""
+
+    def __init__(self, thread_id: str) -> None:
+        self.thread_id = thread_id
+        HoldfastError.__init__(
+            self,
+            f"Thread {thread_id!r} has this conversation already, and nothing was added. There is nothing to do.",
         )
 
 

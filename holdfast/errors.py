@@ -1,6 +1,7 @@
 """Every error that Holdfast raises on purpose. The checkpointer's derive from `HoldfastError`."""
 
 from holdfast.checkpoints.errors import (
+    AlreadyAdded,
     AlreadyAnswered,
     ClockSkew,
     DamagedThread,
@@ -42,6 +43,7 @@ from holdfast.checkpoints.errors import (
 from holdfast.graph import AnsweredBefore, BadAnswer, NothingWaits
 
 __all__ = [
+    "AlreadyAdded",
     "AlreadyAnswered",
     "AnsweredBefore",
     "BadAnswer",

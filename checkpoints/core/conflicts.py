@@ -235,6 +235,11 @@ def _time_of(checkpoint_id: str) -> int | None:
     return None if found is None else int("".join(found.groups()), 16)
 
 
+def checkpoint_id_at(seconds: float) -> str:
+    """Return a new id of a checkpoint that was made at a time, in epoch seconds; see `moment_of`."""
+    return _id_at(max(0, round(seconds * 1e7) + _EPOCH))
+
+
 def moment_of(checkpoint_id: str) -> float | None:
     """Return when a checkpoint was made, in epoch seconds; `None` if its id does not say."""
     time = _time_of(checkpoint_id)

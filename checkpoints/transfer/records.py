@@ -46,6 +46,7 @@ def _fields(**types: FieldType) -> dict[str, Field]:
 
 THREAD: Final = "thread"
 MESSAGE: Final = "message"
+EVENT: Final = "event"
 CHECKPOINT: Final = "checkpoint"
 WRITE: Final = "write"
 EFFECT: Final = "effect"
@@ -90,7 +91,7 @@ RECORDS: Final[Mapping[str, Mapping[str, Field]]] = {
         created_at=FieldType.TIME,
         redacted_at__=FieldType.TIME,
     ),
-    "event": _fields(
+    EVENT: _fields(
         no=FieldType.LONG,
         after_seq=FieldType.LONG,
         kind=FieldType.TEXT,
@@ -171,7 +172,7 @@ the parameters of the statements `move_…`."""
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     THREAD: (),
     MESSAGE: ("seq",),
-    "event": ("no",),
+    EVENT: ("no",),
     CHECKPOINT: ("ns", "checkpoint_id"),
     WRITE: ("ns", "checkpoint_id", "task_id", "idx"),
     "run_write": ("ns", "checkpoint_id", "task_id", "idx", "run_id"),

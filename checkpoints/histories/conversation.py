@@ -1,0 +1,122 @@
+"""A conversation from elsewhere: what a caller gives, checked. No I/O."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from langchain_core.messages import BaseMessage, RemoveMessage, SystemMessage, convert_to_messages
+
+from holdfast.checkpoints.config import thread_of, user_of
+from holdfast.checkpoints.moments import Moment, epoch_seconds
+from holdfast.checkpoints.serde.jsonb import storable
+from holdfast.checkpoints.threads.index import given_title
+
+MessageLike: TypeAlias = BaseMessage | Mapping[str, Any] | tuple[str, Any] | str
+"""A message, or what LangChain makes one of: `{"role": …, "content": …}`, `("user", "…")`, or the text of a user."""
+
+_NEEDED: Final = (
+    'Needed: a LangChain message, {"role": "user", "content": "…"} with one of the roles user, assistant, system, '
+    "developer and tool, or a pair of both."
+)
+_IDS: Final = uuid.UUID("6f1c1f0e-5d0f-5a52-9c55-1b0f0f3f7a10")
+
+
+@dataclass(frozen=True)
+class Said:
+    """One message of a conversation."""
+
+    message: BaseMessage
+    """With an id. A `SystemMessage` is the prompt from here on."""
+    at: float | None
+    """When it was said, in epoch seconds."""
+    user_id: str | None
+    """Who said it, or whose message it answers, if that is not the conversation's own user."""
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A conversation that is to become a thread."""
+
+    thread_id: str
+    said: Sequence[Said]
+    user_id: str | None
+    title: str | None
+    metadata: Mapping[str, Any]
+
+
+def conversation(
+    thread_id: str,
+    messages: Sequence[MessageLike],
+    *,
+    user_id: str | None = None,
+    title: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    at: Sequence[Moment | None] | None = None,
+    users: Sequence[str | None] | None = None,
+) -> Conversation:
+    """Return a conversation, checked; see `Threads.add` for the arguments.
+
+    A message without an id gets one that depends on the thread and its place alone: the same conversation has the same
+    ids every time.
+
+    Raises:
+        ValueError, TypeError: an argument cannot be what it should be. The error names the message.
+        InvalidThread: the thread's id, or that of a user, cannot be stored.
+    """
+    thread_id = thread_of({"configurable": {"thread_id": thread_id}})
+    if isinstance(messages, str | Mapping) or not isinstance(messages, Sequence):
+        raise TypeError(f"messages is a {type(messages).__name__}. Needed: a list of messages.")
+    if not messages:
+        raise ValueError(f"The conversation for thread {thread_id!r} has no messages. Needed: at least one.")
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise TypeError(f"metadata is a {type(metadata).__name__}. Needed: a dict of names and values.")
+    times = [_time(moment, number) for number, moment in enumerate(_aligned(at, "at", messages), 1)]
+    own, named = user_of(user_id), [user_of(user) for user in _aligned(users, "users", messages)]
+    said: list[Said] = []
+    ids: set[str] = set()
+    for number, (like, time, user) in enumerate(zip(messages, times, named, strict=True), 1):
+        message = _message(like, number)
+        if message.id is None:
+            message = message.model_copy(update={"id": str(uuid.uuid5(_IDS, f"{thread_id}\n{number}"))})
+        if message.id in ids:
+            raise ValueError(
+                f"Message {number} has the id of an earlier one, {message.id!r}. Needed: an id of its own."
+            )
+        ids.add(str(message.id))
+        said.append(Said(message, time, None if user == own else user))
+    given = None if title is None else given_title(title)
+    return Conversation(thread_id, said, own, given, storable(metadata or {}))
+
+
+def _aligned(values: Sequence[Any] | None, name: str, messages: Sequence[Any]) -> Sequence[Any]:
+    if values is None:
+        return [None] * len(messages)
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise TypeError(f"{name} is a {type(values).__name__}. Needed: a list with one entry for each message.")
+    if len(values) != len(messages):
+        raise ValueError(f"{name} has {len(values)} entries for {len(messages)} messages. Needed: one for each.")
+    return values
+
+
+def _time(moment: Moment | None, number: int) -> float | None:
+    return None if moment is None else epoch_seconds(moment, f"The time of message {number}")
+
+
+def _message(like: MessageLike, number: int) -> BaseMessage:
+    try:
+        [message] = convert_to_messages([like])  # type: ignore[list-item]  # a Mapping is as good as a dict
+    except (ValueError, TypeError, KeyError, NotImplementedError, AttributeError):
+        message = None
+    if message is None or isinstance(message, RemoveMessage):  # which says nothing
+        role = like.get("role", like.get("type")) if isinstance(like, Mapping) else None
+        found = type(like).__name__ if role is None else f"the role {role!r}"
+        raise ValueError(f"Message {number} cannot be read: found {found}. {_NEEDED}")
+    return message
+
+
+def is_prompt(said: Said) -> bool:
+    """Return whether a message is a system prompt, which is no part of what was said."""
+    return isinstance(said.message, SystemMessage)
