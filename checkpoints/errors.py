@@ -154,6 +154,10 @@ class UnknownThread(HoldfastError, LookupError):
         )
 
 
+class NotPermitted(HoldfastError, PermissionError):
+    """A user may use this thread, but may not do this with it. Nothing was changed."""
+
+
 class UnknownMessage(HoldfastError, LookupError):
     """A thread has no such message, or no longer the checkpoint that had it first."""
 

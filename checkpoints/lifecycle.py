@@ -268,10 +268,10 @@ class OpenedSaver(BaseCheckpointSaver[str]):
 
         Args:
             thread_id: the thread.
-            user_id: the user that must own it.
+            user_id: the user that must own it or be one of its members.
 
         Raises:
-            UnknownThread: the thread does not exist, or the user does not own it.
+            UnknownThread: the thread does not exist, or is neither the user's nor shared with this user.
         """
         thread = thread_of({"configurable": {"thread_id": thread_id}})
         return open_transcript(self._database, str(thread), user_id)

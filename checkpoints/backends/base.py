@@ -113,9 +113,10 @@ class FullText(Protocol):
         """Erase the words that this transaction removed from the tables of the index, if there is an index."""
         ...
 
-    def find(self, query: Query, user_id: str | None, thread_id: str | None) -> tuple[Statement, dict[str, Any]]:
+    def find(self, query: Query, among: Sequence[str]) -> tuple[Statement, dict[str, Any]]:
         """Return the statement that finds rows, best first, as (thread_id, seq, rank), and its parameters.
 
+        `among` are the words of some users and threads, of which a row needs one; if there are none, every row counts.
         The caller adds the conditions, `{where}`, and the numbers of rows to rank, `:most`, and to return, `:limit`.
         """
         ...

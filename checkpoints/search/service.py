@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import chain, starmap
 from typing import Any, Final, NamedTuple
 
 from holdfast.checkpoints.backends.base import Transaction
@@ -24,9 +25,9 @@ from holdfast.checkpoints.errors import InvalidSearch, ReadOnlyDatabase
 from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given, utc_datetime
 from holdfast.checkpoints.search.query import Query, parse_query
 from holdfast.checkpoints.search.snippet import make_snippet
-from holdfast.checkpoints.search.tokenizer import MOST_CHARACTERS
+from holdfast.checkpoints.search.tokenizer import MOST_CHARACTERS, owner_words
 from holdfast.checkpoints.serde.messages import is_sql_text
-from holdfast.checkpoints.sql import Statement
+from holdfast.checkpoints.sql import OF_USER, Statement
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +40,13 @@ _BATCH_THREADS: Final = 50
 
 # Threads with rows to index that one query reads.
 _PAGE: Final = 1000
+
+# Shared threads that a search names to the index. A user with more of them is searched for by the rows that were found.
+_MOST_SHARED: Final = 200
+
+_SHARED: Final = (
+    "thread_id IN (SELECT shared.thread_id FROM holdfast_members AS shared WHERE shared.user_id = :user_id)"
+)
 
 Progress = Callable[[int, int], object]
 """A function that is called with the number of rows indexed so far, and with how many there are to index."""
@@ -103,16 +111,16 @@ class Search:
 
         Args:
             text: the query.
-            user_id: search only the threads of this user. The default searches the threads of all users, so code that
-                searches on behalf of a user must pass it.
+            user_id: search only the threads of this user, and those that are shared with this user. The default
+                searches the threads of all users, so code that searches on behalf of a user must pass it.
             thread_id: search only this thread.
             since, until: find only messages saved at or after `since`, and before `until`: a datetime with an offset, a
                 date (its midnight in UTC), either as ISO 8601 text, or epoch seconds.
             limit: the maximum number of hits, from 1 to 1,000.
 
         Raises:
-            InvalidSearch: the query has no required word, or the thread does not exist or is not the user's, or another
-                argument is invalid.
+            InvalidSearch: the query has no required word, or the thread does not exist, or is neither the user's nor
+                shared with this user, or another argument is invalid.
             SearchUnavailable: this Python's SQLite has no full text search.
         """
         query = parse_query(text)
@@ -127,17 +135,19 @@ class Search:
         except ValueError as error:
             raise InvalidSearch(str(error)) from None
         try:
-            self._update_index(user_id, thread_id, None)
+            shared = self._shared_with(user_id)
+            self._update_index(user_id, thread_id, None, has_shared=bool(shared))
         except ReadOnlyDatabase as error:
             _log.warning("The newest messages are not found until a search on a server that takes writes: %s", error)
         filters = {
-            "user_id": (user_id, "t.user_id = :user_id"),
+            "user_id": (user_id, OF_USER),
             "thread_id": (thread_id, "m.thread_id = :thread_id"),
             "since": (times["since"], "m.created_at >= :since"),
             "until": (times["until"], "m.created_at < :until"),
         }
         given = {name: filter_ for name, filter_ in filters.items() if filter_[0] is not None}
-        statement, params = self._database.backend.full_text.find(query, user_id, thread_id)
+        among = _words_of_threads(user_id, thread_id, shared)
+        statement, params = self._database.backend.full_text.find(query, among)
         params |= {name: value for name, (value, _) in given.items()} | {"most": MOST_RANKED, "limit": limit}
         filtered = statement.where(*(condition for _, condition in given.values()))
         return persist(self._database.backend, partial(self._hits, query, filtered, params))
@@ -148,7 +158,8 @@ class Search:
         It may be interrupted at any time and run by several processes at once: each batch is committed by itself.
 
         Args:
-            user_id: index only the threads of this user. The default indexes all threads.
+            user_id: index only the threads of this user, and those that are shared with this user. The default indexes
+                all threads.
             progress: called after each batch.
 
         Returns:
@@ -157,7 +168,8 @@ class Search:
         Raises:
             SearchUnavailable: as `find`.
         """
-        return self._update_index(asked_user(user_id), None, progress)
+        user = asked_user(user_id)
+        return self._update_index(user, None, progress, has_shared=bool(self._shared_with(user)))
 
     # --- the same for event loops
 
@@ -169,13 +181,22 @@ class Search:
     def _check_thread(self, thread_id: str, user_id: str | None) -> None:
         rows: Sequence[Row] = []
         if is_sql_text(thread_id):
-            [rows] = self._database.read((self._database.backend.sql["thread_of_user"], {"thread_id": thread_id}))
+            params = {"thread_id": thread_id, "user_id": user_id}
+            [rows] = self._database.read((self._database.backend.sql["thread_of_user"], params))
         # The error does not say that the thread exists and belongs to another user.
-        if not rows or (user_id is not None and rows[0].user_id != user_id):
+        if not rows:
             of_user = "" if user_id is None else f" of user {user_id!r}"
             raise InvalidSearch(
                 f"There is no thread {thread_id!r}{of_user} to search in. Name an existing thread, or search in all."
             )
+
+    def _shared_with(self, user_id: str | None) -> list[str]:
+        """Return the threads that are shared with a user, but no more than are named to the index, and one."""
+        if user_id is None:
+            return []
+        params = {"user_id": user_id, "limit": _MOST_SHARED + 1}
+        [rows] = self._database.read((self._database.backend.sql["shared_threads"], params))
+        return [row.thread_id for row in rows]
 
     def _hits(self, query: Query, statement: Statement, params: dict[str, Any]) -> list[Hit]:
         found_rows = self._database.backend.sql["found_rows"]
@@ -204,15 +225,17 @@ class Search:
 
     # --- the index
 
-    def _update_index(self, user_id: str | None, thread_id: str | None, progress: Progress | None) -> int:
+    def _update_index(
+        self, user_id: str | None, thread_id: str | None, progress: Progress | None, *, has_shared: bool
+    ) -> int:
         backend = self._database.backend
-        conditions, params = _conditions(user_id, thread_id)
+        scopes = _scopes(user_id, thread_id, has_shared=has_shared)
         total = 0
         if progress is not None:
-            [[row]] = self._database.read((backend.sql["rows_to_index"].where(*conditions), params))
-            total = row.number
+            counts = [(backend.sql["rows_to_index"].where(*conditions), params) for conditions, params in scopes]
+            total = sum(row.number for [row] in self._database.read(*counts))
         done = 0
-        for batch in _batches(self._stale_threads(conditions, params)):
+        for batch in _batches(chain.from_iterable(starmap(self._stale_threads, scopes))):
             left: Sequence[str] = batch
             while left:
                 rows, left = persist(backend, partial(self._index_batch, left))
@@ -282,13 +305,26 @@ class Search:
         return reached - watermark, has_more
 
 
-def _conditions(user_id: str | None, thread_id: str | None) -> tuple[list[str], dict[str, Any]]:
-    """Return the conditions for the threads to search, with their parameters; no conditions for all threads."""
+def _scopes(user_id: str | None, thread_id: str | None, *, has_shared: bool) -> list[tuple[list[str], dict[str, Any]]]:
+    """Return the conditions for the threads to search, with their parameters; no conditions for all threads.
+
+    The shared threads of a user have conditions of their own, so that each is found by an index.
+    """
     if thread_id is not None:
-        return ["thread_id = :thread_id"], {"thread_id": thread_id}
+        return [(["thread_id = :thread_id"], {"thread_id": thread_id})]
     if user_id is not None:
-        return ["user_id = :user_id", "head IS NOT NULL", "deleted_at IS NULL"], {"user_id": user_id}
-    return [], {}
+        whose = ["user_id = :user_id", *([_SHARED] if has_shared else [])]
+        return [([one, "head IS NOT NULL", "deleted_at IS NULL"], {"user_id": user_id}) for one in whose]
+    return [([], {})]
+
+
+def _words_of_threads(user_id: str | None, thread_id: str | None, shared: Sequence[str]) -> list[str]:
+    """Return the words of which a message has one if it is in the threads to search; none for all threads."""
+    if thread_id is not None:
+        return owner_words(None, thread_id)
+    if user_id is None or len(shared) > _MOST_SHARED:
+        return []
+    return [*owner_words(user_id, None), *(word for id_ in shared for word in owner_words(None, id_))]
 
 
 def _batches(threads: Iterator[_StaleThread]) -> Iterator[list[str]]:

@@ -150,8 +150,8 @@ def _spans(text: str) -> Iterator[WordSpan]:
 def owner_words(user_id: str | None, thread_id: str | None) -> list[str]:
     """Return the words that stand for a user and a thread in the index.
 
-    A message is indexed under both, so a search in one user's threads reads no rows of other users. They are digests,
-    so an id may contain any character.
+    A message is indexed under both, so a search in some threads reads no rows of others. They are digests, so an id may
+    contain any character.
     """
     return [f"{kind}{_id_digest(id_)}" for kind, id_ in (("u", user_id), ("t", thread_id)) if id_ is not None]
 

@@ -2,10 +2,10 @@
 
 A statement that is the same for every database is in `sql/<subject>.sql`, any other in `sql/<dialect>/<subject>.sql`.
 Parameters are named, `:thread_id`. `{now}` stands for the database's own clock in epoch seconds, `{over}` for the
-condition that a request, `i`, is closed, `{said}` for the condition that a message row, `m`, was said, `{as_known}` for
-the condition that a thread is as it is known, `{has_gone_on}` for the condition that a thread has gone on with a new
-message, and `{claim}` for the claim of a row; the other names in braces are in
-`_WORDS`.
+condition that a request, `i`, is closed, `{said}` for the condition that a message row, `m`, was said, `{of_user}` for
+the condition that a thread, `t`, is a user's or shared with this user, `{as_known}` for the condition that a thread is
+as it is known, `{has_gone_on}` for the condition that a thread has gone on with a new message, and `{claim}` for the
+claim of a row; the other names in braces are in `_WORDS`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from holdfast.checkpoints.langgraph_internals import RESERVED, START
 
@@ -79,6 +79,15 @@ _SAID = (
     f" AND (substr(m.channel, 1, {len(RESERVED)}) <> '{RESERVED}' OR m.channel = '{START}')"
 )
 
+# A thread `t` is shared with a user.
+_IS_MEMBER = """EXISTS (
+    SELECT 1 FROM holdfast_members AS shared
+    WHERE shared.thread_id = t.thread_id AND shared.user_id = :user_id AND shared.owner_id = t.user_id
+  )"""
+
+OF_USER: Final = f"(t.user_id = :user_id OR {_IS_MEMBER})"
+"""The condition that a thread `t` is the user's, or is shared with this user."""
+
 # A thread is as it is known: no other save has moved it, and it was not deleted. A stock saver does either without
 # changing the thread's own row.
 _AS_KNOWN = """thread_id = :thread_id AND generation = :generation AND next_seq = :was_next AND deleted_at IS NULL
@@ -119,6 +128,10 @@ class Statement(NamedTuple):
     def where(self, *conditions: str) -> Statement:
         """Return the statement with `{where}` replaced. Conditions are our own text, never a user's."""
         return Statement(self.name, self.text.replace("{where}", " AND ".join(conditions) or "TRUE"))
+
+    def among(self, threads: str) -> Statement:
+        """Return the statement with `{threads}` replaced by a table or a query, which is our own text."""
+        return Statement(self.name, self.text.replace("{threads}", threads))
 
 
 Statements: TypeAlias = Mapping[str, Statement]
@@ -172,7 +185,8 @@ def _read(dialect: str, now: str) -> dict[str, Statement]:
 
 
 def _in(dialect: str, text: str) -> str:
-    for word, meant in {"{said}": _SAID, **_WORDS[dialect]}.items():
+    shared = {"{said}": _SAID, "{of_user}": OF_USER, "{is_member}": _IS_MEMBER}
+    for word, meant in {**shared, **_WORDS[dialect]}.items():
         text = text.replace(word, meant)
     return text
 

@@ -118,9 +118,11 @@ ORDER BY i.answered_at DESC
 LIMIT 1;
 
 -- name: waiting
+-- A thread that is not in the index yet has no user there; its checkpoint may name one.
 SELECT i.thread_id, i.interrupt_id, i.checkpoint_id, i.task_id, asked.task_path, i.asked_at, i.expires_at,
-       asked.type, asked.{value} AS blob, {user_id} AS user_id
+       asked.type, asked.{value} AS blob, CASE WHEN t.head IS NULL THEN {user_id} ELSE t.user_id END AS user_id
 FROM holdfast_interrupts AS i
+LEFT JOIN holdfast_threads AS t ON t.thread_id = i.thread_id
 JOIN checkpoints AS c
   ON c.thread_id = i.thread_id AND c.checkpoint_ns = i.checkpoint_ns AND c.checkpoint_id = i.checkpoint_id
 JOIN {writes} AS asked
@@ -128,8 +130,7 @@ JOIN {writes} AS asked
   AND asked.checkpoint_id = i.checkpoint_id AND asked.task_id = i.task_id AND asked.idx = -3
 WHERE {where} AND i.answered_at IS NULL AND i.closed_at IS NULL
   AND (i.expires_at IS NULL OR i.expires_at > {now}) AND NOT ({over})
-  AND (CAST(:user_id AS TEXT) IS NULL
-       OR {user_id} = :user_id)
+  AND (CAST(:user_id AS TEXT) IS NULL OR {of_user} OR (t.head IS NULL AND {user_id} = :user_id))
 ORDER BY i.asked_at DESC, i.thread_id
 LIMIT :limit;
 

@@ -40,9 +40,9 @@ SET searched = :searched, searched_as = user_id
 WHERE thread_id = :thread_id;
 
 -- name: thread_of_user
-SELECT user_id
-FROM holdfast_threads
-WHERE thread_id = :thread_id AND deleted_at IS NULL;
+SELECT TRUE AS is_of_user
+FROM holdfast_threads AS t
+WHERE t.thread_id = :thread_id AND t.deleted_at IS NULL AND (CAST(:user_id AS TEXT) IS NULL OR {of_user});
 
 -- name: found_rows
 SELECT m.message_id, m.role, t.user_id, m.created_at, substr(m.content, 1, :characters) AS text, t.title

@@ -145,7 +145,7 @@ LIMIT 1;
 -- name: owner
 -- Return the user of a thread, and no row if there is no such thread. The checkpoints are read only for a thread that
 -- is not in the index: it was saved by a stock saver or an older version. A thread without checkpoints keeps its user
--- until it is deleted.
+-- until it is deleted. Return also whether the thread is shared, and with the user who asks.
 SELECT t.user_id,
        CASE WHEN t.head IS NULL THEN (
          SELECT {user_id}
@@ -153,7 +153,12 @@ SELECT t.user_id,
          WHERE c.thread_id = :thread_id AND c.checkpoint_ns = '' AND {user_id} IS NOT NULL
          ORDER BY c.checkpoint_id
          LIMIT 1
-       ) END AS begun_by
+       ) END AS begun_by,
+       {is_member} AS is_member,
+       EXISTS (
+         SELECT 1 FROM holdfast_members AS shared
+         WHERE shared.thread_id = :thread_id AND shared.owner_id = t.user_id
+       ) AS is_shared
 FROM (SELECT 1 AS one) AS one
 LEFT JOIN holdfast_threads AS t ON t.thread_id = :thread_id
 WHERE t.head IS NOT NULL OR t.user_id IS NOT NULL
@@ -175,6 +180,13 @@ LEFT JOIN holdfast_threads AS t ON t.thread_id = c.thread_id
 WHERE c.thread_id = :thread_id AND c.checkpoint_ns = '' AND t.head IS NULL
 LIMIT 1;
 
+-- name: listed_threads
+SELECT t.*
+FROM {threads}
+WHERE t.head IS NOT NULL AND t.deleted_at IS NULL AND {where}
+ORDER BY t.updated_at DESC, t.thread_id DESC
+LIMIT :looked_at;
+
 -- name: threads
 -- Newest first. Whether a thread runs, waits or has failed is computed, so that no write can leave it wrong. Each of
 -- these is a subquery for each thread of the page: with EXISTS, PostgreSQL may compute it for all threads at once.
@@ -184,24 +196,23 @@ FROM (
          CASE WHEN runs = 1 THEN 'running' WHEN pending > 0 THEN 'paused' WHEN fails = 1 THEN 'failed'
               WHEN unfinished = 1 THEN 'unfinished' ELSE 'idle' END AS status
   FROM (
-    SELECT t.thread_id, t.user_id, t.title, t.created_at, t.updated_at, t.messages, t.bytes, t.metadata, t.head,
-           t.origin_thread_id, t.origin_checkpoint_id, t.unfinished,
+    SELECT listed.*,
            (
              SELECT count(*) FROM holdfast_interrupts AS i
-             WHERE i.thread_id = t.thread_id AND i.answered_at IS NULL AND i.closed_at IS NULL
+             WHERE i.thread_id = listed.thread_id AND i.answered_at IS NULL AND i.closed_at IS NULL
                AND (i.expires_at IS NULL OR i.expires_at > {now}) AND NOT ({over})
            ) AS pending,
            (
-             SELECT 1 FROM holdfast_leases AS l WHERE l.thread_id = t.thread_id AND l.expires_at > {now} LIMIT 1
+             SELECT 1 FROM holdfast_leases AS l WHERE l.thread_id = listed.thread_id AND l.expires_at > {now} LIMIT 1
            ) AS runs,
            (
              SELECT 1 FROM {writes} AS w
-             WHERE w.thread_id = t.thread_id AND w.checkpoint_ns = '' AND w.checkpoint_id = t.head AND w.idx = -1
+             WHERE w.thread_id = listed.thread_id AND w.checkpoint_ns = '' AND w.checkpoint_id = listed.head
+               AND w.idx = -1
              LIMIT 1
            ) AS fails
-    FROM holdfast_threads AS t
-    WHERE t.head IS NOT NULL AND t.deleted_at IS NULL AND {where}
-    ORDER BY t.updated_at DESC, t.thread_id DESC
+    FROM ({threads}) AS listed
+    ORDER BY listed.updated_at DESC, listed.thread_id DESC
     LIMIT :looked_at
   ) AS facts
 ) AS found
@@ -210,7 +221,7 @@ ORDER BY updated_at DESC, thread_id DESC
 LIMIT :limit;
 
 -- name: rename_thread
-UPDATE holdfast_threads
+UPDATE holdfast_threads AS t
 SET title = CAST(:title AS TEXT)
-WHERE thread_id = :thread_id AND head IS NOT NULL AND (CAST(:user_id AS TEXT) IS NULL OR user_id = :user_id)
+WHERE t.thread_id = :thread_id AND t.head IS NOT NULL AND (CAST(:user_id AS TEXT) IS NULL OR {of_user})
 RETURNING thread_id;

@@ -3,7 +3,7 @@
 -- All of it is read in pages: messages by ranges of their numbers, the rest by the key of the last row before.
 
 -- name: transcript
--- Return whether a thread exists, its user, and its last row. The user of a thread that is not in the index is in the
+-- Return whether a thread exists, its user, whether it is shared with the user who asks, and its last row. The user of a thread that is not in the index is in the
 -- metadata of its first checkpoint. Each first row is searched by its key: for an EXISTS, PostgreSQL may scan the
 -- table, in which the rows of a long thread seem to be everywhere and may be at the end.
 SELECT t.generation, t.deleted_at IS NOT NULL AS deleted,
@@ -14,7 +14,7 @@ SELECT t.generation, t.deleted_at IS NOT NULL AS deleted,
          ORDER BY c.checkpoint_id
          LIMIT 1
        )) AS user_id,
-       t.title, coalesce(t.next_seq, 1) - 1 AS last_seq,
+       {is_member} AS is_member, t.title, coalesce(t.next_seq, 1) - 1 AS last_seq,
        (SELECT c.checkpoint_id FROM checkpoints AS c WHERE c.thread_id = :thread_id AND c.checkpoint_ns = ''
         ORDER BY c.checkpoint_id LIMIT 1) IS NOT NULL AS has_checkpoints,
        (SELECT m.seq FROM holdfast_messages AS m WHERE m.thread_id = :thread_id AND {said}

@@ -75,6 +75,13 @@ WHERE thread_id = :thread_id AND interrupt_id > :interrupt_id
 ORDER BY interrupt_id
 LIMIT :limit;
 
+-- name: page_of_member
+SELECT user_id, owner_id, added_at
+FROM holdfast_members
+WHERE thread_id = :thread_id AND user_id > :user_id
+ORDER BY user_id
+LIMIT :limit;
+
 -- name: page_of_effect
 SELECT lineage, effect_key, thread_id, tool, args_digest, state, attempt, owner, alive_until, why, interrupt_id,
        decision, decided_by, decided_at, result_type, result, run_id, started_at, finished_at
@@ -145,6 +152,10 @@ INSERT INTO holdfast_interrupts (thread_id, interrupt_id, checkpoint_ns, checkpo
                                  closed_why)
 VALUES (:thread_id, :interrupt_id, :ns, :checkpoint_id, :task_id, :asked_at, :expires_at, :answered_at, :answered_by,
         :answer_type, :answer, :answer_digest, :run_id, :closed_at, :closed_why);
+
+-- name: move_member
+INSERT INTO holdfast_members (thread_id, user_id, owner_id, added_at)
+VALUES (:thread_id, :user_id, :owner_id, :added_at);
 
 -- name: move_effect
 -- Its thread may be another one, if it ran in a copy.

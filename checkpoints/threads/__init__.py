@@ -1,6 +1,7 @@
 """Management of threads: list, rename, restart, undo, fork, copy, delete.
 
-Every method accepts a `user_id`. A thread of another user is then treated as unknown.
+Every method accepts a `user_id`. A thread that is neither this user's nor shared with this user is then treated as
+unknown.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from holdfast.checkpoints.errors import UnknownCheckpoint, UnknownThread
 from holdfast.checkpoints.histories import MessageLike
 from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given
 from holdfast.checkpoints.serde.messages import is_sql_text, sql_text
-from holdfast.checkpoints.threads import access, listing, reindex, reset, salvage
 from holdfast.checkpoints.threads import copy as copying
+from holdfast.checkpoints.threads import listing, reindex, reset, salvage
+from holdfast.checkpoints.threads.access import Sharing
 from holdfast.checkpoints.threads.index import first_title, given_title
 from holdfast.checkpoints.threads.listing import LONGEST_PAGE, STATUSES, Page, Status, Thread
 from holdfast.checkpoints.threads.salvage import Damage, Salvaged
@@ -42,11 +44,12 @@ class ManagedSaver(Protocol):
     def delete_thread(self, thread_id: str) -> None: ...
 
 
-class Threads:
+class Threads(Sharing):
     """The threads of a database, as `HoldfastSaver.threads`.
 
     Raises, from every method about one thread:
-        UnknownThread: the thread does not exist, or is not the `user_id`'s.
+        UnknownThread: the thread does not exist, or is neither the `user_id`'s nor shared with this user.
+        NotPermitted: the thread is shared with the `user_id`, and only its own user may do this.
         ThreadBusy: another caller held the thread's lease during the whole wait.
         ThreadConflict: a writer without a lease changed or deleted the thread meanwhile. Nothing was changed.
         DamagedThread: the thread is not in the index yet, and its newest checkpoint cannot be read.
@@ -76,7 +79,7 @@ class Threads:
         repeated.
 
         Args:
-            user_id: return only threads of this user.
+            user_id: return only threads of this user, and those that are shared with this user.
             status: return only threads with this status.
             text: return only threads whose title contains this text, regardless of case. On PostgreSQL that holds for
                 the letters that the database's locale knows.
@@ -112,7 +115,7 @@ class Threads:
         return Page([listing.thread_of_row(row) for row in rows[:limit]], next_page)
 
     def all(self, *, user_id: str | None = None) -> Iterator[Thread]:
-        """Yield every thread, or those of one user, page by page, the most recently written one first."""
+        """Yield every thread, or those of one user, as `list` does, page by page."""
         cursor: str | None = None
         while True:
             page = self.list(user_id=user_id, limit=LONGEST_PAGE, cursor=cursor)
@@ -123,7 +126,7 @@ class Threads:
     def get(self, thread_id: str, *, user_id: str | None = None) -> Thread:
         """Return one thread."""
         params = {"thread_id": str(thread_id), "user_id": asked_user(user_id), "status": None, "limit": 1}
-        conditions = ["t.thread_id = :thread_id", *([] if user_id is None else [listing.USER])]
+        conditions = ["t.thread_id = :thread_id"]
         found = self._find(conditions, params) if is_sql_text(str(thread_id)) else []
         if not found and self._is_unindexed(str(thread_id)):
             self.index(str(thread_id))
@@ -152,7 +155,7 @@ class Threads:
             UnknownCheckpoint: the thread has no such checkpoint.
         """
         if user_id is not None:
-            self.check_owner(thread_id, user_id)
+            self.check_user(thread_id, user_id)
         place = thread_of({"configurable": {"thread_id": thread_id}})
         found = salvage.salvage(self._database, place, ns, checkpoint_id)
         if found is None and checkpoint_id is not None:
@@ -161,25 +164,10 @@ class Threads:
             raise UnknownThread(thread_id, user_id)
         return found
 
-    def owner(self, thread_id: str) -> str | None:
-        """Return the user of a thread; `None` if it names no user, or does not exist yet."""
-        return access.read_owner(self._database, thread_id)[1]
-
     def prompt(self, thread_id: str) -> str | None:
         """Return the system prompt that an agent noted last in a thread, or in its origin; `None` if none did."""
         [rows] = self._database.read((self._database.backend.sql["prompt_of"], {"thread_id": str(thread_id)}))
         return next((json.loads(row.data)["text"] for row in rows), None)
-
-    def check_owner(self, thread_id: str, user_id: str) -> None:
-        """Refuse a thread that belongs to another user or to none. Only reads.
-
-        A thread that does not exist yet passes, since the user may begin it.
-
-        Raises:
-            UnknownThread: the thread exists and is not the user's, or `user_id` is empty.
-            InvalidThread: the `user_id` cannot be stored, so no thread can be this user's.
-        """
-        access.check_owner(self._database, thread_id, user_id)
 
     def _is_unindexed(self, thread_id: str) -> bool:
         """Return whether a thread was saved by an older version, or by a saver of LangGraph, and is not indexed yet."""
@@ -191,9 +179,8 @@ class Threads:
     def _find(self, conditions: Sequence[str], params: Mapping[str, Any]) -> builtins.list[Row]:
         # The status is derived after the rows are read, so a list by status may have to read any number of them.
         looked_at = {"looked_at": params["limit"] if params["status"] is None else _ALL}
-        [rows] = self._database.read(
-            (self._database.backend.sql["threads"].where(*conditions), {**params, **looked_at})
-        )
+        statement = listing.threads_statement(self._database.backend.sql, conditions, params["user_id"])
+        [rows] = self._database.read((statement, {**params, **looked_at}))
         return rows
 
     # --- changing a thread
@@ -245,7 +232,7 @@ class Threads:
 
     def delete(self, thread_id: str, *, user_id: str | None = None) -> None:
         """Delete everything of a thread. A run in progress can no longer write to it; its id can be used again."""
-        self.get(thread_id, user_id=user_id)
+        self._owned(thread_id, user_id, "delete it")
         self._saver.delete_thread(thread_id)
 
     # --- making a new thread
@@ -338,7 +325,6 @@ class Threads:
 
     alist = async_twin(list)
     aget = async_twin(get)
-    aowner = async_twin(owner)
     asalvage = async_twin(salvage)
     arename = async_twin(rename)
     arestart = async_twin(restart)

@@ -1,36 +1,216 @@
-"""The owner of a thread, and the check that a caller is this user, before a conversation goes on.
+"""Who may use a thread: its user, and the members that it is shared with. The check that a caller is one of these.
 
 This is not the whole of access control. Lists of threads, transcripts, searches and requests filter by `user_id` in
-their own statements: see `threads.listing` and `sql/threads.sql`, `transcript.header`, `search.service`, and
-`sql/interrupts.sql`.
+their own statements, by the condition `{of_user}`: see `threads.listing` and `sql/threads.sql`, `transcript.header`,
+`search.service`, and `sql/interrupts.sql`.
 """
 
 from __future__ import annotations
 
-from holdfast.checkpoints.config import user_of, user_text
+from collections.abc import Sequence
+from typing import Final, Literal, NamedTuple
+
+from holdfast.checkpoints.backends.base import Call
+from holdfast.checkpoints.config import asked_user, user_of, user_text
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.errors import UnknownThread
+from holdfast.checkpoints.core.twins import async_twin
+from holdfast.checkpoints.errors import NotPermitted, UnknownThread
 from holdfast.checkpoints.serde.messages import is_sql_text
+from holdfast.checkpoints.threads.index import add_event
+from holdfast.checkpoints.threads.listing import Thread
 
 
-def read_owner(database: Database, thread_id: str) -> tuple[bool, str | None]:
-    """Return whether a thread exists, and its user."""
+class Standing(NamedTuple):
+    """How a user stands to a thread."""
+
+    exists: bool
+    owner: str | None
+    """The thread's user."""
+    is_member: bool
+    """Whether the thread is shared with the user who asks."""
+    is_shared: bool
+    """Whether the thread is shared with any user."""
+
+
+_NEW: Final = Standing(exists=False, owner=None, is_member=False, is_shared=False)
+
+
+def read_standing(database: Database, thread_id: str, user_id: str | None = None) -> Standing:
+    """Return whether a thread exists, its user, and how another one stands to it."""
     if not is_sql_text(str(thread_id)):
-        return False, None
-    [rows] = database.read((database.backend.sql["owner"], {"thread_id": str(thread_id)}))
-    return bool(rows), next((user_text(user) for row in rows for user in row if user is not None), None)
+        return _NEW
+    params = {"thread_id": str(thread_id), "user_id": asked_user(user_id)}
+    [rows] = database.read((database.backend.sql["owner"], params))
+    if not rows:
+        return _NEW
+    [row] = rows
+    owner = next((user_text(user) for user in (row.user_id, row.begun_by) if user is not None), None)
+    return Standing(True, owner, bool(row.is_member), bool(row.is_shared))
 
 
-def check_owner(database: Database, thread_id: str, user_id: str) -> None:
-    """Refuse a thread that belongs to another user or to none.
+def check_user(database: Database, thread_id: str, user_id: str) -> Standing:
+    """Refuse a thread that is neither the user's nor shared with this user.
 
     A thread that does not exist yet passes, since the user may begin it.
 
     Raises:
-        UnknownThread: the thread exists and is not the user's, or `user_id` is empty.
+        UnknownThread: the thread exists and is of other users or of none, or `user_id` is empty.
         InvalidThread: the `user_id` cannot be stored, so no thread can be this user's.
     """
     user = user_of(user_id)
-    exists, owner = read_owner(database, thread_id)
-    if user is None or (exists and owner != user):
+    standing = read_standing(database, thread_id, user)
+    if user is None or (standing.exists and standing.owner != user and not standing.is_member):
         raise UnknownThread(thread_id, user_id)
+    return standing
+
+
+class Sharing:
+    """The part of `Threads` about who may use a thread."""
+
+    _database: Database
+
+    def get(self, thread_id: str, *, user_id: str | None = None) -> Thread:
+        """Return one thread."""
+        raise NotImplementedError
+
+    def owner(self, thread_id: str) -> str | None:
+        """Return the user of a thread; `None` if it names no user, or does not exist yet."""
+        return read_standing(self._database, thread_id).owner
+
+    def check_user(self, thread_id: str, user_id: str) -> Standing:
+        """Refuse a thread that is neither the user's nor shared with this user. Only reads.
+
+        A thread that does not exist yet passes, since the user may begin it.
+
+        Returns:
+            Whether the thread exists, who owns it, and whether it is shared.
+
+        Raises:
+            UnknownThread: the thread exists and is of other users or of none, or `user_id` is empty.
+            InvalidThread: the `user_id` cannot be stored, so no thread can be this user's.
+        """
+        return check_user(self._database, thread_id, user_id)
+
+    def members(self, thread_id: str, *, user_id: str | None = None) -> list[str]:
+        """Return the users with whom a thread is shared, oldest first. The thread's own user is not among them."""
+        thread = self.get(thread_id, user_id=user_id)
+        return _read_members(self._database, thread_id, thread.user_id)
+
+    def share(
+        self,
+        thread_id: str,
+        *new_members: str,
+        user_id: str | None = None,
+        by: str | None = None,
+        not_begun: bool = False,
+    ) -> list[str]:
+        """Share a thread with other users, its members. Idempotent.
+
+        A member finds the thread in lists, searches and the inbox, reads all of it, and writes in it. Only the thread's
+        own user shares it and deletes it. A copy or a fork has the same members.
+
+        Args:
+            thread_id: the thread.
+            *new_members: the ids of the users.
+            user_id: the user whose thread it must be.
+            by: the person who shares it, for the record; by default the `user_id`.
+            not_begun: whether the thread may be one that does not exist yet, which the `user_id` is about to begin.
+
+        Returns:
+            All members now.
+
+        Raises:
+            ValueError: no member is named, or the thread has no user who could share it.
+        """
+        names = _names_of(new_members)
+        is_new = not_begun and user_id is not None and not self.check_user(thread_id, user_id).exists
+        owner = user_of(user_id) if is_new else self._owned(thread_id, user_id, "share it").user_id
+        if owner is None:
+            raise ValueError(f"Thread {thread_id!r} has no user, so it cannot be shared. Begin it with a user_id.")
+        there = _read_members(self._database, thread_id, owner)
+        if new := [name for name in names if name not in {owner, *there}]:
+            record = [] if is_new else _record(self._database, thread_id, "share", new, by or user_id)
+            self._database.write(*record, *_write_members(self._database, thread_id, owner, "add", new))
+        return [*there, *new]
+
+    def unshare(
+        self, thread_id: str, *old_members: str, user_id: str | None = None, by: str | None = None
+    ) -> list[str]:
+        """Share a thread no more with some of its members. Idempotent. What they said in it stays.
+
+        Args:
+            thread_id: the thread.
+            *old_members: the ids of the users.
+            user_id: the user whose thread it must be; or a member, who can only remove this very member.
+            by: the person who does this, for the record; by default the `user_id`.
+
+        Returns:
+            All members now.
+
+        Raises:
+            ValueError: no member is named.
+        """
+        names = _names_of(old_members)
+        is_own = user_id is not None and names == [user_of(user_id)]
+        thread = self.get(thread_id, user_id=user_id) if is_own else self._owned(thread_id, user_id, "remove members")
+        there = _read_members(self._database, thread_id, thread.user_id)
+        if old := [name for name in there if name in names]:
+            record = _record(self._database, thread_id, "unshare", old, by or user_id)
+            self._database.write(*record, *_write_members(self._database, thread_id, thread.user_id, "remove", old))
+        return [name for name in there if name not in names]
+
+    aowner = async_twin(owner)
+    amembers = async_twin(members)
+    ashare = async_twin(share)
+    aunshare = async_twin(unshare)
+
+    def _owned(self, thread_id: str, user_id: str | None, action: str) -> Thread:
+        """Return a thread that is the user's own.
+
+        Raises:
+            NotPermitted: it is shared with the user.
+        """
+        thread = self.get(thread_id, user_id=user_id)
+        if user_id is not None and thread.user_id != asked_user(user_id):
+            raise NotPermitted(
+                f"Thread {thread_id!r} is shared with user {user_id!r}, and only its own user may {action}. "
+                "Nothing was changed."
+            )
+        return thread
+
+
+def _names_of(members: Sequence[str]) -> list[str]:
+    """Return the user ids of members, each once.
+
+    Raises:
+        ValueError: there is none, or one is empty or cannot be stored.
+        TypeError: one is no text.
+    """
+    for member in members:
+        if not isinstance(member, str):
+            raise TypeError(f"The member {member!r} is a {type(member).__name__}. Needed: the id of a user, as text.")
+    names = list(dict.fromkeys(name for name in map(user_of, members) if name is not None))
+    if not members or not all(members):
+        raise ValueError(f"There is no user in {list(members)!r}. Needed: the ids of one user or several.")
+    return names
+
+
+def _read_members(database: Database, thread_id: str, owner: str | None) -> list[str]:
+    """Return the members of a thread of this owner, oldest first."""
+    [rows] = database.read((database.backend.sql["members"], {"thread_id": str(thread_id), "owner": owner}))
+    return [row.user_id for row in rows]
+
+
+def _write_members(
+    database: Database, thread_id: str, owner: str | None, change: Literal["add", "remove"], members: Sequence[str]
+) -> list[Call]:
+    """Build the calls that add members to a thread, or remove them."""
+    place = {"thread_id": str(thread_id), "owner": owner}
+    return [(database.backend.sql[f"{change}_member"], {**place, "member": member}) for member in members]
+
+
+def _record(database: Database, thread_id: str, event: str, members: Sequence[str], by: str | None) -> list[Call]:
+    """Build the calls that record who was added or removed. They lock the thread, whose events are numbered."""
+    sql = database.backend.sql
+    lock = (sql["lock_thread"], {"thread_id": str(thread_id)})
+    return [lock, add_event(sql, str(thread_id), event, {"members": list(members)}, by)]

@@ -24,12 +24,15 @@ from holdfast.checkpoints.threads import index, reindex
 from holdfast.checkpoints.threads.prune import lock_and_outline, remove_checkpoints
 from holdfast.checkpoints.threads.rollback import referenced_rows
 
+_LEFTOVERS: Final = ("delete_run_writes", "delete_interrupts", "delete_events", "delete_members")
+
 _COPIED: Final = (
     "copy_rows",
     "copy_run_writes",
     "copy_interrupts",
     "copy_thread",
     "copy_events",
+    "copy_members",
     "join_lineage",
 )
 
@@ -115,7 +118,7 @@ def _copy(transaction: Transaction, database: Database, source: str, target: str
     if checkpoints.has_checkpoints or rows.has_rows:
         raise ThreadNotEmpty(target)
     # Leftovers of deleted runs, or of a run that is about to begin, do not count as contents.
-    leftovers = [(sql[name], to) for name in ("delete_run_writes", "delete_interrupts", "delete_events")]
+    leftovers = [(sql[name], to) for name in _LEFTOVERS]
     transaction.send([*database.backend.delete_all_checkpoints(target), *leftovers])
     ours = [(sql[name], {"thread_id": source, "target": target}) for name in _COPIED]
     transaction.send([*database.backend.copy_all_checkpoints(source, target), *ours])

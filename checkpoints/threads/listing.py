@@ -15,6 +15,7 @@ from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.errors import InvalidCursor
 from holdfast.checkpoints.moments import utc_datetime
 from holdfast.checkpoints.serde.messages import is_sql_text
+from holdfast.checkpoints.sql import Statement, Statements
 
 Status = Literal["running", "paused", "failed", "unfinished", "idle"]
 """`running`: a caller holds the thread's lease. `paused`: an approval waits for a person. `failed`: the last run ended
@@ -25,10 +26,14 @@ STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 LONGEST_PAGE: Final = 1000
 """The maximum number of threads on a page."""
 
-USER: Final = "t.user_id = :user_id"
+_THREADS: Final = "holdfast_threads AS t"
+
+_SHARED_THREADS: Final = (
+    "holdfast_members AS shared "
+    "JOIN holdfast_threads AS t ON t.thread_id = shared.thread_id AND t.user_id = shared.owner_id"
+)
 
 _CONDITIONS: Final[Mapping[str, str]] = {
-    "user_id": USER,
     "text": "strpos(lower(t.title), :text) > 0",
     "since": "t.updated_at >= :since",
     "until": "t.updated_at < :until",
@@ -101,13 +106,27 @@ def conditions(filters: Mapping[str, Any], status: Status | None) -> list[str]:
     """Return the SQL conditions of a list.
 
     Args:
-        filters: the values of the parameters `user_id`, `text`, `since` and `until`; `None` for no condition.
+        filters: the values of the parameters `text`, `since` and `until`; `None` for no condition.
         status: the status that the list is restricted to.
     """
-    found = [_CONDITIONS[name] for name, value in filters.items() if value is not None]
+    found = [condition for name, condition in _CONDITIONS.items() if filters[name] is not None]
     if status is not None and status in _CANDIDATES:
         found.append(_CANDIDATES[status])
     return found
+
+
+def threads_statement(sql: Statements, conditions: Sequence[str], user_id: str | None) -> Statement:
+    """Return the statement `threads` for all threads, or for those of a user and those that are shared with this user.
+
+    Each of the two parts is read in its order, by an index of its own, up to the length of the page.
+    """
+    listed = sql["listed_threads"]
+    if user_id is None:
+        return sql["threads"].among(listed.among(_THREADS).where(*conditions).text)
+    own = listed.among(_THREADS).where("t.user_id = :user_id", *conditions)
+    shared = listed.among(_SHARED_THREADS).where("shared.user_id = :user_id", *conditions)
+    both = f"SELECT * FROM ({own.text}) AS owned UNION ALL SELECT * FROM ({shared.text}) AS joined"  # noqa: S608 - our own text
+    return sql["threads"].among(both)
 
 
 def encode_cursor(last: Row, arguments: Sequence[Any]) -> str:

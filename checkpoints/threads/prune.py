@@ -23,6 +23,9 @@ from holdfast.checkpoints.threads.index import is_unfinished
 
 Strategy = Literal["keep_latest", "delete"]
 
+# Statements that delete what belongs to a thread alone.
+_OF_THREAD: Final = ("delete_rows", "delete_run_writes", "delete_interrupts", "delete_events", "delete_members")
+
 # Statements for the ledger of effects when a thread is deleted.
 _LEDGER: Final = ("forget_effects", "empty_effects", "leave_lineage")
 
@@ -68,7 +71,7 @@ def delete_thread(database: Database, thread_id: str) -> None:
     """Delete everything that is stored for a thread, and leave a tombstone."""
     params, sql = {"thread_id": thread_id}, database.backend.sql
     # In this order: what the ledger keeps depends on the lineage, which `leave_lineage` ends.
-    names = ("delete_rows", "delete_run_writes", "delete_interrupts", "delete_events", *_LEDGER, "bury_thread")
+    names = (*_OF_THREAD, *_LEDGER, "bury_thread")
     with database.backend.writing() as transaction:
         # A thread of a stock saver has no row of its own yet. It gets one, which becomes the tombstone.
         *_, state = transaction.run([(sql[name], params) for name in ("adopt_thread", "lock_thread", "index_state")])

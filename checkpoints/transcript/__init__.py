@@ -291,10 +291,11 @@ def open_transcript(database: Database, thread_id: str, user_id: str | None) -> 
     Args:
         database: the open database.
         thread_id: the thread.
-        user_id: the user who must own the thread; `None` for a caller that may read every thread.
+        user_id: the user who must own the thread, or be one of its members; `None` for a caller that may read every
+            thread.
 
     Raises:
-        UnknownThread: the thread does not exist, or is not the user's.
+        UnknownThread: the thread does not exist, or is neither the user's nor shared with this user.
     """
 
     def read() -> Header:

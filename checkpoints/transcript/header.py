@@ -29,24 +29,25 @@ class Header(NamedTuple):
     """A note for readers, if messages are missing."""
 
 
-def read_header(transaction: Transaction, database: Database, thread_id: str, owner: str | None) -> Header:
+def read_header(transaction: Transaction, database: Database, thread_id: str, user: str | None) -> Header:
     """Read the header of a thread's transcript.
 
     Args:
         transaction: the transaction to read in.
         database: the database.
         thread_id: the thread.
-        owner: the user who must own the thread; `None` for any.
+        user: the user who must own the thread, or be one of its members; `None` for a caller that may read every one.
 
     Raises:
-        UnknownThread: the thread does not exist, or is not the owner's.
+        UnknownThread: the thread does not exist, or is neither the user's nor shared with this user.
     """
-    [[row]] = transaction.run([(database.backend.sql["transcript"], {"thread_id": thread_id})])
+    asked = asked_user(user)
+    [[row]] = transaction.run([(database.backend.sql["transcript"], {"thread_id": thread_id, "user_id": asked})])
     if not row.has_checkpoints and (row.deleted or not (row.has_said or row.has_events)):
-        raise UnknownThread(thread_id, owner)
+        raise UnknownThread(thread_id, user)
     user_id = None if row.user_id is None else str(row.user_id)
-    if owner is not None and user_id != asked_user(owner):
-        raise UnknownThread(thread_id, owner)
+    if user is not None and user_id != asked and not row.is_member:
+        raise UnknownThread(thread_id, user)
     notice = None
     if not row.has_said:
         notice = (

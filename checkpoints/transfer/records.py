@@ -144,6 +144,11 @@ RECORDS: Final[Mapping[str, Mapping[str, Field]]] = {
         closed_at__=FieldType.TIME,
         closed_why__=FieldType.TEXT,
     ),
+    "member": _fields(
+        user_id=FieldType.KEY,
+        owner_id=FieldType.KEY,
+        added_at=FieldType.TIME,
+    ),
     EFFECT: _fields(
         lineage=FieldType.KEY,
         effect_key=FieldType.KEY,
@@ -177,6 +182,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     WRITE: ("ns", "checkpoint_id", "task_id", "idx"),
     "run_write": ("ns", "checkpoint_id", "task_id", "idx", "run_id"),
     "interrupt": ("interrupt_id",),
+    "member": ("user_id",),
     EFFECT: ("effect_key",),
 }
 """The fields that identify a record among those of its kind in a thread, and by which the records are ordered."""

@@ -68,6 +68,7 @@ class ThreadValidator:
             WRITE: self._write,
             "run_write": self._run_write,
             "interrupt": self._interrupt,
+            "member": self._member,
             EFFECT: self._effect,
         }
         _need(self._next_seq >= 1 and thread.fields["live_from"] >= 1, "the thread counts its messages from 1")
@@ -136,6 +137,9 @@ class ThreadValidator:
         _need(interrupt["answer_type"] in {None, STOCK, TYPE}, "the answer has an unknown form")
         _need((interrupt["answer_type"] is None) == (interrupt["answer"] is None), "the answer is incomplete")
         _need(interrupt["answer"] is None or interrupt["answered_at"] is not None, "the answer has no time")
+
+    def _member(self, member: dict[str, Any]) -> None:
+        _need(bool(member["user_id"] and member["owner_id"]), "the member has no name")
 
     def _effect(self, effect: dict[str, Any]) -> None:
         _need(effect["lineage"] == self._lineage, "the tool call is of another thread")

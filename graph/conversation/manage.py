@@ -113,7 +113,7 @@ class Managed:
             return
         saver = self._agent.checkpointer
         if isinstance(saver, HoldfastSaver):
-            await io.call(saver.threads.check_owner, self.thread_id, self.user_id)
+            await io.call(saver.threads.check_user, self.thread_id, self.user_id)
             return
         # Another checkpointer has no index of users; its newest checkpoint names the user of the last run.
         config: RunnableConfig = {"configurable": {"thread_id": self.thread_id}}

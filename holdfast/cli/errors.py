@@ -122,6 +122,7 @@ def _expected_errors() -> tuple[tuple[type[BaseException], ...], tuple[type[Base
         InvalidSettings,
         errors.InvalidURL,
         errors.InvalidThread,
+        errors.NotPermitted,
         errors.UnknownThread,
         errors.UnknownCheckpoint,
         errors.UnknownMessage,

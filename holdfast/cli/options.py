@@ -58,7 +58,9 @@ Thread = Annotated[str | None, no_default("--thread", "ID", "Id of the conversat
 ThreadId = Annotated[str, typer.Argument(metavar="THREAD", help="Id of the conversation.")]
 ActingUser = Annotated[
     str | None,
-    no_default("--user", "NAME", "Act as this user, who sees only their own conversations.", "-u"),
+    no_default(
+        "--user", "NAME", "Act as this user, who sees their own conversations and those shared with them.", "-u"
+    ),
 ]
 By = Annotated[
     str | None,

@@ -189,6 +189,9 @@ def test_a_command_that_cannot_be_carried_out_is_one_line_and_changes_nothing(
         (("fork", "ada-1", "--to=ada-2"), "Thread 'ada-2' is not empty"),
         (("copy", "ada-1", "--to=ada-2"), "Thread 'ada-2' is not empty"),
         (("copy", "ada-1", f"--to={'x' * 1025}"), "cannot be used"),
+        (("share", "ada-2", "bob", "--user=bob"), "There is no thread 'ada-2' of user 'bob'"),
+        (("unshare", "ada-1"), "USER"),
+        (("share", "ada-1", ""), "Needed: the ids of one user or several."),
         (("search", "&|!"), "There is no word to search for."),
         (("search", "hello", "--until=2026-13-01"), "--until '2026-13-01' is not a time."),
         (("search", "hello", "--thread=none"), "There is no thread 'none'"),
@@ -216,7 +219,10 @@ def test_a_database_is_not_made_by_looking_for_a_conversation(cli: Cli) -> None:
     for words in (
         ("list",),
         ("search", "hello"),
-        *((command, "ada-1") for command in ("rename", "restart", "undo", "fork", "copy", "delete", "show", "export")),
+        *(
+            (command, "ada-1")
+            for command in ("rename", "restart", "undo", "fork", "copy", "delete", "show", "export", "share")
+        ),
         ("export", "--format=holdfast", "--output=all.jsonl"),
     ):
         assert "There are no conversations at sqlite:///none.db" in cli.refused("threads", *words, nowhere)
@@ -282,3 +288,15 @@ def test_a_thread_that_is_deleted_during_an_export_of_all_is_left_out(
     code, out, err = cli("db", "copy", sqlite_url, "sqlite:///there.db")
     assert (code, out[:22], err) == (0, "2 conversations copied", "")
     assert "no thread 'gone'" in cli.refused("db", "copy", sqlite_url, "sqlite:///there.db", "--thread=gone")
+
+
+def test_a_conversation_is_shared_and_listed_for_its_members(talked: Callable[..., tuple[int, str, str]]) -> None:
+    assert talked("share", "ada-1")[1] == "ada-1 is not shared.\n"
+    assert talked("share", "ada-1", "bob", "carol", "--user=ada")[1] == "ada-1 is shared with bob, carol.\n"
+    assert [found["thread_id"] for found in json.loads(talked("list", "--user=bob", "--json")[1])["threads"]] == [
+        "ada-1"
+    ]
+    assert "Shared by ada" in talked("show", "ada-1", "--user=bob")[1]
+    assert json.loads(talked("unshare", "ada-1", "bob", "--user=bob", "--json")[1])["members"] == ["carol"]
+    code, _, error = talked("delete", "ada-1", "--yes", "--user=carol")
+    assert (code, "only its own user may delete it" in error) == (2, True)

@@ -17,6 +17,7 @@ TABLES = [
     "holdfast_interrupts",
     "holdfast_effects",
     "holdfast_run_writes",
+    "holdfast_members",
     "holdfast_threads",
 ]
 

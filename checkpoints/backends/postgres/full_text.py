@@ -39,9 +39,9 @@ class PostgresFullText:
     def clean(self, transaction: Transaction) -> None:
         pass  # VACUUM does it, as for every table
 
-    def find(self, query: Query, user_id: str | None, thread_id: str | None) -> tuple[Statement, dict[str, Any]]:
+    def find(self, query: Query, among: Sequence[str]) -> tuple[Statement, dict[str, Any]]:
         terms = " & ".join(map(_phrase, query.terms))
-        owner = map(_owner_lexeme, owner_words(user_id, thread_id))
+        owner = [f"({' | '.join(map(_owner_lexeme, among))})"] if among else []
         excluded = [f"!{_phrase(term)}" for term in query.excluded]
         # Ranked by the terms alone: an owner has no position in the text, and with one the rank is 0.
         return self._sql["search"], {"query": " & ".join([*owner, terms, *excluded]), "terms": terms}

@@ -64,9 +64,9 @@ class SqliteFullText:
         if not at_once:
             transaction.run([(self._sql["merge_search"], {})])
 
-    def find(self, query: Query, user_id: str | None, thread_id: str | None) -> tuple[Statement, dict[str, Any]]:
-        owner = [f'owner : "{word}"' for word in owner_words(user_id, thread_id)]
-        match = " AND ".join([*owner, *map(_phrase, query.terms)])
+    def find(self, query: Query, among: Sequence[str]) -> tuple[Statement, dict[str, Any]]:
+        owner = " OR ".join(f'"{word}"' for word in among)
+        match = " AND ".join([*([f"owner : ({owner})"] if owner else []), *map(_phrase, query.terms)])
         for term in query.excluded:
             match = f"({match}) NOT {_phrase(term)}"
         words = [

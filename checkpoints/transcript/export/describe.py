@@ -27,6 +27,8 @@ _EVENTS: Final = {
     "undo": "Undone",
     "fork": "Forked",
     "import": "Imported",
+    "share": "Shared",
+    "unshare": "Shared no more",
 }
 
 # Longer JSON, in characters, is shown with one line for each value.

@@ -62,7 +62,7 @@ def chat(
         # A thread keeps its owner's name, also when another person decides about its calls.
         owner = saver.threads.owner(thread_id) if user is None else user
         if user is not None:
-            saver.threads.check_owner(thread_id, user)  # before anything of the thread is shown
+            saver.threads.check_user(thread_id, user)  # before anything of the thread is shown
         factory.check_thread(settings, saver, made, thread_id)
         session = ChatSession(made, thread_id, owner, decider_name(by, user), options, settings)
         if as_json or sys.stdin is None or not sys.stdin.isatty():

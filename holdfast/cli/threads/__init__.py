@@ -22,13 +22,13 @@ from holdfast.cli.options import (
     with_database_options,
 )
 from holdfast.cli.output.text import counted
-from holdfast.cli.threads import manage, search
+from holdfast.cli.threads import manage, search, share
 
 if TYPE_CHECKING:
     from holdfast.checkpoints import HoldfastSaver
 
 app = make_group(
-    "List, read, search, export, copy, reset and delete conversations.", "holdfast threads list --user ada"
+    "List, read, search, export, copy, share, reset and delete conversations.", "holdfast threads list --user ada"
 )
 
 Last = Annotated[
@@ -122,6 +122,8 @@ app.command("undo", epilog="Example: holdfast threads undo ada-1")(manage.undo)
 app.command("restart", epilog="Example: holdfast threads restart ada-1")(manage.restart)
 app.command("fork", epilog="Example: holdfast threads fork ada-1 --to ada-2")(manage.fork)
 app.command("copy", epilog="Example: holdfast threads copy ada-1 --to ada-2")(manage.copy)
+app.command("share", epilog=share.SHARE_EXAMPLE)(share.share)
+app.command("unshare", epilog=share.UNSHARE_EXAMPLE)(share.unshare)
 app.command("delete", epilog="Example: holdfast threads delete ada-1 --yes")(manage.delete)
 
 

@@ -52,7 +52,9 @@ NewId = Annotated[
 @with_database_options
 def list_threads(
     options: CommonOptions,
-    user: Annotated[str | None, no_default("--user", "NAME", "Only those of this user.", "-u")] = None,
+    user: Annotated[
+        str | None, no_default("--user", "NAME", "Only those of this user, or shared with this user.", "-u")
+    ] = None,
     status: Annotated[
         StatusFilter | None, typer.Option("--status", help="Only those in this state.", show_default=False)
     ] = None,

@@ -47,6 +47,7 @@ OURS = {
     "holdfast_effects": "lineage, effect_key, tool, args_digest, state, attempt, owner, alive_until, started_at",
     "holdfast_events": "no, after_seq, kind, at",
     "holdfast_interrupts": f"interrupt_id, {THREAD}, task_id, asked_at, closed_at",
+    "holdfast_members": "user_id, owner_id, added_at",
 }
 
 LINEAGE = "'bob-' || n"
@@ -74,6 +75,7 @@ def filled(dialect: str, request: pytest.FixtureRequest, tmp_path_factory: pytes
             put_after(saver, thread(), saver.get_tuple(thread()), *said[end - 10 : end], note="n" * 500)
         saver.note_prompt(thread(), "Be brief.")
         echo_graph(saver).invoke({"messages": [("user", "hello")]}, thread(user_id="ada"))
+        saver.threads.share("ada-1", "grace")
         found = saver.get_tuple(thread())
         assert found is not None
         saver.put_writes({**found.config, "metadata": {"run_id": "run-1"}}, [("note", "n")], "task-1")
@@ -201,13 +203,17 @@ def test_threads_are_listed_from_an_index(full: HoldfastSaver, record: Record) -
         lambda: full.threads.list(limit=5, cursor=first.cursor),
         lambda: full.threads.list(user_id="ada", status="paused"),
         lambda: full.threads.get("bob-7"),
+        lambda: full.threads.get("bob-7", user_id="grace"),
+        lambda: full.threads.check_user("bob-7", "grace"),
+        lambda: full.threads.members("bob-7"),
     ]
     calls = [record(look) for look in lists]
     assert all(calls), "each of them asked the database"
     for call in chain.from_iterable(calls):
         steps = plan(full, call)
-        # Leases are few, and so are open questions, of which there is an index.
-        assert scans([step for step in steps if not re.search("leases|INDEX holdfast_interrupts|facts", step)]) == []
+        # Leases are few, and so are open questions, of which there is an index, and the threads of a page.
+        few = "leases|INDEX holdfast_interrupts|facts|SCAN (listed|owned|joined)"
+        assert scans([step for step in steps if not re.search(few, step)]) == []
         assert not any("holdfast_threads" in step and "Sort" in step for step in steps)
 
 
