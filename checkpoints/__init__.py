@@ -19,17 +19,19 @@ Other packages import the names below, and from these modules; import-linter che
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from holdfast.checkpoints import urls
+from holdfast.checkpoints.backends.base import Backend
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.effects import Effects
 from holdfast.checkpoints.effects.states import Effect, Ended, InDoubt, Started, Why
 from holdfast.checkpoints.errors import DriverMissing
 from holdfast.checkpoints.interrupts import Answered, Interrupts, Waiting
 from holdfast.checkpoints.langgraph_internals import STRICT_MSGPACK_ENABLED, types_of_serializer
-from holdfast.checkpoints.lifecycle import Head
+from holdfast.checkpoints.lifecycle import Head, HoldfastDatabase
 from holdfast.checkpoints.saver import HoldfastSaver
 from holdfast.checkpoints.search.service import Hit, Search
 from holdfast.checkpoints.serde.types import TypeName
@@ -58,6 +60,7 @@ __all__ = [
     "EventEntry",
     "Head",
     "Hit",
+    "HoldfastDatabase",
     "HoldfastSaver",
     "InDoubt",
     "Interrupts",
@@ -75,7 +78,10 @@ __all__ = [
     "Waiting",
     "Why",
     "open_checkpointer",
+    "open_database",
 ]
+
+_POOL_SIZE: Final = 10
 
 
 def open_checkpointer(
@@ -83,7 +89,7 @@ def open_checkpointer(
     *,
     allow: Collection[type | TypeName] = (),
     strict: bool | None = None,
-    pool_size: int = 10,
+    pool_size: int = _POOL_SIZE,
     serde: SerializerProtocol | None = None,
 ) -> HoldfastSaver:
     """Return a checkpointer for a database.
@@ -116,6 +122,27 @@ def open_checkpointer(
     place = urls.parse(url)
     if strict is None:
         strict = place.strict or STRICT_MSGPACK_ENABLED
+    return HoldfastSaver(_backend_of(place, pool_size), allow=allow, strict=strict)
+
+
+def open_database(url: str | None = None, *, allow: Collection[type | TypeName] = ()) -> HoldfastDatabase:
+    """Return a database for a program that reads it or looks after it, and runs no graph.
+
+    It has everything of `open_checkpointer(url)` but the checkpointer, and does not import LangGraph's graphs, which
+    takes about a second.
+
+    Args:
+        url: as for `open_checkpointer`.
+        allow: as for `open_checkpointer`.
+
+    Raises:
+        InvalidURL, DriverMissing: as `open_checkpointer`.
+    """
+    place = urls.parse(url)
+    return HoldfastDatabase(_backend_of(place), allow=allow, strict=place.strict or STRICT_MSGPACK_ENABLED)
+
+
+def _backend_of(place: urls.Location, pool_size: int = _POOL_SIZE) -> Backend:
     match place:
         case urls.PostgresURL() as location:
             try:
@@ -125,11 +152,11 @@ def open_checkpointer(
                     f"PostgreSQL needs a driver that is not installed ({error}). "
                     "Install it: pip install 'holdfast[postgres]'."
                 ) from error
-            return HoldfastSaver(PostgresBackend(location, pool_size=pool_size), allow=allow, strict=strict)
+            return PostgresBackend(location, pool_size=pool_size)
         case location:
             from holdfast.checkpoints.backends.sqlite import SqliteBackend
 
-            return HoldfastSaver(SqliteBackend(location), allow=allow, strict=strict)
+            return SqliteBackend(location)
 
 
 def _types_of(serde: SerializerProtocol | None) -> Collection[type | TypeName] | None:

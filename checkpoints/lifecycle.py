@@ -1,4 +1,4 @@
-"""The part of a checkpointer beside LangGraph's contract: opening, closing, and what belongs to the same database."""
+"""A database of conversations beside LangGraph's contract: opening, closing, and what belongs to it."""
 
 from __future__ import annotations
 
@@ -8,30 +8,24 @@ import os
 import weakref
 from collections.abc import Awaitable, Callable, Collection, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing
+from functools import partial
 from threading import Event, Lock
-from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
-from weakref import WeakSet
-
-from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from typing import NamedTuple, ParamSpec, Self, TypeVar
 
 from holdfast.checkpoints import interrupts, times
 from holdfast.checkpoints.backends.base import NOT_OPEN, Backend
 from holdfast.checkpoints.backends.executor import Executor
+from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import thread_of
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
 from holdfast.checkpoints.effects import Effects
-from holdfast.checkpoints.errors import NodeMissing, NotOpen
-from holdfast.checkpoints.langgraph_internals import (
-    pass_state_types,
-    refuse_lost_answers,
-    refuse_other_answers,
-)
+from holdfast.checkpoints.errors import NotOpen
+from holdfast.checkpoints.save import save_checkpoint
 from holdfast.checkpoints.search.service import Search
 from holdfast.checkpoints.serde.types import TypeName, Types
-from holdfast.checkpoints.serde.types.schemas import types_of_graph
-from holdfast.checkpoints.threads import leases
+from holdfast.checkpoints.threads import Threads, leases
+from holdfast.checkpoints.threads import prune as pruning
 from holdfast.checkpoints.transcript import Transcript, open_transcript
 
 P = ParamSpec("P")
@@ -53,12 +47,12 @@ class _Done:
         yield from ()
 
 
-def _close_at_exit(saver: weakref.ref[OpenedSaver], opened_by: int) -> None:
-    """Close a checkpointer when the interpreter exits, but never the connections of the parent of a fork.
+def _close_at_exit(database: weakref.ref[HoldfastDatabase], opened_by: int) -> None:
+    """Close a database when the interpreter exits, but never the connections of the parent of a fork.
 
     If it is garbage already, so are its connections, which close by themselves.
     """
-    found = saver()
+    found = database()
     if found is not None and os.getpid() == opened_by:
         found.close()
 
@@ -69,14 +63,13 @@ async def _in_a_thread(function: Callable[[], T]) -> T:
         return await executor.run(function)
 
 
-class OpenedSaver(BaseCheckpointSaver[str]):
-    """The base class of `HoldfastSaver`."""
+class HoldfastDatabase:
+    """A database of conversations, for programs that read it and look after it, and run no graph.
 
-    def __init__(self, backend: Backend, allow: Collection[type | TypeName], *, strict: bool = False) -> None:
-        super().__init__()
-        pass_state_types()
-        refuse_lost_answers()
-        refuse_other_answers()
+    It is no checkpointer, so it does not import LangGraph's graphs. `HoldfastSaver` is one, over such a database.
+    """
+
+    def __init__(self, backend: Backend, *, allow: Collection[type | TypeName] = (), strict: bool = False) -> None:
         self._backend = backend
         self._database = Database(
             backend,
@@ -86,7 +79,6 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         backend.on_lost = self._database.forget_all
         backend.on_use = self._open_when_used
         self._opening = Lock()
-        self._derived_from: WeakSet[Any] = WeakSet()
         self._executor: Executor | None = None
         self._was_opened_by_use = False
         self._was_closed = False
@@ -94,6 +86,7 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         self._effects = Effects(self._database)
         self._interrupts = interrupts.Interrupts(self._database)
         self._search = Search(self._database)
+        self._threads = Threads(self._database, self, save_checkpoint)
 
     # --- opening and closing
 
@@ -187,40 +180,7 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         await _in_a_thread(self.close)
 
     def __repr__(self) -> str:
-        return f"HoldfastSaver({str(self._backend)!r})"
-
-    def allow_types_of(self, graph: object) -> None:
-        """Allow the types that a graph names to be loaded. Idempotent.
-
-        It is called for each run of a graph that saves here, whichever way the graph was given this checkpointer.
-        """
-        named = getattr(graph, "builder", graph)  # copies of a graph have the same one
-        if named in self._derived_from:
-            return
-        self._derived_from.add(named)
-        types = self._database.types
-        derived = types_of_graph(graph)
-        was_missing = any(types.find(kind.__module__, kind.__qualname__) is None for kind in derived)
-        types.allow(derived)
-        if was_missing:  # messages may be cached with parts that were loaded as what they consist of
-            self._database.forget_all()
-
-    def answer_is_lost(self, thread_id: str, interrupt_id: str, missing: Sequence[str], nodes: Sequence[str]) -> None:
-        """Refuse to resume a thread whose answer no task takes.
-
-        Raises:
-            NodeMissing: always.
-        """
-        raise NodeMissing(thread_id, interrupt_id, missing, nodes)
-
-    def check_resume(self, thread_id: str, resume: object) -> None:
-        """Refuse to resume a thread with another answer than the one that is on record. See `Interrupts.check_resume`.
-
-        It is called before each run that is given an answer.
-        """
-        self._interrupts.check_resume(thread_id, resume)
-
-    acheck_resume = async_twin(check_resume)
+        return f"{type(self).__name__}({str(self._backend)!r})"
 
     # --- what belongs to the same database
 
@@ -243,6 +203,11 @@ class OpenedSaver(BaseCheckpointSaver[str]):
     def search(self) -> Search:
         """The search for words in all messages."""
         return self._search
+
+    @property
+    def threads(self) -> Threads:
+        """The threads of the database: list, rename, restart, undo, fork, copy, delete."""
+        return self._threads
 
     def heads(self, limit: int = 1, *, thread_id: str | None = None) -> builtins.list[Head]:
         """Return the threads that were written last, newest first.
@@ -278,13 +243,6 @@ class OpenedSaver(BaseCheckpointSaver[str]):
 
     atranscript = async_twin(transcript)
 
-    def note_prompt(self, config: RunnableConfig, prompt: str) -> None:
-        """Note the system prompt in force in a thread. If it has changed, the next save records it.
-
-        This costs nothing. The agent calls it before every call of its model.
-        """
-        self._database.prompts[str(thread_of(config))] = prompt
-
     def lease(
         self,
         thread_id: str,
@@ -302,6 +260,47 @@ class OpenedSaver(BaseCheckpointSaver[str]):
         """
         thread = thread_of({"configurable": {"thread_id": thread_id}})
         return leases.lease(self._backend, thread, purpose=purpose, owner=owner, wait=wait, ttl=ttl, give_up=give_up)
+
+    # --- deleting
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Delete everything that is stored for a thread. Idempotent.
+
+        A run that is in progress cannot write to the thread any more. A new run may use the id again.
+        """
+        persist(self._backend, partial(pruning.delete_thread, self._database, str(thread_id)))
+
+    adelete_thread = async_twin(delete_thread)
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Delete what is not needed to continue some threads.
+
+        `keep_latest` keeps the newest checkpoint with its pending writes. It also keeps the newest checkpoint of each
+        subgraph call that has not ended, and of each subgraph that has a memory of its own. All message rows stay: they
+        are the transcript. What a `DeltaChannel` needs of deleted checkpoints is kept in one that is not part of the
+        history. A run that continues from the newest checkpoint can go on; a run that was sent to a checkpoint that is
+        deleted here is refused when it saves. `delete` (or `delete_all`) is `delete_thread` for each thread.
+
+        Each thread is pruned in a transaction of its own, one after the other. After an error, the threads before it
+        are pruned, and the others are unchanged.
+
+        Args:
+            thread_ids: the threads; those that do not exist are skipped.
+            strategy: `keep_latest` or `delete`.
+
+        Raises:
+            TypeError: `thread_ids` is a single string.
+            ValueError: the strategy is unknown.
+            DamagedThread: a part of a thread that is needed cannot be read. The thread is unchanged.
+        """
+        deletes = pruning.strategy_of(strategy) == "delete"
+        for thread_id in pruning.unique_ids(thread_ids, "thread_ids"):
+            if deletes:
+                self.delete_thread(thread_id)
+            else:
+                persist(self._backend, partial(pruning.keep_latest, self._database, thread_id))
+
+    aprune = async_twin(prune)
 
     # --- for event loops
 

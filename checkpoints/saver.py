@@ -8,9 +8,11 @@ import random
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+from weakref import WeakSet
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
+    BaseCheckpointSaver,
     ChannelVersions,
     Checkpoint,
     CheckpointMetadata,
@@ -18,7 +20,7 @@ from langgraph.checkpoint.base import (
     DeltaChannelHistory,
 )
 
-from holdfast.checkpoints import load, threads
+from holdfast.checkpoints import load
 from holdfast.checkpoints.backends.base import Backend
 from holdfast.checkpoints.backends.records import CheckpointKey, Wanted
 from holdfast.checkpoints.backends.retry import persist
@@ -26,13 +28,15 @@ from holdfast.checkpoints.config import ns_of, run_text, thread_of
 from holdfast.checkpoints.core import conflicts
 from holdfast.checkpoints.core.twins import async_twin, named_as_twin
 from holdfast.checkpoints.delta import history
+from holdfast.checkpoints.errors import NodeMissing
 from holdfast.checkpoints.langgraph_internals import INTERRUPT, enclosing_checkpoint
-from holdfast.checkpoints.lifecycle import OpenedSaver
+from holdfast.checkpoints.lifecycle import HoldfastDatabase
 from holdfast.checkpoints.load import listing
 from holdfast.checkpoints.reconcile import put_checkpoint
-from holdfast.checkpoints.save import save_checkpoint, save_writes
+from holdfast.checkpoints.save import save_writes
 from holdfast.checkpoints.serde.jsonb import contained_by
 from holdfast.checkpoints.serde.types import TypeName
+from holdfast.checkpoints.serde.types.schemas import types_of_graph
 from holdfast.checkpoints.threads import copy as copying
 from holdfast.checkpoints.threads import prune as pruning
 from holdfast.checkpoints.threads import rollback
@@ -62,7 +66,7 @@ def _saving_twin(
     return named_as_twin(twin, method)
 
 
-class HoldfastSaver(OpenedSaver):
+class HoldfastSaver(HoldfastDatabase, BaseCheckpointSaver[str]):
     """A LangGraph checkpointer that keeps every message once, as a row.
 
     `open_checkpointer` makes it; `with` or `async with` opens and closes it. The same object serves `invoke` and
@@ -74,13 +78,57 @@ class HoldfastSaver(OpenedSaver):
     """
 
     def __init__(self, backend: Backend, *, allow: Collection[type | TypeName] = (), strict: bool = False) -> None:
-        super().__init__(backend, allow, strict=strict)
-        self._thread_index = threads.Threads(self._database, self, save_checkpoint)
+        # Imported here, so that what only reads a database does not import LangGraph's graphs.
+        from holdfast.checkpoints.langgraph_internals import graphs
 
-    @property
-    def threads(self) -> threads.Threads:
-        """The threads of the database: list, rename, restart, undo, fork, copy, delete."""
-        return self._thread_index
+        BaseCheckpointSaver.__init__(self)
+        HoldfastDatabase.__init__(self, backend, allow=allow, strict=strict)
+        graphs.pass_state_types()
+        graphs.refuse_lost_answers()
+        graphs.refuse_other_answers()
+        self._derived_from: WeakSet[Any] = WeakSet()
+
+    # --- what graphs ask, beside the contract
+
+    def allow_types_of(self, graph: object) -> None:
+        """Allow the types that a graph names to be loaded. Idempotent.
+
+        It is called for each run of a graph that saves here, whichever way the graph was given this checkpointer.
+        """
+        named = getattr(graph, "builder", graph)  # copies of a graph have the same one
+        if named in self._derived_from:
+            return
+        self._derived_from.add(named)
+        types = self._database.types
+        derived = types_of_graph(graph)
+        was_missing = any(types.find(kind.__module__, kind.__qualname__) is None for kind in derived)
+        types.allow(derived)
+        if was_missing:  # messages may be cached with parts that were loaded as what they consist of
+            self._database.forget_all()
+
+    def answer_is_lost(self, thread_id: str, interrupt_id: str, missing: Sequence[str], nodes: Sequence[str]) -> None:
+        """Refuse to resume a thread whose answer no task takes.
+
+        Raises:
+            NodeMissing: always.
+        """
+        raise NodeMissing(thread_id, interrupt_id, missing, nodes)
+
+    def check_resume(self, thread_id: str, resume: object) -> None:
+        """Refuse to resume a thread with another answer than the one that is on record. See `Interrupts.check_resume`.
+
+        It is called before each run that is given an answer.
+        """
+        self._interrupts.check_resume(thread_id, resume)
+
+    acheck_resume = async_twin(check_resume)
+
+    def note_prompt(self, config: RunnableConfig, prompt: str) -> None:
+        """Note the system prompt in force in a thread. If it has changed, the next save records it.
+
+        This costs nothing. The agent calls it before every call of its model.
+        """
+        self._database.prompts[str(thread_of(config))] = prompt
 
     # --- reading
 
@@ -245,42 +293,7 @@ class HoldfastSaver(OpenedSaver):
         self._database.types.allow(extra_allowlist)
         return self
 
-    # --- deleting and copying
-
-    def delete_thread(self, thread_id: str) -> None:
-        """Delete everything that is stored for a thread. Idempotent.
-
-        A run that is in progress cannot write to the thread any more. A new run may use the id again.
-        """
-        persist(self._backend, partial(pruning.delete_thread, self._database, str(thread_id)))
-
-    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """Delete what is not needed to continue some threads.
-
-        `keep_latest` keeps the newest checkpoint with its pending writes. It also keeps the newest checkpoint of each
-        subgraph call that has not ended, and of each subgraph that has a memory of its own. All message rows stay: they
-        are the transcript. What a `DeltaChannel` needs of deleted checkpoints is kept in one that is not part of the
-        history. A run that continues from the newest checkpoint can go on; a run that was sent to a checkpoint that is
-        deleted here is refused when it saves. `delete` (or `delete_all`) is `delete_thread` for each thread.
-
-        Each thread is pruned in a transaction of its own, one after the other. After an error, the threads before it
-        are pruned, and the others are unchanged.
-
-        Args:
-            thread_ids: the threads; those that do not exist are skipped.
-            strategy: `keep_latest` or `delete`.
-
-        Raises:
-            TypeError: `thread_ids` is a single string.
-            ValueError: the strategy is unknown.
-            DamagedThread: a part of a thread that is needed cannot be read. The thread is unchanged.
-        """
-        deletes = pruning.strategy_of(strategy) == "delete"
-        for thread_id in pruning.unique_ids(thread_ids, "thread_ids"):
-            if deletes:
-                self.delete_thread(thread_id)
-            else:
-                persist(self._backend, partial(pruning.keep_latest, self._database, thread_id))
+    # --- copying, and deleting runs
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy everything that is stored for a thread, under the same checkpoint ids, into another thread.
@@ -336,8 +349,6 @@ class HoldfastSaver(OpenedSaver):
     aget_delta_channel_history = async_twin(get_delta_channel_history)
     aput = _saving_twin(put)
     aput_writes = _saving_twin(put_writes)
-    adelete_thread = async_twin(delete_thread)
-    aprune = async_twin(prune)
     acopy_thread = async_twin(copy_thread)
     adelete_for_runs = async_twin(delete_for_runs)
 

@@ -10,6 +10,10 @@ from langgraph.checkpoint.base import ChannelVersions
 
 from holdfast.checkpoints.serde.values import Attachable
 
+STORED: Final = "stored"
+"""In the JSON document of a checkpoint: the channels whose values are in rows of their own. A
+packed document has versions only for these."""
+
 
 class Row(tuple[Any, ...]):
     """A row of a result: a tuple whose values are also attributes, by the names of the statement's columns."""

@@ -14,9 +14,8 @@ from typing import Any, Final
 
 import ormsgpack
 from langchain_core.messages import BaseMessage
-from langgraph.types import Send
 
-from holdfast.checkpoints.langgraph_internals import SAFE_MSGPACK_TYPES
+from holdfast.checkpoints.langgraph_internals import SAFE_MSGPACK_TYPES, graph_type
 from holdfast.checkpoints.serde.types import Types
 
 _EXACT: Final = (
@@ -107,7 +106,7 @@ class _Teller:
         elif isinstance(value, Set):
             told = sorted(fingerprint(item, as_stock=self._as_stock) for item in value)
             self._leaf(kind.__name__, b"".join(told))
-        elif isinstance(value, Send):
+        elif isinstance(value, graph_type("Send")):
             self._parts("Send", [value.node, value.arg, getattr(value, "timeout", None)])
         elif dataclasses.is_dataclass(value) and not isinstance(value, type):
             self._parts(kind.__name__, [getattr(value, field.name) for field in dataclasses.fields(value)])

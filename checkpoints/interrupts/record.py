@@ -7,17 +7,18 @@ anyway.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
-
-from langgraph.types import Interrupt
+from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.checkpoints.backends.base import Call, Transaction
 from holdfast.checkpoints.backends.records import CheckpointKey, write_place
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import HoldfastError
-from holdfast.checkpoints.langgraph_internals import INTERRUPT
+from holdfast.checkpoints.langgraph_internals import INTERRUPT, graph_type
 from holdfast.checkpoints.load import explained, rows_of
 from holdfast.checkpoints.serde.values import Attachable
+
+if TYPE_CHECKING:
+    from langgraph.types import Interrupt
 
 # The index under which LangGraph stores the pauses of a task among its writes.
 _INTERRUPT_INDEX: Final = -3
@@ -56,7 +57,7 @@ def read_interrupts(
 def interrupts_in(value: Any) -> list[Interrupt[Any]]:
     """Return the interrupts in what a task wrote when it paused."""
     values = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-    return [pause for pause in values if isinstance(pause, Interrupt)]
+    return [pause for pause in values if isinstance(pause, graph_type("Interrupt"))]
 
 
 def save_requests(

@@ -12,8 +12,8 @@ from langgraph.checkpoint.base import Checkpoint, CheckpointTuple
 from holdfast.checkpoints import load
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.backends.canonical import with_sends
-from holdfast.checkpoints.backends.postgres.documents import STORED
 from holdfast.checkpoints.backends.records import (
+    STORED,
     CheckpointKey,
     StoredCheckpoint,
     StoredValue,

@@ -23,7 +23,9 @@ from typing_extensions import TypedDict
 from holdfast.checkpoints import Answered, HoldfastSaver
 from holdfast.checkpoints.errors import NotAnswered
 from holdfast.checkpoints.interrupts import answer_digest
-from holdfast.checkpoints.langgraph_internals import RESUME_MAP, RESUMING, mark_invalid_resume
+from holdfast.checkpoints.interrupts.pending import plain_call
+from holdfast.checkpoints.langgraph_internals import RESUME_MAP, RESUMING
+from holdfast.checkpoints.langgraph_internals.graphs import mark_invalid_resume
 from holdfast.checkpoints.runtime import run_of, running_saver
 from holdfast.graph.approvals.decisions import DECISIONS, MISSING_TOOL_FORM, AnswerForm, BadAnswer, answer_form
 from holdfast.graph.approvals.policy import ApprovalPolicy, approval_policy
@@ -114,7 +116,7 @@ def approval_request(policy: ApprovalPolicy, call: ToolCall) -> ToolApproval:
 
     The description is the policy's, or the plain call if the policy has none or it names a missing argument.
     """
-    description = plain_call(call)
+    description = plain_call(call["name"], call["args"])
     if policy.description is not None:
         with suppress(LookupError, ValueError, AttributeError, TypeError):
             description = policy.description.format_map(call["args"])
@@ -128,11 +130,6 @@ def approval_request(policy: ApprovalPolicy, call: ToolCall) -> ToolApproval:
     if policy.expires_in is not None:
         request["expires_in"] = policy.expires_in
     return request
-
-
-def plain_call(call: ToolCall) -> str:
-    """Write a call as it would look in Python."""
-    return f"{call['name']}({', '.join(f'{name}={value!r}' for name, value in call['args'].items())})"
 
 
 async def ask_person(io: Io, request: Request, config: RunnableConfig, part: str | None = None) -> RecordedAnswer:

@@ -29,7 +29,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from holdfast.checkpoints.langgraph_internals import mark_invalid_resume
+from holdfast.checkpoints.langgraph_internals.graphs import mark_invalid_resume
 from holdfast.graph.approvals.arguments import arguments_problem
 from holdfast.graph.approvals.schema import edit_schema, model_schema, union_schema
 

@@ -1,8 +1,11 @@
-"""Chat models by name."""
+"""Chat models by name. What makes one is imported when it is made, so that a name can be checked at once."""
 
-from langchain_core.language_models import BaseChatModel
+from __future__ import annotations
 
-from holdfast.graph.models.offline import OfflineModel
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
 
 OFFLINE = "offline"
 OPENAI = "openai"
@@ -44,6 +47,8 @@ def chat_model(
         raise ValueError("An API key was given and no model; say which, such as 'openai:NAME'.")
     provider, model = check_name(name or OFFLINE)
     if provider == OFFLINE:
+        from holdfast.graph.models.offline import OfflineModel
+
         return OfflineModel()
     if provider != OPENAI:
         return _provider_model(provider, model, retries=retries, timeout=timeout)

@@ -16,7 +16,8 @@ from pydantic import Discriminator, Field
 from typing_extensions import TypedDict
 
 from holdfast.checkpoints import Effect, Ended, HoldfastSaver, InDoubt, Why
-from holdfast.graph.approvals.ask import RecordedAnswer, Request, ask_person, interrupt_id_of, plain_call
+from holdfast.checkpoints.interrupts.pending import plain_call
+from holdfast.graph.approvals.ask import RecordedAnswer, Request, ask_person, interrupt_id_of
 from holdfast.graph.approvals.decisions import AnswerForm, PersonAnswer
 from holdfast.graph.approvals.schema import model_schema, union_schema
 from holdfast.graph.messages import EFFECT
@@ -162,7 +163,7 @@ class DoubtCase:
     def request(self, doubt: InDoubt) -> Request:
         """Return the request for a verdict."""
         call, result = self.ready.call, answer_in(doubt.value, self.ready.call)
-        question = _QUESTIONS.get(doubt.why, "Did {} take effect").format(plain_call(call))
+        question = _QUESTIONS.get(doubt.why, "Did {} take effect").format(plain_call(call["name"], call["args"]))
         value = EffectInDoubt(
             type="effect_in_doubt",
             tool_call_id=call["id"] or "",

@@ -15,6 +15,8 @@ from holdfast.cli.output.text import one_line
 
 BROKEN, MISTAKE, INTERRUPTED = 1, 2, 130
 
+_Kinds = tuple[type[BaseException], ...]
+
 
 class Mistake(Exception):
     """A request of the user that cannot be carried out as given."""
@@ -64,11 +66,12 @@ def explain(error: BaseException) -> Failure:
         return Failure(one_line(f"{_sentence(text)} See: {command} --help"), MISTAKE, expected=True)
     if isinstance(error, Mistake):  # checked before the slow imports below
         return Failure(_line_of(error), MISTAKE, expected=True)
-    mistakes, breakages = _expected_errors()
-    if isinstance(error, mistakes):
-        return Failure(_line_of(error), MISTAKE, expected=True)
-    if isinstance(error, breakages):
-        return Failure(_line_of(error), BROKEN, expected=True)
+    for expected in (_errors_of_database, _errors_of_agent):
+        mistakes, breakages = expected()
+        if isinstance(error, mistakes):
+            return Failure(_line_of(error), MISTAKE, expected=True)
+        if isinstance(error, breakages):
+            return Failure(_line_of(error), BROKEN, expected=True)
     text = f"{type(error).__name__}: {error}. This is a defect of Holdfast; --debug shows where."
     return Failure(_line_of(error, text), BROKEN, expected=False)
 
@@ -106,16 +109,11 @@ def escape_unprintable() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _expected_errors() -> tuple[tuple[type[BaseException], ...], tuple[type[BaseException], ...]]:
+def _errors_of_database() -> tuple[_Kinds, _Kinds]:
     """Return the user's mistakes, then the breakages. Imported only after a failure, so that `--help` stays fast."""
     import sqlite3
 
-    from langchain_core.exceptions import ModelError
-    from langgraph.errors import GraphRecursionError
-
-    from holdfast import errors
-    from holdfast.agents import AnotherAgent
-    from holdfast.demo import DemoFailedError, DemoRefusedError
+    from holdfast.checkpoints import errors
     from holdfast.settings import InvalidSettings
 
     mistakes = (
@@ -132,13 +130,22 @@ def _expected_errors() -> tuple[tuple[type[BaseException], ...], tuple[type[Base
         errors.InvalidArchive,
         errors.InvalidSearch,
         errors.DriverMissing,
-        errors.BadAnswer,
         errors.InvalidAnswer,
-        errors.NothingWaits,
-        AnotherAgent,
-        DemoRefusedError,
     )
-    return mistakes, (errors.HoldfastError, ModelError, DemoFailedError, GraphRecursionError, sqlite3.Error, OSError)
+    return mistakes, (errors.HoldfastError, sqlite3.Error, OSError)
+
+
+def _errors_of_agent() -> tuple[_Kinds, _Kinds]:
+    """Do as `_errors_of_database`, for what only commands with an agent raise. This imports LangGraph's graphs."""
+    from langchain_core.exceptions import ModelError
+    from langgraph.errors import GraphRecursionError
+
+    from holdfast import errors
+    from holdfast.agents import AnotherAgent
+    from holdfast.demo import DemoFailedError, DemoRefusedError
+
+    mistakes = (errors.BadAnswer, errors.NothingWaits, AnotherAgent, DemoRefusedError)
+    return mistakes, (ModelError, DemoFailedError, GraphRecursionError)
 
 
 def _line_of(error: BaseException, text: str | None = None) -> str:

@@ -1,12 +1,19 @@
-"""Importing Holdfast leaves LangGraph as it is: a program may import it and use other checkpointers."""
+"""Importing Holdfast leaves LangGraph as it is: a program may import it and use other checkpointers.
+
+What only reads a database does not import LangGraph's graphs, nor the driver of another database.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Final
 
 import pytest
+
+from holdfast.checkpoints import open_checkpointer, open_database
+from tests.support.kit import echo_graph, say
 
 # Notes what every module of LangGraph and LangChain holds once it is loaded, and its classes; then imports every module
 # of ours but for the one that only LangGraph's server loads, which reads settings; then prints what has changed.
@@ -75,10 +82,44 @@ with open_checkpointer("memory://") as saver:
     print(graph.get_state(config).values["parcel"])
 """
 
+READ: Final = """
+import shlex, sys
+from holdfast.cli import main
 
-def run(program: str) -> list[str]:
-    command = [sys.executable, "-W", "ignore", "-c", program]
+for command in sys.argv[2:]:
+    assert main([*shlex.split(command), "--database", sys.argv[1]]) == 0, command
+assert main(["threads", "show", "another", "--database", sys.argv[1]]) == 2
+graphs = ("langgraph.types", "langgraph.pregel", "langchain_core.tools", "psycopg")
+print(*(name for name in graphs if name in sys.modules))
+"""
+
+READING: Final = (
+    "threads list",
+    "threads show ada-1",
+    "threads search Hello",
+    "threads export ada-1",
+    "approvals list",
+    "db stats",
+    "db check --deep",
+)
+
+
+def run(program: str, *arguments: str) -> list[str]:
+    command = [sys.executable, "-W", "ignore", "-c", program, *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=50).stdout.splitlines()
+
+
+def test_commands_that_only_read_do_not_import_the_graphs_of_langgraph(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/chat.db"
+    with open_checkpointer(url) as saver:
+        say(saver, "Hello")
+
+    assert run(READ, url, *READING)[-1] == ""
+
+
+def test_a_database_without_a_checkpointer_is_not_taken_for_one() -> None:
+    with open_database("memory://") as database, pytest.raises(TypeError):
+        echo_graph(database)
 
 
 @pytest.mark.sweep

@@ -48,9 +48,9 @@ def test_no_other_name_can_be_had_from_the_package(name: str) -> None:
         exec(f"from holdfast import {name}")  # noqa: S102 - as a program writes it
 
 
-def test_the_checkpointer_exports_classes_and_open_checkpointer() -> None:
+def test_the_checkpointer_exports_classes_and_what_opens_them() -> None:
     others = {name for name in checkpoints.__all__ if not isinstance(getattr(checkpoints, name), type)}
-    assert others - {"Entry", "Status", "Why"} == {"open_checkpointer"}  # those three are type aliases
+    assert others - {"Entry", "Status", "Why"} == {"open_checkpointer", "open_database"}  # those three are type aliases
 
 
 def test_every_error_of_the_checkpointer_is_caught_by_a_class_of_holdfast_errors() -> None:

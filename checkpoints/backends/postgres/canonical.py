@@ -12,8 +12,8 @@ import ormsgpack
 from langgraph.checkpoint.serde import jsonplus
 
 from holdfast.checkpoints.backends.canonical import STOCK, CanonicalCheckpoint, Extension, canonical_value
-from holdfast.checkpoints.backends.postgres.documents import STORED, folded, is_inline
-from holdfast.checkpoints.backends.records import StoredValue
+from holdfast.checkpoints.backends.postgres.documents import folded, is_inline
+from holdfast.checkpoints.backends.records import STORED, StoredValue
 from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.serde.values import LIST, Attachable
 

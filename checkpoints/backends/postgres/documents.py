@@ -18,12 +18,10 @@ from typing import Any, Final, NamedTuple
 
 import ormsgpack
 
+from holdfast.checkpoints.backends.records import STORED
 from holdfast.checkpoints.langgraph_internals import FIRST_WITH_SENDS, TASKS
 from holdfast.checkpoints.serde.messages import is_sql_text
 from holdfast.checkpoints.serde.values import VERSION, compact_versions, holds_messages, version_text
-
-STORED: Final = "stored"
-"""In a document: the channels whose values are in rows of their own. A packed one has versions only for these."""
 
 _PACKED: Final = "packed"
 

@@ -12,7 +12,6 @@ from holdfast.checkpoints.backends.base import Call, Transaction
 from holdfast.checkpoints.backends.canonical import CanonicalCheckpoint
 from holdfast.checkpoints.backends.postgres.canonical import from_document, to_document
 from holdfast.checkpoints.backends.postgres.documents import (
-    STORED,
     beside,
     is_inline,
     packed,
@@ -21,6 +20,7 @@ from holdfast.checkpoints.backends.postgres.documents import (
     unpacked,
 )
 from holdfast.checkpoints.backends.records import (
+    STORED,
     CheckpointKey,
     EncodedCheckpoint,
     Link,

@@ -13,9 +13,9 @@ from pathlib import PurePath
 from typing import Any, Final, NamedTuple
 
 from langgraph.checkpoint.serde import jsonplus
-from langgraph.types import Send
 from pydantic import BaseModel, RootModel
 
+from holdfast.checkpoints.langgraph_internals import graph_type
 from holdfast.checkpoints.serde.types import Types
 
 JSON_TYPES: Final = frozenset({str, int, float, bool, type(None), list, dict})
@@ -52,7 +52,7 @@ def parts_of(value: Any, types: Types) -> Parts | None:
         # The name finds a member whose value does not come back equal, such as a tuple.
         more = () if type(value.value) in JSON_TYPES else (value.name,)
         return Parts(jsonplus.EXT_CONSTRUCTOR_SINGLE_ARG, value.value, more)
-    if isinstance(value, Send):
+    if isinstance(value, graph_type("Send")):
         timeout = getattr(value, "timeout", None)
         args = [value.node, value.arg] if timeout is None else [value.node, value.arg, timeout]
         return Parts(jsonplus.EXT_CONSTRUCTOR_POS_ARGS, args)

@@ -21,8 +21,8 @@ from typing import Any, Final
 
 from langgraph.checkpoint.serde import jsonplus
 from langgraph.store.base import Item
-from langgraph.types import Interrupt, Send
 
+from holdfast.checkpoints.langgraph_internals import graph_type
 from holdfast.checkpoints.serde.types import Types, is_message
 from holdfast.checkpoints.serde.types.parts import Kept
 
@@ -142,15 +142,15 @@ def _same(value: Any, stored: Any) -> bool:
 
 
 def _positional(kind: Any, values: Sequence[Any], _more: Sequence[Any]) -> Any:
-    if kind is Send:
+    if kind is graph_type("Send"):
         node, arg, *timeout = values
-        return Send(node, arg, timeout=timeout[0]) if timeout else Send(node, arg)
+        return kind(node, arg, timeout=timeout[0]) if timeout else kind(node, arg)
     return kind(*values)
 
 
 def _keywords(kind: Any, fields: Mapping[str, Any], _more: Sequence[Any]) -> Any:
-    if kind is Interrupt:  # it takes the fields that it had before LangGraph 0.6, and makes its id of them
-        return Interrupt(**fields)
+    if kind is graph_type("Interrupt"):  # it takes the fields of before LangGraph 0.6, and makes its id of them
+        return kind(**fields)
     return _dataclass(kind, fields) if dataclasses.is_dataclass(kind) else kind(**fields)
 
 

@@ -77,7 +77,7 @@ def list_waiting(
     Lists those of all conversations, or of one with --thread.
     """
     with open_existing(options) as saver:
-        from holdfast.cli.approvals.calls import print_waiting
+        from holdfast.cli.approvals.waiting import print_waiting
 
         check_thread(saver, thread, options)
         print_waiting(saver, thread, limit, as_json=options.as_json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import typer
 from langgraph.types import StateSnapshot
@@ -12,17 +12,17 @@ from langgraph.types import StateSnapshot
 from holdfast import factory
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.interrupts.forms import tools_of_request
+from holdfast.cli.approvals.waiting import PendingCall, waiting_calls
 from holdfast.cli.chat.session import ChatSession
 from holdfast.cli.errors import BROKEN, Interrupted, Mistake, explain
 from holdfast.cli.options import CommonOptions, thread_config
 from holdfast.cli.output import pending_facts, print_json, print_notice
-from holdfast.cli.output.screen import NoOutput, Screen
 from holdfast.cli.output.text import counted, one_line
+from holdfast.cli.output.turns import NoOutput, TurnScreen
 from holdfast.deploy.tools import GraphTools
 from holdfast.graph import BadAnswer, Conversation, NothingWaits, Pending
 from holdfast.graph.approvals.decisions import DECISIONS
 from holdfast.graph.conversation.agents import AgentProfile, AnyAgent
-from holdfast.graph.conversation.requests import pending_request
 from holdfast.settings import Settings
 
 # Calls among which an id is looked up.
@@ -54,32 +54,13 @@ _TO_ANSWER: Final = (("answer", "--text TEXT"), ("answer", "--value JSON"))
 """The commands that answer a question of a graph."""
 
 
-class PendingCall(NamedTuple):
-    """A call that waits for a decision, with its thread and that thread's user."""
-
-    thread_id: str
-    user: str | None
-    pending: Pending
-
-    def facts(self) -> dict[str, Any]:
-        """Return the call for JSON."""
-        return pending_facts(self.pending, self.thread_id) | {"user_id": self.user}
-
-    def print(self, screen: Screen) -> None:
-        """Show the call, its id and its thread."""
-        screen.request(self.pending)
-        asked = f", asked {self.pending.asked_at[:16].replace('T', ' ')} UTC" if self.pending.asked_at else ""
-        user = f", user {self.user}" if self.user else ""
-        screen.line(f"  id {self.pending.interrupt_id}, thread {self.thread_id}{user}{asked}")
-
-
 def find_call(saver: HoldfastSaver, id: str | None, thread_id: str | None) -> PendingCall:
     """Return the one call whose id begins with `id`.
 
     Raises:
         NothingWaits: no call matches, or several do.
     """
-    calls = _waiting(saver, thread_id, _SEARCHED)
+    calls = waiting_calls(saver, thread_id, _SEARCHED)
     matches = [call for call in calls if call.pending.interrupt_id.startswith(id or "")]
     if len(matches) == 1:
         return matches[0]
@@ -98,19 +79,6 @@ def find_call(saver: HoldfastSaver, id: str | None, thread_id: str | None) -> Pe
     raise NothingWaits(f"No call waits under the id {id!r}: it was decided or closed, or never existed. {now}")
 
 
-def print_waiting(saver: HoldfastSaver, thread_id: str | None, limit: int, *, as_json: bool) -> None:
-    """Print the calls that wait."""
-    calls = _waiting(saver, thread_id, limit)
-    if as_json:
-        return print_json([call.facts() for call in calls], indent=2)
-    screen = Screen(labelled=False)
-    for call in calls:
-        call.print(screen)
-    if not calls:
-        screen.line("No call waits for a decision.")
-    return None
-
-
 def print_call(
     saver: HoldfastSaver,
     agent: AnyAgent,
@@ -126,7 +94,7 @@ def print_call(
     if as_json:
         said = [{"type": message.type, "text": message.text} for message in messages]
         return print_json(call.facts() | {"said": said}, indent=2)
-    screen = Screen(labelled=False)
+    screen = TurnScreen(labelled=False)
     screen.history(messages)
     screen.line()
     call.print(screen)
@@ -175,7 +143,7 @@ def decisions_about(pending: Pending, decision: Any, calls: Collection[int] | No
 
 def decide(session: ChatSession, call: PendingCall, answer: Any, *, as_json: bool) -> None:
     """Save a decision, let the agent go on, and print its answer."""
-    output = NoOutput() if as_json else Screen(labelled=False)
+    output = NoOutput() if as_json else TurnScreen(labelled=False)
     try:
         with asyncio.Runner() as runner:
             session.answer(call.pending, answer, runner, output)
@@ -204,7 +172,7 @@ def carry_out(saver: HoldfastSaver, agent: AnyAgent, settings: Settings, nothing
     Raises:
         typer.Exit: a thread could not go on.
     """
-    screen, tools = Screen(labelled=False), GraphTools.of(agent)
+    screen, tools = TurnScreen(labelled=False), GraphTools.of(agent)
     done: list[dict[str, Any]] = []
     failed = False
     due: dict[str, set[str]] = {}
@@ -254,16 +222,3 @@ def _check_takes(state: StateSnapshot, due: Collection[str], tools: GraphTools) 
     if not asked or lacks:
         why = lacks or "no step of this agent waits for the answer"
         raise BadAnswer(f"It was skipped: {why}. Resume it with the agent that has it.")
-
-
-def _waiting(saver: HoldfastSaver, thread_id: str | None, limit: int) -> list[PendingCall]:
-    """Return the calls that wait. One that cannot be read is reported, and does not hide the others."""
-    calls: list[PendingCall] = []
-    for waiting in saver.interrupts.waiting(limit, thread_id):
-        if waiting.problem is not None:
-            print_notice(waiting.problem)
-            continue
-        at = waiting.asked_at.isoformat()
-        pending = pending_request(waiting.interrupt_id, waiting.value, waiting.schema, at)
-        calls.append(PendingCall(waiting.thread_id, waiting.user_id, pending))
-    return calls

@@ -10,8 +10,8 @@ from typing import Final
 from holdfast.cli.chat.prompts import ask_answer, read_line
 from holdfast.cli.chat.session import ChatSession
 from holdfast.cli.errors import Interrupted, explain
-from holdfast.cli.output.screen import Screen
 from holdfast.cli.output.text import counted
+from holdfast.cli.output.turns import TurnScreen
 from holdfast.graph import BadAnswer, Pending
 from holdfast.graph.conversation.events import unfinished
 from holdfast.graph.conversation.requests import pending_of
@@ -31,7 +31,7 @@ class InteractiveChat:
 
     def __init__(self, session: ChatSession) -> None:
         self._session = session
-        self._screen = Screen(labelled=True)
+        self._screen = TurnScreen(labelled=True)
         self._commands: dict[str, Callable[[], None]] = {
             "/help": lambda: self._screen.line(HELP, "dim"),
             "/decide": self._decide_all,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from holdfast.cli.chat.session import ChatSession
 from holdfast.cli.errors import Interrupted, Mistake, add_remark
 from holdfast.cli.output import print_notice
-from holdfast.cli.output.screen import JsonLines, Screen
+from holdfast.cli.output.turns import JsonLines, TurnScreen
 from holdfast.graph.conversation.events import unfinished
 
 
@@ -19,7 +19,7 @@ class PipedChat:
     def __init__(self, session: ChatSession, *, as_json: bool) -> None:
         self._session = session
         self._json = JsonLines(session.thread_id) if as_json else None
-        self._output = self._json or Screen(labelled=False)
+        self._output = self._json or TurnScreen(labelled=False)
 
     def run(self, *, retry: bool) -> None:
         """Send every line of standard input.

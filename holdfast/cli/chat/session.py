@@ -16,7 +16,7 @@ from holdfast.checkpoints import urls
 from holdfast.cli.errors import add_remark
 from holdfast.cli.options import CommonOptions, thread_config
 from holdfast.cli.output import print_notice
-from holdfast.cli.output.screen import TurnOutput
+from holdfast.cli.output.turns import TurnOutput
 from holdfast.graph import BadAnswer, Conversation, Event, NothingWaits, Pending, Reply
 from holdfast.graph.conversation.agents import AgentProfile, AnyAgent
 from holdfast.graph.conversation.events import reply, unfinished

@@ -168,10 +168,10 @@ def upgrade(options: CommonOptions) -> None:
     conversations that an older version or LangGraph's own savers have saved are added to the list of threads.
     """
     location = locate(options.context, options.settings().database)
-    from holdfast.checkpoints import maintenance, open_checkpointer
+    from holdfast.checkpoints import maintenance
 
     before = maintenance.read_schema(location)
-    with open_checkpointer(options.settings().database) as saver:
+    with open_database(options) as saver:
         after = maintenance.read_schema(location)
         from holdfast.cli.threads.manage import add_unlisted
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from holdfast.checkpoints import HoldfastSaver, convert
+from holdfast.checkpoints import HoldfastDatabase, convert
 from holdfast.cli.errors import Interrupted
 from holdfast.cli.output import print_notice
 from holdfast.cli.output.progress import progress_bar
@@ -70,7 +70,7 @@ class ConversionTotals:
 
 
 def convert_threads(
-    saver: HoldfastSaver, convert_one: Convert, verb: str, thread: str | None, *, as_json: bool
+    saver: HoldfastDatabase, convert_one: Convert, verb: str, thread: str | None, *, as_json: bool
 ) -> ConversionTotals:
     """Convert every thread, or one. Problems are reported on standard error.
 
@@ -93,7 +93,7 @@ def convert_threads(
     return totals
 
 
-def thread_ids(saver: HoldfastSaver, thread: str | None, verb: str, *, silent: bool = False) -> Iterator[str]:
+def thread_ids(saver: HoldfastDatabase, thread: str | None, verb: str, *, silent: bool = False) -> Iterator[str]:
     """Yield the ids of all threads with a progress bar, or `thread` alone."""
     if thread is not None:
         yield thread

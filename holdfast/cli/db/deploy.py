@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from holdfast.cli.db.open import check_thread, open_database
+from holdfast.cli.db.open import check_thread, open_saver
 from holdfast.cli.errors import Mistake
 from holdfast.cli.options import CommonOptions, no_default
 from holdfast.cli.output.text import counted, one_line
@@ -65,7 +65,7 @@ def check_agent(
         graph = load_agent(agent)
     except ValueError as error:
         raise Mistake(str(error)) from error
-    with open_database(options, allow) as saver:
+    with open_saver(options, allow) as saver:
         check_thread(saver, thread, options)
         total = 1 if thread is not None else convert.count_convertible(saver.database)
         with progress_bar("Checking", total, silent=options.as_json) as bar:

@@ -12,7 +12,7 @@ from holdfast.cli.errors import Mistake
 from holdfast.cli.options import CommonOptions, hide_secrets
 
 if TYPE_CHECKING:
-    from holdfast.checkpoints import HoldfastSaver
+    from holdfast.checkpoints import HoldfastDatabase, HoldfastSaver
     from holdfast.checkpoints.urls import Location
 
 Allow = Annotated[
@@ -71,30 +71,42 @@ def locate_database(options: CommonOptions) -> Location:
 
 
 @contextmanager
-def open_database(options: CommonOptions, allow: list[str] | None = None) -> Iterator[HoldfastSaver]:
+def open_database(options: CommonOptions, allow: list[str] | None = None) -> Iterator[HoldfastDatabase]:
     """Open the database of a command.
 
     Raises:
         Mistake: `allow` does not name a class.
     """
+    from holdfast import checkpoints
+
+    with checkpoints.open_database(options.settings().database, allow=_type_names(allow)) as database:
+        yield database
+
+
+@contextmanager
+def open_saver(options: CommonOptions, allow: list[str] | None = None) -> Iterator[HoldfastSaver]:
+    """Do as `open_database`, with a checkpointer, for commands with an agent."""
     from holdfast.checkpoints import open_checkpointer
 
-    names = [tuple(name.rpartition(":")[::2]) for name in allow or ()]
-    if wrong := [name for name in allow or () if not all(name.rpartition(":"))]:
-        raise Mistake(f"--allow {wrong[0]} is not the name of a class. Needed: --allow package.module:Class")
-    with open_checkpointer(options.settings().database, allow=names) as saver:
+    with open_checkpointer(options.settings().database, allow=_type_names(allow)) as saver:
         yield saver
 
 
 @contextmanager
-def open_existing(options: CommonOptions, allow: list[str] | None = None) -> Iterator[HoldfastSaver]:
+def open_existing(options: CommonOptions, allow: list[str] | None = None) -> Iterator[HoldfastDatabase]:
     """Open the database of a command, which must exist."""
     locate_database(options)
-    with open_database(options, allow) as saver:
-        yield saver
+    with open_database(options, allow) as database:
+        yield database
 
 
-def check_thread(saver: HoldfastSaver, thread_id: str | None, options: CommonOptions) -> None:
+def _type_names(allow: list[str] | None) -> list[tuple[str, ...]]:
+    if wrong := [name for name in allow or () if not all(name.rpartition(":"))]:
+        raise Mistake(f"--allow {wrong[0]} is not the name of a class. Needed: --allow package.module:Class")
+    return [tuple(name.rpartition(":")[::2]) for name in allow or ()]
+
+
+def check_thread(saver: HoldfastDatabase, thread_id: str | None, options: CommonOptions) -> None:
     """Refuse a thread that the database does not have; `None` is accepted.
 
     Raises:

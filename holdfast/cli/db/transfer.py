@@ -17,7 +17,7 @@ from holdfast.cli.output import print_json, print_notice
 from holdfast.cli.output.text import counted
 
 if TYPE_CHECKING:
-    from holdfast.checkpoints import HoldfastSaver
+    from holdfast.checkpoints import HoldfastDatabase
     from holdfast.checkpoints.transfer import Transferred
     from holdfast.checkpoints.urls import Location
 
@@ -93,12 +93,12 @@ def copy_database(
     reported, not copied, and makes the exit code 1. The originals stay, so continue only one of the two.
     """
     source_place, target_place = locate(context, source), locate(context, target)
-    from holdfast.checkpoints import open_checkpointer, transfer
+    from holdfast.checkpoints import open_database, transfer
 
     if _address(source_place) == _address(target_place):
         raise Mistake(f"The source and the target are the same database, {source_place}. Needed: two databases.")
     require_conversations(source_place)
-    with open_checkpointer(source) as source_saver, open_checkpointer(target) as target_saver:
+    with open_database(source) as source_saver, open_database(target) as target_saver:
         old, new = source_saver.database, target_saver.database
         wanted = None if thread is None else list(dict.fromkeys(thread))
         for thread_id in wanted or ():
@@ -140,7 +140,7 @@ def import_threads(options: CommonOptions, file: ArchiveFile) -> None:
 
 
 def export_threads(
-    saver: HoldfastSaver, threads: Collection[str] | None, file: Path, *, gone_ok: bool = False, silent: bool = False
+    saver: HoldfastDatabase, threads: Collection[str] | None, file: Path, *, gone_ok: bool = False, silent: bool = False
 ) -> int:
     """Write conversations to a file that `import_threads` reads. Return their number.
 
@@ -180,7 +180,7 @@ def _address(location: Location) -> Any:
     return rest.rpartition("@")[2], location.schema
 
 
-def _add_unlisted(saver: HoldfastSaver, wanted: list[str] | None, *, silent: bool) -> None:
+def _add_unlisted(saver: HoldfastDatabase, wanted: list[str] | None, *, silent: bool) -> None:
     """Add threads that an older version has saved to the list of threads.
 
     A thread that is listed on one side only would count as different. A damaged thread is reported when it is

@@ -25,7 +25,7 @@ from holdfast.cli.output.text import counted
 from holdfast.cli.threads import manage, search, share
 
 if TYPE_CHECKING:
-    from holdfast.checkpoints import HoldfastSaver
+    from holdfast.checkpoints import HoldfastDatabase
 
 app = make_group(
     "List, read, search, export, copy, share, reset and delete conversations.", "holdfast threads list --user ada"
@@ -127,7 +127,7 @@ app.command("unshare", epilog=share.UNSHARE_EXAMPLE)(share.unshare)
 app.command("delete", epilog="Example: holdfast threads delete ada-1 --yes")(manage.delete)
 
 
-def _ids_to_export(saver: HoldfastSaver, threads: list[str] | None, user: str | None) -> list[str] | None:
+def _ids_to_export(saver: HoldfastDatabase, threads: list[str] | None, user: str | None) -> list[str] | None:
     """Return the threads to export whole; `None` for all."""
     if threads:
         return [saver.threads.get(thread, user_id=user).thread_id for thread in threads]

@@ -25,7 +25,7 @@ def print_transcript(transcript: Transcript, *, as_json: bool) -> None:
     _print_notice_of(transcript)
     if as_json:
         return _print(export.jsonl(transcript))
-    screen = Screen(labelled=False)
+    screen = Screen()
     for entry in transcript.plain():
         _print_entry(entry, screen)
     return None

@@ -27,7 +27,7 @@ from holdfast.cli.output import print_json
 from holdfast.cli.output.text import columns, one_line, shortened
 
 if TYPE_CHECKING:
-    from holdfast.checkpoints import HoldfastSaver, Thread
+    from holdfast.checkpoints import HoldfastDatabase, Thread
 
 # Characters of a title in the list.
 _TITLE_LENGTH: Final = 60
@@ -185,7 +185,7 @@ def delete(
         typer.echo(f"{one_line(thread)} was deleted.")
 
 
-def report_unlisted(saver: HoldfastSaver, options: CommonOptions) -> None:
+def report_unlisted(saver: HoldfastDatabase, options: CommonOptions) -> None:
     """Warn if some threads are not in the list, so that a list, or a search by user, leaves them out."""
     if next(saver.threads.unindexed(), None) is not None:
         command = options.command("db", "upgrade")
@@ -196,7 +196,7 @@ def report_unlisted(saver: HoldfastSaver, options: CommonOptions) -> None:
 
 
 def add_unlisted(
-    saver: HoldfastSaver, only: Collection[str] | None = None, *, silent: bool
+    saver: HoldfastDatabase, only: Collection[str] | None = None, *, silent: bool
 ) -> tuple[int, dict[str, str]]:
     """Add threads that are not in the list of threads to it.
 

@@ -24,7 +24,7 @@ from holdfast.cli.output.text import one_line, visible
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from holdfast.checkpoints import Hit, HoldfastSaver
+    from holdfast.checkpoints import Hit, HoldfastDatabase
 
 EXAMPLE = """Example: holdfast threads search 'refund "brass calculator" -cancelled' --user ada --since 30d"""
 
@@ -77,7 +77,7 @@ def search(
     return None
 
 
-def refresh_index(saver: HoldfastSaver, user: str | None, *, silent: bool) -> int:
+def refresh_index(saver: HoldfastDatabase, user: str | None, *, silent: bool) -> int:
     """Bring the search index up to date, with a progress bar. Return the number of new messages."""
     from holdfast.cli.output.progress import progress_bar
 

@@ -78,7 +78,7 @@ def test_the_prompt_makes_an_answer_of_each_decision(decision: str, monkeypatch:
     lines: Iterator[str] = iter([decision, '{"order_id": 1002}'])
     monkeypatch.setattr(prompts, "read_line", lambda *_: next(lines))
     answer: Any
-    answer, _ = prompts.ask_answer(request(*DECISIONS), Screen(labelled=False), "")
+    answer, _ = prompts.ask_answer(request(*DECISIONS), Screen(), "")
     assert answer["type"] == decision
 
 
