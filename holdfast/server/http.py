@@ -13,7 +13,8 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from holdfast.server import registry, worker
+from holdfast.server import registry
+from holdfast.server.worker import ServerWorker
 
 _THREAD = re.compile(r"/threads/([0-9a-fA-F-]{32,36})(?:/|$)")
 _COPY = re.compile(r"/threads/[0-9a-fA-F-]{32,36}/copy/?$")
@@ -78,7 +79,7 @@ async def _restore_named(receive: Receive) -> Receive:
 @asynccontextmanager
 async def _lifespan(_: Any) -> AsyncIterator[None]:
     await registry.restore_newest()
-    at_work = asyncio.create_task(worker.run_worker())
+    at_work = asyncio.create_task(ServerWorker(await registry.server_saver()).arun())
     try:
         yield
     finally:

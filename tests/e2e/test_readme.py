@@ -19,7 +19,13 @@ from tests.support.cli_kit import Cli
 from tests.support.forked import HOUSE, environment
 
 # In the order in which a reader meets them: a later program finds what an earlier one has stored.
-PAGES = ("README.md", "docs/guides/conversations.md", "docs/guides/approvals.md", "docs/guides/record.md")
+PAGES = (
+    "README.md",
+    "docs/guides/conversations.md",
+    "docs/guides/approvals.md",
+    "docs/guides/record.md",
+    "docs/guides/serving.md",
+)
 
 
 def programs(*pages: str) -> list[str]:
@@ -42,7 +48,7 @@ def test_the_programs_of_the_readme_and_the_guides_run_as_they_stand(tmp_path: P
         assert done.returncode == 0, done.stderr
         printed.append(done.stdout.splitlines())
 
-    one_line, agent, wrapper, inbox, own, pay, middleware, node, record, *again = printed
+    one_line, agent, wrapper, inbox, own, pay, middleware, node, record, served, *again = printed
     assert (one_line, again[0]) == (["4"], ["8"])
     assert agent == [
         "I ask for the refund of order 1001.",
@@ -51,7 +57,7 @@ def test_the_programs_of_the_readme_and_the_guides_run_as_they_stand(tmp_path: P
         "Your name is Ada.",
     ]
     assert again[1][-1] == agent[-1]
-    assert wrapper == own == inbox == pay == middleware == node == []
+    assert wrapper == own == inbox == pay == middleware == node == served == []
     assert record == [
         "ada-1 idle 8 A refund",
         "5 tool Order 1001 is refunded: 49.00 EUR go back to Ada. Grace",

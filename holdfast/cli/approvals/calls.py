@@ -11,7 +11,6 @@ from langgraph.types import StateSnapshot
 
 from holdfast import factory
 from holdfast.checkpoints import HoldfastSaver
-from holdfast.checkpoints.interrupts.forms import tools_of_request
 from holdfast.cli.approvals.waiting import PendingCall, waiting_calls
 from holdfast.cli.chat.session import ChatSession
 from holdfast.cli.errors import BROKEN, Interrupted, Mistake, explain
@@ -24,6 +23,7 @@ from holdfast.graph import BadAnswer, Conversation, NothingWaits, Pending
 from holdfast.graph.approvals.decisions import DECISIONS
 from holdfast.graph.conversation.agents import AgentProfile, AnyAgent
 from holdfast.settings import Settings
+from holdfast.worker import why_left
 
 # Calls among which an id is looked up.
 _SEARCHED: Final = 10_000
@@ -216,9 +216,5 @@ def _check_takes(state: StateSnapshot, due: Collection[str], tools: GraphTools) 
     Raises:
         BadAnswer: no step of this agent waits for them, or it lacks a tool.
     """
-    asked = [pause for pause in state.interrupts if pause.id in due]
-    names = [name for pause in asked for name in tools_of_request(pause.value)]
-    lacks = next((f"this agent has no tool {name!r}" for name in names if not tools.has(name)), None)
-    if not asked or lacks:
-        why = lacks or "no step of this agent waits for the answer"
+    if why := why_left(state, due, tools):
         raise BadAnswer(f"It was skipped: {why}. Resume it with the agent that has it.")
