@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-import random
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
@@ -274,15 +273,8 @@ class HoldfastSaver(HoldfastDatabase, BaseCheckpointSaver[str]):
         save_writes(self._database, config, writes, task_id, task_path)
 
     def get_next_version(self, current: str | float | None, channel: None) -> Any:
-        """Return the version that follows `current`, in the form of LangGraph's own savers.
-
-        These may continue a thread of Holdfast. The random part differs between two branches that reach the same
-        number. A thread whose versions are numbers keeps to numbers, because a graph compares the versions of a thread.
-        """
-        if isinstance(current, int | float):
-            return int(current) + 1 + random.getrandbits(24) / 2**24
-        number = 0 if current is None else int(current.split(".")[0])
-        return f"{number + 1:032}.{random.getrandbits(48):012x}"
+        """Return the version that follows `current`; see `next_version`."""
+        return conflicts.next_version(current)
 
     def with_allowlist(self, extra_allowlist: Collection[type | TypeName]) -> Self:
         """Allow more types to be loaded. LangGraph calls this with the types of a graph's state.

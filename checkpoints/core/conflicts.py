@@ -199,6 +199,18 @@ def move_clock_past(checkpoint_id: str) -> None:
         set_last_uuid6_timestamp(time)
 
 
+def next_version(current: str | float | None) -> str | float:
+    """Return the version of a channel that follows another one, in the form of LangGraph's own savers.
+
+    These may continue a thread of Holdfast. The random part differs between two branches that reach the same number. A
+    thread whose versions are numbers keeps to numbers, because a graph compares the versions of a thread.
+    """
+    if isinstance(current, int | float):
+        return int(current) + 1 + getrandbits(24) / 2**24
+    number = 0 if current is None else int(current.split(".")[0])
+    return f"{number + 1:032}.{getrandbits(48):012x}"
+
+
 def id_before(head: str) -> str | None:
     """Return a new id for a checkpoint that is to come directly before the head, and so never becomes the head.
 

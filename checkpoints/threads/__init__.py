@@ -14,19 +14,18 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, Final, Protocol
 
-from holdfast.checkpoints import histories
 from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user, thread_of
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
 from holdfast.checkpoints.errors import UnknownCheckpoint, UnknownThread
-from holdfast.checkpoints.histories import MessageLike
 from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given
 from holdfast.checkpoints.serde.messages import is_sql_text, sql_text
 from holdfast.checkpoints.threads import copy as copying
 from holdfast.checkpoints.threads import listing, reindex, reset, salvage
 from holdfast.checkpoints.threads.access import Sharing
+from holdfast.checkpoints.threads.histories import Adding
 from holdfast.checkpoints.threads.index import first_title, given_title
 from holdfast.checkpoints.threads.listing import LONGEST_PAGE, STATUSES, Page, Status, Thread
 from holdfast.checkpoints.threads.salvage import Damage, Salvaged
@@ -44,7 +43,7 @@ class ManagedSaver(Protocol):
     def delete_thread(self, thread_id: str) -> None: ...
 
 
-class Threads(Sharing):
+class Threads(Adding, Sharing):
     """The threads of a database, as `HoldfastSaver.threads`.
 
     Raises, from every method about one thread:
@@ -237,45 +236,6 @@ class Threads(Sharing):
 
     # --- making a new thread
 
-    def add(
-        self,
-        thread_id: str,
-        messages: Sequence[MessageLike],
-        *,
-        user_id: str | None = None,
-        title: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        at: Sequence[Moment | None] | None = None,
-        users: Sequence[str | None] | None = None,
-    ) -> Thread:
-        """Make a new thread of a conversation from elsewhere, as if it had been had here.
-
-        It is in the list of threads, in the search and in its transcript at the times of its messages, nothing in it
-        waits, and any agent with messages goes on with it.
-
-        Args:
-            thread_id: the id of the new thread.
-            messages: the messages in their order: LangChain's, dicts with "role" and "content", or pairs of both. A
-                system message is no part of what was said; it is the prompt on record from its place on.
-            user_id: the user whose thread it is.
-            title: its title; by default the first words of a person.
-            metadata: JSON values by name, as the metadata of its runs would be.
-            at: when each message was said. A message without a time is of now.
-            users: who said each message, or whose message it answers; `None` for the thread's own user.
-
-        Raises:
-            AlreadyAdded: the thread has this conversation already, and perhaps more. Nothing was added.
-            ThreadNotEmpty: the thread has other messages. Nothing was added.
-            ValueError, TypeError: a message, a time or another argument is none; the error names the message.
-            InvalidThread: the id of the thread or of a user cannot be stored.
-            NotStorable: a message holds a value that cannot be stored.
-        """
-        new = histories.conversation(
-            thread_id, messages, user_id=user_id, title=title, metadata=metadata, at=at, users=users
-        )
-        histories.add_conversation(self._database, new)
-        return self.get(new.thread_id)
-
     def copy(self, thread_id: str, target: str | None = None, *, user_id: str | None = None) -> Thread:
         """Copy a whole thread into a new one.
 
@@ -330,7 +290,6 @@ class Threads(Sharing):
     arestart = async_twin(restart)
     aundo = async_twin(undo)
     adelete = async_twin(delete)
-    aadd = async_twin(add)
     acopy = async_twin(copy)
     afork = async_twin(fork)
 

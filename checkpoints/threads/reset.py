@@ -49,9 +49,9 @@ class SaveCheckpoint(Protocol):
         checkpoint: Checkpoint,
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
-        also: Sequence[Call],
+        also: Sequence[Call] = (),
         *,
-        replaces_head: bool,
+        replaces_head: bool = False,
     ) -> RunnableConfig: ...
 
 

@@ -67,9 +67,8 @@ def conversation(
         InvalidThread: the thread's id, or that of a user, cannot be stored.
     """
     thread_id = thread_of({"configurable": {"thread_id": thread_id}})
-    if isinstance(messages, str | Mapping) or not isinstance(messages, Sequence):
-        raise TypeError(f"messages is a {type(messages).__name__}. Needed: a list of messages.")
-    if not messages:
+    read = messages_of(messages)
+    if not read:
         raise ValueError(f"The conversation for thread {thread_id!r} has no messages. Needed: at least one.")
     if metadata is not None and not isinstance(metadata, Mapping):
         raise TypeError(f"metadata is a {type(metadata).__name__}. Needed: a dict of names and values.")
@@ -77,10 +76,10 @@ def conversation(
     own, named = user_of(user_id), [user_of(user) for user in _aligned(users, "users", messages)]
     said: list[Said] = []
     ids: set[str] = set()
-    for number, (like, time, user) in enumerate(zip(messages, times, named, strict=True), 1):
-        message = _message(like, number)
+    for number, (message, time, user) in enumerate(zip(read, times, named, strict=True), 1):
         if message.id is None:
-            message = message.model_copy(update={"id": str(uuid.uuid5(_IDS, f"{thread_id}\n{number}"))})
+            own_id = str(uuid.uuid5(_IDS, f"{thread_id}\n{number}"))
+            message = message.model_copy(update={"id": own_id})  # noqa: PLW2901
         if message.id in ids:
             raise ValueError(
                 f"Message {number} has the id of an earlier one, {message.id!r}. Needed: an id of its own."
@@ -89,6 +88,17 @@ def conversation(
         said.append(Said(message, time, None if user == own else user))
     given = None if title is None else given_title(title)
     return Conversation(thread_id, said, own, given, storable(metadata or {}))
+
+
+def messages_of(messages: Sequence[MessageLike]) -> list[BaseMessage]:
+    """Return messages as LangChain's.
+
+    Raises:
+        ValueError, TypeError: they are no list of messages. The error names the message.
+    """
+    if isinstance(messages, str | Mapping) or not isinstance(messages, Sequence):
+        raise TypeError(f"messages is a {type(messages).__name__}. Needed: a list of messages.")
+    return [_message(like, number) for number, like in enumerate(messages, 1)]
 
 
 def _aligned(values: Sequence[Any] | None, name: str, messages: Sequence[Any]) -> Sequence[Any]:

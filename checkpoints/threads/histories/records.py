@@ -15,11 +15,11 @@ from langgraph.checkpoint.base import empty_checkpoint
 
 from holdfast.checkpoints.backends.canonical import canonical_value
 from holdfast.checkpoints.core.conflicts import checkpoint_id_at
-from holdfast.checkpoints.histories.conversation import Conversation, Said, is_prompt
 from holdfast.checkpoints.moments import utc_datetime
 from holdfast.checkpoints.serde.messages import MessageRow
 from holdfast.checkpoints.serde.types import Types
 from holdfast.checkpoints.serde.values import Attachable, Detacher
+from holdfast.checkpoints.threads.histories.conversation import Conversation, Said, is_prompt
 from holdfast.checkpoints.threads.index import prompt_digest, title_of
 from holdfast.checkpoints.transfer.records import CHECKPOINT, EVENT, MESSAGE, THREAD, ThreadRecord, canonical_json
 
