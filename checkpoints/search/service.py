@@ -26,7 +26,7 @@ from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given, utc_dat
 from holdfast.checkpoints.search.query import Query, parse_query
 from holdfast.checkpoints.search.snippet import make_snippet
 from holdfast.checkpoints.search.tokenizer import MOST_CHARACTERS, owner_words
-from holdfast.checkpoints.serde.messages import is_sql_text
+from holdfast.checkpoints.serde.messages import is_sql_text, source_in
 from holdfast.checkpoints.sql import OF_USER, Statement
 
 _log = logging.getLogger(__name__)
@@ -73,6 +73,8 @@ class Hit:
     """The higher the better; comparable within one search."""
     title: str | None
     """The title of the thread."""
+    source: str | None = None
+    """What added a message in the role of a person, such as "summarization"; `None` for the words of a person."""
 
 
 class _StaleThread(NamedTuple):
@@ -218,9 +220,10 @@ class Search:
                 *make_snippet(text, query),
                 rank,
                 title,
+                source_in(role, body),
             )
             for (thread_id, seq, rank), rows in zip(ranked, messages, strict=True)
-            for message_id, role, user_id, at, text, title in rows
+            for message_id, role, user_id, at, text, title, body in rows
         ]
 
     # --- the index

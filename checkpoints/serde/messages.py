@@ -7,7 +7,7 @@ said twice; only their ids differ, in a column that may be filled in later.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from hashlib import blake2b
 from types import new_class
@@ -31,6 +31,7 @@ OPAQUE: Final = 3
 """`content` is the text as far as SQL can hold it, for reading only; the body has everything."""
 
 _STAND_IN: Final = "__holdfast_stand_in__"
+_SOURCE: Final = "lc_source"  # of LangChain, in `additional_kwargs`
 _PERSON: Final = b"holdfast-message"  # keeps these digests apart from all others made with the same key
 _SLICE: Final = FIRST_FREE_CODE  # in a body: this text is content[start:stop]
 _NESTED: Final = FIRST_FREE_CODE + 1  # in a body: a message within the message, such as in an artifact
@@ -211,6 +212,31 @@ def digest(role: str, content: str | None, body: bytes, *, key: bytes = b"") -> 
     if content is not None:
         state.update(content.encode())
     return state.digest()
+
+
+SUMMARY: Final = "summarization"
+"""The source of a summary of older messages, as LangChain's middleware names it."""
+
+
+def source_of(message: BaseMessage | None) -> str | None:
+    """Return what added a message in the role of a person, such as `SUMMARY`; `None` for the words of a person."""
+    return _source(getattr(message, "additional_kwargs", None)) if isinstance(message, lc.HumanMessage) else None
+
+
+def source_in(role: str, body: bytes | None) -> str | None:
+    """Return the same from the role and the body of a row; `None` as well for a body that cannot be read."""
+    if role != "human" or body is None or _SOURCE.encode() not in bytes(body):
+        return None
+    try:
+        _, own, *_ = Unpacking(Types.plain(), lambda code, data: None).unpack(bytes(body))
+        return _source(own.get("additional_kwargs"))
+    except (NotStorable, ValueError, TypeError, AttributeError):  # encrypted, or damaged
+        return None
+
+
+def _source(kwargs: Any) -> str | None:
+    source = kwargs.get(_SOURCE) if isinstance(kwargs, Mapping) else None
+    return source if isinstance(source, str) and source else None
 
 
 def sql_text(text: str) -> str:

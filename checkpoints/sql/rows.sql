@@ -81,8 +81,8 @@ WHERE thread_id = :thread_id AND seq BETWEEN :first AND :last
   AND NOT (checkpoint_id IS NOT NULL AND ns = '' AND substr(channel, 1, 2) <> '__');
 
 -- name: words_written
--- The words of people in some rows. Several rows: the first may be an image, or only spaces.
-SELECT content
+-- The words of people in some rows. As `first_words`.
+SELECT content, CASE WHEN length(body) < 65536 THEN body END AS body
 FROM holdfast_messages
 WHERE thread_id = :thread_id AND seq BETWEEN :first AND :last AND role = 'human' AND content <> ''
 ORDER BY seq

@@ -127,8 +127,8 @@ SET prompt = :prompt
 WHERE thread_id = :thread_id;
 
 -- name: first_words
--- Several rows: the first may be an image, or only spaces.
-SELECT m.content
+-- Several rows: the first may be an image, only spaces, or what a program added; the body says so, and is short then.
+SELECT m.content, CASE WHEN length(m.body) < 65536 THEN m.body END AS body
 FROM holdfast_messages AS m
 WHERE m.thread_id = :thread_id AND m.role = 'human' AND m.content <> '' AND {said}
 ORDER BY m.seq

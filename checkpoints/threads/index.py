@@ -19,8 +19,8 @@ from holdfast.checkpoints.core.cache.thread_state import ThreadRow
 from holdfast.checkpoints.core.placement import Placement, RowOwner
 from holdfast.checkpoints.langgraph_internals import BRANCH_TO, OF_THE_RUN, START, TASKS
 from holdfast.checkpoints.serde.known import Known
-from holdfast.checkpoints.serde.messages import sql_text
-from holdfast.checkpoints.serde.values import MessageList
+from holdfast.checkpoints.serde.messages import source_in, source_of, sql_text
+from holdfast.checkpoints.serde.values import Draft, MessageList
 from holdfast.checkpoints.sql import Statements
 
 LONGEST_TITLE: Final = 80
@@ -86,7 +86,8 @@ def given_title(title: str) -> str:
 
 def first_title(texts: Iterable[Row]) -> str | None:
     """Return the title from the first text that has words, given the rows of the statement `first_words`."""
-    return next((title for row in texts if (title := title_of(row.content))), None)
+    said = (row.content for row in texts if source_in("human", row.body) is None)
+    return next((title for text in said if (title := title_of(text))), None)
 
 
 def _on_one_line(text: str) -> str:
@@ -192,11 +193,13 @@ def _merged(before: str | None, new: Mapping[str, Any]) -> str | None:
 
 def _first_words(lists: Iterable[MessageList]) -> str | None:
     """Return the title from the first message of a person that has words."""
-    for list_ in lists:
-        for message in list_.messages:
-            if isinstance(message, Known):
-                if message.message.type == "human" and (title := title_of(message.message.text)):
-                    return title
-            elif message.row.role == "human" and (title := title_of(message.row.content or "")):
-                return title
-    return None
+    texts = (_words_of_a_person(message) for list_ in lists for message in list_.messages)
+    return next((title for text in texts if text and (title := title_of(text))), None)
+
+
+def _words_of_a_person(message: Draft | Known) -> str | None:
+    if isinstance(message, Known):
+        said = message.message
+        return said.text if said.type == "human" and source_of(said) is None else None
+    row = message.row
+    return row.content if row.role == "human" and source_in(row.role, row.body) is None else None

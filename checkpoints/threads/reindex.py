@@ -18,6 +18,7 @@ from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.delta import claim_writes, history
 from holdfast.checkpoints.errors import HoldfastError
 from holdfast.checkpoints.langgraph_internals import PENDING_SENDS, TASKS
+from holdfast.checkpoints.serde.messages import source_of
 from holdfast.checkpoints.threads import index as thread_index
 
 
@@ -96,4 +97,5 @@ def _without_rows(opened: load.RawCheckpoint, values: Mapping[str, Any]) -> dict
 def _first_words(values: Mapping[str, Any]) -> str | None:
     """Return the title from the first message of a person in some values."""
     messages = (m for value in values.values() if isinstance(value, list) for m in value if isinstance(m, HumanMessage))
-    return next((title for m in messages if (title := thread_index.title_of(m.text))), None)
+    said = (message for message in messages if source_of(message) is None)
+    return next((title for message in said if (title := thread_index.title_of(message.text))), None)
