@@ -230,6 +230,16 @@ class InvalidArchive(HoldfastError, ValueError):
         super().__init__(f"{where}: {why} Nothing was changed.")
 
 
+class InvalidExport(HoldfastError, ValueError):
+    """A file is not an export of a transcript."""
+
+    def __init__(self, path: object, why: str) -> None:
+        super().__init__(
+            f"{path} cannot be checked: {why}. Needed: a file that `holdfast threads export` has written as jsonl, "
+            "html or markdown."
+        )
+
+
 class NotConverted(HoldfastError):
     """A converted thread would not load as before, so the thread was not changed."""
 

@@ -24,12 +24,15 @@ _LABELS: Final = {
     "edit": "Approved with other arguments",
     "reject": "Rejected",
     "respond": "Answered in place of the tool",
-    "expired": "No decision in time",
+    "expired": "Expired: no decision in time",
     "closed": "Closed without a decision",
     "run_again": "To be run again",
     "happened": "It happened",
     "skip": "Not to be run",
 }
+
+NOT_RUN: Final = frozenset({"reject", "expired", "closed"})
+"""The decisions after which a call is not run."""
 
 
 class Decision(NamedTuple):

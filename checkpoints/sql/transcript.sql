@@ -15,6 +15,7 @@ SELECT t.generation, t.deleted_at IS NOT NULL AS deleted,
          LIMIT 1
        )) AS user_id,
        {is_member} AS is_member, t.title, coalesce(t.next_seq, 1) - 1 AS last_seq,
+       CAST({now} AS DOUBLE PRECISION) AS read_at,
        (SELECT c.checkpoint_id FROM checkpoints AS c WHERE c.thread_id = :thread_id AND c.checkpoint_ns = ''
         ORDER BY c.checkpoint_id LIMIT 1) IS NOT NULL AS has_checkpoints,
        (SELECT m.seq FROM holdfast_messages AS m WHERE m.thread_id = :thread_id AND {said}
@@ -29,7 +30,7 @@ LEFT JOIN holdfast_threads AS t ON t.thread_id = :thread_id;
 -- The first columns are those of `load_rows`.
 SELECT m.seq, m.ns, m.channel, TRUE AS committed, m.redacted_at IS NOT NULL AS redacted, m.key_no,
        m.message_id, m.digest, m.codec, m.role, m.name, m.content, m.body,
-       m.user_id, m.run_id, m.created_at, m.redacted_at
+       m.user_id, m.run_id, m.created_at, m.redacted_at, m.checkpoint_id
 FROM holdfast_messages AS m
 WHERE m.thread_id = :thread_id AND m.seq > :after AND m.seq <= :until_seq AND {said} AND {where}
 ORDER BY m.seq;
@@ -58,6 +59,13 @@ WHERE e.thread_id = :thread_id AND (e.after_seq, e.no) > (:after, :no) AND e.aft
   AND e.at >= :since AND e.at < :until
 ORDER BY e.after_seq, e.no
 LIMIT :limit;
+
+-- name: undos_of
+-- The undone turns of a thread, in order.
+SELECT e.after_seq, e.actor, e.data, e.at
+FROM holdfast_events AS e
+WHERE e.thread_id = :thread_id AND e.kind = 'undo' AND e.after_seq > :after AND e.after_seq <= :until_seq
+ORDER BY e.after_seq, e.no;
 
 -- name: prompt_of
 -- A fork of an earlier moment may lack the event, which its origin has.

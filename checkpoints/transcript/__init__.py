@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -29,6 +30,7 @@ from holdfast.checkpoints.sql import Statement
 from holdfast.checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry, MessageEntry
 from holdfast.checkpoints.transcript.header import Header, read_header
 from holdfast.checkpoints.transcript.merge import Peekable, entries_before
+from holdfast.checkpoints.transcript.undone import Undo, Undone, Undos
 
 # Rows that one transaction reads, and that are in memory at once. A tool's result may have a million characters.
 _PAGE: Final = 100
@@ -88,6 +90,25 @@ class Transcript:
         """A note for readers, if messages are missing: those of a stock saver that have no rows yet."""
         return self._header.notice
 
+    @property
+    def database(self) -> str:
+        """The URL of the database, without its password."""
+        return str(self._database.backend)
+
+    @property
+    def read_at(self) -> datetime:
+        """The time at which the transcript ends, in UTC, by the database's clock."""
+        return utc_datetime(self._header.read_at)
+
+    @property
+    def bounds(self) -> Bounds:
+        """The part of the thread that it is restricted to."""
+        return self._bounds
+
+    def within(self, bounds: Bounds) -> Transcript:
+        """Restrict the transcript to a part of the thread, such as that of another transcript."""
+        return replace(self, _bounds=bounds)
+
     def last(self, count: int) -> Transcript:
         """Restrict the transcript to the last messages, with the events and answers from the first of them on.
 
@@ -138,10 +159,13 @@ class Transcript:
     # --- reading
 
     def _messages(self) -> Iterator[MessageEntry]:
-        [edited] = self._run((self._database.backend.sql["said_again"], self._params()))
+        sql, params = self._database.backend.sql, self._params()
+        edited, undone = self._run((sql["said_again"], params), (sql["undos_of"], params))
         last_seq = {str(row.message_id): int(row.seq) for row in edited}
+        undos = Undos([_undo(row) for row in undone])
         for row, rows in self._message_rows(*self._time_conditions()):
-            yield self._message(row, rows, last_seq)
+            entry = self._message(row, rows, last_seq)
+            yield entry if entry.live else replace(entry, undone=undos.of(entry.seq, row.checkpoint_id or ""))
 
     def _time_conditions(self) -> list[str]:
         """Return the conditions for the bounds in time; none without bounds, since a time that is NaN meets none."""
@@ -303,6 +327,13 @@ def open_transcript(database: Database, thread_id: str, user_id: str | None) -> 
             return read_header(transaction, database, thread_id, user_id)
 
     return Transcript(thread_id, database, persist(database.backend, read))
+
+
+def _undo(row: Row) -> Undo:
+    """Make an undo of the row of its event."""
+    data = _json(row.data)
+    found = data.get("checkpoint_id") if isinstance(data, Mapping) else None
+    return Undo(row.after_seq, found if isinstance(found, str) else "", Undone(row.actor, utc_datetime(row.at)))
 
 
 def _json(data: str | None) -> Any:

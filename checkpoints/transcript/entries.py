@@ -15,6 +15,9 @@ from typing import Any, Literal, TypeAlias
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from holdfast.checkpoints.interrupts.decisions import APPROVAL_NOTE, EFFECT_NOTE, decision_word
+from holdfast.checkpoints.serde.messages import source_of
+from holdfast.checkpoints.transcript.blocks import Attachment, attachment_of, reasoning_beside, reasoning_of
+from holdfast.checkpoints.transcript.undone import Undone
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ class MessageEntry:
     replaced: bool
     """True if the message was edited: a later row has the same message with another text."""
     redacted_at: datetime | None
+    undone: Undone | None = None
+    """Who took it back, and when, if the turn was undone and the message is not live."""
     problem: str | None = None
 
     @cached_property
@@ -79,6 +84,22 @@ class MessageEntry:
         """The content, if it is more than a text."""
         content = getattr(self.message, "content", None)
         return content if isinstance(content, list) else None
+
+    @property
+    def source(self) -> str | None:
+        """What added a message in the role of a person, such as "summarization"; `None` for the words of a person."""
+        return source_of(self.message)
+
+    @property
+    def attachments(self) -> list[Attachment]:
+        """The images, recordings and other files in it."""
+        return [attachment for block in self.blocks or () if (attachment := attachment_of(block)) is not None]
+
+    @property
+    def reasoning(self) -> str | None:
+        """The reasoning that the model wrote, or a summary of it, if there is one."""
+        within = [text for block in self.blocks or () if (text := reasoning_of(block))]
+        return "\n\n".join(within) or reasoning_beside(_mapping(self.message, "additional_kwargs"))
 
     @property
     def model(self) -> str | None:

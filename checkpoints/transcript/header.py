@@ -27,6 +27,8 @@ class Header(NamedTuple):
     """The rows that the newest checkpoint's state refers to; `None` if that is unknown."""
     notice: str | None
     """A note for readers, if messages are missing."""
+    read_at: float
+    """The time of this, by the database's clock."""
 
 
 def read_header(transaction: Transaction, database: Database, thread_id: str, user: str | None) -> Header:
@@ -55,7 +57,7 @@ def read_header(transaction: Transaction, database: Database, thread_id: str, us
             "`holdfast db compact` gives them rows."
         )
     live = _live_rows(transaction, database, thread_id)
-    return Header(row.generation, user_id, row.title, row.last_seq, live, notice)
+    return Header(row.generation, user_id, row.title, row.last_seq, live, notice, row.read_at)
 
 
 def _live_rows(transaction: Transaction, database: Database, thread_id: str) -> frozenset[int] | None:

@@ -128,6 +128,7 @@ def _errors_of_database() -> tuple[_Kinds, _Kinds]:
         errors.NothingToUndo,
         errors.InvalidCursor,
         errors.InvalidArchive,
+        errors.InvalidExport,
         errors.InvalidSearch,
         errors.DriverMissing,
         errors.InvalidAnswer,

@@ -33,6 +33,7 @@ NEED_ONE = {
     "threads search": ["hello"],
     "threads show": ["ada-1"],
     "threads export": ["ada-1"],
+    "threads verify": ["ada-1.html"],
     "threads rename": ["ada-1", "Title"],
     "threads restart": ["ada-1"],
     "threads undo": ["ada-1"],

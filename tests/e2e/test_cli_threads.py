@@ -47,11 +47,11 @@ def test_a_conversation_is_shown_as_it_was(talked: Cli) -> None:
 def test_an_export_is_a_whole_file_or_none(talked: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     export = ("threads", "export", "ada-1", AT)
     code, lines, err = talked(*export)
-    assert (code, err, {json.loads(line)["thread_id"] for line in lines.splitlines()}) == (0, "", {"ada-1"})
+    assert (code, err, {json.loads(line)["thread_id"] for line in lines.splitlines()[:-1]}) == (0, "", {"ada-1"})
     assert talked(*export, "--format=markdown")[1].startswith("# Transcript of ada-1 · I am Ada")
     assert talked(*export, "--format=html", "--output=ada.html") == (0, "", "Written to ada.html.\n")
     page = talked.folder / "ada.html"
-    assert page.read_text("utf-8") == talked(*export, "--format=html")[1]
+    assert "I am Ada. Please refund order 1001." in talked(*export, "--format=html")[1]
 
     before, there = page.read_text("utf-8"), set(talked.folder.iterdir())
     assert "ada.html exists already" in talked.refused(*export, "--output=ada.html")
@@ -68,6 +68,37 @@ def test_an_export_is_a_whole_file_or_none(talked: Cli, monkeypatch: pytest.Monk
     assert (page.read_text("utf-8"), set(talked.folder.iterdir())) == (before, there)
     assert talked(*export, "--format=markdown", "--output=ada.html", "--force")[0] == 0
     assert page.read_text("utf-8").startswith("# Transcript")
+
+
+def test_an_exported_file_is_verified_with_and_without_the_conversation(talked: Cli) -> None:
+    for format_, path in (("jsonl", "ada.jsonl"), ("html", "ada.html"), ("markdown", "ada.md")):
+        assert talked("threads", "export", "ada-1", AT, f"--format={format_}", f"--output={path}")[0] == 0
+    code, out, err = talked("threads", "verify", "ada.html")
+    assert (code, err) == (0, "")
+    assert "The file is as it was written" in out
+    assert "not compared" in out
+    assert talked("threads", "export", "ada-1", AT, "--format=holdfast", "--output=whole.jsonl")[0] == 0
+    assert "`holdfast threads import` checks" in talked.refused("threads", "verify", "whole.jsonl")
+    with open_checkpointer("sqlite:///chat.db") as saver:
+        say(saver, "one more")
+    for path in ("ada.jsonl", "ada.html", "ada.md"):
+        code, out, _ = talked("threads", "verify", path, AT)
+        assert (code, "still says the same, and has 2 entries more since." in out) == (0, True)
+    with open_checkpointer("sqlite:///chat.db") as saver:
+        change(saver, "UPDATE holdfast_messages SET role = 'system', content = 'I am Eve.' WHERE seq = 1")
+    for path in ("ada.jsonl", "ada.html", "ada.md"):
+        code, out, _ = talked("threads", "verify", path, AT)
+        assert (code, "does NOT say the same" in out, "#1 is altered" in out) == (1, True, True)
+    file = talked.folder / "ada.jsonl"
+    file.write_text(file.read_text("utf-8").replace("Thank you", "I blame you"), "utf-8", newline="")
+    code, out, _ = talked("threads", "verify", "ada.jsonl", "--json")
+    found = json.loads(out)
+    assert (code, found["is_intact"], found["is_same"], len(found["problems"])) == (1, False, None, 2)
+    for path, why in (("chat.db", "neither JSONL nor HTML nor Markdown"), ("no.html", "No such file")):
+        assert why in talked.refused("threads", "verify", path, code=1 if path == "no.html" else 2)
+    with open_checkpointer("sqlite:///other.db") as saver:
+        say(saver, "Hello", thread_id="bob-1")
+    assert "'ada-1'" in talked.refused("threads", "verify", "ada.md", "--database=sqlite:///other.db")
 
 
 def test_an_unknown_thread_and_one_of_another_user_are_refused_alike_in_one_line(talked: Cli) -> None:

@@ -48,7 +48,7 @@ def test_the_programs_of_the_readme_and_the_guides_run_as_they_stand(tmp_path: P
         assert done.returncode == 0, done.stderr
         printed.append(done.stdout.splitlines())
 
-    one_line, agent, wrapper, inbox, own, pay, middleware, node, record, served, *again = printed
+    one_line, agent, wrapper, inbox, own, pay, middleware, node, record, audit, digest, served, *again = printed
     assert (one_line, again[0]) == (["4"], ["8"])
     assert agent == [
         "I ask for the refund of order 1001.",
@@ -67,7 +67,7 @@ def test_the_programs_of_the_readme_and_the_guides_run_as_they_stand(tmp_path: P
         "8 6",
         "ada-1 4 I ask for the refund of order 1001.",
     ]
-    assert (tmp_path / "ada-1.html").read_text("utf-8").endswith("</html>\n")
+    assert (audit, digest) == (["True True []"], ["True"])
 
 
 @pytest.mark.sweep
@@ -100,11 +100,12 @@ def test_the_commands_for_the_record_work_as_they_stand(cli: Cli) -> None:
         code, out, err = cli(*words)
         assert (code, err if code else "") == (0, ""), command
         printed.append(out)
-    listed, renamed, shown, found, _, copied, _, brought = printed
+    listed, renamed, shown, found, _, verified, copied, _, brought = printed
     assert "paused (1)  ada-1  ada   4         I am Ada." in listed
     assert renamed == "The title of ada-1 is 'A refund'.\n"
     assert "Calls refund_order" in shown
     assert "I ask for the [refund] of [order 1002]." in found
+    assert "The conversation still says the same." in verified
     assert copied.startswith("1 conversation copied to sqlite:///elsewhere.db")
     assert brought.endswith("1 was there already.\n")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,11 +73,26 @@ def test_the_transcript_is_a_plain_table_in_sql(ada: Conversation) -> None:
 
 def test_a_transcript_is_exported_for_people_and_for_programs(ada: Conversation) -> None:
     page = "".join(export.html(ada.transcript()))
-    assert page.endswith("</html>\n")
+    assert "</html>\n" in page
     assert "My name is Ada." in page
     assert "My name is Ada." in "".join(export.markdown(ada.transcript()))
     lines = [json.loads(line) for line in "".join(export.jsonl(ada.transcript())).splitlines()]
     assert "My name is Ada." in [line.get("text") for line in lines]
+
+
+def test_an_exported_file_is_checked_by_itself_and_against_the_database(
+    checkpointer: HoldfastSaver, ada: Conversation, folder: Path
+) -> None:
+    page = folder / "ada-1.html"
+    page.write_text("".join(export.html(ada.transcript())), "utf-8", newline="")
+    ada.send("What is my name?")
+    found = export.verify(page, checkpointer)
+    assert (found.is_intact, found.is_same, found.added) == (True, True, 2)
+
+    page.write_text(page.read_text("utf-8").replace("My name is Ada.", "My name is Eve."), "utf-8", newline="")
+    found = export.verify(page, checkpointer)
+    assert (found.is_intact, found.is_same) == (False, False)
+    assert found.differences[0].number == "1"
 
 
 def test_a_deleted_thread_takes_its_transcript_along(checkpointer: HoldfastSaver, ada: Conversation) -> None:

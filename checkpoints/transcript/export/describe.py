@@ -6,11 +6,14 @@ All of its text is `visible`. None of it is escaped for the form in which it is 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final, Literal, NamedTuple, assert_never
 
-from holdfast.checkpoints.interrupts.decisions import label_of
+from holdfast.checkpoints.interrupts.decisions import NOT_RUN, label_of
+from holdfast.checkpoints.serde.messages import SUMMARY
+from holdfast.checkpoints.transcript.blocks import Attachment, attachment_of, reasoning_of
 from holdfast.checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry, MessageEntry
 from holdfast.checkpoints.transcript.export.text import (
     iso_to_text,
@@ -34,6 +37,21 @@ _EVENTS: Final = {
 # Longer JSON, in characters, is shown with one line for each value.
 _LONGEST_LINE: Final = 80
 
+_LONGEST_URL: Final = 500
+
+_MOST_LISTED: Final = 50
+
+_ROLE_COUNTS: Final = {
+    "human": "of users",
+    "ai": "of the agent",
+    "tool": "of tools",
+    "system": "of the system",
+    "added": "added by programs",
+}
+
+# Parts of a content that are shown as the calls of the message.
+_CALLS: Final = frozenset({"text", "tool_use", "tool_call", "function_call", "tool_call_chunk"})
+
 Tone = Literal["user", "agent", "tool", "system", "other"]
 
 _TONES: Final[dict[str, Tone]] = {"human": "user", "ai": "agent", "tool": "tool", "system": "system"}
@@ -46,7 +64,9 @@ class Part(NamedTuple):
     """The kind of content, in one line; `""` for the text of a message."""
     text: str
     """`""` if the label is all there is."""
-    form: Literal["text", "json"] = "text"
+    form: Literal["text", "json", "reasoning", "attachment"] = "text"
+    attachment: Attachment | None = None
+    """The attachment that the label names."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +86,10 @@ def describe(entry: Entry) -> Description:
     """Describe an entry in words."""
     match entry:
         case MessageEntry():
-            who = one_line(_speaker(entry))
-            return Description(who, _TONES.get(entry.role, "other"), when(entry.at), _notes(entry), list(_parts(entry)))
+            tone = "other" if entry.source else _TONES.get(entry.role, "other")
+            return Description(
+                one_line(_speaker(entry)), tone, when(entry.at), list(_notes(entry)), list(_parts(entry))
+            )
         case EventEntry():
             name = _EVENTS.get(entry.event) or f"Event: {entry.event}"
             return Description(one_line(_with_author(name, entry.by)), "other", when(entry.at), [], list(_data(entry)))
@@ -76,39 +98,57 @@ def describe(entry: Entry) -> Description:
             if entry.problem:
                 parts.append(_problem(entry.problem))
             who = _describe_decision({"decision": entry.decision or "answer", "by": entry.by})
-            return Description(one_line(who), "other", when(entry.at), [], parts)
+            asked = f"asked {when(entry.asked_at)}"
+            return Description(one_line(who), "other", when(entry.at), [asked], parts)
         case _:
             assert_never(entry)
 
 
+def source_label(source: str | None) -> str | None:
+    """Name what added a message in the role of a person; `None` for a person's own words."""
+    if source is None:
+        return None
+    return "Summary" if source == SUMMARY else f"Added by {source}"
+
+
 def _speaker(entry: MessageEntry) -> str:
+    if added := source_label(entry.source):
+        return added
     role = _ROLES.get(entry.role) or f"Role {entry.role}"
     name = entry.name or (entry.user_id if entry.role == "human" else None)
     return f"{role} {name}" if name else role
 
 
-def _notes(entry: MessageEntry) -> list[str]:
-    notes = [one_line(entry.model)] if entry.model else []
+def _notes(entry: MessageEntry) -> Iterator[str]:
+    if entry.source:
+        run = f" in a run of {entry.user_id}" if entry.user_id else ""
+        yield one_line(f"added by the program{run}, not the user's words")
+    if entry.model:
+        yield one_line(entry.model)
     if entry.tokens:
-        notes.append(f"{entry.tokens.input:,} tokens in, {entry.tokens.output:,} out")
+        yield f"{entry.tokens.input:,} tokens in, {entry.tokens.output:,} out"
     if entry.status == "error":
-        notes.append("failed")
-    if entry.replaced:
-        notes.append("replaced later")
+        yield _outcome(entry)
+    if entry.undone is not None:
+        yield one_line(_with_author("undone", entry.undone.by) + f", {when(entry.undone.at)}")
+    elif entry.replaced:
+        yield "replaced later"
     elif entry.live is False:
-        notes.append("not in the live context")
+        yield "not in the live context"
     if entry.redacted_at is not None:
-        notes.append(f"redacted {when(entry.redacted_at)}")
-    return notes
+        yield f"redacted {when(entry.redacted_at)}"
+
+
+def _outcome(entry: MessageEntry) -> str:
+    """Name the outcome of a call whose result has the status of an error."""
+    effect = entry.effect or {}
+    if (entry.approval or {}).get("decision") in NOT_RUN or effect.get("decision") == "skip":
+        return "not run"
+    return "outcome unknown" if effect.get("state") == "in_doubt" else "failed"
 
 
 def _parts(entry: MessageEntry) -> Iterator[Part]:
-    if entry.text:
-        yield Part("", visible(entry.text))
-    for block in entry.blocks or ():
-        kind = block.get("type") if isinstance(block, Mapping) else None
-        if isinstance(kind, str) and kind not in {"text", "tool_use", "tool_call"}:  # calls are shown below
-            yield Part(f"With a part that is no text: {one_line(kind)}", "")
+    yield from _content(entry)
     for call in entry.tool_calls:
         yield _json(f"Calls {call.name}", call.args)
         if call.problem:
@@ -122,10 +162,56 @@ def _parts(entry: MessageEntry) -> Iterator[Part]:
         yield _problem(entry.problem)
 
 
+def _content(entry: MessageEntry) -> Iterator[Part]:
+    """Yield the parts of a message's content, in their order."""
+    if entry.reasoning and not any(reasoning_of(block) for block in entry.blocks or ()):
+        yield Part("Reasoning", visible(entry.reasoning), "reasoning")
+    if entry.blocks is None:
+        if entry.text:
+            yield Part("", visible(entry.text))
+        return
+    for is_text, blocks in groupby(entry.blocks, lambda block: _block_text(block) is not None):
+        if is_text:
+            if text := "".join(_block_text(block) or "" for block in blocks):
+                yield Part("", visible(text))
+        else:
+            yield from filter(None, map(_block, blocks))
+
+
+def _block_text(block: Any) -> str | None:
+    text = block.get("text") if isinstance(block, Mapping) and block.get("type") == "text" else block
+    return text if isinstance(text, str) else None
+
+
+def _block(block: Any) -> Part | None:
+    """Describe a part of a message's content that is no text; `None` if it is shown elsewhere."""
+    kind = block.get("type") if isinstance(block, Mapping) else None
+    if not isinstance(kind, str) or kind in _CALLS:
+        return None
+    if (attachment := attachment_of(block)) is not None:
+        return Part(_attachment_label(attachment), "", "attachment", attachment)
+    reasoning = reasoning_of(block)
+    if reasoning:
+        return Part("Reasoning", visible(reasoning), "reasoning")
+    return Part("Reasoning that is hidden" if reasoning == "" else f"With a part that is no text: {one_line(kind)}", "")
+
+
+def _attachment_label(attachment: Attachment) -> str:
+    facts = [" ".join(filter(None, (attachment.kind.capitalize(), attachment.name)))]
+    facts += [attachment.mime_type] if attachment.mime_type else []
+    if attachment.size is not None:
+        facts += [f"{attachment.size:,} bytes", f"SHA-256 {attachment.sha256}"]
+    elif attachment.url is not None:
+        facts.append(f"not in the message, but at {attachment.url[:_LONGEST_URL]}")
+    else:
+        facts.append("its data cannot be read")
+    return one_line(", ".join(facts))
+
+
 def _data(entry: EventEntry) -> Iterator[Part]:
     if isinstance(entry.data, Mapping) and entry.data.keys() == {"text"} and isinstance(entry.data["text"], str):
         yield Part("", visible(entry.data["text"]))
-    elif entry.data is not None:
+    elif entry.data:
         yield _json("", entry.data)
 
 
@@ -148,3 +234,42 @@ def _json(label: str, value: Any) -> Part:
 
 def _problem(problem: str) -> Part:
     return Part("It cannot be read", visible(problem))
+
+
+def describe_head(head: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the head of an export in words: a label and a text for each row.
+
+    Args:
+        head: as `Facts.as_json` returns it.
+    """
+    yield "Thread", head["thread_id"]
+    if head["user_id"]:
+        yield "User", head["user_id"]
+    if head["first_at"]:
+        yield "Period", f"{iso_to_text(head['first_at'])} to {iso_to_text(head['last_at'])}"
+    counts = head["messages"]
+    parts = ", ".join(f"{count:,} {_ROLE_COUNTS.get(role, f'of role {role}')}" for role, count in counts.items())
+    yield "Messages", f"{sum(counts.values()):,}: {parts}" if parts else "none"
+    if head["decisions"]:
+        yield "Decisions", "; ".join(f"{label_of(word)}: {count}" for word, count in head["decisions"].items())
+    if head["events"]:
+        yield "Events", f"{head['events']:,}"
+    if head["attachments"]:
+        yield "Attachments", f"{head['attachments']:,}"
+    yield "Redacted", _listed(head["redacted"])
+    if head["unreadable"]:
+        yield "Unreadable", _listed(head["unreadable"])
+    yield "Left out", " ".join(head["left_out"]) or "nothing that was said"
+    yield "Database", head["database"]
+    yield "Exported", f"{iso_to_text(head['exported_at'])} by Holdfast {head['holdfast']}"
+    yield "Digest", head["digest"]
+    yield "To check", "holdfast threads verify FILE"
+
+
+def _listed(numbers: Sequence[str]) -> str:
+    """List the numbers of some entries, the first of them if there are many."""
+    if not numbers:
+        return "none"
+    shown = ", ".join(numbers[:_MOST_LISTED])
+    more = len(numbers) - _MOST_LISTED
+    return f"{shown} and {more:,} more" if more > 0 else shown

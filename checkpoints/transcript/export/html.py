@@ -2,78 +2,124 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from html import escape
-from typing import Final
+import base64
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from html import escape, unescape
+from importlib.resources import files
+from typing import Any, Final
 
 from holdfast.checkpoints.transcript import Transcript
-from holdfast.checkpoints.transcript.entries import Entry
-from holdfast.checkpoints.transcript.export.describe import Part, describe
-from holdfast.checkpoints.transcript.export.text import iso, one_line
+from holdfast.checkpoints.transcript.blocks import Attachment
+from holdfast.checkpoints.transcript.export.content import Numbered
+from holdfast.checkpoints.transcript.export.describe import Part, describe, describe_head
+from holdfast.checkpoints.transcript.export.fences import Segment, segments
+from holdfast.checkpoints.transcript.export.render import Block, render
+from holdfast.checkpoints.transcript.export.text import ascii_json, iso, one_line
 
 # A second safeguard: every text is escaped, and if one were not, this policy would keep it from running or loading.
-_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
-_STYLE: Final = """
-:root { color-scheme: light dark; --ground: #fff; --ink: #1b1b1f; --soft: #55565c; --line: #d9dae0; --box: #f5f5f7;
-  --user: #0b57a4; --agent: #1a6b37; --tool: #8a4b00; --system: #6a3aa0; --other: #55565c; }
-@media screen and (prefers-color-scheme: dark) { :root { --ground: #16171a; --ink: #e8e8ec; --soft: #a9abb3;
-  --line: #3a3c43; --box: #202228; --user: #8fc1ff; --agent: #84d8a0; --tool: #ffbd73;
-  --system: #cfaaff; --other: #a9abb3; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 48rem; padding: 1rem; background: var(--ground); color: var(--ink);
-  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.4rem; line-height: 1.25; }
-h2 { font-size: 1rem; margin: 0; }
-article { border-inline-start: 4px solid var(--tone); margin: 1.25rem 0; padding-inline-start: 0.75rem; }
-article h2 { color: var(--tone); }
-p { margin: 0.25rem 0; }
-.about, .label { color: var(--soft); font-size: 0.875rem; }
-.text { white-space: pre-wrap; unicode-bidi: isolate; margin: 0.25rem 0; }
-pre { background: var(--box); border: 1px solid var(--line); border-radius: 4px; padding: 0.5rem; margin: 0.25rem 0;
-  white-space: pre-wrap; font: 0.875rem/1.4 ui-monospace, monospace; unicode-bidi: isolate; }
-.user { --tone: var(--user); } .agent { --tone: var(--agent); } .tool { --tone: var(--tool); }
-.system { --tone: var(--system); } .other { --tone: var(--other); }
-@media print { body { max-width: none; padding: 0; } h2, .about { break-after: avoid; } }
-"""
+# The images that are shown. Browsers draw no others, or as documents that may refer to something else.
+_SHOWN: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp"})
+
+_HEAD: Final = re.compile(r'<meta name="holdfast-transcript" content="([^"]*)">\n')
+_ENTRY: Final = re.compile(r'<article id="m([\d.]+)" class="[a-z]+">\n')
+
+
+class Html:
+    """The format of `html`."""
+
+    name = "html"
+    seal = "<!-- holdfast seal sha256:{} -->\n"
+
+    def head(self, head: Mapping[str, Any]) -> str:
+        name = _escaped(f"Transcript of {head['thread_id']}")
+        title = f'<p class="title" dir="auto">{_escaped(head["title"])}</p>\n' if head["title"] else ""
+        rows = "".join(f"<dt>{_escaped(label)}</dt><dd>{_escaped(text)}</dd>\n" for label, text in describe_head(head))
+        return (
+            f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            f'<meta http-equiv="Content-Security-Policy" content="{_escaped(_POLICY)}">\n'
+            f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f'<meta name="holdfast-transcript" content="{escape(ascii_json(head))}">\n'
+            f"<title>{name}</title>\n<style>\n{_style()}</style>\n</head>\n<body>\n<main>\n<header>\n<h1>{name}</h1>\n"
+            f'{title}<dl>\n{rows}</dl>\n<p class="about">All times are UTC.</p>\n</header>\n'
+        )
+
+    def entry(self, found: Numbered, fields: Mapping[str, Any]) -> str:
+        number, entry = found
+        description = describe(entry)
+        at = f'<time datetime="{iso(entry.at) or ""}">{_escaped(description.at)}</time>'
+        about = ", ".join([at, *map(_escaped, description.notes)])
+        who = f'<a href="#m{number}">{number}</a> <bdi>{_escaped(description.who)}</bdi>'
+        parts = "".join(map(_part, description.parts))
+        return (
+            f'<article id="m{number}" class="{description.tone}">\n<h2>{who}</h2>\n'
+            f'<p class="about">{about}</p>\n{parts}</article>\n'
+        )
+
+    def foot(self) -> str:
+        return "</main>\n</body>\n</html>\n"
+
+    def read_head(self, line: str) -> dict[str, Any] | None:
+        found = _HEAD.fullmatch(line)
+        head: dict[str, Any] | None = None if found is None else json.loads(unescape(found[1]))
+        return head
+
+    def blocks(self, lines: Iterable[str]) -> Iterator[Block]:
+        number, block = "", list[str]()
+        for line in lines:
+            if begins := _ENTRY.fullmatch(line):
+                number, block = begins[1], []
+            block.append(line)
+            if number and line == "</article>\n":
+                yield Block(number, "".join(block))
+                number = ""
 
 
 def html(transcript: Transcript) -> Iterator[str]:
-    """Yield the transcript as one HTML file, entry by entry."""
-    name = _escaped(f"Transcript of {transcript.thread_id}")
-    yield (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_escaped(_POLICY)}">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{name}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{name}</h1>\n"
-    )
-    if transcript.title:
-        yield f'<p dir="auto">{_escaped(transcript.title)}</p>\n'
-    owner = f"User {_escaped(transcript.user_id)}. " if transcript.user_id else ""
-    yield f'<p class="about">{owner}All times are UTC.</p>\n'
-    if transcript.notice:
-        yield f"<p>{_escaped(transcript.notice)}</p>\n"
-    for number, entry in enumerate(transcript.plain(), 1):
-        yield _article(number, entry)
-    yield "</main>\n</body>\n</html>\n"
+    """Yield the transcript as one HTML file, with a head and a seal."""
+    return render(transcript, Html())
 
 
-def _article(number: int, entry: Entry) -> str:
-    description = describe(entry)
-    at = f'<time datetime="{iso(entry.at) or ""}">{_escaped(description.at)}</time>'
-    about = ", ".join([at, *map(_escaped, description.notes)])
-    head = f'<h2 id="e{number}"><bdi>{_escaped(description.who)}</bdi></h2>\n<p class="about">{about}</p>\n'
-    parts = "".join(map(_part, description.parts))
-    return f'<article class="{description.tone}" aria-labelledby="e{number}">\n{head}{parts}</article>\n'
+@cache
+def _style() -> str:
+    return files(__package__).joinpath("page.css").read_text("utf-8")
 
 
 def _part(part: Part) -> str:
+    if part.form == "reasoning":
+        return f"<details>\n<summary>{_escaped(part.label)}</summary>\n{_text(part.text)}</details>\n"
+    if part.attachment is not None:
+        caption = f"<figcaption><bdi>{_escaped(part.label)}</bdi></figcaption>"
+        return f"<figure>\n{_image(part.attachment)}{caption}\n</figure>\n"
     label = f'<p class="label"><bdi>{_escaped(part.label)}</bdi></p>\n' if part.label else ""
     if not part.text:
         return label
     if part.form == "json":
         return f'{label}<pre dir="ltr">{escape(part.text)}</pre>\n'
-    return f'{label}<div class="text" dir="auto" lang="">{escape(part.text)}</div>\n'
+    return f"{label}{_text(part.text)}"
+
+
+def _text(text: str) -> str:
+    return "".join(map(_segment, segments(text)))
+
+
+def _segment(segment: Segment) -> str:
+    if not segment.is_code:
+        text = segment.text.strip("\n")  # the empty lines around a block of code
+        return f'<div class="text" dir="auto" lang="">{escape(text)}</div>\n' if text else ""
+    return f'<pre dir="ltr" lang=""><code>{escape(segment.text)}</code></pre>\n'
+
+
+def _image(attachment: Attachment) -> str:
+    """Return an image as an element; nothing for another attachment."""
+    if attachment.data is None or attachment.mime_type not in _SHOWN:
+        return ""
+    data = base64.b64encode(attachment.data).decode()
+    return f'<img src="data:{attachment.mime_type};base64,{data}" alt="{_escaped(attachment.name or "Image")}">\n'
 
 
 def _escaped(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -51,9 +52,15 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+def ascii_json(value: Any) -> str:
+    """Return plain JSON values as JSON in one line of ASCII, without a character that ends a tag or a comment."""
+    text = json.dumps(value, allow_nan=False)
+    return re.sub("[<>&]", lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def iso(at: datetime | None) -> str | None:
     """Format a time in ISO 8601, in UTC."""
-    return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds")
+    return None if at is None else at.astimezone(UTC).isoformat()
 
 
 def when(at: datetime) -> str:

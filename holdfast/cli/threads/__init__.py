@@ -22,7 +22,7 @@ from holdfast.cli.options import (
     with_database_options,
 )
 from holdfast.cli.output.text import counted
-from holdfast.cli.threads import manage, search, share
+from holdfast.cli.threads import manage, search, share, verify
 
 if TYPE_CHECKING:
     from holdfast.checkpoints import HoldfastDatabase
@@ -116,6 +116,7 @@ def export(
         write_transcript(transcript if last is None else transcript.last(last), format_, file)
 
 
+app.command("verify", epilog=verify.EXAMPLE)(verify.verify)
 app.command("import", epilog=transfer.IMPORT_EXAMPLE)(transfer.import_threads)
 app.command("rename", epilog='Example: holdfast threads rename ada-1 "A broken calculator"')(manage.rename)
 app.command("undo", epilog="Example: holdfast threads undo ada-1")(manage.undo)

@@ -24,10 +24,10 @@ def print_transcript(transcript: Transcript, *, as_json: bool) -> None:
     """Print a transcript, for people or as JSONL."""
     _print_notice_of(transcript)
     if as_json:
-        return _print(export.jsonl(transcript))
+        return _print(export.lines(transcript))
     screen = Screen()
-    for entry in transcript.plain():
-        _print_entry(entry, screen)
+    for number, entry in export.numbered(transcript.plain()):
+        _print_entry(number, entry, screen)
     return None
 
 
@@ -99,10 +99,9 @@ def _print(texts: Iterable[str]) -> None:
         typer.echo(text.encode(), nl=False)  # the formats are UTF-8, whatever the terminal's encoding
 
 
-def _print_entry(entry: Entry, screen: Screen) -> None:
+def _print_entry(number: str, entry: Entry, screen: Screen) -> None:
     description = export.describe(entry)
-    number = f"#{entry.seq}  " if entry.kind == "message" else "--  "
-    screen.line(f"{number}{description.who}", _STYLES[description.tone])
+    screen.line(f"#{number}  {description.who}", _STYLES[description.tone])
     screen.line(f"    {', '.join([description.at, *description.notes])}", "dim")
     for part in description.parts:
         screen.line(_indented(part))

@@ -87,13 +87,13 @@ def refresh_index(saver: HoldfastDatabase, user: str | None, *, silent: bool) ->
 
 def _lines(hit: Hit) -> Iterator[str]:
     """Yield the lines of a hit for people: where it is, and the message."""
-    from holdfast.checkpoints.transcript.export import when
+    from holdfast.checkpoints.transcript.export import source_label, when
 
     facts: list[Any] = [when(hit.at), f"thread {hit.thread_id}"]
     facts += [f"user {hit.user_id}"] if hit.user_id else []
     facts += [hit.title] if hit.title else []
     yield typer.style(one_line(", ".join(facts)), dim=True)
-    yield f"  {one_line(hit.role)}: {_marked(hit)}"
+    yield f"  {one_line(source_label(hit.source) or hit.role)}: {_marked(hit)}"
 
 
 def _marked(hit: Hit) -> str:

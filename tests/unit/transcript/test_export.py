@@ -13,6 +13,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from holdfast.checkpoints import HoldfastSaver, Transcript, open_checkpointer
 from holdfast.checkpoints.transcript import export as exports
+from holdfast.checkpoints.transcript.export import render
 from holdfast.checkpoints.transcript.export.text import plain, visible
 from holdfast.cli.output import text as texts
 from tests.support.kit import change, checkpoint, put, thread
@@ -40,12 +41,13 @@ def hostile(saver: HoldfastSaver) -> Transcript:
     said: list[Any] = []
     for number, text in enumerate(HOSTILE):
         call = {"name": text, "args": {f"k{number}": [text, float("nan")]}, "id": f"c{number}", "type": "tool_call"}
-        metadata = {"model_name": text}
+        more: Any = {"tool_calls": [call], "response_metadata": {"model_name": text}}
+        picture = {"type": "image", "base64": "aGVsbG8=", "mime_type": "image/png", "filename": text}
         artifact = {"colour": Colour.RED, "parcel": Parcel(1.0), 3: {b"x"}}
         approval = {"decision": text, "by": text, "at": text, "args": artifact}
         said += [
-            HumanMessage([{"type": "text", "text": text}, {"type": text}], id=f"h{number}", name=text),
-            AIMessage(text, id=f"a{number}", tool_calls=[call], response_metadata=metadata),
+            HumanMessage([{"type": "text", "text": text}, {"type": text}, picture], id=f"h{number}", name=text),
+            AIMessage([{"type": "reasoning", "reasoning": text}, text], id=f"a{number}", **more),
             ToolMessage(text, id=f"t{number}", tool_call_id=text, additional_kwargs={"approval": approval}),
         ]
     put(saver, thread("<b>&\u202e`x`"), checkpoint(said))
@@ -74,7 +76,7 @@ class Page(HTMLParser):
         self.tags.add(tag)
         for name, value in attrs:
             self.attributes.setdefault(name, set()).add(value or "")
-        if tag != "meta":
+        if tag not in {"meta", "img"}:
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -90,14 +92,15 @@ def test_a_page_has_no_element_but_its_own(hostile: Transcript) -> None:
     page.feed(text)
     assert (page.open, text.encode().decode()) == ([], text)
     assert page.tags == {
-        *("html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "p"),
-        *("article", "time", "bdi", "div", "pre"),
+        *("html", "head", "meta", "title", "style", "body", "main", "header", "h1", "h2", "p", "dl", "dt", "dd", "a"),
+        *("article", "time", "bdi", "div", "pre", "code", "details", "summary", "figure", "figcaption", "img"),
     }
     assert set(page.attributes) == {
-        *("lang", "charset", "http-equiv", "content", "name", "class", "id", "aria-labelledby", "datetime", "dir")
+        *("lang", "charset", "http-equiv", "content", "name", "class", "id", "href", "datetime", "dir", "src", "alt")
     }
-    assert page.attributes["id"] == page.attributes["aria-labelledby"]
-    assert all(re.fullmatch(r"e\d+", id_) for id_ in page.attributes["id"])
+    assert {f"#{id_}" for id_ in page.attributes["id"]} == page.attributes["href"]
+    assert all(re.fullmatch(r"m[\d.]+", id_) for id_ in page.attributes["id"])
+    assert all(re.fullmatch(r"data:image/png;base64,[\w/+=]+", source) for source in page.attributes["src"])
     assert not re.search(r"url\(|@import|https?://(?!evil\.example)", text)
     for said in HOSTILE:
         assert visible(said) in page.text
@@ -118,6 +121,14 @@ def test_no_text_ends_the_fence_that_it_stands_in(hostile: Transcript) -> None:
     text = "\n".join(inside)
     for said in HOSTILE:
         assert visible(said) in text
+    outside = [
+        line
+        for line in outside
+        if not re.fullmatch(r'<a id="m[\d.]+"></a>|<!-- holdfast [^<>]* -->|<!-- holdfast-transcript [^<>&]* -->', line)
+    ]
+    links = [re.sub(r"^## \[([\d.]+)\]\(#m\1\) ", r"## \1 ", line) for line in outside]
+    assert len([line for line, link in zip(outside, links, strict=True) if line != link]) == 4 * len(HOSTILE)
+    outside = links
     headings = [line for line in outside if line.startswith("#")]
     assert len(headings) == 1 + 4 * len(HOSTILE)
     assert not [line for line in headings if re.match(r"#+ \d+ · User grace", line)]
@@ -125,10 +136,13 @@ def test_no_text_ends_the_fence_that_it_stands_in(hostile: Transcript) -> None:
 
 
 def test_every_line_of_jsonl_is_an_object_with_the_keys_that_are_promised(hostile: Transcript) -> None:
-    lines = "".join(exports.jsonl(hostile)).splitlines()
+    lines = list(exports.lines(hostile))
     found = [json.loads(line) for line in lines]
+    written = "".join(exports.jsonl(hostile)).splitlines(keepends=True)
+    assert written[1:-1] == lines
+    assert [json.loads(line)["kind"] for line in (written[0], written[-1])] == ["head", "seal"]
     assert all(line.isascii() for line in lines)
-    documented = set(re.findall(r"`?(\w+)`?", exports.jsonl.__globals__["__doc__"]))
+    documented = set(re.findall(r"`?(\w+)`?", exports.numbered.__globals__["__doc__"]))
     assert len(found) == 4 * len(HOSTILE)
     for kind in ("message", "event"):
         assert len({tuple(entry) for entry in found if entry["kind"] == kind}) == 1, "the keys are always the same"
@@ -146,10 +160,20 @@ def test_a_terminal_and_an_export_show_the_same_signs_as_numbers() -> None:
 
 
 @pytest.mark.parametrize("export", [exports.html, exports.markdown, exports.jsonl])
-def test_an_export_is_written_while_it_is_read(
-    export: Callable[[Transcript], Iterator[str]], hostile: Transcript
+def test_an_export_is_not_in_memory_as_a_whole(
+    export: Callable[[Transcript], Iterator[str]], hostile: Transcript, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert len(list(export(hostile))) >= 4 * len(HOSTILE)
+    whole = "".join(export(hostile))
+    monkeypatch.setattr(render, "_CHUNK", 100)
+    monkeypatch.setattr(render, "_IN_MEMORY", 100)  # the rest is in a file
+    parts = list(export(hostile))
+    assert sum(len(part) > 100 for part in parts) <= 2, "the head and the seal"
+    assert without_moment("".join(parts)) == without_moment(whole)
+
+
+def without_moment(text: str) -> str:
+    """Return an export without what differs in the next moment: its time, and so its seal."""
+    return re.sub(r"20\d\d-\d\d-\d\d[T ][\d:.\\]+|[0-9a-f]{64}(?=(?: -->|\"\})\n\Z)", "", text)
 
 
 def test_a_value_that_json_cannot_hold_becomes_a_plain_one() -> None:

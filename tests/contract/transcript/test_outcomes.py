@@ -1,0 +1,71 @@
+"""What became of calls and turns is said by name: refused, expired, closed, undone; and by whom."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from holdfast.checkpoints import HoldfastSaver, MessageEntry
+from holdfast.checkpoints.transcript import export
+from holdfast.graph import Conversation, build_graph
+from tests.support.desk import Desk
+from tests.support.kit import change, echo_graph, say, thread
+
+
+def told(saver: HoldfastSaver) -> dict[str, list[str]]:
+    """Return the notes and labels of the messages, by their text."""
+    found = {}
+    for entry in saver.transcript("ada-1"):
+        if isinstance(entry, MessageEntry):
+            description = export.describe(entry)
+            found[entry.text] = [*description.notes, *(part.label for part in description.parts if part.label)]
+    return found
+
+
+def undone(saver: HoldfastSaver) -> dict[str, Any]:
+    entries = [entry for entry in saver.transcript("ada-1") if isinstance(entry, MessageEntry)]
+    return {entry.text: None if entry.undone is None else entry.undone.by for entry in entries}
+
+
+def test_a_message_says_who_undid_its_turn(saver: HoldfastSaver) -> None:
+    say(saver, "one", "two", "three")
+    saver.threads.undo("ada-1", by="Grace")
+    saver.threads.undo("ada-1", by="Linus")
+    say(saver, "four")
+    by = {"two": "Linus", "three": "Grace"}
+    assert undone(saver) == {
+        text: by.get(said) for said in ("one", "two", "three", "four") for text in (said, f"You said: {said}")
+    }
+    assert "undone by Grace, 20" in " ".join(told(saver)["three"])
+    saver.threads.undo("ada-1")
+    assert (undone(saver)["four"], undone(saver)["one"]) == (None, None)
+    assert told(saver)["four"][0].startswith("undone, 20")
+
+
+def test_the_undo_of_a_turn_that_was_saved_at_its_end_is_told(saver: HoldfastSaver) -> None:
+    graph = echo_graph(saver)
+    for text in ("one", "two"):
+        graph.invoke({"messages": [("user", text)]}, thread(), durability="exit")
+    saver.threads.undo("ada-1", by="Grace")
+    assert undone(saver) == {"one": None, "You said: one": None, "two": "Grace", "You said: two": "Grace"}
+
+
+def test_calls_that_were_not_run_are_not_said_to_have_failed(saver: HoldfastSaver) -> None:
+    ada = Conversation(build_graph(model="offline", checkpointer=saver), "ada-1", "ada")
+    ada.send("Please refund order 1001.")
+    ada.reject("too late", by="Linus")
+    ada.send("Please refund order 1002.")
+    ada.send("No, forget that.")
+    outcomes = {labels[-1].partition(",")[0]: labels[0] for labels in told(saver).values() if "not run" in labels}
+    assert outcomes == {"Rejected by Linus": "not run", "Closed without a decision": "not run"}
+    assert not [labels for labels in told(saver).values() if "failed" in labels]
+
+
+def test_a_call_whose_time_was_over_is_called_expired(saver: HoldfastSaver) -> None:
+    desk = Desk(saver, 1, expires_in=timedelta(hours=1), decisions=("approve",))
+    assert len(desk.ids()) == 1
+    change(saver, "UPDATE holdfast_interrupts SET asked_at = asked_at - 3601, expires_at = expires_at - 3601")
+    saver.interrupts.expire()
+    desk.ada.retry()
+    [labels] = [labels for labels in told(saver).values() if "not run" in labels]
+    assert labels[-1].startswith("Expired: no decision in time, 20")
