@@ -25,6 +25,10 @@ EFFECT: Final = "effect"
 the verdict {"state": "settled", "decision", "by", "at"}."""
 
 
+SPEAKER: Final = "user_id"
+"""Key of a HumanMessage's `additional_kwargs` for the user who said it, in a thread that several users share."""
+
+
 @dataclass
 class CallGroup:
     """An AIMessage with its tool calls and the answers to them, by the position of the call."""
@@ -47,6 +51,11 @@ class CallGroup:
                 self.answers[position] = answer
                 return True
         return False
+
+
+def with_speaker(message: HumanMessage, user_id: str) -> HumanMessage:
+    """Return the message with a note of the user who said it."""
+    return message.model_copy(update={"additional_kwargs": {**message.additional_kwargs, SPEAKER: user_id}})
 
 
 def calls_of(message: AIMessage) -> list[Call]:

@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias, get_args
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.messages.utils import count_tokens_approximately
 
-from holdfast.graph.messages import all_doubts, calls_of, unclosed_calls
+from holdfast.graph.messages import SPEAKER, all_doubts, calls_of, unclosed_calls
 
 Mode: TypeAlias = Literal["summarise", "trim", "off"]
 
@@ -110,6 +110,18 @@ def visible_messages(messages: Sequence[AnyMessage], context: Context) -> list[A
         return list(messages)
     split = blocks(messages)
     return [message for position in _newest(split, context.budget) for message in split[position]]
+
+
+def with_named_speakers(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+    """Return the messages as the model sees them in a shared thread: those of people begin with who said them."""
+    return [_with_name(message) if SPEAKER in message.additional_kwargs else message for message in messages]
+
+
+def _with_name(message: AnyMessage) -> AnyMessage:
+    name = f"{message.additional_kwargs[SPEAKER]}: "
+    content = message.content
+    named = name + content if isinstance(content, str) else [{"type": "text", "text": name}, *content]
+    return message.model_copy(update={"content": named})
 
 
 def leaving_blocks(messages: Sequence[AnyMessage], context: Context) -> list[Block]:

@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 
 from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, SystemMessage, get_buffer_string
 
-from holdfast.graph.context import Block, tokens
+from holdfast.graph.context import Block, tokens, with_named_speakers
 
 SUMMARISE: Final = (
     "You keep the notes of a conversation between a user and an assistant. Write them anew: what the notes so far say "
@@ -59,7 +59,8 @@ def summary_request(summary: SystemMessage | None, messages: Sequence[AnyMessage
         messages: the messages since. Their text is quoted in XML, so that nothing in it can pass for another message.
         most: the maximum of tokens of that text. The middle of a longer one is left out.
     """
-    conversation = get_buffer_string([_shortened(message) for message in messages], format="xml")
+    shown = with_named_speakers([_shortened(message) for message in messages])
+    conversation = get_buffer_string(shown, format="xml")
     text = f"<conversation>\n{without_middle(conversation, 4 * most)}\n</conversation>"
     if summary is not None:
         text = f"<notes>\n{escape(summary.text)}\n</notes>\n\n{text}"

@@ -10,9 +10,9 @@ before the next one begins. Every method has an asynchronous twin: `asend` for `
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
@@ -24,10 +24,11 @@ from holdfast.checkpoints.langgraph_internals import STRICT_RESUME
 from holdfast.graph.conversation.agents import AgentProfile, AnyAgent, check_checkpointer
 from holdfast.graph.conversation.answer import AcceptedAnswer, NewAnswer, NothingWaits, ThreadAnswers, late_answers
 from holdfast.graph.conversation.events import Done, Event, Paused, Reply, Turn, unfinished
-from holdfast.graph.conversation.manage import Managed
+from holdfast.graph.conversation.manage import Managed, Role
 from holdfast.graph.conversation.requests import Pending, pending_of
 from holdfast.graph.conversation.runs import ThreadRuns
 from holdfast.graph.conversation.said import said
+from holdfast.graph.messages import with_speaker
 from holdfast.graph.plans import Io, OnLoop, blocking, stream_twin, streaming, twin
 from holdfast.graph.state import summary_of
 
@@ -45,8 +46,13 @@ class Conversation(Managed):
         agent: a compiled graph with a checkpointer and messages in its state, such as `build_graph` and `create_agent`
             return.
         thread_id: the thread. A new one begins with the first message.
-        user_id: the user, stored with every checkpoint. Every method refuses a thread that exists and is not this
-            user's. Without it no method checks whose the thread is: the application vouches for it.
+        user_id: the user, stored with every checkpoint. Every method refuses a thread that exists and is neither this
+            user's nor shared with this user. Without it no method checks whose the thread is: the application vouches
+            for it.
+        members: the users with whom a new thread is shared when its first turn begins. `checkpointer.threads.share`
+            adds others later.
+        approver: whether the user may decide in threads that are not theirs. Then `pending` and the methods that answer
+            a request work in each thread, record this user, and return no message of the thread.
         wait: seconds to wait while another writer holds the thread's lease; by default as long as the checkpointer's
             `lease` waits.
         messages_key: the name of the messages in the agent's state, if it is not "messages".
@@ -57,11 +63,12 @@ class Conversation(Managed):
     there, and `retry` goes on.
 
     Raises:
-        TypeError: the agent is not a compiled graph.
-        ValueError: it has no checkpointer, or no messages in its state.
+        TypeError: the agent is not a compiled graph, or has another checkpointer, and there are members.
+        ValueError: it has no checkpointer, or no messages in its state; or there are members or an approver, and no
+            `user_id`.
 
     Raises, from every method:
-        UnknownThread: the thread belongs to another user, or to none. Nothing was read or written.
+        UnknownThread: the thread is of other users, or of none. Nothing was read or written.
 
     Raises, from every method that runs the agent:
         ThreadBusy: another writer held the thread's lease for longer than `wait`. Nothing was saved.
@@ -74,6 +81,8 @@ class Conversation(Managed):
         thread_id: str,
         user_id: str | None = None,
         *,
+        members: Sequence[str] = (),
+        approver: bool = False,
         wait: float | None = None,
         messages_key: str | None = None,
         context: Any = None,
@@ -84,6 +93,10 @@ class Conversation(Managed):
         # As text: LangGraph drops values from a config that JSON cannot hold, such as a UUID.
         self.user_id = None if user_id is None else str(user_id)
         self._agent = agent
+        self._members = self._checked_members(members)
+        self._is_approver = approver
+        if approver and user_id is None:
+            raise ValueError("approver is True, and user_id is None. Needed: the user_id of the person who decides.")
         self._answers = ThreadAnswers(self._profile, thread_id)
         self._wait = wait
         self._context = context
@@ -138,7 +151,7 @@ class Conversation(Managed):
     @blocking
     async def pending(self, io: Io) -> list[Pending]:
         """Return the requests that wait for a person."""
-        await self._check_owner(io)
+        await self._check_user(io, decides=True)
         look = await self._runs.look(io)
         return pending_of(look.state, look.recorded)
 
@@ -148,7 +161,7 @@ class Conversation(Managed):
 
         Args:
             interrupt_id: the request; may be left out if only one waits.
-            by: who decides; recorded with the answer.
+            by: who decides; recorded with the answer. By default the user, if the thread is not their own.
 
         Raises:
             NothingWaits: no request waits under this id, or several wait and none is named, or the conversation went on
@@ -279,75 +292,102 @@ class Conversation(Managed):
             self._agent,
             thread_id,
             self.user_id,
+            members=self._members,
+            approver=self._is_approver,
             wait=self._wait,
             messages_key=self._profile.messages_key,
             context=self._context,
         )
 
     async def _state(self, io: Io) -> StateSnapshot:
-        await self._check_owner(io)
+        await self._check_user(io)
         return await io.either(self._agent.get_state, self._agent.aget_state, self._config)
 
     async def _check_unfinished(self, io: Io) -> None:
-        await self._check_owner(io)
+        await self._check_user(io)
         look = await self._runs.look(io)
         if not unfinished(look.state, look.recorded):
             why = "a request waits for a person" if look.state.interrupts else "the last turn has ended"
             raise NothingWaits(f"There is nothing to retry in thread {self.thread_id!r}: {why}.")
 
     async def _turn(self, io: Io, message: HumanMessage | None) -> Reply:
-        async with self._lease(io):
+        async with self._lease(io) as role:
             if message is None:
                 return await self._runs.run(io, None)
             if await io.call(self._answers.recorded):
                 # Decisions on record are carried out, not dropped for the new message.
                 await self._runs.run(io, None)
-            return await self._runs.run(io, await self._runs.input(io, [message]))
+            return await self._runs.run(io, await self._input(io, message, role))
+
+    async def _input(self, io: Io, message: HumanMessage, role: Role) -> dict[str, list[Any]]:
+        if role.is_shared and self.user_id is not None:
+            message = with_speaker(message, self.user_id)
+        return await self._runs.input(io, [message])
+
+    async def _accept(self, io: Io, new: NewAnswer) -> _Accepted:
+        """Check an answer and record it."""
+        role = await self._check_user(io, decides=True)
+        state = await io.either(self._agent.get_state, self._agent.aget_state, self._config)
+        if new.by is None and not role.is_own:
+            new = new._replace(by=self.user_id)
+        return _Accepted(await io.call(self._answers.accept, state, new), state, role.may_read)
 
     async def _answer(self, io: Io, new: NewAnswer) -> Reply:
-        accepted = await io.call(self._answers.accept, await self._state(io), new)
-        async with self._lease(io):
+        accepted, state, may_read = await self._accept(io, new)
+        async with self._lease(io, decides=True):
             with late_answers():
                 run_input, is_due = await io.call(self._answers.due, accepted)
-                reply = await self._runs.run(io, run_input, is_due=is_due)
+                reply = await self._runs.run(io, run_input, due_in=state if is_due else None)
                 await io.call(self._answers.check_carried_out, accepted)
-                return reply
+                return reply if may_read else reply.without_messages()
 
     async def _stream(
         self, io: Io, message: HumanMessage | None, new: NewAnswer | None = None
     ) -> AsyncGenerator[Event, None]:
-        accepted = None if new is None else await io.call(self._answers.accept, await self._state(io), new)
+        accepted = None if new is None else await self._accept(io, new)
+        may_read = accepted is None or accepted.may_read
         turn = Turn(self._profile)
-        async with self._lease(io):
+        async with self._lease(io, decides=accepted is not None) as role:
             with late_answers():
-                async with aclosing(self._events_of_turn(io, turn, message, accepted)) as events:
+                async with aclosing(self._events_of_turn(io, turn, message, accepted, role)) as events:
                     async for event in events:
-                        yield event
+                        if may_read:
+                            yield event
                 if accepted is not None:
-                    await io.call(self._answers.check_carried_out, accepted)
+                    await io.call(self._answers.check_carried_out, accepted.answer)
         # Without the lease: a caller may answer a pause inside the loop, which takes the lease.
-        reply = turn.reply
+        reply = turn.reply if may_read else turn.reply.without_messages()
         for pending in reply.pending:
             yield Paused(pending)
         yield Done(reply)
 
     async def _events_of_turn(
-        self, io: Io, turn: Turn, message: HumanMessage | None, accepted: AcceptedAnswer | None
+        self, io: Io, turn: Turn, message: HumanMessage | None, accepted: _Accepted | None, role: Role
     ) -> AsyncGenerator[Event, None]:
         """Run the agent with a message, with an answer, or to go on, and yield events."""
         run_input: Any = None
         if accepted is not None:
-            run_input, _ = await io.call(self._answers.due, accepted)
+            run_input, _ = await io.call(self._answers.due, accepted.answer)
         elif message is not None:
             if await io.call(self._answers.recorded):
                 # Decisions on record first, as in `_turn`.
                 async with aclosing(self._runs.events(io, None, Turn(self._profile))) as events:
                     async for event in events:
                         yield event
-            run_input = await self._runs.input(io, [message])
+            run_input = await self._input(io, message, role)
         async with aclosing(self._runs.events(io, run_input, turn)) as events:
             async for event in events:
                 yield event
+
+
+class _Accepted(NamedTuple):
+    """An answer that was accepted."""
+
+    answer: AcceptedAnswer
+    state: StateSnapshot
+    """The state of the thread that asked."""
+    may_read: bool
+    """Whether its author may read what comes of it."""
 
 
 def _as_message(message: UserMessage) -> HumanMessage:

@@ -25,6 +25,10 @@ class Reply:
     pending: list[Pending]
     """The requests that wait for a person now."""
 
+    def without_messages(self) -> Reply:
+        """Return the outcome for a person who may decide in the thread, and may not read it."""
+        return Reply("", [], self.pending)
+
 
 @dataclass(frozen=True)
 class Token:

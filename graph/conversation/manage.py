@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from typing import Self
+from typing import NamedTuple, Self
 
 from langchain_core.runnables import RunnableConfig
 
@@ -14,17 +14,32 @@ from holdfast.graph.conversation.agents import AnyAgent
 from holdfast.graph.plans import Io, blocking, twin
 
 
+class Role(NamedTuple):
+    """What the user of a conversation is in its thread."""
+
+    is_begun: bool = True
+    """Whether the thread exists."""
+    is_own: bool = True
+    """Whether it is the user's own thread, or the application vouches for it."""
+    is_shared: bool = False
+    """Whether several users speak in it."""
+    may_read: bool = True
+    """False for an approver, who may only decide about its requests."""
+
+
 class Managed:
     """The part of `Conversation` that is about the thread as a whole. It needs Holdfast's checkpointer.
 
     Raises, from every method:
-        UnknownThread: the thread does not exist yet, or is not the user's.
+        UnknownThread: the thread does not exist yet, or is neither the user's nor shared with this user.
         ThreadBusy: another writer kept the thread's lease for too long.
         TypeError: the agent has another checkpointer.
     """
 
     thread_id: str
     user_id: str | None
+    _members: Sequence[str]
+    _is_approver: bool
     _agent: AnyAgent
     _wait: float | None
     _on_loop: Io
@@ -94,7 +109,11 @@ class Managed:
 
     @blocking
     async def delete(self, io: Io) -> None:
-        """Delete all data of the conversation, the transcript too. The thread's id can be used again."""
+        """Delete all data of the conversation, the transcript too. The thread's id can be used again.
+
+        Raises:
+            NotPermitted: the thread is shared with the user, and only its own user may delete it.
+        """
         await io.wait(lambda _: self._threads.delete(self.thread_id, user_id=self.user_id))
 
     atranscript = twin(transcript)
@@ -103,36 +122,68 @@ class Managed:
     afork = twin(fork)
     adelete = twin(delete)
 
-    async def _check_owner(self, io: Io) -> None:
-        """Refuse a thread that is not the user's. Without a user the application vouches for the thread.
+    async def _check_user(self, io: Io, *, decides: bool = False) -> Role:
+        """Refuse a thread that is neither the user's nor shared with this user. Without a user the application vouches.
+
+        Args:
+            io: the calls of this plan.
+            decides: whether it is about a request, which an approver may answer in every thread.
 
         Raises:
-            UnknownThread: the thread exists, and belongs to another user or to none.
+            UnknownThread: the thread exists, and is of other users or of none.
         """
         if self.user_id is None:
-            return
+            return Role()
+        try:
+            return await self._role(io, self.user_id)
+        except UnknownThread:
+            if decides and self._is_approver:
+                return Role(is_own=False, may_read=False)
+            raise
+
+    async def _role(self, io: Io, user_id: str) -> Role:
         saver = self._agent.checkpointer
         if isinstance(saver, HoldfastSaver):
-            await io.call(saver.threads.check_user, self.thread_id, self.user_id)
-            return
+            standing = await io.call(saver.threads.check_user, self.thread_id, user_id)
+            return Role(standing.exists, not standing.is_member, standing.is_shared)
         # Another checkpointer has no index of users; its newest checkpoint names the user of the last run.
         config: RunnableConfig = {"configurable": {"thread_id": self.thread_id}}
         state = await io.either(self._agent.get_state, self._agent.aget_state, config)
-        if state.created_at is not None and (state.metadata or {}).get("user_id") != self.user_id:
-            raise UnknownThread(self.thread_id, self.user_id)
+        if state.created_at is not None and (state.metadata or {}).get("user_id") != user_id:
+            raise UnknownThread(self.thread_id, user_id)
+        return Role(is_begun=state.created_at is not None)
 
     @asynccontextmanager
-    async def _lease(self, io: Io) -> AsyncIterator[None]:
-        """Hold the thread's lease, if the thread is the user's."""
-        await self._check_owner(io)  # before the lease, which makes a row for the thread
+    async def _lease(self, io: Io, *, decides: bool = False) -> AsyncIterator[Role]:
+        """Hold the thread's lease, if the user may use the thread. Share a thread that is begun with its members."""
+        await self._check_user(io, decides=decides)  # before the lease, which makes a row for the thread
         saver = self._agent.checkpointer
         lease: AbstractAsyncContextManager[object] = nullcontext()
         if isinstance(saver, HoldfastSaver):
             limit = {} if self._wait is None else {"wait": self._wait}
             lease = io.holding(saver.lease, saver.alease, self.thread_id, **limit)
         async with lease:
-            await self._check_owner(io)  # another user may have begun the thread since
-            yield
+            role = await self._check_user(io, decides=decides)  # another user may have begun the thread since
+            if self._members and not role.is_begun:
+                share = self._threads.share
+                await io.call(share, self.thread_id, *self._members, user_id=self.user_id, not_begun=True)
+                role = role._replace(is_shared=True)
+            yield role
+
+    def _checked_members(self, members: Sequence[str]) -> Sequence[str]:
+        """Return the members of a new thread.
+
+        Raises:
+            TypeError: they are a single text, or the checkpointer is another one.
+            ValueError: there is no user to share the thread.
+        """
+        if isinstance(members, str):
+            raise TypeError(f"members is the text {members!r}. Needed: a list of user ids, such as [{members!r}].")
+        if members and self.user_id is None:
+            raise ValueError("There are members and no user_id. Needed: the user_id of the one who shares the thread.")
+        if members:
+            self._saver  # noqa: B018 - it raises for another checkpointer
+        return tuple(members)
 
     def _with_thread(self, thread_id: str) -> Self:
         """Return the conversation in another thread, with the same agent and user."""

@@ -54,38 +54,48 @@ class ThreadRuns:
                 messages = with_closed_calls(self._profile, state, messages)
         return {self._profile.messages_key: messages}
 
-    async def run(self, io: Io, run_input: Any, *, is_due: bool = False) -> Reply:
+    async def run(self, io: Io, run_input: Any, *, due_in: StateSnapshot | None = None) -> Reply:
         """Run the agent until the turn ends.
 
         Args:
             run_input: the input of the first run. Without one the turn may have ended: another writer may have run it
                 while this one waited for the lease.
-            is_due: whether an answer is known to be left to carry out. Then the turn has not ended.
+            due_in: the state that waits for an answer which is known to be left to carry out. Then the turn has not
+                ended.
         """
-        turn = Turn(self._profile)
-        if run_input is None and not is_due:
-            run_input = turn.take(await self.look(io))
+        turn, state = Turn(self._profile), due_in
+        if run_input is None and due_in is None:
+            look = await self.look(io)
+            run_input, state = turn.take(look), look.state
+        config = self._config if state is None else self._going_on(state)
         while turn.goes_on():
-            await io.either(self._agent.invoke, self._agent.ainvoke, run_input, self._config, **self._options)
+            await io.either(self._agent.invoke, self._agent.ainvoke, run_input, config, **self._options)
             run_input = turn.take(await self.look(io))
         return turn.reply
 
     async def events(self, io: Io, run_input: Any, turn: Turn) -> AsyncGenerator[Event, None]:
         """Run the agent as `run` does, and yield events."""
+        config = self._config
         if run_input is None or isinstance(run_input, Command):
             look = await self.look(io)
+            config = self._going_on(look.state)
             turn.resume(look.state)
             if run_input is None:
                 run_input = turn.take(look)
         while turn.goes_on():
             stream = self._agent.stream, self._agent.astream
-            async with aclosing(
-                io.each(*stream, run_input, self._config, stream_mode=_MODES, **self._options)
-            ) as chunks:
+            async with aclosing(io.each(*stream, run_input, config, stream_mode=_MODES, **self._options)) as chunks:
                 async for mode, chunk in chunks:
                     for event in turn.events(mode, chunk):
                         yield event
             run_input = turn.take(await self.look(io))
+
+    def _going_on(self, state: StateSnapshot) -> RunnableConfig:
+        """Return the config of a run that goes on with the turn of a state, on behalf of the user whose turn it is."""
+        user_id = (state.metadata or {}).get("user_id", self._config["configurable"].get("user_id"))
+        if user_id is None:
+            return self._config
+        return {**self._config, "configurable": {**self._config["configurable"], "user_id": user_id}}
 
     def _is_on_record(self, state: StateSnapshot) -> bool:
         """Return whether the ledger knows a call of the thread that has no answer. It blocks."""

@@ -12,7 +12,7 @@ from langgraph.types import Send
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.langgraph_internals import NS_SEP
 from holdfast.checkpoints.runtime import running_saver
-from holdfast.graph.context import Context, leaving_blocks, visible_messages
+from holdfast.graph.context import Context, leaving_blocks, visible_messages, with_named_speakers
 from holdfast.graph.context.summary import opening_messages
 from holdfast.graph.messages import (
     all_doubts,
@@ -80,7 +80,8 @@ def model_step(
             return {}
         if prompt:
             _note_prompt(config, prompt)
-        view = [*opening_messages(prompt, summary_of(state)), *visible_messages(messages, context)]
+        visible = with_named_speakers(visible_messages(messages, context))
+        view = [*opening_messages(prompt, summary_of(state)), *visible]
         message: AIMessage = await io.either(model.invoke, model.ainvoke, view, config)
         return {"messages": [with_unique_ids(message)]}
 
