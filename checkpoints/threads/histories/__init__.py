@@ -12,6 +12,8 @@ from contextlib import closing
 from itertools import islice
 from typing import Any
 
+from langchain_core.messages import BaseMessage
+
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user, thread_of
 from holdfast.checkpoints.core.database import Database
@@ -19,7 +21,7 @@ from holdfast.checkpoints.core.twins import async_twin
 from holdfast.checkpoints.errors import AlreadyAdded, ThreadDiffers, ThreadNotEmpty
 from holdfast.checkpoints.moments import Moment
 from holdfast.checkpoints.threads.access import check_user
-from holdfast.checkpoints.threads.histories.append import append_messages
+from holdfast.checkpoints.threads.histories.append import append_messages, read_messages
 from holdfast.checkpoints.threads.histories.conversation import (
     Conversation,
     MessageLike,
@@ -82,6 +84,20 @@ class Adding:
         add_conversation(self._database, new)
         return self.get(new.thread_id)
 
+    def messages(self, thread_id: str, *, user_id: str | None = None) -> list[BaseMessage]:
+        """Return the messages in the state of a thread, which its agent's model sees; none if it does not exist.
+
+        Args:
+            thread_id: the thread.
+            user_id: the user whose thread it must be.
+
+        Raises:
+            NotStorable: the thread's messages are in a `DeltaChannel`.
+        """
+        if user_id is not None:
+            check_user(self._database, thread_id, user_id)
+        return read_messages(self._database, thread_of({"configurable": {"thread_id": thread_id}}))
+
     def append(self, thread_id: str, messages: Sequence[MessageLike], *, user_id: str | None = None) -> Thread:
         """Add messages to the state of a thread, as an update; a thread that does not exist begins with them.
 
@@ -105,6 +121,7 @@ class Adding:
         return self.get(place)
 
     aadd = async_twin(add)
+    amessages = async_twin(messages)
     aappend = async_twin(append)
 
 

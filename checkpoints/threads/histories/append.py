@@ -1,4 +1,4 @@
-"""Messages are added to a thread without a graph, as an update of its state."""
+"""The messages in a thread's state, and their addition as an update, without a graph."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from langchain_core.messages import BaseMessage
-from langgraph.checkpoint.base import CheckpointMetadata, CheckpointTuple, copy_checkpoint, empty_checkpoint
+from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata, CheckpointTuple, copy_checkpoint, empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
 
 from holdfast.checkpoints.backends.records import Row, Wanted
@@ -24,6 +24,16 @@ from holdfast.checkpoints.threads.reset import SaveCheckpoint
 _MOST_ATTEMPTS: Final = 100
 
 
+def read_messages(database: Database, thread_id: str) -> list[BaseMessage]:
+    """Return the messages in the state of a thread; none if the thread does not exist.
+
+    Raises:
+        NotStorable: the thread's messages are in a `DeltaChannel`.
+    """
+    _, head = _head(database, database, thread_id)
+    return [] if head is None else _messages_in(head.checkpoint, thread_id)
+
+
 def append_messages(
     database: Database, save: SaveCheckpoint, thread_id: str, messages: Sequence[BaseMessage], user_id: str | None
 ) -> None:
@@ -37,7 +47,7 @@ def append_messages(
     """
     for attempt in range(1, _MOST_ATTEMPTS + 1):
         try:
-            _append(database, save, *_head(database, thread_id), messages, user_id)
+            _append(database, save, *_head(database, database.keeping(), thread_id), messages, user_id)
         except ThreadConflict:
             if attempt == _MOST_ATTEMPTS:
                 raise
@@ -45,19 +55,25 @@ def append_messages(
             return
 
 
-def _head(database: Database, thread_id: str) -> tuple[LoadedThread, CheckpointTuple | None]:
-    """Load the newest checkpoint of a thread, with its values as they are stored; `None` if it has none."""
-    backend, kept = database.backend, database.keeping()
+def _head(database: Database, values: Database, thread_id: str) -> tuple[LoadedThread, CheckpointTuple | None]:
+    """Load the newest checkpoint of a thread; `None` if it has none.
+
+    Args:
+        database: the database.
+        values: the same database, as the values are to be loaded.
+        thread_id: the thread.
+    """
+    backend = database.backend
     database.queues.settle(thread_id, backend.patience.is_lost)
 
     def read() -> tuple[list[RawCheckpoint], list[Row]]:
         with backend.reading() as transaction:
-            found = find(transaction, kept, Wanted(limit=1, thread_id=thread_id, ns=""))
+            found = find(transaction, values, Wanted(limit=1, thread_id=thread_id, ns=""))
             [rows] = transaction.run([(backend.sql["thread"], {"thread_id": thread_id})])
             return found, rows
 
     found, rows = persist(backend, read)
-    head = to_tuple(found[0], kept) if found else None
+    head = to_tuple(found[0], values) if found else None
     loaded = LoadedThread(
         thread_id,
         found[0].stored.checkpoint_id if found else None,
@@ -83,12 +99,7 @@ def _append(
 
     checkpoint = empty_checkpoint() if head is None else copy_checkpoint(head.checkpoint)
     values, versions = checkpoint["channel_values"], checkpoint["channel_versions"]
-    before = values.get(MESSAGES, [])
-    if not isinstance(before, list) or (MESSAGES in versions and MESSAGES not in values):
-        raise NotStorable(
-            f"Thread {str(thread_id)!r} has no list of messages in its newest checkpoint. Add messages to it with the "
-            "update_state of its graph."
-        )
+    before = _messages_in(checkpoint, thread_id)
     new = {MESSAGES: next_version(max(versions.values(), default=None))}
     checkpoint["channel_values"] = {**values, MESSAGES: add_messages(before, list(messages))}  # type: ignore[arg-type]
     checkpoint["channel_versions"] = {**versions, **new}
@@ -100,3 +111,14 @@ def _append(
     step = -1 if head is None else int(head.metadata.get("step", -1)) + 1
     metadata: CheckpointMetadata = {"source": "update", "step": step, "parents": {}}
     save(database, {"configurable": {**own, **parent, **user}}, checkpoint, metadata, new)
+
+
+def _messages_in(checkpoint: Checkpoint, thread_id: str) -> list[BaseMessage]:
+    values = checkpoint["channel_values"]
+    found = values.get(MESSAGES, [])
+    if not isinstance(found, list) or (MESSAGES in checkpoint["channel_versions"] and MESSAGES not in values):
+        raise NotStorable(
+            f"Thread {str(thread_id)!r} has no list of messages in its newest checkpoint. Use the get_state and the "
+            "update_state of its graph."
+        )
+    return found
