@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo serve test pgbouncer chaos bench table docs check format lock clean
+.PHONY: help env demo serve test pgbouncer chaos bench table pictures docs check format lock clean
 
 help: ## list what there is
 	@echo "Holdfast: conversations and approvals that survive anything"
@@ -50,6 +50,9 @@ bench: $(STAMP) ## what a conversation costs beside the stock savers, into bench
 
 table: $(STAMP) ## write the figures of bench/results into the pages
 	@$(BIN)/python -W ignore -m bench.table
+
+pictures: $(STAMP) ## draw the pictures in docs/pictures, that of an approval from what the commands print
+	@$(BIN)/python -m docs.pictures
 
 docs: ## a site of the pages in docs/, in site/, with the reference of the public names
 	@test -d $(VENV)-docs || { $(PYTHON) -m venv $(VENV)-docs && $(VENV)-docs/bin/python -m pip install --quiet \
