@@ -211,10 +211,10 @@ class Threads(Adding, Sharing):
         Args:
             thread_id: the thread.
             user_id: the user whose thread it must be.
-            by: the person who restarts it, for the record.
+            by: the person who restarts it, for the record; by default the `user_id`.
         """
         with self._locked(thread_id, user_id, "restart"):
-            reset.restart_thread(self._database, self._save_checkpoint, thread_id, by)
+            reset.restart_thread(self._database, self._save_checkpoint, thread_id, by or user_id)
         return self.get(thread_id)
 
     def undo(self, thread_id: str, *, user_id: str | None = None, by: str | None = None) -> Thread:
@@ -222,11 +222,16 @@ class Threads(Adding, Sharing):
 
         The turn stays in the transcript. What its tools have done in the world is not undone.
 
+        Args:
+            thread_id: the thread.
+            user_id: the user whose thread it must be.
+            by: the person who undoes it, for the record; by default the `user_id`.
+
         Raises:
             NothingToUndo: no turn is left, or the checkpoint before it was pruned.
         """
         with self._locked(thread_id, user_id, "undo"):
-            reset.undo_turn(self._database, self._save_checkpoint, thread_id, by)
+            reset.undo_turn(self._database, self._save_checkpoint, thread_id, by or user_id)
         return self.get(thread_id)
 
     def delete(self, thread_id: str, *, user_id: str | None = None) -> None:
@@ -269,7 +274,7 @@ class Threads(Adding, Sharing):
             checkpoint_id: the checkpoint to fork from; the newest by default.
             message_id: alternatively, fork from the checkpoint at which this message had just been said.
             user_id: the user whose thread it must be.
-            by: the person who forks it, for the record.
+            by: the person who forks it, for the record; by default the `user_id`.
 
         Raises:
             UnknownCheckpoint, UnknownMessage: the thread has no such checkpoint or message, or it was pruned.
@@ -278,7 +283,7 @@ class Threads(Adding, Sharing):
         """
         if checkpoint_id is not None and message_id is not None:
             raise ValueError("Both checkpoint_id and message_id were given. Name one of them as the start of the fork.")
-        fork = partial(copying.fork_thread, checkpoint_id=checkpoint_id, message_id=message_id, actor=by)
+        fork = partial(copying.fork_thread, checkpoint_id=checkpoint_id, message_id=message_id, actor=by or user_id)
         return self._branch(fork, thread_id, target, user_id)
 
     # --- the same for event loops

@@ -57,7 +57,7 @@ class Managed:
         """Begin anew, without messages; the transcript stays.
 
         Args:
-            by: who does this, for the record.
+            by: who does this, for the record; by default the user.
         """
         await io.wait(lambda _: self._threads.restart(self.thread_id, user_id=self.user_id, by=by))
 
@@ -66,7 +66,7 @@ class Managed:
         """Remove the last turn: the user's last message, and all that followed. The effects of tools are not undone.
 
         Args:
-            by: who does this, for the record.
+            by: who does this, for the record; by default the user.
 
         Raises:
             NothingToUndo: no turn is left.
@@ -89,7 +89,7 @@ class Managed:
             thread_id: the id of the new one; by default a random one.
             checkpoint_id: the checkpoint to branch off from; by default the newest.
             message_id: instead of it, a message: the new one begins with the state in which this was the last.
-            by: who does this, for the record.
+            by: who does this, for the record; by default the user.
 
         Raises:
             UnknownCheckpoint, UnknownMessage: the id is unknown, or is no longer in the database.

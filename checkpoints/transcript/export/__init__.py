@@ -9,7 +9,7 @@ as UTF-8, with the line ends that they have. `verify` checks such a file.
 
 from __future__ import annotations
 
-from holdfast.checkpoints.transcript.export.content import numbered
+from holdfast.checkpoints.transcript.export.content import Numbered, numbered
 from holdfast.checkpoints.transcript.export.describe import Part, describe, source_label
 from holdfast.checkpoints.transcript.export.html import html
 from holdfast.checkpoints.transcript.export.jsonl import jsonl, lines
@@ -19,6 +19,7 @@ from holdfast.checkpoints.transcript.export.verify import Difference, Verificati
 
 __all__ = [
     "Difference",
+    "Numbered",
     "Part",
     "Verification",
     "describe",

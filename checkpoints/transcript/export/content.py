@@ -52,20 +52,32 @@ STATE: Final = ("live", "replaced", "undone")
 """The keys that are no part of the digest: they say what has become of a message since."""
 
 
+# Calls whose result may come later, as far as it says which message has made it.
+_MOST_CALLS: Final = 1000
+
+
 class Numbered(NamedTuple):
     """An entry and its number in the transcript."""
 
     number: str
     entry: Entry
+    call: str | None = None
+    """Of a tool's result: the number of the message with the call, if that is in the transcript."""
 
 
 def numbered(entries: Iterable[Entry]) -> Iterator[Numbered]:
     """Number the entries: messages by their rows, and what follows message 4 as 4.1, 4.2, …"""
     before, count = 0, 0
+    calls: dict[str, str] = {}
     for entry in entries:
         if entry.kind == "message":
             before, count = entry.seq, 0
-            yield Numbered(str(before), entry)
+            yield Numbered(str(before), entry, calls.get(entry.tool_call_id or ""))
+            for call in entry.tool_calls:
+                calls.pop(call.id or "", None)  # ids such as "call_0" come again
+                calls[call.id or ""] = str(before)
+            while len(calls) > _MOST_CALLS:
+                del calls[next(iter(calls))]
         else:
             before, count = max(before, entry.seq) if count == 0 else before, count + 1
             yield Numbered(f"{before}.{count}", entry)
@@ -78,7 +90,7 @@ def place_of(number: str) -> tuple[int, ...]:
 
 def entry_fields(thread_id: str, found: Numbered) -> dict[str, Any]:
     """Return the object of an entry, of plain JSON values."""
-    number, entry = found
+    number, entry, _ = found
     fields = {"kind": entry.kind, "thread_id": thread_id, "number": number, "seq": entry.seq, "at": iso(entry.at)}
     plain_fields: dict[str, Any] = plain({**fields, **_fields(entry)})
     return plain_fields

@@ -64,7 +64,8 @@ class Part(NamedTuple):
     """The kind of content, in one line; `""` for the text of a message."""
     text: str
     """`""` if the label is all there is."""
-    form: Literal["text", "json", "reasoning", "attachment"] = "text"
+    form: Literal["text", "json", "decision", "reasoning", "attachment"] = "text"
+    """A decision is in the label; its text, if there is one, is JSON."""
     attachment: Attachment | None = None
     """The attachment that the label names."""
 
@@ -80,6 +81,8 @@ class Description:
     notes: list[str]
     """Further facts, each in a few words."""
     parts: list[Part]
+    is_gone: bool = False
+    """True for a message that is known not to be live."""
 
 
 def describe(entry: Entry) -> Description:
@@ -87,9 +90,9 @@ def describe(entry: Entry) -> Description:
     match entry:
         case MessageEntry():
             tone = "other" if entry.source else _TONES.get(entry.role, "other")
-            return Description(
-                one_line(_speaker(entry)), tone, when(entry.at), list(_notes(entry)), list(_parts(entry))
-            )
+            notes, parts = list(_notes(entry)), list(_parts(entry))
+            is_gone = entry.live is False or entry.undone is not None
+            return Description(one_line(_speaker(entry)), tone, when(entry.at), notes, parts, is_gone)
         case EventEntry():
             name = _EVENTS.get(entry.event) or f"Event: {entry.event}"
             return Description(one_line(_with_author(name, entry.by)), "other", when(entry.at), [], list(_data(entry)))
@@ -154,10 +157,11 @@ def _parts(entry: MessageEntry) -> Iterator[Part]:
         if call.problem:
             yield _problem(call.problem)
     if entry.approval is not None:
-        label = _describe_decision(entry.approval)
-        yield _json(label, entry.approval["args"]) if "args" in entry.approval else Part(one_line(label), "")
+        label = one_line(_describe_decision(entry.approval))
+        args = _json("", entry.approval["args"]).text if "args" in entry.approval else ""
+        yield Part(label, args, "decision")
     if entry.effect is not None and entry.effect.get("decision"):
-        yield Part(one_line(_describe_decision(entry.effect)), "")
+        yield Part(one_line(_describe_decision(entry.effect)), "", "decision")
     if entry.problem:
         yield _problem(entry.problem)
 

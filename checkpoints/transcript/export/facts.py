@@ -55,7 +55,7 @@ class Facts:
 
     def count(self, found: Numbered) -> dict[str, Any]:
         """Count an entry, and return its object."""
-        number, entry = found
+        number, entry, _ = found
         self.entries += 1
         self.first_at = entry.at if self.first_at is None else min(self.first_at, entry.at)
         self.last_at = entry.at if self.last_at is None else max(self.last_at, entry.at)

@@ -26,7 +26,7 @@ _POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; 
 _SHOWN: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp"})
 
 _HEAD: Final = re.compile(r'<meta name="holdfast-transcript" content="([^"]*)">\n')
-_ENTRY: Final = re.compile(r'<article id="m([\d.]+)" class="[a-z]+">\n')
+_ENTRY: Final = re.compile(r'<article id="m([\d.]+)" class="[a-z ]+">\n')
 
 
 class Html:
@@ -49,14 +49,16 @@ class Html:
         )
 
     def entry(self, found: Numbered, fields: Mapping[str, Any]) -> str:
-        number, entry = found
+        number, entry, call = found
         description = describe(entry)
         at = f'<time datetime="{iso(entry.at) or ""}">{_escaped(description.at)}</time>'
-        about = ", ".join([at, *map(_escaped, description.notes)])
+        made = [f'for the call in <a href="#m{call}">{call}</a>'] if call else []
+        about = ", ".join([at, *made, *map(_escaped, description.notes)])
+        tone = f"{description.tone} gone" if description.is_gone else description.tone
         who = f'<a href="#m{number}">{number}</a> <bdi>{_escaped(description.who)}</bdi>'
         parts = "".join(map(_part, description.parts))
         return (
-            f'<article id="m{number}" class="{description.tone}">\n<h2>{who}</h2>\n'
+            f'<article id="m{number}" class="{tone}">\n<h2>{who}</h2>\n'
             f'<p class="about">{about}</p>\n{parts}</article>\n'
         )
 
@@ -95,10 +97,11 @@ def _part(part: Part) -> str:
     if part.attachment is not None:
         caption = f"<figcaption><bdi>{_escaped(part.label)}</bdi></figcaption>"
         return f"<figure>\n{_image(part.attachment)}{caption}\n</figure>\n"
-    label = f'<p class="label"><bdi>{_escaped(part.label)}</bdi></p>\n' if part.label else ""
+    kind = "decision" if part.form == "decision" else "label"
+    label = f'<p class="{kind}"><bdi>{_escaped(part.label)}</bdi></p>\n' if part.label else ""
     if not part.text:
         return label
-    if part.form == "json":
+    if part.form in {"json", "decision"}:
         return f'{label}<pre dir="ltr">{escape(part.text)}</pre>\n'
     return f"{label}{_text(part.text)}"
 

@@ -37,7 +37,8 @@ class Markdown:
 
     def entry(self, found: Numbered, fields: Mapping[str, Any]) -> str:
         description = describe(found.entry)
-        number, facts = found.number, ", ".join([description.at, *map(_escaped, description.notes)])
+        number, made = found.number, [f"for the call in [{found.call}](#m{found.call})"] if found.call else []
+        facts = ", ".join([description.at, *made, *map(_escaped, description.notes)])
         heading = f"## [{number}](#m{number}) · {_escaped(description.who)}"
         parts = "".join(map(_part, description.parts))
         return f'<a id="m{number}"></a>\n\n{heading}\n\n{facts}\n{parts}\n'
@@ -77,7 +78,7 @@ def _part(part: Part) -> str:
     if not part.text:
         return label
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", part.text)), default=0))
-    return f"{label}\n{fence}{'json' if part.form == 'json' else 'text'}\n{part.text}\n{fence}\n"
+    return f"{label}\n{fence}{'json' if part.form in {'json', 'decision'} else 'text'}\n{part.text}\n{fence}\n"
 
 
 def _escaped(text: str) -> str:

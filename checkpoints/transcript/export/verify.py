@@ -284,7 +284,7 @@ def _aligned(
 def _difference(form: Form, block: Block, found: Numbered, fields: Mapping[str, Any]) -> Difference | None:
     """Return how an entry of a file differs from that of the thread, apart from what has become of it since."""
     for entry in _states(found.entry):
-        now = Numbered(found.number, entry)
+        now = found._replace(entry=entry)
         if form.entry(now, {**fields, **state_fields(entry)}) == block.text:
             return None
     names: tuple[str, ...] = ()

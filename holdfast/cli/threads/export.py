@@ -10,7 +10,7 @@ from typing import assert_never
 
 import typer
 
-from holdfast.checkpoints import Entry, Transcript
+from holdfast.checkpoints import Transcript
 from holdfast.checkpoints.transcript import export
 from holdfast.cli.errors import Mistake
 from holdfast.cli.options import Format
@@ -26,8 +26,8 @@ def print_transcript(transcript: Transcript, *, as_json: bool) -> None:
     if as_json:
         return _print(export.lines(transcript))
     screen = Screen()
-    for number, entry in export.numbered(transcript.plain()):
-        _print_entry(number, entry, screen)
+    for found in export.numbered(transcript.plain()):
+        _print_entry(found, screen)
     return None
 
 
@@ -99,9 +99,9 @@ def _print(texts: Iterable[str]) -> None:
         typer.echo(text.encode(), nl=False)  # the formats are UTF-8, whatever the terminal's encoding
 
 
-def _print_entry(number: str, entry: Entry, screen: Screen) -> None:
-    description = export.describe(entry)
-    screen.line(f"#{number}  {description.who}", _STYLES[description.tone])
+def _print_entry(found: export.Numbered, screen: Screen) -> None:
+    description = export.describe(found.entry)
+    screen.line(f"#{found.number}  {description.who}", _STYLES[description.tone])
     screen.line(f"    {', '.join([description.at, *description.notes])}", "dim")
     for part in description.parts:
         screen.line(_indented(part))

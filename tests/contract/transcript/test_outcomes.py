@@ -61,6 +61,19 @@ def test_calls_that_were_not_run_are_not_said_to_have_failed(saver: HoldfastSave
     assert not [labels for labels in told(saver).values() if "failed" in labels]
 
 
+def test_a_result_leads_to_its_call_and_an_undone_message_is_marked(saver: HoldfastSaver) -> None:
+    ada = Conversation(build_graph(model="offline", checkpointer=saver), "ada-1", "ada")
+    ada.send("Please refund order 1001.")
+    ada.reject("too late", by="Linus")
+    ada.undo()
+    page = "".join(export.html(ada.transcript()))
+    assert 'for the call in <a href="#m2">2</a>' in page
+    assert 'for the call in <a href="#m4">4</a>, not run, undone by ada, 20' in page
+    assert '<article id="m5" class="tool gone">' in page
+    assert '<p class="decision"><bdi>Rejected by Linus, 20' in page
+    assert "for the call in [4](#m4), not run" in "".join(export.markdown(ada.transcript()))
+
+
 def test_a_call_whose_time_was_over_is_called_expired(saver: HoldfastSaver) -> None:
     desk = Desk(saver, 1, expires_in=timedelta(hours=1), decisions=("approve",))
     assert len(desk.ids()) == 1
