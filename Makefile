@@ -54,9 +54,12 @@ table: $(STAMP) ## write the figures of bench/results into the pages
 pictures: $(STAMP) ## draw the pictures in docs/pictures, that of an approval from what the commands print
 	@$(BIN)/python -m docs.pictures
 
-docs: ## a site of the pages in docs/, in site/, with the reference of the public names
+docs: ## a site of the pages, in site/, with the reference of the public names
 	@test -d $(VENV)-docs || { $(PYTHON) -m venv $(VENV)-docs && $(VENV)-docs/bin/python -m pip install --quiet \
 	  --disable-pip-version-check --no-deps --require-hashes -r requirements-docs.lock; }
+	@rm -rf build/docs && mkdir -p build/docs
+	@git ls-files --cached --others --exclude-standard '*.md' '*.svg' examples tests/fundamentals LICENSE langgraph.json \
+	  | tar -cf - -T - | tar -xf - -C build/docs
 	@PYTHONPATH=. $(VENV)-docs/bin/zensical build --clean
 	@echo "Open site/index.html, or run: python -m http.server --directory site --bind 127.0.0.1"
 

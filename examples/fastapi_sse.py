@@ -3,7 +3,6 @@
 pip install fastapi uvicorn, then: uvicorn fastapi_sse:app
 """
 
-import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,16 +14,17 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel
 
 from holdfast import Conversation, Done, Pending, Reply, build_graph, open_checkpointer
+from holdfast.background import BackgroundTurns
 from holdfast.errors import BadAnswer, NothingWaits, ThreadBusy, UnknownThread
+from holdfast.worker import Worker
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with open_checkpointer(os.environ.get("DATABASE", "sqlite:///chat.db")) as checkpointer:
         app.state.agent = build_graph(checkpointer=checkpointer)  # or your own graph
-        app.state.turns = set()
-        yield
-        await asyncio.gather(*app.state.turns, return_exceptions=True)
+        async with BackgroundTurns() as app.state.turns, Worker(app.state.agent):
+            yield
 
 
 app = FastAPI(lifespan=lifespan)
@@ -45,34 +45,16 @@ class Message(BaseModel):
 @app.post("/threads/{thread_id}/messages", response_class=EventSourceResponse)
 async def send(message: Message, talk: Talk, request: Request) -> AsyncIterator[ServerSentEvent]:
     """Send a message, and stream the turn. The turn goes on when the client goes away."""
-    events: asyncio.Queue[Any] = asyncio.Queue()
-
-    async def turn() -> None:
-        try:
-            async for event in talk.astream(message.text):
-                events.put_nowait(event)
-        except Exception as error:
-            events.put_nowait(error)
-            raise
-        finally:
-            events.put_nowait(None)
-
-    running = asyncio.create_task(turn())
-    request.app.state.turns.add(running)
-    running.add_done_callback(request.app.state.turns.discard)
-    while (event := await events.get()) is not None:
-        yield ServerSentEvent(event=type(event).__name__, data=shown(event))
+    try:
+        async for event in request.app.state.turns.astream(talk.astream(message.text)):
+            yield ServerSentEvent(event=type(event).__name__, data=shown(event))
+    except Exception as error:  # noqa: BLE001 - too late for a status
+        yield ServerSentEvent(event=type(error).__name__, data={"detail": str(error)})
 
 
 def shown(event: Any) -> Any:
     """Return what a client is told of an event. Each is a dataclass, so it is JSON with names as it is."""
-    match event:
-        case Done():
-            return {"text": event.text}
-        case Exception():
-            return {"detail": str(event)}
-        case _:
-            return event
+    return {"text": event.text} if isinstance(event, Done) else event
 
 
 @app.get("/threads/{thread_id}/messages")

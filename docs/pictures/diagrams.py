@@ -101,7 +101,7 @@ def _arrow(start: int, end: int, y: int, text: str, ink: Ink) -> list[str]:
     """Draw an arrow between two of those who take part, or from one to itself, with a text above it."""
     if start == end:
         return [
-            f'<rect x="{start - 62}" y="{y - 22}" width="124" height="28" rx="6" fill="{ink.accent}"/>',
+            f'<rect x="{start - 72}" y="{y - 22}" width="144" height="28" rx="6" fill="{ink.accent}"/>',
             _text(start, y - 3, text, ink.on_accent, weight=600, anchor="middle"),
         ]
     tip = end - 3 if end > start else end + 3

@@ -45,6 +45,12 @@ def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in headings(found), f"{target}#{anchor}"
 
 
+def test_the_site_has_every_page_in_its_navigation_but_single_decisions() -> None:
+    listed = set(re.findall(r"(?m)^ +- (?:[\w ]+: )?([\w/-]+\.md)$", (HOUSE / "mkdocs.yml").read_text("utf-8")))
+    pages = {str(page.relative_to(HOUSE)) for page in PAGES if not page.name.startswith("0")}
+    assert listed == pages
+
+
 def test_every_decision_is_in_the_list() -> None:
     folder = HOUSE / "docs" / "decisions"
     listed = re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", (folder / "README.md").read_text("utf-8"))
