@@ -25,14 +25,17 @@ _LABELS: Final = {
     "reject": "Rejected",
     "respond": "Answered in place of the tool",
     "expired": "Expired: no decision in time",
-    "closed": "Closed without a decision",
+    "closed": "Closed because the conversation went on",
     "run_again": "To be run again",
     "happened": "It happened",
     "skip": "Not to be run",
 }
 
-NOT_RUN: Final = frozenset({"reject", "expired", "closed"})
+NOT_RUN: Final = frozenset({"reject", "expired"})
 """The decisions after which a call is not run."""
+
+CLOSED: Final = "closed"
+"""The decision in the note on a call that was closed. Whether it had begun may be unknown; its text says so."""
 
 
 class Decision(NamedTuple):

@@ -7,6 +7,7 @@ without an answer in the history, and providers refuse such a history for good.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, ToolMessage
@@ -19,7 +20,7 @@ from holdfast.graph.conversation.agents import AgentProfile
 from holdfast.graph.conversation.requests import pending_of
 from holdfast.graph.messages import Call, close_calls, looks_closed, unclosed_calls
 from holdfast.graph.nodes.close_calls import IN_DOUBT, NEVER_APPROVED, NEVER_MADE, WAITING
-from holdfast.graph.tools.results import error_message
+from holdfast.graph.tools.results import closed_message
 
 
 def needs_closing(profile: AgentProfile, state: StateSnapshot) -> bool:
@@ -76,10 +77,12 @@ class _Closer:
     def answer(self, message: AIMessage, call: Call) -> ToolMessage:
         """Return the answer to an open call, which says why there is no result."""
         if self._waits(call):
-            return error_message(call, NEVER_APPROVED)
-        if self._has_died:
-            return error_message(call, IN_DOUBT)
-        return error_message(call, WAITING if self._has_paused else NEVER_MADE)
+            text = NEVER_APPROVED
+        elif self._has_died:
+            text = IN_DOUBT
+        else:
+            text = WAITING if self._has_paused else NEVER_MADE
+        return closed_message(call, text, datetime.now(UTC))
 
     def _waits(self, call: Call) -> bool:
         return call["id"] in self._waiting_ids or any(_is_about(action, call) for action in self._waiting)

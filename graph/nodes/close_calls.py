@@ -7,7 +7,7 @@ behind the message that asked for it, and each lost message behind the one that 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from threading import Event
 
 from langchain_core.messages import AIMessage, AnyMessage, RemoveMessage, ToolMessage
@@ -40,8 +40,8 @@ from holdfast.graph.tools.results import (
     Ready,
     Update,
     answer_in,
+    closed_message,
     doubt_message,
-    error_message,
     unreadable_message,
 )
 from holdfast.graph.tools.settle import as_approved
@@ -202,11 +202,11 @@ def without_gaps(
         if key in evidence.results:
             return evidence.results[key]
         if key in evidence.waiting:
-            at = clock().astimezone(UTC).isoformat(timespec="seconds")
             known = NEVER_CARRIED_OUT if key in evidence.decided else NEVER_APPROVED
             text = known if key in evidence.never_begun else WAITING
-            return error_message(call, text, {"decision": "closed", "by": None, "at": at})
-        return error_message(call, IN_DOUBT if may_have_run(message, call) else NEVER_MADE)
+        else:
+            text = IN_DOUBT if may_have_run(message, call) else NEVER_MADE
+        return closed_message(call, text, clock())
 
     def may_have_run(message: AIMessage, call: Call) -> bool:
         tool = tools.get(call["name"] or "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 from langchain_core.messages import BaseMessage, ToolCall, ToolMessage, convert_to_messages
@@ -202,6 +203,12 @@ def _cut(message: ToolMessage) -> ToolMessage:
         return message
     text = f"{message.text[:LONGEST]}\n(The result had {length:,} characters; this is what was kept of it.)"
     return message.model_copy(update={"content": text, "artifact": None})
+
+
+def closed_message(call: Call, text: str, now: datetime) -> ToolMessage:
+    """Make the answer to a call that is closed because the conversation goes on. Its note says so to readers."""
+    at = now.astimezone(UTC).isoformat(timespec="seconds")
+    return error_message(call, text, {"decision": "closed", "by": None, "at": at})
 
 
 def error_message(call: Call, text: str, approval: dict[str, Any] | None = None) -> ToolMessage:

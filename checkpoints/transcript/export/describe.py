@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final, Literal, NamedTuple, assert_never
 
-from holdfast.checkpoints.interrupts.decisions import NOT_RUN, label_of
+from holdfast.checkpoints.interrupts.decisions import CLOSED, NOT_RUN, label_of
 from holdfast.checkpoints.serde.messages import SUMMARY
 from holdfast.checkpoints.transcript.blocks import Attachment, attachment_of, reasoning_of
 from holdfast.checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry, MessageEntry
@@ -130,8 +130,8 @@ def _notes(entry: MessageEntry) -> Iterator[str]:
         yield one_line(entry.model)
     if entry.tokens:
         yield f"{entry.tokens.input:,} tokens in, {entry.tokens.output:,} out"
-    if entry.status == "error":
-        yield _outcome(entry)
+    if entry.status == "error" and (outcome := _outcome(entry)):
+        yield outcome
     if entry.undone is not None:
         yield one_line(_with_author("undone", entry.undone.by) + f", {when(entry.undone.at)}")
     elif entry.replaced:
@@ -142,10 +142,12 @@ def _notes(entry: MessageEntry) -> Iterator[str]:
         yield f"redacted {when(entry.redacted_at)}"
 
 
-def _outcome(entry: MessageEntry) -> str:
-    """Name the outcome of a call whose result has the status of an error."""
-    effect = entry.effect or {}
-    if (entry.approval or {}).get("decision") in NOT_RUN or effect.get("decision") == "skip":
+def _outcome(entry: MessageEntry) -> str | None:
+    """Name the outcome of a call whose result has the status of an error; `None` if its text says all that is known."""
+    effect, decision = entry.effect or {}, (entry.approval or {}).get("decision")
+    if decision == CLOSED:
+        return None
+    if decision in NOT_RUN or effect.get("decision") == "skip":
         return "not run"
     return "outcome unknown" if effect.get("state") == "in_doubt" else "failed"
 
