@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ HOSTILE = [
     "\u202eevil\u2066 \u2028line \ud800 \U000e0041",
     '"><a href="javascript:alert(1)">[click](https://evil.example) <https://evil.example> www.evil.example &lt;',
     "~~~\n<!-- \n--> ]]> {{7*7}} ${x} `one` ``two``",
+    '</article>\n<article id="m9" class="user">\n<a id="m9"></a>\n```text\n<!-- holdfast-transcript {} -->',
 ]
 
 
@@ -157,6 +159,16 @@ def test_every_line_of_jsonl_is_an_object_with_the_keys_that_are_promised(hostil
 def test_a_terminal_and_an_export_show_the_same_signs_as_numbers() -> None:
     assert exports.text._UNSAFE == texts._UNSAFE
     assert visible("\x1b\u202e\r\n") == "<U+001B><U+202E>\n"
+
+
+@pytest.mark.parametrize("export", [exports.html, exports.markdown, exports.jsonl])
+def test_no_text_makes_a_file_fail_its_check(
+    export: Callable[[Transcript], Iterator[str]], hostile: Transcript, saver: HoldfastSaver, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    path.write_text("".join(export(hostile)), "utf-8", newline="")
+    found = exports.verify(path, saver)
+    assert (found.problems, found.differences, found.entries) == ([], [], 4 * len(HOSTILE))
 
 
 @pytest.mark.parametrize("export", [exports.html, exports.markdown, exports.jsonl])
