@@ -9,7 +9,7 @@ The same object serves `invoke` and `ainvoke`.
 
 Other packages import the names below, and from these modules; import-linter checks it:
 
-- `errors`: all errors. `urls`: database URLs. `moments`: times as callers give them.
+- `errors`: all errors. `urls`: database URLs. `moments`: times as callers give them. `extras`: what to install.
 - `convert`, `deploy`, `maintenance`, `transfer` and `transfer.archive`: work on a database as a whole.
 - `transcript.export`: transcripts as text. `search.query`: parsing of search queries.
 - `runtime`, `effects`, `interrupts`: what an agent uses within a run. `interrupts.forms`: the forms of requests.
@@ -29,6 +29,7 @@ from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.effects import Effects
 from holdfast.checkpoints.effects.states import Effect, Ended, InDoubt, Started, Why
 from holdfast.checkpoints.errors import DriverMissing
+from holdfast.checkpoints.extras import install_command
 from holdfast.checkpoints.interrupts import Answered, Interrupts, Waiting
 from holdfast.checkpoints.langgraph_internals import STRICT_MSGPACK_ENABLED, types_of_serializer
 from holdfast.checkpoints.lifecycle import Head, HoldfastDatabase
@@ -150,7 +151,7 @@ def _backend_of(place: urls.Location, pool_size: int = _POOL_SIZE) -> Backend:
             except ImportError as error:
                 raise DriverMissing(
                     f"PostgreSQL needs a driver that is not installed ({error}). "
-                    "Install it: pip install 'holdfast[postgres]'."
+                    f"Install it: {install_command('postgres')}"
                 ) from error
             return PostgresBackend(location, pool_size=pool_size)
         case location:

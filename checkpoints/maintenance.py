@@ -15,6 +15,7 @@ from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.backends.sqlite import PAGE_SIZE
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import DatabaseUnavailable, DriverMissing
+from holdfast.checkpoints.extras import install_command
 from holdfast.checkpoints.sql import migrations
 from holdfast.checkpoints.urls import Location, PostgresURL, SqliteURL
 
@@ -195,7 +196,7 @@ def _postgres(location: PostgresURL, *, in_transaction: bool) -> Iterator[_Query
         from holdfast.checkpoints.backends.postgres.session import connect, search_path, transaction
     except ImportError as error:
         raise DriverMissing(
-            f"PostgreSQL needs a driver that is not installed ({error}). Install it: pip install 'holdfast[postgres]'."
+            f"PostgreSQL needs a driver that is not installed ({error}). Install it: {install_command('postgres')}"
         ) from error
     try:
         with (

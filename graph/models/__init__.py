@@ -55,9 +55,11 @@ def chat_model(
     try:
         from holdfast.graph.models.openai import endpoint_model
     except ModuleNotFoundError as error:
+        from holdfast.checkpoints.extras import install_command
+
         raise ImportError(
             f"The model {name!r} needs langchain-openai; there is no module {error.name!r} here. "
-            "Install it with: pip install 'holdfast[openai]'"
+            f"Install it: {install_command('openai')}"
         ) from None
     return endpoint_model(model, api_key=api_key, base_url=base_url, retries=retries, timeout=timeout)
 
@@ -82,8 +84,10 @@ def _provider_model(provider: str, model: str, *, retries: int, timeout: float) 
     try:
         from holdfast.graph.models.langchain import provider_model
     except ModuleNotFoundError as error:
+        from holdfast.checkpoints.extras import install_command
+
         raise ImportError(
-            f"The model '{provider}:{model}' needs LangChain; there is no module {error.name!r} here. Install it with: "
-            "pip install 'holdfast[langchain]', and with it the package of the provider."
+            f"The model '{provider}:{model}' needs LangChain; there is no module {error.name!r} here. Install it, "
+            f"and with it the package of the provider: {install_command('langchain')}"
         ) from None
     return provider_model(provider, model, retries=retries, timeout=timeout)

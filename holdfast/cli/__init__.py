@@ -13,7 +13,9 @@ from typing import Annotated
 try:
     import typer
 except ModuleNotFoundError as missing:
-    sys.stderr.write(f"The command line needs {missing.name!r}. Install it: pip install 'holdfast[cli]'\n")
+    from holdfast.checkpoints.extras import install_command
+
+    sys.stderr.write(f"The command line needs {missing.name!r}. Install it: {install_command('cli')}\n")
     raise SystemExit(2) from None
 
 from holdfast.cli import (

@@ -195,7 +195,9 @@ class CommonOptions:
         try:
             from holdfast.settings import load, unknown
         except ModuleNotFoundError as error:
-            raise Mistake(f"The command line needs {error.name!r}. Install it: pip install 'holdfast[cli]'") from None
+            from holdfast.checkpoints.extras import install_command
+
+            raise Mistake(f"The command line needs {error.name!r}. Install it: {install_command('cli')}") from None
         from holdfast.checkpoints import urls
 
         given = {"database": self.database, "agent": self.agent, "model": self.model, "shop": self.shop}

@@ -1,7 +1,7 @@
 """Holdfast's guarantees for tool calls in agents of others.
 
-For LangChain's `create_agent`, and deepagents' `create_deep_agent`, as a middleware (`pip install
-'holdfast[langchain]'`):
+For LangChain's `create_agent`, and deepagents' `create_deep_agent`, as a middleware, which needs the package
+`langchain`:
 
     from holdfast import open_checkpointer
     from holdfast.middleware import HoldfastMiddleware
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from holdfast.checkpoints.extras import install_command
 from holdfast.graph.tools.wrapper import ToolCallGuard
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def __getattr__(name: str) -> Any:
     except ImportError as error:
         raise ImportError(
             f"HoldfastMiddleware needs LangChain 1.5 or newer, which is not installed ({error}). "
-            "Install it: pip install 'holdfast[langchain]'."
+            f"Install it: {install_command('langchain')}"
         ) from error
     return HoldfastMiddleware
 

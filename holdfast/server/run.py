@@ -21,6 +21,7 @@ from typing import Any
 
 from holdfast import factory
 from holdfast.checkpoints import urls
+from holdfast.checkpoints.extras import install_command
 from holdfast.server import modules
 from holdfast.settings import Settings
 
@@ -57,9 +58,7 @@ def serve(settings: Settings, config: Path | None = None, *, say: Callable[[str]
     try:
         from langgraph_api.cli import run_server
     except ImportError as error:
-        raise CannotServe(
-            f"The server is not installed ({error}). Install it: pip install 'holdfast[server]'"
-        ) from None
+        raise CannotServe(f"The server is not installed ({error}). Install it: {install_command('server')}") from None
     settings = settings.in_full()
     wanted = _with_ours({} if config is None else _read_user_config(config))
     _check_port(settings.host, settings.port)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from holdfast.checkpoints import Interrupts, open_checkpointer
+from holdfast.checkpoints.extras import install_command
 from tests.support.cli_kit import Cli, run
 from tests.support.forked import environment
 from tests.support.stub_openai import KEY, Reply, breaks_off, hangs, refuses, says, stub_openai
@@ -172,13 +173,13 @@ def test_a_postgres_that_does_not_answer_is_said_within_seconds_and_without_the_
 def test_a_driver_that_is_not_installed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "holdfast.checkpoints.backends.postgres", raising=False)
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    assert "pip install 'holdfast[postgres]'" in cli.refused("chat", "--database=postgresql://db/x")
+    assert install_command("postgres") in cli.refused("chat", "--database=postgresql://db/x")
 
 
 def test_a_model_client_that_is_not_installed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "holdfast.graph.models.openai", raising=False)
     monkeypatch.setitem(sys.modules, "openai", None)
-    assert "pip install 'holdfast[openai]'" in cli.refused("chat", "--model=openai:gpt-5")
+    assert install_command("openai") in cli.refused("chat", "--model=openai:gpt-5")
 
 
 # --- settings
@@ -288,7 +289,7 @@ def test_a_missing_extra_is_said(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (
         2,
-        "The command line needs 'typer'. Install it: pip install 'holdfast[cli]'\n",
+        f"The command line needs 'typer'. Install it: {install_command('cli')}\n",
     )
 
 

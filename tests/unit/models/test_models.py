@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import re
 import sys
 from typing import Any
 
 import pytest
 
+from holdfast.checkpoints.extras import install_command
 from holdfast.graph import build_graph
 from holdfast.graph.models import chat_model
 from holdfast.graph.models.offline import WHAT_I_AM
@@ -32,7 +34,7 @@ def test_a_missing_package_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) ->
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ImportError, match=r"needs langchain-openai.*pip install 'holdfast\[openai\]'"):
+    with pytest.raises(ImportError, match=f"needs langchain-openai.*{re.escape(install_command('openai'))}"):
         chat_model("openai:gpt-stub", api_key=KEY)
 
 
@@ -69,7 +71,7 @@ def test_a_provider_that_is_not_there_is_one_clear_line() -> None:
 def test_a_missing_langchain_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "holdfast.graph.models.langchain", raising=False)
     monkeypatch.setitem(sys.modules, "langchain.chat_models", None)
-    with pytest.raises(ImportError, match=r"needs LangChain.*pip install 'holdfast\[langchain\]'"):
+    with pytest.raises(ImportError, match=f"needs LangChain.*{re.escape(install_command('langchain'))}"):
         chat_model("anthropic:stub")
 
 
