@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from holdfast.checkpoints import urls
+from holdfast.graph.approvals.words import needed
 from holdfast.graph.context import BUDGET, Mode
 from holdfast.graph.models import RETRIES, TIMEOUT, check_name
 
@@ -216,6 +217,12 @@ def unknown() -> dict[str, str | None]:
     return found
 
 
+def state_folder() -> Path:
+    """Return the folder of this user for what Holdfast keeps between commands, after the rules of XDG."""
+    base = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".local" / "state") / "holdfast"
+
+
 def absolute(url: str) -> str:
     """Return the URL of a database, with the path of a SQLite file made absolute.
 
@@ -235,7 +242,8 @@ def _describe(problem: Any, options: dict[str, Any]) -> str:
     name = str(problem["loc"][0]) if problem["loc"] else "a setting"
     fields = {str(field.validation_alias): (key, field) for key, field in Settings.model_fields.items()}
     key, field = fields.get(name, (name, None))
-    what = str(problem["msg"]).removeprefix("Value error, ").replace("Input should", "it should", 1).rstrip(".")
-    needed = f" It is {field.description}." if field is not None and problem["type"] != "value_error" else ""
+    words = needed(problem)
+    what = f"it has to be {words}" if words else str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
+    meaning = f" It is {field.description}." if field is not None and problem["type"] != "value_error" else ""
     called = f"--{key.replace('_', '-')}" if name in options else name
-    return f"{called} cannot be used: {what}.{needed}"
+    return f"{called} cannot be used: {what}.{meaning}"

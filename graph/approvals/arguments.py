@@ -5,6 +5,9 @@ from typing import Any
 
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from holdfast.graph.approvals.words import unlike
 
 
 def arguments_schema(tool: BaseTool) -> dict[str, Any]:
@@ -31,7 +34,7 @@ def arguments_problem(tool: BaseTool, args: Mapping[str, Any]) -> str | None:
         try:
             model.model_validate(dict(args))
         except ValidationError as error:
-            problems += [_sentence(detail["loc"], detail["type"], detail["msg"]) for detail in error.errors()]
+            problems += [_sentence(detail) for detail in error.errors()]
     return "; ".join(problems) or None
 
 
@@ -58,9 +61,11 @@ def _argument_names(schema: Mapping[str, Any], model: type[BaseModel] | None) ->
     return names, required, model.model_config.get("extra") == "allow"
 
 
-def _sentence(loc: tuple[int | str, ...], kind: str, message: str) -> str:
-    name = ".".join(str(part) for part in loc)
-    if kind == "missing":
+def _sentence(detail: ErrorDetails) -> str:
+    name = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "missing":
         return f"'{name}' is missing"
-    text = message.removeprefix("Value error, ")
+    if name and (words := unlike(detail)):
+        return f"'{name}' {words}"
+    text = detail["msg"].removeprefix("Value error, ")
     return f"'{name}': {text}" if name else text

@@ -32,6 +32,7 @@ from pydantic_core import ErrorDetails
 from holdfast.checkpoints.langgraph_internals.graphs import mark_invalid_resume
 from holdfast.graph.approvals.arguments import arguments_problem
 from holdfast.graph.approvals.schema import edit_schema, model_schema, union_schema
+from holdfast.graph.approvals.words import unlike
 
 Decision: TypeAlias = Literal["approve", "edit", "reject", "respond"]
 DECISIONS: tuple[Decision, ...] = get_args(Decision)
@@ -43,6 +44,9 @@ class BadAnswer(GraphBubbleUp, ValueError):
     It bubbles up as a pause does, because LangGraph saves any other exception on the checkpoint as the failure of the
     task, and a mistyped answer is no failure of the thread. `langgraph.errors.is_invalid_resume` is true of it.
     """
+
+    problem: str | None = None
+    """What does not fit, for a person who has just typed it; `None` if the message is all there is."""
 
 
 def _as_utc(text: str) -> str:
@@ -147,6 +151,7 @@ class AnswerForm:
             f"This answer does not fit the waiting call of {name}: {problems}. "
             f"It can be answered with {options}. Nothing was saved, and the call still waits."
         )
+        refusal.problem = problems
         # LangGraph marks its error for a bad answer with an attribute. This error takes its place.
         mark_invalid_resume(refusal)
         return refusal
@@ -208,4 +213,9 @@ def _complaint(detail: ErrorDetails, decisions: Sequence[str]) -> str:
         "model_type": f'"{where}" is {value!r}, not an object' if where else f"it is {value!r}, not an object",
         "model_attributes_type": f"it is {value!r}, not an object",
     }
-    return complaints.get(detail["type"], f'"{where}": {message}' if where else message)
+    if detail["type"] in complaints:
+        return complaints[detail["type"]]
+    if where and (words := unlike(detail)):
+        return f'its "{where}" {words}'
+    # What is wrong with edited arguments says itself which one is meant.
+    return f'"{where}": {message}' if where and where != "edited_action.args" else message

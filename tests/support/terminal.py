@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import re
 import select
+import struct
+import termios
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +21,17 @@ from tests.support.forked import environment
 # Longer than anything takes on a busy machine.
 _DEADLINE = 20.0
 
+# Wide enough that no line is wrapped.
+_COLUMNS = 200
+
+# Around each line that the editor reads, it switches the terminal's bracketed paste on and off.
+_BEGINS, _ENDS = "\u27e6", "\u27e7"
+
+# Spaces at the end of a prompt are not written: the cursor goes over them.
+_FORWARD = re.compile(r"\x1b\[(\d*)C")
+_SEQUENCE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])")
+_BEGUN = re.compile(r"(?:\x1b(?:\[[0-9;?]*[ -/]*|\][^\x07\x1b]*)?|\r)\Z")
+
 CTRL_C, CTRL_D, CTRL_U = "\x03", "\x04", "\x15"
 
 
@@ -26,9 +40,12 @@ class Terminal:
 
     def __init__(self, words: list[str], cwd: Path, env: Mapping[str, str], **how: Any) -> None:
         self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, _COLUMNS, 0, 0))
         self.process = forked.start(words, cwd=cwd, env=env, streams=(slave, slave, slave), terminal=True, **how)
         os.close(slave)
         self.seen = ""
+        """What the process has written, without the sequences that move the cursor or colour the text."""
+        self._begun = ""
         self._read = 0
 
     def expect(self, pattern: str, deadline: float = _DEADLINE) -> re.Match[str]:
@@ -44,23 +61,19 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
 
+    def asks(self, prompt: str = r"you    ") -> None:
+        """Wait until the line editor shows a prompt, and waits for keys."""
+        self.expect(f"{_BEGINS}[^{_BEGINS}{_ENDS}]*{prompt}")
+
     def says(self, line: str, *, after: str = r"you    ") -> None:
         """Wait for the prompt, and type a line."""
-        self.expect(after)
+        self.asks(after)
         self.type(line + "\r")
 
-    def interrupt(self, pattern: str) -> None:
-        """Press Ctrl-C until there is an answer to it.
-
-        Python's readline has a moment between its prompt and its wait for a key, in which a signal is only noticed
-        with the next key. A person is not that fast; a test is.
-        """
-        self.type(CTRL_C)
-        try:
-            self.expect(pattern, 2.0)
-        except AssertionError:
-            self.type(CTRL_C)
-            self.expect(pattern)
+    def pastes(self, text: str, *, after: str = r"you    ") -> None:
+        """Wait for the prompt, and paste a text as terminals do."""
+        self.asks(after)
+        self.type(f"\x1b[200~{text}\x1b[201~\r")
 
     def ends(self) -> int:
         """Wait for the end. Gives the exit code."""
@@ -87,8 +100,18 @@ class Terminal:
             data = os.read(self._master, 65536)
         except OSError:  # how Linux says that the other end is closed
             return False
-        self.seen += data.decode(errors="replace").replace("\r\n", "\n")
+        text = self._begun + data.decode(errors="replace")
+        # A sequence of which the end is still to come stays for the next time.
+        cut = _BEGUN.search(text)
+        text, self._begun = (text, "") if cut is None else (text[: cut.start()], cut[0])
+        self.seen += _shown(text)
         return bool(data)
+
+
+def _shown(text: str) -> str:
+    text = text.replace("\x1b[?2004h", _BEGINS).replace("\x1b[?2004l", _ENDS)
+    text = _FORWARD.sub(lambda found: " " * int(found[1] or 1), text)
+    return _SEQUENCE.sub("", text).replace("\r\n", "\n").replace("\r", "")
 
 
 @contextmanager
@@ -97,7 +120,9 @@ def terminal(
 ) -> Iterator[Terminal]:
     """`holdfast` with these arguments on a terminal; ended when the block ends. See `forked.start`."""
     words = ["-m", "holdfast", *arguments]
-    found = Terminal(words, cwd, environment(**more), anew=anew, changed=changed)
+    # Tests do not answer when the editor asks where the cursor is.
+    own = {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", "XDG_STATE_HOME": str(cwd / "state")}
+    found = Terminal(words, cwd, environment(**own, **more), anew=anew, changed=changed)
     try:
         yield found
     finally:

@@ -94,7 +94,7 @@ def print_call(
     if as_json:
         said = [{"type": message.type, "text": message.text} for message in messages]
         return print_json(call.facts() | {"said": said}, indent=2)
-    screen = TurnScreen(labelled=False)
+    screen = TurnScreen()
     screen.history(messages)
     screen.line()
     call.print(screen)
@@ -143,7 +143,7 @@ def decisions_about(pending: Pending, decision: Any, calls: Collection[int] | No
 
 def decide(session: ChatSession, call: PendingCall, answer: Any, *, as_json: bool) -> None:
     """Save a decision, let the agent go on, and print its answer."""
-    output = NoOutput() if as_json else TurnScreen(labelled=False)
+    output = NoOutput() if as_json else TurnScreen()
     try:
         with asyncio.Runner() as runner:
             session.answer(call.pending, answer, runner, output)
@@ -172,7 +172,7 @@ def carry_out(saver: HoldfastSaver, agent: AnyAgent, settings: Settings, nothing
     Raises:
         typer.Exit: a thread could not go on.
     """
-    screen, tools = TurnScreen(labelled=False), GraphTools.of(agent)
+    screen, tools = TurnScreen(), GraphTools.of(agent)
     done: list[dict[str, Any]] = []
     failed = False
     due: dict[str, set[str]] = {}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-import uuid
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from holdfast.cli.errors import Mistake
 from holdfast.cli.options import (
     Agent,
     By,
@@ -23,6 +24,9 @@ from holdfast.cli.options import (
     open_agent,
 )
 
+if TYPE_CHECKING:
+    from holdfast.cli.chat.interactive import InteractiveChat
+
 EXAMPLE = "Example: holdfast chat --thread ada-1; or: echo 'What did I ask?' | holdfast chat --thread ada-1"
 
 ChatUser = Annotated[
@@ -34,6 +38,9 @@ ChatUser = Annotated[
 def chat(
     context: typer.Context,
     thread: Thread = None,
+    continue_: Annotated[
+        bool, typer.Option("--continue", "-c", help="Continue the conversation that was written last.")
+    ] = False,
     user: ChatUser = None,
     by: By = None,
     database: Database = None,
@@ -46,26 +53,42 @@ def chat(
 ) -> None:
     """Talk to the agent.
 
-    With --thread the conversation continues where it stopped, including a call that waits for a decision. Without it a
-    new one begins. With --agent you talk to an agent of your own. Ctrl-C and Ctrl-D leave the chat, and every message
-    stays saved. If input is piped, each line is one turn.
+    With --thread or --continue a conversation continues where it stopped, including a call that waits for a decision.
+    Without them a new one begins. With --agent you talk to an agent of your own. Ctrl-C stops the answer, Ctrl-D leaves
+    the chat, and every message stays saved. If input is piped, each line is one turn.
     """
+    if thread is not None and continue_:
+        raise Mistake("--thread and --continue were given together. Needed: one of them.")
     options = CommonOptions(context, database, model, shop, as_json=as_json, agent=agent)
     settings = options.settings()
-    thread_id = str(uuid.uuid4()) if thread is None else thread
     with open_agent(settings) as (saver, made):
-        from holdfast import factory
-        from holdfast.cli.chat.interactive import InteractiveChat
-        from holdfast.cli.chat.piped import PipedChat
-        from holdfast.cli.chat.session import ChatSession
+        from holdfast.cli.chat.threads import ChatThreads
 
-        # A thread keeps its owner's name, also when another person decides about its calls.
-        owner = saver.threads.owner(thread_id) if user is None else user
-        if user is not None:
-            saver.threads.check_user(thread_id, user)  # before anything of the thread is shown
-        factory.check_thread(settings, saver, made, thread_id)
-        session = ChatSession(made, thread_id, owner, decider_name(by, user), options, settings)
+        threads = ChatThreads(saver, made, user, decider_name(by, user), options, settings)
+        session = threads.last() if continue_ else threads.new() if thread is None else threads.open(thread)
         if as_json or sys.stdin is None or not sys.stdin.isatty():
+            from holdfast.cli.chat.piped import PipedChat
+
             PipedChat(session, as_json=as_json).run(retry=retry)
         else:
-            InteractiveChat(session).run(retry=retry)
+            _interactive()(session, threads, _histories(settings.database)).run(retry=retry)
+
+
+def _interactive() -> type[InteractiveChat]:
+    """Import the chat for terminals, which needs a package that pipes do not.
+
+    Raises:
+        Mistake: it is not installed.
+    """
+    try:
+        from holdfast.cli.chat.interactive import InteractiveChat
+    except ModuleNotFoundError as error:
+        raise Mistake(f"A chat on a terminal needs {error.name!r}. Install it: pip install 'holdfast[cli]'") from None
+    return InteractiveChat
+
+
+def _histories(database: str) -> Path | None:
+    """Return the folder for what was typed. A database that is gone afterwards leaves nothing behind here either."""
+    from holdfast.settings import state_folder
+
+    return None if database.startswith("memory://") else state_folder()

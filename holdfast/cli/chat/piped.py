@@ -19,7 +19,7 @@ class PipedChat:
     def __init__(self, session: ChatSession, *, as_json: bool) -> None:
         self._session = session
         self._json = JsonLines(session.thread_id) if as_json else None
-        self._output = self._json or TurnScreen(labelled=False)
+        self._output = self._json or TurnScreen()
 
     def run(self, *, retry: bool) -> None:
         """Send every line of standard input.

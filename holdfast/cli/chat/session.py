@@ -127,6 +127,10 @@ class ChatSession:
                 add_remark(error, self._saved(message, to_retry=isinstance(error, Exception)))
             raise
 
+    def undo(self) -> None:
+        """Take the last turn back."""
+        self.conversation.undo(by=self.by)
+
     def retry(self, runner: asyncio.Runner, output: TurnOutput) -> None:
         """Finish a turn that failed or was interrupted."""
         self._run(self.conversation.astream_retry(), runner, output)

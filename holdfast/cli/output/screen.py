@@ -14,12 +14,11 @@ class Screen:
     """Output for people. No text is taken for markup or for an escape sequence."""
 
     def __init__(self) -> None:
-        # Lines are not wrapped here: a terminal wraps them, and a pipe needs them whole.
-        self._console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+        self._console = Console(highlight=False, markup=False, emoji=False)
 
     def line(self, text: str = "", style: str = "") -> None:
-        """Print a text on a line of its own."""
-        self._console.print(Text(visible(text), style))
+        """Print a text on a line of its own. It is not wrapped: a pipe needs it whole, and a terminal wraps it."""
+        self._console.print(Text(visible(text), style), soft_wrap=True)
 
     def request(self, pending: Pending) -> None:
         """Show a request that waits for a decision; of one about several calls each with its number."""

@@ -36,15 +36,10 @@ class TurnOutput(Protocol):
 
 
 class TurnScreen(Screen):
-    """Output for people, of a turn as well.
+    """Output for people, of a turn as well. In a pipe only the agent speaks, so its text has no label."""
 
-    Args:
-        labelled: show the speaker's name. In a pipe only the agent speaks.
-    """
-
-    def __init__(self, *, labelled: bool) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._labelled = labelled
         self._speaking = False
 
     def line(self, text: str = "", style: str = "") -> None:
@@ -54,10 +49,7 @@ class TurnScreen(Screen):
     def event(self, event: Event) -> None:
         match event:
             case Token(text):
-                if not self._speaking and self._labelled:
-                    self._console.print(Text("agent  ", "bold cyan"), end="")
-                self._speaking = True
-                self._console.print(Text(visible(text)), end="")
+                self._speak(text)
             case ToolCalled(name, args):
                 self.line(f"  -> {one_line(name)} {shown_json(args)}", "dim")
             case ToolAnswered(name, text, failed):
@@ -71,6 +63,10 @@ class TurnScreen(Screen):
         if self._speaking:
             self._speaking = False
             self._console.print()
+
+    def _speak(self, text: str) -> None:
+        self._speaking = True
+        self._console.print(Text(visible(text)), end="", soft_wrap=True)
 
     def history(self, messages: Sequence[AnyMessage]) -> None:
         """Show earlier messages."""

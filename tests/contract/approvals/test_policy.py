@@ -164,7 +164,7 @@ BAD_ANSWERS: dict[str, tuple[Any, str]] = {
     ),
     "an edit that does not fit": (
         {"type": "edit", "edited_action": {"name": "refund", "args": {"order_id": "eight"}}},
-        "'order_id': Input should be a valid integer",
+        "'order_id' is 'eight', and has to be a whole number",
     ),
     "an edit with an unknown argument": (
         {"type": "edit", "edited_action": {"name": "refund", "args": {"order_id": 8, "cents": 1}}},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
 from typing import Any, get_args
 
 import pytest
@@ -13,6 +12,7 @@ from holdfast import Conversation
 from holdfast.checkpoints.interrupts.decisions import label_of
 from holdfast.cli.approvals import app, calls
 from holdfast.cli.chat import prompts
+from holdfast.cli.chat.prompts import Prompts
 from holdfast.cli.output.screen import Screen
 from holdfast.graph import Pending
 from holdfast.graph.approvals.decisions import DECISIONS, Answer
@@ -37,6 +37,19 @@ def request(*allowed: str, type_: str = "tool_approval") -> Pending:
     schema = {"oneOf": [{"properties": {"type": {"const": word}}} for word in allowed]}
     value = {"type": type_, "name": "refund_order", "args": {"order_id": 1001}, "tool_call_id": "call-1"}
     return pending_request("3f9a", value, schema, None)
+
+
+class Typed:
+    """A person who types these lines."""
+
+    def __init__(self, *lines: str) -> None:
+        self._lines = iter(lines)
+
+    def choice(self, prompt: str) -> str:
+        return next(self._lines)
+
+    def answer(self, prompt: str, begin: str = "") -> str:
+        return next(self._lines)
 
 
 REQUESTS = [
@@ -74,14 +87,42 @@ def test_each_decision_has_a_letter_in_the_prompt() -> None:
 
 
 @pytest.mark.parametrize("decision", DECISIONS)
-def test_the_prompt_makes_an_answer_of_each_decision(decision: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines: Iterator[str] = iter([decision, '{"order_id": 1002}'])
-    monkeypatch.setattr(prompts, "read_line", lambda *_: next(lines))
-    answer: Any
-    answer, _ = prompts.ask_answer(request(*DECISIONS), Screen(), "")
+def test_the_prompt_makes_an_answer_of_each_decision(decision: str) -> None:
+    answer, _ = Prompts(Typed(decision, '{"order_id": 1002}'), Screen()).ask_answer(request(*DECISIONS), "")
     assert answer["type"] == decision
 
 
 @pytest.mark.parametrize("decision", DECISIONS)
 def test_the_record_names_each_decision_for_people(decision: str) -> None:
     assert not label_of(decision).startswith("Decided:")
+
+
+@pytest.mark.parametrize("typed", ["a", "A", "y", "yes", "ok", "approve", "maybe"])
+def test_the_prompt_understands_yes(typed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    answer, _ = Prompts(Typed(typed, "y"), Screen()).ask_answer(request(*DECISIONS), "")
+    assert answer == {"type": "approve"}
+    assert ("'maybe' is none of these: approve, edit" in capsys.readouterr().out) == (typed == "maybe")
+
+
+def test_yes_is_no_answer_where_a_call_may_not_be_approved() -> None:
+    answer, _ = Prompts(Typed("y", "l"), Screen()).ask_answer(request("reject"), "")
+    assert answer is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "why"),
+    [
+        ('{"order_id": 1001', "a comma or a closing bracket is missing, after '{\"order_id\": 1001'"),
+        ("{order_id: 1001}", "a name in double quotes is missing, after '{'"),
+        ('{"order_id": blue}', "a value is missing, or a text is not in double quotes, after '{\"order_id\": '"),
+        ('{"order_id": 1}}', "there is more behind the closing bracket"),
+        ('{"reason": "no', "a closing quote is missing"),
+        ("[1002]", "this is not an object"),
+    ],
+)
+def test_arguments_that_are_no_json_are_explained_without_the_words_of_a_parser(
+    typed: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer, _ = Prompts(Typed("e", typed, "", "l"), Screen()).ask_answer(request(*DECISIONS), "")
+    assert answer is None
+    assert f"The arguments cannot be used: {why}" in capsys.readouterr().out
