@@ -13,6 +13,7 @@ from threading import Event, Lock
 from typing import NamedTuple, ParamSpec, Self, TypeVar
 
 from holdfast.checkpoints import interrupts, times
+from holdfast.checkpoints.arguments import check_count, checked
 from holdfast.checkpoints.backends.base import NOT_OPEN, Backend
 from holdfast.checkpoints.backends.executor import Executor
 from holdfast.checkpoints.backends.retry import persist
@@ -209,6 +210,7 @@ class HoldfastDatabase:
         """The threads of the database: list, rename, restart, undo, fork, copy, delete."""
         return self._threads
 
+    @checked
     def heads(self, limit: int = 1, *, thread_id: str | None = None) -> builtins.list[Head]:
         """Return the threads that were written last, newest first.
 
@@ -216,6 +218,7 @@ class HoldfastDatabase:
             limit: the largest number of threads.
             thread_id: only this thread.
         """
+        check_count(limit, "limit")
         sql = self._backend.sql
         call = (sql["heads"], {"limit": limit}) if thread_id is None else (sql["head_of"], {"thread_id": thread_id})
         [rows] = self._database.read(call)
@@ -223,11 +226,13 @@ class HoldfastDatabase:
 
     aheads = async_twin(heads)
 
+    @checked
     def is_deleted(self, thread_id: str) -> bool:
         """Return whether a thread was deleted, or never was. A thread of which all checkpoints were rolled back is."""
         [rows] = self._database.read((self._backend.sql["thread"], {"thread_id": thread_id}))
         return not rows or bool(rows[0].deleted)
 
+    @checked
     def transcript(self, thread_id: str, *, user_id: str | None = None) -> Transcript:
         """Return all messages and events of a thread, in order, including those that left its state.
 
@@ -243,6 +248,7 @@ class HoldfastDatabase:
 
     atranscript = async_twin(transcript)
 
+    @checked
     def lease(
         self,
         thread_id: str,
@@ -319,6 +325,7 @@ class HoldfastDatabase:
             raise NotOpen(NOT_OPEN)
         return await executor.run(function, *args, **kwargs)
 
+    @checked
     def alease(
         self, thread_id: str, *, purpose: str = "run", wait: float = times.LEASE_WAIT
     ) -> AbstractAsyncContextManager[leases.Lease]:

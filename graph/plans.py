@@ -28,6 +28,7 @@ from threading import Event
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.arguments import checked
 from holdfast.checkpoints.runtime import run_in_own_executor
 
 P = ParamSpec("P")
@@ -207,7 +208,8 @@ C = TypeVar("C", bound=Planned)
 
 
 def blocking(plan: Callable[Concatenate[C, Io, P], Coroutine[Any, Any, T]]) -> Callable[Concatenate[C, P], T]:
-    """Turn a plan into a method that blocks. It has the plan's parameters but for the `Io`."""
+    """Turn a plan into a method that blocks. It has the plan's parameters but for the `Io`, and checks their types."""
+    plan = checked(plan)
 
     def method(self: C, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return run(plan(self, BLOCKING, *args, **kwargs))
@@ -218,7 +220,8 @@ def blocking(plan: Callable[Concatenate[C, Io, P], Coroutine[Any, Any, T]]) -> C
 def streaming(
     plan: Callable[Concatenate[C, Io, P], AsyncGenerator[T, None]],
 ) -> Callable[Concatenate[C, P], Iterator[T]]:
-    """Turn a plan that yields into a method that blocks. It has the plan's parameters but for the `Io`."""
+    """Turn a plan that yields into a method that blocks; see `blocking`."""
+    plan = checked(plan)
 
     def method(self: C, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
         return iterate(plan(self, BLOCKING, *args, **kwargs))

@@ -18,6 +18,7 @@ from threading import Event, Lock
 from typing import Any, TypeAlias
 
 from holdfast.checkpoints import times
+from holdfast.checkpoints.arguments import check_count, checks_arguments
 from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.core.database import Database
@@ -62,6 +63,7 @@ __all__ = [
 _Status: TypeAlias = Started | Running | Ended | InDoubt | None
 
 
+@checks_arguments
 class Effects:
     """The ledger of a database.
 
@@ -194,6 +196,7 @@ class Effects:
 
     def in_doubt(self, limit: int = 100) -> list[Entry]:
         """List the effects that a person has to decide about, in all threads, oldest first."""
+        check_count(limit, "limit")
         [rows] = self._database.read((self._sql["effects_in_doubt"], {"limit": limit}))
         return [Entry(*row) for row in rows]
 

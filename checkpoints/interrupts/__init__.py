@@ -19,6 +19,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from holdfast.checkpoints import times
+from holdfast.checkpoints.arguments import check_count, checks_arguments
 from holdfast.checkpoints.backends.base import Call, Transaction
 from holdfast.checkpoints.backends.records import CheckpointKey, Row
 from holdfast.checkpoints.backends.retry import persist
@@ -77,6 +78,7 @@ class Waiting:
         return actions_of(self.value, self.schema)
 
 
+@checks_arguments
 @dataclass
 class Interrupts:
     """The requests of a database.
@@ -95,6 +97,7 @@ class Interrupts:
             thread_id: list only the requests of this thread.
             user_id: list only the requests in this user's threads.
         """
+        check_count(limit, "limit")
         try:
             self._add_unlisted(thread_id)
         except ReadOnlyDatabase as error:
@@ -185,6 +188,7 @@ class Interrupts:
         With an agent of `build_graph`, any run of the thread carries them out, such as `Conversation.retry`. With
         another graph, resume it: `graph.invoke(Command(resume={answer.interrupt_id: answer.answer}), …)`.
         """
+        check_count(limit, "limit")
         statement, params = self._of_thread("todo", "i", thread_id)
         [rows] = self._database.read((statement, {**params, "limit": limit}))
         return [self._answered(row.thread_id, row) for row in rows]
@@ -198,6 +202,7 @@ class Interrupts:
         Returns:
             The ids of their threads.
         """
+        check_count(limit, "limit")
         sql = self._database.backend.sql
         _, rows = self._database.write(
             (sql["close_all_passed"], {}),

@@ -15,6 +15,7 @@ from functools import partial
 from itertools import chain, starmap
 from typing import Any, Final, NamedTuple
 
+from holdfast.checkpoints.arguments import checks_arguments
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
@@ -85,6 +86,7 @@ class _StaleThread(NamedTuple):
     """The number of its rows above the watermark."""
 
 
+@checks_arguments
 @dataclass(frozen=True)
 class Search:
     """Full text search in a database.

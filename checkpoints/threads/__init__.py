@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, Final, Protocol
 
+from holdfast.checkpoints.arguments import checks_arguments
 from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user, thread_of
@@ -43,6 +44,7 @@ class ManagedSaver(Protocol):
     def delete_thread(self, thread_id: str) -> None: ...
 
 
+@checks_arguments
 class Threads(Adding, Sharing):
     """The threads of a database, as `HoldfastSaver.threads`.
 

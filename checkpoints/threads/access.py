@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
+from holdfast.checkpoints.arguments import checks_arguments
 from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.config import asked_user, user_of, user_text
 from holdfast.checkpoints.core.database import Database
@@ -64,6 +65,7 @@ def check_user(database: Database, thread_id: str, user_id: str) -> Standing:
     return standing
 
 
+@checks_arguments
 class Sharing:
     """The part of `Threads` about who may use a thread."""
 

@@ -16,6 +16,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
+from holdfast.checkpoints.arguments import checks_arguments
 from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
@@ -54,6 +55,7 @@ class Bounds(NamedTuple):
 _WHOLE: Final = Bounds()
 
 
+@checks_arguments
 @dataclass(frozen=True)
 class Transcript:
     """The transcript of a thread, as a snapshot: an iterable of its entries in order.

@@ -19,6 +19,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
 from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.arguments import checked
 from holdfast.checkpoints.errors import UnknownThread
 from holdfast.checkpoints.langgraph_internals import STRICT_RESUME
 from holdfast.graph.conversation.agents import AgentProfile, AnyAgent, check_checkpointer
@@ -75,6 +76,7 @@ class Conversation(Managed):
         any error of the model's client: the user's message is in the thread; `retry` goes on.
     """
 
+    @checked
     def __init__(
         self,
         agent: AnyAgent,

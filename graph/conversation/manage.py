@@ -174,11 +174,9 @@ class Managed:
         """Return the members of a new thread.
 
         Raises:
-            TypeError: they are a single text, or the checkpointer is another one.
+            TypeError: the checkpointer is another one.
             ValueError: there is no user to share the thread.
         """
-        if isinstance(members, str):
-            raise TypeError(f"members is the text {members!r}. Needed: a list of user ids, such as [{members!r}].")
         if members and self.user_id is None:
             raise ValueError("There are members and no user_id. Needed: the user_id of the one who shares the thread.")
         if members:

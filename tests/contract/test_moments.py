@@ -112,6 +112,7 @@ def test_every_public_argument_that_is_a_time_is_one_of_those() -> None:
             for type_, method in (("Threads", "list"), ("Search", "find"))
             for name in ("since", "until")
         ),
+        ("Threads", "add", "at"),
         ("Transcript", "since", "moment"),
         ("Transcript", "until", "moment"),
     }, "a new one belongs into `holdfast.checkpoints.moments`, and into the tests above"

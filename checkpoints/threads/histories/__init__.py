@@ -14,6 +14,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
+from holdfast.checkpoints.arguments import checks_arguments
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user, thread_of
 from holdfast.checkpoints.core.database import Database
@@ -37,6 +38,7 @@ from holdfast.checkpoints.transfer.records import MESSAGE, ThreadRecord
 __all__ = ["Adding", "MessageLike"]
 
 
+@checks_arguments
 class Adding:
     """The part of `Threads` that takes messages without a run of an agent."""
 

@@ -152,7 +152,7 @@ def test_over_another_checkpointer_an_approver_decides_and_members_are_refused(t
 
 
 def test_members_and_approvers_that_cannot_be_are_refused(talk: Talk) -> None:
-    with pytest.raises(TypeError, match="Needed: a list of user ids"):
+    with pytest.raises(TypeError, match=r"members is a str\. Needed: a Sequence of texts"):
         talk("ada", members="grace")
     with pytest.raises(ValueError, match="no user_id"):
         talk(None, members=["grace"])
