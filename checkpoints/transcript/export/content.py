@@ -113,6 +113,21 @@ def canonical(fields: Mapping[str, Any]) -> str:
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+def parse(line: str) -> dict[str, Any]:
+    """Return the object of an entry from its line.
+
+    Raises:
+        ValueError: the line is not the canonical form of an object with a number.
+    """
+    try:
+        fields = json.loads(line)
+        if isinstance(fields, dict) and isinstance(fields.get("number"), str) and line == f"{canonical(fields)}\n":
+            return fields
+    except RecursionError:
+        pass
+    raise ValueError("This is no entry.")
+
+
 class ContentDigest:
     """The digest of a transcript, entry by entry."""
 

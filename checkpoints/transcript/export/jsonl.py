@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from holdfast.checkpoints.transcript import Transcript
-from holdfast.checkpoints.transcript.export.content import Numbered, canonical, entry_fields, numbered
+from holdfast.checkpoints.transcript.export.content import Numbered, canonical, entry_fields, numbered, parse
 from holdfast.checkpoints.transcript.export.render import Block, render
 
 
@@ -37,8 +37,8 @@ class Jsonl:
     def blocks(self, lines: Iterable[str]) -> Iterator[Block]:
         for line in lines:
             try:
-                yield Block(str(json.loads(line)["number"]), line)
-            except (ValueError, TypeError, LookupError, RecursionError):
+                yield Block(parse(line)["number"], line)
+            except ValueError:
                 yield Block("", line)
 
 

@@ -62,7 +62,7 @@ class Form(Protocol):
     def blocks(self, lines: Iterable[str]) -> Iterator[Block]:
         """Yield the entries in the lines of a file, which begin behind that of the head.
 
-        The number of an entry that was altered may be any text.
+        The number of an entry that was altered may be any text, and that of one that cannot be read is `""`.
         """
         ...
 

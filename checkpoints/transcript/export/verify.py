@@ -9,7 +9,6 @@ by character. Only what has become of a message since is free to differ: whether
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -29,6 +28,7 @@ from holdfast.checkpoints.transcript.export.content import (
     Numbered,
     entry_fields,
     numbered,
+    parse,
     place_of,
     state_fields,
 )
@@ -122,7 +122,7 @@ def verify(path: str | Path, checkpointer: OpensTranscripts | None = None) -> Ve
         elif sealed != seal:
             problems.insert(0, "it was changed after it was written: its bytes have another SHA-256 than its seal says")
         thread_id, exported_at = str(head["thread_id"]), datetime.fromisoformat(head["exported_at"])
-        about = (thread_id, exported_at, int(head["entries"]), str(head["digest"]), seal, problems)
+        about = (thread_id, exported_at, head["entries"], str(head["digest"]), seal, problems)
         found = Verification(str(path), checked.form.name, *about)
         if checkpointer is None:
             return found
@@ -177,7 +177,7 @@ class _CheckedFile:
                 raise InvalidExport(self._path, f"a newer version, Holdfast {head['holdfast']}, has written it")
             datetime.fromisoformat(head["exported_at"])
             bounds_in(head)
-            if head["format"] == FORMAT and {*COUNTED, "thread_id"} <= head.keys():
+            if head["format"] == FORMAT and {*COUNTED, "thread_id"} <= head.keys() and type(head["entries"]) is int:
                 return head
         except (StopIteration, ValueError, TypeError, LookupError, AttributeError) as error:
             if isinstance(error, InvalidExport):
@@ -201,8 +201,10 @@ class _CheckedFile:
         count, size, digest = 0, 0, ContentDigest()
         for block in self.blocks():
             count, size = count + 1, size + len(block.text)
-            if self.form.name == "jsonl" and _is_number(block.number):
-                digest.add(json.loads(block.text))
+            if not block.number:
+                yield f"its entry {count} cannot be read"
+            if self.form.name == "jsonl" and block.number:
+                digest.add(parse(block.text))
         if count != self.head["entries"]:
             yield f"it has {count} entries, and its head says {self.head['entries']}"
         if self.form.name == "jsonl" and digest.text() != self.head["digest"]:
@@ -289,7 +291,7 @@ def _difference(form: Form, block: Block, found: Numbered, fields: Mapping[str, 
             return None
     names: tuple[str, ...] = ()
     if form.name == "jsonl":
-        there = json.loads(block.text)
+        there = parse(block.text)
         both = sorted({*fields, *there} - {*STATE})
         names = tuple(name for name in both if fields.get(name, _ABSENT) != there.get(name, _ABSENT))
     return Difference(found.number, "altered", names)

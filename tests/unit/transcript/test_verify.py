@@ -221,6 +221,26 @@ def test_an_entry_that_was_taken_out_or_put_in_is_told(saver: HoldfastSaver, tmp
         export.verify(path, saver)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b'"text":"It was refused."', b'"text":"It was approved.","text":"It was refused."'),
+        (b'"text":"It was refused."', b'"text":NaN'),
+        (b'"text":"It was refused."', b'"text":' + b"[" * 100_000),
+        (b'"number":"4"', b'"number":4'),
+        (b"{", b"{ "),
+    ],
+)
+def test_a_line_in_another_form_is_no_entry(saver: HoldfastSaver, tmp_path: Path, before: bytes, after: bytes) -> None:
+    path = written(saver, tmp_path / "file", export.jsonl)
+    head, *lines = path.read_bytes().splitlines(keepends=True)
+    assert before in lines[-2]
+    path.write_bytes(seal(b"".join([head, *lines[:-2], lines[-2].replace(before, after, 1), lines[-1]])))
+    found = export.verify(path, saver)
+    assert "its entry 6 cannot be read" in found.problems
+    assert found.is_same is False
+
+
 def test_a_forged_head_is_found_by_what_follows_from_the_entries(saver: HoldfastSaver, tmp_path: Path) -> None:
     path = written(saver, tmp_path / "file", export.jsonl)
     lines = path.read_bytes().splitlines(keepends=True)
@@ -230,6 +250,11 @@ def test_a_forged_head_is_found_by_what_follows_from_the_entries(saver: Holdfast
         path.write_bytes(seal(b"".join([json.dumps(head).encode() + b"\n", *lines[1:]])))
         found = export.verify(path, saver)
         assert [(d.number, d.fields) for d in found.differences] == [("head", (name,))]
+    for name, wrong in (("entries", "6"), ("bounds", None), ("exported_at", "soon"), ("version", "1"), ("format", "x")):
+        head = {**json.loads(lines[0]), name: wrong}
+        path.write_bytes(seal(b"".join([json.dumps(head).encode() + b"\n", *lines[1:]])))
+        with pytest.raises(InvalidExport, match="no head"):
+            export.verify(path, saver)
 
 
 @pytest.mark.parametrize("form", FORMATS)
