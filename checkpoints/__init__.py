@@ -13,6 +13,7 @@ Other packages import the names below, and from these modules; import-linter che
   `extras`: what to install.
 - `convert`, `deploy`, `maintenance`, `transfer` and `transfer.archive`: work on a database as a whole.
 - `transcript.export`: transcripts as text. `search.query`: parsing of search queries.
+- `threads.histories`: conversations from elsewhere.
 - `runtime`, `effects`, `interrupts`: what an agent uses within a run. `interrupts.forms`: the forms of requests.
 - `langgraph_internals`: LangGraph's private names, in one place for all packages.
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -26,16 +27,16 @@ from holdfast.checkpoints.threads.histories.append import append_messages, read_
 from holdfast.checkpoints.threads.histories.conversation import (
     Conversation,
     MessageLike,
-    conversation,
     messages_of,
+    new_conversation,
 )
 from holdfast.checkpoints.threads.histories.records import conversation_records
 from holdfast.checkpoints.threads.listing import Thread
 from holdfast.checkpoints.threads.reset import SaveCheckpoint
-from holdfast.checkpoints.transfer import export_thread, import_thread
+from holdfast.checkpoints.transfer import export_thread, import_thread, is_transferable
 from holdfast.checkpoints.transfer.records import MESSAGE, ThreadRecord
 
-__all__ = ["Adding", "MessageLike"]
+__all__ = ["Adding", "MessageLike", "add_conversation", "new_conversation"]
 
 
 @checks_arguments
@@ -82,7 +83,7 @@ class Adding:
             InvalidThread: the id of the thread or of a user cannot be stored.
             NotStorable: a message holds a value that cannot be stored.
         """
-        new = conversation(thread_id, messages, user_id=user_id, title=title, metadata=metadata, at=at, users=users)
+        new = new_conversation(thread_id, messages, user_id=user_id, title=title, metadata=metadata, at=at, users=users)
         add_conversation(self._database, new)
         return self.get(new.thread_id)
 
@@ -127,8 +128,13 @@ class Adding:
     aappend = async_twin(append)
 
 
-def add_conversation(database: Database, added: Conversation) -> None:
+def add_conversation(database: Database, added: Conversation, *, dry_run: bool = False) -> None:
     """Make a thread of a conversation: all of it, or nothing.
+
+    Args:
+        database: the database.
+        added: the conversation.
+        dry_run: whether to find out only whether it can be added.
 
     Raises:
         AlreadyAdded: the thread has this conversation already, and perhaps more.
@@ -137,19 +143,19 @@ def add_conversation(database: Database, added: Conversation) -> None:
         NotMoved: the database is encrypted.
     """
     records = list(conversation_records(added, database.types, time.time()))
-
-    def add() -> None:
-        was_there = import_thread(database, added.thread_id, records).was_there
-        if was_there:
-            raise AlreadyAdded(added.thread_id)
-
+    if dry_run:
+        if is_transferable(database, added.thread_id):
+            raise _not_empty(database, added.thread_id, records)
+        return
     try:
         # Not repeatable: after a lost commit, a second attempt would find its own thread.
-        persist(database.backend, add, repeatable=False)
+        persist(database.backend, partial(import_thread, database, added.thread_id, records), repeatable=False)
     except ThreadDiffers:
-        if _begins_with(database, added.thread_id, records):
-            raise AlreadyAdded(added.thread_id) from None
-        raise ThreadNotEmpty(added.thread_id) from None
+        raise _not_empty(database, added.thread_id, records) from None
+
+
+def _not_empty(database: Database, thread_id: str, records: Iterable[ThreadRecord]) -> ThreadNotEmpty:
+    return (AlreadyAdded if _begins_with(database, thread_id, records) else ThreadNotEmpty)(thread_id)
 
 
 def _begins_with(database: Database, thread_id: str, records: Iterable[ThreadRecord]) -> bool:

@@ -47,7 +47,7 @@ class Conversation:
     metadata: Mapping[str, Any]
 
 
-def conversation(
+def new_conversation(
     thread_id: str,
     messages: Sequence[MessageLike],
     *,

@@ -1,0 +1,128 @@
+"""Conversations in files: LangChain's JSON, sessions by name, OpenAI's export, and messages line by line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, tzinfo
+from pathlib import Path
+from typing import Any, Final
+
+from holdfast.histories.history import (
+    Columns,
+    History,
+    NotUnderstood,
+    UnreadableHistory,
+    add_fields,
+)
+from holdfast.histories.openai import is_openai, openai_history
+
+_THREADS: Final = ("thread_id", "session_id", "conversation_id", "thread", "session")
+
+_NEEDED: Final = (
+    "JSON that is a list of messages, {session: [messages]} or OpenAI's conversations, or one message on each line, "
+    "with the id of its conversation. A message has a role and a content, or is in LangChain's form."
+)
+
+
+def read_file(path: Path, columns: Columns | None = None, zone: tzinfo = UTC) -> Iterator[History]:
+    """Yield the conversations of a file, whose form is found out.
+
+    - A list of messages, as LangChain's `FileChatMessageHistory` writes: one conversation, with the name of the file.
+    - `{"session": [messages]}`: conversations by their ids.
+    - The `conversations.json` of OpenAI's export.
+    - JSONL: a message on each line, with the id of its conversation in `thread_id`, `session_id` or the like.
+
+    A part that is not understood makes the conversation one with a `problem`; the others go on.
+
+    Args:
+        path: the file.
+        columns: the names of the fields, if they are not the usual ones.
+        zone: the time zone of times without an offset.
+
+    Raises:
+        UnreadableHistory: the file is not there, is cut off, or has none of these forms.
+    """
+    columns = columns or Columns()
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise UnreadableHistory(path, f"it cannot be read ({why}).", "a file of conversations.") from None
+    if path.suffix.lower() in {".jsonl", ".ndjson"}:
+        yield from _lines(path, text, columns, zone)
+        return
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        found = _first_line(text)
+        if _thread_of(found, columns) is not None:
+            yield from _lines(path, text, columns, zone)
+            return
+        raise UnreadableHistory(path, f"it is no JSON, or only a part of it ({error}).", _NEEDED) from None
+    if _thread_of(found, columns) is not None and not is_openai(found):
+        yield from _lines(path, text, columns, zone)
+    else:
+        yield from _whole(path, found, columns, zone)
+
+
+def _whole(path: Path, found: Any, columns: Columns, zone: tzinfo) -> Iterator[History]:
+    if isinstance(found, list) and found and all(is_openai(one) for one in found):
+        for conversation in found:
+            yield openai_history(conversation)
+    elif isinstance(found, list):
+        yield _history(path.stem, found, str(path), columns, zone)
+    elif is_openai(found):
+        yield openai_history(found)
+    elif isinstance(found, Mapping) and found and all(isinstance(one, list) for one in found.values()):
+        for session, messages in found.items():
+            yield _history(session, messages, f"{path}, session {session!r}", columns, zone)
+    else:
+        raise UnreadableHistory(path, f"it is JSON of another form ({type(found).__name__}).", _NEEDED)
+
+
+def _history(thread_id: str, messages: list[Any], place: str, columns: Columns, zone: tzinfo) -> History:
+    history = History(thread_id)
+    for number, fields in enumerate(messages, 1):
+        _add(history, fields, f"{place}, message {number}", columns, zone)
+    return history
+
+
+def _add(history: History, fields: Any, place: str, columns: Columns, zone: tzinfo) -> None:
+    try:
+        add_fields(history, fields, columns, zone)
+    except NotUnderstood as error:
+        history.problem = history.problem or f"{place}: {error}."
+
+
+def _lines(path: Path, text: str, columns: Columns, zone: tzinfo) -> Iterator[History]:
+    # A conversation is complete when the file is: its lines may be anywhere.
+    histories: dict[str, History] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            fields = json.loads(line)
+        except ValueError as error:
+            raise UnreadableHistory(
+                path, f"line {number} is no JSON, or only a part of it ({error}).", _NEEDED
+            ) from None
+        thread_id = _thread_of(fields, columns)
+        if thread_id is None:
+            raise UnreadableHistory(path, f"line {number} does not say which conversation it is of.", _NEEDED)
+        _add(histories.setdefault(thread_id, History(thread_id)), fields, f"{path}, line {number}", columns, zone)
+    yield from histories.values()
+
+
+def _thread_of(fields: Any, columns: Columns) -> str | None:
+    if not isinstance(fields, Mapping):
+        return None
+    names = _THREADS if columns.thread is None else (columns.thread,)
+    return next((str(fields[name]) for name in names if fields.get(name) is not None), None)
+
+
+def _first_line(text: str) -> Any:
+    try:
+        return json.loads(text.partition("\n")[0])
+    except ValueError:
+        return None

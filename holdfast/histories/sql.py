@@ -1,0 +1,151 @@
+"""Conversations in a table of messages, or in what a query finds, on SQLite, PostgreSQL, MySQL or MariaDB."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, tzinfo
+from typing import TYPE_CHECKING, Any, Final
+
+from holdfast.histories.history import (
+    Columns,
+    History,
+    NotUnderstood,
+    UnreadableHistory,
+    add_fields,
+    langchain_message,
+    moment,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, FromClause
+
+LANGCHAIN_TABLE: Final = "message_store"
+LANGCHAIN_COLUMNS: Final = Columns(thread="session_id", message="message", id="id")
+"""Those of LangChain's `SQLChatMessageHistory`."""
+
+_PAGE: Final = 1000  # rows that are read at once
+
+_DRIVERS: Final = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg", "mysql": "mysql+pymysql"}
+
+
+def read_sql(
+    url: str,
+    *,
+    table: str | None = None,
+    query: str | None = None,
+    columns: Columns | None = None,
+    zone: tzinfo = UTC,
+) -> Iterator[History]:
+    """Yield the conversations in a table, in the order of their ids; the messages by time, and then by `id`.
+
+    Args:
+        url: the database, as SQLAlchemy names it. `postgresql://` and `mysql://` take the drivers that Holdfast's extra
+            `histories` installs.
+        table: the table, perhaps with its schema; by default that of LangChain's `SQLChatMessageHistory`.
+        query: alternatively, a query whose rows are messages.
+        columns: the names of the columns; by default those of LangChain.
+        zone: the time zone of times without an offset.
+
+    Raises:
+        UnreadableHistory: the database, the table or a column is not there.
+        ImportError: SQLAlchemy or the driver is not installed.
+    """
+    columns = columns or LANGCHAIN_COLUMNS
+    if columns.thread is None or (columns.message is None and (columns.role is None or columns.content is None)):
+        raise UnreadableHistory(
+            table or "the query",
+            "not every column is named.",
+            "thread=…, role=… and content=…, or thread=… and message=…; also time=…, user=… and id=…, if they exist.",
+        )
+    name = "the query" if query is not None else f"table {table or LANGCHAIN_TABLE}"
+    with _connected(url, name) as connection:
+        yield from _histories(_rows(connection, table or LANGCHAIN_TABLE, query, columns), name, columns, zone)
+
+
+def _histories(rows: Iterator[Mapping[str, Any]], name: str, columns: Columns, zone: tzinfo) -> Iterator[History]:
+    history: History | None = None
+    own = replace(columns, role="role", content="content", time="time", user="user")
+    for number, row in enumerate(rows, 1):
+        if row["thread"] is None:
+            yield History("", problem=f"{name}, row {number}: it does not say which conversation it is of.")
+            continue
+        if history is None or history.thread_id != str(row["thread"]):
+            if history is not None:
+                yield history
+            history = History(str(row["thread"]))
+        place = f"id {row['id']}" if row.get("id") is not None else f"row {number}"
+        try:
+            _add(history, row, own, zone)
+        except NotUnderstood as error:
+            history.problem = history.problem or f"{name}, {place}: {error}."
+    if history is not None:
+        yield history
+
+
+def _add(history: History, row: Mapping[str, Any], columns: Columns, zone: tzinfo) -> None:
+    if columns.message is None:
+        add_fields(history, row, columns, zone)
+        return
+    message = row["message"]
+    if isinstance(message, str | bytes):
+        try:
+            message = json.loads(message)
+        except ValueError as error:
+            raise NotUnderstood(f"the message is no JSON, or only a part of it ({error})") from None
+    time, user = row.get("time"), row.get("user")
+    history.add(
+        langchain_message(message), None if time is None else moment(time, zone), None if user is None else str(user)
+    )
+
+
+def _rows(connection: Connection, table: str, query: str | None, columns: Columns) -> Iterator[Mapping[str, Any]]:
+    import sqlalchemy as sa
+
+    source: FromClause
+    if query is not None:
+        source = sa.text(query.rstrip().rstrip(";")).columns().subquery("found")
+    else:
+        schema, _, name = table.rpartition(".")
+        source = sa.table(name, schema=schema or None)
+    named = {part: getattr(columns, part) for part in ("thread", "role", "content", "time", "user", "id", "message")}
+    wanted: dict[str, sa.ColumnElement[Any]] = {
+        part: sa.column(name, _selectable=source) for part, name in named.items() if name is not None
+    }
+    thread: Any = wanted["thread"]
+    if connection.dialect.name in {"mysql", "mariadb"}:  # which takes `Ada` and `ada` for the same
+        thread = sa.func.binary(thread)
+    order = [thread, *(wanted[part] for part in ("time", "id") if part in wanted)]
+    statement = sa.select(*(column.label(part) for part, column in wanted.items())).select_from(source).order_by(*order)
+    found = connection.execution_options(stream_results=True, yield_per=_PAGE).execute(statement)
+    for row in found:
+        yield dict(row._mapping)  # noqa: SLF001 - SQLAlchemy documents it
+
+
+@contextmanager
+def _connected(url: str, name: str) -> Iterator[Connection]:
+    import sqlalchemy as sa
+    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+    scheme, found, rest = url.partition("://")
+    try:
+        engine = sa.create_engine(f"{_DRIVERS.get(scheme, scheme)}://{rest}" if found else url)
+    except ArgumentError:
+        raise UnreadableHistory(
+            "The database to import from",
+            "its URL is none.",
+            "a URL as SQLAlchemy names it, such as sqlite:///chat.db.",
+        ) from None
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except SQLAlchemyError as error:
+        shown = engine.url.render_as_string(hide_password=True)
+        why = str(getattr(error, "orig", None) or error).splitlines()[0].rstrip(".")
+        raise UnreadableHistory(
+            shown, f"{name} cannot be read ({why}).", "a database with this table, and with the columns that are named."
+        ) from None
+    finally:
+        engine.dispose()
