@@ -213,6 +213,13 @@ class AlreadyAdded(ThreadNotEmpty):
         )
 
 
+class UnreadableHistory(HoldfastError, ValueError):
+    """A file or a database has no conversations that can be imported. Nothing was changed."""
+
+    def __init__(self, source: object, why: str, needed: str) -> None:
+        super().__init__(f"{source}: {why} Needed: {needed}")
+
+
 class NotMoved(HoldfastError):
     """A thread cannot be transferred into another database. Nothing of it was written there."""
 

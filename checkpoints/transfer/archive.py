@@ -17,9 +17,9 @@ import gzip
 import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Final, cast
 
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core.database import Database
@@ -30,7 +30,7 @@ from holdfast.checkpoints.transfer import (
     export_thread,
     import_thread,
 )
-from holdfast.checkpoints.transfer.archive_reader import ArchivedThread, ArchiveReader
+from holdfast.checkpoints.transfer.archive_reader import GZIP, ArchivedThread, ArchiveReader
 from holdfast.checkpoints.transfer.jsonl import (
     END,
     END_OF_THREAD,
@@ -44,6 +44,8 @@ from holdfast.checkpoints.transfer.jsonl import (
 )
 from holdfast.checkpoints.transfer.records import THREAD, ThreadDigest
 from holdfast.checkpoints.transfer.validate import ThreadValidator
+
+_LONGEST_HEADER: Final = 1000
 
 # --- writing
 
@@ -135,6 +137,14 @@ def _open_for_writing(path: Path, *, gzipped: bool) -> Iterator[IO[bytes]]:
 
 
 # --- reading
+
+
+def is_archive(path: Path) -> bool:
+    """Return whether a file claims to be an archive, by its first line; a file in gzip is taken for one."""
+    with suppress(OSError), path.open("rb") as file:
+        start = file.read(_LONGEST_HEADER)
+        return start.startswith(GZIP) or FORMAT.encode() in start.partition(b"\n")[0]
+    return True  # and reading it as one says what is wrong
 
 
 def read_archive(path: Path) -> list[ArchivedThread]:

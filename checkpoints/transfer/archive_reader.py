@@ -26,7 +26,7 @@ from holdfast.checkpoints.transfer.jsonl import (
 from holdfast.checkpoints.transfer.records import RECORDS, ThreadDigest, ThreadRecord
 from holdfast.checkpoints.transfer.validate import ThreadValidator
 
-_GZIP: Final = b"\x1f\x8b"  # decides instead of the file's name
+GZIP: Final = b"\x1f\x8b"  # decides instead of the file's name
 
 _NEEDED: Final = "Needed: a file as `holdfast threads export --format holdfast` writes it."
 _AGAIN: Final = f"{_NEEDED} Export it again, or download it again."
@@ -58,7 +58,7 @@ class ArchiveReader:
         with ExitStack() as opening:
             try:
                 file = opening.enter_context(self._path.open("rb"))
-                is_packed = file.read(2) == _GZIP
+                is_packed = file.read(2) == GZIP
                 file.seek(0)
             except FileNotFoundError as error:
                 raise InvalidArchive(self._path, f"there is no such file. {_NEEDED} Check the path.") from error

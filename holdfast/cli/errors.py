@@ -130,6 +130,7 @@ def _errors_of_database() -> tuple[_Kinds, _Kinds]:
         errors.InvalidArchive,
         errors.InvalidExport,
         errors.InvalidSearch,
+        errors.UnreadableHistory,
         errors.DriverMissing,
         errors.InvalidAnswer,
     )

@@ -11,7 +11,7 @@ with open_checkpointer("sqlite:///chat.db") as checkpointer:
 
 from holdfast.histories.chat import HoldfastChatMessageHistory
 from holdfast.histories.files import read_file
-from holdfast.histories.history import Columns, History, UnreadableHistory
+from holdfast.histories.history import Columns, History
 from holdfast.histories.importing import Imported, import_histories
 from holdfast.histories.sql import read_sql
 
@@ -20,7 +20,6 @@ __all__ = [
     "History",
     "HoldfastChatMessageHistory",
     "Imported",
-    "UnreadableHistory",
     "import_histories",
     "read_file",
     "read_sql",

@@ -8,11 +8,11 @@ from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any, Final
 
+from holdfast.checkpoints.errors import UnreadableHistory
 from holdfast.histories.history import (
     Columns,
     History,
     NotUnderstood,
-    UnreadableHistory,
     add_fields,
 )
 from holdfast.histories.openai import is_openai, openai_history

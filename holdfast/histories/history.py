@@ -9,7 +9,6 @@ from typing import Any, Final, TypeAlias
 
 from langchain_core.messages import messages_from_dict
 
-from holdfast.checkpoints.errors import HoldfastError
 from holdfast.checkpoints.moments import epoch_seconds
 
 # Seconds of the year 5138: a larger number counts milliseconds.
@@ -19,13 +18,6 @@ _ROLES: Final = ("role", "type", "speaker", "sender", "author")
 _CONTENTS: Final = ("content", "text", "message", "body")
 _TIMES: Final = ("timestamp", "created_at", "time", "at", "date", "create_time")
 _USERS: Final = ("user_id", "user")
-
-
-class UnreadableHistory(HoldfastError, ValueError):
-    """A file or a database has no conversations that can be imported. Nothing was changed."""
-
-    def __init__(self, source: object, why: str, needed: str) -> None:
-        super().__init__(f"{source}: {why} Needed: {needed}")
 
 
 @dataclass

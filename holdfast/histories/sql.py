@@ -9,11 +9,11 @@ from dataclasses import replace
 from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Any, Final
 
+from holdfast.checkpoints.errors import UnreadableHistory
 from holdfast.histories.history import (
     Columns,
     History,
     NotUnderstood,
-    UnreadableHistory,
     add_fields,
     langchain_message,
     moment,
@@ -51,7 +51,7 @@ def read_sql(
 
     Raises:
         UnreadableHistory: the database, the table or a column is not there.
-        ImportError: SQLAlchemy or the driver is not installed.
+        DriverMissing: SQLAlchemy or the driver is not installed.
     """
     columns = columns or LANGCHAIN_COLUMNS
     if columns.thread is None or (columns.message is None and (columns.role is None or columns.content is None)):

@@ -12,7 +12,7 @@ import typer
 
 from holdfast.cli.db.open import URL_FORMS, locate, open_database, require_conversations
 from holdfast.cli.errors import BROKEN, Interrupted, Mistake
-from holdfast.cli.options import CommonOptions, Debug, Json, with_database_options
+from holdfast.cli.options import CommonOptions, Debug, Json
 from holdfast.cli.output import print_json, print_notice
 from holdfast.cli.output.text import counted
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from holdfast.checkpoints.urls import Location
 
 COPY_EXAMPLE = "Example: holdfast db copy sqlite:///chat.db postgresql://holdfast@localhost/holdfast"
-IMPORT_EXAMPLE = "Example: holdfast threads import threads.jsonl.gz --database sqlite:///chat.db"
 
 SourceURL = Annotated[
     str, typer.Argument(metavar="SOURCE_URL", help=f"Database to copy from: {URL_FORMS}", show_default=False)
@@ -36,10 +35,6 @@ TargetURL = Annotated[
 ThreadIds = Annotated[
     list[str] | None,
     typer.Option("--thread", metavar="ID", help="Copy only this conversation. May be repeated."),
-]
-ArchiveFile = Annotated[
-    Path,
-    typer.Argument(metavar="FILE", help="File that threads export --format holdfast has written.", show_default=False),
 ]
 
 
@@ -121,14 +116,8 @@ def copy_database(
     _report(totals, "copied to", target_place, as_json=as_json, source=str(source_place))
 
 
-@with_database_options
-def import_threads(options: CommonOptions, file: ArchiveFile) -> None:
-    """Import conversations from a file.
-
-    The whole file is checked first: if it is cut off, altered or of a newer version, nothing is imported. Conversations
-    that the database already has are skipped. One that differs from the one in the database is reported, not imported,
-    and makes the exit code 1. Approvals in the file count as given, so import only files that you trust.
-    """
+def import_archive(options: CommonOptions, file: Path) -> None:
+    """Import the conversations of a file that `export_threads` has written."""
     place = locate(options.context, options.settings().database)
     from holdfast.checkpoints.transfer import archive
 
@@ -142,7 +131,7 @@ def import_threads(options: CommonOptions, file: ArchiveFile) -> None:
 def export_threads(
     saver: HoldfastDatabase, threads: Collection[str] | None, file: Path, *, gone_ok: bool = False, silent: bool = False
 ) -> int:
-    """Write conversations to a file that `import_threads` reads. Return their number.
+    """Write conversations to a file that `import_archive` reads. Return their number.
 
     Args:
         saver: the database.

@@ -22,7 +22,7 @@ from holdfast.cli.options import (
     with_database_options,
 )
 from holdfast.cli.output.text import counted
-from holdfast.cli.threads import manage, search, share, verify
+from holdfast.cli.threads import histories, manage, search, share, verify
 
 if TYPE_CHECKING:
     from holdfast.checkpoints import HoldfastDatabase
@@ -117,7 +117,7 @@ def export(
 
 
 app.command("verify", epilog=verify.EXAMPLE)(verify.verify)
-app.command("import", epilog=transfer.IMPORT_EXAMPLE)(transfer.import_threads)
+app.command("import", epilog=histories.EXAMPLE)(histories.import_threads)
 app.command("rename", epilog='Example: holdfast threads rename ada-1 "A broken calculator"')(manage.rename)
 app.command("undo", epilog="Example: holdfast threads undo ada-1")(manage.undo)
 app.command("restart", epilog="Example: holdfast threads restart ada-1")(manage.restart)

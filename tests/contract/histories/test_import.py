@@ -13,8 +13,8 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
 from holdfast.checkpoints import HoldfastSaver
-from holdfast.checkpoints.errors import UnknownThread
-from holdfast.histories import Columns, History, Imported, UnreadableHistory, import_histories, read_file, read_sql
+from holdfast.checkpoints.errors import UnknownThread, UnreadableHistory
+from holdfast.histories import Columns, History, Imported, import_histories, read_file, read_sql
 from tests.support.kit import echo_graph, thread
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
