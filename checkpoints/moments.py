@@ -56,7 +56,9 @@ def utc_datetime(seconds: float) -> datetime:
     that was altered, becomes the first or the last that one has.
     """
     try:
-        return _EPOCH + timedelta(microseconds=math.floor(seconds * 1e6))
+        whole = math.floor(seconds)
+        # Apart: the whole number of microseconds since 1970 is rounded from the year 2041 on.
+        return _EPOCH + timedelta(seconds=whole, microseconds=math.floor((seconds - whole) * 1e6))
     except (ValueError, OverflowError):
         return (datetime.max if seconds > 0 else datetime.min).replace(tzinfo=UTC)
 

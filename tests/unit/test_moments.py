@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holdfast.checkpoints.moments import epoch_seconds, utc_datetime
@@ -66,6 +66,7 @@ def test_a_zone_is_for_those_without_an_offset_alone() -> None:
 
 
 @given(st.floats(0, 4e9))
+@example(2251799813.9804688)
 def test_what_is_asked_for_since_a_time_that_was_returned_includes_that_time(stored: float) -> None:
     returned = utc_datetime(stored)
     assert stored - 2e-6 < epoch_seconds(returned, "since") <= stored
