@@ -41,6 +41,7 @@ from holdfast.checkpoints.errors import (
     UnknownInterrupt,
     UnknownMessage,
     UnknownThread,
+    UnreadableHistory,
 )
 from holdfast.graph import AnsweredBefore, BadAnswer, NothingWaits
 
@@ -88,4 +89,5 @@ __all__ = [
     "UnknownInterrupt",
     "UnknownMessage",
     "UnknownThread",
+    "UnreadableHistory",
 ]

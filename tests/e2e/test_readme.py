@@ -72,6 +72,19 @@ def test_the_programs_of_the_readme_and_the_guides_run_as_they_stand(tmp_path: P
     assert (audit, digest) == (["True True []"], ["True"])
 
 
+def test_the_programs_of_the_page_about_histories_run_as_they_stand_and_again(tmp_path: Path) -> None:
+    printed = []
+    for program in 2 * programs("docs/guides/histories.md"):
+        (tmp_path / "program.py").write_text(program, "utf-8")
+        done = forked.run(str(tmp_path / "program.py"), cwd=tmp_path, env=environment())
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout.splitlines())
+    added, history, again, more = printed
+    assert added == ["I am Ada. 2 2021"]
+    assert history == ["I have read 1 messages.", "{'role': 'user', 'content': 'And this?'}"]
+    assert (again, more[0]) == (["I am Ada. 3 2021"], "I have read 4 messages.")
+
+
 @pytest.mark.sweep
 def test_the_program_of_the_page_about_agents_runs_as_it_stands(tmp_path: Path) -> None:
     [program] = programs("docs/agents.md")
