@@ -115,9 +115,10 @@ def test_the_commands_for_the_record_work_as_they_stand(cli: Cli) -> None:
         code, out, err = cli(*words)
         assert (code, err if code else "") == (0, ""), command
         printed.append(out)
-    listed, renamed, shown, found, _, verified, copied, _, brought = printed
+    listed, renamed, shared, shown, found, _, verified, copied, _, brought = printed
     assert "paused (1)  ada-1  ada   4         I am Ada." in listed
     assert renamed == "The title of ada-1 is 'A refund'.\n"
+    assert shared.startswith("ada-1 is shared with")
     assert "Calls refund_order" in shown
     assert "I ask for the [refund] of [order 1002]." in found
     assert "The conversation still says the same." in verified
