@@ -9,8 +9,8 @@ The same object serves `invoke` and `ainvoke`.
 
 Other packages import the names below, and from these modules; import-linter checks it:
 
-- `errors`: all errors. `urls`: database URLs. `moments`: times as callers give them. `arguments`: their types.
-  `extras`: what to install.
+- `errors`: all errors. `urls`: database URLs. `moments`: times as callers give them. `extras`: what to install.
+  `core.arguments`: the check of a caller's arguments.
 - `convert`, `deploy`, `maintenance`, `transfer` and `transfer.archive`: work on a database as a whole.
 - `transcript.export`: transcripts as text. `search.query`: parsing of search queries.
 - `threads.histories`: conversations from elsewhere.

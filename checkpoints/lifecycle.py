@@ -13,11 +13,11 @@ from threading import Event, Lock
 from typing import NamedTuple, ParamSpec, Self, TypeVar
 
 from holdfast.checkpoints import interrupts, times
-from holdfast.checkpoints.arguments import check_count, checked
 from holdfast.checkpoints.backends.base import NOT_OPEN, Backend
 from holdfast.checkpoints.backends.executor import Executor
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import thread_of
+from holdfast.checkpoints.core.arguments import check_count, checked
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
 from holdfast.checkpoints.effects import Effects

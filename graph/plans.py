@@ -28,7 +28,7 @@ from threading import Event
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from holdfast.checkpoints import HoldfastSaver
-from holdfast.checkpoints.arguments import checked
+from holdfast.checkpoints.core.arguments import checked
 from holdfast.checkpoints.runtime import run_in_own_executor
 
 P = ParamSpec("P")

@@ -18,9 +18,9 @@ from threading import Event, Lock
 from typing import Any, TypeAlias
 
 from holdfast.checkpoints import times
-from holdfast.checkpoints.arguments import check_count, checks_arguments
 from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.backends.records import Row
+from holdfast.checkpoints.core.arguments import check_count, checks_arguments
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
 from holdfast.checkpoints.effects.in_flight import EffectsInFlight

@@ -19,11 +19,11 @@ from itertools import groupby
 from typing import Any, Final
 
 from holdfast.checkpoints import times
-from holdfast.checkpoints.arguments import check_count, checks_arguments
 from holdfast.checkpoints.backends.base import Call, Transaction
 from holdfast.checkpoints.backends.records import CheckpointKey, Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user
+from holdfast.checkpoints.core.arguments import check_count, checks_arguments
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin

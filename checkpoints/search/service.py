@@ -15,11 +15,11 @@ from functools import partial
 from itertools import chain, starmap
 from typing import Any, Final, NamedTuple
 
-from holdfast.checkpoints.arguments import checks_arguments
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user
+from holdfast.checkpoints.core.arguments import checks_arguments
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
 from holdfast.checkpoints.errors import InvalidSearch, ReadOnlyDatabase

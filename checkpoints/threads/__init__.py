@@ -14,10 +14,10 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, Final, Protocol
 
-from holdfast.checkpoints.arguments import checks_arguments
 from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user, thread_of
+from holdfast.checkpoints.core.arguments import checks_arguments
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
 from holdfast.checkpoints.errors import UnknownCheckpoint, UnknownThread

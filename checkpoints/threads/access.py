@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
-from holdfast.checkpoints.arguments import checks_arguments
 from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.config import asked_user, user_of, user_text
+from holdfast.checkpoints.core.arguments import checks_arguments
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
 from holdfast.checkpoints.errors import NotPermitted, UnknownThread

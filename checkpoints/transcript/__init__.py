@@ -16,10 +16,10 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from holdfast.checkpoints.arguments import checks_arguments
 from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
+from holdfast.checkpoints.core.arguments import checks_arguments
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import HoldfastError, ThreadChanged
 from holdfast.checkpoints.interrupts.answers import answered_of

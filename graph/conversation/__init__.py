@@ -19,7 +19,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
 from holdfast.checkpoints import HoldfastSaver
-from holdfast.checkpoints.arguments import checked
+from holdfast.checkpoints.core.arguments import checked
 from holdfast.checkpoints.errors import UnknownThread
 from holdfast.checkpoints.langgraph_internals import STRICT_RESUME
 from holdfast.graph.conversation.agents import AgentProfile, AnyAgent, check_checkpointer

@@ -15,9 +15,9 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
-from holdfast.checkpoints.arguments import checks_arguments
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user, thread_of
+from holdfast.checkpoints.core.arguments import checks_arguments
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
 from holdfast.checkpoints.errors import AlreadyAdded, ThreadDiffers, ThreadNotEmpty
