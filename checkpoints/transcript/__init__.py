@@ -39,6 +39,9 @@ _PAGE: Final = 100
 # Above the number of every event and message.
 _MOST: Final = 2**62
 
+# Above the id of every checkpoint: an undo whose event does not say where it went back to is told of no message.
+_NOWHERE: Final = "\uffff"
+
 
 class Bounds(NamedTuple):
     """The part of a thread to read."""
@@ -334,8 +337,8 @@ def open_transcript(database: Database, thread_id: str, user_id: str | None) -> 
 def _undo(row: Row) -> Undo:
     """Make an undo of the row of its event."""
     data = _json(row.data)
-    found = data.get("checkpoint_id") if isinstance(data, Mapping) else None
-    return Undo(row.after_seq, found if isinstance(found, str) else "", Undone(row.actor, utc_datetime(row.at)))
+    found = data.get("checkpoint_id", _NOWHERE) if isinstance(data, Mapping) else _NOWHERE
+    return Undo(row.after_seq, str(found or ""), Undone(row.actor, utc_datetime(row.at)))
 
 
 def _json(data: str | None) -> Any:

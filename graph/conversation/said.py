@@ -22,7 +22,8 @@ _log = logging.getLogger(__name__)
 def said(entries: Iterable[Entry], state: Sequence[AnyMessage]) -> list[AnyMessage]:
     """Return what was said since the last restart, without what was undone, oldest first.
 
-    A message that was edited has its first place and its last text. An answer to a call is behind its call.
+    A message that was edited has its first place and its last text. An answer to a call is behind its call. What a
+    middleware added in the role of a person, such as a summary, was not said.
 
     Args:
         entries: the transcript of the thread.
@@ -31,13 +32,16 @@ def said(entries: Iterable[Entry], state: Sequence[AnyMessage]) -> list[AnyMessa
     """
     places: dict[Key, int] = {}
     messages: dict[Key, AnyMessage] = {}
+    added: set[str | None] = set()
     for entry in _standing(entries):
-        if entry.message is None:
+        if entry.source is not None:
+            added.add(entry.message_id)
+        elif entry.message is None:
             _log.warning("Message %s of a history is left out: %s", entry.message_id or entry.seq, entry.problem)
         elif not (entry.role == "system" and entry.name == SUMMARY_NAME):
             places.setdefault(entry.message_id or entry.seq, entry.seq)
             messages[entry.message_id or entry.seq] = entry.message  # type: ignore[assignment]
-    present = [message for message in state if message.id or not messages]
+    present = [m for m in state if (m.id or not messages) and (m.id is None or m.id not in added)]
     left = [(places[key], message) for key, message in messages.items() if key not in {m.id for m in present}]
     return _with_answers_behind_calls(_merged(left, present, places))
 
@@ -46,21 +50,11 @@ def _standing(entries: Iterable[Entry]) -> list[MessageEntry]:
     """Return the messages of a transcript that no restart and no undo has taken back."""
     standing: list[MessageEntry] = []
     for entry in entries:
-        if isinstance(entry, MessageEntry):
+        if isinstance(entry, MessageEntry) and entry.undone is None:
             standing.append(entry)
         elif isinstance(entry, EventEntry) and entry.event == "restart":
             standing.clear()
-        elif isinstance(entry, EventEntry) and entry.event == "undo":
-            del standing[_start_of_last_turn(standing) :]
     return standing
-
-
-def _start_of_last_turn(messages: Sequence[MessageEntry]) -> int:
-    """Return the place of the first message of the last input, which may have several messages of a person."""
-    place = next((at for at in reversed(range(len(messages))) if messages[at].role == "human"), 0)
-    while place and messages[place - 1].role == "human" and messages[place - 1].run_id == messages[place].run_id:
-        place -= 1
-    return place
 
 
 def _merged(

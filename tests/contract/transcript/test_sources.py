@@ -10,6 +10,7 @@ from langchain_core.messages import HumanMessage
 
 from holdfast.checkpoints import HoldfastSaver, MessageEntry
 from holdfast.checkpoints.transcript import export
+from holdfast.graph import Conversation
 from tests.support.graph_kit import ScriptedModel, says
 from tests.support.kit import change, checkpoint, forget, put, thread
 
@@ -37,6 +38,8 @@ def test_the_summary_of_a_middleware_is_a_summary_in_the_transcript_the_search_a
     [(described, entry)] = [(export.describe(e), e) for e in messages(saver) if e.source]
     assert (described.who, described.tone, entry.role) == ("Summary", "other", "human")
     assert described.notes[0] == "added by the program in a run of ada, not the user's words"
+    history = Conversation(agent, "ada-1").history()
+    assert [message.text for message in history] == ["I like oats.", "Hello.", "Do you know?", "Yes."]
     page = "".join(export.html(saver.transcript("ada-1")))
     assert "5: 2 of users, 2 of the agent, 1 added by programs" in page
     sources = [hit.source for hit in saver.search.find("oats")]
