@@ -5,6 +5,7 @@ A module imports what is slow only when its command runs, so that `--help` and a
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -35,9 +36,9 @@ app = typer.Typer(
     # Plain help works in a pipe and with a screen reader, and is printed in a tenth of a second.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
     invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    # Help is as wide as the terminal.
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": shutil.get_terminal_size().columns},
 )
 app.command("chat", epilog=chat.EXAMPLE)(chat.chat)
 app.add_typer(threads.app, name="threads")

@@ -54,8 +54,27 @@ def no_default(name: str, metavar: str, help: str, short: str | None = None) -> 
     return typer.Option(*filter(None, (name, short)), metavar=metavar, help=help, show_default=False)
 
 
-Thread = Annotated[str | None, no_default("--thread", "ID", "Id of the conversation.", "-t")]
-ThreadId = Annotated[str, typer.Argument(metavar="THREAD", help="Id of the conversation.")]
+def complete_thread(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the ids of threads that begin with what was typed, for completion by Tab."""
+    from holdfast.cli.completion import thread_ids
+
+    return thread_ids(context.params.get("database"), incomplete)
+
+
+Thread = Annotated[
+    str | None,
+    typer.Option(
+        "--thread",
+        "-t",
+        metavar="ID",
+        help="Id of the conversation.",
+        show_default=False,
+        autocompletion=complete_thread,
+    ),
+]
+ThreadId = Annotated[
+    str, typer.Argument(metavar="THREAD", help="Id of the conversation.", autocompletion=complete_thread)
+]
 ActingUser = Annotated[
     str | None,
     no_default(

@@ -272,7 +272,7 @@ def test_a_conversation_that_waits_says_so_in_the_list(cli: Cli, sqlite_url: str
         Conversation(build_graph(model="offline", checkpointer=saver), "ada-1").send("Please refund order 1001.")
         [found] = saver.threads.list().threads
     assert "  paused (1)  ada-1  -     4         Please" in cli("threads", "list", f"--database={sqlite_url}")[1]
-    far = manage._table([replace(found, updated_at=utc_datetime(2.0**52))])
+    far = manage.thread_table([replace(found, updated_at=utc_datetime(2.0**52))])
     assert far[1].startswith("9999-12-31 23:59:59 UTC")  # a database may say anything
 
 

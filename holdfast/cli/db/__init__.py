@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from holdfast.cli.db import transfer
+from holdfast.cli.db import prune, transfer
 from holdfast.cli.db.deploy import Agent, Renamed
 from holdfast.cli.db.open import Allow, check_thread, locate, locate_database, open_database
+from holdfast.cli.db.prune import Vacuum
 from holdfast.cli.errors import BROKEN, Mistake
 from holdfast.cli.options import (
     CommonOptions,
@@ -23,17 +24,8 @@ if TYPE_CHECKING:
     from holdfast.cli.db.convert import Convert
 
 app = make_group(
-    "Inspect, check, upgrade, copy and convert a database.", "holdfast db stats --database sqlite:///chat.db"
+    "Inspect, check, upgrade, prune, copy and convert a database.", "holdfast db stats --database sqlite:///chat.db"
 )
-
-Vacuum = Annotated[
-    bool,
-    typer.Option(
-        "--vacuum",
-        help="Afterwards give the free space back to the disk. Other processes wait meanwhile, and it takes as much "
-        "space again.",
-    ),
-]
 
 
 @app.command("stats", epilog="Example: holdfast db stats --json")
@@ -209,6 +201,7 @@ def index(options: CommonOptions) -> None:
         typer.echo(f"{counted(new, 'new message')} in the search index.")
 
 
+app.command("prune", epilog=prune.EXAMPLE)(prune.prune)
 app.command("copy", epilog=transfer.COPY_EXAMPLE)(transfer.copy_database)
 
 

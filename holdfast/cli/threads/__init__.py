@@ -22,7 +22,7 @@ from holdfast.cli.options import (
     with_database_options,
 )
 from holdfast.cli.output.text import counted
-from holdfast.cli.threads import histories, manage, search, share, verify
+from holdfast.cli.threads import delete, histories, manage, search, share, verify
 
 if TYPE_CHECKING:
     from holdfast.checkpoints import HoldfastDatabase
@@ -125,7 +125,7 @@ app.command("fork", epilog="Example: holdfast threads fork ada-1 --to ada-2")(ma
 app.command("copy", epilog="Example: holdfast threads copy ada-1 --to ada-2")(manage.copy)
 app.command("share", epilog=share.SHARE_EXAMPLE)(share.share)
 app.command("unshare", epilog=share.UNSHARE_EXAMPLE)(share.unshare)
-app.command("delete", epilog="Example: holdfast threads delete ada-1 --yes")(manage.delete)
+app.command("delete", epilog=delete.EXAMPLE)(delete.delete)
 
 
 def _ids_to_export(saver: HoldfastDatabase, threads: list[str] | None, user: str | None) -> list[str] | None:

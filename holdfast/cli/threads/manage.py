@@ -1,11 +1,11 @@
-"""`holdfast threads`: list conversations, and rename, reset, fork, copy or delete one."""
+"""`holdfast threads`: list conversations, and rename, reset, fork or copy one."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import asdict
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,13 +24,10 @@ from holdfast.cli.options import (
     with_database_options,
 )
 from holdfast.cli.output import print_json
-from holdfast.cli.output.text import columns, one_line, shortened
+from holdfast.cli.output.text import columns, one_line, terminal_width
 
 if TYPE_CHECKING:
     from holdfast.checkpoints import HoldfastDatabase, Thread
-
-# Characters of a title in the list.
-_TITLE_LENGTH: Final = 60
 
 
 class StatusFilter(StrEnum):
@@ -85,7 +82,7 @@ def list_threads(
         report_unlisted(saver, options)
     if options.as_json:
         return print_json({"threads": [_facts(thread) for thread in page.threads], "cursor": page.cursor})
-    for line in _table(page.threads) if page.threads else ["No conversations were found."]:
+    for line in thread_table(page.threads) if page.threads else ["No conversations were found."]:
         typer.echo(line)
     if page.cursor is not None:
         typer.echo(f"There are more. To continue: --cursor {page.cursor}")
@@ -166,25 +163,6 @@ def copy(options: CommonOptions, thread: ThreadId, to: NewId = None, user: Actin
     _report(copied, _created(copied, options), as_json=options.as_json)
 
 
-@with_database_options
-def delete(
-    options: CommonOptions,
-    thread: ThreadId,
-    user: ActingUser = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
-) -> None:
-    """Delete a conversation with its transcript."""
-    with open_existing(options) as saver:
-        deleted = saver.threads.get(thread, user_id=user)
-        if not yes:
-            _confirm_delete(deleted)
-        saver.threads.delete(thread, user_id=user)
-    if options.as_json:
-        print_json({"deleted": thread, "messages": deleted.messages})
-    else:
-        typer.echo(f"{one_line(thread)} was deleted.")
-
-
 def report_unlisted(saver: HoldfastDatabase, options: CommonOptions) -> None:
     """Warn if some threads are not in the list, so that a list, or a search by user, leaves them out."""
     if next(saver.threads.unindexed(), None) is not None:
@@ -225,24 +203,6 @@ def add_unlisted(
     return added, damaged
 
 
-def _confirm_delete(thread: Thread) -> None:
-    """Ask before a thread is deleted.
-
-    Raises:
-        Mistake: the user does not say yes.
-    """
-    name = f"{one_line(thread.thread_id)} ({one_line(thread.title or 'no title')}, {thread.messages:,} messages)"
-    # On standard error: standard output is for the result.
-    typer.echo(f"Delete {name} for good? [y/N] ", err=True, nl=False)
-    try:
-        answer = input().strip().lower()
-    except EOFError:
-        typer.echo(err=True)
-        raise Mistake("There was no answer, so nothing was deleted. --yes deletes without asking.") from None
-    if answer not in ("y", "yes"):
-        raise Mistake("Nothing was deleted.")
-
-
 def _created(thread: Thread, options: CommonOptions) -> str:
     command = options.command("chat", "--thread", thread.thread_id)
     return f"Created {one_line(thread.thread_id)}. To continue it: {command}"
@@ -259,7 +219,8 @@ def _facts(thread: Thread) -> dict[str, Any]:
     return asdict(thread)
 
 
-def _table(threads: list[Thread]) -> list[str]:
+def thread_table(threads: list[Thread]) -> list[str]:
+    """Return a list of threads as a table, as wide as the terminal."""
     from holdfast.checkpoints.transcript.export import when
 
     rows = [
@@ -269,9 +230,9 @@ def _table(threads: list[Thread]) -> list[str]:
             thread.thread_id,
             thread.user_id or "-",
             f"{thread.messages:,}",
-            shortened(thread.title or "", _TITLE_LENGTH),
+            thread.title or "",
         )
         for thread in threads
     ]
     heads = ("written", "state", "id", "user", "messages", "title")
-    return columns([heads, *(tuple(one_line(cell) for cell in row) for row in rows)])
+    return columns([heads, *(tuple(one_line(cell) for cell in row) for row in rows)], terminal_width())

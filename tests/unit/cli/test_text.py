@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.cli.output.text import one_line, shortened, shown_json, visible
+from holdfast.cli.output.text import columns, one_line, shortened, shown_json, visible
 from tests.support.shapes import patient
 
 
@@ -58,3 +58,11 @@ def test_one_line_is_one_line(text: str) -> None:
 def test_a_long_text_says_how_much_is_left() -> None:
     assert shortened("abc", 3) == "abc"
     assert shortened("abcd" * 1000, 4) == "abcd ... (3,996 more characters)"
+
+
+def test_a_table_is_as_wide_as_the_terminal_and_cuts_its_last_column() -> None:
+    rows = [("id", "title"), ("1", "A" * 60)]
+
+    assert columns(rows, 40)[1] == f" 1  {'A' * 35}…"
+    assert columns(rows, 70)[1] == columns(rows)[1] == f" 1  {'A' * 60}"
+    assert columns(rows, 5)[1] == f" 1  {'A' * 19}…"
