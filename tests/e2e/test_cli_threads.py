@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -49,7 +50,9 @@ def test_an_export_is_a_whole_file_or_none(talked: Cli, monkeypatch: pytest.Monk
     code, lines, err = talked(*export)
     assert (code, err, {json.loads(line)["thread_id"] for line in lines.splitlines()[:-1]}) == (0, "", {"ada-1"})
     assert talked(*export, "--format=markdown")[1].startswith("# Transcript of ada-1 · I am Ada")
-    assert talked(*export, "--format=html", "--output=ada.html") == (0, "", "Written to ada.html.\n")
+    code, out, err = talked(*export, "--format=html", "--output=ada.html")
+    assert (code, out) == (0, "")
+    assert re.fullmatch(r"Written to ada.html: 9 entries, sha256:[0-9a-f]{64}\.\n", err)
     page = talked.folder / "ada.html"
     assert "I am Ada. Please refund order 1001." in talked(*export, "--format=html")[1]
 

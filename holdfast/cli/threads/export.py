@@ -67,7 +67,9 @@ def write_transcript(transcript: Transcript, format_: Format, file: ExportFile |
     if file is None:
         return _print(texts)
     file.write(texts)
-    return print_written(file)
+    # It is read back, since its digest is kept elsewhere as a proof of what it says.
+    found = export.verify(file.path)
+    return print_written(file, f"{found.entries:,} {'entry' if found.entries == 1 else 'entries'}, {found.digest}")
 
 
 def print_written(file: ExportFile, contents: str = "") -> None:
