@@ -20,6 +20,7 @@ import httpx
 import pytest
 from langchain_core.messages import AIMessage
 
+from holdfast import Conversation, build_graph, open_checkpointer
 from tests.support import forked
 from tests.support.forked import HOUSE, PATIENCE, environment
 from tests.support.kit import one_node
@@ -253,8 +254,13 @@ def test_retention_deletes_what_is_old_and_does_not_wait_and_prunes_the_rest(tmp
 @pytest.mark.sweep
 def test_the_program_of_the_guide_deletes_what_a_user_has_said(tmp_path: Path) -> None:
     run("create_agent_approvals.py", "Refund order 1001", cwd=tmp_path)
+    with open_checkpointer(f"sqlite:///{tmp_path / 'agent.db'}") as saver:
+        Conversation(build_graph(checkpointer=saver), "grace-1", "grace").send("Hello")
+        saver.threads.share("grace-1", "ada")
     (tmp_path / "delete.py").write_text(shown("retention.md")[1], "utf-8")
     assert run(str(tmp_path / "delete.py"), cwd=tmp_path) == ["[]"]
+    with open_checkpointer(f"sqlite:///{tmp_path / 'agent.db'}") as saver:
+        assert [thread.thread_id for thread in saver.threads.all()] == ["grace-1"]
 
 
 @pytest.mark.sweep

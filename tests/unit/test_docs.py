@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,14 @@ def test_the_site_has_every_page_in_its_navigation_but_single_decisions() -> Non
     listed = set(re.findall(r"(?m)^ +- (?:[\w ]+: )?([\w/-]+\.md)$", (HOUSE / "mkdocs.yml").read_text("utf-8")))
     pages = {str(page.relative_to(HOUSE)) for page in PAGES if not page.name.startswith("0")}
     assert listed == pages
+
+
+def test_the_reference_names_members_that_are_there() -> None:
+    page = (HOUSE / "docs" / "reference.md").read_text("utf-8")
+    for name, members in re.findall(r"(?m)^::: ([\w.]+)\n(?: {4,6}\w+:.*\n)*? {6}members: \[(.*)\]$", page):
+        module, _, public = name.rpartition(".")
+        of = getattr(import_module(module), public)
+        assert [member for member in members.split(", ") if not hasattr(of, member)] == [], name
 
 
 def test_every_decision_is_in_the_list() -> None:
