@@ -9,6 +9,7 @@ from types import NoneType, UnionType
 from typing import Any, Final, Literal, NamedTuple, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
+from holdfast.checkpoints.langgraph_internals import OF_THE_RUN
 from holdfast.checkpoints.moments import Moment
 
 P = ParamSpec("P")
@@ -16,6 +17,9 @@ T = TypeVar("T")
 
 # What names a thread or a user may also be a number or a UUID, as in LangGraph's configs. It is stored as text.
 _IDS: Final = ("thread_id", "user_id", "target")
+
+_TAKEN: Final = OF_THE_RUN | {"user_id"}
+_OURS: Final = "holdfast_"
 
 _COLLECTIONS: Final = ("builtins", "collections.abc")
 
@@ -69,6 +73,20 @@ def check_count(value: int, name: str) -> None:
     """
     if value < 1:
         raise ValueError(f"{name} is {value}. Needed: a number of at least 1.")
+
+
+def check_metadata(metadata: Mapping[str, Any]) -> None:
+    """Check the metadata that a caller gives a thread or a run.
+
+    Raises:
+        TypeError: a value is no text, number or truth value: LangGraph drops any other.
+        ValueError: a name is one of LangGraph's or Holdfast's own.
+    """
+    for name, value in metadata.items():
+        if name in _TAKEN or name.startswith(_OURS):
+            raise ValueError(f"metadata has the name {name!r}. Needed: a name that LangGraph and Holdfast do not use.")
+        if not isinstance(value, str | int | float):
+            raise TypeError(f"metadata has {_found(value)} as {name!r}. Needed: a text, a number, True or False.")
 
 
 class _Check:

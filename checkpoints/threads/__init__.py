@@ -17,11 +17,12 @@ from typing import Any, Final, Protocol
 from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user, thread_of
-from holdfast.checkpoints.core.arguments import checks_arguments
+from holdfast.checkpoints.core.arguments import check_metadata, checks_arguments
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
 from holdfast.checkpoints.errors import UnknownCheckpoint, UnknownThread
 from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given
+from holdfast.checkpoints.serde.jsonb import storable
 from holdfast.checkpoints.serde.messages import is_sql_text, sql_text
 from holdfast.checkpoints.threads import copy as copying
 from holdfast.checkpoints.threads import listing, reindex, reset, salvage
@@ -71,6 +72,7 @@ class Threads(Adding, Sharing):
         text: str | None = None,
         since: Moment | None = None,
         until: Moment | None = None,
+        metadata: Mapping[str, Any] | None = None,
         limit: int = 20,
         cursor: str | None = None,
     ) -> Page:
@@ -87,6 +89,7 @@ class Threads(Adding, Sharing):
             since: return only threads written at or after this time: a datetime with an offset, a date (its midnight in
                 UTC), either of them as ISO 8601 text, or epoch seconds.
             until: return only threads written before this time.
+            metadata: return only threads that have these metadata.
             limit: the maximum number of threads, up to 1,000.
             cursor: the cursor of the previous page. The other arguments must be the same as for that page.
 
@@ -98,16 +101,18 @@ class Threads(Adding, Sharing):
             raise ValueError(f"There is no status {status!r}. Needed: one of {', '.join(STATUSES)}.")
         if not 1 <= limit <= LONGEST_PAGE:
             raise ValueError(f"limit is {limit}. Needed: a number of threads from 1 to {LONGEST_PAGE:,}.")
+        check_metadata(metadata or {})
         filters: dict[str, Any] = {
             "user_id": asked_user(user_id),
             "text": None if text is None else sql_text(text).lower(),
             "since": epoch_seconds_if_given(since, "since"),
             "until": epoch_seconds_if_given(until, "until"),
+            "metadata": None if metadata is None else json.dumps(storable(metadata), sort_keys=True),
         }
         arguments = [*filters.values(), status]
         # One thread more than requested tells whether there is another page.
         params = {**filters, "status": status, "limit": limit + 1}
-        conditions = listing.conditions(filters, status)
+        conditions = listing.conditions(self._database.backend.sql, filters, status)
         if cursor is not None:
             params["after_at"], params["after_id"] = listing.decode_cursor(cursor, arguments)
             conditions.append("(t.updated_at, t.thread_id) < (:after_at, :after_id)")

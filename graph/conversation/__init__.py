@@ -10,24 +10,22 @@ before the next one begins. Every method has an asynchronous twin: `asend` for `
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Literal, NamedTuple, Self
 
 from langchain_core.messages import AnyMessage, HumanMessage
-from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.core.arguments import checked
 from holdfast.checkpoints.errors import UnknownThread
-from holdfast.checkpoints.langgraph_internals import STRICT_RESUME
 from holdfast.graph.conversation.agents import AgentProfile, AnyAgent, check_checkpointer
 from holdfast.graph.conversation.answer import AcceptedAnswer, NewAnswer, NothingWaits, ThreadAnswers, late_answers
 from holdfast.graph.conversation.events import Done, Event, Paused, Reply, Turn, unfinished
 from holdfast.graph.conversation.manage import Managed, Role
 from holdfast.graph.conversation.requests import Pending, pending_of
-from holdfast.graph.conversation.runs import ThreadRuns
+from holdfast.graph.conversation.runs import ThreadRuns, config_of
 from holdfast.graph.conversation.said import said
 from holdfast.graph.messages import with_speaker
 from holdfast.graph.plans import Io, OnLoop, blocking, stream_twin, streaming, twin
@@ -58,6 +56,7 @@ class Conversation(Managed):
             `lease` waits.
         messages_key: the name of the messages in the agent's state, if it is not "messages".
         context: the context of each run, for an agent with a `context_schema`.
+        metadata: texts and numbers by name, stored with every checkpoint; `threads.list(metadata=…)` finds them.
 
     Leases and records of answers need a checkpointer of `open_checkpointer`; with another one, two writers of a thread
     are not kept apart, and an answer is lost if its process dies. A graph with breakpoints (`interrupt_before`) stops
@@ -77,7 +76,7 @@ class Conversation(Managed):
     """
 
     @checked
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a conversation needs to know, all by name
         self,
         agent: AnyAgent,
         thread_id: str,
@@ -88,6 +87,7 @@ class Conversation(Managed):
         wait: float | None = None,
         messages_key: str | None = None,
         context: Any = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> None:
         self._profile = AgentProfile(agent, messages_key)
         check_checkpointer(agent)
@@ -103,9 +103,7 @@ class Conversation(Managed):
         self._wait = wait
         self._context = context
         self._on_loop = OnLoop(agent.checkpointer)
-        user = {} if self.user_id is None else {"user_id": self.user_id}
-        # Strict: a late answer to a pause that is gone is an error; by default LangGraph ignores it silently.
-        self._config: RunnableConfig = {"configurable": {"thread_id": thread_id, STRICT_RESUME: True, **user}}
+        self._config = config_of(thread_id, self.user_id, metadata)
         self._runs = ThreadRuns(self._profile, self._answers, self._config, context)
 
     def __repr__(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -10,6 +10,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, StateSnapshot, StreamMode
 
 from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.core.arguments import check_metadata
+from holdfast.checkpoints.langgraph_internals import STRICT_RESUME
 from holdfast.checkpoints.runtime import unwrap_saver
 from holdfast.graph.conversation.agents import AgentProfile
 from holdfast.graph.conversation.answer import ThreadAnswers
@@ -18,6 +20,18 @@ from holdfast.graph.conversation.events import Event, Look, Reply, Turn
 from holdfast.graph.plans import Io
 
 _MODES: Final[list[StreamMode]] = ["messages", "updates"]  # those that `Turn.events` reads
+
+
+def config_of(thread_id: str, user_id: str | None, metadata: Mapping[str, Any] | None) -> RunnableConfig:
+    """Return the config of each run of a thread.
+
+    Raises:
+        TypeError, ValueError: see `check_metadata`.
+    """
+    check_metadata(metadata or {})
+    user = {} if user_id is None else {"user_id": user_id}
+    # Strict: a late answer to a pause that is gone is an error; by default LangGraph ignores it silently.
+    return {"configurable": {"thread_id": thread_id, STRICT_RESUME: True, **user}, "metadata": dict(metadata or {})}
 
 
 class ThreadRuns:

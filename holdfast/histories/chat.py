@@ -9,8 +9,10 @@ from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage
 
 from holdfast.checkpoints import HoldfastDatabase
+from holdfast.checkpoints.core.arguments import checks_arguments
 
 
+@checks_arguments
 class HoldfastChatMessageHistory(BaseChatMessageHistory):
     """The messages of a thread as LangChain's chat message history.
 

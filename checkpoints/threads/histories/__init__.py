@@ -40,6 +40,7 @@ __all__ = ["Adding", "MessageLike", "add_conversation", "new_conversation"]
 
 
 @checks_arguments
+@checks_arguments
 class Adding:
     """The part of `Threads` that takes messages without a run of an agent."""
 
@@ -72,7 +73,7 @@ class Adding:
                 system message is no part of what was said; it is the prompt on record from its place on.
             user_id: the user whose thread it is.
             title: its title; by default the first words of a person.
-            metadata: JSON values by name, as the metadata of its runs would be.
+            metadata: texts and numbers by name, as the metadata of its runs would be.
             at: when each message was said. A message without a time is of now.
             users: who said each message, or whose message it answers; `None` for the thread's own user.
 

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 from langchain_core.messages import BaseMessage, RemoveMessage, SystemMessage, convert_to_messages
 
 from holdfast.checkpoints.config import thread_of, user_of
+from holdfast.checkpoints.core.arguments import check_metadata
 from holdfast.checkpoints.moments import Moment, epoch_seconds
 from holdfast.checkpoints.serde.jsonb import storable
 from holdfast.checkpoints.threads.index import given_title
@@ -70,8 +71,7 @@ def new_conversation(
     read = messages_of(messages)
     if not read:
         raise ValueError(f"The conversation for thread {thread_id!r} has no messages. Needed: at least one.")
-    if metadata is not None and not isinstance(metadata, Mapping):
-        raise TypeError(f"metadata is a {type(metadata).__name__}. Needed: a dict of names and values.")
+    check_metadata(metadata or {})
     times = [_time(moment, number) for number, moment in enumerate(_aligned(at, "at", messages), 1)]
     own, named = user_of(user_id), [user_of(user) for user in _aligned(users, "users", messages)]
     said: list[Said] = []
