@@ -6,6 +6,7 @@ import ast
 import asyncio
 import json
 import re
+import shlex
 import socket
 import sys
 import threading
@@ -22,6 +23,7 @@ from langchain_core.messages import AIMessage
 
 from holdfast import Conversation, build_graph, open_checkpointer
 from tests.support import forked
+from tests.support.cli_kit import Cli
 from tests.support.forked import HOUSE, PATIENCE, environment
 from tests.support.kit import one_node
 
@@ -249,6 +251,25 @@ def test_retention_deletes_what_is_old_and_does_not_wait_and_prunes_the_rest(tmp
     assert run("retention.py", "sqlite:///agent.db", "0", cwd=tmp_path)[0].startswith("0 conversations are deleted, 1")
     run("create_agent_approvals.py", "approve", cwd=tmp_path)
     assert run("retention.py", "sqlite:///agent.db", "0", cwd=tmp_path)[0].startswith("1 conversations are deleted, 0")
+
+
+@pytest.mark.sweep
+def test_the_commands_of_the_guide_delete_and_prune(cli: Cli) -> None:
+    with open_checkpointer("sqlite:///holdfast.db") as saver:
+        Conversation(build_graph(checkpointer=saver), "ada-1", "ada").send("Hello")
+    page = (HOUSE / "docs" / "guides" / "retention.md").read_text("utf-8")
+    printed = []
+    for command in re.findall(r"(?m)^\$ holdfast (.*)$", page):
+        code, out, err = cli(*shlex.split(command.partition("  #")[0]))
+        assert (code, err if code else "") == (0, ""), command
+        printed.append(out)
+    looked, old, pruned, ada = printed
+    assert (looked, old) == (
+        "No conversations would be deleted. Nothing was deleted.\n",
+        "No conversations deleted.\n",
+    )
+    assert "checkpoints deleted; 1 stay." in pruned
+    assert ada == "1 conversation with 2 messages deleted.\n"
 
 
 @pytest.mark.sweep
