@@ -48,7 +48,7 @@ async def send(message: Message, talk: Talk, request: Request) -> AsyncIterator[
     try:
         async for event in request.app.state.turns.astream(talk.astream(message.text)):
             yield ServerSentEvent(event=type(event).__name__, data=shown(event))
-    except Exception as error:  # noqa: BLE001 - too late for a status
+    except Exception as error:  # too late for a status
         yield ServerSentEvent(event=type(error).__name__, data={"detail": str(error)})
 
 
