@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Final
@@ -9,10 +10,9 @@ from typing import Any, Final
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
-from prompt_toolkit.history import DummyHistory
+from prompt_toolkit.history import DummyHistory, FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
-from holdfast.cli.chat.history import open_history
 from holdfast.cli.output import print_notice
 
 PROMPT: Final = "you    "
@@ -30,7 +30,7 @@ class LineEditor:
 
     def __init__(self, folder: Path | None, commands: Collection[str] = ()) -> None:
         self._messages: PromptSession[str] = PromptSession(
-            history=open_history(folder, "messages"),
+            history=_open_history(folder, "messages"),
             completer=_Commands(commands),
             complete_while_typing=False,
             multiline=True,
@@ -39,7 +39,7 @@ class LineEditor:
             reserve_space_for_menu=0,
         )
         self._answers: PromptSession[str] = PromptSession(
-            history=open_history(folder, "answers"), reserve_space_for_menu=0
+            history=_open_history(folder, "answers"), reserve_space_for_menu=0
         )
 
         self._choices: PromptSession[str] = PromptSession(history=DummyHistory(), reserve_space_for_menu=0)
@@ -106,3 +106,31 @@ def _read(read: Callable[[], str]) -> str:
             print_notice("The line is not UTF-8. Type it again:")
         else:
             return text
+
+
+class _PrivateHistory(FileHistory):
+    """A history in a file with the mode 0600. If it cannot be written, the chat goes on without it."""
+
+    def load_history_strings(self) -> list[str]:
+        try:
+            return list(super().load_history_strings())
+        except OSError:
+            return []
+
+    def store_string(self, string: str) -> None:
+        try:
+            os.close(os.open(self.filename, os.O_CREAT | os.O_APPEND, 0o600))
+            super().store_string(string)
+        except OSError:
+            return
+
+
+def _open_history(folder: Path | None, name: str) -> History:
+    """Return the history of a name in a folder, which is created; `None` is a history that ends with the command."""
+    if folder is None:
+        return InMemoryHistory()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return InMemoryHistory()
+    return _PrivateHistory(str(folder / name))
