@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from threading import Lock, Timer
 from typing import ClassVar, Final
 
 from markdown_it import MarkdownIt
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.markdown import CodeBlock, Heading, Markdown
 from rich.segment import Segment
@@ -17,8 +19,8 @@ from holdfast.cli.output.text import visible
 # HTML is shown as it was written: rich would leave it out.
 _PARSER: Final = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
 
-# How often what grows is drawn again. A person does not see more, and a slow terminal has to keep up.
-_A_SECOND: Final = 15
+# Seconds until a new piece is drawn, with those that come meanwhile. A slow terminal has to keep up.
+_PAUSE: Final = 0.05
 
 
 class _Heading(Heading):
@@ -77,44 +79,58 @@ class MarkdownStream:
         self._width = len(label)
         self._text = ""
         self._printed = False
-        self._live = Live(
-            console=console,
-            refresh_per_second=_A_SECOND,
-            transient=True,
-            vertical_overflow="visible",
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
+        self._live = Live(console=console, auto_refresh=False, transient=True, vertical_overflow="visible")
         self._live.start()
+        # A timer draws, and not the thread of `Live`, whose drawing can mix with what is printed at the same time.
+        self._lock = Lock()
+        self._timer: Timer | None = None
 
     def add(self, piece: str) -> None:
-        """Show the next piece, at the next drawing."""
-        self._text += visible(piece)
-        if start := _last_block(self._text):
-            done, self._text = self._text[:start], self._text[start:]
-            self._live.update("")
-            self._print(done)
-        self._live.update(_Tail(self._beside(self._text)))
+        """Show the next piece, in a moment."""
+        with self._lock:
+            self._text += visible(piece)
+            if self._timer is None:
+                self._timer = Timer(_PAUSE, self._draw)
+                self._timer.daemon = True
+                self._timer.start()
 
     def end(self) -> None:
         """Print the rest for good. It may have been cut off at any point."""
-        self._live.update("")
-        self._live.stop()
-        self._print(self._text)
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = None
+            self._live.update("", refresh=True)
+            self._live.stop()
+            self._print(_blocks(self._text))
 
-    def _print(self, text: str) -> None:
-        if not text.strip() and self._printed:
-            return
-        if self._printed:
-            self._console.print()
-        self._console.print(self._beside(text))
-        self._printed, self._label = True, ""
+    def _draw(self) -> None:
+        with self._lock:
+            if self._timer is None:  # it has ended
+                return
+            self._timer = None
+            *done, self._text = _blocks(self._text)
+            if done:
+                self._live.update("", refresh=True)
+                self._print(done)
+            tail = self._beside(self._text)
+            self._live.update(_Tail(Group("", tail) if self._printed else tail), refresh=True)
+
+    def _print(self, blocks: list[str]) -> None:
+        for block in blocks:
+            if self._printed and not block.strip():
+                continue
+            if self._printed:
+                self._console.print()
+            self._console.print(self._beside(block), end="")
+            self._printed, self._label = True, ""
 
     def _beside(self, text: str) -> RenderableType:
         return Beside(self._label, self._style, self._width, _Shown(text))
 
 
-def _last_block(text: str) -> int:
-    """Return where the last block of a text begins, as an index."""
+def _blocks(text: str) -> list[str]:
+    """Return the blocks that a text consists of, which are rendered one by one; at least one."""
+    lines = text.splitlines(keepends=True)
     starts = [token.map[0] for token in _PARSER.parse(text) if token.level == 0 and token.map and token.nesting >= 0]
-    return sum(map(len, text.splitlines(keepends=True)[: starts[-1]])) if starts else 0
+    return ["".join(lines[start:end]) for start, end in pairwise([0, *starts[1:], len(lines)])]

@@ -52,6 +52,7 @@ def shown(*pieces: str, terminal: bool) -> str:
     stream = MarkdownStream(console, "agent  ", "bold")
     for piece in pieces:
         stream.add(piece)
+        stream._draw()
     stream.end()
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -72,7 +73,7 @@ def test_what_grows_is_drawn_before_it_is_whole() -> None:
     console = Console(file=io.StringIO(), width=31, force_terminal=True, color_system=None)
     stream = MarkdownStream(console, "agent  ", "bold")
     stream.add("Hel")
-    stream._live.refresh()
+    stream._draw()
     drawn = console.file.getvalue()  # type: ignore[attr-defined]
     stream.add("lo")
     stream.end()
