@@ -265,6 +265,8 @@ def describe_head(head: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Redacted", _listed(head["redacted"])
     if head["unreadable"]:
         yield "Unreadable", _listed(head["unreadable"])
+    if head["without_result"]:
+        yield "Calls without a result", _listed(head["without_result"])
     yield "Left out", " ".join(head["left_out"]) or "nothing that was said"
     yield "Database", head["database"]
     yield "Exported", f"{iso_to_text(head['exported_at'])} by Holdfast {head['holdfast']}"

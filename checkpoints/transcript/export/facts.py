@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +14,7 @@ from typing import Any, Final, assert_never
 from holdfast.checkpoints.moments import utc_datetime
 from holdfast.checkpoints.transcript import Bounds, Transcript
 from holdfast.checkpoints.transcript.entries import ApprovalEntry, EventEntry, MessageEntry
-from holdfast.checkpoints.transcript.export.content import VERSION, ContentDigest, Numbered, entry_fields
+from holdfast.checkpoints.transcript.export.content import VERSION, ContentDigest, Numbered, entry_fields, place_of
 from holdfast.checkpoints.transcript.export.text import iso, plain, when
 
 FORMAT: Final = "holdfast-transcript"
@@ -27,6 +27,7 @@ COUNTED: Final = (
     "attachments",
     "redacted",
     "unreadable",
+    "without_result",
     "first_at",
     "last_at",
     "digest",
@@ -48,6 +49,8 @@ class Facts:
     last_at: datetime | None = None
     redacted: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+    open_calls: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """By the id of calls that have no result so far: the numbers of their messages."""
     attachments: int = 0
     elsewhere: int = 0
     """The attachments of which a message has no data, but an address."""
@@ -81,9 +84,19 @@ class Facts:
             self.redacted.append(number)
         if entry.problem is not None:
             self.unreadable.append(number)
+        self._count_calls(number, entry)
         attachments = entry.attachments
         self.attachments += len(attachments)
         self.elsewhere += sum(attachment.size is None for attachment in attachments)
+
+    def _count_calls(self, number: str, entry: MessageEntry) -> None:
+        answered = entry.tool_call_id
+        if answered and answered in self.open_calls:
+            self.open_calls[answered].pop()  # ids such as "call_0" come again: it is for the last of them
+            if not self.open_calls[answered]:
+                del self.open_calls[answered]
+        for call in entry.tool_calls:
+            self.open_calls[call.id or ""].append(number)
 
     def left_out(self) -> Iterator[str]:
         """Yield what the export leaves out, in sentences."""
@@ -122,6 +135,9 @@ class Facts:
                 "attachments": self.attachments,
                 "redacted": self.redacted,
                 "unreadable": self.unreadable,
+                "without_result": sorted(
+                    {number for open_ in self.open_calls.values() for number in open_}, key=place_of
+                ),
                 "left_out": list(self.left_out()),
                 "bounds": {name: value if math.isfinite(value) else None for name, value in bounds.items()},
                 "digest": self.digest.text(),

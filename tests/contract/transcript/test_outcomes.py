@@ -83,6 +83,14 @@ def test_calls_of_other_agents_that_were_closed_are_called_so(saver: HoldfastSav
     assert ["Closed because the conversation went on"] in outcomes(saver)
 
 
+def test_the_head_names_the_calls_that_have_no_result(saver: HoldfastSaver) -> None:
+    ada = Conversation(build_graph(model="offline", checkpointer=saver), "ada-1", "ada")
+    ada.send("Please refund order 1001.")
+    assert "- Calls without a result: 4\n" in "".join(export.markdown(ada.transcript()))
+    ada.reject("too late", by="Linus")
+    assert "without a result" not in "".join(export.markdown(ada.transcript()))
+
+
 def test_a_result_leads_to_its_call_and_an_undone_message_is_marked(saver: HoldfastSaver) -> None:
     ada = Conversation(build_graph(model="offline", checkpointer=saver), "ada-1", "ada")
     ada.send("Please refund order 1001.")
