@@ -9,10 +9,10 @@ from langgraph.config import get_config
 
 from holdfast.checkpoints.backends.executor import run_in_own_executor
 from holdfast.checkpoints.config import run_of
-from holdfast.checkpoints.langgraph_internals import CONFIG_KEY_CHECKPOINTER, inner_saver
+from holdfast.checkpoints.langgraph_internals import CONFIG_KEY_CHECKPOINTER, NS_SEP, inner_saver
 from holdfast.checkpoints.saver import HoldfastSaver
 
-__all__ = ["run_in_own_executor", "run_of", "running_saver", "unwrap_saver"]
+__all__ = ["note_prompt", "run_in_own_executor", "run_of", "running_saver", "unwrap_saver"]
 
 
 def running_saver(config: RunnableConfig | None = None) -> Any:
@@ -27,6 +27,16 @@ def running_saver(config: RunnableConfig | None = None) -> Any:
         except RuntimeError:  # not inside a run
             return None
     return unwrap_saver(config.get("configurable", {}).get(CONFIG_KEY_CHECKPOINTER))
+
+
+def note_prompt(config: RunnableConfig, prompt: str) -> None:
+    """Note the system prompt that an agent gives its model; see `HoldfastSaver.note_prompt`.
+
+    The prompt of an agent that is part of another graph is not the prompt of the thread.
+    """
+    saver = running_saver(config)
+    if isinstance(saver, HoldfastSaver) and NS_SEP not in config["configurable"].get("checkpoint_ns", ""):
+        saver.note_prompt(config, prompt)
 
 
 def unwrap_saver(saver: Any) -> Any:

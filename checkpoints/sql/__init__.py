@@ -45,6 +45,8 @@ _WORDS = {
         " AND json_extract(CAST(newer.metadata AS TEXT), '$.holdfast_refused') IS NULL"
         " AND json_extract(CAST(newer.metadata AS TEXT), '$.holdfast_within') IS NULL END",
         "{said_at}": "strftime('%Y-%m-%d %H:%M:%f', m.created_at, 'unixepoch')",
+        "{happened_at}": "strftime('%Y-%m-%d %H:%M:%f', e.at, 'unixepoch')",
+        "{prompt_text}": "CASE WHEN json_valid(e.data) THEN json_extract(e.data, '$.text') END",
     },
     "postgres": {
         "{writes}": "checkpoint_writes",
@@ -60,6 +62,8 @@ _WORDS = {
         "{is_input}": "newer.metadata ->> 'source' = 'input'"
         " AND newer.metadata ->> 'holdfast_refused' IS NULL AND newer.metadata ->> 'holdfast_within' IS NULL",
         "{said_at}": "to_timestamp(m.created_at)",
+        "{happened_at}": "to_timestamp(e.at)",
+        "{prompt_text}": "CAST(e.data AS JSON) ->> 'text'",
     },
 }
 

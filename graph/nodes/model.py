@@ -9,9 +9,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.graph import END
 from langgraph.types import Send
 
-from holdfast.checkpoints import HoldfastSaver
-from holdfast.checkpoints.langgraph_internals import NS_SEP
-from holdfast.checkpoints.runtime import running_saver
+from holdfast.checkpoints.runtime import note_prompt
 from holdfast.graph.context import Context, leaving_blocks, visible_messages, with_named_speakers
 from holdfast.graph.context.summary import opening_messages
 from holdfast.graph.messages import (
@@ -79,17 +77,10 @@ def model_step(
         if unclosed_calls(messages) or newest_doubts(messages) or ended_before_verdict(messages):
             return {}
         if prompt:
-            _note_prompt(config, prompt)
+            note_prompt(config, prompt)
         visible = with_named_speakers(visible_messages(messages, context))
         view = [*opening_messages(prompt, summary_of(state)), *visible]
         message: AIMessage = await io.either(model.invoke, model.ainvoke, view, config)
         return {"messages": [with_unique_ids(message)]}
 
     return Step(call_model, name=MODEL)
-
-
-def _note_prompt(config: RunnableConfig, prompt: str) -> None:
-    saver = running_saver(config)
-    # The prompt of an agent that is part of another graph is not the prompt of the thread.
-    if isinstance(saver, HoldfastSaver) and NS_SEP not in config["configurable"].get("checkpoint_ns", ""):
-        saver.note_prompt(config, prompt)

@@ -15,7 +15,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 from langsmith.utils import tracing_is_enabled
 
-from holdfast.checkpoints.runtime import running_saver
+from holdfast.checkpoints.runtime import note_prompt, running_saver
 from holdfast.graph.messages import looks_closed, unclosed_calls, with_unique_ids
 from holdfast.graph.plans import BLOCKING, Io, OnLoop, run
 from holdfast.graph.tools.wrapper import InterruptOn, ToolCallGuard
@@ -32,6 +32,7 @@ class HoldfastMiddleware(AgentMiddleware[Any, Any, Any]):
     - A call that changes the world runs once. If its process dies meanwhile, or its error does not tell what happened,
       a person is asked, and the call runs again only if they say so.
     - A call that has no answer is closed before the model is asked, with what is known about it.
+    - The system prompt in force is on record.
 
     It acts on the tools that `needs_approval`, `once` or `repeatable` declare, and on those named here. Put it last in
     the list: what repeats or shortens a call belongs outside of it. The checkpointer must be a `HoldfastSaver`; with
@@ -67,6 +68,7 @@ class HoldfastMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """Close the calls without an answer, and ask the model."""
+        _note_prompt(request)
         if looks_closed(request.messages) or not unclosed_calls(request.messages):
             return _with_ids(handler(request))
         closed = run(self._close(BLOCKING, request, get_config()))
@@ -76,6 +78,7 @@ class HoldfastMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """Close the calls without an answer, and ask the model, without blocking the event loop."""
+        _note_prompt(request)
         if looks_closed(request.messages) or not unclosed_calls(request.messages):
             return _with_ids(await handler(request))
         config = get_config()
@@ -85,6 +88,11 @@ class HoldfastMiddleware(AgentMiddleware[Any, Any, Any]):
     async def _close(self, io: Io, request: ModelRequest[Any], config: RunnableConfig) -> list[AnyMessage]:
         messages = request.state["messages"]
         return await close_open_calls(io, messages, self.tool_call_guard.declared(request.tools), config)
+
+
+def _note_prompt(request: ModelRequest[Any]) -> None:
+    if request.system_message is not None:
+        note_prompt(get_config(), request.system_message.text)
 
 
 def _untraced(hook: Callable[..., Any]) -> Callable[..., Any]:

@@ -65,10 +65,12 @@ def test_the_last_entries_are_read_alone(ada: Conversation) -> None:
 
 def test_the_transcript_is_a_plain_table_in_sql(ada: Conversation) -> None:
     with sqlite3.connect("agent.db") as database:
-        rows = database.execute("SELECT user_id, thread_id, role, content FROM holdfast_transcript").fetchall()
+        rows = database.execute(
+            "SELECT user_id, thread_id, role, content FROM holdfast_transcript ORDER BY seq, role"
+        ).fetchall()
     database.close()
     assert rows[0] == ("ada", "ada-1", "human", "My name is Ada.")
-    assert len(rows) == 2
+    assert [role for _, _, role, _ in rows] == ["human", "system", "ai"]  # with the prompt that the model was given
 
 
 def test_a_transcript_is_exported_for_people_and_for_programs(ada: Conversation) -> None:

@@ -14,6 +14,11 @@ from tests.support.kit import rows, thread
 TABLES = ("holdfast_messages", "holdfast_interrupts", "holdfast_events", "holdfast_effects")
 
 
+COUNTED = """SELECT thread_id, count(*) FROM holdfast_transcript
+WHERE role <> 'system' OR message_id IS NOT NULL GROUP BY thread_id"""
+"""Counts what was said in each thread, without the prompts on record."""
+
+
 def of_run(thread_id: str = "ada-1", run_id: str | None = None, **metadata: Any) -> RunnableConfig:
     """The config of a run, as a server makes it."""
     return {**thread(thread_id), "metadata": {**({"run_id": run_id} if run_id else {}), **metadata}}
@@ -21,7 +26,7 @@ def of_run(thread_id: str = "ada-1", run_id: str | None = None, **metadata: Any)
 
 def assert_counted(saver: HoldfastSaver) -> None:
     """Each thread in the index has as many messages and bytes as there are, and indexing it anew changes nothing."""
-    said = dict(rows(saver, "SELECT thread_id, count(*) FROM holdfast_transcript GROUP BY thread_id"))
+    said = dict(rows(saver, COUNTED))
     size: dict[str, int] = {}
     for thread_id, content, body in rows(saver, "SELECT thread_id, content, body FROM holdfast_messages"):
         size[thread_id] = size.get(thread_id, 0) + len((content or "").encode()) + len(body)

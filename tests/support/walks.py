@@ -21,6 +21,7 @@ from holdfast.checkpoints import HoldfastSaver, open_checkpointer
 from holdfast.checkpoints.core.conflicts import id_before
 from holdfast.checkpoints.errors import HoldfastError
 from tests.support.dialects import dialect_of
+from tests.support.index_kit import COUNTED
 from tests.support.kit import checkpoint, rows, thread
 from tests.support.stock_kit import stock_saver
 
@@ -330,7 +331,7 @@ class World:
 
     def check(self) -> None:
         """Check the counts of the threads against their rows."""
-        said = dict(rows(self.reader, "SELECT thread_id, count(*) FROM holdfast_transcript GROUP BY thread_id"))
+        said = dict(rows(self.reader, COUNTED))
         size = dict.fromkeys(THREADS, 0)
         for thread_id, content, body in rows(self.reader, "SELECT thread_id, content, body FROM holdfast_messages"):
             size[thread_id] += len((content or "").encode()) + len(body)

@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, Remove
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.errors import AlreadyAdded, NotStorable, ThreadNotEmpty, UnknownThread
 from holdfast.checkpoints.transfer import export_thread, import_thread
-from tests.support.kit import echo_graph, thread
+from tests.support.kit import echo_graph, rows, thread
 
 BEGAN = datetime(2021, 3, 1, 9, 30, tzinfo=UTC)
 TALK: list[Any] = [
@@ -61,6 +61,14 @@ def test_a_system_message_is_the_prompt_from_its_place_on(saver: HoldfastSaver) 
         (2, TIMES[3], "You are brief."),
     ]
     assert saver.threads.prompt("ada-1") == "You are brief."
+    assert rows(saver, "SELECT user_id, role, content FROM holdfast_transcript ORDER BY seq, role") == [
+        ("ada", "system", "You are kind."),
+        ("ada", "human", "Hello, I am Ada."),
+        ("ada", "ai", "Hello, Ada."),
+        ("ada", "system", "You are brief."),
+        ("ada", "human", "Who am I?"),
+        ("ada", "ai", "Ada."),
+    ]
 
 
 def test_any_agent_goes_on_with_it(saver: HoldfastSaver) -> None:

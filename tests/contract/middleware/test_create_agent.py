@@ -35,6 +35,18 @@ def boom() -> None:
 # --- asking
 
 
+def test_the_system_prompt_is_on_record(saver: HoldfastSaver) -> None:
+    agent = create_agent(
+        ScriptedModel(lines=[says("Hello")]),
+        [],
+        system_prompt="Be kind.",
+        middleware=[HoldfastMiddleware()],
+        checkpointer=saver,
+    )
+    agent.invoke({"messages": [("user", "Hi")]}, thread())
+    assert saver.threads.prompt("ada-1") == "Be kind."
+
+
 def test_a_call_waits_in_the_inbox_and_runs_when_it_is_approved(saver: HoldfastSaver) -> None:
     shop = Shop(saver)
     shop.say()

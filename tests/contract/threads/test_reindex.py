@@ -27,8 +27,9 @@ def talk(saver: Any) -> None:
 
 
 def as_of_version_4(saver: HoldfastSaver) -> None:
-    """Take away what the migrations to version 5 and 6 have made."""
+    """Take away what the migrations to version 5 and later have made."""
     change(saver, "DROP TABLE IF EXISTS holdfast_search")
+    change(saver, "DROP TABLE holdfast_members")
     change(saver, "DROP VIEW holdfast_transcript")
     for index in ("user", "newest"):
         change(saver, f"DROP INDEX holdfast_threads_{index}")
