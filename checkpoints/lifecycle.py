@@ -8,9 +8,10 @@ import os
 import weakref
 from collections.abc import Awaitable, Callable, Collection, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing
+from dataclasses import dataclass
 from functools import partial
 from threading import Event, Lock
-from typing import NamedTuple, ParamSpec, Self, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
 from holdfast.checkpoints import interrupts, times
 from holdfast.checkpoints.backends.base import NOT_OPEN, Backend
@@ -33,7 +34,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Head(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Head:
     """A thread, with its first and its newest root checkpoint."""
 
     thread_id: str

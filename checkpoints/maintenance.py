@@ -8,7 +8,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
 
 from holdfast.checkpoints.backends import migrations as migrate
 from holdfast.checkpoints.backends.base import Call
@@ -36,7 +37,8 @@ _HALF_EMPTY: Final = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
 _Query = Callable[[str], list[tuple[Any, ...]]]
 
 
-class Schema(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Schema:
     """The schema version of a database, compared with that of this code."""
 
     is_there: bool
@@ -49,7 +51,8 @@ class Schema(NamedTuple):
     """The migrations that were not applied yet, oldest first."""
 
 
-class TableSize(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TableSize:
     """The size of a table or an index."""
 
     kind: str
@@ -58,7 +61,8 @@ class TableSize(NamedTuple):
     bytes: int
 
 
-class ThreadSize(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ThreadSize:
     """The size of a thread."""
 
     thread_id: str
@@ -69,7 +73,8 @@ class ThreadSize(NamedTuple):
     """Bytes of the stored values, without the overhead of the database."""
 
 
-class Stats(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Stats:
     """The space that a database takes, and for what."""
 
     bytes: int

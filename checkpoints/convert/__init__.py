@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.convert.base import Conversion
@@ -28,7 +29,8 @@ from holdfast.checkpoints.sql import Statement
 _NAME: Final = re.compile("holdfast_[a-z_0-9]+")
 
 
-class Converted(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Converted:
     """The outcome of the conversion of one thread."""
 
     thread_id: str
@@ -109,7 +111,8 @@ def drop_tables(database: Database) -> None:
         transaction.run([(Statement("drop", f"DROP {kind.upper()} IF EXISTS {name}"), {}) for kind, name in names])
 
 
-class Examined(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Examined:
     """What an examination of a thread has found."""
 
     damage: str | None

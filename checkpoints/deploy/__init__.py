@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, cast
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol, TypeAlias, cast
 
 from langgraph.channels.delta import DeltaChannel
 
@@ -40,7 +41,8 @@ Kind: TypeAlias = Literal["node", "pause", "join", "tool", "doubt", "channel", "
 _ALL: Final = 2**31
 
 
-class Obstacle(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Obstacle:
     """Something that a graph lacks, and the threads that it therefore cannot go on with."""
 
     kind: Kind
@@ -50,7 +52,8 @@ class Obstacle(NamedTuple):
     thread_ids: builtins.list[str]
 
 
-class Checked(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Checked:
     """The outcome of a check."""
 
     threads: int

@@ -14,6 +14,8 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
 from threading import Event, Lock
 from typing import Any, TypeAlias
 
@@ -34,6 +36,7 @@ from holdfast.checkpoints.effects.states import (
     Started,
     Why,
     classify,
+    entry_of_row,
 )
 from holdfast.checkpoints.errors import (
     DatabaseUnavailable,
@@ -160,10 +163,10 @@ class Effects:
         params = {"state": "failed" if failed else "done", "type": type_, "result": result}
         if self._record_end(started, "finish_effect", **params):
             return value
-        entry = self.entry(started.lineage, started.key)
-        if entry is None or entry.state == "started":
-            raise EffectTaken(started.lineage, entry.tool if entry else "?", "a person let it run again")
-        return self._value(entry)
+        row = self._row(started.lineage, started.key)
+        if row is None or row.state == "started":
+            raise EffectTaken(started.lineage, row.tool if row else "?", "a person let it run again")
+        return self._value(row)
 
     def doubt(self, started: Started, why: Why) -> bool:
         """Record that it is unknown whether an effect took place.
@@ -186,19 +189,19 @@ class Effects:
 
     def entry(self, thread_id: str, key: str) -> Entry | None:
         """Return the entry of an effect, which ran in this thread or in any copy of it."""
-        [rows] = self._database.read(self._entry(thread_id, key))
-        return Entry(*rows[0]) if rows else None
+        row = self._row(thread_id, key)
+        return None if row is None else entry_of_row(row)
 
     def look(self, effect: Effect) -> Running | Ended | InDoubt | None:
         """Return the status of an effect without waiting, or `None` if it never started."""
-        entry = self.entry(effect.thread_id, effect.key)
-        return None if entry is None else self._with_value(classify(entry, effect))
+        row = self._row(effect.thread_id, effect.key)
+        return None if row is None else self._classified(row, effect)
 
     def in_doubt(self, limit: int = 100) -> list[Entry]:
         """List the effects that a person has to decide about, in all threads, oldest first."""
         check_count(limit, "limit")
         [rows] = self._database.read((self._sql["effects_in_doubt"], {"limit": limit}))
-        return [Entry(*row) for row in rows]
+        return [entry_of_row(row) for row in rows]
 
     def run_again(self, doubt: InDoubt, effect: Effect, *, by: str | None) -> Started | None:
         """Claim an effect anew, after a person has let it run again by answering `effect.interrupt_id`.
@@ -276,7 +279,7 @@ class Effects:
         """Yield the status of an effect at each look, for as long as the caller asks for more."""
         give_up = give_up or Event()
         pause = times.FIRST_POLL
-        missed: dict[float, float] = {}  # when this process first saw that a renewal was overdue
+        missed: dict[datetime, float] = {}  # when this process first saw that a renewal was overdue
         while True:
             status = look()
             yield self._doubt_if_expired(status, missed) if isinstance(status, Running) else status
@@ -298,13 +301,13 @@ class Effects:
         )
         if claimed:
             return Started(*claimed[0])
-        return self._status(Entry(*found[0]), effect, params["owner"]) if found else None
+        return self._status(found[0], effect, params["owner"]) if found else None
 
-    def _status(self, entry: Entry, effect: Effect, owner: str) -> _Status:
-        if entry.state == "started" and entry.owner == owner:
+    def _status(self, row: Row, effect: Effect, owner: str) -> _Status:
+        if row.state == "started" and row.owner == owner:
             # The connection was lost during the commit, and the commit did take place.
-            return Started(entry.lineage, entry.key, entry.attempt, owner)
-        return self._with_value(classify(entry, effect))
+            return Started(row.lineage, row.effect_key, row.attempt, owner)
+        return self._classified(row, effect)
 
     def _standing(self, effect: Effect) -> Row:
         """Return whether the checkpoint of a call is committed, and whether its thread has gone on without the call."""
@@ -312,7 +315,7 @@ class Effects:
         [[row]] = self._database.read((self._sql["standing"], {**place, "root_id": effect.root_id}))
         return row
 
-    def _doubt_if_expired(self, running: Running, missed: dict[float, float]) -> Running | InDoubt:
+    def _doubt_if_expired(self, running: Running, missed: dict[datetime, float]) -> Running | InDoubt:
         """Record an effect as in doubt if its owner has not renewed the claim for long enough.
 
         An owner that survived an outage gets one full interval to renew, by the clock of this process. So a jump of the
@@ -324,8 +327,8 @@ class Effects:
         if time.monotonic() - missed.setdefault(entry.alive_until, time.monotonic()) < times.EFFECT_RENEWAL:
             return running
         params = {"lineage": entry.lineage, "effect_key": entry.key, "attempt": entry.attempt}
-        if self._write("orphan_effect", {**params, "alive_until": entry.alive_until}):
-            return InDoubt(entry._replace(state="in_doubt", why="owner"), "owner")
+        if self._write("orphan_effect", {**params, "alive_until": entry.alive_until.timestamp()}):
+            return InDoubt(replace(entry, state="in_doubt", why="owner"), "owner")
         return running
 
     def _claim_params(self, effect: Effect) -> dict[str, Any]:
@@ -343,6 +346,10 @@ class Effects:
             "run_id": effect.run_id,
             "root_id": effect.root_id,
         }
+
+    def _row(self, thread_id: str, key: str) -> Row | None:
+        [rows] = self._database.read(self._entry(thread_id, key))
+        return rows[0] if rows else None
 
     def _entry(self, thread_id: str, key: str) -> Call:
         return self._sql["effect"], {"thread_id": thread_id, "effect_key": key}
@@ -367,19 +374,16 @@ class Effects:
         body = Packing(self._database.types).pack(value)
         return self._database.sealer.seal_value(lineage, _result_place(lineage, key), "msgpack", body)
 
-    def _with_value(self, status: Running | Ended | InDoubt) -> Running | Ended | InDoubt:
-        entry = status.entry
-        if isinstance(status, Ended):
-            return Ended(entry, self._value(entry))
-        if isinstance(status, InDoubt):
-            return InDoubt(entry, status.why, self._value(entry))
-        return status
+    def _classified(self, row: Row, effect: Effect) -> Running | Ended | InDoubt:
+        """Return what a row of the ledger means for a caller, with the outcome if there is one."""
+        status = classify(entry_of_row(row), effect)
+        return status if isinstance(status, Running) else replace(status, value=self._value(row))
 
-    def _value(self, entry: Entry) -> Any:
-        if entry.result is None or entry.result_type is None:
+    def _value(self, row: Row) -> Any:
+        if row.result is None or row.result_type is None:
             return None
-        place = _result_place(entry.lineage, entry.key)
-        type_, body = self._database.sealer.open_value(entry.lineage, place, entry.result_type, bytes(entry.result))
+        place = _result_place(row.lineage, row.effect_key)
+        type_, body = self._database.sealer.open_value(row.lineage, place, row.result_type, bytes(row.result))
         if type_ != "msgpack":
             raise NotStorable(
                 f"A result in the ledger has the type {type_!r}; this version reads msgpack only. Open the database "

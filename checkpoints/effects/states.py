@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from datetime import datetime
+from typing import Any, Final, Literal, TypeAlias
+
+from holdfast.checkpoints.backends.records import Row
+from holdfast.checkpoints.moments import utc_datetime
 
 Why: TypeAlias = Literal["owner", "timeout", "error", "cancelled", "arguments", "elsewhere"]
 """The reason why a person has to decide:
@@ -42,26 +46,46 @@ class Effect:
     it is another branch, in which nothing was closed."""
 
 
-class Entry(NamedTuple):
-    """A row of the ledger."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An effect in the ledger. Times are in UTC, by the database's clock."""
 
     lineage: str
     key: str
     thread_id: str
     """The thread in which the effect ran, or runs."""
     tool: str
-    args_digest: bytes
+    args_digest: str
+    """The digest of the arguments, in hexadecimal."""
     state: str
     attempt: int
     owner: str
-    alive_until: float
+    alive_until: datetime
+    """The time until which the owner's claim holds, if it is not renewed."""
     expired: bool
     """True if the owner should have renewed its claim by now."""
     why: Why | None
     interrupt_id: str | None
-    started_at: float
-    result_type: str | None
-    result: bytes | None
+    started_at: datetime
+
+
+def entry_of_row(row: Row) -> Entry:
+    """Make an entry from a row of the statements `effect` and `effects_in_doubt`."""
+    return Entry(
+        lineage=row.lineage,
+        key=row.effect_key,
+        thread_id=row.thread_id,
+        tool=row.tool,
+        args_digest=bytes(row.args_digest).hex(),
+        state=row.state,
+        attempt=row.attempt,
+        owner=row.owner,
+        alive_until=utc_datetime(row.alive_until),
+        expired=bool(row.is_orphaned),
+        why=row.why,
+        interrupt_id=row.interrupt_id,
+        started_at=utc_datetime(row.started_at),
+    )
 
 
 @dataclass(frozen=True)
@@ -109,6 +133,6 @@ def classify(entry: Entry, effect: Effect) -> Running | Ended | InDoubt:
         return InDoubt(entry, entry.why or "owner")
     if entry.thread_id != effect.thread_id:
         return InDoubt(entry, "elsewhere")
-    if bytes(entry.args_digest) != effect.args_digest:
+    if entry.args_digest != effect.args_digest.hex():
         return InDoubt(entry, "arguments")
     return Ended(entry)

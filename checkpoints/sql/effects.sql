@@ -88,9 +88,12 @@ WHERE lineage = :lineage AND effect_key = :effect_key AND attempt = :attempt AND
 RETURNING attempt;
 
 -- name: orphan_effect
+-- If the claim was not renewed since it was seen: each renewal is seconds later. The time that was seen is cut to
+-- microseconds.
 UPDATE holdfast_effects
 SET state = 'in_doubt', why = 'owner'
-WHERE lineage = :lineage AND effect_key = :effect_key AND attempt = :attempt AND alive_until = :alive_until
+WHERE lineage = :lineage AND effect_key = :effect_key AND attempt = :attempt
+  AND alive_until < CAST(:alive_until AS DOUBLE PRECISION) + 0.001
   AND state = 'started' AND alive_until <= {now}
 RETURNING attempt;
 

@@ -148,7 +148,7 @@ class Threads(Adding, Sharing):
 
         Loading such a checkpoint in any other way is a `DamagedThread`, so that no run goes on from a part of a state.
         To go on, give what is left to a new thread: `graph.update_state(config, values)`, with
-        `salvaged.checkpoint.checkpoint["channel_values"]`. What was said is in the transcript of the thread.
+        `salvaged.values`. What was said is in the transcript of the thread.
 
         Args:
             thread_id: the thread.

@@ -8,7 +8,8 @@ their own statements, by the condition `{of_user}`: see `threads.listing` and `s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Final, Literal
 
 from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.config import asked_user, user_of, user_text
@@ -21,7 +22,8 @@ from holdfast.checkpoints.threads.index import add_event
 from holdfast.checkpoints.threads.listing import Thread
 
 
-class Standing(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Standing:
     """How a user stands to a thread."""
 
     exists: bool

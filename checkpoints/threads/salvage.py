@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple, cast
+from dataclasses import dataclass
+from typing import Any, Final
 
 from langchain_core.messages import BaseMessage
-from langgraph.checkpoint.base import Checkpoint, CheckpointTuple
 
 from holdfast.checkpoints import load
 from holdfast.checkpoints.backends.base import Transaction
@@ -43,7 +43,8 @@ _FAULTS: Final = (
 _VALUES: Final = "channel_values"
 
 
-class Damage(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Damage:
     """A part of a checkpoint that cannot be read."""
 
     where: str
@@ -51,13 +52,27 @@ class Damage(NamedTuple):
     why: str
 
 
-class Salvaged(NamedTuple):
-    """What can be read of a checkpoint."""
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """What can be read of a checkpoint: channels, single messages of a list, or pending writes may be missing.
 
-    checkpoint: CheckpointTuple
-    """The checkpoint without its damaged parts: channels, single messages of a list, or pending writes are missing."""
+    The parts are in LangGraph's form, as in a `CheckpointTuple`.
+    """
+
+    config: dict[str, Any]
+    checkpoint: dict[str, Any]
+    metadata: dict[str, Any]
+    parent_config: dict[str, Any] | None
+    pending_writes: list[tuple[str, str, Any]]
+    """The task, the channel and the value of each."""
     damaged: list[Damage]
     """What is missing, or may be altered; empty if the checkpoint is sound."""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The values of the channels."""
+        values: dict[str, Any] = self.checkpoint[_VALUES]
+        return values
 
 
 def salvage(database: Database, thread_id: str, ns: str, checkpoint_id: str | None) -> Salvaged | None:
@@ -105,16 +120,16 @@ class _Reader:
         if not isinstance(metadata, dict):
             self.damaged.append(Damage("metadata", "they are no JSON object"))
             metadata = {}
-        found = CheckpointTuple(
+        return Salvaged(
             config={"configurable": {**place, "checkpoint_id": stored.checkpoint_id}},
-            checkpoint=cast("Checkpoint", checkpoint),
+            checkpoint=checkpoint,
             metadata=metadata,
             parent_config=(
                 {"configurable": {**place, "checkpoint_id": stored.parent_id}} if stored.parent_id else None
             ),
             pending_writes=list(self._writes(load.in_order(stored.writes), self._key)),
+            damaged=self.damaged,
         )
-        return Salvaged(found, self.damaged)
 
     def _of_parts(self) -> dict[str, Any]:
         """Return a checkpoint whose channels are stored one by one."""

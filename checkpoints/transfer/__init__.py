@@ -11,7 +11,7 @@ in the target, so the call is in doubt there once its time is over.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.backends.retry import persist
@@ -30,7 +30,8 @@ from holdfast.checkpoints.transfer.records import ThreadDigest, ThreadRecord
 from holdfast.checkpoints.transfer.writer import ThreadWriter
 
 
-class Transferred(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Transferred:
     """The outcome of the transfer of one thread."""
 
     thread_id: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from threading import Event
 from typing import Annotated, Any, Final, Literal
 
@@ -171,7 +170,7 @@ class DoubtCase:
             args=call["args"],
             description=f"{question} ({reason_of(doubt.why)})",
             why=doubt.why,
-            since=datetime.fromtimestamp(doubt.entry.started_at, UTC).isoformat(timespec="seconds"),
+            since=doubt.entry.started_at.isoformat(timespec="seconds"),
             result=None if result is None else result.text,
         )
         return Request(value, VERDICT_FORM, call["name"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -50,9 +51,7 @@ def stats(
     with open_database(options) as saver:
         found = maintenance.collect_stats(saver.database, largest=largest)
     if options.as_json:
-        parts = [part._asdict() for part in found.parts]
-        threads = [size._asdict() for size in found.largest]
-        print_json({**found._asdict(), "ratio": found.ratio, "parts": parts, "largest": threads})
+        print_json({**asdict(found), "ratio": found.ratio})
         return
     for line in stats_lines(found):
         typer.echo(line)

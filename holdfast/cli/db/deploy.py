@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -78,7 +79,7 @@ def check_agent(
 
 def facts(checked: Checked) -> list[dict[str, Any]]:
     """Return what was found, for JSON."""
-    return [{**item._asdict(), "count": len(item.thread_ids)} for item in checked.obstacles]
+    return [{**asdict(item), "count": len(item.thread_ids)} for item in checked.obstacles]
 
 
 def print_obstacles(checked: Checked, agent: str) -> None:

@@ -13,6 +13,7 @@ from langgraph.types import Command
 from holdfast.checkpoints import convert, maintenance, open_checkpointer, urls
 from holdfast.checkpoints.backends import migrations
 from holdfast.checkpoints.errors import SchemaTooNew
+from holdfast.checkpoints.maintenance import Schema
 from tests.support import children
 from tests.support.foreign import SCENARIOS, DeltaState, say, talker
 from tests.support.kit import change, echo_graph, rows, texts, thread
@@ -146,14 +147,14 @@ def test_without_its_tables_holdfast_opens_the_database_as_at_the_first_time(bar
         convert.expand_thread(saver.database, "ada-1")
         convert.drop_tables(saver.database)
     location = urls.parse(bare_url)
-    assert maintenance.read_schema(location) == (True, 0, migrations.KNOWN_VERSION, PENDING)
+    assert maintenance.read_schema(location) == Schema(True, 0, migrations.KNOWN_VERSION, PENDING)
     assert in_stock(bare_url, listed) == before
     maintenance.vacuum(location)
     with holdfast(bare_url) as saver:
         assert listed(saver) == before
         assert done(convert.compact_thread(saver.database, "ada-1")) > 0
         assert listed(saver) == before
-        assert maintenance.read_schema(location) == (True, migrations.KNOWN_VERSION, migrations.KNOWN_VERSION, [])
+        assert maintenance.read_schema(location) == Schema(True, migrations.KNOWN_VERSION, migrations.KNOWN_VERSION, [])
 
 
 @pytest.mark.sweep
@@ -206,7 +207,7 @@ def test_statistics_say_what_takes_the_space(bare_url: str) -> None:
 
 def test_looking_at_a_schema_changes_nothing(bare_url: str, tmp_path: Path) -> None:
     location = urls.parse(bare_url)
-    assert maintenance.read_schema(location) == (False, 0, migrations.KNOWN_VERSION, PENDING)
+    assert maintenance.read_schema(location) == Schema(False, 0, migrations.KNOWN_VERSION, PENDING)
     assert list(tmp_path.glob("*.db")) == []
     with holdfast(bare_url) as saver:
         change(saver, "INSERT INTO holdfast_schema VALUES (99, 'later', 98, 0)")

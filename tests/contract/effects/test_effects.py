@@ -60,7 +60,7 @@ def check_ended(saver: HoldfastSaver, found: object, value: str) -> None:
     entry = saver.effects.entry("ada-1", "key")
     assert entry is not None
     assert isinstance(found, Ended)
-    assert (found.value, found.entry._replace(expired=False)) == (value, entry._replace(expired=False))
+    assert (found.value, replace(found.entry, expired=False)) == (value, replace(entry, expired=False))
 
 
 def test_it_is_run_once_and_every_caller_gets_its_result(saver: HoldfastSaver) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import uuid
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -71,7 +71,8 @@ def parts(unopened: HoldfastSaver) -> Iterator[dict[str, Any]]:
 
 
 EFFECT = Effect("ada-1", "key", "pay", b"", "", "1")
-ENTRY = Entry("ada-1", "key", "ada-1", "pay", b"", "in_doubt", 1, "me", 0.0, True, "owner", None, 0.0, None, None)
+NOW = datetime.now(UTC)
+ENTRY = Entry("ada-1", "key", "ada-1", "pay", "", "in_doubt", 1, "me", NOW, True, "owner", None, NOW)
 
 RIGHT: dict[str, Any] = {
     "str": "ada",

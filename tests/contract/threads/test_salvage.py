@@ -57,18 +57,20 @@ def alter_channel(saver: HoldfastSaver, old: bytes, new: bytes) -> None:
 
 
 def values(saver: HoldfastSaver, **place: Any) -> dict[str, Any]:
-    return dict(saver.threads.salvage("ada-1", **place).checkpoint.checkpoint["channel_values"])
+    return dict(saver.threads.salvage("ada-1", **place).values)
 
 
 def places(saver: HoldfastSaver) -> list[str]:
-    return [where for where, _ in saver.threads.salvage("ada-1").damaged]
+    return [damage.where for damage in saver.threads.salvage("ada-1").damaged]
 
 
 def test_a_sound_checkpoint_is_what_a_load_gives(saved: HoldfastSaver) -> None:
     loaded, found = saved.get_tuple(thread()), saved.threads.salvage("ada-1")
     assert found.damaged == []
-    assert found.checkpoint == loaded
-    assert found.checkpoint.checkpoint["channel_values"]["gamma"] == [1, 2, Note("last")]
+    assert loaded is not None
+    assert (found.config, found.checkpoint, found.metadata) == (loaded.config, loaded.checkpoint, loaded.metadata)
+    assert (found.parent_config, found.pending_writes) == (loaded.parent_config, loaded.pending_writes)
+    assert found.values["gamma"] == [1, 2, Note("last")]
 
 
 def test_a_damaged_channel_costs_this_channel(saved: HoldfastSaver) -> None:
@@ -80,7 +82,7 @@ def test_a_damaged_channel_costs_this_channel(saved: HoldfastSaver) -> None:
     assert found["beta"] == VALUES["beta"]
     assert {"channel 'alpha'", "channel 'gamma'"} <= set(places(saved))
     assert not {"alpha", "gamma"} & found.keys()
-    [*_, (_, _, write)] = saved.threads.salvage("ada-1").checkpoint.pending_writes or []
+    [*_, (_, _, write)] = saved.threads.salvage("ada-1").pending_writes
     assert write == {"new": "w" * 300}
 
 
@@ -105,8 +107,8 @@ def test_a_damaged_write_costs_this_write(saved: HoldfastSaver) -> None:
     table = {"postgres": ("checkpoint_writes", "blob")}.get(dialect_of(saved), ("writes", "value"))
     alter(saved, *table, b"w" * 200, b"")
     found = saved.threads.salvage("ada-1")
-    assert [(task, channel) for task, channel, _ in found.checkpoint.pending_writes or []] == [("task-1", "messages")]
-    assert [where for where, _ in found.damaged] == ["a pending write of task task-1 to channel 'beta'"]
+    assert [(task, channel) for task, channel, _ in found.pending_writes] == [("task-1", "messages")]
+    assert [damage.where for damage in found.damaged] == ["a pending write of task task-1 to channel 'beta'"]
     assert values(saved).keys() == {"messages", *VALUES}
 
 
@@ -114,7 +116,7 @@ def test_damaged_metadata_cost_the_metadata(saved: HoldfastSaver) -> None:
     bad = "'[1]'" if dialect_of(saved) == "postgres" else "CAST('{\"source' AS BLOB)"
     change(saved, f"UPDATE checkpoints SET metadata = {bad} WHERE thread_id = 'ada-1'")
     found = saved.threads.salvage("ada-1")
-    assert (found.checkpoint.metadata, [where for where, _ in found.damaged]) == ({}, ["metadata"])
+    assert (found.metadata, [damage.where for damage in found.damaged]) == ({}, ["metadata"])
     assert values(saved) == {"messages": SAID, **VALUES}
 
 
@@ -142,7 +144,7 @@ def test_whatever_byte_is_altered_something_is_named_or_nothing_is_lost(saved: H
         change(saved, f"UPDATE {table} SET {column} = :new WHERE {head}", old=old, new=bytes(new))
         found = saved.threads.salvage("ada-1")
         if not found.damaged:  # plain msgpack has no checksum
-            assert found.checkpoint.checkpoint["channel_values"].keys() == sound.keys()
+            assert found.values.keys() == sound.keys()
         change(saved, f"UPDATE {table} SET {column} = :new WHERE {head}", old=bytes(new), new=old)
     assert values(saved) == sound
 

@@ -7,6 +7,7 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def test_threads_come_out_of_a_file_as_they_went_in(
     done = write_archive(source.database, transfer.transferable_threads(source.database), path)
     found = read_archive(path)
     assert [one[:3] for one in found] == [(moved.thread_id, moved.records, moved.digest) for moved in done]
-    assert list(import_archive(saver.database, path)) == [moved._replace(was_there=False) for moved in done]
+    assert list(import_archive(saver.database, path)) == [replace(moved, was_there=False) for moved in done]
     assert told(saver.with_allowlist(TYPES)) == told(source)
     assert saver.interrupts.waiting() == source.interrupts.waiting()
     again = tmp_path / f"again-{name}"

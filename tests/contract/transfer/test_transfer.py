@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from signal import SIGKILL
 from typing import Annotated, Any, TypedDict
 
@@ -103,7 +104,7 @@ def test_stock_checkpoints_move_as_they_are_and_become_compact_there(
         [moved] = move(here, there)
         move(there, back)
         assert told(back) == told(here)
-        assert transfer_thread(here.database, there.database, "ada-1") == moved._replace(was_there=True)
+        assert transfer_thread(here.database, there.database, "ada-1") == replace(moved, was_there=True)
         assert rows(there, "SELECT count(*) FROM holdfast_messages") == [(0,)]
         assert convert.compact_thread(there.database, "ada-1").rewritten > 0
         assert told(there) == told(here)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -25,17 +26,15 @@ def entry(**changed: Any) -> Entry:
         "key": "key",
         "thread_id": "ada-1",
         "tool": "refund",
-        "args_digest": b"args",
+        "args_digest": b"args".hex(),
         "state": "done",
         "attempt": 1,
         "owner": "another",
-        "alive_until": 0.0,
+        "alive_until": datetime.now(UTC),
         "expired": False,
         "why": None,
         "interrupt_id": None,
-        "started_at": 0.0,
-        "result_type": None,
-        "result": None,
+        "started_at": datetime.now(UTC),
     }
     return Entry(**{**same, **changed})
 
@@ -55,9 +54,9 @@ def test_an_effect_that_another_caller_runs_is_waited_for(expired: bool) -> None
     [
         ({"state": "in_doubt", "why": "timeout"}, "timeout"),
         ({"state": "in_doubt"}, "owner"),
-        ({"args_digest": b"others"}, "arguments"),
+        ({"args_digest": b"others".hex()}, "arguments"),
         ({"thread_id": "a copy"}, "elsewhere"),
-        ({"thread_id": "a copy", "args_digest": b"others"}, "elsewhere"),
+        ({"thread_id": "a copy", "args_digest": b"others".hex()}, "elsewhere"),
         ({"thread_id": "a copy", "state": "skipped"}, "elsewhere"),
     ],
 )
