@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from inspect import CO_COROUTINE
 from pathlib import Path
+from time import monotonic
 from types import ModuleType
 from typing import Any
 
@@ -167,23 +168,22 @@ def test_a_browser_that_goes_away_does_not_lose_its_turn(api: ModuleType, monkey
     with Served(api.app) as served:
         with served.client.stream("POST", "/threads/ada-1/messages", json={"text": "Hello"}):
             assert began.wait(PATIENCE)
-        _wait_until(lambda: served.connections() == 0)
+        assert _wait_for(0, served.connections) == 0
         gone.set()
-        messages = _wait_until(lambda: _if_two(served.client.get("/threads/ada-1/messages").json()))
-    assert [message["text"] for message in messages] == ["Hello", "You are still heard."]
+        said = _wait_for(["Hello", "You are still heard."], lambda: texts(served))
+    assert said == ["Hello", "You are still heard."]
 
 
-def _if_two(messages: list[Any]) -> list[Any] | None:
-    return messages if len(messages) == 2 else None
+def texts(served: Served) -> list[str]:
+    return [message["text"] for message in served.client.get("/threads/ada-1/messages").json()]
 
 
-def _wait_until(found: Callable[[], Any]) -> Any:
-    end = threading.Timer(PATIENCE, lambda: None)
-    end.start()
-    while not (value := found()):
-        assert end.is_alive()
-    end.cancel()
-    return value
+def _wait_for(wanted: Any, look: Callable[[], Any]) -> Any:
+    """Return what is seen as soon as it is what is wanted, or what is seen when no patience is left."""
+    end = monotonic() + PATIENCE
+    while (seen := look()) != wanted and monotonic() < end:
+        pass
+    return seen
 
 
 # --- the others
