@@ -51,6 +51,9 @@ _LONGEST_LINE: Final = 2**28
 _ARCHIVE: Final = "holdfast-threads"
 _ABSENT: Final = object()
 
+# Without these a head says too little for any check. Older versions may lack others.
+_NEEDED: Final = frozenset({"thread_id", "exported_at", "entries", "digest", "holdfast", "bounds"})
+
 
 class OpensTranscripts(Protocol):
     """What a database is asked for: a `HoldfastSaver` has it."""
@@ -120,7 +123,7 @@ def verify(path: str | Path, checkpointer: OpensTranscripts | None = None) -> Ve
         if sealed is None:
             problems.insert(0, "its end is missing, with the seal")
         elif sealed != seal:
-            problems.insert(0, "it was changed after it was written: its bytes have another SHA-256 than its seal says")
+            problems.insert(0, "its bytes have another SHA-256 than its seal says")
         thread_id, exported_at = str(head["thread_id"]), datetime.fromisoformat(head["exported_at"])
         about = (thread_id, exported_at, head["entries"], str(head["digest"]), seal, problems)
         found = Verification(str(path), checked.form.name, *about)
@@ -177,7 +180,7 @@ class _CheckedFile:
                 raise InvalidExport(self._path, f"a newer version, Holdfast {head['holdfast']}, has written it")
             datetime.fromisoformat(head["exported_at"])
             bounds_in(head)
-            if head["format"] == FORMAT and {*COUNTED, "thread_id"} <= head.keys() and type(head["entries"]) is int:
+            if head["format"] == FORMAT and head.keys() >= _NEEDED and type(head["entries"]) is int:
                 return head
         except (StopIteration, ValueError, TypeError, LookupError, AttributeError) as error:
             if isinstance(error, InvalidExport):
@@ -210,6 +213,8 @@ class _CheckedFile:
         if self.form.name == "jsonl" and digest.text() != self.head["digest"]:
             yield "its entries have another digest than its head says"
         if self.is_of_this_version:
+            if lacking := [name for name in COUNTED if name not in self.head]:
+                yield f"its head lacks {', '.join(lacking)}"
             try:
                 head = self.form.head(self.head)
             except (TypeError, ValueError, LookupError, AttributeError):
@@ -247,7 +252,7 @@ def _compared(found: Verification, file: _CheckedFile, transcript: Transcript) -
             elif (difference := _difference(file.form, block, entry, fields)) is not None:
                 differences.append(difference)
     counted = facts.as_json()
-    if wrong := tuple(name for name in COUNTED if file.head[name] != counted[name]):
+    if wrong := tuple(name for name in COUNTED if file.head.get(name, counted[name]) != counted[name]):
         differences.append(Difference("head", "altered", wrong))
     return replace(found, compared="text", differences=differences, added=added)
 

@@ -250,6 +250,13 @@ def test_a_forged_head_is_found_by_what_follows_from_the_entries(saver: Holdfast
         path.write_bytes(seal(b"".join([json.dumps(head).encode() + b"\n", *lines[1:]])))
         found = export.verify(path, saver)
         assert [(d.number, d.fields) for d in found.differences] == [("head", (name,))]
+        del head[name]
+        path.write_bytes(seal(b"".join([json.dumps(head).encode() + b"\n", *lines[1:]])))
+        if name in {"entries", "digest"}:
+            with pytest.raises(InvalidExport, match="no head"):
+                export.verify(path)
+        else:
+            assert f"its head lacks {name}" in export.verify(path).problems
     for name, wrong in (("entries", "6"), ("bounds", None), ("exported_at", "soon"), ("version", "1"), ("format", "x")):
         head = {**json.loads(lines[0]), name: wrong}
         path.write_bytes(seal(b"".join([json.dumps(head).encode() + b"\n", *lines[1:]])))
