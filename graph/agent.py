@@ -74,7 +74,7 @@ def build_graph(
     builder.add_node(CLOSE_CALLS, close_calls, destinations=(MODEL, TRIM, DOUBT))
     builder.add_conditional_edges(START, before_model(context), [CLOSE_CALLS, TRIM, MODEL, END])
     builder.add_edge(TRIM, MODEL)
-    builder.add_conditional_edges(MODEL, after_model, [TOOL, DOUBT, CLOSE_CALLS, END])
+    builder.add_conditional_edges(MODEL, after_model(named), [TOOL, DOUBT, CLOSE_CALLS, END])
     builder.add_edge(TOOL, MODEL)
     builder.add_edge(DOUBT, MODEL)
     # Makes a late answer to a pause that is gone an error; by default LangGraph ignores it silently.

@@ -29,7 +29,8 @@ from holdfast.checkpoints.errors import ThreadBusy
 from holdfast.checkpoints.interrupts.forms import tools_of_request
 from holdfast.deploy.tools import GraphTools
 from holdfast.graph import Conversation, NothingWaits, plans
-from holdfast.graph.conversation.agents import AnyAgent
+from holdfast.graph.conversation.agents import MESSAGES, AnyAgent
+from holdfast.graph.kept import kept_calls
 from holdfast.graph.plans import BLOCKING, Io, OnLoop, blocking, twin
 
 __all__ = ["AnswerWorker", "Pass", "Worker"]
@@ -221,10 +222,12 @@ def why_left(state: StateSnapshot, due: Collection[str], tools: GraphTools) -> s
         due: the ids of the requests.
         tools: the agent's tools.
     """
-    asked = [pause for pause in state.interrupts if pause.id in due]
-    if not asked:
+    names = [name for pause in state.interrupts if pause.id in due for name in tools_of_request(pause.value)]
+    # A call that was kept open is asked about again when the turn that is under way ends.
+    messages = state.values.get(MESSAGES, []) if isinstance(state.values, dict) else []
+    names += [kept.call["name"] for kept in kept_calls(messages) if kept.interrupt_id in due]
+    if not names and not any(pause.id in due for pause in state.interrupts):
         return "no step of this agent waits for the answer"
-    names = (name for pause in asked for name in tools_of_request(pause.value))
     return next((f"this agent has no tool {name!r}" for name in names if not tools.has(name)), None)
 
 

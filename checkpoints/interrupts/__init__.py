@@ -232,6 +232,31 @@ class Interrupts:
             return is_open
         return forget_saved_answers(self._database, thread_id, interrupt_id) or is_open
 
+    def hold(self, thread_id: str, *, keep: Sequence[str] = (), close: Sequence[str] = ()) -> None:
+        """Note which requests stay open when the thread goes on with a message, and which this message closes.
+
+        A request that is kept waits, and takes an answer, until its call is asked about again or is carried out. What
+        was noted of other requests of the thread is taken back.
+
+        Args:
+            thread_id: the thread.
+            keep, close: the ids of the requests.
+        """
+        sql, thread = self._database.backend.sql, {"thread_id": str(thread_id)}
+        noted: list[Call] = [(sql["keep_request"], {**thread, "interrupt_id": id_}) for id_ in keep]
+        noted += [(sql["drop_request"], {**thread, "interrupt_id": id_}) for id_ in close]
+        self._database.write((sql["release_requests"], thread), *noted)
+
+    def held(self, thread_id: str) -> dict[str, bool]:
+        """Return what `hold` has noted of the requests of a thread: whether each is kept."""
+        [rows] = self._database.read((self._database.backend.sql["noted_requests"], {"thread_id": str(thread_id)}))
+        return {row.interrupt_id: row.closed_why == "kept" for row in rows}
+
+    def move(self, thread_id: str, interrupt_id: str, checkpoint_id: str, task_id: str) -> None:
+        """Bind a request that was kept to the task that carries its answer out."""
+        task = {"thread_id": str(thread_id), "checkpoint_id": checkpoint_id, "task_id": task_id}
+        self._database.write((self._database.backend.sql["move_request"], {**task, "interrupt_id": interrupt_id}))
+
     def check_resume(self, thread_id: str, resume: Any) -> None:
         """Refuse to resume a thread with another answer than the one that is on record.
 

@@ -68,10 +68,14 @@ _WORDS = {
 }
 
 # The thread has gone on, or the task has ended: the writes that a task ends with have an `idx` of 0 or more.
+# A request that is kept (see `keep_request`) outlives newer checkpoints, as long as its own is not pruned.
 _OVER = """EXISTS (
     SELECT 1 FROM checkpoints AS newer
     WHERE newer.thread_id = i.thread_id AND newer.checkpoint_ns = '' AND newer.checkpoint_id > i.checkpoint_id
-  ) OR EXISTS (
+  ) AND NOT (coalesce(i.closed_why, '') = 'kept' AND EXISTS (
+    SELECT 1 FROM checkpoints AS own
+    WHERE own.thread_id = i.thread_id AND own.checkpoint_ns = i.checkpoint_ns AND own.checkpoint_id = i.checkpoint_id
+  )) OR EXISTS (
     SELECT 1 FROM {writes} AS ended
     WHERE ended.thread_id = i.thread_id AND ended.checkpoint_ns = i.checkpoint_ns
       AND ended.checkpoint_id = i.checkpoint_id AND ended.task_id = i.task_id AND ended.idx >= 0

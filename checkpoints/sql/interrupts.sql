@@ -5,25 +5,64 @@
 -- requests from the indexes.
 
 -- name: note_interrupt
--- Each run of its task asks it again; the first row stays.
+-- Each run of its task asks it again; the first row stays. A request that was kept is asked again in a later task: its
+-- row moves there, with the time that it allows, and with an answer that came meanwhile.
 INSERT INTO holdfast_interrupts (thread_id, interrupt_id, checkpoint_ns, checkpoint_id, task_id, asked_at, expires_at)
 VALUES (:thread_id, :interrupt_id, :ns, :checkpoint_id, :task_id,
         coalesce(CAST(:asked_at AS DOUBLE PRECISION), {now}), {now} + CAST(:expires_in AS DOUBLE PRECISION))
-ON CONFLICT (thread_id, interrupt_id) DO NOTHING;
+ON CONFLICT (thread_id, interrupt_id) DO UPDATE
+SET checkpoint_ns = excluded.checkpoint_ns, checkpoint_id = excluded.checkpoint_id, task_id = excluded.task_id,
+    closed_at = NULL,
+    closed_why = CASE WHEN holdfast_interrupts.closed_why = 'expired' THEN holdfast_interrupts.closed_why END
+WHERE excluded.checkpoint_id > holdfast_interrupts.checkpoint_id;
+
+-- name: keep_request
+-- Let a request stay open while a run answers a message: until its task asks again, or until `release_requests`. An
+-- expired request is answered, and is found as such when its task asks again.
+UPDATE holdfast_interrupts
+SET closed_at = NULL, closed_why = 'kept'
+WHERE thread_id = :thread_id AND interrupt_id = :interrupt_id AND coalesce(closed_why, '') <> 'expired';
+
+-- name: drop_request
+-- Note that the message that is about to be sent closes a request.
+UPDATE holdfast_interrupts
+SET closed_why = 'dropped'
+WHERE thread_id = :thread_id AND interrupt_id = :interrupt_id AND closed_at IS NULL
+  AND coalesce(closed_why, '') <> 'expired';
+
+-- name: release_requests
+-- Take back what was noted for a message: whether each request is over is derived again.
+UPDATE holdfast_interrupts
+SET closed_why = NULL
+WHERE thread_id = :thread_id AND closed_why IN ('kept', 'dropped');
+
+-- name: noted_requests
+-- The requests of a thread of which was noted whether a message keeps or closes them.
+SELECT i.interrupt_id, i.closed_why
+FROM holdfast_interrupts AS i
+WHERE i.thread_id = :thread_id AND i.closed_why IN ('kept', 'dropped');
+
+-- name: move_request
+-- A kept request is carried out by this task: whether it is over is derived from it from now on.
+UPDATE holdfast_interrupts
+SET checkpoint_id = :checkpoint_id, task_id = :task_id, closed_at = NULL,
+    closed_why = CASE WHEN closed_why = 'expired' THEN closed_why END
+WHERE thread_id = :thread_id AND interrupt_id = :interrupt_id;
 
 -- name: close_before
 -- Close the requests on older checkpoints. A request on this checkpoint may have been saved before it.
 UPDATE holdfast_interrupts
 SET closed_at = {now},
     closed_why = coalesce(closed_why, CASE WHEN answered_at IS NULL THEN 'moved on' ELSE 'answered' END)
-WHERE thread_id = :thread_id AND closed_at IS NULL AND checkpoint_id < :checkpoint_id;
+WHERE thread_id = :thread_id AND closed_at IS NULL AND checkpoint_id < :checkpoint_id
+  AND coalesce(closed_why, '') <> 'kept';
 
 -- name: close_all_passed
 -- As `close_before`, in all threads.
 UPDATE holdfast_interrupts
 SET closed_at = {now},
     closed_why = coalesce(closed_why, CASE WHEN answered_at IS NULL THEN 'moved on' ELSE 'answered' END)
-WHERE closed_at IS NULL AND checkpoint_id < (
+WHERE closed_at IS NULL AND coalesce(closed_why, '') <> 'kept' AND checkpoint_id < (
   SELECT max(heads.checkpoint_id)
   FROM checkpoints AS heads
   WHERE heads.thread_id = holdfast_interrupts.thread_id AND heads.checkpoint_ns = ''
@@ -55,7 +94,7 @@ SELECT EXISTS (
   JOIN checkpoints AS asked
     ON asked.thread_id = i.thread_id AND asked.checkpoint_ns = '' AND asked.checkpoint_id = i.checkpoint_id
   WHERE i.thread_id = :thread_id AND i.interrupt_id = :interrupt_id AND i.answered_at IS NOT NULL
-    AND EXISTS (
+    AND coalesce(i.closed_why, '') <> 'kept' AND EXISTS (
       SELECT 1 FROM checkpoints AS newer
       WHERE newer.thread_id = i.thread_id AND newer.checkpoint_ns = '' AND newer.checkpoint_id > i.checkpoint_id
     )
@@ -94,6 +133,7 @@ WHERE answered_at IS NULL AND (thread_id, interrupt_id) IN (
   SELECT i.thread_id, i.interrupt_id
   FROM holdfast_interrupts AS i
   WHERE i.answered_at IS NULL AND i.closed_at IS NULL AND i.expires_at <= {now} AND NOT ({over})
+    AND coalesce(i.closed_why, '') <> 'kept' -- it is asked again first
   ORDER BY i.expires_at
   LIMIT :limit
 )

@@ -76,7 +76,8 @@ def restart_thread(database: Database, save: SaveCheckpoint, thread_id: str, act
         raise UnknownThread(thread_id)
     event = index.add_event(database.backend.sql, thread_id, "restart", {}, actor)
     put = partial(_put, database, save)
-    put(newest, None, (event, (database.backend.sql["set_live_from"], {"thread_id": thread_id})))
+    live_from = database.backend.sql["set_live_from"], {"thread_id": thread_id}
+    put(newest, None, (event, live_from, _release(database, thread_id)))
     for ns in _namespaces_with_memory(_outlines(database, thread_id)):
         put(_newest(database, thread_id, ns), None, ())
 
@@ -97,10 +98,15 @@ def undo_turn(database: Database, save: SaveCheckpoint, thread_id: str, actor: s
     turn = _last_turn(database, thread_id, thread.get("", {}))
     event = index.add_event(database.backend.sql, thread_id, "undo", {"checkpoint_id": turn.parent_id}, actor)
     put = partial(_put, database, save)
-    put(newest, turn.parent_id, (event,))
+    put(newest, turn.parent_id, (event, _release(database, thread_id)))
     for ns in _namespaces_with_memory(thread):
         older = [id_ for id_, outline in thread[ns].items() if _is_before(outline, turn) and not outline.is_base]
         put(_newest(database, thread_id, ns), max(older, default=None), ())
+
+
+def _release(database: Database, thread_id: str) -> Call:
+    """Return the call that lets go of the requests that a turn has kept open."""
+    return database.backend.sql["release_requests"], {"thread_id": thread_id}
 
 
 def _newest(database: Database, thread_id: str, ns: str) -> _Newest | None:

@@ -24,7 +24,7 @@ from holdfast.checkpoints import Answered, HoldfastSaver
 from holdfast.checkpoints.errors import NotAnswered
 from holdfast.checkpoints.interrupts import answer_digest
 from holdfast.checkpoints.interrupts.pending import plain_call
-from holdfast.checkpoints.langgraph_internals import RESUME_MAP, RESUMING
+from holdfast.checkpoints.langgraph_internals import CHECKPOINT_MAP, NS_END, NS_SEP, RESUME_MAP, RESUMING
 from holdfast.checkpoints.langgraph_internals.graphs import mark_invalid_resume
 from holdfast.checkpoints.runtime import run_of, running_saver
 from holdfast.graph.approvals.decisions import DECISIONS, MISSING_TOOL_FORM, AnswerForm, BadAnswer, answer_form
@@ -132,7 +132,26 @@ def approval_request(policy: ApprovalPolicy, call: ToolCall) -> ToolApproval:
     return request
 
 
-async def ask_person(io: Io, request: Request, config: RunnableConfig, part: str | None = None) -> RecordedAnswer:
+@dataclass(frozen=True)
+class RequestId:
+    """The id of a request, where it is not the one that LangGraph gives the first pause of a task.
+
+    It answers nothing else. It needs a `HoldfastSaver`, which keeps the answer, and an answer that names it.
+    """
+
+    interrupt_id: str
+    is_kept: bool = False
+    """Whether an earlier task has asked, and the request was kept open since."""
+
+    @classmethod
+    def of_part(cls, config: RunnableConfig, part: str | None) -> RequestId | None:
+        """Return the id for a part of a task that asks more than once; `None` for the whole task."""
+        return None if part is None else cls(interrupt_id_of(config, part))
+
+
+async def ask_person(
+    io: Io, request: Request, config: RunnableConfig, own_id: RequestId | None = None
+) -> RecordedAnswer:
     """Pause until a person has answered, then return the answer, which is on record by then.
 
     With LangGraph's own id, a task may do this once: the id of its first pause would also answer a second one, which no
@@ -141,18 +160,17 @@ async def ask_person(io: Io, request: Request, config: RunnableConfig, part: str
     Args:
         request: the request.
         config: the config of the task.
-        part: the part of the task that asks, for a task that asks more than once. It gives the pause an id that answers
-            nothing else. Needs a `HoldfastSaver`, which keeps the answer, and an answer that names the id.
+        own_id: the id of the request; by default LangGraph's own.
 
     Raises:
         GraphInterrupt: there is no answer yet. LangGraph keeps the pause.
         BadAnswer: the answer does not fit. The pause stays.
         AnsweredBefore: another answer is on record, or the request is closed.
     """
-    record = _RequestRecord.of_run(config, part)
+    record = _RequestRecord.of_run(config, own_id)
     answer: Any = None
     try:
-        if record is None or part is None:
+        if record is None or own_id is None:
             answer = interrupt(request.value, response_schema=request.form.model).root
         else:
             answer = record.given_to(request)
@@ -213,13 +231,23 @@ class EarlierRequest:
     answer: Answered | None = None
 
 
-def earlier_request(config: RunnableConfig, part: str | None = None) -> EarlierRequest:
+def earlier_request(config: RunnableConfig, own_id: RequestId | None = None) -> EarlierRequest:
     """Look up whether a person was asked before to approve the call of this task, or of a part of it. It blocks."""
-    record = _RequestRecord.of_run(config, part) if config["configurable"].get(RESUMING) else None
+    if own_id is not None and own_id.is_kept:
+        return EarlierRequest(made=True)
+    record = _RequestRecord.of_run(config, own_id) if config["configurable"].get(RESUMING) else None
     if record is None or not record.saver.interrupts.was_asked(record.thread_id, record.interrupt_id):
         return EarlierRequest()
     recorded = record.read()
     return EarlierRequest(record.is_approval(recorded), recorded)
+
+
+def bind_to_task(config: RunnableConfig, kept: RequestId) -> None:
+    """Bind a request that was kept open to this task, which carries its answer out. It blocks."""
+    record, configurable = _RequestRecord.of_run(config, kept), config["configurable"]
+    if record is not None:
+        task_id = configurable["checkpoint_ns"].partition(NS_SEP)[0].rpartition(NS_END)[2]
+        record.saver.interrupts.move(record.thread_id, kept.interrupt_id, configurable[CHECKPOINT_MAP][""], task_id)
 
 
 def interrupt_id_of(config: RunnableConfig, part: str | None = None) -> str:
@@ -243,14 +271,14 @@ class _RequestRecord:
     """Whether the run was sent to an older checkpoint on purpose."""
 
     @classmethod
-    def of_run(cls, config: RunnableConfig, part: str | None = None) -> _RequestRecord | None:
+    def of_run(cls, config: RunnableConfig, own_id: RequestId | None = None) -> _RequestRecord | None:
         saver, configurable = running_saver(config), config["configurable"]
         if not isinstance(saver, HoldfastSaver):
             return None
         return cls(
             saver,
             str(configurable["thread_id"]),
-            interrupt_id_of(config, part),
+            interrupt_id_of(config) if own_id is None else own_id.interrupt_id,
             configurable.get(RESUME_MAP) or {},
             run_of(config),
             bool(config.get("metadata", {}).get("checkpoint_id")),

@@ -12,6 +12,7 @@ from typing import Final, Literal, TypeAlias, get_args
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.messages.utils import count_tokens_approximately
 
+from holdfast.graph.kept import is_waiting
 from holdfast.graph.messages import SPEAKER, all_doubts, calls_of, unclosed_calls
 
 Mode: TypeAlias = Literal["summarise", "trim", "off"]
@@ -127,8 +128,8 @@ def _with_name(message: AnyMessage) -> AnyMessage:
 def leaving_blocks(messages: Sequence[AnyMessage], context: Context) -> list[Block]:
     """Return the blocks that leave the live state at the start of a turn, oldest first; most often none.
 
-    A call without an answer, or in doubt, stays with its answers: a person may still be asked about it, and the verdict
-    takes the place of the answer.
+    A call without an answer, in doubt, or kept open, stays with its answers: a person may still be asked about it, and
+    the verdict or the result takes the place of the answer.
     """
     if context.mode == "off" or tokens(messages) <= context.most:
         return []
@@ -161,4 +162,4 @@ def _newest(split: Sequence[Block], budget: int) -> list[int]:
 
 
 def _is_needed(block: Block) -> bool:
-    return bool(unclosed_calls(block) or all_doubts(block))
+    return bool(unclosed_calls(block) or all_doubts(block) or any(map(is_waiting, block)))

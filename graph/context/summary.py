@@ -41,12 +41,12 @@ def summary_message(text: str) -> SystemMessage:
     return SystemMessage(without_middle(text, LONGEST), name=SUMMARY_NAME, id=str(uuid.uuid4()))
 
 
-def opening_messages(prompt: str | None, summary: SystemMessage | None) -> list[BaseMessage]:
-    """Return the message that precedes the conversation: the prompt and the summary.
+def opening_messages(prompt: str | None, summary: SystemMessage | None, *notes: str) -> list[BaseMessage]:
+    """Return the message that precedes the conversation: the prompt, the summary, and notes about the present.
 
-    Both are in one message, since the templates of many models take one system message only, and only as the first.
+    All are in one message, since the templates of many models take one system message only, and only as the first.
     """
-    sections = [prompt or "", f"{HEADER}\n\n{summary.text}" if summary is not None else ""]
+    sections = [prompt or "", f"{HEADER}\n\n{summary.text}" if summary is not None else "", *notes]
     text = "\n\n".join(filter(None, sections))
     return [SystemMessage(text)] if text else []
 

@@ -9,17 +9,17 @@ before the next one begins. Every method has an asynchronous twin: `asend` for `
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Literal, NamedTuple, Self
 
-from langchain_core.messages import AnyMessage, HumanMessage
+from langchain_core.messages import AnyMessage
 from langgraph.types import StateSnapshot
 
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.core.arguments import checked
 from holdfast.checkpoints.errors import UnknownThread
+from holdfast.graph.approvals.policy import OnMessage
 from holdfast.graph.conversation.agents import AgentProfile, AnyAgent, check_checkpointer
 from holdfast.graph.conversation.answer import AcceptedAnswer, NewAnswer, NothingWaits, ThreadAnswers, late_answers
 from holdfast.graph.conversation.events import Done, Event, Paused, Reply, Turn, unfinished
@@ -27,12 +27,10 @@ from holdfast.graph.conversation.manage import Managed, Role
 from holdfast.graph.conversation.requests import Pending, pending_of
 from holdfast.graph.conversation.runs import ThreadRuns, config_of
 from holdfast.graph.conversation.said import said
+from holdfast.graph.conversation.sending import Sent, UserMessage, sent_message
 from holdfast.graph.messages import with_speaker
 from holdfast.graph.plans import Io, OnLoop, blocking, stream_twin, streaming, twin
 from holdfast.graph.state import summary_of
-
-UserMessage = str | list[str | dict[str, Any]] | HumanMessage
-"""A user's message: a text, content blocks, or a whole message."""
 
 Verdict = Literal["run_again", "happened", "skip"]
 """A person's verdict on a call that is in doubt."""
@@ -112,21 +110,32 @@ class Conversation(Managed):
     # --- turns
 
     @blocking
-    async def send(self, io: Io, message: UserMessage) -> Reply:
+    async def send(self, io: Io, message: UserMessage, *, pending: OnMessage | None = None) -> Reply:
         """Send a message, and wait until the turn ends or a call waits for a person.
 
-        Decisions on record are carried out first. Calls that still wait are closed as not run.
+        Decisions on record are carried out first.
+
+        Args:
+            message: the message.
+            pending: what becomes of the approvals that still wait. "close": the calls are not run, and the model is
+                told. "keep": the model answers, told what waits, and they can still be decided. By default it is what
+                the tool declares (`needs_approval(on_message=…)`), and "close" if it declares nothing.
+
+        Raises:
+            ValueError: `pending` is neither.
+            TypeError: the agent cannot keep a request open: it is not one of `build_graph`, or has another
+                checkpointer.
         """
-        return await self._turn(io, _as_message(message))
+        return await self._turn(io, sent_message(self._profile, message, pending))
 
     @streaming
-    def stream(self, io: Io, message: UserMessage) -> AsyncGenerator[Event, None]:
+    def stream(self, io: Io, message: UserMessage, *, pending: OnMessage | None = None) -> AsyncGenerator[Event, None]:
         """Send a message as `send` does, and yield events as they come.
 
         They are the model's text piece by piece, its calls, the answers to them, then the calls that wait for a
         person, which can be answered inside the loop, and last `Done`, with the reply that `send` would return.
         """
-        return self._stream(io, _as_message(message))
+        return self._stream(io, sent_message(self._profile, message, pending))
 
     @blocking
     async def retry(self, io: Io) -> Reply:
@@ -153,7 +162,7 @@ class Conversation(Managed):
         """Return the requests that wait for a person."""
         await self._check_user(io, decides=True)
         look = await self._runs.look(io)
-        return pending_of(look.state, look.recorded)
+        return [*pending_of(look.state, look.recorded), *look.kept]
 
     @blocking
     async def approve(self, io: Io, interrupt_id: str | None = None, *, by: str | None = None) -> Reply:
@@ -310,19 +319,20 @@ class Conversation(Managed):
             why = "a request waits for a person" if look.state.interrupts else "the last turn has ended"
             raise NothingWaits(f"There is nothing to retry in thread {self.thread_id!r}: {why}.")
 
-    async def _turn(self, io: Io, message: HumanMessage | None) -> Reply:
+    async def _turn(self, io: Io, sent: Sent | None) -> Reply:
         async with self._lease(io) as role:
-            if message is None:
+            if sent is None:
                 return await self._runs.run(io, None)
             if await io.call(self._answers.recorded):
                 # Decisions on record are carried out, not dropped for the new message.
                 await self._runs.run(io, None)
-            return await self._runs.run(io, await self._input(io, message, role))
+            return await self._runs.run(io, await self._input(io, sent, role))
 
-    async def _input(self, io: Io, message: HumanMessage, role: Role) -> dict[str, list[Any]]:
+    async def _input(self, io: Io, sent: Sent, role: Role) -> dict[str, list[Any]]:
+        message = sent.message
         if role.is_shared and self.user_id is not None:
             message = with_speaker(message, self.user_id)
-        return await self._runs.input(io, [message])
+        return await self._runs.input(io, [message], sent.pending)
 
     async def _accept(self, io: Io, new: NewAnswer) -> _Accepted:
         """Check an answer and record it."""
@@ -341,15 +351,13 @@ class Conversation(Managed):
                 await io.call(self._answers.check_carried_out, accepted)
                 return reply if may_read else reply.without_messages()
 
-    async def _stream(
-        self, io: Io, message: HumanMessage | None, new: NewAnswer | None = None
-    ) -> AsyncGenerator[Event, None]:
+    async def _stream(self, io: Io, sent: Sent | None, new: NewAnswer | None = None) -> AsyncGenerator[Event, None]:
         accepted = None if new is None else await self._accept(io, new)
         may_read = accepted is None or accepted.may_read
         turn = Turn(self._profile)
         async with self._lease(io, decides=accepted is not None) as role:
             with late_answers():
-                async with aclosing(self._events_of_turn(io, turn, message, accepted, role)) as events:
+                async with aclosing(self._events_of_turn(io, turn, sent, accepted, role)) as events:
                     async for event in events:
                         if may_read:
                             yield event
@@ -362,19 +370,19 @@ class Conversation(Managed):
         yield Done(reply)
 
     async def _events_of_turn(
-        self, io: Io, turn: Turn, message: HumanMessage | None, accepted: _Accepted | None, role: Role
+        self, io: Io, turn: Turn, sent: Sent | None, accepted: _Accepted | None, role: Role
     ) -> AsyncGenerator[Event, None]:
         """Run the agent with a message, with an answer, or to go on, and yield events."""
         run_input: Any = None
         if accepted is not None:
             run_input, _ = await io.call(self._answers.due, accepted.answer)
-        elif message is not None:
+        elif sent is not None:
             if await io.call(self._answers.recorded):
                 # Decisions on record first, as in `_turn`.
                 async with aclosing(self._runs.events(io, None, Turn(self._profile))) as events:
                     async for event in events:
                         yield event
-            run_input = await self._input(io, message, role)
+            run_input = await self._input(io, sent, role)
         async with aclosing(self._runs.events(io, run_input, turn)) as events:
             async for event in events:
                 yield event
@@ -388,8 +396,3 @@ class _Accepted(NamedTuple):
     """The state of the thread that asked."""
     may_read: bool
     """Whether its author may read what comes of it."""
-
-
-def _as_message(message: UserMessage) -> HumanMessage:
-    # With an id from the start, so that it is not added twice if it is sent again.
-    return message if isinstance(message, HumanMessage) else HumanMessage(content=message, id=str(uuid.uuid4()))

@@ -17,7 +17,8 @@ from langgraph.types import StateSnapshot
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.langgraph_internals import BRANCH_TO, RESERVED
 from holdfast.graph.approvals.ask import AnswerForms
-from holdfast.graph.conversation.requests import is_about_call
+from holdfast.graph.approvals.policy import OnMessage, keeps
+from holdfast.graph.conversation.requests import Pending, is_about_call
 from holdfast.graph.nodes.base import MODEL, TOOL
 from holdfast.graph.nodes.tool import ToolStep
 
@@ -63,6 +64,22 @@ class AgentProfile:
     def closes_calls(self) -> bool:
         """Whether the agent itself closes the calls that a new message leaves without an answer."""
         return self.forms is not None
+
+    @property
+    def may_keep(self) -> bool:
+        """Whether a tool of the agent says that its calls stay open when the user sends another message."""
+        return self.forms is not None and any(map(keeps, self.forms.tools.values()))
+
+    def keeps(self, request: Pending, pending: OnMessage | None = None) -> bool:
+        """Return whether a request stays open when the user sends another message.
+
+        Args:
+            request: the request.
+            pending: what the caller says about this message; by default the tool's declaration counts.
+        """
+        if self.forms is None or request.kind != "approval":
+            return False
+        return keeps(self.forms.tools.get(request.name)) if pending is None else pending == "keep"
 
     @property
     def records_answers(self) -> bool:

@@ -20,8 +20,11 @@ from holdfast.checkpoints.interrupts.forms import answer_problem
 from holdfast.checkpoints.runtime import run_of, unwrap_saver
 from holdfast.graph.approvals.ask import AnswerForms
 from holdfast.graph.approvals.decisions import BadAnswer
+from holdfast.graph.approvals.policy import OnMessage
 from holdfast.graph.conversation.agents import AgentProfile
-from holdfast.graph.conversation.requests import Pending, answer_to, pending_of, takes_author
+from holdfast.graph.conversation.requests import Pending, answer_to, pending_of, pending_request, takes_author
+from holdfast.graph.kept import has_calls_behind
+from holdfast.graph.messages import looks_closed
 from holdfast.graph.tools.settle import VERDICT_FORM
 
 
@@ -70,6 +73,46 @@ class ThreadAnswers:
             return {}
         return {answered.interrupt_id: answered for answered in self._record.todo(thread_id=self._thread_id)}
 
+    def may_have_kept(self, state: StateSnapshot) -> bool:
+        """Return whether requests may wait that a state does not show. It does not block."""
+        if self._record is None or not self._profile.closes_calls or not state.tasks:
+            return False
+        messages = self._profile.messages(state)
+        # The message that was sent may not be among the others yet.
+        return has_calls_behind(messages) or (not state.interrupts and not looks_closed(messages))
+
+    def kept(self, state: StateSnapshot) -> list[Pending]:
+        """Return the requests that wait and that a state does not show: a message was sent, and is not answered yet."""
+        if not self.may_have_kept(state):
+            return []
+        shown = {pause.id for pause in state.interrupts}
+        return [request for request in self._waiting() if request.interrupt_id not in shown]
+
+    def hold(self, pending: OnMessage | None) -> None:
+        """Note, before a message is sent, which requests stay open and which are closed by it.
+
+        Args:
+            pending: what becomes of them; by default what their tools declare.
+
+        Raises:
+            TypeError: the checkpointer has no record of requests.
+        """
+        if self._record is None:
+            if pending is not None:
+                raise TypeError("pending= needs an agent with Holdfast's checkpointer, which records what waits.")
+            return
+        kept = {request.interrupt_id: self._profile.keeps(request, pending) for request in self._waiting()}
+        if kept:
+            keep, close = ([id_ for id_, stays in kept.items() if stays is wanted] for wanted in (True, False))
+            self._record.hold(self._thread_id, keep=keep, close=close)
+
+    def _waiting(self) -> list[Pending]:
+        waiting = [] if self._record is None else self._record.waiting(thread_id=self._thread_id)
+        return [
+            pending_request(request.interrupt_id, request.value, request.schema, request.asked_at.isoformat())
+            for request in waiting
+        ]
+
     def resume(self, state: StateSnapshot, recorded: Recorded) -> Command[Any] | None:
         """Return the input of a run that carries out the recorded answers; `None` if the agent finds them itself."""
         due = [pause for pause in state.interrupts if pause.id in recorded and not recorded[pause.id].expired]
@@ -87,7 +130,8 @@ class ThreadAnswers:
             BadAnswer: the answer does not fit. The call still waits.
         """
         interrupt_id, given, by = new
-        waiting = {pending.interrupt_id: pending for pending in pending_of(state, self.recorded())}
+        shown = [*pending_of(state, self.recorded()), *self.kept(state)]
+        waiting = {pending.interrupt_id: pending for pending in shown}
         if interrupt_id is None and len(waiting) == 1:
             [interrupt_id] = waiting
         if interrupt_id not in waiting:

@@ -12,6 +12,7 @@ from langgraph.types import StateSnapshot
 from holdfast.graph.conversation.agents import AgentProfile
 from holdfast.graph.conversation.answer import Recorded
 from holdfast.graph.conversation.requests import Pending, pending_of
+from holdfast.graph.kept import is_waiting
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ class Look(NamedTuple):
     """The answers on record that are not carried out yet; none if nothing waits."""
     input: Any
     """The input of a run that goes on from here."""
+    kept: Sequence[Pending] = ()
+    """The requests that wait and that the state does not show, because a message has not been answered yet."""
 
 
 @dataclass
@@ -126,6 +129,8 @@ class Turn:
     """The state after the last run; `None` before the first."""
     answered: Collection[str] = ()
     """See `pending_of`."""
+    kept: Sequence[Pending] = ()
+    """See `Look`."""
     _progress: object = None
     _runs: int = 0
     _reported: set[str | None] = field(default_factory=set)
@@ -148,7 +153,7 @@ class Turn:
 
     def take(self, look: Look) -> Any:
         """Take the state after a run into account, and return the input of a further run."""
-        self.state, self.answered = look.state, look.recorded
+        self.state, self.answered, self.kept = look.state, look.recorded, look.kept
         return look.input
 
     @property
@@ -156,11 +161,11 @@ class Turn:
         """The outcome."""
         if self.state is None:
             raise RuntimeError("The turn has made no run yet. Ask for its reply when it is over.")
-        return reply(self.profile.messages(self.state), pending_of(self.state, self.answered))
+        return reply(self.profile.messages(self.state), [*pending_of(self.state, self.answered), *self.kept])
 
     def resume(self, state: StateSnapshot) -> None:
         """Go on from a state. LangGraph's stream repeats the results that its step already has; they are not new."""
-        self._reported.update(message.id for message in self.profile.messages(state))
+        self._reported.update(message.id for message in self.profile.messages(state) if not is_waiting(message))
 
     def events(self, mode: str, chunk: Any) -> Iterator[Event]:
         """Yield the new events in a chunk of LangGraph's stream in the modes "messages" and "updates"."""

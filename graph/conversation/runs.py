@@ -13,6 +13,7 @@ from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.core.arguments import check_metadata
 from holdfast.checkpoints.langgraph_internals import STRICT_RESUME
 from holdfast.checkpoints.runtime import unwrap_saver
+from holdfast.graph.approvals.policy import OnMessage
 from holdfast.graph.conversation.agents import AgentProfile
 from holdfast.graph.conversation.answer import ThreadAnswers
 from holdfast.graph.conversation.closing import needs_closing, open_effects, with_closed_calls
@@ -56,11 +57,19 @@ class ThreadRuns:
         """Return the present state of the thread."""
         state = await io.either(self._agent.get_state, self._agent.aget_state, self._config)
         recorded = await io.call(self._answers.recorded) if state.interrupts else {}
-        return Look(state, recorded, self._answers.resume(state, recorded))
+        kept = await io.call(self._answers.kept, state) if self._answers.may_have_kept(state) else []
+        return Look(state, recorded, self._answers.resume(state, recorded), kept)
 
-    async def input(self, io: Io, new: Sequence[Any]) -> dict[str, list[Any]]:
-        """Return the input of the run that new messages begin, with the answers that close calls if it needs them."""
+    async def input(self, io: Io, new: Sequence[Any], pending: OnMessage | None = None) -> dict[str, list[Any]]:
+        """Return the input of the run that new messages begin, with the answers that close calls if it needs them.
+
+        Args:
+            new: the messages.
+            pending: what becomes of the approvals that wait; by default what their tools declare.
+        """
         messages = list(new)
+        if self._profile.closes_calls and (pending is not None or self._profile.may_keep):
+            await io.call(self._answers.hold, pending)
         if not self._profile.closes_calls:
             state = await io.either(self._agent.get_state, self._agent.aget_state, self._config)
             # What the ledger knows is closed by the middleware that put it there, which asks a person if it must.

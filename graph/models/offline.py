@@ -18,6 +18,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from holdfast.graph.context.summary import SUMMARISE, without_middle
+from holdfast.graph.kept import told_in
 
 WHAT_I_AM = "(Offline stand-in: simple rules, not a language model.)"
 NOT_UNDERSTOOD = (
@@ -195,6 +196,8 @@ def answer_by_rules(messages: Sequence[BaseMessage], tools: set[str]) -> AIMessa
     """
     if messages and messages[0].text == SUMMARISE:
         return _answer(messages, summarise(messages[-1].text))
+    if messages and (told := told_in(messages[-1])):
+        return _answer(messages, "\n".join(map(_without_insistence, told)))
     noted = [line for message in messages if isinstance(message, SystemMessage) for line in read_notes(message.text)]
     notes = Notes(noted + [message.text for message in messages if isinstance(message, HumanMessage)])
     turn = _this_turn(messages)
@@ -267,9 +270,12 @@ def _report(tasks: list[Task], turn: list[tuple[ToolCall, ToolMessage]]) -> list
     for task in tasks:
         results = [result for planned in task if (result := _result(planned, turn))]
         if results:
-            # The rest is for a model that might insist.
-            lines.append(results[-1].text.split(" Do not make it again")[0])
+            lines.append(_without_insistence(results[-1].text))
     return lines
+
+
+def _without_insistence(text: str) -> str:
+    return text.partition(" Do not make it again")[0]
 
 
 def _talk(notes: Notes) -> str:

@@ -21,7 +21,8 @@ from holdfast.checkpoints import Ended, HoldfastSaver, InDoubt
 from holdfast.checkpoints.effects import effect_key
 from holdfast.checkpoints.langgraph_internals import CHECKPOINT_MAP, DURABILITY, graph_ns
 from holdfast.checkpoints.runtime import running_saver
-from holdfast.graph.approvals.policy import approval_policy
+from holdfast.graph.approvals.policy import approval_policy, keeps
+from holdfast.graph.kept import KeptCall, as_outcome, is_waiting, kept_calls, waiting_answer
 from holdfast.graph.messages import (
     Call,
     DoubtTask,
@@ -76,14 +77,57 @@ def close_calls_step(
 
     async def close(io: Io, state: State, config: RunnableConfig) -> Update:
         messages = state["messages"]
-        evidence = await evidence_about(io, messages, config, tools, _message_of)
-        closed = without_gaps(messages, evidence, tools, clock)
+        # A call that was kept open so far is looked at as one without an answer.
+        before = {(kept.message_id, kept.call["id"] or ""): kept.interrupt_id for kept in kept_calls(messages)}
+        bare = [message for message in messages if not is_waiting(message)] if before else messages
+        evidence = await evidence_about(io, bare, config, tools, _message_of)
+        evidence.waiting = {**before, **evidence.waiting}
+        evidence.approvals.update(before.values())
+        await io.call(_keep_requests, bare, evidence, tools, config)
+        closed = _in_place(without_gaps(bare, evidence, tools, clock), before)
         doubts = [Send(DOUBT, task) for task in new_doubts(closed, evidence)]
         # A gap can be filled only by a new list. Ids and order stay, so it is the same thread.
         update = {"messages": [RemoveMessage(id=REMOVE_ALL_MESSAGES), *closed]}
         return Command(update={} if closed == list(messages) else update, goto=doubts or then(closed))
 
     return Step(close, name=CLOSE_CALLS)
+
+
+def _in_place(messages: Sequence[AnyMessage], before: Mapping[CallKey, str]) -> list[AnyMessage]:
+    """Return the messages, with the answers to calls that had been kept open under the ids that they had."""
+    if not before:
+        return list(messages)
+    changed: dict[int, AnyMessage] = {}
+    for group in call_groups(messages):
+        for position, answer in group.answers.items():
+            message_id, call_id = group.message.id or "", group.calls[position]["id"] or ""
+            interrupt_id = before.get((message_id, call_id))
+            if interrupt_id is not None and not is_waiting(answer):
+                changed[id(answer)] = as_outcome(answer, message_id, interrupt_id)
+    return [changed.get(id(message), message) for message in messages]
+
+
+def _keep_requests(
+    messages: Sequence[AnyMessage], evidence: Evidence, tools: Mapping[str, BaseTool], config: RunnableConfig
+) -> None:
+    """Find the calls that stay open: as was noted for the message, or as their tools declare. It blocks."""
+    if not evidence.waiting:
+        return
+    waiting = {
+        key: (interrupt_id, call)
+        for group in unclosed_calls(messages)
+        for call in (group.calls[position] for position in group.open)
+        if (interrupt_id := evidence.waiting.get(key := (group.message.id or "", call["id"] or ""))) is not None
+        and interrupt_id in evidence.approvals
+        and key not in evidence.results
+    }
+    saver, thread_id = running_saver(config), str(config["configurable"].get("thread_id", ""))
+    noted = saver.interrupts.held(thread_id) if isinstance(saver, HoldfastSaver) else {}
+    evidence.kept = {
+        key for key, (id_, call) in waiting.items() if noted.get(id_, keeps(tools.get(call["name"] or "")))
+    }
+    if isinstance(saver, HoldfastSaver) and (noted or evidence.kept):
+        saver.interrupts.hold(thread_id, keep=[waiting[key][0] for key in evidence.kept])
 
 
 def _message_of(send: Send) -> str | None:
@@ -201,6 +245,8 @@ def without_gaps(
         key = (message.id or "", call["id"] or "")
         if key in evidence.results:
             return evidence.results[key]
+        if key in evidence.kept and call["type"] == "tool_call":
+            return waiting_answer(KeptCall(call, key[0], evidence.waiting[key]))
         if key in evidence.waiting:
             known = NEVER_CARRIED_OUT if key in evidence.decided else NEVER_APPROVED
             text = known if key in evidence.never_begun else WAITING

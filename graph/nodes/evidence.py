@@ -37,6 +37,10 @@ class Evidence:
     results: dict[CallKey, ToolMessage] = field(default_factory=dict)
     waiting: dict[CallKey, str] = field(default_factory=dict)
     """The calls that had paused, with the id of the pause."""
+    approvals: set[str] = field(default_factory=set)
+    """The ids of the pauses among these that ask for an approval."""
+    kept: set[CallKey] = field(default_factory=set)
+    """The calls whose requests stay open."""
     handed_out: set[str] = field(default_factory=set)
     """The ids of the messages whose calls had become tool tasks."""
     in_doubt: set[CallKey] = field(default_factory=set)
@@ -137,6 +141,8 @@ def _read_writes(evidence: Evidence, message_id: str, saved: CheckpointTuple) ->
             evidence.in_doubt.add((message_id, message.tool_call_id))
     for pause in _pauses(saved):
         evidence.waiting[message_id, str(pause.value.get("tool_call_id"))] = pause.id
+        if pause.value.get("type") == "tool_approval":
+            evidence.approvals.add(pause.id)
 
 
 def _doubts_asked_in(saved: CheckpointTuple) -> Iterator[str]:

@@ -24,8 +24,10 @@ from holdfast.graph.approvals.ask import (
     Expired,
     RecordedAnswer,
     Request,
+    RequestId,
     approval_request,
     ask_person,
+    bind_to_task,
     earlier_request,
 )
 from holdfast.graph.approvals.decisions import Answer, Approve, Edit, Reject, Respond
@@ -58,20 +60,24 @@ class CallGuard:
     forms: AnswerForms
     clock: Callable[[], datetime]
 
-    async def answer(self, io: Io, call: Call, message_id: str, config: RunnableConfig) -> Update:
+    async def answer(
+        self, io: Io, call: Call, message_id: str, config: RunnableConfig, kept_id: str | None = None
+    ) -> Update:
         """Answer a call, and return the update with the answer. A call in doubt is left for a task of its own.
 
         Args:
             call: the call.
             message_id: the id of the message that made it.
             config: the config of its task.
+            kept_id: the id of the request about the call, if an earlier task has asked and it was kept open.
 
         Raises:
             GraphInterrupt: a person has to decide first.
             BadAnswer, AnsweredBefore: as `ask_person`.
             and what `run_call` raises.
         """
-        approved = await self._approved(io, call, message_id, config)
+        own_id = None if kept_id is None else RequestId(kept_id, is_kept=True)
+        approved = await self._approved(io, call, message_id, config, own_id)
         return await run_call(io, approved, message_id, config) if isinstance(approved, Ready) else approved
 
     async def answer_and_settle(
@@ -84,7 +90,7 @@ class CallGuard:
             alone: whether the task has this call only.
         """
         part = None if alone else f"{message_id}\0{call['id']}"
-        approved = await self._approved(io, call, message_id, config, part)
+        approved = await self._approved(io, call, message_id, config, RequestId.of_part(config, part))
         if not isinstance(approved, Ready):
             return approved
         update = await run_call(io, approved, message_id, config, work)
@@ -95,16 +101,18 @@ class CallGuard:
         return update
 
     async def _approved(
-        self, io: Io, call: Call, message_id: str, config: RunnableConfig, part: str | None = None
+        self, io: Io, call: Call, message_id: str, config: RunnableConfig, own_id: RequestId | None
     ) -> Ready | Update:
         """Check a call, and ask a person if it needs an approval. Return the update for a call that must not run."""
         prepared = _prepare(call, self.forms.tools)
         if not isinstance(prepared, _Unapproved):
-            prepared = _after_request(prepared, await io.call(earlier_request, config, part))
+            prepared = _after_request(prepared, await io.call(earlier_request, config, own_id))
         if isinstance(prepared, _Unapproved):
             tool = prepared.tool
             value = approval_request(prepared.policy, prepared.call)
-            recorded = await ask_person(io, Request(value, self.forms.of(tool.name), tool.name), config, part)
+            recorded = await ask_person(io, Request(value, self.forms.of(tool.name), tool.name), config, own_id)
+            if own_id is not None and own_id.is_kept:
+                await io.call(bind_to_task, config, own_id)
             decided = _decide(prepared, recorded, self.clock)
             if isinstance(decided, ToolMessage):
                 ready = Ready(tool, prepared.call)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
@@ -119,6 +120,18 @@ def answer_in(update: Any, call: Call) -> ToolMessage | None:
     values = update.update if isinstance(update, Command) else update
     messages = values.get("messages", []) if isinstance(values, dict) else []
     return next((message for message in messages if _answers(message, call)), None)
+
+
+def with_answer(update: Update, call: Call, change: Callable[[ToolMessage], ToolMessage]) -> Update:
+    """Return an update with the answer to a call changed."""
+    if isinstance(update, list):
+        return [with_answer(part, call, change) for part in update]  # type: ignore[misc]
+    values = update.update if isinstance(update, Command) else update
+    if not isinstance(values, dict) or answer_in(update, call) is None:
+        return update
+    messages = [change(item) if _answers(item, call) else item for item in values["messages"]]
+    changed = {**values, "messages": messages}
+    return replace(update, update=changed) if isinstance(update, Command) else changed
 
 
 def text_only(ready: Ready, update: Update) -> Update:

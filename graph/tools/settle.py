@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 
 from holdfast.checkpoints import Effect, Ended, HoldfastSaver, InDoubt, Why
 from holdfast.checkpoints.interrupts.pending import plain_call
-from holdfast.graph.approvals.ask import RecordedAnswer, Request, ask_person, interrupt_id_of
+from holdfast.graph.approvals.ask import RecordedAnswer, Request, RequestId, ask_person, interrupt_id_of
 from holdfast.graph.approvals.decisions import AnswerForm, PersonAnswer
 from holdfast.graph.approvals.schema import model_schema, union_schema
 from holdfast.graph.messages import EFFECT
@@ -128,7 +128,9 @@ class DoubtCase:
         doubt = await io.wait(self.current)
         if not isinstance(doubt, InDoubt):
             return doubt
-        recorded = await ask_person(io, self.request(doubt), self.config, self._part_of(doubt))
+        recorded = await ask_person(
+            io, self.request(doubt), self.config, RequestId.of_part(self.config, self._part_of(doubt))
+        )
         begun: list[Update | EffectRun] = []
         try:
             await io.call(lambda: begun.append(self.settle(doubt, recorded)))

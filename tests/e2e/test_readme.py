@@ -48,7 +48,7 @@ def test_the_programs_of_the_readme_and_the_guides_run_as_they_stand(tmp_path: P
         assert done.returncode == 0, done.stderr
         printed.append(done.stdout.splitlines())
 
-    one_line, agent, wrapper, shared, decided, inbox, own, pay, *others = printed
+    one_line, agent, wrapper, shared, decided, kept, inbox, own, pay, *others = printed
     middleware, node, record, audit, digest, served, *again = others
     assert (one_line, again[0]) == (["4"], ["8"])
     assert agent == [
@@ -58,6 +58,7 @@ def test_the_programs_of_the_readme_and_the_guides_run_as_they_stand(tmp_path: P
         "Your name is Ada.",
     ]
     assert again[1][-1] == agent[-1]
+    assert kept == ["Your name is Ada.", "Order 1002 is refunded: 12.50 EUR go back to Ada."]
     assert (shared, decided) == (["['case-7']"], ["['Refund order 1002 in full']"])
     assert wrapper == own == inbox == pay == middleware == node == served == []
     assert record == [

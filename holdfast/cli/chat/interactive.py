@@ -51,6 +51,8 @@ class InteractiveChat:
         self._threads = threads
         self._listed: list[Thread] = []
         self._screen = ChatScreen()
+        # Requests that the person decides about later, and is not asked about after each message.
+        self._later: set[str] = set()
         self._commands: dict[str, Callable[[str], None]] = {
             "/help": lambda _: self._screen.line(HELP, "dim"),
             "/new": lambda _: self._go(self._threads.new),
@@ -192,8 +194,9 @@ class InteractiveChat:
 
     def _decide_all(self, *, quiet: bool = False) -> None:
         """Ask about each call that waits. With `quiet`, say nothing if there is none."""
-        later: set[str] = set()
-        waiting = self._session.conversation.pending()
+        if not quiet:
+            self._later.clear()
+        later, waiting = self._later, self._session.conversation.pending()
         if not waiting and not quiet:
             self._screen.line("No call waits for a decision.", "dim")
         while left := [pending for pending in waiting if pending.interrupt_id not in later]:
@@ -210,7 +213,8 @@ class InteractiveChat:
             if given is None:
                 elsewhere = self._session.decide_command(pending)
                 self._screen.notice(f"It waits. To decide later: /decide here, or elsewhere: {elsewhere}")
-                self._screen.line("If you send a message before that, the call is closed and not run.", "dim")
+                if not self._session.keeps(pending):
+                    self._screen.line("If you send a message before that, the call is closed and not run.", "dim")
                 return False
             answer = partial(self._session.answer, pending, given, self._runner, self._screen)
             try:

@@ -101,6 +101,10 @@ class ChatSession:
             place += ", which is deleted when this command ends"
         return [place, model]
 
+    def keeps(self, pending: Pending) -> bool:
+        """Return whether a request still waits when a message is sent before the decision."""
+        return AgentProfile(self.agent).keeps(pending)
+
     def stop_notice(self, retry: str) -> str | None:
         """Return a line that says at which breakpoint of the graph the thread has stopped; `None` if at none.
 
@@ -118,7 +122,7 @@ class ChatSession:
     def send(self, text: str, runner: asyncio.Runner, output: TurnOutput) -> None:
         """Send a message. If the turn fails, the error also says whether the message was saved."""
         message = HumanMessage(text, id=str(uuid.uuid4()))
-        for pending in self.conversation.pending():
+        for pending in (request for request in self.conversation.pending() if not self.keeps(request)):
             print_notice(f"Closed and not run, because you sent a message instead of a decision: {pending.description}")
         try:
             self._run(self.conversation.astream(message), runner, output)

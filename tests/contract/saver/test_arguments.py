@@ -35,6 +35,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "Status | None": (7, "dead", ["idle"]),
     "Verdict": (7, None, ["skip"]),
     "Why": (7, None),
+    "OnMessage | None": (7, "hold", ["keep"]),
     "UserMessage": (7, None, {"role": "user"}),
     "Answered | Waiting": ("id", None),
     "Effect": ("key", None),
