@@ -285,8 +285,8 @@ def test_the_program_of_the_guide_deletes_what_a_user_has_said(tmp_path: Path) -
 
 
 @pytest.mark.sweep
-def test_two_replicas_lose_no_message_and_answer_once(tmp_path: Path) -> None:
-    said, asked, *answers = run("replicas.py", "sqlite:///shared.db", cwd=tmp_path, anew=True)
+def test_two_replicas_lose_no_message_and_answer_once(url: str, tmp_path: Path) -> None:
+    said, asked, *answers = run("replicas.py", url, cwd=tmp_path, anew=True)
     assert (said[:23], said[-4:]) == ("6 messages of two repli", "True")
     assert asked == "I ask for the refund of order 1001."
     assert len(answers) == 2
