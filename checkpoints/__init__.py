@@ -27,6 +27,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from holdfast.checkpoints import urls
 from holdfast.checkpoints.backends.base import Backend
+from holdfast.checkpoints.core.arguments import checked
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.effects import Effects
 from holdfast.checkpoints.effects.states import Effect, Ended, InDoubt, Started, Why
@@ -87,6 +88,7 @@ __all__ = [
 _POOL_SIZE: Final = 10
 
 
+@checked
 def open_checkpointer(
     url: str | None = None,
     *,

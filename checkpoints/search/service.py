@@ -64,6 +64,8 @@ class Hit:
     role: str
     user_id: str | None
     """The owner of the thread."""
+    said_by: str | None
+    """The user in whose turn it was said: the owner, or a member."""
     at: datetime
     """The time at which the message was saved, in UTC, by the database's clock."""
     snippet: str
@@ -215,17 +217,18 @@ class Search:
             Hit(
                 str(thread_id),
                 seq,
-                message_id,
-                role,
-                user_id,
-                utc_datetime(at),
-                *make_snippet(text, query),
+                row.message_id,
+                row.role,
+                row.user_id,
+                row.said_by,
+                utc_datetime(row.created_at),
+                *make_snippet(row.text, query),
                 rank,
-                title,
-                source_in(role, body),
+                row.title,
+                source_in(row.role, row.body),
             )
             for (thread_id, seq, rank), rows in zip(ranked, messages, strict=True)
-            for message_id, role, user_id, at, text, title, body in rows
+            for row in rows
         ]
 
     # --- the index

@@ -45,7 +45,8 @@ FROM holdfast_threads AS t
 WHERE t.thread_id = :thread_id AND t.deleted_at IS NULL AND (CAST(:user_id AS TEXT) IS NULL OR {of_user});
 
 -- name: found_rows
-SELECT m.message_id, m.role, t.user_id, m.created_at, substr(m.content, 1, :characters) AS text, t.title,
+SELECT m.message_id, m.role, t.user_id, coalesce(m.user_id, t.user_id) AS said_by, m.created_at,
+       substr(m.content, 1, :characters) AS text, t.title,
        -- What a program added says so here, and is short.
        CASE WHEN m.role = 'human' AND length(m.body) < 65536 THEN m.body END AS body
 FROM holdfast_messages AS m

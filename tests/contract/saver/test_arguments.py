@@ -137,6 +137,13 @@ def test_an_id_may_be_an_integer_or_a_uuid_and_is_its_text(saver: HoldfastSaver,
     assert saver.threads.copy(id_, uuid.UUID(int=8)).thread_id == str(uuid.UUID(int=8))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("wrong", [{"url": 7}, {"pool_size": "10"}, {"strict": "yes"}, {"allow": "Parcel"}], ids=str)
+def test_an_argument_of_open_checkpointer_is_told(wrong: dict[str, Any]) -> None:
+    [name] = wrong
+    with pytest.raises(TypeError, match=rf"{name} is a .*\. Needed: "):
+        open_checkpointer(**wrong)
+
+
 def test_a_number_of_results_that_cannot_be_is_told(saver: HoldfastSaver) -> None:
     asked: list[Any] = [
         saver.interrupts.waiting,

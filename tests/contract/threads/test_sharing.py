@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -42,7 +43,8 @@ def test_a_member_finds_and_reads_a_thread_that_is_shared_and_a_stranger_does_no
         assert listed(saver, user) == listed(saver, user, status="paused", text="TIDES") == ["ada-1"]
         assert [found.thread_id for found in saver.threads.all(user_id=user)] == ["ada-1"]
         assert saver.threads.get("ada-1", user_id=user).user_id == "ada"
-        assert {hit.thread_id for hit in saver.search.find("kelp", user_id=user)} == {"ada-1"}
+        found = saver.search.find("kelp", user_id=user)
+        assert {(hit.thread_id, hit.user_id, hit.said_by) for hit in found} == {("ada-1", "ada", "grace")}
         assert saver.search.find("tides", user_id=user, thread_id="ada-1")
         assert [request.user_id for request in saver.interrupts.waiting(user_id=user)] == ["ada"]
     spoken = [
@@ -179,13 +181,11 @@ def test_a_thread_may_be_shared_before_its_user_begins_it(saver: HoldfastSaver) 
 
 
 def test_code_before_members_keeps_opening_the_database(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with open_checkpointer(url) as saver:
-        say(saver, "Hello", "ada")
-        saver.threads.share("ada-1", "grace")
-    old = open_as_version(url, 7, monkeypatch)
-    try:
-        say(old, "Still here", "ada")
-    finally:
-        old.close()
+    for version, text in ((8, "Hello"), (7, "Still here")):
+        with closing(open_as_version(url, version, monkeypatch)) as saver:
+            say(saver, text, "ada")
+            if version == 8:
+                saver.threads.share("ada-1", "grace")
     with open_checkpointer(url) as saver:
         assert listed(saver, "grace") == ["ada-1"]
+        assert saver.threads.get("ada-1").messages == 4
