@@ -5,12 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import sys
 from collections.abc import Callable, Mapping
 from functools import cache, reduce
-from importlib import import_module
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from langgraph.graph import StateGraph
@@ -21,6 +17,7 @@ from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.langgraph_internals import BRANCH_TO, RESERVED
 from holdfast.graph.agent import PROMPT
 from holdfast.graph.conversation.agents import AgentProfile, AnyAgent
+from holdfast.named import import_here
 
 _log = logging.getLogger(__name__)
 
@@ -105,27 +102,13 @@ def check_shop_thread(saver: HoldfastSaver, agent: AnyAgent, thread_id: str) -> 
 
 
 def _found(module: str, variable: str) -> Any:
-    loaded = _imported(module)
+    loaded = import_here(module, UnusableAgent)
     try:
         return reduce(getattr, variable.split("."), loaded)
     except AttributeError:
         graphs = sorted(key for key, value in vars(loaded).items() if isinstance(value, Pregel | StateGraph))
         known = f"Its graphs: {', '.join(graphs)}." if graphs else "It has no graphs."
         raise UnusableAgent(f"The module {module!r} has no {variable!r}. {known}") from None
-
-
-def _imported(module: str) -> ModuleType:
-    if (here := str(Path.cwd())) not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        return import_module(module)
-    except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
-            raise UnusableAgent(
-                f"There is no module {error.name!r}. Needed: one that Python can import here, or from this folder."
-            ) from None
-        # Its own code may raise anything. --debug shows where.
-        raise UnusableAgent(f"The module {module!r} fails with {type(error).__name__}: {error}.") from error
 
 
 def _with_saver(agent: AnyAgent, saver: Any) -> AnyAgent:

@@ -164,3 +164,35 @@ INSERT INTO holdfast_effects (lineage, effect_key, thread_id, tool, args_digest,
                               started_at, finished_at)
 VALUES (:lineage, :effect_key, :thread_id, :tool, :args_digest, :state, :attempt, :owner, :alive_until, :why,
         :interrupt_id, :decision, :decided_by, :decided_at, :result_type, :result, :run_id, :started_at, :finished_at);
+
+-- name: checkpoint_ids
+SELECT DISTINCT checkpoint_id
+FROM checkpoints
+WHERE thread_id = :thread_id
+ORDER BY checkpoint_id;
+
+-- name: date_messages
+-- Rows that no checkpoint has yet are as old as the newest one.
+UPDATE holdfast_messages
+SET created_at = :at
+WHERE thread_id = :thread_id AND (checkpoint_id = :checkpoint_id OR checkpoint_id IS NULL);
+
+-- name: date_interrupts
+UPDATE holdfast_interrupts
+SET asked_at = :at
+WHERE thread_id = :thread_id AND checkpoint_id = :checkpoint_id;
+
+-- name: date_closing
+UPDATE holdfast_interrupts
+SET closed_at = :at
+WHERE thread_id = :thread_id AND closed_at IS NOT NULL;
+
+-- name: date_run_writes
+UPDATE holdfast_run_writes
+SET written_at = :at
+WHERE thread_id = :thread_id AND checkpoint_id = :checkpoint_id;
+
+-- name: date_thread
+UPDATE holdfast_threads
+SET created_at = :first, updated_at = :at
+WHERE thread_id = :thread_id;

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.backends.retry import persist
+from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import (
     DatabaseUnavailable,
@@ -153,6 +154,24 @@ def transfer_thread(source: Database, target: Database, thread_id: str) -> Trans
             exported.close()
 
     return persist(target.backend, copy)
+
+
+def date_by_checkpoints(database: Database, thread_id: str) -> None:
+    """Give what a thread consists of the times of its checkpoints, as their ids say them.
+
+    A thread that was saved anew, from a checkpointer of others, is then the same each time.
+    """
+    sql, thread = database.backend.sql, {"thread_id": thread_id}
+    with database.backend.writing() as transaction:
+        [rows] = transaction.run([(sql["checkpoint_ids"], thread)])
+        times = [(row.checkpoint_id, moment_of(row.checkpoint_id) or 0.0) for row in rows]
+        if not times:
+            return
+        for checkpoint_id, at in times:
+            params = {**thread, "checkpoint_id": checkpoint_id, "at": at}
+            transaction.send([(sql[name], params) for name in ("date_messages", "date_interrupts", "date_run_writes")])
+        span = {**thread, "first": times[0][1], "at": times[-1][1]}
+        transaction.send([(sql["date_closing"], span), (sql["date_thread"], span)])
 
 
 def attempt_transfer(thread_id: str, transfer: Callable[[], Transferred]) -> Transferred:

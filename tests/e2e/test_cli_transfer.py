@@ -118,3 +118,46 @@ def test_conversations_go_through_a_file(cli: Cli) -> None:
     code, _, err = imports("bob.jsonl", "--database=sqlite:///new.db")
     assert (code, "bob.jsonl, line" in err, "cut off" in err) == (2, True, True)
     assert not Path("new.db").exists()
+
+
+OWN = """
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite import SqliteSaver
+from tests.support.kit import echo_graph, thread
+
+saver = InMemorySaver()
+for name in ("ada-1", "bob-1"):
+    echo_graph(saver).invoke({"messages": [("user", name)]}, thread(name))
+
+
+def opened():
+    return SqliteSaver.from_conn_string("stock.db")
+
+
+def failing():
+    raise RuntimeError("no line")
+"""
+
+
+def test_any_checkpointer_is_copied_by_its_name(cli: Cli, sqlite_url: str) -> None:
+    (cli.folder / "own_savers.py").write_text(OWN)
+    code, out, err = cli("db", "copy", "own_savers:saver", sqlite_url, "--thread=bob-1")
+    assert (code, err, out.partition(" to ")[0]) == (0, "", "1 conversation copied")
+    code, out, _ = cli("db", "copy", "own_savers:saver", sqlite_url, "--json")
+    assert (code, json.loads(out)["moved"], json.loads(out)["there"]) == (0, 1, 1)
+    with open_checkpointer(sqlite_url) as saver:
+        assert texts(saver, "ada-1") == ["ada-1", "You said: ada-1"]
+    assert cli("db", "copy", "own_savers:opened", sqlite_url)[:2] == (
+        0,
+        f"0 conversations copied to {sqlite_url}, 0 records, verified.\n",
+    )
+    for name, line in (
+        ("own_savers:none", "The module 'own_savers' has no 'none'."),
+        ("own_savers:failing", "'own_savers:failing' fails with RuntimeError: no line."),
+        ("own_savers:thread", "is of the type dict. Needed: a checkpointer"),
+        ("no_such_module:x", "There is no module 'no_such_module'."),
+        ("own_savers", "is not named. Needed: module:name"),
+    ):
+        code, out, err = cli("db", "copy", name, sqlite_url)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert line in err

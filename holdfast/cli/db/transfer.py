@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 COPY_EXAMPLE = "Example: holdfast db copy sqlite:///chat.db postgresql://holdfast@localhost/holdfast"
 
 SourceURL = Annotated[
-    str, typer.Argument(metavar="SOURCE_URL", help=f"Database to copy from: {URL_FORMS}", show_default=False)
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help=f"Database to copy from: {URL_FORMS}; or a checkpointer of your own, module:name.",
+        show_default=False,
+    ),
 ]
 TargetURL = Annotated[
     str,
@@ -87,6 +92,9 @@ def copy_database(
     First stop the programs that write to the source. A conversation that differs from the one in the target is
     reported, not copied, and makes the exit code 1. The originals stay, so continue only one of the two.
     """
+    if "://" not in source:
+        _copy_named(context, source, target, thread, as_json=as_json)
+        return
     source_place, target_place = locate(context, source), locate(context, target)
     from holdfast.checkpoints import open_database, transfer
 
@@ -114,6 +122,21 @@ def copy_database(
         total = transfer.count_transferable(old) if wanted is None else len(wanted)
         totals = _transfer_all(transfers(), "Copying", total, as_json=as_json)
     _report(totals, "copied to", target_place, as_json=as_json, source=str(source_place))
+
+
+def _copy_named(context: typer.Context, source: str, target: str, thread: list[str] | None, *, as_json: bool) -> None:
+    """Copy from a checkpointer of others, `module:name`."""
+    target_place = locate(context, target)
+    from holdfast.checkpoints import open_database
+    from holdfast.savers import UnusableSaver, copy_threads, listed_threads, open_named
+
+    try:
+        with open_named(source) as saver, open_database(target) as new:
+            wanted = listed_threads(saver) if thread is None else list(dict.fromkeys(thread))
+            totals = _transfer_all(copy_threads(saver, new, wanted), "Copying", len(wanted), as_json=as_json)
+    except UnusableSaver as error:
+        raise Mistake(str(error)) from error
+    _report(totals, "copied to", target_place, as_json=as_json, source=source)
 
 
 def import_archive(options: CommonOptions, file: Path) -> None:
