@@ -180,12 +180,12 @@ def test_a_thread_may_be_shared_before_its_user_begins_it(saver: HoldfastSaver) 
     assert [entry.kind for entry in saver.transcript("ada-1", user_id="grace")] == ["message", "message"]
 
 
-def test_code_before_members_keeps_opening_the_database(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_before_members_keeps_opening_the_database(bare_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for version, text in ((8, "Hello"), (7, "Still here")):
-        with closing(open_as_version(url, version, monkeypatch)) as saver:
+        with closing(open_as_version(bare_url, version, monkeypatch)) as saver:
             say(saver, text, "ada")
             if version == 8:
                 saver.threads.share("ada-1", "grace")
-    with open_checkpointer(url) as saver:
+    with open_checkpointer(bare_url) as saver:
         assert listed(saver, "grace") == ["ada-1"]
         assert saver.threads.get("ada-1").messages == 4
