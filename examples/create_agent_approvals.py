@@ -1,15 +1,17 @@
 """An agent of LangChain's `create_agent`, whose refunds wait for a person and are made once.
 
-python create_agent_approvals.py "Refund order 1001", then, now or next month: python create_agent_approvals.py approve
+pip install langchain, then: python create_agent_approvals.py "Refund order 1001"
+and now, or next month: python create_agent_approvals.py approve
 """
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from langchain.agents import create_agent
 from langchain_core.tools import tool
 
-from holdfast import Conversation, needs_approval, open_checkpointer
+from holdfast import Conversation, HoldfastSaver, needs_approval, open_checkpointer
 from holdfast.graph.models import chat_model
 from holdfast.middleware import HoldfastMiddleware
 
@@ -29,15 +31,18 @@ def refund_order(order_id: int) -> str:
     return f"Order {order_id} is refunded."
 
 
+def support(checkpointer: HoldfastSaver) -> Any:
+    return create_agent(
+        chat_model("offline"),  # or any chat model of LangChain
+        [find_order, refund_order],
+        middleware=[HoldfastMiddleware()],
+        checkpointer=checkpointer,
+    )
+
+
 def main(said: str) -> None:
-    with open_checkpointer("sqlite:///agent.db") as checkpointer:
-        agent = create_agent(
-            chat_model("offline"),  # or any chat model of LangChain
-            [find_order, refund_order],
-            middleware=[HoldfastMiddleware()],
-            checkpointer=checkpointer,
-        )
-        ada = Conversation(agent, "ada-1", user_id="ada")
+    with open_checkpointer("sqlite:///support.db") as checkpointer:
+        ada = Conversation(support(checkpointer), "ada-1", user_id="ada")
         if said != "approve":
             print(ada.send(said).text)
         for request in ada.pending():

@@ -6,7 +6,6 @@ import ast
 import asyncio
 import json
 import re
-import shlex
 import socket
 import sys
 import threading
@@ -24,9 +23,9 @@ from langchain_core.messages import AIMessage
 
 from holdfast import Conversation, build_graph, open_checkpointer
 from tests.support import forked
-from tests.support.cli_kit import Cli
 from tests.support.forked import HOUSE, PATIENCE, environment
 from tests.support.kit import one_node
+from tests.support.reader import commands_of, run_command
 
 EXAMPLES = HOUSE / "examples"
 GUIDES = {
@@ -237,6 +236,14 @@ def test_the_agent_of_create_agent_asks_in_one_process_and_is_approved_in_anothe
 
 
 @pytest.mark.sweep
+def test_the_command_line_runs_the_agent_of_create_agent(tmp_path: Path) -> None:
+    (tmp_path / "create_agent_approvals.py").write_text(*programs("create_agent_approvals.py"), "utf-8")
+    asked, waiting = [run_command(command, tmp_path) for command in commands_of("guides/create-agent.md")]
+    assert "I ask for the refund of order 1002." in asked
+    assert "Refund order 1002 in full?" in waiting
+
+
+@pytest.mark.sweep
 @needs_deepagents
 def test_the_deep_agent_asks_and_refunds(tmp_path: Path) -> None:
     printed = run("deep_agent.py", cwd=tmp_path)
@@ -246,24 +253,24 @@ def test_the_deep_agent_asks_and_refunds(tmp_path: Path) -> None:
 @pytest.mark.sweep
 def test_retention_deletes_what_is_old_and_does_not_wait_and_prunes_the_rest(tmp_path: Path) -> None:
     run("create_agent_approvals.py", "Hello", cwd=tmp_path)
-    assert run("retention.py", "sqlite:///agent.db", "1", cwd=tmp_path)[0].startswith("0 conversations are deleted, 1")
+    assert run("retention.py", "sqlite:///support.db", "1", cwd=tmp_path)[0].startswith(
+        "0 conversations are deleted, 1"
+    )
     run("create_agent_approvals.py", "Refund order 1001", cwd=tmp_path)
-    assert run("retention.py", "sqlite:///agent.db", "0", cwd=tmp_path)[0].startswith("0 conversations are deleted, 1")
+    assert run("retention.py", "sqlite:///support.db", "0", cwd=tmp_path)[0].startswith(
+        "0 conversations are deleted, 1"
+    )
     run("create_agent_approvals.py", "approve", cwd=tmp_path)
-    assert run("retention.py", "sqlite:///agent.db", "0", cwd=tmp_path)[0].startswith("1 conversations are deleted, 0")
+    assert run("retention.py", "sqlite:///support.db", "0", cwd=tmp_path)[0].startswith(
+        "1 conversations are deleted, 0"
+    )
 
 
 @pytest.mark.sweep
-def test_the_commands_of_the_guide_delete_and_prune(cli: Cli) -> None:
-    with open_checkpointer("sqlite:///holdfast.db") as saver:
+def test_the_commands_of_the_guide_delete_and_prune(tmp_path: Path) -> None:
+    with open_checkpointer(f"sqlite:///{tmp_path / 'holdfast.db'}") as saver:
         Conversation(build_graph(checkpointer=saver), "ada-1", "ada").send("Hello")
-    page = (HOUSE / "docs" / "guides" / "retention.md").read_text("utf-8")
-    printed = []
-    for command in re.findall(r"(?m)^\$ holdfast (.*)$", page):
-        code, out, err = cli(*shlex.split(command.partition("  #")[0]))
-        assert (code, err if code else "") == (0, ""), command
-        printed.append(out)
-    looked, old, pruned, ada = printed
+    looked, old, pruned, ada = [run_command(command, tmp_path) for command in commands_of("guides/retention.md")]
     assert (looked, old) == (
         "No conversations would be deleted. Nothing was deleted.\n",
         "No conversations deleted.\n",
@@ -275,12 +282,12 @@ def test_the_commands_of_the_guide_delete_and_prune(cli: Cli) -> None:
 @pytest.mark.sweep
 def test_the_program_of_the_guide_deletes_what_a_user_has_said(tmp_path: Path) -> None:
     run("create_agent_approvals.py", "Refund order 1001", cwd=tmp_path)
-    with open_checkpointer(f"sqlite:///{tmp_path / 'agent.db'}") as saver:
+    with open_checkpointer(f"sqlite:///{tmp_path / 'support.db'}") as saver:
         Conversation(build_graph(checkpointer=saver), "grace-1", "grace").send("Hello")
         saver.threads.share("grace-1", "ada")
     (tmp_path / "delete.py").write_text(shown("retention.md")[1], "utf-8")
     assert run(str(tmp_path / "delete.py"), cwd=tmp_path) == ["[]"]
-    with open_checkpointer(f"sqlite:///{tmp_path / 'agent.db'}") as saver:
+    with open_checkpointer(f"sqlite:///{tmp_path / 'support.db'}") as saver:
         assert [thread.thread_id for thread in saver.threads.all()] == ["grace-1"]
 
 

@@ -17,6 +17,7 @@ from holdfast.graph import Conversation, build_graph
 from tests.support import forked
 from tests.support.cli_kit import Cli
 from tests.support.forked import HOUSE, environment
+from tests.support.reader import commands_of
 
 # In the order in which a reader meets them: a later program finds what an earlier one has stored.
 PAGES = (
@@ -101,17 +102,12 @@ def test_the_commands_of_make_that_are_named_are_there() -> None:
         assert re.search(rf"^{command}:", makefile, re.MULTILINE), command
 
 
-def commands_of(page: str) -> list[str]:
-    text = (HOUSE / "docs" / "guides" / page).read_text("utf-8").split("\n## ")[0]
-    return [line.partition("  #")[0] for line in re.findall(r"(?m)^\$ (.*)$", text)]
-
-
 @pytest.mark.sweep
 def test_the_commands_for_the_record_work_as_they_stand(cli: Cli) -> None:
     with open_checkpointer("sqlite:///holdfast.db") as saver:
         Conversation(build_graph(checkpointer=saver), "ada-1", "ada").send("I am Ada. Please refund order 1002.")
     printed = []
-    for command in commands_of("record.md"):
+    for command in commands_of("guides/record.md", before_sections=True):
         _, *words = shlex.split(command)
         code, out, err = cli(*words)
         assert (code, err if code else "") == (0, ""), command
@@ -130,7 +126,7 @@ def test_the_commands_for_the_record_work_as_they_stand(cli: Cli) -> None:
 @pytest.mark.sweep
 @pytest.mark.parametrize("anew", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["forked", "anew"])
 def test_the_shell_commands_of_the_guide_work(tmp_path: Path, anew: bool) -> None:
-    commands = commands_of("command-line.md")
+    commands = commands_of("guides/command-line.md", before_sections=True)
     assert len(commands) == 6
     (tmp_path / "bin").mkdir()
     holdfast = tmp_path / "bin" / "holdfast"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import forked
 from tests.support.forked import HOUSE, PATIENCE, environment
+from tests.support.reader import run_command
 
 # What is in a block `sh` is about the reader's machine. `test_wheel` installs the package.
 BLOCK = re.compile(r'```(?:\w+ title="(?P<file>[\w.]+)"|console)\n(?P<text>.*?)```', re.DOTALL)
@@ -36,21 +36,9 @@ def test_each_step_of_the_tutorial_does_what_it_shows(tmp_path: Path) -> None:
             if PROMPT.strip() in shown:
                 talk(command, shown.splitlines(), tmp_path)
             else:
-                printed = run(command, tmp_path)
+                printed = run_command(command, tmp_path)
                 assert not shown or printed == shown, command
     assert (tmp_path / "refunds.txt").read_text() == "1001\n"
-
-
-def run(command: str, folder: Path) -> str:
-    """Run a command in a shell's place, and return what it prints."""
-    *echo, (program, *words) = [shlex.split(part) for part in command.split(" | ")]
-    if program == "cat":
-        return (folder / words[0]).read_text("utf-8")
-    said = "".join(f"{text}\n" for _, text in echo).encode()
-    start = {"python": [], "holdfast": ["-m", "holdfast"]}[program]
-    done = forked.run(*start, *words, cwd=folder, env=environment(), said=said)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def talk(command: str, shown: list[str], folder: Path) -> None:
