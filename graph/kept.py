@@ -30,6 +30,8 @@ _WAITS: Final = (
 _NOTE: Final = "note"
 """Key of a HumanMessage's `additional_kwargs` for a note that no person has written. It is never stored."""
 
+_DECIDED: Final = "A person has decided about calls that were waiting"
+
 _ITEM: Final = "* "
 
 # Characters of a result that a note quotes. The whole result is in the history.
@@ -137,7 +139,7 @@ def outcome_note(messages: Sequence[AnyMessage], outcomes: Sequence[ToolMessage]
         for call in calls_of(m)
     }
     listed = "\n".join(f"{_ITEM}{_shown(made.get(outcome.id or ''), outcome)}" for outcome in outcomes)
-    return f"A person has decided about calls that were waiting. What became of them:\n{listed}"
+    return f"{_DECIDED}. What became of them:\n{listed}"
 
 
 def note_message(note: str) -> HumanMessage:
@@ -147,6 +149,22 @@ def note_message(note: str) -> HumanMessage:
     """
     text = f"[A note of the system, not of the user. Tell the user about it.]\n{note}"
     return HumanMessage(text, additional_kwargs={_NOTE: True})
+
+
+def with_notes(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+    """Return the messages as a model sees them: with the note before its own words that answered one.
+
+    Some providers take no call of a model directly behind its own words.
+    """
+    if not any(TELLS in message.additional_kwargs for message in messages):
+        return list(messages)
+    seen: list[AnyMessage] = []
+    for message in messages:
+        if isinstance(message, AIMessage) and _told_in(message) and seen and isinstance(seen[-1], AIMessage):
+            outcomes = [item for item in messages if isinstance(item, ToolMessage) and item.id in _told_in(message)]
+            seen.append(note_message(outcome_note(messages, outcomes) or _DECIDED))
+        seen.append(message)
+    return seen
 
 
 def told_in(message: BaseMessage) -> list[str]:

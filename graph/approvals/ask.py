@@ -233,9 +233,10 @@ class EarlierRequest:
 
 def earlier_request(config: RunnableConfig, own_id: RequestId | None = None) -> EarlierRequest:
     """Look up whether a person was asked before to approve the call of this task, or of a part of it. It blocks."""
-    if own_id is not None and own_id.is_kept:
-        return EarlierRequest(made=True)
-    record = _RequestRecord.of_run(config, own_id) if config["configurable"].get(RESUMING) else None
+    is_kept = own_id is not None and own_id.is_kept
+    record = _RequestRecord.of_run(config, own_id) if is_kept or config["configurable"].get(RESUMING) else None
+    if is_kept:
+        return EarlierRequest(made=True, answer=None if record is None else record.read())
     if record is None or not record.saver.interrupts.was_asked(record.thread_id, record.interrupt_id):
         return EarlierRequest()
     recorded = record.read()

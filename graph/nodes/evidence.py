@@ -4,7 +4,9 @@ When a new message arrives before a step has ended, LangGraph drops that step. T
 pending writes of the checkpoint before.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -14,7 +16,9 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.types import Interrupt, Send
 
 from holdfast.checkpoints.langgraph_internals import CHECKPOINT_MAP, INTERRUPT, TASKS, graph_ns
+from holdfast.graph.kept import kept_answer_id
 from holdfast.graph.messages import ends_with_agent, is_in_doubt, unclosed_calls
+from holdfast.graph.nodes.base import TOOL
 
 # Older checkpoints are not searched: each one is a query, and calls do not stay open for that long.
 _FURTHEST: Final = 50
@@ -87,7 +91,7 @@ async def search_checkpoints(
             evidence.lost.setdefault(then[-1].id or "", []).extend(lost)
         evidence.asked_about.update(_doubts_asked_in(saved))
         for message_id in _handed_out(saved, message_of) & wanted:
-            _read_writes(evidence, message_id, saved)
+            _read_writes(evidence, _Handed.of(saved, message_of, message_id), saved)
             wanted.discard(message_id)
         if wanted.isdisjoint(message.id for message in then) and ends_with_agent(then):
             break
@@ -127,19 +131,60 @@ async def _before_this_run(get_tuple: GetTuple, config: RunnableConfig) -> tuple
 
 def _handed_out(saved: CheckpointTuple, message_of: MessageOf) -> set[str]:
     """Return the ids of the messages whose calls are tasks of this checkpoint."""
-    sends = saved.checkpoint["channel_values"].get(TASKS, [])
-    found = (message_of(send) for send in sends if isinstance(send, Send))
+    found = (message_of(send) for send in _sends(saved))
     return {message_id for message_id in found if message_id is not None}
 
 
-def _read_writes(evidence: Evidence, message_id: str, saved: CheckpointTuple) -> None:
+def _sends(saved: CheckpointTuple) -> list[Send]:
+    return [send for send in saved.checkpoint["channel_values"].get(TASKS, []) if isinstance(send, Send)]
+
+
+@dataclass(frozen=True)
+class _Handed:
+    """The calls of a message that are tasks of a checkpoint.
+
+    Beside new calls there may be calls of earlier messages, whose requests were kept open. Some endpoints give the
+    calls of two messages the same id, so what a task has written is told by the ids of its answer and its request.
+    """
+
+    message_id: str
+    is_new: bool
+    """Whether the calls are tasks for the first time."""
+    kept: Mapping[str, str]
+    """The kept calls of all messages: the message's id by the id of the answer, and by that of the request."""
+
+    @classmethod
+    def of(cls, saved: CheckpointTuple, message_of: MessageOf, message_id: str) -> _Handed:
+        sends = _sends(saved)
+        kept: dict[str, str] = {}
+        for arg in (send.arg for send in sends if _is_kept(send)):
+            kept[arg["interrupt_id"]] = kept[kept_answer_id(arg["message_id"], arg["call"]["id"])] = arg["message_id"]
+        is_new = any(message_of(send) == message_id for send in sends if not _is_kept(send))
+        return cls(message_id, is_new, kept)
+
+    def wrote(self, id_: str | None) -> bool:
+        """Return whether an answer or a request with this id is about one of the calls."""
+        owner = self.kept.get(id_ or "")
+        return self.is_new if owner is None else owner == self.message_id
+
+
+def _is_kept(send: Send) -> bool:
+    return (
+        send.node == TOOL
+        and isinstance(send.arg, Mapping)
+        and send.arg.keys() >= {"call", "message_id", "interrupt_id"}
+    )
+
+
+def _read_writes(evidence: Evidence, handed: _Handed, saved: CheckpointTuple) -> None:
+    message_id = handed.message_id
     evidence.handed_out.add(message_id)
-    for message in _written(saved, ToolMessage):
+    for message in (message for message in _written(saved, ToolMessage) if handed.wrote(message.id)):
         evidence.results[message_id, message.tool_call_id] = message
         if is_in_doubt(message):
             # Its step was dropped before a person could be asked.
             evidence.in_doubt.add((message_id, message.tool_call_id))
-    for pause in _pauses(saved):
+    for pause in (pause for pause in _pauses(saved) if handed.wrote(pause.id)):
         evidence.waiting[message_id, str(pause.value.get("tool_call_id"))] = pause.id
         if pause.value.get("type") == "tool_approval":
             evidence.approvals.add(pause.id)

@@ -22,6 +22,7 @@ from holdfast.graph.kept import (
     telling,
     untold_outcomes,
     waiting_note,
+    with_notes,
 )
 from holdfast.graph.messages import (
     Call,
@@ -114,7 +115,7 @@ def model_step(
             note_prompt(config, prompt)
         notes = [waiting_note(messages), outcome_note(messages, outcomes)]
         last = [note_message(notes.pop())] if outcomes and ends_with_agent(messages) else []
-        visible = with_named_speakers(visible_messages(messages, context))
+        visible = with_notes(with_named_speakers(visible_messages(messages, context)))
         view = [*opening_messages(prompt, summary_of(state), *notes), *visible, *last]
         message: AIMessage = await io.either(model.invoke, model.ainvoke, view, config)
         return {"messages": [with_unique_ids(telling(message, outcomes))]}

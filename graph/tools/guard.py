@@ -118,6 +118,8 @@ class CallGuard:
                 ready = Ready(tool, prepared.call)
                 return update_of(await io.call(refusal_message, ready, decided, message_id, config))
             prepared = decided
+        elif own_id is not None and own_id.is_kept:  # it cannot run any more
+            await io.call(bind_to_task, config, own_id)
         return update_of(prepared) if isinstance(prepared, ToolMessage) else prepared
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,7 +14,16 @@ from langgraph.types import Command
 
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.errors import NotAnswered
-from holdfast.graph import Conversation, NothingWaits, Paused, ToolAnswered, build_graph, needs_approval, repeatable
+from holdfast.graph import (
+    Context,
+    Conversation,
+    NothingWaits,
+    Paused,
+    ToolAnswered,
+    build_graph,
+    needs_approval,
+    repeatable,
+)
 from holdfast.worker import Worker
 from tests.support.graph_kit import calls, says
 from tests.support.kept_kit import CheckedModel
@@ -26,7 +36,9 @@ TALK = (says("I am fine."), says("It is refunded."), says("More."), says("Even m
 class Desk:
     """An agent whose refunds wait for a person, and may wait while people talk."""
 
-    def __init__(self, saver: Any, *lines: AIMessage, repeats: bool = False, **approval: Any) -> None:
+    def __init__(
+        self, saver: Any, *lines: AIMessage, repeats: bool = False, context: Context | None = None, **approval: Any
+    ) -> None:
         self.refunded: list[int] = []
         self.saver = saver
         self.model = CheckedModel(lines=[calls(("refund", {"order": 1})), *(lines or TALK)])
@@ -43,7 +55,7 @@ class Desk:
             return "seen"
 
         tools = [repeatable(refund) if repeats else refund, look]
-        self.agent = build_graph(model=self.model, tools=tools, checkpointer=saver)
+        self.agent = build_graph(model=self.model, tools=tools, checkpointer=saver, context=context)
         self.ada = Conversation(self.agent, "ada-1", "ada")
 
     def ask(self) -> str:
@@ -128,6 +140,64 @@ def test_two_calls_wait_together_and_each_is_decided_by_itself(saver: HoldfastSa
     assert desk.ada.reject("No.", second.interrupt_id).text == "Both are decided."
     assert (desk.refunded, desk.inbox()) == ([1], [])
     assert "No." in desk.answers[1].text
+
+
+def test_calls_of_two_messages_with_one_id_are_not_taken_for_each_other(saver: HoldfastSaver) -> None:
+    desk = Desk(saver, calls(("refund", {"order": 2})), says("One is decided."), says("Both are."))
+    first = desk.ask()
+    [second] = [request for request in desk.ada.send("And order 2").pending if request.interrupt_id != first]
+    assert {call.tool_call_id for call in desk.ada.pending()} == {"call_0"}
+    desk.ada.approve(first)
+    assert desk.ada.send("How are you?").text == "One is decided."
+    assert [answer.text for answer in desk.answers if "Not run yet" not in answer.text] == ["order 1 refunded"]
+    assert desk.inbox() == [second.interrupt_id]
+    assert desk.ada.approve().text == "Both are."
+    assert (desk.refunded, [answer.text[:7] for answer in desk.answers]) == ([1, 2], ["order 1", "order 2"])
+
+
+def test_the_model_may_go_on_with_another_call_when_it_is_told(saver: HoldfastSaver) -> None:
+    desk = Desk(saver, says("I am fine."), calls(("look", {}), ids=["look-1"]), says("Seen."), says("Yes."))
+    desk.ask()
+    desk.ada.send("How are you?")
+    assert desk.ada.approve().text == "Seen."
+    desk.ada.send("Really?")
+    kinds = [message.type for message in desk.model.seen[-1]]
+    assert ("ai", "ai") not in pairwise(kinds), "no call is behind the model's own words"
+    assert sum("A person has decided" in message.text for message in desk.model.seen[-1]) == 1
+
+
+def test_a_turn_that_fails_leaves_the_request_open_and_retry_goes_on(desk: Desk) -> None:
+    asked, lines = desk.ask(), desk.model.lines
+    desk.model.lines = lines[:1]
+    with pytest.raises(IndexError):
+        desk.ada.send("How are you?")
+    assert [request.interrupt_id for request in desk.ada.pending()] == desk.inbox() == [asked]
+    desk.model.lines = lines
+    assert desk.ada.approve(asked).text == "It is refunded."
+    assert desk.ada.history()[-2].text == "I am fine."
+
+
+def test_a_call_whose_tool_is_gone_is_closed_when_the_turn_ends(desk: Desk) -> None:
+    desk.ask()
+    desk.ada.send("How are you?")
+    model = CheckedModel(lines=[says("I am still fine."), says("It is gone."), says("Yes.")])
+    ada = Conversation(build_graph(model=model, tools=[], checkpointer=desk.saver), "ada-1", "ada")
+    assert ada.send("And now?", pending="keep").text == "It is gone."
+    assert "there is no tool" in desk.answers[0].text
+    assert desk.inbox() == ada.pending() == []
+
+
+@pytest.mark.parametrize("mode", ["trim", "summarise"])
+def test_a_call_that_waits_does_not_leave_the_state(saver: HoldfastSaver, mode: Any) -> None:
+    desk = Desk(saver, *(says(f"{number} " * 40) for number in range(12)), context=Context(mode, budget=60))
+    asked = desk.ask()
+    for number in range(3):
+        desk.ada.send(f"Question {number}?")
+    assert len(desk.answers) == 1
+    assert "refund(order=1)" in desk.model.seen[-1][0].text
+    desk.ada.approve(asked)
+    assert desk.refunded == [1]
+    assert "order 1 refunded" in desk.model.seen[-1][-1].text
 
 
 @pytest.mark.parametrize("way", ["send", "bare"])
