@@ -95,8 +95,11 @@ def undo_turn(database: Database, save: SaveCheckpoint, thread_id: str, actor: s
     thread = _outlines(database, thread_id)
     if newest is None:
         raise UnknownThread(thread_id)
-    turn = _last_turn(database, thread_id, thread.get("", {}))
-    event = index.add_event(database.backend.sql, thread_id, "undo", {"checkpoint_id": turn.parent_id}, actor)
+    root = thread.get("", {})
+    turn = _last_turn(database, thread_id, root)
+    # From where to where: what was said between these two is taken back.
+    data = {"checkpoint_id": turn.parent_id, "head": max(root)}
+    event = index.add_event(database.backend.sql, thread_id, "undo", data, actor)
     put = partial(_put, database, save)
     put(newest, turn.parent_id, (event, _release(database, thread_id)))
     for ns in _namespaces_with_memory(thread):

@@ -39,8 +39,8 @@ _PAGE: Final = 100
 # Above the number of every event and message.
 _MOST: Final = 2**62
 
-# Above the id of every checkpoint: an undo whose event does not say where it went back to is told of no message.
-_NOWHERE: Final = "\uffff"
+# Above the id of every checkpoint. An undo whose event does not say where it went back to has taken nothing back.
+_ABOVE_ALL: Final = "\uffff"
 
 
 class Bounds(NamedTuple):
@@ -337,8 +337,9 @@ def open_transcript(database: Database, thread_id: str, user_id: str | None) -> 
 def _undo(row: Row) -> Undo:
     """Make an undo of the row of its event."""
     data = _json(row.data)
-    found = data.get("checkpoint_id", _NOWHERE) if isinstance(data, Mapping) else _NOWHERE
-    return Undo(row.after_seq, str(found or ""), Undone(row.actor, utc_datetime(row.at)))
+    places = data if isinstance(data, Mapping) else {}
+    to, head = places.get("checkpoint_id", _ABOVE_ALL), places.get("head", _ABOVE_ALL)
+    return Undo(row.after_seq, str(to or ""), str(head), Undone(row.actor, utc_datetime(row.at)))
 
 
 def _json(data: str | None) -> Any:

@@ -25,6 +25,8 @@ class Undo:
     """The number of the last row at that time."""
     to: str
     """The id of the checkpoint that the thread was reset to; `""` is the empty thread."""
+    head: str
+    """The id of the newest checkpoint at that time. In a fork, a message may have a later one as its first."""
     undone: Undone
 
 
@@ -51,4 +53,5 @@ class Undos:
         first = bisect_left(self._ends, seq)
         if first == len(self._undos) or self._oldest[first] >= checkpoint_id:
             return None
-        return next(undo.undone for undo in self._undos[first:] if undo.to < checkpoint_id)
+        later = self._undos[first:]
+        return next((undo.undone for undo in later if undo.to < checkpoint_id <= undo.head), None)

@@ -217,7 +217,7 @@ def _attachment_label(attachment: Attachment) -> str:
 def _data(entry: EventEntry) -> Iterator[Part]:
     if isinstance(entry.data, Mapping) and entry.data.keys() == {"text"} and isinstance(entry.data["text"], str):
         yield Part("", visible(entry.data["text"]))
-    elif entry.data:
+    elif entry.data and entry.event != "undo":  # its checkpoints tell people nothing; the messages say who undid them
         yield _json("", entry.data)
 
 

@@ -6,12 +6,14 @@ from datetime import timedelta
 from typing import Any
 
 from langchain.agents import create_agent
+from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
 from langgraph.types import interrupt
 
 from holdfast.checkpoints import HoldfastSaver, MessageEntry
 from holdfast.checkpoints.transcript import export
 from holdfast.graph import Conversation, build_graph
+from tests.support.delta_kit import delta_agent
 from tests.support.desk import Desk
 from tests.support.graph_kit import ScriptedModel, calls, says
 from tests.support.kit import change, echo_graph, say, thread
@@ -53,6 +55,19 @@ def test_the_undo_of_a_turn_that_was_saved_at_its_end_is_told(saver: HoldfastSav
         graph.invoke({"messages": [("user", text)]}, thread(), durability="exit")
     saver.threads.undo("ada-1", by="Grace")
     assert undone(saver) == {"one": None, "You said: one": None, "two": "Grace", "You said: two": "Grace"}
+
+
+def test_a_fork_of_what_an_undo_left_has_nothing_undone(saver: HoldfastSaver) -> None:
+    graph = delta_agent(saver, 1000)  # it cannot be known which of its messages are live
+    for text in ("one", "two"):
+        said = {"messages": [HumanMessage(text, id=text)], "files": {}, "notes": [], "steps": 0}
+        graph.invoke(said, thread())
+    saver.threads.undo("ada-1", by="Grace")
+    assert {text for text, by in undone(saver).items() if by == "Grace"} >= {"two", "2: two"}
+    assert {by for text, by in undone(saver).items() if text in {"one", "2: one"}} == {None}
+    saver.threads.fork("ada-1", "fork")
+    entries = [entry for entry in saver.transcript("fork") if isinstance(entry, MessageEntry)]
+    assert [entry.text for entry in entries if entry.undone is not None] == []
 
 
 def outcomes(saver: HoldfastSaver) -> list[list[str]]:
