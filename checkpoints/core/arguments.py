@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import wraps
 from inspect import Parameter, iscoroutinefunction, isfunction, signature
 from types import NoneType, UnionType
@@ -49,8 +49,19 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
         nonlocal checks
         if checks is None:  # now, since the names in annotations may have been defined later
             checks = _Checks.of(function)
-        given: Any = [check(value) for check, value in zip(checks.of_positions(), args, strict=False)]
-        named: Any = {name: checks.by_name.get(name, _unchanged)(value) for name, value in kwargs.items()}
+        given: Any = args
+        named: Any = kwargs
+        # A value of the very class that is annotated passes here: nearly every one does.
+        for place, (check, value) in enumerate(zip(checks.positional, args, strict=False)):
+            if check is not None and type(value) not in check.exact:
+                given = (*given[:place], check(value), *given[place + 1 :])
+        for name, value in kwargs.items():
+            check = checks.by_name.get(name)
+            if check is not None and type(value) not in check.exact:
+                named[name] = check(value)
+        if checks.rest is not None:
+            for value in args[len(checks.positional) :]:
+                checks.rest(value)
         return function(*given, **named)
 
     return checking
@@ -96,6 +107,8 @@ class _Check:
         self._name = name
         self._hint = hint
         self._is_id = name in _IDS
+        self.exact = frozenset(option for option in _options(hint) if isinstance(option, type))
+        """The classes whose own instances pass."""
 
     def __call__(self, value: Any) -> Any:
         """Return the value; an id as text.
@@ -105,7 +118,7 @@ class _Check:
         """
         if self._is_id and isinstance(value, int | float | UUID) and not isinstance(value, bool):
             return str(value)
-        if not _fits(value, self._hint):
+        if not any(_fits(value, option) for option in _options(self._hint)):
             raise TypeError(f"{self._name} is {_found(value)}. Needed: {_needed(self._hint)}.")
         return value
 
@@ -113,16 +126,18 @@ class _Check:
 class _Checks(NamedTuple):
     """The checks of a function."""
 
-    positional: list[_Check]
+    positional: list[_Check | None]
+    """`None` for an argument that is not checked."""
     rest: _Check | None
     """The check of each of `*args`."""
-    by_name: dict[str, _Check]
+    by_name: dict[str, _Check | None]
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> _Checks:
         hints = get_type_hints(function)
         checks = {
-            parameter: _Check(name, hints.get(name, Any)) for name, parameter in signature(function).parameters.items()
+            parameter: None if _is_free(hint := hints.get(name, Any)) else _Check(name, hint)
+            for name, parameter in signature(function).parameters.items()
         }
         return cls(
             [check for parameter, check in checks.items() if parameter.kind <= Parameter.POSITIONAL_OR_KEYWORD],
@@ -130,24 +145,14 @@ class _Checks(NamedTuple):
             {parameter.name: check for parameter, check in checks.items()},
         )
 
-    def of_positions(self) -> Iterator[Callable[[Any], Any]]:
-        """Yield the checks of the positional arguments, and then that of the rest, without an end."""
-        yield from self.positional
-        while True:  # Python itself refuses an argument too many
-            yield self.rest or _unchanged
+
+def _is_free(hint: Any) -> bool:
+    """Return whether an annotation needs no check: it takes all, or is a time."""
+    return hint is Any or set(_options(hint)) >= _MOMENT
 
 
-def _unchanged(value: Any) -> Any:
-    return value
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Return whether a value is of an annotated type. What an annotation does not name as a class fits."""
-    options = set(_options(hint))
-    return options >= _MOMENT or any(_fits_one(value, option) for option in options)
-
-
-def _fits_one(value: Any, option: Any) -> bool:
+def _fits(value: Any, option: Any) -> bool:
+    """Return whether a value is of an annotated type, which is no union. What does not name a class fits."""
     kind: Any = get_origin(option) or option
     if kind is Literal:
         return isinstance(value, tuple({type(choice) for choice in get_args(option)}))
@@ -162,7 +167,7 @@ def _fits_one(value: Any, option: Any) -> bool:
     if not isinstance(value, (int, float) if kind is float else kind):
         return False
     items: Any = value
-    return not _has_texts(option) or all(_fits(item, get_args(option)[0]) for item in items)
+    return not _has_texts(option) or all(isinstance(item, _options(get_args(option)[0])) for item in items)
 
 
 def _has_texts(option: Any) -> bool:
