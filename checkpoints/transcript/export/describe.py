@@ -149,7 +149,8 @@ def _outcome(entry: MessageEntry) -> str | None:
         return None
     if decision in NOT_RUN or effect.get("decision") == "skip":
         return "not run"
-    return "outcome unknown" if effect.get("state") == "in_doubt" else "failed"
+    # Not "failed": other agents give this status to calls that a person refused, too.
+    return "outcome unknown" if effect.get("state") == "in_doubt" else "status: error"
 
 
 def _parts(entry: MessageEntry) -> Iterator[Part]:

@@ -74,7 +74,7 @@ def outcomes(saver: HoldfastSaver) -> list[list[str]]:
     return [[label.partition(", 20")[0] for label in labels] for labels in told(saver).values()]
 
 
-def test_calls_that_were_not_run_are_not_said_to_have_failed(saver: HoldfastSaver) -> None:
+def test_calls_that_were_not_run_are_not_said_to_have_ended_in_an_error(saver: HoldfastSaver) -> None:
     ada = Conversation(build_graph(model="offline", checkpointer=saver), "ada-1", "ada")
     ada.send("Please refund order 1001.")
     ada.reject("too late", by="Linus")
@@ -82,7 +82,7 @@ def test_calls_that_were_not_run_are_not_said_to_have_failed(saver: HoldfastSave
     ada.send("No, forget that.")
     assert ["not run", "Rejected by Linus"] in outcomes(saver)
     assert ["Closed because the conversation went on"] in outcomes(saver)
-    assert not [labels for labels in told(saver).values() if "failed" in labels]
+    assert not [labels for labels in told(saver).values() if "status: error" in labels]
 
 
 def test_calls_of_other_agents_that_were_closed_are_called_so(saver: HoldfastSaver) -> None:
