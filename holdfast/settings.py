@@ -25,9 +25,9 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from holdfast.checkpoints import urls
-from holdfast.graph.approvals.words import needed
 from holdfast.graph.context import BUDGET, Mode
 from holdfast.graph.models import RETRIES, TIMEOUT, check_name
+from holdfast.graph.words import needed
 
 OPENAI_DEFAULT = "openai:gpt-5-mini"
 

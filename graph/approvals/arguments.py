@@ -7,7 +7,7 @@ from langchain_core.tools import BaseTool
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from holdfast.graph.approvals.words import unlike
+from holdfast.graph.words import unlike
 
 
 def arguments_schema(tool: BaseTool) -> dict[str, Any]:

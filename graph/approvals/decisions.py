@@ -32,7 +32,7 @@ from pydantic_core import ErrorDetails
 from holdfast.checkpoints.langgraph_internals.graphs import mark_invalid_resume
 from holdfast.graph.approvals.arguments import arguments_problem
 from holdfast.graph.approvals.schema import edit_schema, model_schema, union_schema
-from holdfast.graph.approvals.words import unlike
+from holdfast.graph.words import unlike
 
 Decision: TypeAlias = Literal["approve", "edit", "reject", "respond"]
 DECISIONS: tuple[Decision, ...] = get_args(Decision)

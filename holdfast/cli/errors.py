@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from typer.exceptions import TyperException
 
@@ -62,7 +62,7 @@ def explain(error: BaseException) -> Failure:
         return Failure(_line_of(error), INTERRUPTED, expected=True)
     if isinstance(error, TyperException):
         command = getattr(getattr(error, "ctx", None), "command_path", "holdfast")
-        text = error.format_message().replace(": Value error, ", ": ").rstrip(".")
+        text = _usage_text(error)
         return Failure(one_line(f"{_sentence(text)} See: {command} --help"), MISTAKE, expected=True)
     if isinstance(error, Mistake):  # checked before the slow imports below
         return Failure(_line_of(error), MISTAKE, expected=True)
@@ -74,6 +74,17 @@ def explain(error: BaseException) -> Failure:
             return Failure(_line_of(error), BROKEN, expected=True)
     text = f"{type(error).__name__}: {error}. This is a defect of Holdfast; --debug shows where."
     return Failure(_line_of(error, text), BROKEN, expected=False)
+
+
+def _usage_text(error: TyperException) -> str:
+    """Return why an option or an argument cannot be used, in words of our own where Typer has those of pydantic."""
+    from holdfast.graph.words import unlike
+
+    problems: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
+    words = [unlike(problem) for problem in problems]
+    if problems and all(words):
+        error.message = "; ".join(f"it {text}" for text in words)
+    return error.format_message().replace(": Value error, ", ": ").rstrip(".")
 
 
 def report(error: BaseException, *, debug: bool, secrets: Collection[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.checkpoints import Interrupts, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, Interrupts, open_checkpointer
 from holdfast.checkpoints.extras import install_command
 from tests.support.cli_kit import Cli, run
 from tests.support.forked import environment
@@ -247,10 +248,7 @@ def test_a_shop_that_cannot_be_opened_costs_no_message(cli: Cli) -> None:
 
 
 def test_a_busy_thread_is_said_with_who_holds_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "holdfast.graph.conversation.Conversation.__init__.__kwdefaults__",
-        {"wait": 0.0, "messages_key": None, "context": None},
-    )
+    monkeypatch.setitem(inspect.unwrap(HoldfastSaver.alease).__kwdefaults__, "wait", 0.0)
     with open_checkpointer("sqlite:///holdfast.db") as saver, saver.lease("ada-1", owner="Grace"):
         line = cli.refused("chat", "--thread=ada-1", said=b"Hello", code=1)
     assert "is busy: Grace has held it" in line
@@ -297,3 +295,18 @@ def test_a_missing_extra_is_said(tmp_path: Path) -> None:
 def test_a_real_process_ends_with_the_same_codes(tmp_path: Path) -> None:
     refused = run("chat", "--database", "nonsense", cwd=tmp_path, anew=True)
     assert (refused.returncode, refused.stdout, len(refused.stderr.splitlines())) == (2, "", 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["threads", "list", "--limit", "many"], "'--limit': it is 'many', and has to be a whole number"),
+        (["threads", "list", "--limit", "0"], "'--limit': it is '0', and has to be at least 1"),
+        (["serve", "--port", "http"], "'--port': it is 'http', and has to be a whole number"),
+        (["threads", "list", "--status", "asleep"], "'asleep' is not one of 'running', 'paused'"),
+    ],
+)
+def test_an_option_of_a_wrong_type_is_said_without_the_words_of_a_library(cli: Cli, words: list[str], why: str) -> None:
+    line = cli.refused(*words)
+    assert why in line
+    assert line.endswith(f"See: holdfast {' '.join(words[: words.index(words[-2])])} --help")
