@@ -82,4 +82,4 @@ lock: ## resolve the dependencies anew into requirements.lock
 	@rm -rf $(VENV)-lock
 
 clean: ## remove the environment and every cache
-	@rm -rf $(VENV) $(VENV)-docs site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(VENV)-docs site build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
