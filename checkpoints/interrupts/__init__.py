@@ -286,6 +286,8 @@ class Interrupts:
     atodo = async_twin(todo)
     aexpire = async_twin(expire)
     areopen = async_twin(reopen)
+    ahold = async_twin(hold)
+    aheld = async_twin(held)
 
     # --- recording
 

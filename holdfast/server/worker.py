@@ -29,9 +29,11 @@ class ServerWorker(AnswerWorker):
         await registry.restore(thread_id)
         client: Any = get_client(url=None, api_key=None)
         entry = await client.threads.get(thread_id)
+        # An expired request has no answer to pass on, and a kept one has no pause to resume now; our own agent finds
+        # both on record.
+        kept = await self._saver.interrupts.aheld(thread_id)
         due = [found for found in answers if found.interrupt_id in left and not found.expired]
-        given = {found.interrupt_id: found.answer for found in due}
-        # An expired request has no answer to pass on; our own agent finds the expiry on record.
+        given = {found.interrupt_id: found.answer for found in due if not kept.get(found.interrupt_id)}
         command = {"command": {"resume": given}} if given else {"input": None}
         await client.runs.create(thread_id, entry["metadata"]["graph_id"], **command)
         return None

@@ -46,7 +46,9 @@ class Bank:
             self.paid.append(amount)
             return f"{amount} EUR are paid."
 
-        model = ScriptedModel(lines=[calls(*(("pay", {"amount": amount}) for amount in amounts)), says("So be it.")])
+        model = ScriptedModel(
+            lines=[calls(*(("pay", {"amount": amount}) for amount in amounts)), says("So be it."), says("It is paid.")]
+        )
         self.ada = Conversation(build_graph(model=model, tools=[pay], checkpointer=checkpointer), "ada-1", "ada")
         self.waiting = self.ada.send("Pay, please.").pending
 
@@ -61,6 +63,14 @@ def test_a_call_outlives_its_process_and_is_approved_in_another(another_process:
         "Refund order 1001 in full: Order 1001 is refunded: 49.00 EUR go back to Ada.\n"
     )
     assert another_process(APPROVE).stdout == ""
+
+
+def test_a_call_may_wait_while_people_talk_and_runs_when_it_is_approved(checkpointer: HoldfastSaver) -> None:
+    bank = Bank(checkpointer, 10, on_message="keep")
+    reply = bank.ada.send("Are you there?")
+    assert (reply.text, [request.name for request in reply.pending]) == ("So be it.", ["pay"])
+    assert bank.ada.approve(bank.waiting[0].interrupt_id).text == "It is paid."
+    assert (bank.paid, bank.ada.pending()) == ([10], [])
 
 
 def test_nothing_runs_before_a_person_agrees_and_the_record_says_who_did(checkpointer: HoldfastSaver) -> None:

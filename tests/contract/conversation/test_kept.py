@@ -290,6 +290,18 @@ def test_an_undo_takes_the_message_back_and_the_call_is_asked_about_again(desk: 
     assert (desk.ada.history(), desk.inbox()) == ([], [])
 
 
+@pytest.mark.parametrize("how", ["undo", "restart"])
+def test_in_the_middle_of_a_turn_an_undo_or_a_restart_closes_what_was_kept(desk: Desk, how: str) -> None:
+    asked, desk.model.lines = desk.ask(), desk.model.lines[:1]
+    with pytest.raises(IndexError):
+        desk.ada.send("How are you?")
+    assert desk.inbox() == [asked]
+    getattr(desk.ada, how)()
+    assert desk.inbox() == desk.ada.pending() == []
+    with pytest.raises(NotAnswered):
+        desk.saver.interrupts.answer("ada-1", asked, APPROVE)
+
+
 def test_a_copy_of_a_thread_asks_about_the_kept_call_for_itself(desk: Desk) -> None:
     desk.ask()
     desk.ada.send("How are you?")
