@@ -12,6 +12,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import DummyHistory, FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.output import create_output
 
 from holdfast.cli.output import print_notice
 
@@ -29,6 +30,8 @@ class LineEditor:
     """
 
     def __init__(self, folder: Path | None, commands: Collection[str] = ()) -> None:
+        # Prompts go to the terminal also if the conversation goes into a pipe: `holdfast chat | tee chat.txt`.
+        shared: dict[str, Any] = {"output": create_output(always_prefer_tty=True), "reserve_space_for_menu": 0}
         self._messages: PromptSession[str] = PromptSession(
             history=_open_history(folder, "messages"),
             completer=_Commands(commands),
@@ -36,13 +39,10 @@ class LineEditor:
             multiline=True,
             prompt_continuation=" " * len(PROMPT),
             key_bindings=_enter_sends(),
-            reserve_space_for_menu=0,
+            **shared,
         )
-        self._answers: PromptSession[str] = PromptSession(
-            history=_open_history(folder, "answers"), reserve_space_for_menu=0
-        )
-
-        self._choices: PromptSession[str] = PromptSession(history=DummyHistory(), reserve_space_for_menu=0)
+        self._answers: PromptSession[str] = PromptSession(history=_open_history(folder, "answers"), **shared)
+        self._choices: PromptSession[str] = PromptSession(history=DummyHistory(), **shared)
 
     def message(self) -> str:
         """Read a message.
