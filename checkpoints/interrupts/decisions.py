@@ -18,6 +18,9 @@ APPROVAL_NOTE: Final = "approval"
 # "at"}.
 EFFECT_NOTE: Final = "effect"
 
+# The same for a call that waits while the conversation goes on: {"interrupt_id", "decided"}.
+KEPT_NOTE: Final = "kept"
+
 # How people read a decision.
 _LABELS: Final = {
     "approve": "Approved",

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
-from holdfast.checkpoints.interrupts.decisions import APPROVAL_NOTE, EFFECT_NOTE, decision_word
+from holdfast.checkpoints.interrupts.decisions import APPROVAL_NOTE, EFFECT_NOTE, KEPT_NOTE, decision_word
 from holdfast.checkpoints.serde.messages import source_of
 from holdfast.checkpoints.transcript.blocks import Attachment, attachment_of, reasoning_beside, reasoning_of
 from holdfast.checkpoints.transcript.undone import Undone
@@ -144,6 +144,12 @@ class MessageEntry:
     def effect(self) -> Mapping[str, Any] | None:
         """The doubt about a call: "state" and "why", and after a person's decision "decision", "by" and "at"."""
         return self._note(EFFECT_NOTE)
+
+    @property
+    def waits(self) -> bool:
+        """True for a tool's result that only says that its call waits for a person."""
+        note = self._note(KEPT_NOTE)
+        return note is not None and note.get("decided") is False
 
     def _note(self, key: str) -> Mapping[str, Any] | None:
         note = _mapping(self.message, "additional_kwargs").get(key) if isinstance(self.message, ToolMessage) else None

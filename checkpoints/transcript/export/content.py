@@ -19,6 +19,7 @@ A message also has
     model, tokens   {"input", "output", "total"}, or null
     tool_calls      [{"id", "name", "args", "problem"}]
     tool_call_id, status, approval, effect     of a tool's result: the call, "success" or "error", and the decisions
+    waits           true of a result that only says that its call waits for a person
     live            true if the newest state still has it; null if that is unknown
     replaced        true if it was edited later
     undone          {"by", "at"} if its turn was undone, or null
@@ -158,7 +159,7 @@ def _fields(entry: Entry) -> dict[str, Any]:
 
 def _message(entry: MessageEntry) -> dict[str, Any]:
     names = ("role", "name", "user_id", "run_id", "message_id", "source", "text", "blocks", "reasoning", "model")
-    results = ("tool_call_id", "status", "approval", "effect", "problem")
+    results = ("tool_call_id", "status", "waits", "approval", "effect", "problem")
     return {
         **{name: getattr(entry, name) for name in names},
         "attachments": [attachment.facts() for attachment in entry.attachments],

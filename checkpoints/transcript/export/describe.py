@@ -145,6 +145,8 @@ def _notes(entry: MessageEntry) -> Iterator[str]:
 def _outcome(entry: MessageEntry) -> str | None:
     """Name the outcome of a call whose result has the status of an error; `None` if its text says all that is known."""
     effect, decision = entry.effect or {}, (entry.approval or {}).get("decision")
+    if entry.waits:
+        return "waits for a decision"
     if decision == CLOSED:
         return None
     if decision in NOT_RUN or effect.get("decision") == "skip":

@@ -90,7 +90,7 @@ class Facts:
         self.elsewhere += sum(attachment.size is None for attachment in attachments)
 
     def _count_calls(self, number: str, entry: MessageEntry) -> None:
-        answered = entry.tool_call_id
+        answered = None if entry.waits else entry.tool_call_id
         if answered and answered in self.open_calls:
             self.open_calls[answered].pop()  # ids such as "call_0" come again: it is for the last of them
             if not self.open_calls[answered]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
@@ -17,6 +19,12 @@ from tests.support.delta_kit import delta_agent
 from tests.support.desk import Desk
 from tests.support.graph_kit import ScriptedModel, calls, says
 from tests.support.kit import change, echo_graph, say, thread
+
+
+@pytest.fixture(autouse=True)
+def shop_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example's agent makes the file of its shop in the working directory."""
+    monkeypatch.chdir(tmp_path)
 
 
 def told(saver: HoldfastSaver) -> dict[str, list[str]]:
@@ -103,6 +111,17 @@ def test_the_head_names_the_calls_that_have_no_result(saver: HoldfastSaver) -> N
     ada.send("Please refund order 1001.")
     assert "- Calls without a result: 4\n" in "".join(export.markdown(ada.transcript()))
     ada.reject("too late", by="Linus")
+    assert "without a result" not in "".join(export.markdown(ada.transcript()))
+
+
+def test_a_call_that_waits_while_people_talk_is_said_to_wait(saver: HoldfastSaver) -> None:
+    ada = Conversation(build_graph(model="offline", checkpointer=saver), "ada-1", "ada")
+    ada.send("Please refund order 1001.")
+    ada.send("What is my name?", pending="keep")
+    assert ["waits for a decision"] in outcomes(saver)
+    assert "- Calls without a result: 4\n" in "".join(export.markdown(ada.transcript()))
+    ada.reject("too late", by="Linus")
+    assert ["not run", "Rejected by Linus"] in outcomes(saver)
     assert "without a result" not in "".join(export.markdown(ada.transcript()))
 
 
