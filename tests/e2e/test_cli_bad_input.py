@@ -16,6 +16,8 @@ import pytest
 
 from holdfast.checkpoints import HoldfastSaver, Interrupts, open_checkpointer
 from holdfast.checkpoints.extras import install_command
+from holdfast.cli import chat
+from holdfast.cli.errors import Mistake
 from tests.support.cli_kit import Cli, run
 from tests.support.forked import environment
 from tests.support.stub_openai import KEY, Reply, breaks_off, hangs, refuses, says, stub_openai
@@ -289,6 +291,15 @@ def test_a_missing_extra_is_said(tmp_path: Path) -> None:
         2,
         f"The command line needs 'typer'. Install it: {install_command('cli')}\n",
     )
+
+
+def test_a_chat_on_a_terminal_says_which_package_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("holdfast.cli.chat.interactive", "holdfast.cli.chat.editor"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "prompt_toolkit", None)
+
+    with pytest.raises(Mistake, match=r"A chat on a terminal needs 'prompt_toolkit'\. Install it: pip install "):
+        chat._interactive()
 
 
 @pytest.mark.sweep

@@ -83,7 +83,10 @@ def _interactive() -> type[InteractiveChat]:
     try:
         from holdfast.cli.chat.interactive import InteractiveChat
     except ModuleNotFoundError as error:
-        raise Mistake(f"A chat on a terminal needs {error.name!r}. Install it: pip install 'holdfast[cli]'") from None
+        from holdfast.checkpoints.extras import install_command
+
+        needed = f"A chat on a terminal needs {error.name!r}. Install it: {install_command('cli')}"
+        raise Mistake(needed) from None
     return InteractiveChat
 
 
