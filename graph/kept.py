@@ -17,7 +17,8 @@ from holdfast.checkpoints.interrupts.pending import plain_call
 from holdfast.graph.messages import call_groups, calls_of, looks_closed
 
 KEPT: Final = "kept"
-"""Key of a ToolMessage's `additional_kwargs` for a call whose request was kept open: {"interrupt_id", "decided"}."""
+"""Key of a ToolMessage's `additional_kwargs` for a call whose request was kept open: {"interrupt_id", "decided"}, the
+latter False as long as the call waits."""
 
 TELLS: Final = "tells"
 """Key of an AIMessage's `additional_kwargs` for the ids of the results that the model was told of."""

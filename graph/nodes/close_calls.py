@@ -126,7 +126,8 @@ def _keep_requests(
     evidence.kept = {
         key for key, (id_, call) in waiting.items() if noted.get(id_, keeps(tools.get(call["name"] or "")))
     }
-    if isinstance(saver, HoldfastSaver) and (noted or evidence.kept):
+    # What the message closes stays noted: this step may be cut off, and begin again.
+    if isinstance(saver, HoldfastSaver) and (evidence.kept or any(noted.values())):
         saver.interrupts.hold(thread_id, keep=[waiting[key][0] for key in evidence.kept])
 
 

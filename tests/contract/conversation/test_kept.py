@@ -24,6 +24,7 @@ from holdfast.graph import (
     needs_approval,
     repeatable,
 )
+from holdfast.graph.nodes import close_calls
 from holdfast.worker import Worker
 from tests.support.graph_kit import calls, says
 from tests.support.kept_kit import CheckedModel
@@ -216,6 +217,25 @@ def test_a_message_closes_what_waits_if_it_or_the_tool_says_so(saver: HoldfastSa
     with pytest.raises(NotAnswered):
         saver.interrupts.answer("ada-1", asked, APPROVE)
     assert desk.refunded == []
+
+
+def test_a_message_that_closes_what_waits_does_so_although_its_turn_is_cut_off(
+    saver: HoldfastSaver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(saver)
+    asked = desk.ask()
+
+    def die(*_: Any) -> Any:
+        raise OSError("the disk is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(close_calls, "without_gaps", die)  # the step has noted what becomes of the requests
+        with pytest.raises(OSError, match="disk"):
+            desk.ada.send("Never mind.", pending="close")
+    assert desk.ada.retry().pending == desk.inbox() == []
+    assert "Not run:" in desk.answers[0].text
+    with pytest.raises(NothingWaits):
+        desk.ada.approve(asked)
 
 
 def test_a_message_keeps_what_waits_if_it_says_so_although_the_tool_does_not(saver: HoldfastSaver) -> None:
