@@ -44,6 +44,7 @@ _WORDS = {
         " THEN json_extract(CAST(newer.metadata AS TEXT), '$.source') = 'input'"
         " AND json_extract(CAST(newer.metadata AS TEXT), '$.holdfast_refused') IS NULL"
         " AND json_extract(CAST(newer.metadata AS TEXT), '$.holdfast_within') IS NULL END",
+        "{has_metadata}": "holdfast_contains(t.metadata, :metadata)",
         "{said_at}": "strftime('%Y-%m-%d %H:%M:%f', m.created_at, 'unixepoch')",
         "{happened_at}": "strftime('%Y-%m-%d %H:%M:%f', e.at, 'unixepoch')",
         "{prompt_text}": "CASE WHEN json_valid(e.data) THEN json_extract(e.data, '$.text') END",
@@ -61,6 +62,7 @@ _WORDS = {
         "{without_rowid}": "",
         "{is_input}": "newer.metadata ->> 'source' = 'input'"
         " AND newer.metadata ->> 'holdfast_refused' IS NULL AND newer.metadata ->> 'holdfast_within' IS NULL",
+        "{has_metadata}": "CAST(coalesce(t.metadata, '{}') AS JSONB) @> CAST(:metadata AS JSONB)",
         "{said_at}": "to_timestamp(m.created_at)",
         "{happened_at}": "to_timestamp(e.at)",
         "{prompt_text}": "CAST(e.data AS JSON) ->> 'text'",

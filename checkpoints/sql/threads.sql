@@ -184,6 +184,7 @@ LIMIT 1;
 SELECT t.*
 FROM {threads}
 WHERE t.head IS NOT NULL AND t.deleted_at IS NULL AND {where}
+  AND (CAST(:metadata AS TEXT) IS NULL OR {has_metadata})
 ORDER BY t.updated_at DESC, t.thread_id DESC
 LIMIT :looked_at;
 

@@ -112,7 +112,7 @@ class Threads(Adding, Sharing):
         arguments = [*filters.values(), status]
         # One thread more than requested tells whether there is another page.
         params = {**filters, "status": status, "limit": limit + 1}
-        conditions = listing.conditions(self._database.backend.sql, filters, status)
+        conditions = listing.conditions(filters, status)
         if cursor is not None:
             params["after_at"], params["after_id"] = listing.decode_cursor(cursor, arguments)
             conditions.append("(t.updated_at, t.thread_id) < (:after_at, :after_id)")
@@ -186,7 +186,7 @@ class Threads(Adding, Sharing):
         # The status is derived after the rows are read, so a list by status may have to read any number of them.
         looked_at = {"looked_at": params["limit"] if params["status"] is None else _ALL}
         statement = listing.threads_statement(self._database.backend.sql, conditions, params["user_id"])
-        [rows] = self._database.read((statement, {**params, **looked_at}))
+        [rows] = self._database.read((statement, {"metadata": None, **params, **looked_at}))
         return rows
 
     # --- changing a thread

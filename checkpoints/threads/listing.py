@@ -102,17 +102,14 @@ def thread_of_row(row: Row) -> Thread:
     )
 
 
-def conditions(sql: Statements, filters: Mapping[str, Any], status: Status | None) -> list[str]:
+def conditions(filters: Mapping[str, Any], status: Status | None) -> list[str]:
     """Return the SQL conditions of a list.
 
     Args:
-        sql: the statements of the database.
-        filters: the values of the parameters `text`, `since`, `until` and `metadata`; `None` for no condition.
+        filters: the values of the parameters `text`, `since` and `until`; `None` for no condition.
         status: the status that the list is restricted to.
     """
     found = [condition for name, condition in _CONDITIONS.items() if filters[name] is not None]
-    if filters["metadata"] is not None:
-        found.append(sql["has_metadata"].text)
     if status is not None and status in _CANDIDATES:
         found.append(_CANDIDATES[status])
     return found

@@ -5,7 +5,3 @@ SELECT generation, next_seq, deleted_at IS NOT NULL AS deleted, user_id, title, 
 FROM holdfast_threads
 WHERE thread_id = :thread_id
 FOR UPDATE;
-
--- name: has_metadata
--- A condition on a thread `t`, and no statement of its own.
-CAST(coalesce(t.metadata, '{}') AS JSONB) @> CAST(:metadata AS JSONB);

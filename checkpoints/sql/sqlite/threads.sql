@@ -5,7 +5,3 @@
 SELECT generation, next_seq, deleted_at IS NOT NULL AS deleted, user_id, title, metadata, head, live_from, prompt
 FROM holdfast_threads
 WHERE thread_id = :thread_id;
-
--- name: has_metadata
--- A condition on a thread `t`, and no statement of its own.
-holdfast_contains(t.metadata, :metadata);
