@@ -8,12 +8,12 @@ are numbers.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Self
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Interrupt, Send
 
@@ -24,13 +24,11 @@ from tests.support.dialects import dialect_of
 from tests.support.index_kit import COUNTED
 from tests.support.kit import checkpoint, rows, thread
 from tests.support.stock_kit import stock_saver
+from tests.support.walk_words import TEXTS, any_message, change_messages, other_channels, plain
 
 THREADS: Final = ("one", "two")
 SAVERS: Final = 2
 
-# Few texts and ids, so that messages of different saves are often equal.
-_TEXTS: Final = ("yes", "no", "perhaps")
-_IDS: Final = (None, None, "a", "b", "c")
 _RUNS: Final = ("run-1", "run-2", "run-3")
 
 _STEPS: Final = {
@@ -183,8 +181,8 @@ class World:
         messages: list[AnyMessage],
         chance: random.Random,
     ) -> RunnableConfig:
-        _change(messages, chance)
-        values: dict[str, Any] = {"messages": list(messages), **_other_channels(messages, chance)}
+        change_messages(messages, chance)
+        values: dict[str, Any] = {"messages": list(messages), **other_channels(messages, chance)}
         if chance.random() < 0.5:
             values = dict(reversed(values.items()))
         saved = checkpoint([])
@@ -195,7 +193,7 @@ class World:
             metadata["user_id"] = chance.choice(["ada", "bob"])
         if chance.random() < 0.2:
             metadata["topic"] = chance.choice(["maths", "tea"])
-        said = _plain(values)
+        said = plain(values)
         found = saver.put(config, saved, metadata, saved["channel_versions"])  # type: ignore[arg-type]
         place = found["configurable"]
         self._saved[step.thread, place["checkpoint_ns"], str(place["checkpoint_id"])] = said
@@ -217,15 +215,15 @@ class World:
         written: list[tuple[str, Any]] = []
         for _ in range(chance.randrange(1, 4)):
             # A task may write a message that the run then has, and the graph gives it an id in between.
-            message = _message(chance)
+            message = any_message(chance)
             messages.extend([message] if chance.random() < 0.3 else [])
-            value = chance.choice([message, [message, _message(chance)], "no message"])
+            value = chance.choice([message, [message, any_message(chance)], "no message"])
             written.append((chance.choice(["messages", "messages", "other"]), value))
         if chance.random() < 0.1:
-            pause = Interrupt(value={"of": chance.choice(_TEXTS)}, id=chance.choice("pqr"))
+            pause = Interrupt(value={"of": chance.choice(TEXTS)}, id=chance.choice("pqr"))
             written = [("__interrupt__", (pause,))]
         elif chance.random() < 0.1:
-            written.append(("__pregel_tasks", Send("node", {"messages": [_message(chance)]})))
+            written.append(("__pregel_tasks", Send("node", {"messages": [any_message(chance)]})))
         task = f"task-{chance.randrange(4)}"
         run_id = {"run_id": chance.choice(_RUNS)} if chance.random() < 0.5 else {}
         saver.put_writes({**config, "metadata": run_id}, written, task)
@@ -237,12 +235,12 @@ class World:
         if not found:
             return None
         older = chance.choice(found)
-        messages: list[AnyMessage] = [_message(chance) for _ in range(3)]
+        messages: list[AnyMessage] = [any_message(chance) for _ in range(3)]
         saved = checkpoint(messages)
         if chance.random() < 0.5:
             saved["id"] = id_before(max(found)) or ""
         metadata: Any = {"source": "loop", "step": 3}
-        said = _plain(saved["channel_values"])
+        said = plain(saved["channel_values"])
         saver.put(
             thread(step.thread, checkpoint_ns="", checkpoint_id=older), saved, metadata, saved["channel_versions"]
         )
@@ -280,7 +278,7 @@ class World:
         saver.threads.index(step.thread)
 
     def _stock_put(self, step: Step, _: HoldfastSaver, chance: random.Random) -> Any:
-        newer = checkpoint([chance.choice(_TEXTS)])
+        newer = checkpoint([chance.choice(TEXTS)])
         metadata: Any = {"source": "loop", "step": 9}
         with stock_saver(self._url) as stock:
             stock.put(thread(step.thread, checkpoint_ns=""), newer, metadata, newer["channel_versions"])
@@ -290,7 +288,7 @@ class World:
         if found:
             config = thread(step.thread, checkpoint_ns="", checkpoint_id=max(found))
             with stock_saver(self._url) as stock:
-                stock.put_writes(config, [("other", chance.choice(_TEXTS))], "task-stock")
+                stock.put_writes(config, [("other", chance.choice(TEXTS))], "task-stock")
 
     def _stock_delete(self, step: Step, _: HoldfastSaver, chance: random.Random) -> Any:
         with stock_saver(self._url) as stock:
@@ -323,10 +321,10 @@ class World:
         """Describe a checkpoint, and check that it loads as it was saved."""
         place = item.config["configurable"]
         key = place["thread_id"], place["checkpoint_ns"], place["checkpoint_id"]
-        loaded = _plain(item.checkpoint["channel_values"])
+        loaded = plain(item.checkpoint["channel_values"])
         assert loaded == self._saved.get(key, loaded), key
         parent = (item.parent_config or thread())["configurable"].get("checkpoint_id", "")
-        writes = sorted(repr((task, channel, _plain(value))) for task, channel, value in item.pending_writes or [])
+        writes = sorted(repr((task, channel, plain(value))) for task, channel, value in item.pending_writes or [])
         return key[0], key[1], self._numbers[key[2]], self._numbers.get(parent, parent), repr(loaded), writes
 
     def check(self) -> None:
@@ -352,60 +350,6 @@ _COLUMNS: Final = {
 }
 
 
-def _message(chance: random.Random) -> AnyMessage:
-    kind = chance.choice([HumanMessage, AIMessage])
-    return kind(chance.choice(_TEXTS), id=chance.choice(_IDS))
-
-
-def _change(messages: list[AnyMessage], chance: random.Random) -> None:
-    """Change the messages of a run as a graph does."""
-    for message in messages:
-        if message.id is None and chance.random() < 0.5:
-            message.id = chance.choice(["d", "e"])
-    if messages and chance.random() < 0.1:
-        del messages[chance.randrange(len(messages))]
-    if messages and chance.random() < 0.1:
-        place = chance.randrange(len(messages))
-        messages[place] = messages[place].model_copy()
-    if messages and chance.random() < 0.05:
-        chance.choice(messages).content = chance.choice(_TEXTS)
-    if len(messages) > 12:
-        del messages[:8]
-    messages.extend(_message(chance) for _ in range(chance.randrange(3)))
-
-
-def _other_channels(messages: Sequence[AnyMessage], chance: random.Random) -> dict[str, Any]:
-    """Return values that hold some of the messages again, as objects or as copies."""
-    some = [m if chance.random() < 0.5 else m.model_copy() for m in messages if chance.random() < 0.5]
-    found: dict[str, Any] = {}
-    if chance.random() < 0.2:
-        found["__pregel_tasks"] = [Send("node", {"messages": some})]
-    if chance.random() < 0.1:
-        found["__start__"] = {"messages": [_message(chance)]}
-    if chance.random() < 0.2:
-        found["kept"] = some
-    if chance.random() < 0.2:
-        found["branch:to:node"] = None
-    if chance.random() < 0.2:
-        found["facts"] = chance.choice(_TEXTS)
-    return found
-
-
 def _messages(found: Any) -> list[AnyMessage]:
     values = found.checkpoint["channel_values"].get("messages", [])
     return [value for value in values if not isinstance(value, str)]
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as something that can be compared exactly."""
-    if isinstance(value, (HumanMessage, AIMessage)):
-        return type(value).__name__, value.id, value.content
-    if isinstance(value, Send):
-        return "Send", value.node, _plain(value.arg)
-    if isinstance(value, Interrupt):
-        return "Interrupt", value.id, value.value
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in sorted(value.items()) if part is not None}
-    if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    return value

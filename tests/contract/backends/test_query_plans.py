@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from holdfast.checkpoints.sql import Statement
 from holdfast.checkpoints.transfer.records import RECORDS
 from tests.support.children import put_after
 from tests.support.dialects import dialect_of
+from tests.support.explained import plan, scans
 from tests.support.kit import change, echo_graph, forget, rows, thread
 
 MESSAGES = 300
@@ -142,31 +142,6 @@ def record(dialect: str, monkeypatch: pytest.MonkeyPatch) -> Record:
         return [call for call in seen if call[0].name not in {"begin", "commit"}]
 
     return record
-
-
-def plan(saver: HoldfastSaver, call: Call) -> list[str]:
-    """The steps of a statement that touch a table, each as one line."""
-    statement, params = call
-    postgres = dialect_of(saver) == "postgres"
-    explain = "EXPLAIN (FORMAT JSON)" if postgres else "EXPLAIN QUERY PLAN"
-    with saver._backend.writing() as transaction:
-        [found] = transaction.run([(Statement("explain", f"{explain} {statement.text}"), params)])
-    if not postgres:
-        return [detail for *_, detail in found if re.match("SCAN|SEARCH", detail)]
-    [(tree,)] = found
-    steps, nodes = [], [(tree if isinstance(tree, list) else json.loads(tree))[0]["Plan"]]
-    while nodes:
-        node = nodes.pop()
-        nodes += node.get("Plans", [])
-        if "Scan" in node["Node Type"] and node["Node Type"] != "Bitmap Heap Scan":  # its index has a step of its own
-            fields = ("Node Type", "Relation Name", "Index Name", "Index Cond")
-            steps.append(" ".join(str(node[field]) for field in fields if field in node))
-    return steps
-
-
-def scans(steps: list[str]) -> list[str]:
-    """Those steps that walk through a whole table, or a whole index."""
-    return [step for step in steps if re.match(r"SCAN (?!CONSTANT|\w+ VIRTUAL|chain$|one$)|Seq Scan", step)]
 
 
 def turn(saver: HoldfastSaver) -> None:
