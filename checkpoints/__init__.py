@@ -12,6 +12,7 @@ Other packages import the names below, and from these modules; import-linter che
 - `errors`: all errors. `urls`: database URLs. `moments`: times as callers give them. `extras`: what to install.
   `core.arguments`: the check of a caller's arguments.
 - `convert`, `deploy`, `maintenance`, `transfer` and `transfer.archive`: work on a database as a whole.
+- `store.items`: long-term memory as rows of the database. `store.service`: `open_store`.
 - `transcript.export`: transcripts as text. `search.query`: parsing of search queries.
 - `threads.histories`: conversations from elsewhere.
 - `runtime`, `effects`, `interrupts`: what an agent uses within a run. `interrupts.forms`: the forms of requests.
@@ -21,18 +22,15 @@ Other packages import the names below, and from these modules; import-linter che
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from holdfast.checkpoints import urls
-from holdfast.checkpoints.backends.base import Backend
+from holdfast.checkpoints.backends.by_url import POOL_SIZE, backend_of
 from holdfast.checkpoints.core.arguments import checked
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.effects import Effects
 from holdfast.checkpoints.effects.states import Effect, Ended, InDoubt, Started, Why
-from holdfast.checkpoints.errors import DriverMissing
-from holdfast.checkpoints.extras import install_command
 from holdfast.checkpoints.interrupts import Answered, Interrupts, Waiting
 from holdfast.checkpoints.langgraph_internals import STRICT_MSGPACK_ENABLED, types_of_serializer
 from holdfast.checkpoints.lifecycle import Head, HoldfastDatabase
@@ -85,8 +83,6 @@ __all__ = [
     "open_database",
 ]
 
-_POOL_SIZE: Final = 10
-
 
 @checked
 def open_checkpointer(
@@ -94,7 +90,7 @@ def open_checkpointer(
     *,
     allow: Collection[type | TypeName] = (),
     strict: bool | None = None,
-    pool_size: int = _POOL_SIZE,
+    pool_size: int = POOL_SIZE,
     serde: SerializerProtocol | None = None,
 ) -> HoldfastSaver:
     """Return a checkpointer for a database.
@@ -127,7 +123,7 @@ def open_checkpointer(
     place = urls.parse(url)
     if strict is None:
         strict = place.strict or STRICT_MSGPACK_ENABLED
-    return HoldfastSaver(_backend_of(place, pool_size), allow=allow, strict=strict)
+    return HoldfastSaver(backend_of(place, pool_size), allow=allow, strict=strict)
 
 
 def open_database(url: str | None = None, *, allow: Collection[type | TypeName] = ()) -> HoldfastDatabase:
@@ -144,24 +140,7 @@ def open_database(url: str | None = None, *, allow: Collection[type | TypeName] 
         InvalidURL, DriverMissing: as `open_checkpointer`.
     """
     place = urls.parse(url)
-    return HoldfastDatabase(_backend_of(place), allow=allow, strict=place.strict or STRICT_MSGPACK_ENABLED)
-
-
-def _backend_of(place: urls.Location, pool_size: int = _POOL_SIZE) -> Backend:
-    match place:
-        case urls.PostgresURL() as location:
-            try:
-                from holdfast.checkpoints.backends.postgres import PostgresBackend
-            except ImportError as error:
-                raise DriverMissing(
-                    f"PostgreSQL needs a driver that is not installed ({error}). "
-                    f"Install it: {install_command('postgres')}"
-                ) from error
-            return PostgresBackend(location, pool_size=pool_size)
-        case location:
-            from holdfast.checkpoints.backends.sqlite import SqliteBackend
-
-            return SqliteBackend(location)
+    return HoldfastDatabase(backend_of(place), allow=allow, strict=place.strict or STRICT_MSGPACK_ENABLED)
 
 
 def _types_of(serde: SerializerProtocol | None) -> Collection[type | TypeName] | None:

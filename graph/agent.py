@@ -11,6 +11,7 @@ from langchain_core.tools import tool as as_tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.store.base import BaseStore
 
 from holdfast.checkpoints.langgraph_internals import STRICT_RESUME
 from holdfast.graph.context import Context
@@ -39,6 +40,7 @@ def build_graph(
     prompt: str | None = None,
     checkpointer: BaseCheckpointSaver[Any] | None = None,
     context: Context | None = None,
+    store: BaseStore | None = None,
 ) -> Agent:
     """Build the agent.
 
@@ -50,6 +52,8 @@ def build_graph(
         checkpointer: holds the threads. Pauses need one. LangGraph's server brings its own.
         context: how much of a thread the model sees, and what happens to the rest; by default `Context()`, with which
             the model summarises the messages beyond its budget.
+        store: LangGraph's long-term memory, as `open_store` returns it, for tools: `langgraph.config.get_store()`.
+            LangGraph's server brings its own.
 
     Returns:
         A compiled graph over `State`, for `invoke`, `ainvoke` and the streams. A pause is answered with
@@ -79,7 +83,7 @@ def build_graph(
     builder.add_edge(DOUBT, MODEL)
     # Makes a late answer to a pause that is gone an error; by default LangGraph ignores it silently.
     strict: RunnableConfig = {"configurable": {STRICT_RESUME: True}}
-    return builder.compile(checkpointer=checkpointer, name="holdfast").with_config(strict)
+    return builder.compile(checkpointer=checkpointer, store=store, name="holdfast").with_config(strict)
 
 
 def _by_name(tools: Sequence[BaseTool | Callable[..., Any]]) -> dict[str, BaseTool]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+    from holdfast.checkpoints.store.service import HoldfastStore, open_store
     from holdfast.graph import (
         Context,
         Conversation,
@@ -40,6 +41,7 @@ __all__ = [
     "Conversation",
     "Done",
     "HoldfastSaver",
+    "HoldfastStore",
     "IdempotencyKey",
     "Paused",
     "Pending",
@@ -52,17 +54,22 @@ __all__ = [
     "needs_approval",
     "once",
     "open_checkpointer",
+    "open_store",
     "repeatable",
 ]
 
-_OF_THE_CHECKPOINTER = frozenset({"HoldfastSaver", "open_checkpointer"})
+_MODULES = {
+    "HoldfastSaver": "holdfast.checkpoints",
+    "HoldfastStore": "holdfast.checkpoints.store.service",
+    "open_checkpointer": "holdfast.checkpoints",
+    "open_store": "holdfast.checkpoints.store.service",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "holdfast.checkpoints" if name in _OF_THE_CHECKPOINTER else "holdfast.graph"
-    value = getattr(import_module(module), name)
+    value = getattr(import_module(_MODULES.get(name, "holdfast.graph")), name)
     globals()[name] = value
     return value
 

@@ -6,7 +6,19 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from inspect import Parameter, iscoroutinefunction, isfunction, signature
 from types import NoneType, UnionType
-from typing import Any, Final, Literal, NamedTuple, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Final,
+    Literal,
+    NamedTuple,
+    ParamSpec,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 from uuid import UUID
 
 from holdfast.checkpoints.langgraph_internals import OF_THE_RUN
@@ -160,6 +172,8 @@ def _fits(value: Any, option: Any) -> bool:
         return True
     if get_args(option) and kind.__module__ not in _COLLECTIONS:  # such as a graph, which has a check of its own
         return True
+    if is_typeddict(kind):
+        kind = dict
     if isinstance(value, bool):
         return kind is bool or kind is object
     if isinstance(value, str | bytes):  # a text is no list of texts

@@ -87,6 +87,14 @@ def test_the_programs_of_the_page_about_histories_run_as_they_stand_and_again(tm
     assert (again, more[0]) == (["I am Ada. 3 2021"], "I have read 4 messages.")
 
 
+def test_the_program_of_the_page_about_memory_runs_as_it_stands(tmp_path: Path) -> None:
+    [program] = programs("docs/guides/memory.md")
+    (tmp_path / "program.py").write_text(program, "utf-8")
+    done = forked.run(str(tmp_path / "program.py"), cwd=tmp_path, env=environment())
+    answer, items = done.stdout.splitlines()
+    assert (answer, "'text': 'tea'" in items) == ("You drink tea.", True), done.stderr
+
+
 @pytest.mark.sweep
 def test_the_program_of_the_page_about_agents_runs_as_it_stands(tmp_path: Path) -> None:
     [program] = programs("docs/agents.md")

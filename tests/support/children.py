@@ -21,6 +21,7 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.graph import MessagesState
 from langgraph.types import Command, interrupt
 
+from holdfast import open_store
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer
 from holdfast.checkpoints.errors import AlreadyAnswered, ThreadConflict
 from tests.support.forked import PATIENCE, context
@@ -303,3 +304,12 @@ def approve_or_die(url: str, thread_id: str, effects: str, bare: bool, commit: i
         text = Conversation(agent, thread_id).approve(asked.interrupt_id, by="Grace").text
         saver._backend.on_statement = None
         return text
+
+
+def remember(url: str, name: str, together: Barrier) -> int:
+    """Open a store at the same time as others, and put 20 items into a namespace. Return how many are there."""
+    together.wait()
+    with open_store(url) as store:
+        for number in range(20):
+            store.put((name,), str(number), {"number": number})
+        return len(store.search((name,), limit=100))

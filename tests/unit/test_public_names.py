@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeGuard
+from typing import Any, Final, TypeGuard
 
 import pytest
 
 import holdfast
 from holdfast import checkpoints, errors, graph
+from holdfast.checkpoints.store import service
 
 PUBLIC: Final = {
     "open_checkpointer",
     "HoldfastSaver",
+    "open_store",
+    "HoldfastStore",
     "build_graph",
     "Conversation",
     "Context",
@@ -38,7 +41,9 @@ def test_the_package_exports_exactly_its_public_names() -> None:
 
 @pytest.mark.parametrize("name", sorted(PUBLIC))
 def test_a_public_name_is_that_of_the_package_which_defines_it(name: str) -> None:
-    home = checkpoints if name in {"HoldfastSaver", "open_checkpointer"} else graph
+    homes: dict[str, Any] = dict.fromkeys(("HoldfastSaver", "open_checkpointer"), checkpoints)
+    homes |= dict.fromkeys(("HoldfastStore", "open_store"), service)
+    home = homes.get(name, graph)
     assert getattr(holdfast, name) is getattr(home, name)
 
 

@@ -183,6 +183,30 @@ class PostgresBackend(PostgresTables):
         with self._transaction(_BEGIN_WRITING) as transaction:
             yield transaction
 
+    @contextmanager
+    def borrowed(self, *, alone: bool) -> Iterator[Connection]:
+        """Lend a connection to code that has statements of its own, in a transaction that ends with the block.
+
+        Args:
+            alone: the block runs one statement, or only reads: it needs no transaction if the role needs no settings.
+        """
+        with self._session() as session:
+            if alone and not self._settings:
+                yield session.connection
+                return
+            with begun(session.connection, self._settings):
+                yield session.connection
+                session.committing = True
+
+    @contextmanager
+    def making_tables(self) -> Iterator[Connection | None]:
+        """Lend a connection, in a transaction, to the one process that makes tables; `None` while another one does."""
+        with self.borrowed(alone=False) as connection:
+            mine = _lock_tables(connection)
+            if mine:
+                connection.execute(_UNLIMITED)
+            yield connection if mine else None
+
     def save_at_once(
         self,
         required: Sequence[Call],
@@ -287,15 +311,14 @@ class PostgresBackend(PostgresTables):
         with begun(connection, self._settings):
             if migrations.is_current(transaction, self.sql):
                 return True
-            # The lock belongs to the transaction, not to the session, so it always ends.
-            [(mine,)] = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [_MIGRATION_LOCK]).fetchall()
+            mine = _lock_tables(connection)
             if mine:
                 connection.execute(_UNLIMITED)
                 if self._url.schema is not None:
                     _make_schema(connection, self._url.schema)
                 _upgrade_langgraph(connection)
                 migrations.upgrade(transaction, self.sql, "postgres")
-            return bool(mine)
+            return mine
 
     def _read_role(self, connection: Connection) -> None:
         """Read what the server has set for this role: what each transaction sets for itself, and which texts fit.
@@ -315,6 +338,12 @@ class PostgresBackend(PostgresTables):
 def _dialect(text: str) -> str:
     """Return a statement with its named parameters in the syntax of psycopg."""
     return _PARAMETER.sub(r"%(\1)s", text.replace("%", "%%"))
+
+
+def _lock_tables(connection: Connection) -> bool:
+    """Try to become the one process that makes tables. The lock ends with the transaction, not with the session."""
+    [(mine,)] = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [_MIGRATION_LOCK]).fetchall()
+    return bool(mine)
 
 
 def _make_schema(connection: Connection, name: str) -> None:

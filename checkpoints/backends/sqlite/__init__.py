@@ -88,7 +88,8 @@ class SqliteBackend(SqliteTables):
         # Memory waits for no disk.
         self._writers = WriterQueue(1 if self._memory else MOST, self._lose)
         self._readers: deque[sqlite3.Connection] = deque()  # safe for threads, as it is used here
-        self._explained = _Explained(self._explain)
+        self.explained = _Explained(self.explain)
+        """Explains the errors of the driver in a `with` block."""
 
     def __str__(self) -> str:
         return str(self._url)
@@ -99,7 +100,7 @@ class SqliteBackend(SqliteTables):
             # SQLite would open it, refuse the first save, and leave read-only files beside it.
             raise self._unavailable(PermissionError("the file is read-only"))
         try:
-            connection = self._connect()
+            connection = self.connect()
         except (sqlite3.Error, OSError) as error:
             raise self._unavailable(error) from error
         try:
@@ -133,10 +134,10 @@ class SqliteBackend(SqliteTables):
         try:
             connection = self._readers.pop()
         except IndexError:
-            connection = self._connect()
+            connection = self.connect()
         try:
             transaction = self._on(connection)
-            with self._explained, transaction.reading():
+            with self.explained, transaction.reading():
                 yield transaction
         finally:
             if len(self._readers) < self.workers:
@@ -153,7 +154,7 @@ class SqliteBackend(SqliteTables):
     def writing(self) -> Iterator[Transaction]:
         if self._writer is None:
             self.on_use()
-        with self._explained, self._writers.turn(self._begin_writing) as transaction:
+        with self.explained, self._writers.turn(self._begin_writing) as transaction:
             yield transaction
 
     def save_at_once(
@@ -167,7 +168,7 @@ class SqliteBackend(SqliteTables):
         if self._writer is None:
             self.on_use()
         try:
-            with self._explained, self._writers.turn(self._begin_writing) as transaction:
+            with self.explained, self._writers.turn(self._begin_writing) as transaction:
                 generation = transaction.require(required, is_current)
                 transaction.run(calls)
                 written(generation)
@@ -184,7 +185,8 @@ class SqliteBackend(SqliteTables):
     def _begin_writing(self) -> SqliteTransaction:
         return self._on(self._open_writer())
 
-    def _explain(self, error: sqlite3.Error) -> DatabaseUnavailable:
+    def explain(self, error: sqlite3.Error) -> DatabaseUnavailable:
+        """Return the error of this package for an error of the driver."""
         return DatabaseUnavailable(
             f"The SQLite database {self._url} could not be used: {error}. Nothing of this step was saved. "
             f"{self._advice(error)}"
@@ -220,7 +222,8 @@ class SqliteBackend(SqliteTables):
         check_process(self._opened_by)
         return writer
 
-    def _connect(self) -> sqlite3.Connection:
+    def connect(self) -> sqlite3.Connection:
+        """Make a connection of its own, for one thread at a time."""
         connection = sqlite3.connect(
             self._path,
             timeout=self._timeout,  # wait for another process that is writing, instead of failing at once
@@ -246,7 +249,7 @@ class SqliteBackend(SqliteTables):
         [(page_size,)] = connection.execute("PRAGMA page_size")
         connection.execute(f"PRAGMA wal_autocheckpoint = {4 * 2**20 // page_size}")
         self._insist(SqliteSaver(connection).setup)
-        with self._explained, WriterQueue().turn(lambda: self._on(connection)) as transaction:
+        with self.explained, WriterQueue().turn(lambda: self._on(connection)) as transaction:
             migrations.upgrade(transaction, self.sql, "sqlite")
 
     def _insist(self, action: Callable[[], object]) -> None:
