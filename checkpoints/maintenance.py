@@ -18,6 +18,7 @@ from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import DatabaseUnavailable, DriverMissing
 from holdfast.checkpoints.extras import install_command
 from holdfast.checkpoints.sql import migrations
+from holdfast.checkpoints.store.items import count_items
 from holdfast.checkpoints.urls import Location, PostgresURL, SqliteURL
 
 _VERSIONS: Final = "SELECT version, name, min_reader FROM holdfast_schema ORDER BY version"
@@ -90,6 +91,8 @@ class Stats:
     parts: list[TableSize]
     """Tables and indexes, largest first; empty if the database cannot measure them."""
     largest: list[ThreadSize]
+    items: int = 0
+    """Items of long-term memory."""
 
     @property
     def ratio(self) -> float | None:
@@ -137,6 +140,7 @@ def collect_stats(database: Database, *, largest: int = 10) -> Stats:
         text=text,
         parts=[TableSize(*row) for row in tables],
         largest=[ThreadSize(*row) for row in large],
+        items=count_items(database.backend),
     )
 
 

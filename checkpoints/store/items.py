@@ -83,7 +83,7 @@ def is_label(user_id: str) -> bool:
     return bool(user_id) and "." not in user_id and "\0" not in user_id
 
 
-def copy_items(source: Backend, target: Backend) -> Iterator[CopiedItems]:
+def copy_items(source: Backend, target: Backend, copied: CopiedItems) -> Iterator[int]:
     """Copy the items of a database, with their times, into another one that has the tables. Idempotent.
 
     An item that the target already has stays as it is there. Vectors are not copied.
@@ -91,17 +91,17 @@ def copy_items(source: Backend, target: Backend) -> Iterator[CopiedItems]:
     Args:
         source: the open database to copy from.
         target: the open database to copy to.
+        copied: receives the outcome.
 
     Yields:
-        The outcome so far, after each page.
+        After each page, the number of its items.
     """
-    copied = CopiedItems()
     with source.reading() as transaction:
-        copied.left_vectors = _tables(source, transaction).has_vectors
+        copied.left_vectors = bool(_tables(source, transaction).has_vectors)
     after = {"prefix": "", "key": ""}
     while page := persist(source, partial(_page, source, after)):
         _copy_page(target, page, copied)
-        yield copied
+        yield len(page)
         after = {"prefix": page[-1].prefix, "key": page[-1].key}
 
 

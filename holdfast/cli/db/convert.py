@@ -115,6 +115,8 @@ def stats_lines(stats: Stats) -> list[str]:
     if stats.ratio is not None:
         ratio = f": {stats.ratio:.2f} bytes stored for each byte of text" if stats.text >= _ENOUGH_TEXT else ""
         lines.append(f"{sized(stats.text)} of text in message rows{ratio}")
+    if stats.items:
+        lines.append(f"{counted(stats.items, 'item')} of long-term memory")
     if stats.parts:
         lines += ["", *columns([(sized(part.bytes), part.kind, part.name) for part in stats.parts])]
     if stats.largest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +18,7 @@ from holdfast.cli.output.text import counted
 
 if TYPE_CHECKING:
     from holdfast.checkpoints import HoldfastDatabase
+    from holdfast.checkpoints.store.items import CopiedItems
     from holdfast.checkpoints.transfer import Transferred
     from holdfast.checkpoints.urls import Location
 
@@ -54,6 +55,13 @@ class TransferTotals:
     """Records of the transferred threads."""
     problems: dict[str, str] = field(default_factory=dict)
     """Why a thread was not transferred, by thread."""
+    memory: CopiedItems | None = None
+    """What was copied of the long-term memory; `None`: nothing was to be copied."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether something was not transferred."""
+        return bool(self.problems or (self.memory is not None and self.memory.problems))
 
     def add(self, transferred: Transferred) -> None:
         """Add the outcome of one thread."""
@@ -89,6 +97,8 @@ def copy_database(
     and is compared with the original before it commits. Conversations that the target already has are skipped, so the
     command can be stopped at any time; run it again to continue.
 
+    Without --thread, long-term memory is copied too. An item that the target already has stays as it is there.
+
     First stop the programs that write to the source. A conversation that differs from the one in the target is
     reported, not copied, and makes the exit code 1. The originals stay, so continue only one of the two.
     """
@@ -97,6 +107,7 @@ def copy_database(
         return
     source_place, target_place = locate(context, source), locate(context, target)
     from holdfast.checkpoints import open_database, transfer
+    from holdfast.cli.db.memory import copy_memory
 
     if _address(source_place) == _address(target_place):
         raise Mistake(f"The source and the target are the same database, {source_place}. Needed: two databases.")
@@ -121,6 +132,8 @@ def copy_database(
 
         total = transfer.count_transferable(old) if wanted is None else len(wanted)
         totals = _transfer_all(transfers(), "Copying", total, as_json=as_json)
+        if wanted is None:
+            totals.memory = copy_memory(old, new, target, as_json=as_json)
     _report(totals, "copied to", target_place, as_json=as_json, source=str(source_place))
 
 
@@ -232,8 +245,13 @@ def _report(totals: TransferTotals, verb: str, place: Location, *, as_json: bool
         typer.Exit: a thread was not transferred.
     """
     if as_json:
-        print_json({"source": source, "target": str(place), **totals.__dict__})
+        memory = {} if totals.memory is None else {"memory": asdict(totals.memory)}
+        print_json({"source": source, "target": str(place), **totals.__dict__, **memory})
     else:
         typer.echo(totals.line(verb, place))
-    if totals.problems:
+        if totals.memory is not None:
+            from holdfast.cli.db.memory import memory_line
+
+            typer.echo(memory_line(totals.memory))
+    if totals.failed:
         raise typer.Exit(BROKEN)

@@ -26,6 +26,7 @@ from holdfast.cli.threads.manage import add_unlisted, report_unlisted, thread_ta
 
 if TYPE_CHECKING:
     from holdfast.checkpoints import HoldfastDatabase, Thread
+    from holdfast.cli.db.memory import UserMemory
 
 EXAMPLE: Final = "Example: holdfast threads delete ada-1; or: holdfast threads delete --user ada --until 90d --dry-run"
 
@@ -68,12 +69,17 @@ def delete(
 
     Deletes the one that is named, or all of a user, all that were last written before a time, or both together.
     Conversations that are only shared with the user stay.
+
+    All of a user, without --until, includes the user's long-term memory: the items of each namespace that begins with
+    the user.
     """
     until_at = parse_time(until, "--until")
     if thread is None and user is None and until is None:
         raise Mistake("It was not said what to delete. Needed: THREAD, --user NAME, or --until WHEN.")
     if thread is not None and until is not None:
         raise Mistake("THREAD and --until were given together. Needed: one of them.")
+    from holdfast.cli.db.memory import UserMemory
+
     with open_existing(options) as database:
         if thread is not None:
             doomed = [database.threads.get(thread, user_id=user)]
@@ -83,12 +89,14 @@ def delete(
             else:
                 add_unlisted(database, silent=options.as_json)
             doomed = list(_found(database, user, until_at))
+        memory = UserMemory.of(database, user if thread is None and until is None else None)
         if dry_run:
-            return _print_doomed(doomed, as_json=options.as_json)
-        if not yes and (doomed or thread is not None):
-            _confirm(doomed, named=thread is not None)
+            return _print_doomed(doomed, memory, as_json=options.as_json)
+        if not yes and (doomed or memory.items or thread is not None):
+            _confirm(doomed, memory, named=thread is not None)
         if thread is None:
-            return _report(_delete_all(database, doomed, until_at, silent=options.as_json), as_json=options.as_json)
+            done = _delete_all(database, doomed, until_at, silent=options.as_json)
+            return _report(done, memory.erase(database), as_json=options.as_json)
         database.threads.delete(thread, user_id=user)
     if options.as_json:
         return print_json({"deleted": thread, "messages": doomed[0].messages})
@@ -130,33 +138,43 @@ def _delete_all(database: HoldfastDatabase, doomed: list[Thread], until: float |
     return done
 
 
-def _report(done: Deletion, *, as_json: bool) -> None:
+def _report(done: Deletion, memory: UserMemory, *, as_json: bool) -> None:
     if as_json:
-        print_json({"deleted": done.deleted, "messages": done.messages, "failed": done.failed})
+        facts = {"deleted": done.deleted, "messages": done.messages, "failed": done.failed}
+        print_json({**facts, **memory.facts()})
     else:
-        typer.echo(f"{_summary(len(done.deleted), done.messages)} deleted.")
+        typer.echo(f"{_summary(len(done.deleted), done.messages, memory)} deleted.")
+        _remark(memory)
         for thread_id, reason in done.failed.items():
             print_notice(f"Not deleted: {thread_id}: {reason}")
     if done.failed:
         raise typer.Exit(BROKEN)
 
 
-def _print_doomed(doomed: list[Thread], *, as_json: bool) -> None:
+def _remark(memory: UserMemory) -> None:
+    if (remark := memory.remark()) is not None:
+        print_notice(remark)
+
+
+def _print_doomed(doomed: list[Thread], memory: UserMemory, *, as_json: bool) -> None:
     messages = sum(thread.messages for thread in doomed)
     if as_json:
         ids = [thread.thread_id for thread in doomed]
-        return print_json({"would_delete": ids, "messages": messages})
+        return print_json({"would_delete": ids, "messages": messages, **memory.facts()})
     for line in thread_table(doomed) if doomed else []:
         typer.echo(line)
-    typer.echo(f"{_summary(len(doomed), messages)} would be deleted. Nothing was deleted.")
+    typer.echo(f"{_summary(len(doomed), messages, memory)} would be deleted. Nothing was deleted.")
+    _remark(memory)
     return None
 
 
-def _summary(threads: int, messages: int) -> str:
-    return f"{counted(threads, 'conversation')} with {counted(messages, 'message')}" if threads else "No conversations"
+def _summary(threads: int, messages: int, memory: UserMemory) -> str:
+    conversations = f"{counted(threads, 'conversation')} with {counted(messages, 'message')}" if threads else ""
+    items = f"{counted(memory.items, 'item')} of long-term memory" if memory.items else ""
+    return " and ".join(filter(None, (conversations, items))) or "No conversations"
 
 
-def _confirm(doomed: list[Thread], *, named: bool) -> None:
+def _confirm(doomed: list[Thread], memory: UserMemory, *, named: bool) -> None:
     """Ask before conversations are deleted.
 
     Raises:
@@ -171,7 +189,7 @@ def _confirm(doomed: list[Thread], *, named: bool) -> None:
             typer.echo(line, err=True)
         if len(doomed) > _SHOWN:
             typer.echo(f"... and {len(doomed) - _SHOWN:,} more", err=True)
-        what = _summary(len(doomed), sum(thread.messages for thread in doomed))
+        what = _summary(len(doomed), sum(thread.messages for thread in doomed), memory)
     typer.echo(f"Delete {what} for good? [y/N] ", err=True, nl=False)
     try:
         answer = input().strip().lower()
