@@ -8,6 +8,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from holdfast.agents import check_shop_thread, load_agent, load_served_agent
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints.store.service import HoldfastStore, open_store
 from holdfast.graph import Context, build_graph
 from holdfast.graph.agent import PROMPT
 from holdfast.graph.conversation.agents import AnyAgent
@@ -19,6 +20,11 @@ from holdfast.settings import Settings
 def make_checkpointer(settings: Settings) -> HoldfastSaver:
     """Make the checkpointer. Open it by `with` or `async with`."""
     return open_checkpointer(settings.database)
+
+
+def make_store(settings: Settings) -> HoldfastStore:
+    """Make the long-term memory, on the same database. Open it by `with` or `async with`."""
+    return open_store(settings.database)
 
 
 def make_agent(settings: Settings, saver: BaseCheckpointSaver[Any] | None = None) -> AnyAgent:

@@ -31,6 +31,7 @@ _HERE = Path(__file__).resolve().parent
 OURS: dict[str, Any] = {
     "graphs": {"agent": "holdfast.server.entrypoint:agent"},
     "checkpointer": {"path": f"{_HERE}/entrypoint.py:checkpointer"},
+    "store": {"path": f"{_HERE}/store.py:store"},
     "http": {"app": "holdfast.server.http:app", "disable_mcp": True, "disable_a2a": True},
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from holdfast import open_store
 from tests.support import forked
 from tests.support.serving import Server, clean_environment, served
 
@@ -18,6 +19,7 @@ import operator
 from dataclasses import dataclass
 from typing import Annotated, TypedDict
 from langchain_core.messages import AIMessage, AnyMessage
+from langgraph.config import get_store
 from langgraph.graph import START, StateGraph, add_messages
 from langgraph.types import interrupt
 from pydantic import BaseModel
@@ -37,6 +39,8 @@ class State(TypedDict):
 def work(state):
     order = state.get("order") or Order(lines=[Line("tea")])
     kinds = [type(order).__name__, *(type(line).__name__ for line in order.lines)]
+    if state["messages"][-1].text == "remember":
+        get_store().put(("ada", "facts"), "kinds", {"kinds": kinds})
     if "ask" in state["messages"][-1].text:
         interrupt("May I?")
     return {"messages": [AIMessage("done")], "order": order, "kinds": kinds}
@@ -138,3 +142,12 @@ def test_a_deleted_thread_is_gone(server: Server) -> None:
     server.say(thread_id, "one")
     server.client.threads.delete(thread_id)
     assert thread_id not in {found["thread_id"] for found in server.client.threads.search(limit=100)}
+
+
+def test_long_term_memory_is_in_the_database_of_the_conversations(server: Server, place: Path) -> None:
+    server.say(new_thread(server), "remember")
+    found = server.client.store.get_item(["ada", "facts"], "kinds")
+    assert found["value"] == {"kinds": ["Order", "Line"]}
+    server.client.store.put_item(["ada", "facts"], "asked", {"by": "client"})
+    with open_store(f"sqlite:///{place}/chat.db") as store:
+        assert sorted(item.key for item in store.search(("ada",))) == ["asked", "kinds"]
