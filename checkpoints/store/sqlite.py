@@ -39,10 +39,12 @@ class SqliteItems(SqliteStore):
         if index:
             self._load_extension()
         self.is_setup = True  # by `make_tables`
+        self._is_closed = False
 
     def close(self) -> None:
         """Close the connection, after the batch in progress."""
         with self.lock:
+            self._is_closed = True
             self.conn.close()
 
     def make_tables(self) -> None:
@@ -57,18 +59,21 @@ class SqliteItems(SqliteStore):
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Cursor]:
-        with self._backend.explained, self.lock, closing(self.conn.cursor()) as cursor:
-            cursor.execute(begin)
-            try:
-                yield cursor
-                cursor.execute("COMMIT")
-            except BaseException as error:
-                if self.conn.in_transaction:
-                    cursor.execute("ROLLBACK")
-                # The stock store puts an error of the driver into a ValueError, with the values.
-                if isinstance(error, ValueError) and isinstance(error.__cause__, sqlite3.Error):
-                    raise self._backend.explain(error.__cause__) from error.__cause__
-                raise
+        with self._backend.explained, self.lock:
+            if self._is_closed:  # since this batch began
+                self._backend.on_use()
+            with closing(self.conn.cursor()) as cursor:
+                cursor.execute(begin)
+                try:
+                    yield cursor
+                    cursor.execute("COMMIT")
+                except BaseException as error:
+                    if self.conn.in_transaction:
+                        cursor.execute("ROLLBACK")
+                    # The stock store puts an error of the driver into a ValueError, with the values.
+                    if isinstance(error, ValueError) and isinstance(error.__cause__, sqlite3.Error):
+                        raise self._backend.explain(error.__cause__) from error.__cause__
+                    raise
 
     def _load_extension(self) -> None:
         """Load the functions for vectors.

@@ -19,9 +19,12 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.store.postgres import PostgresStore
 from langgraph.store.sqlite import SqliteStore
 
-from holdfast import HoldfastStore, open_checkpointer, open_store
+from holdfast import Conversation, HoldfastStore, build_graph, open_checkpointer, open_store
 from holdfast.checkpoints.errors import DatabaseUnavailable, NotOpen
+from tests.support import poolers
 from tests.support.children import Child, barrier, remember
+from tests.support.graph_kit import ScriptedModel, calls, says
+from tests.support.kit import texts
 from tests.support.outages import wired
 
 FACTS = ("ada", "facts")
@@ -124,6 +127,20 @@ def test_a_graph_has_its_conversations_and_its_memory_in_one_database(sqlite_url
             assert graph.invoke({"messages": [("user", "first")]}, config)["messages"][-1].text == expected
 
 
+def test_a_tool_of_the_agent_reads_the_memory_of_its_user(sqlite_url: str) -> None:
+    def recall() -> str:
+        """Recall what the user drinks."""
+        found = get_store().get(FACTS, "drink")
+        return "nothing" if found is None else str(found.value["text"])
+
+    model = ScriptedModel(lines=[calls(("recall", {})), says("Tea.")])
+    with open_checkpointer(sqlite_url) as checkpointer, open_store(sqlite_url) as store:
+        store.put(FACTS, "drink", {"text": "tea"})
+        agent = build_graph(model=model, tools=[recall], checkpointer=checkpointer, store=store)
+        Conversation(agent, "ada-1", user_id="ada").send("What do I drink?")
+        assert texts(checkpointer, "ada-1") == ["What do I drink?", "", "tea", "Tea."]
+
+
 def test_items_are_found_by_meaning(postgres_url: str) -> None:
     for url in ("memory://", postgres_url):
         with open_store(url, index={"dims": 2, "embed": embedded, "fields": ["text"]}) as store:
@@ -221,6 +238,19 @@ def test_a_role_that_may_make_no_tables_uses_those_that_are_there(postgres_url: 
         finally:
             connection.execute("DROP OWNED BY memory_reader")
             connection.execute("DROP ROLE memory_reader")
+
+
+@pytest.mark.sweep
+@pytest.mark.skipif(poolers.missing() is not None, reason=str(poolers.missing()))
+def test_memory_works_behind_a_pooler(postgres_url: str) -> None:
+    with poolers.pgbouncer(postgres_url, size=2) as url, open_store(url) as store, ThreadPoolExecutor(4) as threads:
+
+        def work(number: int) -> int:
+            store.put(("n",), str(number), {"number": number})
+            found = store.get(("n",), str(number))
+            return -1 if found is None else int(found.value["number"])
+
+        assert list(threads.map(work, range(40))) == [*range(40)]
 
 
 def test_a_server_that_closes_the_connections_costs_nothing(postgres_url: str) -> None:
