@@ -1,4 +1,4 @@
-"""The items of long-term memory as rows of a database: counted, erased and copied.
+"""The items of long-term memory as rows of a database: counted, checked, erased and copied.
 
 A namespace is a user's if its first label is the id of the user: `("ada", …)`. Labels have no full stops, so a user
 whose id has one has no namespace.
@@ -83,6 +83,24 @@ def is_label(user_id: str) -> bool:
     return bool(user_id) and "." not in user_id and "\0" not in user_id
 
 
+def damaged_items(backend: Backend) -> dict[str, str]:
+    """Return the items that LangGraph's store cannot read, by namespace and key, and for each the reason.
+
+    Args:
+        backend: the open database.
+    """
+    damaged = {}
+    for item in (item for page in _pages(backend) for item in page):
+        try:
+            value = json.loads(item.value)
+        except ValueError as error:
+            damaged[_name(item)] = f"its value is no JSON: {error}"
+        else:
+            if not isinstance(value, dict):
+                damaged[_name(item)] = f"its value is a JSON {type(value).__name__}, and not an object"
+    return damaged
+
+
 def copy_items(source: Backend, target: Backend, copied: CopiedItems) -> Iterator[int]:
     """Copy the items of a database, with their times, into another one that has the tables. Idempotent.
 
@@ -98,10 +116,16 @@ def copy_items(source: Backend, target: Backend, copied: CopiedItems) -> Iterato
     """
     with source.reading() as transaction:
         copied.left_vectors = bool(_tables(source, transaction).has_vectors)
-    after = {"prefix": "", "key": ""}
-    while page := persist(source, partial(_page, source, after)):
+    for page in _pages(source):
         _copy_page(target, page, copied)
         yield len(page)
+
+
+def _pages(source: Backend) -> Iterator[list[Row]]:
+    """Yield all items, ordered by namespace and key. No lock is held between pages."""
+    after = {"prefix": "", "key": ""}
+    while page := persist(source, partial(_page, source, after)):
+        yield page
         after = {"prefix": page[-1].prefix, "key": page[-1].key}
 
 
@@ -163,7 +187,10 @@ def _name(item: Row) -> str:
 
 def _same(one: str, other: str) -> bool:
     """Return whether two JSON texts say the same: PostgreSQL writes numbers and orders keys in its own way."""
-    return one == other or _canonical(one) == _canonical(other)
+    try:
+        return one == other or _canonical(one) == _canonical(other)
+    except ValueError:  # one of them is damaged
+        return False
 
 
 def _canonical(text: str) -> str:

@@ -159,3 +159,17 @@ def test_a_table_of_another_program_is_not_taken_for_memory(talked: Cli) -> None
         shop.execute("CREATE TABLE store (town TEXT)")
     assert "memory" not in talked("db", "stats", f"--database={HERE}")[1]
     assert "memory" not in talked("threads", "delete", "--user=ada", "--yes", f"--database={HERE}")[1]
+
+
+def test_a_deep_check_names_the_items_that_cannot_be_read(talked: Cli) -> None:
+    remember(HERE)
+    assert talked("db", "check", "--deep", f"--database={HERE}")[0] == 0
+    with closing(sqlite3.connect("here.db")) as here, here:
+        here.execute("UPDATE store SET value = '{\"n\":' WHERE prefix = 'ada'")
+        here.execute("UPDATE store SET value = '[1]' WHERE prefix = 'adam.facts'")
+    code, out, _ = talked("db", "check", "--deep", f"--database={HERE}")
+    assert (code, "Everything can be loaded" in out) == (1, False)
+    assert "The item ('ada',) 'b' of long-term memory cannot be read: its value is no JSON" in out
+    assert "The item ('adam', 'facts') 'a' of long-term memory cannot be read: its value is a JSON list" in out
+    facts = json.loads(talked("db", "check", "--deep", "--json", f"--database={HERE}")[1])
+    assert sorted(facts["damaged_items"]) == ["('ada',) 'b'", "('adam', 'facts') 'a'"]

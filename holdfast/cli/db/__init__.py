@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -57,12 +57,66 @@ def stats(
         typer.echo(line)
 
 
+@dataclass
+class _Findings:
+    """What a check has found while it loaded everything."""
+
+    damaged: dict[str, str] = field(default_factory=dict)
+    """Why a conversation cannot be loaded, by its id."""
+    not_rebuilt: dict[str, str] = field(default_factory=dict)
+    """Why the values of a type are loaded as what they consist of, by the type."""
+    damaged_items: dict[str, str] = field(default_factory=dict)
+    """Why an item of long-term memory cannot be read, by namespace and key."""
+
+    def print(self) -> None:
+        """Print the findings for people."""
+        for reason in self.damaged.values():
+            typer.echo(reason)
+        for name, reason in self.damaged_items.items():
+            typer.echo(
+                f"The item {name} of long-term memory cannot be read: {reason}. Put it again, delete it, or restore it "
+                "from a backup."
+            )
+        if self.damaged:
+            typer.echo(f"{counted(len(self.damaged), 'conversation')} damaged.")
+        elif not self.damaged_items:
+            typer.echo("Everything can be loaded.")
+        for name, reason in sorted(self.not_rebuilt.items()):
+            typer.echo(
+                f"Remark: values of the type {name.replace(':', '.')} are loaded here as what they consist of, because "
+                f"{reason}. To try the type itself: --allow {name}"
+            )
+
+
+def _load_all(options: CommonOptions, thread: str | None, allow: list[str] | None) -> _Findings:
+    """Load every checkpoint and every item of long-term memory, or the checkpoints of one thread."""
+    from holdfast.checkpoints.convert import examine_thread
+    from holdfast.checkpoints.store.items import damaged_items
+    from holdfast.cli.db.convert import thread_ids
+
+    findings = _Findings()
+    with open_database(options, allow) as saver:
+        check_thread(saver, thread, options)
+        for id_ in thread_ids(saver, thread, "Checking"):
+            found = examine_thread(saver.database, id_)
+            findings.not_rebuilt.update(found.not_rebuilt)
+            if found.damage is not None:
+                findings.damaged[id_] = found.damage
+        if thread is None:
+            findings.damaged_items = damaged_items(saver.database.backend)
+    return findings
+
+
 @app.command("check", epilog="Example: holdfast db check --agent my_app.agents:support")
 @with_database_options
 def check(
     options: CommonOptions,
     deep: Annotated[
-        bool, typer.Option("--deep", help="Load every checkpoint of every conversation, and list what is damaged.")
+        bool,
+        typer.Option(
+            "--deep",
+            help="Load every checkpoint of every conversation, and all long-term memory, and list what is damaged.",
+        ),
     ] = False,
     agent: Agent = None,
     renamed: Renamed = None,
@@ -71,7 +125,7 @@ def check(
 ) -> None:
     """Compare a database's schema with this version's, and its conversations with an agent.
 
-    Changes nothing. With --deep or --thread, the exit code is 1 if a conversation is damaged. With --agent, it is 1 if
+    Changes nothing. With --deep or --thread, the exit code is 1 if something is damaged. With --agent, it is 1 if
     the agent cannot go on with a conversation.
     """
     location = locate_database(options)
@@ -96,26 +150,15 @@ def check(
     if (load or agent is not None) and schema.pending:
         command = options.command("db", "upgrade")
         raise Mistake(f"The tables are not up to date, so conversations cannot be checked. First: {command}")
-    damaged: dict[str, str] = {}
-    not_rebuilt: dict[str, str] = {}
+    found = _load_all(options, thread, allow) if load else _Findings()
     if load:
-        from holdfast.checkpoints.convert import examine_thread
-        from holdfast.cli.db.convert import thread_ids
-
-        with open_database(options, allow) as saver:
-            check_thread(saver, thread, options)
-            for id_ in thread_ids(saver, thread, "Checking"):
-                found = examine_thread(saver.database, id_)
-                not_rebuilt.update(found.not_rebuilt)
-                if found.damage is not None:
-                    damaged[id_] = found.damage
-        facts |= {"damaged": damaged, "not_rebuilt": not_rebuilt}
-    if load and not options.as_json:
-        _print_findings(damaged, not_rebuilt)
+        facts |= asdict(found)
+        if not options.as_json:
+            found.print()
     obstacles = agent is not None and _check_agent(options, agent, renamed, thread, allow, facts)
     if options.as_json:
         print_json(facts)
-    if damaged or obstacles:
+    if found.damaged or found.damaged_items or obstacles:
         raise typer.Exit(BROKEN)
 
 
@@ -135,18 +178,6 @@ def _check_agent(
     if not options.as_json:
         deploy.print_obstacles(checked, agent)
     return bool(checked.obstacles)
-
-
-def _print_findings(damaged: dict[str, str], not_rebuilt: dict[str, str]) -> None:
-    for reason in damaged.values():
-        typer.echo(reason)
-    result = f"{counted(len(damaged), 'conversation')} damaged" if damaged else "Everything can be loaded"
-    typer.echo(f"{result}.")
-    for name, reason in sorted(not_rebuilt.items()):
-        typer.echo(
-            f"Remark: values of the type {name.replace(':', '.')} are loaded here as what they consist of, because "
-            f"{reason}. To try the type itself: --allow {name}"
-        )
 
 
 @app.command("upgrade", epilog="Example: holdfast db upgrade --database postgresql://holdfast@localhost/holdfast")
