@@ -40,7 +40,11 @@ def make_agent(settings: Settings, saver: BaseCheckpointSaver[Any] | None = None
     """
     if settings.agent is None:
         return _shop_agent(settings, saver)
-    return load_served_agent(settings.agent) if saver is None else load_agent(settings.agent, saver)
+    if saver is None:
+        return load_served_agent(settings.agent)
+    agent = load_agent(settings.agent, saver)
+    # The store opens with its first use: an agent without memory has no second connection.
+    return agent if agent.store is not None else agent.copy(update={"store": make_store(settings)})
 
 
 def check_thread(settings: Settings, saver: HoldfastSaver, agent: AnyAgent, thread_id: str) -> None:

@@ -30,7 +30,7 @@ _NOT_OPEN: Final = "This store was closed, or is not open. Use it inside `with o
 _LARGEST: Final = 2**31 - 1
 
 
-class _Items(Protocol):
+class _StockStore(Protocol):
     """A stock store on a database, as `SqliteItems` and `PostgresItems` are."""
 
     def batch(self, ops: Iterable[Op]) -> list[Result]: ...
@@ -70,8 +70,8 @@ class _Open:
 
     backend: Backend | None
     """`None`: memory."""
-    reading: _Items
-    writing: _Items
+    reading: _StockStore
+    writing: _StockStore
     executor: Executor
     opened_by: int
 
@@ -87,9 +87,9 @@ class _Open:
         if self.backend is not None:
             self.backend.close()
 
-    def run(self, items: _Items, ops: Sequence[Op]) -> list[Result]:
+    def run(self, stock: _StockStore, ops: Sequence[Op]) -> list[Result]:
         """Run a batch on one of the stock stores. An outage of the server is waited out, and the batch repeated."""
-        return items.batch(ops) if self.backend is None else persist(self.backend, partial(items.batch, ops))
+        return stock.batch(ops) if self.backend is None else persist(self.backend, partial(stock.batch, ops))
 
 
 class HoldfastStore(BaseStore):
@@ -174,21 +174,24 @@ class HoldfastStore(BaseStore):
         Raises:
             NotOpen: the store was closed, or another process opened it.
         """
-        found = self._open
-        if found is None:
-            with self._opening:
-                if self._was_closed:
-                    raise NotOpen(_NOT_OPEN)
-                if self._open is None:
-                    weakref.finalize(self, self._connect().close)
-                    self._was_opened_by_use = True
-                found = self._open
-        if found is None or found.opened_by != os.getpid():
+        found = self._open or self._open_when_used()
+        if found.opened_by != os.getpid():
             raise NotOpen(
                 f"This store was opened by another process, and this is process {os.getpid()}, forked from it. Open a "
                 "store in each process, after the fork."
             )
         return found
+
+    def _open_when_used(self) -> _Open:
+        with self._opening:
+            if self._open is not None:  # by another thread
+                return self._open
+            if self._was_closed:
+                raise NotOpen(_NOT_OPEN)
+            self._was_opened_by_use = True
+            found = self._connect()
+            weakref.finalize(self, found.close)
+            return found
 
     def _connect(self) -> _Open:
         self._open = _connected(self._place, self._index, self.ttl_config, self._pool_size)
@@ -214,10 +217,10 @@ class HoldfastStore(BaseStore):
         if found.backend is None:
             return found.writing.batch(every)
         results: list[Result] = [None] * len(every)
-        for items_, writes in ((found.reading, False), (found.writing, True)):
+        for stock, writes in ((found.reading, False), (found.writing, True)):
             chosen = [place for place, op in enumerate(every) if self._writes(op) is writes]
             if chosen:
-                for place, result in zip(chosen, found.run(items_, [every[at] for at in chosen]), strict=True):
+                for place, result in zip(chosen, found.run(stock, [every[at] for at in chosen]), strict=True):
                     results[place] = result
         return results
 
@@ -306,16 +309,16 @@ def open_store(
 def _connected(place: urls.Location, index: IndexConfig | None, ttl: TTLConfig | None, pool_size: int) -> _Open:
     """Open a database, and the stock stores on it."""
     if isinstance(place, urls.MemoryURL):
-        items_ = _InMemory(index)
-        return _Open(None, items_, items_, Executor(1), os.getpid())
+        memory = _InMemory(index)
+        return _Open(None, memory, memory, Executor(1), os.getpid())
     backend = backend_of(place, pool_size)
     backend.on_use = _refuse
     backend.open()
     try:
-        writing = _items_on(backend, index, ttl, writes=True)
+        writing = _stock_store(backend, index, ttl, writes=True)
         try:
             writing.make_tables()
-            reading = _items_on(backend, index, ttl, writes=False)
+            reading = _stock_store(backend, index, ttl, writes=False)
         except BaseException:
             writing.close()
             raise
@@ -325,7 +328,7 @@ def _connected(place: urls.Location, index: IndexConfig | None, ttl: TTLConfig |
     return _Open(backend, reading, writing, Executor(backend.workers), os.getpid())
 
 
-def _items_on(backend: Backend, index: IndexConfig | None, ttl: TTLConfig | None, *, writes: bool) -> _Items:
+def _stock_store(backend: Backend, index: IndexConfig | None, ttl: TTLConfig | None, *, writes: bool) -> _StockStore:
     from holdfast.checkpoints.backends.sqlite import SqliteBackend
 
     if isinstance(backend, SqliteBackend):

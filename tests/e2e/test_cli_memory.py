@@ -173,3 +173,26 @@ def test_a_deep_check_names_the_items_that_cannot_be_read(talked: Cli) -> None:
     assert "The item ('adam', 'facts') 'a' of long-term memory cannot be read: its value is a JSON list" in out
     facts = json.loads(talked("db", "check", "--deep", "--json", f"--database={HERE}")[1])
     assert sorted(facts["damaged_items"]) == ["('ada',) 'b'", "('adam', 'facts') 'a'"]
+
+
+AGENT = """
+from langchain_core.messages import AIMessage
+from langgraph.config import get_store
+from langgraph.graph import START, MessagesState, StateGraph
+
+def reply(state):
+    store = get_store()
+    known = store.get(("ada", "facts"), "last")
+    store.put(("ada", "facts"), "last", {"text": state["messages"][-1].text})
+    return {"messages": [AIMessage(f"Before: {known.value['text']}" if known else "Hello.")]}
+
+remembering = StateGraph(MessagesState).add_node("reply", reply).add_edge(START, "reply").compile()
+"""
+
+
+def test_an_agent_in_the_chat_has_the_memory_of_its_database(cli: Cli) -> None:
+    (cli.folder / "remembering_agent.py").write_text(AGENT)
+    words = ("chat", "--agent=remembering_agent:remembering", f"--database={HERE}")
+    assert cli(*words, "--thread=one", said=b"I drink tea.\n")[:2] == (0, "Hello.\n")
+    assert cli(*words, "--thread=two", said=b"Hi.\n")[:2] == (0, "Before: I drink tea.\n")
+    assert stored(HERE)[(*FACTS, "last")].value == {"text": "Hi."}
