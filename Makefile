@@ -78,10 +78,12 @@ format: $(STAMP) ## put the code into its format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+LOCKED_EXTRAS = postgres langchain openai histories cli server # not the checkpointers of others
+
 lock: ## resolve the dependencies anew into requirements.lock
 	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@$(VENV)-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --all-extras --group dev --output-file requirements.lock pyproject.toml
+	  --no-header $(LOCKED_EXTRAS:%=--extra %) --group dev --output-file requirements.lock pyproject.toml
 	@$(VENV)-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --group docs --output-file requirements-docs.lock
 	@rm -rf $(VENV)-lock

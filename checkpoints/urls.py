@@ -10,6 +10,9 @@ is passed to libpq unchanged, but without these options of Holdfast, so every op
   Prepared statements belong to a session, and a pooler in transaction mode gives each transaction another one.
 
 Its password is never shown. `types=strict` goes with every URL.
+
+`redis://`, `valkey://`, `mongodb://`, `dynamodb://` and `mysql://` name databases of other checkpointers, which
+`holdfast.savers.open_saver` opens.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 from urllib.parse import parse_qsl, quote, unquote
 
 from holdfast.checkpoints.errors import InvalidURL
@@ -122,11 +125,64 @@ class PostgresURL:
 Location = MemoryURL | SqliteURL | PostgresURL
 
 
+@dataclass(frozen=True)
+class OtherURL:
+    """A database of another checkpointer of LangGraph's ecosystem."""
+
+    kind: str
+    """The extra of Holdfast that installs the checkpointer: `redis`, `valkey`, `mongodb`, `dynamodb` or `mysql`."""
+    url: str = field(repr=False)
+
+    def __str__(self) -> str:
+        scheme, _, rest = self.url.partition("://")
+        login, at, place = rest.rpartition("@")
+        user, colon, _ = login.partition(":")
+        return f"{scheme}://" + _SECRET_OPTION.sub(r"\1***", f"{user}:***@{place}" if colon else f"{login}{at}{place}")
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        rest = self.url.partition("://")[2]
+        password = rest.rpartition("@")[0].partition(":")[2]
+        written = {match[2] for match in _SECRET_OPTION.finditer(rest)} | ({password} if password else set())
+        return frozenset(written | {unquote(secret) for secret in written})
+
+
+_OTHER_KINDS: Final = {
+    "redis": "redis",
+    "rediss": "redis",
+    "valkey": "valkey",
+    "valkeys": "valkey",
+    "mongodb": "mongodb",
+    "mongodb+srv": "mongodb",
+    "dynamodb": "dynamodb",
+    "mysql": "mysql",
+}
+"""The kind of another checkpointer's database, by the scheme of its URL."""
+
+
 def parse(url: str | None = None) -> Location:
     """Return the database that a URL names. `None` is the default, a file `holdfast.db` in the working directory.
 
     Raises:
-        InvalidURL: the scheme is unknown, or a part is missing, or an option is unknown.
+        InvalidURL: the scheme is unknown, or is that of another checkpointer, or a part is missing, or an option is
+            unknown.
+    """
+    location = parse_any(url)
+    if isinstance(location, OtherURL):
+        raise InvalidURL(
+            f"{location} is a database of another checkpointer, without the ledger of @once tools, list of threads, "
+            f"transcripts, search and the list of requests. Needed: one of Holdfast's own, {_FORMS}. Copy the "
+            f"conversations: holdfast db copy {location} sqlite:///chat.db. Without these, `holdfast chat` and "
+            "holdfast.savers.open_saver(url) run an agent over it."
+        )
+    return location
+
+
+def parse_any(url: str | None = None) -> Location | OtherURL:
+    """Do as `parse`, and return the database of another checkpointer too.
+
+    Raises:
+        InvalidURL: as `parse`, but for another checkpointer's scheme.
     """
     if not isinstance(url, str | None):
         raise InvalidURL(f"A database URL is text, such as {DEFAULT_URL!r}; found {type(url).__name__}.")
@@ -141,8 +197,13 @@ def parse(url: str | None = None) -> Location:
             return _sqlite(rest)
         case "postgresql" | "postgres":
             return _postgres(url)
+        case other if other in _OTHER_KINDS:
+            return OtherURL(_OTHER_KINDS[other], url)
         case other:
-            raise InvalidURL(f"Unknown kind of database {other!r}; known are {_FORMS}.")
+            raise InvalidURL(
+                f"Unknown kind of database {other!r}; known are {_FORMS}; and of other checkpointers "
+                f"{', '.join(f'{scheme}://' for scheme in _OTHER_KINDS)}."
+            )
 
 
 def _memory(rest: str) -> MemoryURL:

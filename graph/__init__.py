@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ToolAnswered,
         ToolCalled,
     )
+    from holdfast.graph.own_database import NeedsOwnDatabase
     from holdfast.graph.state import State
     from holdfast.graph.tools.once import IdempotencyKey, once, repeatable
 
@@ -37,6 +38,7 @@ __all__ = [
     "Done",
     "Event",
     "IdempotencyKey",
+    "NeedsOwnDatabase",
     "NothingWaits",
     "Paused",
     "Pending",
@@ -59,6 +61,7 @@ _MODULES: Final = {
     "Conversation": "holdfast.graph.conversation",
     "Event": "holdfast.graph.conversation.events",
     "IdempotencyKey": "holdfast.graph.tools.once",
+    "NeedsOwnDatabase": "holdfast.graph.own_database",
     "NothingWaits": "holdfast.graph.conversation.answer",
     "Paused": "holdfast.graph.conversation.events",
     "Pending": "holdfast.checkpoints.interrupts.pending",

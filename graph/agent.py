@@ -24,6 +24,7 @@ from holdfast.graph.nodes.tool import ToolStep
 from holdfast.graph.nodes.trim import trim_step
 from holdfast.graph.shop import shop_tools
 from holdfast.graph.state import State
+from holdfast.graph.tools.ledger import check_ledger
 
 Agent: TypeAlias = CompiledStateGraph[State, None, State, State]
 
@@ -61,11 +62,13 @@ def build_graph(
 
     Raises:
         ValueError: the model's name is unknown, or two tools have the same name.
+        NeedsOwnDatabase: a tool is declared `once`, and the checkpointer has no ledger of calls.
     """
     chat = chat_model(model or "offline") if model is None or isinstance(model, str) else model
     if prompt is None and tools is None:
         prompt = PROMPT
     named = _by_name(shop_tools() if tools is None else tools)
+    check_ledger(checkpointer, *named.values())
     context = context or Context()
 
     builder = StateGraph(State)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, reduce
 from typing import Any
 
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
@@ -71,7 +72,7 @@ def load_served_agent(name: str) -> AnyAgent:
     return agent.copy(update={"checkpointer": None})
 
 
-def check_shop_thread(saver: HoldfastSaver, agent: AnyAgent, thread_id: str) -> None:
+def check_shop_thread(saver: BaseCheckpointSaver[Any], agent: AnyAgent, thread_id: str) -> None:
     """Refuse a thread that another agent than the example shop's has written to.
 
     The shop's agent notes its prompt before it asks its model, once in each thread. A thread in which no model was
@@ -86,11 +87,15 @@ def check_shop_thread(saver: HoldfastSaver, agent: AnyAgent, thread_id: str) -> 
         AnotherAgent: it is another agent's.
     """
     found = saver.get_tuple({"configurable": {"thread_id": thread_id}})
-    if found is None or saver.threads.prompt(thread_id) == PROMPT:
+    has_prompts = isinstance(saver, HoldfastSaver)
+    if found is None or (isinstance(saver, HoldfastSaver) and saver.threads.prompt(thread_id) == PROMPT):
         return
     ran = [node for node in found.checkpoint["versions_seen"] if not node.startswith(RESERVED)]
     channels = [name for name in found.checkpoint["channel_versions"] if not name.startswith(RESERVED)]
-    if not ran and all(name in agent.channels for name in channels):
+    # Another checkpointer keeps no prompts: there a thread is known by its steps too.
+    if (not ran or (not has_prompts and set(ran) <= set(agent.nodes))) and all(
+        name in agent.channels for name in channels
+    ):
         return
     named = [name.removeprefix(BRANCH_TO) for name in channels if name.startswith(BRANCH_TO)]
     nodes = ", ".join(dict.fromkeys([*ran, *named])) or "unknown"

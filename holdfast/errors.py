@@ -43,7 +43,7 @@ from holdfast.checkpoints.errors import (
     UnknownThread,
     UnreadableHistory,
 )
-from holdfast.graph import AnsweredBefore, BadAnswer, NothingWaits
+from holdfast.graph import AnsweredBefore, BadAnswer, NeedsOwnDatabase, NothingWaits
 
 __all__ = [
     "AlreadyAdded",
@@ -67,6 +67,7 @@ __all__ = [
     "InvalidSearch",
     "InvalidThread",
     "InvalidURL",
+    "NeedsOwnDatabase",
     "NodeMissing",
     "NotAnswered",
     "NotConverted",

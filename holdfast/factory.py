@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -18,13 +19,24 @@ from holdfast.settings import Settings
 
 
 def make_checkpointer(settings: Settings) -> HoldfastSaver:
-    """Make the checkpointer. Open it by `with` or `async with`."""
+    """Make Holdfast's checkpointer. Open it by `with` or `async with`.
+
+    Raises:
+        InvalidURL: the database is one of another checkpointer.
+    """
     return open_checkpointer(settings.database)
 
 
 def make_store(settings: Settings) -> HoldfastStore:
     """Make the long-term memory, on the same database. Open it by `with` or `async with`."""
     return open_store(settings.database)
+
+
+def open_any_saver(settings: Settings) -> AbstractContextManager[BaseCheckpointSaver[Any]]:
+    """Return the context of the checkpointer of the database, which may be another one than Holdfast's."""
+    from holdfast.savers import open_saver  # few programs open another one
+
+    return open_saver(settings.database)
 
 
 def make_agent(settings: Settings, saver: BaseCheckpointSaver[Any] | None = None) -> AnyAgent:
@@ -43,11 +55,13 @@ def make_agent(settings: Settings, saver: BaseCheckpointSaver[Any] | None = None
     if saver is None:
         return load_served_agent(settings.agent)
     agent = load_agent(settings.agent, saver)
+    if agent.store is not None or not isinstance(saver, HoldfastSaver):  # another one's database has no store
+        return agent
     # The store opens with its first use: an agent without memory has no second connection.
-    return agent if agent.store is not None else agent.copy(update={"store": make_store(settings)})
+    return agent.copy(update={"store": make_store(settings)})
 
 
-def check_thread(settings: Settings, saver: HoldfastSaver, agent: AnyAgent, thread_id: str) -> None:
+def check_thread(settings: Settings, saver: BaseCheckpointSaver[Any], agent: AnyAgent, thread_id: str) -> None:
     """Refuse a thread that the agent of the settings does not write to. With an agent of their own, users decide.
 
     Raises:

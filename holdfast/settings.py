@@ -39,7 +39,7 @@ class InvalidSettings(ValueError):
 
 
 def _database(url: str) -> str:
-    urls.parse(url)
+    urls.parse_any(url)
     return url
 
 
@@ -71,7 +71,7 @@ class Settings(BaseSettings):
         urls.DEFAULT_URL,
         repr=False,  # it may hold a password
         validation_alias="HOLDFAST_DATABASE",
-        description="where conversations live: a URL of `open_checkpointer`",
+        description="where conversations live: a URL of `open_checkpointer`, or for `chat` of `open_saver`",
     )
     model: Annotated[str | None, AfterValidator(lambda name: name and _model(name))] = Field(
         None,
@@ -229,11 +229,11 @@ def absolute(url: str) -> str:
     Raises:
         InvalidURL: it is not the URL of a database.
     """
-    match urls.parse(url):
+    match urls.parse_any(url):
         case urls.SqliteURL(path=path):
             options = url.partition("?")[2]
             return f"sqlite:///{quote(str(path.resolve()))}{'?' if options else ''}{options}"
-        case urls.MemoryURL() | urls.PostgresURL():
+        case urls.MemoryURL() | urls.PostgresURL() | urls.OtherURL():
             return url
 
 

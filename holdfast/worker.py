@@ -31,6 +31,7 @@ from holdfast.deploy.tools import GraphTools
 from holdfast.graph import Conversation, NothingWaits, plans
 from holdfast.graph.conversation.agents import MESSAGES, AnyAgent
 from holdfast.graph.kept import kept_calls
+from holdfast.graph.own_database import own_saver
 from holdfast.graph.plans import BLOCKING, Io, OnLoop, blocking, twin
 
 __all__ = ["AnswerWorker", "Pass", "Worker"]
@@ -186,18 +187,12 @@ class Worker(AnswerWorker):
         context: the context of each run, for an agent with a `context_schema`.
 
     Raises:
-        TypeError: the agent has another checkpointer, which has no record of answers.
+        NeedsOwnDatabase: the agent has another checkpointer, which has no record of answers.
         ValueError: the period is not above 0.
     """
 
     def __init__(self, agent: AnyAgent, *, period: float = PERIOD, context: Any = None) -> None:
-        saver = agent.checkpointer
-        if not isinstance(saver, HoldfastSaver):
-            raise TypeError(
-                f"A worker needs an agent with Holdfast's checkpointer, which records answers; found "
-                f"{type(saver).__name__}. Make the agent with checkpointer=open_checkpointer(url)."
-            )
-        super().__init__(saver, period=period)
+        super().__init__(own_saver(agent.checkpointer, "A worker"), period=period)
         self._agent = agent
         self._context = context
         self._tools = GraphTools.of(agent)

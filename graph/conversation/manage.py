@@ -11,6 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from holdfast.checkpoints import HoldfastSaver, Threads, Transcript
 from holdfast.checkpoints.errors import UnknownThread
 from holdfast.graph.conversation.agents import AnyAgent
+from holdfast.graph.own_database import own_saver
 from holdfast.graph.plans import Io, blocking, twin
 
 
@@ -189,10 +190,7 @@ class Managed:
 
     @property
     def _saver(self) -> HoldfastSaver:
-        saver = self._agent.checkpointer
-        if not isinstance(saver, HoldfastSaver):
-            raise TypeError(f"This needs an agent with Holdfast's checkpointer; found {type(saver).__name__}.")
-        return saver
+        return own_saver(self._agent.checkpointer, "This")
 
     @property
     def _threads(self) -> Threads:

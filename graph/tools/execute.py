@@ -24,6 +24,7 @@ from holdfast.checkpoints.langgraph_internals import CHECKPOINT_MAP, graph_ns, h
 from holdfast.checkpoints.runtime import run_of, running_saver
 from holdfast.graph.approvals.decisions import BadAnswer
 from holdfast.graph.plans import Io
+from holdfast.graph.tools.ledger import check_ledger
 from holdfast.graph.tools.once import run_policy, with_key
 from holdfast.graph.tools.results import (
     Ready,
@@ -66,8 +67,10 @@ async def run_call(io: Io, ready: Ready, message_id: str, config: RunnableConfig
         GraphInterrupt: the tool paused, and its call needed no approval.
         EffectNotCommitted, EffectNotApproved, EffectClosed: the call may not run. Nothing ran.
         DatabaseUnavailable: the outcome could not be recorded yet.
+        NeedsOwnDatabase: the tool is declared `once`, and the checkpointer has no ledger. Nothing ran.
     """
     saver = running_saver(config)
+    check_ledger(saver, ready.tool)
     if not isinstance(saver, HoldfastSaver) or not run_policy(ready.tool).once:
         return await ToolRun(ready, config, work).execute(io)
     run = EffectRun(ready, config, work, effect_of(ready, message_id, config), saver.effects)

@@ -99,6 +99,11 @@ def run_policy(tool: BaseTool) -> RunPolicy:
     return RunPolicy(once=approval_policy(tool) is not None) if declared is None else RunPolicy(**declared)
 
 
+def is_declared_once(tool: BaseTool) -> bool:
+    """Return whether `once` is above a tool. A tool that only needs approval is not declared so."""
+    return bool(((tool.metadata or {}).get(_ONCE) or {}).get("once"))
+
+
 def is_declared(tool: BaseTool) -> bool:
     """Return whether anything is declared about a tool that its calls depend on."""
     return approval_policy(tool) is not None or _ONCE in (tool.metadata or {})

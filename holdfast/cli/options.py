@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Final, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Final, ParamSpec, TypeVar
 
 import typer
 
@@ -23,7 +23,10 @@ from holdfast.cli.errors import Mistake
 from holdfast.cli.output import print_notice
 
 if TYPE_CHECKING:
-    from holdfast.checkpoints import HoldfastSaver
+    from contextlib import AbstractContextManager
+
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+
     from holdfast.checkpoints.urls import HasSecrets
     from holdfast.graph.conversation.agents import AnyAgent
     from holdfast.settings import Settings
@@ -196,7 +199,7 @@ class CommonOptions:
         from holdfast.checkpoints import urls
 
         values = {
-            "--database": self.database and str(urls.parse(self.database)),
+            "--database": self.database and str(urls.parse_any(self.database)),
             "--agent": self.agent,
             "--model": self.model,
             "--shop": self.shop and str(self.shop),
@@ -226,7 +229,7 @@ class CommonOptions:
             raise Mistake(
                 f"{name} is of the example shop's agent, and the agent is {settings.agent}. Leave {name} out."
             )
-        hide_secrets(self.context, urls.parse(settings.database))
+        hide_secrets(self.context, urls.parse_any(settings.database))
         state = self.context.find_object(CommandState)
         if state is not None and not state.has_settings:
             state.has_settings = True
@@ -248,6 +251,7 @@ _SHARED: Final[dict[str, Any]] = {
 _DEFAULTS: Final = {"as_json": False, "debug": False}
 
 _P = ParamSpec("_P")
+_S = TypeVar("_S", bound="BaseCheckpointSaver[Any]")
 
 
 def with_database_options(command: Callable[Concatenate[CommonOptions, _P], None]) -> Callable[..., None]:
@@ -306,8 +310,8 @@ def hide_secrets(context: typer.Context, location: HasSecrets) -> None:
 
 
 @contextmanager
-def open_agent(settings: Settings) -> Iterator[tuple[HoldfastSaver, AnyAgent]]:
-    """Open the checkpointer, and make the agent that uses it.
+def open_agent(settings: Settings, checkpointer: AbstractContextManager[_S]) -> Iterator[tuple[_S, AnyAgent]]:
+    """Open a checkpointer of `factory`, and make the agent that uses it.
 
     Raises:
         Mistake: the agent cannot be made from the settings.
@@ -315,7 +319,7 @@ def open_agent(settings: Settings) -> Iterator[tuple[HoldfastSaver, AnyAgent]]:
     from holdfast import factory
     from holdfast.graph.conversation.agents import AgentProfile
 
-    with factory.make_checkpointer(settings) as saver:
+    with checkpointer as saver:
         try:
             agent = factory.make_agent(settings, saver)
             AgentProfile(agent)  # it refuses a graph without messages

@@ -76,7 +76,7 @@ def test_an_empty_one_counts_as_not_set(name: str, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("HOLDFAST_DATABASE", "mysql://ada:sk-secret@host/db", "Unknown kind of database 'mysql'"),
+        ("HOLDFAST_DATABASE", "oracle://ada:sk-secret@host/db", "Unknown kind of database 'oracle'"),
         ("HOLDFAST_DATABASE", "ada:sk-secret@host/db", "No database URL"),
         ("HOLDFAST_MODEL_RETRIES", "sk-secret", "it has to be a whole number.*how often a call to the model"),
         ("HOLDFAST_MODEL_RETRIES", "-1", "it has to be at least 0"),

@@ -87,7 +87,7 @@ def test_schema_and_prepared_statements_are_options_that_libpq_does_not_get(
         ("postgresql://h/db?prepare_threshold=", "prepare_threshold is none, or the number"),
         ("", "No database URL"),
         ("holdfast.db", "No database URL"),
-        ("mysql://h/db", "Unknown kind of database 'mysql'"),
+        ("oracle://h/db", "Unknown kind of database 'oracle'"),
         ("memory://chat", "nothing after it but"),
         ("sqlite://chat.db", "Did you mean sqlite:///chat.db"),
         ("sqlite:///", "needs a path"),

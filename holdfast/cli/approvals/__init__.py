@@ -270,7 +270,10 @@ _ALL: Final = Part()
 def _open(options: CommonOptions, **more: Any) -> Iterator[tuple[HoldfastSaver, AnyAgent]]:
     """Open a database that exists, and make the agent."""
     locate_database(options)
-    with open_agent(options.settings(**more)) as (saver, agent):
+    from holdfast import factory
+
+    settings = options.settings(**more)
+    with open_agent(settings, factory.make_checkpointer(settings)) as (saver, agent):
         yield saver, agent
 
 
@@ -279,8 +282,9 @@ def _decide(
 ) -> None:
     locate_database(options)
     settings = options.settings()
-    with open_agent(settings) as (saver, agent):
-        from holdfast import factory
+    from holdfast import factory
+
+    with open_agent(settings, factory.make_checkpointer(settings)) as (saver, agent):
         from holdfast.cli.approvals.calls import decide, decisions_about, find_call
         from holdfast.cli.chat.session import ChatSession
 

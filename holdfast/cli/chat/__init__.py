@@ -61,7 +61,9 @@ def chat(
         raise Mistake("--thread and --continue were given together. Needed: one of them.")
     options = CommonOptions(context, database, model, shop, as_json=as_json, agent=agent)
     settings = options.settings()
-    with open_agent(settings) as (saver, made):
+    from holdfast import factory
+
+    with open_agent(settings, factory.open_any_saver(settings)) as (saver, made):
         from holdfast.cli.chat.threads import ChatThreads
 
         threads = ChatThreads(saver, made, user, decider_name(by, user), options, settings)

@@ -82,6 +82,8 @@ class ChatSession:
 
     def decide_command(self, pending: Pending) -> str:
         """Return the command that decides about a request."""
+        if isinstance(urls.parse_any(self.settings.database), urls.OtherURL):
+            return self.chat_command()  # the other commands need a list of requests
         name, needed = _DECIDING[pending.kind]
         command = self.options.command("approvals", name, pending.interrupt_id[:8], "--thread", self.thread_id)
         return f"{command} {needed}".rstrip()
@@ -96,7 +98,7 @@ class ChatSession:
         """Return the first lines of a chat: the thread, its database, and the agent or its model."""
         [(kind, name)] = self.agent_facts.items()
         model = OFFLINE if (kind, name) == ("model", "offline") else f"{kind.capitalize()}: {name}"
-        place = f"Thread {self.thread_id} in {urls.parse(self.settings.database)}"
+        place = f"Thread {self.thread_id} in {urls.parse_any(self.settings.database)}"
         if self.settings.database.startswith("memory://"):
             place += ", which is deleted when this command ends"
         return [place, model]

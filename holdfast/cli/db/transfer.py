@@ -12,7 +12,7 @@ import typer
 
 from holdfast.cli.db.open import URL_FORMS, locate, open_database, require_conversations
 from holdfast.cli.errors import BROKEN, Interrupted, Mistake
-from holdfast.cli.options import CommonOptions, Debug, Json
+from holdfast.cli.options import CommonOptions, Debug, Json, hide_secrets
 from holdfast.cli.output import print_json, print_notice
 from holdfast.cli.output.text import counted
 
@@ -28,7 +28,8 @@ SourceURL = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help=f"Database to copy from: {URL_FORMS}; or a checkpointer of your own, module:name.",
+        help=f"Database to copy from: {URL_FORMS}; redis://..., valkey://..., mongodb://..., "
+        "dynamodb://... or mysql://...; or a checkpointer of your own, module:name.",
         show_default=False,
     ),
 ]
@@ -102,8 +103,10 @@ def copy_database(
     First stop the programs that write to the source. A conversation that differs from the one in the target is
     reported, not copied, and makes the exit code 1. The originals stay, so continue only one of the two.
     """
-    if "://" not in source:
-        _copy_named(context, source, target, thread, as_json=as_json)
+    from holdfast.checkpoints import urls
+
+    if "://" not in source or isinstance(urls.parse_any(source), urls.OtherURL):
+        _copy_from_saver(context, source, target, thread, as_json=as_json)
         return
     source_place, target_place = locate(context, source), locate(context, target)
     from holdfast.checkpoints import open_database, transfer
@@ -137,19 +140,26 @@ def copy_database(
     _report(totals, "copied to", target_place, as_json=as_json, source=str(source_place))
 
 
-def _copy_named(context: typer.Context, source: str, target: str, thread: list[str] | None, *, as_json: bool) -> None:
-    """Copy from a checkpointer of others, `module:name`."""
+def _copy_from_saver(
+    context: typer.Context, source: str, target: str, thread: list[str] | None, *, as_json: bool
+) -> None:
+    """Copy from a checkpointer of others, `module:name` or the URL of its database."""
     target_place = locate(context, target)
-    from holdfast.checkpoints import open_database
-    from holdfast.savers import UnusableSaver, copy_threads, listed_threads, open_named
+    from holdfast.checkpoints import open_database, urls
+    from holdfast.savers import UnusableSaver, copy_threads, listed_threads, open_named, open_saver
 
+    shown = source
+    if is_url := "://" in source:
+        place = urls.parse_any(source)
+        hide_secrets(context, place)
+        shown = str(place)
     try:
-        with open_named(source) as saver, open_database(target) as new:
+        with open_saver(source) if is_url else open_named(source) as saver, open_database(target) as new:
             wanted = listed_threads(saver) if thread is None else list(dict.fromkeys(thread))
             totals = _transfer_all(copy_threads(saver, new, wanted), "Copying", len(wanted), as_json=as_json)
     except UnusableSaver as error:
         raise Mistake(str(error)) from error
-    _report(totals, "copied to", target_place, as_json=as_json, source=source)
+    _report(totals, "copied to", target_place, as_json=as_json, source=shown)
 
 
 def import_archive(options: CommonOptions, file: Path) -> None:
