@@ -16,7 +16,7 @@ from langgraph.checkpoint.base import empty_checkpoint
 from holdfast.checkpoints.backends.canonical import canonical_value
 from holdfast.checkpoints.core.conflicts import checkpoint_id_at
 from holdfast.checkpoints.moments import utc_datetime
-from holdfast.checkpoints.serde.messages import MessageRow
+from holdfast.checkpoints.serde.messages import MessageRow, sql_text
 from holdfast.checkpoints.serde.types import Types
 from holdfast.checkpoints.serde.values import Attachable, Detacher
 from holdfast.checkpoints.threads.histories.conversation import Conversation, Said, is_prompt
@@ -90,7 +90,7 @@ def _thread(
     times: Sequence[float],
 ) -> ThreadRecord:
     prompts = [json.loads(event["data"])["text"] for event in events if event["kind"] == "prompt"]
-    words = (title_of(row.said.message.text) for row in rows if row.row.role == "human")
+    words = (title_of(sql_text(row.said.message.text)) for row in rows if row.row.role == "human")
     fields = {
         "next_seq": len(rows) + 1,
         "user_id": conversation.user_id,

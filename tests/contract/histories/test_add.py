@@ -181,6 +181,12 @@ def test_what_is_no_conversation_is_told_and_nothing_is_written(
         saver.threads.get("ada-1")
 
 
+def test_half_a_character_is_kept_and_the_title_does_without_it(saver: HoldfastSaver) -> None:
+    thread = saver.threads.add("ada-1", [("user", "Hi \ud83d"), ("assistant", "Hello")])
+    assert thread.title == "Hi ?"
+    assert [message.text for message in saver.threads.messages("ada-1")] == ["Hi \ud83d", "Hello"]
+
+
 def test_the_import_is_on_record(saver: HoldfastSaver) -> None:
     add(saver)
     *_, last = saver.transcript("ada-1")
