@@ -54,6 +54,8 @@ def read_file(path: Path, columns: Columns | None = None, zone: tzinfo = UTC) ->
         return
     try:
         found = json.loads(text)
+    except RecursionError:
+        raise UnreadableHistory(path, "its JSON is nested too deeply.", _NEEDED) from None
     except ValueError as error:
         found = _first_line(text)
         if _thread_of(found, columns) is not None:
@@ -92,7 +94,7 @@ def _add(history: History, fields: Any, place: str, columns: Columns, zone: tzin
     try:
         add_fields(history, fields, columns, zone)
     except NotUnderstood as error:
-        history.problem = history.problem or f"{place}: {error}."
+        history.problem = history.problem or f"{place}: {str(error).rstrip('.')}."
 
 
 def _lines(path: Path, text: str, columns: Columns, zone: tzinfo) -> Iterator[History]:
@@ -103,6 +105,8 @@ def _lines(path: Path, text: str, columns: Columns, zone: tzinfo) -> Iterator[Hi
             continue
         try:
             fields = json.loads(line)
+        except RecursionError:
+            raise UnreadableHistory(path, f"line {number} is nested too deeply.", _NEEDED) from None
         except ValueError as error:
             raise UnreadableHistory(
                 path, f"line {number} is no JSON, or only a part of it ({error}).", _NEEDED

@@ -122,6 +122,8 @@ def _message(fields: Fields, columns: Columns) -> Any:
     role, content = _found(fields, columns.role, _ROLES), _found(fields, columns.content, _CONTENTS)
     if not isinstance(role, str) or not role:
         raise NotUnderstood(f"the role is {role!r}, and needed user, assistant, system or tool")
+    if content is None and fields.get("tool_calls"):  # as OpenAI's API writes a message that only calls tools
+        content = ""
     if not isinstance(content, str | list):
         raise NotUnderstood(f"the content is {type(content).__name__}, and needed a text or a list of content blocks")
     kept = {name: fields[name] for name in ("name", "tool_calls", "tool_call_id") if fields.get(name) is not None}

@@ -64,7 +64,7 @@ def test_several_files_of_any_form_are_imported_for_a_user(cli: Cli, sqlite_url:
         (["old.db", "--columns=who"], "--columns has 'who'. Needed: PART=NAME, with a part of role, content, time"),
         (["old.db", "--timezone=Mars"], "There is no time zone 'Mars'."),
         (["old.db", "--table=a", "--query=b"], "Both --table and --query are given. Needed: one of them."),
-        (["none.json"], "none.json: there is no such file."),
+        (["none.json"], "none.json: there is no such file. Needed: a file of conversations, or a database's URL."),
         (["OLD", "--table=talks", "--columns=thread=session,role=role,content=text"], "no such column"),
         (["mysql://ada:geheim@127.0.0.1:1/old"], "mysql+pymysql://ada:***@127.0.0.1:1/old: table message_store cannot"),
         (["archive.jsonl", "--dry-run"], "archive.jsonl is a file of threads export --format holdfast. It is imported"),

@@ -40,7 +40,6 @@ __all__ = ["Adding", "MessageLike", "add_conversation", "new_conversation"]
 
 
 @checks_arguments
-@checks_arguments
 class Adding:
     """The part of `Threads` that takes messages without a run of an agent."""
 

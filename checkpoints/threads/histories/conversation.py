@@ -70,7 +70,7 @@ def new_conversation(
     thread_id = thread_of({"configurable": {"thread_id": thread_id}})
     read = messages_of(messages)
     if not read:
-        raise ValueError(f"The conversation for thread {thread_id!r} has no messages. Needed: at least one.")
+        raise ValueError("The conversation has no messages. Needed: at least one.")
     check_metadata(metadata or {})
     times = [_time(moment, number) for number, moment in enumerate(_aligned(at, "at", messages), 1)]
     own, named = user_of(user_id), [user_of(user) for user in _aligned(users, "users", messages)]

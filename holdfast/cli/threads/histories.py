@@ -120,6 +120,9 @@ def import_threads(
     zone = _zone(timezone)
     if table is not None and query is not None:
         raise Mistake("Both --table and --query are given. Needed: one of them.")
+    for source in sources:
+        if "://" not in source and not Path(source).exists():
+            raise Mistake(f"{source}: there is no such file. Needed: a file of conversations, or a database's URL.")
     archives = [source for source in sources if _is_archive(source)]
     if archives:
         if len(sources) > 1 or dry_run or any(given is not None for given in (table, query, columns, user)):

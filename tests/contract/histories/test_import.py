@@ -125,8 +125,8 @@ def test_the_form_of_a_file_is_found_out(
     found = list(import_histories(saver, read_file(written(tmp_path, name, content))))
     assert (found[0].thread_id, found[0].outcome) == (expected, "added")
     assert said(saver, "s-1") == [("human", "Hi", NOON)]
-    assert [one.problem for one in found[1:]] == ["The conversation for thread 's-2' has no messages. "
-                                                  "Needed: at least one."] * (len(found) - 1)  # fmt: skip
+    problem = "Conversation 's-2': The conversation has no messages. Needed: at least one."
+    assert [one.problem for one in found[1:]] == [problem] * (len(found) - 1)
 
 
 def test_the_lines_of_conversations_may_be_anywhere(saver: HoldfastSaver, tmp_path: Path) -> None:
@@ -194,6 +194,7 @@ def test_a_dry_run_says_the_same_and_writes_nothing(saver: HoldfastSaver, tmp_pa
         ({"role": "customer", "content": "Hi"}, "the role 'customer'"),
         ({"role": "user"}, "message 2: the content is NoneType"),
         ({"content": "Hi"}, "message 2: the role is None"),
+        ({"role": "wizard", "content": "Hi"}, "conversation 'bad': message 2 cannot be read: found the role 'wizard'"),
         ({"role": "user", "content": "Hi", "timestamp": "soon"}, "message 2: The time is no time"),
         ({"type": "person", "data": {"content": "Hi"}}, "message 2: found the type 'person'"),
         ("Hi", "message 2: found str"),
@@ -209,6 +210,54 @@ def test_a_part_that_is_not_understood_is_named_and_its_conversation_is_left(
     assert problem.lower() in str(bad.problem).lower()
     with pytest.raises(UnknownThread):
         saver.threads.get("bad")
+
+
+def test_a_problem_ends_with_one_full_stop(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.json", [{"role": "user", "content": "Hi", "timestamp": "soon"}])
+    [history] = read_file(path)
+    assert str(history.problem).endswith("a finite number.")
+    assert not str(history.problem).endswith("..")
+
+
+def test_a_call_of_a_tool_without_content_is_read_as_openai_writes_it(saver: HoldfastSaver, tmp_path: Path) -> None:
+    call = {"id": "c-1", "type": "function", "function": {"name": "pay", "arguments": '{"order": 1}'}}
+    talk = [
+        {"role": "user", "content": "Pay"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "Paid", "tool_call_id": "c-1"},
+    ]
+    assert outcomes(saver, read_file(written(tmp_path, "a.json", talk))) == [("a", "added", 3)]
+    [_, asked, _] = saver.threads.messages("a")
+    assert isinstance(asked, AIMessage)
+    assert (asked.content, asked.tool_calls[0]["args"]) == ("", {"order": 1})
+
+
+@pytest.mark.parametrize(
+    ("parent", "problem"),
+    [
+        ({"a": 5}, "node 'a' is int"),
+        ({}, "node 'a' is missing"),
+        ({"a": {"parent": "b"}}, "node 'b' is its own ancestor"),
+        ({"a": {"parent": ["b"]}}, "a parent is list"),
+    ],
+)
+def test_an_export_of_openai_with_a_broken_way_is_left_and_the_next_conversation_goes_on(
+    saver: HoldfastSaver, tmp_path: Path, parent: dict[str, Any], problem: str
+) -> None:
+    message = {"author": {"role": "user"}, "content": {"content_type": "text", "parts": ["Hi"]}}
+    good = {"conversation_id": "good", "current_node": "a", "mapping": {"a": {"message": message}}}
+    mapping = {**parent, "b": {"message": message, "parent": "a"}}
+    bad = {"conversation_id": "bad", "current_node": "b", "mapping": mapping}
+    found = list(import_histories(saver, read_file(written(tmp_path, "conversations.json", [bad, good]))))
+    assert [(one.thread_id, one.outcome) for one in found] == [("bad", "left"), ("good", "added")]
+    assert f"'bad': {problem}" in str(found[0].problem)
+
+
+def test_a_message_in_an_export_of_openai_that_is_not_understood_is_named(tmp_path: Path) -> None:
+    node = {"message": {"id": "m-1", "author": "user", "content": {"content_type": "text", "parts": ["Hi"]}}}
+    bad = {"conversation_id": "bad", "current_node": "a", "mapping": {"a": node}}
+    [history] = read_file(written(tmp_path, "conversations.json", [bad]))
+    assert history.problem == "message 'm-1' of 'bad': the author is str, and needed an object."
 
 
 def test_a_row_that_is_not_understood_is_named(saver: HoldfastSaver, tmp_path: Path) -> None:
@@ -230,6 +279,8 @@ def test_a_row_that_is_not_understood_is_named(saver: HoldfastSaver, tmp_path: P
         ("half.json", '[{"role": "user", "content": "Hi"', "it is no JSON, or only a part of it"),
         ("half.jsonl", '{"session_id": "a", "role": "user", "content": "Hi"}\n{"session', "line 2 is no JSON"),
         ("a.jsonl", '{"role": "user", "content": "Hi"}', "line 1 does not say which conversation"),
+        ("a.json", "[" * 100_000, "nested too deeply"),
+        ("a.jsonl", "[" * 100_000, "line 1 is nested too deeply"),
         ("a.json", "7", "JSON of another form"),
         ("a.json", "{}", "JSON of another form"),
     ],
