@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, tzinfo
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from holdfast.checkpoints.errors import UnreadableHistory
+from holdfast.checkpoints.errors import DriverMissing, UnreadableHistory
+from holdfast.checkpoints.extras import install_command
 from holdfast.histories.history import (
     Columns,
     History,
@@ -20,7 +22,7 @@ from holdfast.histories.history import (
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, FromClause
+    from sqlalchemy import URL, Connection, FromClause
 
 LANGCHAIN_TABLE: Final = "message_store"
 LANGCHAIN_COLUMNS: Final = Columns(thread="session_id", message="message", id="id")
@@ -80,7 +82,7 @@ def _histories(rows: Iterator[Mapping[str, Any]], name: str, columns: Columns, z
         try:
             _add(history, row, own, zone)
         except NotUnderstood as error:
-            history.problem = history.problem or f"{name}, {place}: {error}."
+            history.problem = history.problem or f"{name}, {place}: {str(error).rstrip('.')}."
     if history is not None:
         yield history
 
@@ -124,25 +126,48 @@ def _rows(connection: Connection, table: str, query: str | None, columns: Column
         yield dict(row._mapping)  # noqa: SLF001 - SQLAlchemy documents it
 
 
+def _is_missing_file(url: URL) -> bool:
+    """Return whether a URL names a file of SQLite that is not there. SQLite would make it."""
+    file = url.database
+    if url.get_backend_name() != "sqlite" or not file or file == ":memory:" or file.startswith("file:"):
+        return False
+    return not Path(file).exists()
+
+
+def _driver_missing(error: ImportError) -> DriverMissing:
+    extra = "postgres" if error.name == "psycopg" else "histories"
+    return DriverMissing(
+        f"Conversations in a database need a package that is not installed ({error}). "
+        f"Install it: {install_command(extra)}"
+    )
+
+
 @contextmanager
 def _connected(url: str, name: str) -> Iterator[Connection]:
-    import sqlalchemy as sa
-    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+    try:
+        import sqlalchemy as sa
+        from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+    except ImportError as error:
+        raise _driver_missing(error) from error
 
     scheme, found, rest = url.partition("://")
     try:
         engine = sa.create_engine(f"{_DRIVERS.get(scheme, scheme)}://{rest}" if found else url)
+    except ImportError as error:
+        raise _driver_missing(error) from error
     except ArgumentError:
         raise UnreadableHistory(
             "The database to import from",
             "its URL is none.",
             "a URL as SQLAlchemy names it, such as sqlite:///chat.db.",
         ) from None
+    shown = engine.url.render_as_string(hide_password=True)
+    if _is_missing_file(engine.url):
+        raise UnreadableHistory(shown, "there is no such file.", "a database with conversations. Check the path.")
     try:
         with engine.connect() as connection:
             yield connection
     except SQLAlchemyError as error:
-        shown = engine.url.render_as_string(hide_password=True)
         why = str(getattr(error, "orig", None) or error).splitlines()[0].rstrip(".")
         raise UnreadableHistory(
             shown, f"{name} cannot be read ({why}).", "a database with this table, and with the columns that are named."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
 from holdfast.checkpoints import HoldfastSaver
-from holdfast.checkpoints.errors import UnknownThread, UnreadableHistory
+from holdfast.checkpoints.errors import DriverMissing, UnknownThread, UnreadableHistory
 from holdfast.histories import Columns, History, Imported, import_histories, read_file, read_sql
 from tests.support.kit import echo_graph, thread
 
@@ -319,6 +320,29 @@ def test_a_table_or_column_that_is_not_there_is_an_error(
     url = table(tmp_path, [])
     with pytest.raises(UnreadableHistory, match=problem):
         list(read_sql(url, **arguments))
+
+
+def test_a_database_that_is_not_there_is_told_and_not_made(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableHistory, match=r"there is no such file\. Needed: a database"):
+        list(read_sql(f"sqlite:///{tmp_path / 'old.db'}"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("missing", "url", "extra"),
+    [
+        ("sqlalchemy", "sqlite://", "histories"),
+        ("pymysql", "mysql://a@b/c", "histories"),
+        ("psycopg", "postgresql://a@b/c", "postgres"),
+    ],
+)
+def test_a_package_that_is_not_installed_is_named(
+    monkeypatch: pytest.MonkeyPatch, missing: str, url: str, extra: str
+) -> None:
+    monkeypatch.setattr("holdfast.histories.sql.install_command", "pip install [{}]".format)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(DriverMissing, match=rf"{missing}.* Install it: pip install \[{extra}\]"):
+        list(read_sql(url))
 
 
 def test_the_password_of_a_database_is_in_no_error() -> None:
