@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from contextlib import closing
 from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from langgraph.store.sqlite import SqliteStore
 from psycopg.pq import ExecStatus
 
+from holdfast import open_store
 from holdfast.checkpoints import open_checkpointer
 from holdfast.checkpoints.backends.base import Backend
 from holdfast.checkpoints.sql import Statement
@@ -40,7 +43,7 @@ class _Params(dict[str, Any]):
 def sqlite_columns(backend: Any) -> dict[str, list[str]]:
     with backend.writing() as transaction:
         backend.full_text.make(transaction)
-    connection = backend._connect()
+    connection = backend.connect()
     found = {}
     for statement in backend.sql.values():
         connection.execute("BEGIN")
@@ -82,8 +85,13 @@ def _text(statement: Statement) -> str:
 
 @pytest.fixture
 def columns(tmp_path: Path, postgres_url: str) -> dict[str, dict[str, list[str]]]:
+    with open_store(f"sqlite:///{tmp_path / 'a.db'}"), closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+        for script in SqliteStore.VECTOR_MIGRATIONS:  # not every Python can open such a store
+            connection.execute(script)
     with open_checkpointer(f"sqlite:///{tmp_path / 'a.db'}") as saver:
         on_sqlite = sqlite_columns(saver._backend)
+    with open_store(postgres_url, index={"dims": 1, "embed": lambda texts: [[0.0] for _ in texts]}):
+        pass
     with open_checkpointer(postgres_url) as saver:
         return {"sqlite": on_sqlite, "postgres": postgres_columns(saver._backend, postgres_url)}
 
