@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer, times
 from tests.support.outages import Wire, wired
 from tests.support.world import World
+
+
+@pytest.fixture(autouse=True)
+def folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example shop keeps its orders in the working directory, and no test must find a refund of another one."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
