@@ -100,7 +100,7 @@ def _add(history: History, fields: Any, place: str, columns: Columns, zone: tzin
 def _lines(path: Path, text: str, columns: Columns, zone: tzinfo) -> Iterator[History]:
     # A conversation is complete when the file is: its lines may be anywhere.
     histories: dict[str, History] = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # a text may hold what `splitlines` splits at
         if not line.strip():
             continue
         try:
@@ -122,7 +122,8 @@ def _thread_of(fields: Any, columns: Columns) -> str | None:
     if not isinstance(fields, Mapping):
         return None
     names = _THREADS if columns.thread is None else (columns.thread,)
-    return next((str(fields[name]) for name in names if fields.get(name) is not None), None)
+    found = next((fields[name] for name in names if fields.get(name) is not None), None)
+    return str(found) if isinstance(found, str | int) and not isinstance(found, bool) else None
 
 
 def _first_line(text: str) -> Any:

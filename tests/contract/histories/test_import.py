@@ -137,6 +137,15 @@ def test_the_lines_of_conversations_may_be_anywhere(saver: HoldfastSaver, tmp_pa
     assert [text for _, text, _ in said(saver, "1")] == ["message 1", "message 3", "message 5"]
 
 
+def test_a_line_ends_where_json_lines_end(saver: HoldfastSaver, tmp_path: Path) -> None:
+    text = "one\u2028two\u0085three"
+    line = json.dumps({"session_id": "s-1", "role": "user", "content": text}, ensure_ascii=False)
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(f"{line}\r\n{line}".encode())
+    assert outcomes(saver, read_file(path)) == [("s-1", "added", 2)]
+    assert [message.text for message in saver.threads.messages("s-1")] == [text, text]
+
+
 def test_an_export_of_openai_gives_the_way_to_its_current_node(saver: HoldfastSaver, tmp_path: Path) -> None:
     def node(name: str, parent: str | None, role: str, text: str, **content: Any) -> dict[str, Any]:
         parts = {"content_type": "text", "parts": [text], **content}
@@ -280,6 +289,7 @@ def test_a_row_that_is_not_understood_is_named(saver: HoldfastSaver, tmp_path: P
         ("half.json", '[{"role": "user", "content": "Hi"', "it is no JSON, or only a part of it"),
         ("half.jsonl", '{"session_id": "a", "role": "user", "content": "Hi"}\n{"session', "line 2 is no JSON"),
         ("a.jsonl", '{"role": "user", "content": "Hi"}', "line 1 does not say which conversation"),
+        ("a.jsonl", '{"session_id": ["a"], "role": "user", "content": "Hi"}', "line 1 does not say which conversation"),
         ("a.json", "[" * 100_000, "nested too deeply"),
         ("a.jsonl", "[" * 100_000, "line 1 is nested too deeply"),
         ("a.json", "7", "JSON of another form"),
