@@ -121,10 +121,20 @@ def _message(like: MessageLike, number: int) -> BaseMessage:
     except (ValueError, TypeError, KeyError, NotImplementedError, AttributeError):
         message = None
     if message is None or isinstance(message, RemoveMessage):  # which says nothing
-        role = like.get("role", like.get("type")) if isinstance(like, Mapping) else None
-        found = type(like).__name__ if role is None else f"the role {role!r}"
-        raise ValueError(f"Message {number} cannot be read: found {found}. {_NEEDED}")
+        raise ValueError(f"Message {number} cannot be read: found {_found(like)}. {_NEEDED}")
     return message
+
+
+def _found(like: MessageLike) -> str:
+    """Return what is there in place of a message."""
+    role = like.get("role", like.get("type")) if isinstance(like, Mapping) else None
+    if not isinstance(like, Mapping) or role is None:
+        return type(like).__name__
+    content = like.get("content")
+    odd = [one for one in content if not isinstance(one, str | Mapping)] if isinstance(content, list) else []
+    if odd:
+        return f"the role {role!r} with a {type(odd[0]).__name__} in its content, which holds texts and blocks"
+    return f"the role {role!r}" + (" without a tool_call_id" if role == "tool" and "tool_call_id" not in like else "")
 
 
 def is_prompt(said: Said) -> bool:

@@ -158,6 +158,13 @@ class Opaque:
         ([], {}, ValueError, "no messages"),
         ("Hello", {}, TypeError, "messages is a str"),
         ([("user", "a"), {"role": "customer", "content": "b"}], {}, ValueError, "Message 2 .* the role 'customer'"),
+        (
+            [{"role": "user", "content": [None]}],
+            {},
+            ValueError,
+            "Message 1 .* the role 'user' with .*None.* in its content",
+        ),
+        ([{"role": "tool", "content": "a"}], {}, ValueError, "Message 1 .* the role 'tool' without a tool_call_id"),
         ([("user", "a"), 7], {}, ValueError, "Message 2 .* found int"),
         ([RemoveMessage("a")], {}, ValueError, "Message 1 .* found RemoveMessage"),
         ([HumanMessage("a", id="1"), HumanMessage("b", id="1")], {}, ValueError, "Message 2 has the id"),
