@@ -147,7 +147,7 @@ class OtherURL:
         return frozenset(written | {unquote(secret) for secret in written})
 
 
-_OTHER_KINDS: Final = {
+OTHER_KINDS: Final = {
     "redis": "redis",
     "rediss": "redis",
     "valkey": "valkey",
@@ -197,12 +197,12 @@ def parse_any(url: str | None = None) -> Location | OtherURL:
             return _sqlite(rest)
         case "postgresql" | "postgres":
             return _postgres(url)
-        case other if other in _OTHER_KINDS:
-            return OtherURL(_OTHER_KINDS[other], url)
+        case other if other in OTHER_KINDS:
+            return OtherURL(OTHER_KINDS[other], url)
         case other:
             raise InvalidURL(
                 f"Unknown kind of database {other!r}; known are {_FORMS}; and of other checkpointers "
-                f"{', '.join(f'{scheme}://' for scheme in _OTHER_KINDS)}."
+                f"{', '.join(f'{scheme}://' for scheme in OTHER_KINDS)}."
             )
 
 

@@ -95,6 +95,13 @@ def test_the_program_of_the_page_about_memory_runs_as_it_stands(tmp_path: Path) 
     assert (answer, "'text': 'tea'" in items) == ("You drink tea.", True), done.stderr
 
 
+def test_the_program_of_the_page_about_databases_runs_as_it_stands(tmp_path: Path) -> None:
+    [program] = programs("docs/guides/databases.md")
+    (tmp_path / "program.py").write_text(program, "utf-8")
+    done = forked.run(str(tmp_path / "program.py"), cwd=tmp_path, env=environment())
+    assert (done.returncode, done.stdout) == (0, "Refund order 1001 in full\n"), done.stderr
+
+
 @pytest.mark.sweep
 def test_the_program_of_the_page_about_agents_runs_as_it_stands(tmp_path: Path) -> None:
     [program] = programs("docs/agents.md")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import get_args
 
@@ -9,7 +10,18 @@ import pytest
 
 from holdfast.checkpoints import open_checkpointer
 from holdfast.checkpoints.errors import HoldfastError, InvalidURL
-from holdfast.checkpoints.urls import Location, MemoryURL, PostgresURL, SqliteURL, parse
+from holdfast.checkpoints.urls import (
+    OTHER_KINDS,
+    Location,
+    MemoryURL,
+    OtherURL,
+    PostgresURL,
+    SqliteURL,
+    parse,
+    parse_any,
+)
+from holdfast.savers.by_url import OPENERS
+from tests.support.forked import HOUSE
 
 HIDDEN = "xk2SECRET"
 
@@ -166,3 +178,34 @@ def test_no_letter_of_a_password_is_shown_of_what_is_no_url(url: str) -> None:
     with pytest.raises(InvalidURL) as raised:
         parse(url)
     assert "hu" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "shown"),
+    [
+        ("redis://:p%40ss@h:6379/0", "redis", "redis://:***@h:6379/0"),
+        ("rediss://h", "redis", "rediss://h"),
+        ("valkey://u:p%40ss@h", "valkey", "valkey://u:***@h"),
+        ("mongodb+srv://u:p%40ss@h/chat?w=1", "mongodb", "mongodb+srv://u:***@h/chat?w=1"),
+        ("mysql://u@h/chat?password=p%40ss&charset=utf8mb4", "mysql", "mysql://u@h/chat?password=***&charset=utf8mb4"),
+        ("DynamoDB://chat?region=eu-central-1", "dynamodb", "DynamoDB://chat?region=eu-central-1"),
+    ],
+)
+def test_the_url_of_another_checkpointer_is_refused_by_ours_and_shows_no_password(
+    url: str, kind: str, shown: str
+) -> None:
+    location = parse_any(url)
+    assert isinstance(location, OtherURL)
+    assert (location.kind, str(location)) == (kind, shown)
+    assert location.secrets == ({"p%40ss", "p@ss"} if "p%40ss" in url else set())
+    assert "p%40ss" not in repr(location)
+    with pytest.raises(InvalidURL, match="is a database of another checkpointer") as raised:
+        parse(url)
+    assert f"holdfast db copy {shown} sqlite:///chat.db" in str(raised.value)
+
+
+def test_every_kind_of_another_checkpointer_has_an_extra_and_what_opens_it() -> None:
+    extras = tomllib.loads((HOUSE / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    kinds = {location.kind for scheme in OTHER_KINDS if isinstance(location := parse_any(f"{scheme}://h"), OtherURL)}
+    assert kinds == set(OPENERS)
+    assert kinds <= set(extras)
