@@ -15,13 +15,10 @@ from holdfast.cli.chat.screen import ChatScreen
 from holdfast.cli.chat.session import ChatSession
 from holdfast.cli.chat.threads import ChatThreads
 from holdfast.cli.errors import Interrupted, explain, remarks_of
-from holdfast.cli.output.text import columns, counted, one_line, shortened
+from holdfast.cli.output.text import columns, counted, one_line, terminal_width
 from holdfast.graph import BadAnswer, Pending
 from holdfast.graph.conversation.events import unfinished
 from holdfast.graph.conversation.requests import pending_of
-
-# Characters of a title in the list of conversations.
-_TITLE: Final = 40
 
 # Messages that are shown when a conversation continues.
 _SHOWN: Final = 8
@@ -236,11 +233,11 @@ def _table(threads: list[Thread]) -> list[str]:
             str(place),
             f"{thread.updated_at:%Y-%m-%d %H:%M}",
             one_line(thread.thread_id),
-            shortened(one_line(thread.title or ""), _TITLE),
+            one_line(thread.title or ""),
         )
         for place, thread in enumerate(threads, 1)
     ]
-    return columns([("", "written, UTC", "id", "title"), *rows])
+    return columns([("", "written, UTC", "id", "title"), *rows], terminal_width())
 
 
 def _refusal(refused: BadAnswer) -> str:
