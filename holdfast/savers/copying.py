@@ -97,7 +97,8 @@ def _save(memory: HoldfastSaver, item: CheckpointTuple) -> None:
     parent = (item.parent_config or {}).get("configurable", {}).get("checkpoint_id")
     memory.put(_config(thread_id, ns, parent), item.checkpoint, item.metadata, item.checkpoint["channel_versions"])
     config = _config(thread_id, ns, checkpoint_id)
-    for task_id, writes in groupby(item.pending_writes or (), itemgetter(0)):
+    # Some return the writes of several tasks in no order. Those of one task have to be saved at once.
+    for task_id, writes in groupby(sorted(item.pending_writes or (), key=itemgetter(0)), itemgetter(0)):
         memory.put_writes(config, [(channel, value) for _, channel, value in writes], task_id)
 
 

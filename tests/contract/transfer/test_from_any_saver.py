@@ -94,3 +94,19 @@ def test_what_would_not_be_as_it_was_is_not_copied(saver: HoldfastSaver, source:
     [idle] = copy_threads(Forgetful(), saver, ["idle"])
     assert idle.problem is not None
     assert saver.threads.list().threads == []
+
+
+def test_writes_that_the_source_returns_in_no_order_arrive(saver: HoldfastSaver) -> None:
+    class Unordered(InMemorySaver):
+        def get_tuple(self, config: Any) -> Any:
+            found = super().get_tuple(config)
+            writes = (found and found.pending_writes) or []
+            return found and found._replace(pending_writes=[*writes[::2], *writes[1::2]])
+
+    source = Unordered()
+    asking(source).invoke({"messages": [("user", "Please")]}, thread("paused"))
+    head = asking(source).get_state(thread("paused")).config
+    for task_id in ("1", "2"):
+        source.put_writes(head, [("one", 1), ("two", 2)], task_id)
+    [copied] = copy_threads(source, saver)
+    assert copied.problem is None
