@@ -45,7 +45,8 @@ class ToolCallGuard:
 
     It acts on the tools that `needs_approval`, `once` or `repeatable` declare, and on those named here; a call of any
     other tool passes through. The checkpointer of the run must be a `HoldfastSaver`: with another one a person is asked
-    all the same, but no record keeps a call from running twice.
+    all the same, but no record keeps a call from running twice, so a tool that is declared `once` is refused
+    (`NeedsOwnDatabase`) if that checkpointer outlives the process.
 
     Args:
         interrupt_on: the tools that need an approval: names, or `{"refund": True}`, or `{"refund":

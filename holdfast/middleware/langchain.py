@@ -36,7 +36,8 @@ class HoldfastMiddleware(AgentMiddleware[Any, Any, Any]):
 
     It acts on the tools that `needs_approval`, `once` or `repeatable` declare, and on those named here. Put it last in
     the list: what repeats or shortens a call belongs outside of it. The checkpointer must be a `HoldfastSaver`; with
-    another one a person is asked all the same, but no record keeps a call from running twice.
+    another one a person is asked all the same, but no record keeps a call from running twice, so a tool that is
+    declared `once` is refused.
 
     Args:
         interrupt_on: the tools that need an approval, in the form of LangChain's `HumanInTheLoopMiddleware`

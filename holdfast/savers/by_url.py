@@ -175,22 +175,24 @@ def _mongodb(url: str) -> Iterator[_Saver]:
 
 @contextmanager
 def _dynamodb(url: str) -> Iterator[_Saver]:
-    """Open `dynamodb://TABLE?region=…&endpoint=…&ttl=…`. The table must exist."""
+    """Open `dynamodb://TABLE?region=…&bucket=…&endpoint=…&ttl=…`. The table and the bucket must exist."""
     found = urlsplit(url)
     options = dict(parse_qsl(found.query, keep_blank_values=True))
-    unknown = options.keys() - {"region", "endpoint", "ttl"}
+    unknown = options.keys() - {"region", "bucket", "endpoint", "ttl"}
     ttl = options.get("ttl")
     if not found.netloc or found.path.strip("/") or unknown or not (ttl is None or ttl.isdecimal()):
         raise InvalidURL(
             f"Found {url!r}. A DynamoDB URL names a table, as in dynamodb://checkpoints?region=eu-central-1; its other "
-            "options are endpoint, a URL, and ttl, a number of seconds. Credentials are looked up where boto3 does."
+            "options are bucket, of S3, endpoint, a URL, and ttl, in seconds. Credentials are found where boto3 looks."
         )
     from langgraph_checkpoint_aws import DynamoDBSaver
 
+    bucket, endpoint = options.get("bucket"), options.get("endpoint")
     saver = _completed(DynamoDBSaver, lists_threads=False)(
         found.netloc,
         region_name=options.get("region"),
-        endpoint_url=options.get("endpoint"),
+        endpoint_url=endpoint,
+        s3_offload_config=None if bucket is None else {"bucket_name": bucket, "endpoint_url": endpoint},
         ttl_seconds=None if ttl is None else int(ttl),
     )
     saver.client.describe_table(TableName=found.netloc)
@@ -204,7 +206,8 @@ def _mysql(url: str) -> Iterator[_Saver]:
     from pymysql import connect
 
     found = urlsplit(url)
-    options = dict(parse_qsl(found.query))
+    # MariaDB cuts off what the checkpointer reads at 1 MB, by default, and a longer conversation could not be loaded.
+    options = {"init_command": "SET SESSION group_concat_max_len = 4294967295", **dict(parse_qsl(found.query))}
     connection = connect(
         host=found.hostname,
         port=found.port or 3306,

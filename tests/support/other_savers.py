@@ -84,10 +84,12 @@ def _moto(port: int) -> list[str]:
 
 
 def _with_table(port: int) -> str:
-    """Create the table that the checkpointer expects. Return the URL of it."""
+    """Create the table that the checkpointer expects, and a bucket for what is too large for it. Return the URL."""
     import boto3  # type: ignore[import-untyped]  # see `missing`
 
     endpoint = f"http://127.0.0.1:{port}"
+    bucket: Any = boto3.client("s3", region_name="eu-central-1", endpoint_url=endpoint)
+    bucket.create_bucket(Bucket="chat", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
     client: Any = boto3.client("dynamodb", region_name="eu-central-1", endpoint_url=endpoint)
     client.create_table(
         TableName="chat",
@@ -95,7 +97,7 @@ def _with_table(port: int) -> str:
         AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("PK", "SK")],
         BillingMode="PAY_PER_REQUEST",
     )
-    return f"dynamodb://chat?region=eu-central-1&endpoint={endpoint}"
+    return f"dynamodb://chat?region=eu-central-1&bucket=chat&endpoint={endpoint}"
 
 
 def _free_port() -> int:

@@ -73,6 +73,14 @@ async def test_the_same_on_an_event_loop(server: str, thread_id: str) -> None:
     assert desk.refunded == [1]
 
 
+def test_a_conversation_may_be_longer_than_one_item_of_the_database(server: str, thread_id: str) -> None:
+    text = "".join(map(str, range(100_000)))  # 0.5 MB
+    with open_saver(server) as saver:
+        talk(saver, Desk(), thread_id, says(text)).send(text)
+    with open_saver(server) as saver:
+        assert [message.text for message in talk(saver, Desk(), thread_id).history()] == [text, text]
+
+
 def test_a_waiting_thread_is_copied_and_goes_on_in_holdfasts_database(
     server: str, thread_id: str, sqlite_url: str
 ) -> None:
