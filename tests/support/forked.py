@@ -53,8 +53,17 @@ PATIENCE = 50.0
 
 
 def environment(**more: str) -> dict[str, str]:
-    """A clean environment: nothing of what a developer has set."""
-    theirs = ("OPENAI", "HOLDFAST", "LANG", "PYTHONIOENCODING", "PYTHONUNBUFFERED", "PYTHONWARNINGS")
+    """A clean environment: nothing of what a developer has set, or readline of the width of a terminal."""
+    theirs = (
+        "COLUMNS",
+        "LINES",
+        "OPENAI",
+        "HOLDFAST",
+        "LANG",
+        "PYTHONIOENCODING",
+        "PYTHONUNBUFFERED",
+        "PYTHONWARNINGS",
+    )
     keep = {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
     return {**keep, "PYTHONPATH": str(HOUSE), "TERM": "dumb", "LC_ALL": "C.UTF-8", **more}
 
