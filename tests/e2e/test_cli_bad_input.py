@@ -36,7 +36,7 @@ ASKED = "Please refund order 1001."
         (["chat", "--model", "openai:gpt-5"], "needs an API key and there is none. Set OPENAI_API_KEY"),
         (["chat", "--database", "nonsense"], "--database cannot be used: No database URL: found 'nonsense'"),
         (["chat", "--database", ""], "--database cannot be used"),
-        (["chat", "--database", "mysql://ada:secret@db/x"], "Unknown kind of database 'mysql'"),
+        (["chat", "--database", "oracle://ada:secret@db/x"], "Unknown kind of database 'oracle'"),
         (["chat", "--database", "sqlite://chat.db"], "three slashes.*Did you mean sqlite:///chat.db"),
         (["chat", "--database", "sqlite:///x.db?timeout=secret"], "timeout is a number of seconds"),
         (["chat", "--thread", ""], "The thread_id '' cannot be used"),

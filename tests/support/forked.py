@@ -39,7 +39,6 @@ _PRELOADED = [
     "holdfast.factory",
     "holdfast.checkpoints.backends.postgres",
     "holdfast.checkpoints.backends.sqlite",
-    "holdfast.checkpoints.store.sqlite",
     "holdfast.graph.models.openai",
     "tests.support.children",
     "tests.chaos.kills",
