@@ -106,10 +106,11 @@ def test_writers_in_the_queue_share_a_commit(writers: Writers) -> None:
 
 
 @pytest.mark.usefixtures("unhurried")
+@pytest.mark.usefixtures("unhurried")
 def test_nobody_is_told_before_the_commit(writers: Writers) -> None:
     seen: list[list[int]] = []
     writers.trouble["commit"] = lambda: seen.append([future.done() for future in futures])
-    futures = [writers.first(), writers.next(1), writers.next(2, name="all"), writers.next(3, name="all")]
+    futures = [writers.first(), *(writers.next(n, name="all") for n in (1, 2, 3))]  # any of these may be the last
     writers.may_go.set()
     assert [future.result(10) for future in futures] == [None] * 4
     assert seen, "there was a commit"
