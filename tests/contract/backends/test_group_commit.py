@@ -106,7 +106,6 @@ def test_writers_in_the_queue_share_a_commit(writers: Writers) -> None:
 
 
 @pytest.mark.usefixtures("unhurried")
-@pytest.mark.usefixtures("unhurried")
 def test_nobody_is_told_before_the_commit(writers: Writers) -> None:
     seen: list[list[int]] = []
     writers.trouble["commit"] = lambda: seen.append([future.done() for future in futures])
@@ -135,6 +134,7 @@ def test_the_last_one_fails_and_the_others_are_committed_nevertheless(writers: W
     assert writers.kept() == [0]
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_a_commit_that_fails_fails_for_each_of_them(writers: Writers) -> None:
     def full() -> None:
         raise sqlite3.OperationalError("database or disk is full")
