@@ -184,7 +184,8 @@ def test_a_batch_that_fails_changes_nothing(sqlite_url: str) -> None:
         assert [item.key for item in store.search(FACTS)] == ["a"]
 
 
-@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.sweep)])
+@pytest.mark.sweep
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_processes_that_begin_at_once_make_the_tables_once_and_lose_nothing(
     kind: str, request: pytest.FixtureRequest
 ) -> None:
