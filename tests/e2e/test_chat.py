@@ -169,6 +169,7 @@ def test_ctrl_c_discards_what_is_typed_and_decides_nothing(place: Place) -> None
     assert place.refunds == 1
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("after", "seen"),
     [("one two ", "agent  one two"), pytest.param("", "Still waiting", marks=pytest.mark.sweep)],
@@ -202,6 +203,7 @@ def test_after_a_stopped_answer_another_message_is_answered(place: Place) -> Non
     assert place.said() == ["Hello?", "Are you there?"]
 
 
+@pytest.mark.sweep
 def test_a_model_that_fails_is_one_line_and_retry_goes_on(place: Place) -> None:
     script = [refuses(500), breaks_off("one two", rudely=True), says("Here I am.")]
     with stub.stub_openai(*script) as endpoint:  # noqa: SIM117 - the endpoint has to be there first
@@ -221,6 +223,7 @@ def test_a_model_that_fails_is_one_line_and_retry_goes_on(place: Place) -> None:
     assert place.said() == ["Hello?"]
 
 
+@pytest.mark.sweep
 def test_a_paste_of_several_lines_is_one_message(place: Place) -> None:
     with chat(place) as talk:
         talk.pastes("My name is Ada.\n\n  What is my name?")

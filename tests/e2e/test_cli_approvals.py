@@ -36,6 +36,7 @@ def test_every_decision_is_taken_wherever_conversations_live(cli: Cli, url: str)
         assert saver.interrupts.waiting() == saver.interrupts.todo() == []
 
 
+@pytest.mark.sweep
 def test_an_id_may_be_shortened_while_it_is_clear_which_call_is_meant(cli: Cli) -> None:
     for thread_id, text in [("a", "Refund order 1001. Refund order 1002."), ("b", "Refund order 1003.")]:
         assert cli("chat", f"--thread={thread_id}", said=text.encode())[0] == 0
@@ -75,6 +76,7 @@ def test_looking_needs_no_key(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None
     assert cli("approvals", "approve")[0] == 0
 
 
+@pytest.mark.sweep
 def test_a_decision_is_kept_when_the_model_fails_after_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     cli("chat", "--thread=ada-1", said=ASKED.encode())
     with stub_openai(refuses(429), says("It is refunded.")) as endpoint:

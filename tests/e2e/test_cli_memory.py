@@ -71,6 +71,7 @@ def test_a_copy_takes_memory_along_with_its_times(talked: Cli, there: str, reque
     assert (code, json.loads(out)["memory"]) == (0, {"copied": 0, "there": 3, "problems": {}, "left_vectors": False})
 
 
+@pytest.mark.sweep
 def test_the_time_to_live_is_copied(talked: Cli, postgres_url: str) -> None:
     remember(HERE)
     talked("db", "copy", HERE, postgres_url)
@@ -91,6 +92,7 @@ def test_an_item_that_differs_stays_in_the_target_and_is_told(talked: Cli, sqlit
     assert stored(sqlite_url)[(*FACTS, "a")].value == {"text": "coffee"}
 
 
+@pytest.mark.sweep
 def test_what_the_target_cannot_hold_is_told_and_the_rest_is_copied(talked: Cli, postgres_url: str) -> None:
     with open_store(HERE) as store:
         store.put(FACTS, "nul", {"text": "a\0b"})

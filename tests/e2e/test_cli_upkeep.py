@@ -85,6 +85,7 @@ def test_old_checkpoints_are_pruned_and_the_conversations_go_on(cli: Cli, filled
     assert len(found["messages"]) == 6
 
 
+@pytest.mark.sweep
 def test_tab_completes_the_ids_of_threads_and_creates_nothing(cli: Cli, filled: str, sqlite_url: str) -> None:
     assert thread_ids(sqlite_url, "ada") == ["ada-2", "ada-1"]
     assert thread_ids(sqlite_url, "") == ["grace-1", "ada-2", "ada-1"]
@@ -95,6 +96,7 @@ def test_tab_completes_the_ids_of_threads_and_creates_nothing(cli: Cli, filled: 
     assert thread_ids("memory://", "") == []
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("words", ["holdfast threads show gra", "holdfast chat --thread gra"])
 def test_a_shell_is_given_the_ids(
     cli: Cli,

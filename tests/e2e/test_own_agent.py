@@ -112,6 +112,7 @@ def test_a_person_decides_about_one_of_several_calls(cli: Cli, own: str, words: 
     assert sorted(effects(cli.folder)) == made
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize(
     ("words", "said"),
     [

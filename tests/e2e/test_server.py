@@ -286,6 +286,7 @@ def test_half_a_character_costs_nothing(server: Server) -> None:
     assert "human: Hello" in said(server, thread_id)
 
 
+@pytest.mark.sweep
 def test_a_bad_answer_is_a_clear_error_and_the_call_still_waits(server: Server) -> None:
     def refuse(name: str, clear: str, interrupt_id: str | None, answer: Any) -> None:
         thread_id = new_thread(server)

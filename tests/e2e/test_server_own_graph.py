@@ -96,6 +96,7 @@ def test_types_of_a_served_graph_are_allowed_and_do_not_depend_on_the_folder(ser
     assert server.say(thread_id, "two")["kinds"] == ["Order", "Line"] * 2
 
 
+@pytest.mark.sweep
 def test_a_copied_thread_has_the_state_and_the_pause_of_its_source(server: Server) -> None:
     thread_id = new_thread(server)
     [pause] = server.say(thread_id, "ask me")["__interrupt__"]

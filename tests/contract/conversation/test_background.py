@@ -82,6 +82,7 @@ class Away(ScriptedModel):
         raise ConnectionError("The model is away.")
 
 
+@pytest.mark.sweep
 async def test_the_error_of_a_turn_is_raised_where_it_is_read_and_logged(
     saver: HoldfastSaver, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -121,6 +121,7 @@ async def test_on_an_event_loop_it_is_the_same(desk: Desk) -> None:
     assert desk.refunded == [1]
 
 
+@pytest.mark.sweep
 def test_it_waits_through_several_messages_and_calls_of_other_tools(saver: HoldfastSaver) -> None:
     desk = Desk(saver, calls(("look", {}), ids=["look-1"]), says("I have looked."), says("Yes."), says("Refunded."))
     asked = desk.ask()
@@ -143,6 +144,7 @@ def test_two_calls_wait_together_and_each_is_decided_by_itself(saver: HoldfastSa
     assert "No." in desk.answers[1].text
 
 
+@pytest.mark.sweep
 def test_calls_of_two_messages_with_one_id_are_not_taken_for_each_other(saver: HoldfastSaver) -> None:
     desk = Desk(saver, calls(("refund", {"order": 2})), says("One is decided."), says("Both are."))
     first = desk.ask()
@@ -156,6 +158,7 @@ def test_calls_of_two_messages_with_one_id_are_not_taken_for_each_other(saver: H
     assert (desk.refunded, [answer.text[:7] for answer in desk.answers]) == ([1, 2], ["order 1", "order 2"])
 
 
+@pytest.mark.sweep
 def test_the_model_may_go_on_with_another_call_when_it_is_told(saver: HoldfastSaver) -> None:
     desk = Desk(saver, says("I am fine."), calls(("look", {}), ids=["look-1"]), says("Seen."), says("Yes."))
     desk.ask()
@@ -178,6 +181,7 @@ def test_a_turn_that_fails_leaves_the_request_open_and_retry_goes_on(desk: Desk)
     assert desk.ada.history()[-2].text == "I am fine."
 
 
+@pytest.mark.sweep
 def test_a_call_whose_tool_is_gone_is_closed_when_the_turn_ends(desk: Desk) -> None:
     desk.ask()
     desk.ada.send("How are you?")
@@ -188,6 +192,7 @@ def test_a_call_whose_tool_is_gone_is_closed_when_the_turn_ends(desk: Desk) -> N
     assert desk.inbox() == ada.pending() == []
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("mode", ["trim", "summarise"])
 def test_a_call_that_waits_does_not_leave_the_state(saver: HoldfastSaver, mode: Any) -> None:
     desk = Desk(saver, *(says(f"{number} " * 40) for number in range(12)), context=Context(mode, budget=60))
@@ -264,6 +269,7 @@ def test_a_second_answer_is_told_who_was_first(desk: Desk) -> None:
     assert desk.refunded == []
 
 
+@pytest.mark.sweep
 def test_an_answer_that_comes_while_the_model_speaks_is_carried_out_in_the_same_turn(desk: Desk) -> None:
     asked, lines = desk.ask(), desk.model.lines
     decided: list[Any] = []
@@ -310,6 +316,7 @@ def test_an_undo_takes_the_message_back_and_the_call_is_asked_about_again(desk: 
     assert (desk.ada.history(), desk.inbox()) == ([], [])
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("how", ["undo", "restart"])
 def test_in_the_middle_of_a_turn_an_undo_or_a_restart_closes_what_was_kept(desk: Desk, how: str) -> None:
     asked, desk.model.lines = desk.ask(), desk.model.lines[:1]
@@ -332,6 +339,7 @@ def test_a_copy_of_a_thread_asks_about_the_kept_call_for_itself(desk: Desk) -> N
     assert desk.refunded == [1]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("decision", ["edit", "respond"])
 def test_a_kept_call_is_edited_or_answered_like_any_other(desk: Desk, decision: str) -> None:
     desk.ask()

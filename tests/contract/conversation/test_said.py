@@ -51,6 +51,7 @@ def test_the_summary_is_in_the_context_and_not_in_the_history(saver: HoldfastSav
     assert rest == ada.history()[-len(rest) :]
 
 
+@pytest.mark.sweep
 def test_what_was_undone_is_not_in_the_history_also_when_what_came_later_has_left_the_state(
     saver: HoldfastSaver,
 ) -> None:

@@ -49,6 +49,7 @@ def test_a_request_that_has_expired_is_closed(saver: HoldfastSaver) -> None:
     assert desk.refunded == []
 
 
+@pytest.mark.sweep
 def test_a_thread_whose_lease_is_held_is_looked_at_again(desk: Desk) -> None:
     [asked] = desk.ids()
     desk.record(asked, APPROVE)
@@ -104,6 +105,7 @@ def test_in_a_thread_it_works_until_it_is_stopped(desk: Desk, monkeypatch: pytes
     assert desk.refunded == [1]
 
 
+@pytest.mark.sweep
 async def test_on_an_event_loop_it_works_until_it_is_stopped(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     [asked] = desk.ids()
     desk.record(asked, APPROVE)

@@ -72,6 +72,7 @@ def test_a_file_of_langchain_becomes_a_thread_and_goes_on(saver: HoldfastSaver, 
     assert [text for _, text, _ in said(saver, "ada-1")][-2:] == ["Thanks", "You said: Thanks"]
 
 
+@pytest.mark.sweep
 def test_a_table_of_langchain_becomes_threads(saver: HoldfastSaver, tmp_path: Path) -> None:
     from langchain_community.chat_message_histories import SQLChatMessageHistory
 
