@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from holdfast.checkpoints import open_checkpointer
+from holdfast.checkpoints import Threads, open_checkpointer
+from holdfast.checkpoints.errors import DamagedThread, UnknownThread
 from holdfast.cli.completion import thread_ids
 from tests.support.cli_kit import Cli
 from tests.support.kit import echo_graph
@@ -115,3 +117,24 @@ def test_a_shell_is_given_the_ids(
         cli()
 
     assert capsys.readouterr().out.split() == ["grace-1"]
+
+
+def test_what_cannot_be_deleted_is_named_and_the_others_are_deleted(
+    cli: Cli, filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete = Threads.delete
+
+    def troubled(self: Threads, thread_id: str, **how: Any) -> None:
+        if thread_id == "ada-1":
+            raise DamagedThread(thread_id, "a row is missing")
+        delete(self, thread_id, **how)
+        if thread_id == "ada-2":  # as if another command had been first
+            raise UnknownThread(thread_id)
+
+    monkeypatch.setattr(Threads, "delete", troubled)
+    code, out, err = cli("threads", "delete", "--until", "2100-01-01", "--yes", filled)
+    assert (code, out) == (1, "1 conversation with 4 messages deleted.\n")
+    assert err.startswith("Not deleted: ada-1: ")
+    assert listed(cli, filled) == ["ada-1"]
+    monkeypatch.undo()
+    assert cli("threads", "delete", "ada-1", "--yes", filled)[:2] == (0, "ada-1 was deleted.\n")
