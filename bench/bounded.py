@@ -62,7 +62,7 @@ def bounded(peer: Peer, sizes: Sizes = FULL) -> dict[str, Any]:
                 text = say()
                 with Meter().timing(taken):
                     one.send(text)
-        held = len(talk.history())
+        held = len(talk.context())
         if held > 40 or saver.threads.get(talk.thread_id).messages < 2 * far:
             raise AssertionError(f"{held} messages in the state after {far + half + span} turns")
 
