@@ -276,6 +276,7 @@ def test_a_defect_is_one_line_too_and_debug_shows_where(cli: Cli, monkeypatch: p
         assert "sk-secret-key" not in err
 
 
+@pytest.mark.sweep
 def test_a_missing_extra_is_said(tmp_path: Path) -> None:
     (tmp_path / "typer.py").write_text("raise ModuleNotFoundError(\"No module named 'typer'\", name='typer')")
     import subprocess

@@ -60,6 +60,7 @@ def test_conversations_of_a_time_are_deleted_if_the_person_confirms(
     assert json.loads(out) == {"deleted": ["grace-1"], "messages": 4, "failed": {}}
 
 
+@pytest.mark.sweep
 def test_what_to_delete_has_to_be_said(cli: Cli, filled: str) -> None:
     assert "Needed: THREAD, --user NAME, or --until WHEN" in cli.refused("threads", "delete", "--yes", filled)
     assert "Needed: one of them" in cli.refused("threads", "delete", "ada-1", "--until", "1d", "--yes", filled)

@@ -87,6 +87,7 @@ with open_checkpointer(sys.argv[1]) as saver:
 """
 
 
+@pytest.mark.sweep
 def test_types_of_a_served_graph_are_allowed_and_do_not_depend_on_the_folder(server: Server, place: Path) -> None:
     elsewhere, thread_id = place / "elsewhere", str(uuid.uuid4())
     install(elsewhere)

@@ -86,6 +86,7 @@ def test_a_turn_goes_on_for_the_user_whose_turn_it_is_whoever_decides(saver: Hol
     assert (result.user_id, result.approval and result.approval["by"]) == ("ada", "grace")
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("way", ["send", "stream", "retry"])
 def test_a_decision_on_record_is_carried_out_for_the_user_whose_turn_it_is(
     saver: HoldfastSaver, talk: Talk, way: str

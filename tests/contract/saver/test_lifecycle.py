@@ -210,6 +210,7 @@ def noticed(saver: HoldfastSaver) -> None:
         assert time.monotonic() < deadline, "the connections are not closed"
 
 
+@pytest.mark.sweep
 def test_the_pool_heals_when_the_server_has_closed_its_connection(postgres_url: str) -> None:
     with open_checkpointer(postgres_url) as saver:
         put(saver, thread(), checkpoint([HumanMessage("one")]))

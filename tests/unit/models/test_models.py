@@ -24,6 +24,7 @@ def test_a_model_without_a_key_is_one_clear_line(monkeypatch: pytest.MonkeyPatch
         build_graph(model="openai:gpt-stub")
 
 
+@pytest.mark.sweep
 def test_a_missing_package_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "holdfast.graph.models.openai", raising=False)
     real = builtins.__import__

@@ -169,6 +169,7 @@ def test_any_json_is_a_value_or_an_error_that_says_so(
         stored_json.loads(found.encode(), Types(strict=strict))
 
 
+@pytest.mark.sweep
 @settings(patient, max_examples=150)
 @given(
     value=rich,
