@@ -67,7 +67,7 @@ class PostgresItems(PostgresStore):
                     f"Another process has been making the tables of long-term memory in {self._backend} for "
                     f"{_PATIENCE:.0f} s. Look for a session that is idle in transaction, end it, and start again."
                 )
-            time.sleep(0.05)  # as for the tables of conversations
+            time.sleep(0.05)  # a lock that is polled works through a transaction pooler too, and cannot deadlock
 
     def _is_current(self) -> bool:
         with self._backend.borrowed(alone=False) as connection:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import typer
 
@@ -73,6 +73,10 @@ class TransferTotals:
         else:
             self.moved += 1
             self.records += transferred.records
+
+    @property
+    def done(self) -> int:
+        return self.moved
 
     def line(self, verb: str, place: Location) -> str:
         """Return the totals for people."""
@@ -226,25 +230,57 @@ def _add_unlisted(saver: HoldfastDatabase, wanted: list[str] | None, *, silent: 
     add_unlisted(saver, wanted, silent=silent)
 
 
-def _transfer_all(transfers: Iterator[Transferred], verb: str, total: int, *, as_json: bool) -> TransferTotals:
-    """Transfer thread by thread. Problems are reported on standard error.
+class Outcome(Protocol):
+    """What became of one conversation."""
+
+    @property
+    def problem(self) -> str | None: ...
+
+
+_Outcome_contra = TypeVar("_Outcome_contra", bound=Outcome, contravariant=True)
+
+
+class Totals(Protocol[_Outcome_contra]):
+    """The totals of a command that takes one conversation after the other."""
+
+    @property
+    def done(self) -> int:
+        """The number of conversations that it has written."""
+        ...
+
+    def add(self, outcome: _Outcome_contra, /) -> None: ...
+
+
+def add_each(
+    outcomes: Iterator[_Outcome_contra],
+    totals: Totals[_Outcome_contra],
+    verb: str,
+    total: int | None = None,
+    *,
+    silent: bool,
+) -> None:
+    """Take one conversation after the other, with a progress bar. Problems are reported on standard error.
 
     Raises:
-        Interrupted: Ctrl-C. The threads before it stay transferred.
+        Interrupted: Ctrl-C. The conversations before it stay.
     """
     from holdfast.cli.output.progress import progress_bar
 
-    totals = TransferTotals()
     try:
-        with progress_bar(verb, total, silent=as_json) as bar:
-            for transferred in transfers:
-                totals.add(transferred)
-                if transferred.problem is not None:
-                    print_notice(transferred.problem)
+        with progress_bar(verb, total, silent=silent) as bar:
+            for outcome in outcomes:
+                totals.add(outcome)
+                if outcome.problem is not None:
+                    print_notice(outcome.problem)
                 bar.advance()
     except KeyboardInterrupt as interrupt:
-        done = f"{counted(totals.moved, 'conversation')} {'is' if totals.moved == 1 else 'are'} done"
+        done = f"{counted(totals.done, 'conversation')} {'is' if totals.done == 1 else 'are'} done"
         raise Interrupted.after(interrupt, f"Stopped. {done}; run the command again to continue.") from None
+
+
+def _transfer_all(transfers: Iterator[Transferred], verb: str, total: int, *, as_json: bool) -> TransferTotals:
+    totals = TransferTotals()
+    add_each(transfers, totals, verb, total, silent=as_json)
     return totals
 
 

@@ -13,9 +13,9 @@ import typer
 
 from holdfast.cli.db import transfer
 from holdfast.cli.db.open import locate, open_database
-from holdfast.cli.errors import BROKEN, Interrupted, Mistake
+from holdfast.cli.errors import BROKEN, Mistake
 from holdfast.cli.options import CommonOptions, hide_secrets, no_default, with_database_options
-from holdfast.cli.output import print_json, print_notice
+from holdfast.cli.output import print_json
 from holdfast.cli.output.text import counted
 
 if TYPE_CHECKING:
@@ -75,6 +75,10 @@ class Totals:
         else:
             self.added += 1
             self.messages += imported.messages
+
+    @property
+    def done(self) -> int:
+        return self.added
 
     def line(self, place: object, *, dry_run: bool) -> str:
         """Return the totals for people."""
@@ -143,37 +147,15 @@ def import_threads(
 
     place = locate(options.context, options.settings().database)
     with open_database(options) as saver:
-        totals = _import_all(
-            import_histories(saver, histories(), user_id=user, dry_run=dry_run), silent=options.as_json
-        )
+        imported = import_histories(saver, histories(), user_id=user, dry_run=dry_run)
+        totals = Totals()
+        transfer.add_each(imported, totals, "Importing", silent=options.as_json)
     if options.as_json:
         print_json({"target": str(place), "dry_run": dry_run, **totals.__dict__})
     else:
         typer.echo(totals.line(place, dry_run=dry_run))
     if totals.problems:
         raise typer.Exit(BROKEN)
-
-
-def _import_all(imported: Iterator[Imported], *, silent: bool) -> Totals:
-    """Import one conversation after the other. Problems are reported on standard error.
-
-    Raises:
-        Interrupted: Ctrl-C. The conversations before it stay imported.
-    """
-    from holdfast.cli.output.progress import progress_bar
-
-    totals = Totals()
-    try:
-        with progress_bar("Importing", silent=silent) as bar:
-            for one in imported:
-                totals.add(one)
-                if one.problem is not None:
-                    print_notice(one.problem)
-                bar.advance()
-    except KeyboardInterrupt as interrupt:
-        done = f"{counted(totals.added, 'conversation')} {'is' if totals.added == 1 else 'are'} done"
-        raise Interrupted.after(interrupt, f"Stopped. {done}; run the command again to continue.") from None
-    return totals
 
 
 def _is_archive(source: str) -> bool:
