@@ -31,6 +31,7 @@ from bench import (
     distance,
     growth,
     guarding,
+    importing,
     listing,
     long,
     searching,
@@ -150,6 +151,11 @@ def _search(bench: Bench) -> Rows:
         yield asdict(searching.searching(peer))
 
 
+def _importing(bench: Bench) -> Rows:
+    for peer in bench.ours:
+        yield peer.labels | importing.importing(peer, bench.meter(peer.database))
+
+
 MEASURES: dict[str, Callable[[Bench], Rows]] = {
     "short": _short,
     "log": _logged,
@@ -169,6 +175,7 @@ ON_DEMAND: dict[str, Callable[[Bench], Rows]] = {
     "memory": _memory,
     "listing": _listing,
     "search": _search,
+    "importing": _importing,
 }
 """The measures that are taken when they are named. They take another half an hour."""
 

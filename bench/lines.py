@@ -195,7 +195,7 @@ def state_lines(found: Found) -> Iterator[Line]:
 
 
 def record_lines(found: Found) -> Iterator[Line]:
-    """Yield the lines about lists of threads and about search."""
+    """Yield the lines about lists of threads, search and imports."""
     listed, search = found.get("listing", []), found.get("search", [])
     figures = _by_database(listed, itemgetter("many_ms"))
     what = "the newest 20 threads of a user among 100,000 threads, median"
@@ -209,3 +209,9 @@ def record_lines(found: Found) -> Iterator[Line]:
     yield Line("index-time", "to add a message to the search index", figures, unit=" ms")
     figures = _by_database(search, lambda row: row["index_bytes"] / row["text_bytes"])
     yield Line("index-bytes", "the search index: bytes a byte of text", figures)
+    imported = found.get("importing", [])
+    what = next((f"{row['messages']:,} messages in {row['sessions']:,} conversations" for row in imported), "")
+    figures = _by_database(imported, itemgetter("wall_s"))
+    yield Line("import", f"to import {what}", figures, targets={"SQLite": 60}, unit=" s", digits=1)
+    figures = _by_database(imported, itemgetter("all_cpu_s"))
+    yield Line("import-cpu", "the same: CPU time of all processes", figures, unit=" s", digits=1)

@@ -107,7 +107,7 @@ class ThreadWriter:
     def _send(self, *calls: Call) -> None:
         for statement, params in calls:
             self._calls.setdefault(statement.name, (statement, []))[1].append(params)
-            self._bytes += sum(len(value) for value in params.values() if isinstance(value, bytes | str))
+            self._bytes += sum([len(value) for value in params.values() if type(value) is str or type(value) is bytes])
         self._waiting += len(calls)
         if self._waiting >= _BATCH or self._bytes >= _BATCH_BYTES:
             self._flush()

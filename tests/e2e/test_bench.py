@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from bench import __main__ as bench
-from bench import calls, growth, listing, searching, short, table
+from bench import calls, growth, importing, listing, searching, short, table
 from bench.peers import Pair, pairs, peer_at, peers
 from bench.places import SqliteFile
 from bench.plots import plots
@@ -176,6 +176,16 @@ def test_a_search_of_many_messages_is_measured(sqlite_url: str) -> None:
         in printed
     )
     assert set(found.kinds_ms) >= {"rare", "common", "common and rare", "a phrase"}
+
+
+@pytest.mark.sweep
+def test_an_import_is_measured(sqlite_url: str) -> None:
+    peer = peer_at(sqlite_url)
+    found = peer.labels | importing.importing(peer, Meter(), sessions=2)
+    assert (found["messages"], found["wall_s"] > 0) == (200, True)
+    printed = table.tables({"importing": [found]})
+    assert "| to import 200 messages in 2 conversations | 0." in printed
+    assert "| ≤ 60 s | yes |" in printed
 
 
 @pytest.mark.sweep

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from langchain_core.messages import BaseMessage, RemoveMessage, SystemMessage, convert_to_messages
 
@@ -22,11 +23,13 @@ _NEEDED: Final = (
     'Needed: a LangChain message, {"role": "user", "content": "…"} with one of the roles user, assistant, system, '
     "developer and tool, or a pair of both."
 )
+# What LangChain raises for what is no message.
+_UNREADABLE: Final = (ValueError, TypeError, KeyError, NotImplementedError, AttributeError)
+
 _IDS: Final = uuid.UUID("6f1c1f0e-5d0f-5a52-9c55-1b0f0f3f7a10")
 
 
-@dataclass(frozen=True)
-class Said:
+class Said(NamedTuple):
     """One message of a conversation."""
 
     message: BaseMessage
@@ -76,10 +79,13 @@ def new_conversation(
     own, named = user_of(user_id), [user_of(user) for user in _aligned(users, "users", messages)]
     said: list[Said] = []
     ids: set[str] = set()
-    for number, (message, time, user) in enumerate(zip(read, times, named, strict=True), 1):
+    for number, (like, message, time, user) in enumerate(zip(messages, read, times, named, strict=True), 1):
         if message.id is None:
             own_id = str(uuid.uuid5(_IDS, f"{thread_id}\n{number}"))
-            message = message.model_copy(update={"id": own_id})  # noqa: PLW2901
+            if message is like:  # the caller's, which stays as it is
+                message = message.model_copy(update={"id": own_id})  # noqa: PLW2901
+            else:
+                message.id = own_id
         if message.id in ids:
             raise ValueError(
                 f"Message {number} has the id of an earlier one, {message.id!r}. Needed: an id of its own."
@@ -98,7 +104,11 @@ def messages_of(messages: Sequence[MessageLike]) -> list[BaseMessage]:
     """
     if isinstance(messages, str | Mapping) or not isinstance(messages, Sequence):
         raise TypeError(f"messages is a {type(messages).__name__}. Needed: a list of messages.")
-    return [_message(like, number) for number, like in enumerate(messages, 1)]
+    with suppress(*_UNREADABLE):
+        read = convert_to_messages(list(messages))  # type: ignore[arg-type]  # a Mapping is as good as a dict
+        if not any(isinstance(message, RemoveMessage) for message in read):
+            return read
+    return [_message(like, number) for number, like in enumerate(messages, 1)]  # to name the one that is none
 
 
 def _aligned(values: Sequence[Any] | None, name: str, messages: Sequence[Any]) -> Sequence[Any]:
@@ -118,7 +128,7 @@ def _time(moment: Moment | None, number: int) -> float | None:
 def _message(like: MessageLike, number: int) -> BaseMessage:
     try:
         [message] = convert_to_messages([like])  # type: ignore[list-item]  # a Mapping is as good as a dict
-    except (ValueError, TypeError, KeyError, NotImplementedError, AttributeError):
+    except _UNREADABLE:
         message = None
     if message is None or isinstance(message, RemoveMessage):  # which says nothing
         raise ValueError(f"Message {number} cannot be read: found {_found(like)}. {_NEEDED}")

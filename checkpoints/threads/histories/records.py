@@ -112,14 +112,17 @@ def _thread(
 
 
 def _message(row: _Row, checkpoint_id: str) -> ThreadRecord:
-    place = {"ns": "", "channel": MESSAGES, "checkpoint_id": checkpoint_id, "run_id": None, "step": 0}
-    origin = {"origin_thread_id": None, "origin_seq": None}
     fields = {
         "seq": row.seq,
         **row.row._asdict(),
-        **place,
+        "ns": "",
+        "channel": MESSAGES,
+        "checkpoint_id": checkpoint_id,
+        "run_id": None,
+        "step": 0,
         "user_id": row.said.user_id,
-        **origin,
+        "origin_thread_id": None,
+        "origin_seq": None,
         "created_at": row.at,
         "redacted_at": None,
     }
