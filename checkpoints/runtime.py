@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.config import get_config
 
 from holdfast.checkpoints.backends.executor import run_in_own_executor
@@ -40,6 +41,6 @@ def note_prompt(config: RunnableConfig, prompt: str) -> None:
 
 
 def unwrap_saver(saver: Any) -> Any:
-    """Return the `HoldfastSaver` inside the adapter of LangGraph's server; return any other object unchanged."""
+    """Return the checkpointer inside the adapter of LangGraph's server; return any other object unchanged."""
     inner = inner_saver(saver)
-    return inner if isinstance(inner, HoldfastSaver) else saver
+    return inner if isinstance(inner, BaseCheckpointSaver) else saver

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from holdfast.agents import check_shop_thread, load_agent, load_served_agent
-from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer, urls
 from holdfast.checkpoints.store.service import HoldfastStore, open_store
 from holdfast.graph import Context, build_graph
 from holdfast.graph.agent import PROMPT
@@ -37,6 +39,21 @@ def open_any_saver(settings: Settings) -> AbstractContextManager[BaseCheckpointS
     from holdfast.savers import open_saver  # few programs open another one
 
     return open_saver(settings.database)
+
+
+@asynccontextmanager
+async def aopen_any_saver(settings: Settings) -> AsyncIterator[BaseCheckpointSaver[Any]]:
+    """Do as `open_any_saver`, on an event loop, which the drivers of other databases would block."""
+    if not isinstance(urls.parse_any(settings.database), urls.OtherURL):
+        async with make_checkpointer(settings) as own:
+            yield own
+        return
+    opened = open_any_saver(settings)
+    saver = await asyncio.to_thread(opened.__enter__)
+    try:
+        yield saver
+    finally:
+        await asyncio.to_thread(opened.__exit__, None, None, None)
 
 
 def make_agent(settings: Settings, saver: BaseCheckpointSaver[Any] | None = None) -> AnyAgent:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from typing import Any, Final, TypeAlias
@@ -21,6 +22,9 @@ from holdfast.checkpoints import open_checkpointer, urls
 from holdfast.checkpoints.errors import DatabaseUnavailable, DriverMissing, InvalidURL
 from holdfast.checkpoints.extras import install_command
 from holdfast.savers.named import UnusableSaver
+
+_LONGEST_IDLE: Final = 60.0
+"""Seconds after which a connection to MySQL is tried before it is used."""
 
 _Saver: TypeAlias = BaseCheckpointSaver[Any]
 
@@ -199,16 +203,38 @@ def _dynamodb(url: str) -> Iterator[_Saver]:
     yield saver
 
 
+def _lasting_connection() -> Any:
+    """Return the class of a MySQL connection that is made anew after an outage, or before a server ends an idle one."""
+    from pymysql.connections import Connection
+
+    class Lasting(Connection):  # type: ignore[misc]  # it has no types
+        _used = time.monotonic()
+
+        def begin(self) -> None:
+            self._make_anew()
+            super().begin()
+
+        def cursor(self, cursor: Any = None) -> Any:
+            self._make_anew()
+            return super().cursor(cursor)
+
+        def _make_anew(self) -> None:
+            idle, self._used = time.monotonic() - self._used, time.monotonic()
+            if not self.open or idle > _LONGEST_IDLE:
+                self.ping(reconnect=True)
+
+    return Lasting
+
+
 @contextmanager
 def _mysql(url: str) -> Iterator[_Saver]:
     """Open `mysql://user:password@host:3306/database`. Each option is one of `pymysql.connect`."""
     from langgraph.checkpoint.mysql.pymysql import PyMySQLSaver
-    from pymysql import connect
 
     found = urlsplit(url)
     # MariaDB cuts off what the checkpointer reads at 1 MB, by default, and a longer conversation could not be loaded.
     options = {"init_command": "SET SESSION group_concat_max_len = 4294967295", **dict(parse_qsl(found.query))}
-    connection = connect(
+    connection = _lasting_connection()(
         host=found.hostname,
         port=found.port or 3306,
         user=unquote(found.username or "") or None,

@@ -6,6 +6,7 @@ error.
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
@@ -13,6 +14,7 @@ from typing import Any, cast
 
 from langchain_core.exceptions import ModelError
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import UnknownInterruptError
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
@@ -61,7 +63,7 @@ class ServedAgent(CompiledStateGraph[Any, Any, Any, Any]):
     ) -> AsyncGenerator[tuple[Any, RunnableConfig | None], None]:
         """Yield the inputs to run one after the other: recorded answers are carried out before a new message."""
         saver = unwrap_saver(self.checkpointer)
-        if not isinstance(saver, HoldfastSaver) or not thread_id or config is None:
+        if not isinstance(saver, BaseCheckpointSaver) or not thread_id or config is None:
             yield input, config
             return
         profile, io = AgentProfile(self), OnLoop(saver)
@@ -72,7 +74,7 @@ class ServedAgent(CompiledStateGraph[Any, Any, Any, Any]):
                 await io.call(answers.record_resume, (await runs.look(io)).state, input.resume, config)
             yield input, config
             return
-        is_due = bool(await io.call(saver.interrupts.todo, 1, thread_id))
+        is_due = isinstance(saver, HoldfastSaver) and bool(await io.call(saver.interrupts.todo, 1, thread_id))
         due = (await runs.look(io)).input if is_due else None
         if input is None:
             yield due, config
@@ -109,8 +111,10 @@ def _own_run(config: RunnableConfig) -> RunnableConfig:
 
 
 @asynccontextmanager
-async def turn(config: RunnableConfig, check: Callable[[HoldfastSaver, str], None]) -> AsyncIterator[None]:
-    """Hold the lease of the thread that a run is about to write to. A run without a thread needs none.
+async def turn(config: RunnableConfig, check: Callable[[BaseCheckpointSaver[Any], str], None]) -> AsyncIterator[None]:
+    """Hold the lease of the thread that a run is about to write to.
+
+    A run without a thread needs none, and another checkpointer than Holdfast's has none.
 
     Args:
         config: the config of the run.
@@ -123,10 +127,12 @@ async def turn(config: RunnableConfig, check: Callable[[HoldfastSaver, str], Non
     configurable = config.get("configurable", {})
     saver, thread_id = running_saver(config), configurable.get("thread_id")
     async with AsyncExitStack() as stack:
-        if isinstance(saver, HoldfastSaver) and thread_id:
+        if isinstance(saver, BaseCheckpointSaver) and thread_id:
             with _errors_for_clients():
-                await saver.run_in_executor(check, saver, str(thread_id))
-                await stack.enter_async_context(saver.alease(str(thread_id), purpose="a run of the server"))
+                in_thread = saver.run_in_executor if isinstance(saver, HoldfastSaver) else asyncio.to_thread
+                await in_thread(check, saver, str(thread_id))
+                if isinstance(saver, HoldfastSaver):
+                    await stack.enter_async_context(saver.alease(str(thread_id), purpose="a run of the server"))
         yield
 
 

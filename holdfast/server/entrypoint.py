@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph_sdk.runtime import ServerRuntime
 
 from holdfast import factory, settings
-from holdfast.checkpoints import HoldfastSaver
 from holdfast.server import registry
 from holdfast.server.agent import ServedAgent, turn
 
@@ -32,9 +32,9 @@ async def agent(config: RunnableConfig, runtime: ServerRuntime[Any]) -> AsyncIte
 
 
 @asynccontextmanager
-async def checkpointer() -> AsyncIterator[HoldfastSaver]:
+async def checkpointer() -> AsyncIterator[BaseCheckpointSaver[Any]]:
     """Open the checkpointer for as long as the server runs."""
-    async with factory.make_checkpointer(_settings) as saver:
+    async with factory.aopen_any_saver(_settings) as saver:
         registry.forget()
         registry.delete_one_by_one()
         yield saver

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from holdfast.checkpoints import HoldfastSaver
 from holdfast.server import registry
 from holdfast.server.worker import ServerWorker
 
@@ -79,11 +80,14 @@ async def _restore_named(receive: Receive) -> Receive:
 @asynccontextmanager
 async def _lifespan(_: Any) -> AsyncIterator[None]:
     await registry.restore_newest()
-    at_work = asyncio.create_task(ServerWorker(await registry.server_saver()).arun())
+    saver = await registry.server_saver()
+    # Another checkpointer has no record of answers to carry out.
+    at_work = asyncio.create_task(ServerWorker(saver).arun()) if isinstance(saver, HoldfastSaver) else None
     try:
         yield
     finally:
-        at_work.cancel()
+        if at_work is not None:
+            at_work.cancel()
 
 
 app = Starlette(lifespan=_lifespan, middleware=[Middleware(KnowThreads)])

@@ -14,13 +14,13 @@ import functools
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from holdfast.checkpoints import Head, HoldfastSaver
-from holdfast.checkpoints.errors import HoldfastError
 from holdfast.checkpoints.langgraph_internals import OF_THE_RUN
 from holdfast.checkpoints.runtime import unwrap_saver
 
@@ -71,6 +71,8 @@ async def restore_newest() -> None:
     from langgraph_api.graph import GRAPHS
 
     saver = await server_saver()
+    if not isinstance(saver, HoldfastSaver):
+        return  # another checkpointer has no index: a thread is entered when a request names it
     for graph in GRAPHS.values():  # a graph that is made for each request passes its types then
         saver.allow_types_of(graph)
     for head in reversed(await asyncio.to_thread(saver.heads, NEWEST)):
@@ -87,14 +89,14 @@ async def restore(thread_id: str) -> None:
     if wanted is None or (entry is not None and entry["status"] == "busy"):
         return  # a run of this server brings it up to date when it ends
     saver = await server_saver()
-    heads = await asyncio.to_thread(lambda: saver.heads(thread_id=str(wanted)))
+    heads = await asyncio.to_thread(_heads, saver, str(wanted))
     for head in heads:
         if entry is None:
             await _enter(saver, head)
         elif "values" not in entry or _time(head.checkpoint_id) > entry["state_updated_at"]:
             await _refresh(entry, head, await _read(saver, head))
     if entry is not None and entry.get("values") and not heads:
-        if await asyncio.to_thread(saver.is_deleted, str(wanted)):
+        if isinstance(saver, HoldfastSaver) and await asyncio.to_thread(saver.is_deleted, str(wanted)):
             await _forget(wanted)
         else:
             _empty(entry)
@@ -114,7 +116,15 @@ async def restore_after_deletion(thread_id: str) -> None:
     await restore(thread_id)
 
 
-async def _enter(saver: HoldfastSaver, head: Head) -> None:
+def _heads(saver: BaseCheckpointSaver[Any], thread_id: str) -> list[Head]:
+    """Return the head of a thread, if there is one. Another checkpointer does not know when a thread began."""
+    if isinstance(saver, HoldfastSaver):
+        return saver.heads(thread_id=thread_id)
+    found = saver.get_tuple(_config(thread_id))
+    return [] if found is None else [Head(thread_id, found.checkpoint["id"], found.checkpoint["id"])]
+
+
+async def _enter(saver: BaseCheckpointSaver[Any], head: Head) -> None:
     thread_id = _id(head.thread_id)
     if thread_id is None:
         return  # the server only takes UUIDs; the command line and Python take any id
@@ -126,13 +136,13 @@ async def _enter(saver: HoldfastSaver, head: Head) -> None:
     await _refresh(entry, head, read)
 
 
-async def _read(saver: HoldfastSaver, head: Head) -> Mapping[str, Any] | Exception:
+async def _read(saver: BaseCheckpointSaver[Any], head: Head) -> Mapping[str, Any] | Exception:
     """Return the metadata of a thread's newest checkpoint, or the error with which that cannot be read."""
     try:
-        found = await saver.aget_tuple(_config(head))
-    except HoldfastError as error:
+        found = await saver.aget_tuple(_config(head.thread_id))
+    except Exception as error:  # noqa: BLE001 - each checkpointer has its own
         return error
-    return found.metadata if found else {}
+    return cast("Mapping[str, Any]", found.metadata) if found else {}
 
 
 async def _refresh(entry: dict[str, Any], head: Head, read: Mapping[str, Any] | Exception) -> None:
@@ -146,7 +156,7 @@ async def _refresh(entry: dict[str, Any], head: Head, read: Mapping[str, Any] | 
         try:
             if failed is None:
                 # In the form from which the runtime derives a thread's status.
-                state = await Threads.State.get(connection, _config(head))
+                state = await Threads.State.get(connection, _config(head.thread_id))
                 tasks = [{"id": task.id, "interrupts": task.interrupts} for task in state.tasks]
                 checkpoint = {"values": state.values, "next": state.next, "tasks": tasks}
         except Exception as error:  # noqa: BLE001 - a thread that a graph cannot read must not stop the server
@@ -167,8 +177,8 @@ async def _forget(thread_id: UUID) -> None:
         _threads()[:] = [entry for entry in _threads() if entry["thread_id"] != thread_id]
 
 
-def _config(head: Head) -> RunnableConfig:
-    return {"configurable": {"thread_id": head.thread_id, "checkpoint_ns": ""}}
+def _config(thread_id: str) -> RunnableConfig:
+    return {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
 
 
 def _entry(thread_id: UUID, head: Head, metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,17 +199,11 @@ def _entry(thread_id: UUID, head: Head, metadata: Mapping[str, Any]) -> dict[str
     }
 
 
-async def server_saver() -> HoldfastSaver:
-    """Return the server's checkpointer.
-
-    Raises:
-        TypeError: it is not a `HoldfastSaver`.
-    """
+async def server_saver() -> BaseCheckpointSaver[Any]:
+    """Return the server's checkpointer. It is Holdfast's, or that of another database."""
     from langgraph_api._checkpointer import get_checkpointer
 
-    saver = unwrap_saver(await get_checkpointer())
-    if not isinstance(saver, HoldfastSaver):
-        raise TypeError(f"The server's checkpointer is a {type(saver).__name__}. Needed: a HoldfastSaver.")
+    saver: BaseCheckpointSaver[Any] = unwrap_saver(await get_checkpointer())
     return saver
 
 

@@ -63,7 +63,12 @@ def serve(settings: Settings, config: Path | None = None, *, say: Callable[[str]
     settings = settings.in_full()
     wanted = _with_ours({} if config is None else _read_user_config(config))
     _check_port(settings.host, settings.port)
-    with factory.make_checkpointer(settings):
+    logging.getLogger().setLevel(logging.WARNING)  # the import above has let each library tell what it does
+    if isinstance(urls.parse_any(settings.database), urls.OtherURL):
+        _trust_as_the_server()
+        # It tells which methods a checkpointer lacks; docs/guides/databases.md has them.
+        logging.getLogger("langgraph_api._checkpointer._adapter").setLevel(logging.ERROR)
+    with factory.open_any_saver(settings):
         pass  # here a database that cannot be opened is one clear error; inside the server it is a page of them
     factory.make_agent(settings)  # likewise for a model without its key, and for an agent that cannot be loaded
     for line in _introduction(settings, wanted["graphs"]):
@@ -139,7 +144,7 @@ def _check_port(host: str, port: int) -> None:
 
 
 def _introduction(settings: Settings, graphs: Mapping[str, Any]) -> Iterator[str]:
-    where = urls.parse(settings.database)
+    where = urls.parse_any(settings.database)
     yield f"Holdfast serves {', '.join(graphs)} on http://{settings.host}:{settings.port} (API: /docs)"
     yield f"   conversations   {where}"
     if settings.agent is None:
@@ -147,6 +152,12 @@ def _introduction(settings: Settings, graphs: Mapping[str, Any]) -> Iterator[str
     else:
         yield f"   agent           {settings.agent}"
     yield f"   runs at once    {settings.workers}"
+    if isinstance(where, urls.OtherURL):
+        yield (
+            "   not there       a list of threads (after a restart a thread is found by its id), leases, a record of "
+            "answers, a ledger of tool calls, long-term memory. "
+            f"To have them, copy it: holdfast db copy {where} sqlite:///chat.db"
+        )
     if not _only_here(settings.host):
         yield "   There is no login: all clients that reach this address can read every thread and approve every call"
     if _traces():
@@ -155,6 +166,17 @@ def _introduction(settings: Settings, graphs: Mapping[str, Any]) -> Iterator[str
         yield "Ctrl-C stops it, and all threads are lost: memory:// is not saved. To keep them: sqlite:///holdfast.db"
     else:
         yield "Ctrl-C stops it. Threads and pending approvals stay in the database."
+
+
+def _trust_as_the_server() -> None:
+    """Let TLS use the system's certificates now, as the server does later.
+
+    A driver that was imported in between, such as boto3, would hold the class that this replaces, and fail.
+    """
+    if os.environ.get("DISABLE_TRUSTSTORE", "").lower() != "true":
+        import truststore
+
+        truststore.inject_into_ssl()
 
 
 def _only_here(host: str) -> bool:

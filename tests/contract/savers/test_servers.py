@@ -105,6 +105,23 @@ def test_threads_are_listed_or_the_error_says_that_they_have_to_be_named(server:
             assert thread_id in listed_threads(saver)
 
 
+def test_a_connection_that_the_server_has_ended_is_made_anew(server: str, thread_id: str) -> None:
+    if not server.startswith("mysql://"):
+        pytest.skip("the other clients do this themselves")
+    with open_saver(server) as saver, open_saver(server) as other:
+        [id_] = _rows(saver, "SELECT CONNECTION_ID() AS id")
+        _rows(other, f"KILL {id_['id']}")
+        with pytest.raises(Exception, match=r"Lost connection|gone away|Connection was killed"):
+            talk(saver, Desk(), thread_id, says("hello")).send("Hello")
+        assert talk(saver, Desk(), thread_id, says("hello")).send("Hello").text == "hello"
+
+
+def _rows(saver: Any, statement: str) -> list[Any]:
+    with saver._cursor() as cursor:
+        cursor.execute(statement)
+        return list(cursor.fetchall())
+
+
 def test_a_password_that_is_refused_is_not_shown(server: str) -> None:
     if not server.startswith("mysql://"):
         pytest.skip("the other servers take any user")
