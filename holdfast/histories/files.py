@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, tzinfo
 from pathlib import Path
@@ -13,6 +14,7 @@ from holdfast.histories.history import (
     Columns,
     History,
     NotUnderstood,
+    Repeating,
     add_fields,
 )
 from holdfast.histories.openai import is_openai, openai_history
@@ -49,11 +51,13 @@ def read_file(path: Path, columns: Columns | None = None, zone: tzinfo = UTC) ->
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
         raise UnreadableHistory(path, f"it cannot be read ({why}).", "a file of conversations.") from None
+    if not text.strip():
+        raise UnreadableHistory(path, "it is empty.", _NEEDED)
     if path.suffix.lower() in {".jsonl", ".ndjson"}:
         yield from _lines(path, text, columns, zone)
         return
     try:
-        found = json.loads(text)
+        found = _read_json(text)
     except RecursionError:
         raise UnreadableHistory(path, "its JSON is nested too deeply.", _NEEDED) from None
     except ValueError as error:
@@ -70,21 +74,37 @@ def read_file(path: Path, columns: Columns | None = None, zone: tzinfo = UTC) ->
 
 def _whole(path: Path, found: Any, columns: Columns, zone: tzinfo) -> Iterator[History]:
     if isinstance(found, list) and found and all(is_openai(one) for one in found):
-        for conversation in found:
-            yield openai_history(conversation)
+        yield from _of_openai(path, found)
     elif isinstance(found, list):
         yield _history(path.stem, found, str(path), columns, zone)
     elif is_openai(found):
-        yield openai_history(found)
+        yield from _of_openai(path, [found])
     elif isinstance(found, Mapping) and found and all(isinstance(one, list) for one in found.values()):
+        twice = found.names if isinstance(found, Repeating) else ()
         for session, messages in found.items():
-            yield _history(session, messages, f"{path}, session {session!r}", columns, zone)
+            history = _history(session, messages, f"{path}, session {session!r}", columns, zone)
+            yield _left(history) if session in twice else history
     else:
         raise UnreadableHistory(path, f"it is JSON of another form ({type(found).__name__}).", _NEEDED)
 
 
+def _of_openai(path: Path, conversations: list[Any]) -> Iterator[History]:
+    histories = list(map(openai_history, conversations))
+    ids = Counter(history.thread_id for history in histories)
+    for history in histories:
+        history.place = f"{path}, conversation {history.thread_id!r}"
+        if history.problem is not None:
+            history.problem = f"{path}: {history.problem}"
+        yield _left(history) if ids[history.thread_id] > 1 else history
+
+
+def _left(history: History) -> History:
+    history.problem = f"{history.place}: it is in the file more than once, and none of them is imported. Needed: one."
+    return history
+
+
 def _history(thread_id: str, messages: list[Any], place: str, columns: Columns, zone: tzinfo) -> History:
-    history = History(thread_id)
+    history = History(thread_id, place=place)
     for number, fields in enumerate(messages, 1):
         _add(history, fields, f"{place}, message {number}", columns, zone)
     return history
@@ -104,17 +124,18 @@ def _lines(path: Path, text: str, columns: Columns, zone: tzinfo) -> Iterator[Hi
         if not line.strip():
             continue
         try:
-            fields = json.loads(line)
+            fields = _read_json(line)
         except RecursionError:
             raise UnreadableHistory(path, f"line {number} is nested too deeply.", _NEEDED) from None
         except ValueError as error:
             raise UnreadableHistory(
-                path, f"line {number} is no JSON, or only a part of it ({error}).", _NEEDED
+                path, f"line {number} is no JSON, or only a part of it ({_why(error)}).", _NEEDED
             ) from None
         thread_id = _thread_of(fields, columns)
         if thread_id is None:
             raise UnreadableHistory(path, f"line {number} does not say which conversation it is of.", _NEEDED)
-        _add(histories.setdefault(thread_id, History(thread_id)), fields, f"{path}, line {number}", columns, zone)
+        history = histories.setdefault(thread_id, History(thread_id, place=f"{path}, session {thread_id!r}"))
+        _add(history, fields, f"{path}, line {number}", columns, zone)
     yield from histories.values()
 
 
@@ -126,8 +147,17 @@ def _thread_of(fields: Any, columns: Columns) -> str | None:
     return str(found) if isinstance(found, str | int) and not isinstance(found, bool) else None
 
 
+def _why(error: ValueError) -> str:
+    """Return what is wrong with a line of JSON, which itself is the first of what was parsed."""
+    return f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else str(error)
+
+
+def _read_json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=Repeating.of)
+
+
 def _first_line(text: str) -> Any:
     try:
-        return json.loads(text.partition("\n")[0])
+        return _read_json(text.partition("\n")[0])
     except ValueError:
         return None

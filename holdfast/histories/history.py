@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import Any, Final, TypeAlias
 
 from langchain_core.messages import messages_from_dict
 
-from holdfast.checkpoints.moments import epoch_seconds
+from holdfast.checkpoints.threads.histories.conversation import time_said
 
 # Seconds of the year 5138: a larger number counts milliseconds.
 _LARGEST_SECONDS: Final = 1e11
@@ -17,6 +19,7 @@ _LARGEST_SECONDS: Final = 1e11
 _ROLES: Final = ("role", "type", "speaker", "sender", "author")
 _CONTENTS: Final = ("content", "text", "message", "body")
 _TIMES: Final = ("timestamp", "created_at", "time", "at", "date", "create_time")
+_KNOWN_ROLES: Final = frozenset({"user", "human", "assistant", "ai", "system", "developer", "tool", "function"})
 _USERS: Final = ("user_id", "user")
 
 
@@ -32,6 +35,8 @@ class History:
     title: str | None = None
     problem: str | None = None
     """Why it cannot be imported: the first part of it that was not understood, by its place."""
+    place: str | None = None
+    """Where it was found: the file or the table, and which of the conversations in it."""
 
     def add(self, message: Any, at: float | None = None, user: str | None = None) -> None:
         """Add a message."""
@@ -57,6 +62,23 @@ class Columns:
 Fields: TypeAlias = Mapping[str, Any]
 
 
+class Repeating(dict[str, Any]):
+    """A JSON object that has several values under one name, of which a `dict` keeps the last."""
+
+    names: Sequence[str] = ()
+    """The names that it has more than once."""
+
+    @classmethod
+    def of(cls, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """Return the object of these pairs; use it as the `object_pairs_hook` of `json.loads`."""
+        found = dict(pairs)
+        if len(found) == len(pairs):
+            return found
+        repeating = cls(found)
+        repeating.names = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+        return repeating
+
+
 class NotUnderstood(ValueError):
     """A part of a conversation is not understood."""
 
@@ -75,6 +97,8 @@ def add_fields(history: History, fields: Any, columns: Columns, zone: tzinfo = U
     """
     if not isinstance(fields, Mapping):
         raise NotUnderstood(f"found {type(fields).__name__}, and needed an object with a role and a content")
+    if isinstance(fields, Repeating):
+        raise NotUnderstood(f"it has {fields.names[0]!r} twice, and needed each field once")
     time, user = _found(fields, columns.time, _TIMES), _found(fields, columns.user, _USERS)
     at = None if time is None else moment(time, zone)
     history.add(_message(fields, columns), at, None if user is None else str(user))
@@ -87,9 +111,10 @@ def moment(value: Any, zone: tzinfo = UTC) -> float:
         NotUnderstood: it is no time.
     """
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) > _LARGEST_SECONDS:
-        value = value / 1000
+        with suppress(OverflowError):  # an integer may be larger than any float
+            value = value / 1000
     try:
-        return epoch_seconds(value, "The time", zone=zone)
+        return time_said(value, "The time", zone)
     except ValueError as error:
         raise NotUnderstood(str(error)) from None
 
@@ -120,7 +145,7 @@ def _message(fields: Fields, columns: Columns) -> Any:
     if columns.message is None and is_langchain(fields):
         return langchain_message(fields)
     role, content = _found(fields, columns.role, _ROLES), _found(fields, columns.content, _CONTENTS)
-    if not isinstance(role, str) or not role:
+    if not isinstance(role, str) or role not in _KNOWN_ROLES:
         raise NotUnderstood(f"the role is {role!r}, and needed user, assistant, system or tool")
     if content is None and fields.get("tool_calls"):  # as OpenAI's API writes a message that only calls tools
         content = ""

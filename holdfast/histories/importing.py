@@ -64,8 +64,7 @@ def _imported(checkpointer: HoldfastDatabase, history: History, user_id: str | N
         add_conversation(checkpointer.database, new, dry_run=dry_run)
     except AlreadyAdded:
         return Imported(history.thread_id, "there")
-    except (ThreadNotEmpty, InvalidThread, NotMoved) as error:  # they name the thread
-        return Imported(history.thread_id, "left", problem=str(error))
-    except (NotStorable, ValueError, TypeError) as error:
-        return Imported(history.thread_id, "left", problem=f"Conversation {history.thread_id!r}: {error}")
+    except (ThreadNotEmpty, InvalidThread, NotMoved, NotStorable, ValueError, TypeError) as error:
+        place = history.place or f"Conversation {history.thread_id!r}"
+        return Imported(history.thread_id, "left", problem=f"{place}: {error}")
     return Imported(history.thread_id, "added", len(history.messages))

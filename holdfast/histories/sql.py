@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -71,13 +72,15 @@ def _histories(rows: Iterator[Mapping[str, Any]], name: str, columns: Columns, z
     history: History | None = None
     own = replace(columns, role="role", content="content", time="time", user="user")
     for number, row in enumerate(rows, 1):
-        if row["thread"] is None:
-            yield History("", problem=f"{name}, row {number}: it does not say which conversation it is of.")
+        try:
+            thread_id = _thread_id(row["thread"])
+        except NotUnderstood as error:
+            yield History("", problem=f"{name}, row {number}: {error}.")
             continue
-        if history is None or history.thread_id != str(row["thread"]):
+        if history is None or history.thread_id != thread_id:
             if history is not None:
                 yield history
-            history = History(str(row["thread"]))
+            history = History(thread_id, place=f"{name}, conversation {thread_id!r}")
         place = f"id {row['id']}" if row.get("id") is not None else f"row {number}"
         try:
             _add(history, row, own, zone)
@@ -85,6 +88,16 @@ def _histories(rows: Iterator[Mapping[str, Any]], name: str, columns: Columns, z
             history.problem = history.problem or f"{name}, {place}: {str(error).rstrip('.')}."
     if history is not None:
         yield history
+
+
+def _thread_id(value: Any) -> str:
+    if value is None:
+        raise NotUnderstood("it does not say which conversation it is of")
+    try:
+        return value.decode() if isinstance(value, bytes) else str(value)  # some columns of texts are binary
+    except UnicodeDecodeError:
+        found = f"its conversation is the {len(value)} bytes {value.hex()}"
+        raise NotUnderstood(f"{found}, and needed a text: give a --query that makes one of them") from None
 
 
 def _add(history: History, row: Mapping[str, Any], columns: Columns, zone: tzinfo) -> None:
@@ -142,6 +155,14 @@ def _driver_missing(error: ImportError) -> DriverMissing:
     )
 
 
+def _text_of_sqlite(value: bytes) -> str | bytes:
+    """Return a text; what is none stays bytes, so that its row can be named, and the others are read."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
+
+
 @contextmanager
 def _connected(url: str, name: str) -> Iterator[Connection]:
     try:
@@ -166,6 +187,8 @@ def _connected(url: str, name: str) -> Iterator[Connection]:
         raise UnreadableHistory(shown, "there is no such file.", "a database with conversations. Check the path.")
     try:
         with engine.connect() as connection:
+            if isinstance(raw := connection.connection.driver_connection, sqlite3.Connection):
+                raw.text_factory = _text_of_sqlite
             yield connection
     except SQLAlchemyError as error:
         why = str(getattr(error, "orig", None) or error).splitlines()[0].rstrip(".")

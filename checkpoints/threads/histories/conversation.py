@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from langchain_core.messages import BaseMessage, RemoveMessage, SystemMessage, convert_to_messages
@@ -25,6 +26,9 @@ _NEEDED: Final = (
 )
 # What LangChain raises for what is no message.
 _UNREADABLE: Final = (ValueError, TypeError, KeyError, NotImplementedError, AttributeError)
+
+# Others stand for "never" or "unknown" in old tables, such as 0001-01-01 and 9999-12-31, or count microseconds.
+_FIRST, _LAST = datetime(1900, 1, 1, tzinfo=UTC).timestamp(), datetime(2200, 1, 1, tzinfo=UTC).timestamp()
 
 _IDS: Final = uuid.UUID("6f1c1f0e-5d0f-5a52-9c55-1b0f0f3f7a10")
 
@@ -121,8 +125,26 @@ def _aligned(values: Sequence[Any] | None, name: str, messages: Sequence[Any]) -
     return values
 
 
+def time_said(moment: Moment, name: str, zone: tzinfo | None = None) -> float:
+    """Return when a message was said in epoch seconds.
+
+    Args:
+        moment: the time.
+        name: its name in an error.
+        zone: the time zone of a time without an offset, which is refused by default.
+
+    Raises:
+        ValueError: it is no time, or one at which there were no conversations.
+    """
+    at = epoch_seconds(moment, name, zone=zone)
+    if not _FIRST <= at < _LAST:
+        shown = f"{moment:g}" if isinstance(moment, int | float) else str(moment)
+        raise ValueError(f"{name} is {shown}. Needed: a time of the years 1900 to 2199, or none.")
+    return at
+
+
 def _time(moment: Moment | None, number: int) -> float | None:
-    return None if moment is None else epoch_seconds(moment, f"The time of message {number}")
+    return None if moment is None else time_said(moment, f"The time of message {number}")
 
 
 def _message(like: MessageLike, number: int) -> BaseMessage:
@@ -144,6 +166,8 @@ def _found(like: MessageLike) -> str:
     odd = [one for one in content if not isinstance(one, str | Mapping)] if isinstance(content, list) else []
     if odd:
         return f"the role {role!r} with a {type(odd[0]).__name__} in its content, which holds texts and blocks"
+    if like.get("tool_calls"):
+        return f"the role {role!r} with tool_calls that are none"
     return f"the role {role!r}" + (" without a tool_call_id" if role == "tool" and "tool_call_id" not in like else "")
 
 

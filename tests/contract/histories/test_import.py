@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-import sys
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +10,11 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
 from holdfast.checkpoints import HoldfastSaver
-from holdfast.checkpoints.errors import DriverMissing, UnknownThread, UnreadableHistory
-from holdfast.histories import Columns, History, Imported, import_histories, read_file, read_sql
+from holdfast.histories import Columns, import_histories, read_file, read_sql
+from tests.support.histories_kit import COLUMNS, NOON, outcomes, said, table, written
 from tests.support.kit import echo_graph, thread
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
-
-NOON = datetime(2021, 3, 1, 12, tzinfo=UTC)
-
-
-def outcomes(saver: HoldfastSaver, histories: Iterator[History], **arguments: Any) -> list[tuple[str, str, int]]:
-    found: list[Imported] = list(import_histories(saver, histories, **arguments))
-    assert [one.problem for one in found if one.problem] == []
-    return [(one.thread_id, one.outcome, one.messages) for one in found]
-
-
-def said(saver: HoldfastSaver, thread_id: str) -> list[tuple[str, str, datetime]]:
-    return [(entry.role, entry.text, entry.at) for entry in saver.transcript(thread_id) if entry.kind == "message"]
-
-
-def written(folder: Path, name: str, value: Any) -> Path:
-    path = folder / name
-    path.write_text(value if isinstance(value, str) else json.dumps(value), "utf-8")
-    return path
-
-
-def table(folder: Path, rows: list[tuple[Any, ...]]) -> str:
-    path = folder / "old.db"
-    with sqlite3.connect(path) as connection:
-        connection.execute("CREATE TABLE chat_messages (id, session_id, user_id, role, content, timestamp)")
-        connection.executemany("INSERT INTO chat_messages VALUES (?, ?, ?, ?, ?, ?)", rows)
-    return f"sqlite:///{path}"
-
-
-COLUMNS = Columns(thread="session_id", user="user_id", role="role", content="content", time="timestamp", id="id")
 
 
 # --- what LangChain's own classes wrote
@@ -127,7 +94,7 @@ def test_the_form_of_a_file_is_found_out(
     found = list(import_histories(saver, read_file(written(tmp_path, name, content))))
     assert (found[0].thread_id, found[0].outcome) == (expected, "added")
     assert said(saver, "s-1") == [("human", "Hi", NOON)]
-    problem = "Conversation 's-2': The conversation has no messages. Needed: at least one."
+    problem = f"{tmp_path / name}, session 's-2': The conversation has no messages. Needed: at least one."
     assert [one.problem for one in found[1:]] == [problem] * (len(found) - 1)
 
 
@@ -194,170 +161,3 @@ def test_a_dry_run_says_the_same_and_writes_nothing(saver: HoldfastSaver, tmp_pa
     found = list(import_histories(saver, read_file(path), dry_run=True))
     assert [one.outcome for one in found] == ["there", "left"]
     assert "is not empty" in str(found[1].problem)
-
-
-# --- what is not understood
-
-
-@pytest.mark.parametrize(
-    ("message", "problem"),
-    [
-        ({"role": "customer", "content": "Hi"}, "the role 'customer'"),
-        ({"role": "user"}, "message 2: the content is NoneType"),
-        ({"content": "Hi"}, "message 2: the role is None"),
-        ({"role": "wizard", "content": "Hi"}, "conversation 'bad': message 2 cannot be read: found the role 'wizard'"),
-        ({"role": "user", "content": "Hi", "timestamp": "soon"}, "message 2: The time is no time"),
-        ({"type": "person", "data": {"content": "Hi"}}, "message 2: found the type 'person'"),
-        ("Hi", "message 2: found str"),
-    ],
-)
-def test_a_part_that_is_not_understood_is_named_and_its_conversation_is_left(
-    saver: HoldfastSaver, tmp_path: Path, message: Any, problem: str
-) -> None:
-    good = {"role": "user", "content": "Hello"}
-    path = written(tmp_path, "a.json", {"bad": [good, message], "good": [good]})
-    bad, other = import_histories(saver, read_file(path))
-    assert (bad.outcome, other.outcome) == ("left", "added")
-    assert problem.lower() in str(bad.problem).lower()
-    with pytest.raises(UnknownThread):
-        saver.threads.get("bad")
-
-
-def test_a_problem_ends_with_one_full_stop(tmp_path: Path) -> None:
-    path = written(tmp_path, "a.json", [{"role": "user", "content": "Hi", "timestamp": "soon"}])
-    [history] = read_file(path)
-    assert str(history.problem).endswith("a finite number.")
-    assert not str(history.problem).endswith("..")
-
-
-def test_a_call_of_a_tool_without_content_is_read_as_openai_writes_it(saver: HoldfastSaver, tmp_path: Path) -> None:
-    call = {"id": "c-1", "type": "function", "function": {"name": "pay", "arguments": '{"order": 1}'}}
-    talk = [
-        {"role": "user", "content": "Pay"},
-        {"role": "assistant", "content": None, "tool_calls": [call]},
-        {"role": "tool", "content": "Paid", "tool_call_id": "c-1"},
-    ]
-    assert outcomes(saver, read_file(written(tmp_path, "a.json", talk))) == [("a", "added", 3)]
-    [_, asked, _] = saver.threads.messages("a")
-    assert isinstance(asked, AIMessage)
-    assert (asked.content, asked.tool_calls[0]["args"]) == ("", {"order": 1})
-
-
-@pytest.mark.parametrize(
-    ("parent", "problem"),
-    [
-        ({"a": 5}, "node 'a' is int"),
-        ({}, "node 'a' is missing"),
-        ({"a": {"parent": "b"}}, "node 'b' is its own ancestor"),
-        ({"a": {"parent": ["b"]}}, "a parent is list"),
-    ],
-)
-def test_an_export_of_openai_with_a_broken_way_is_left_and_the_next_conversation_goes_on(
-    saver: HoldfastSaver, tmp_path: Path, parent: dict[str, Any], problem: str
-) -> None:
-    message = {"author": {"role": "user"}, "content": {"content_type": "text", "parts": ["Hi"]}}
-    good = {"conversation_id": "good", "current_node": "a", "mapping": {"a": {"message": message}}}
-    mapping = {**parent, "b": {"message": message, "parent": "a"}}
-    bad = {"conversation_id": "bad", "current_node": "b", "mapping": mapping}
-    found = list(import_histories(saver, read_file(written(tmp_path, "conversations.json", [bad, good]))))
-    assert [(one.thread_id, one.outcome) for one in found] == [("bad", "left"), ("good", "added")]
-    assert f"'bad': {problem}" in str(found[0].problem)
-
-
-def test_a_message_in_an_export_of_openai_that_is_not_understood_is_named(tmp_path: Path) -> None:
-    node = {"message": {"id": "m-1", "author": "user", "content": {"content_type": "text", "parts": ["Hi"]}}}
-    bad = {"conversation_id": "bad", "current_node": "a", "mapping": {"a": node}}
-    [history] = read_file(written(tmp_path, "conversations.json", [bad]))
-    assert history.problem == "message 'm-1' of 'bad': the author is str, and needed an object."
-
-
-def test_a_row_that_is_not_understood_is_named(saver: HoldfastSaver, tmp_path: Path) -> None:
-    rows = [
-        (4, "s-1", None, "user", "Hi", None),
-        (5, "s-1", None, "user", "Hi", "yesterday"),
-        (6, None, None, "user", "Hi", None),
-    ]
-    found = list(import_histories(saver, read_sql(table(tmp_path, rows), table="chat_messages", columns=COLUMNS)))
-    assert [one.outcome for one in found] == ["left", "left"]
-    problems = " ".join(str(one.problem) for one in found)
-    assert "table chat_messages, id 5: The time is no time" in problems
-    assert "row 1: it does not say which conversation it is of" in problems
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "problem"),
-    [
-        ("half.json", '[{"role": "user", "content": "Hi"', "it is no JSON, or only a part of it"),
-        ("half.jsonl", '{"session_id": "a", "role": "user", "content": "Hi"}\n{"session', "line 2 is no JSON"),
-        ("a.jsonl", '{"role": "user", "content": "Hi"}', "line 1 does not say which conversation"),
-        ("a.jsonl", '{"session_id": ["a"], "role": "user", "content": "Hi"}', "line 1 does not say which conversation"),
-        ("a.json", "[" * 100_000, "nested too deeply"),
-        ("a.jsonl", "[" * 100_000, "line 1 is nested too deeply"),
-        ("a.json", "7", "JSON of another form"),
-        ("a.json", "{}", "JSON of another form"),
-    ],
-)
-def test_a_file_that_is_none_is_an_error_and_changes_nothing(
-    saver: HoldfastSaver, tmp_path: Path, name: str, content: str, problem: str
-) -> None:
-    with pytest.raises(UnreadableHistory, match=problem):
-        list(import_histories(saver, read_file(written(tmp_path, name, content))))
-    assert saver.threads.list().threads == []
-
-
-def test_a_file_that_is_not_there_or_no_text_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_bytes(b"\xff\xfe\x00")
-    for name in ("a.json", "none.json"):
-        with pytest.raises(UnreadableHistory, match="cannot be read"):
-            list(read_file(tmp_path / name))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "problem"),
-    [
-        ({"table": "messages", "columns": COLUMNS}, "table messages cannot be read .*no such table"),
-        (
-            {"table": "chat_messages", "columns": Columns(thread="session", role="role", content="content")},
-            "no such column",
-        ),
-        ({"query": "SELECT", "columns": COLUMNS}, "the query cannot be read"),
-        ({"columns": Columns(thread="session_id")}, "not every column is named"),
-        ({}, "table message_store cannot be read"),
-    ],
-)
-def test_a_table_or_column_that_is_not_there_is_an_error(
-    tmp_path: Path, arguments: dict[str, Any], problem: str
-) -> None:
-    url = table(tmp_path, [])
-    with pytest.raises(UnreadableHistory, match=problem):
-        list(read_sql(url, **arguments))
-
-
-def test_a_database_that_is_not_there_is_told_and_not_made(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableHistory, match=r"there is no such file\. Needed: a database"):
-        list(read_sql(f"sqlite:///{tmp_path / 'old.db'}"))
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("missing", "url", "extra"),
-    [
-        ("sqlalchemy", "sqlite://", "histories"),
-        ("pymysql", "mysql://a@b/c", "histories"),
-        ("psycopg", "postgresql://a@b/c", "postgres"),
-    ],
-)
-def test_a_package_that_is_not_installed_is_named(
-    monkeypatch: pytest.MonkeyPatch, missing: str, url: str, extra: str
-) -> None:
-    monkeypatch.setattr("holdfast.histories.sql.install_command", "pip install [{}]".format)
-    monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(DriverMissing, match=rf"{missing}.* Install it: pip install \[{extra}\]"):
-        list(read_sql(url))
-
-
-def test_the_password_of_a_database_is_in_no_error() -> None:
-    with pytest.raises(UnreadableHistory) as caught:
-        list(read_sql("postgresql://ada:geheim@127.0.0.1:1/old"))
-    assert "geheim" not in str(caught.value)
-    assert "ada:***@" in str(caught.value)
