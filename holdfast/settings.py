@@ -71,7 +71,8 @@ class Settings(BaseSettings):
         urls.DEFAULT_URL,
         repr=False,  # it may hold a password
         validation_alias="HOLDFAST_DATABASE",
-        description="where conversations live: a URL of `open_checkpointer`, or for `chat` of `open_saver`",
+        description="where conversations live: a URL of `open_checkpointer`, or for `chat`, `serve` and `approvals "
+        "--thread` of `open_saver`",
     )
     model: Annotated[str | None, AfterValidator(lambda name: name and _model(name))] = Field(
         None,

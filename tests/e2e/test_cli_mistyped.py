@@ -13,53 +13,9 @@ from typer.core import TyperGroup
 from holdfast.checkpoints import open_checkpointer
 from holdfast.checkpoints.transfer.archive import write_archive
 from holdfast.cli import app
+from tests.support.cli_commands import MAKE_ONE, MISTYPED, NEED_ONE
 from tests.support.cli_kit import Cli
 from tests.support.kit import echo_graph, thread
-
-MISTYPED = "sqlite:///holdfats.db"
-
-NEED_ONE = {
-    "approvals list": [],
-    "approvals show": [],
-    "approvals answer": ["3f9a", "--text=yes"],
-    "approvals approve": ["3f9a"],
-    "approvals edit": ["3f9a", "--args={}"],
-    "approvals reject": ["3f9a"],
-    "approvals respond": ["3f9a", "--message=Done by hand."],
-    "approvals settle": ["3f9a", "--skip"],
-    "approvals resume": [],
-    "approvals expire": [],
-    "threads list": [],
-    "threads search": ["hello"],
-    "threads show": ["ada-1"],
-    "threads export": ["ada-1"],
-    "threads verify": ["ada-1.html"],
-    "threads rename": ["ada-1", "Title"],
-    "threads restart": ["ada-1"],
-    "threads undo": ["ada-1"],
-    "threads fork": ["ada-1"],
-    "threads copy": ["ada-1"],
-    "threads share": ["ada-1", "grace"],
-    "threads unshare": ["ada-1", "grace"],
-    "threads delete": ["ada-1", "--yes"],
-    "db stats": [],
-    "db prune": [],
-    "db check": [],
-    "db compact": [],
-    "db expand": [],
-    "db index": [],
-    "db copy": [MISTYPED, "sqlite:///target.db"],
-}
-"""Commands about what exists, with arguments that would do."""
-
-MAKE_ONE = {
-    "chat": ["--model=offline"],
-    "db upgrade": [],
-    "threads import": ["threads.jsonl.gz"],
-    "serve": None,
-    "demo": None,
-}
-"""Commands that begin something. `None`: it starts servers and processes, and has tests of its own."""
 
 
 def names(command: Any, above: str = "") -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
 
-from holdfast.cli.db.open import check_thread, locate_database, open_existing
+from holdfast.cli.db.open import check_thread, is_other_database, locate_database, open_existing
 from holdfast.cli.errors import Mistake
 from holdfast.cli.options import (
     By,
@@ -25,8 +25,12 @@ from holdfast.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+
     from holdfast.checkpoints import HoldfastSaver
+    from holdfast.cli.approvals.waiting import AnyDatabase
     from holdfast.graph.conversation.agents import AnyAgent
+    from holdfast.settings import Settings
 
 
 class Verdict(StrEnum):
@@ -76,11 +80,10 @@ def list_waiting(
 
     Lists those of all conversations, or of one with --thread.
     """
-    with open_existing(options) as saver:
+    with _open_database(options, thread) as database:
         from holdfast.cli.approvals.waiting import print_waiting
 
-        check_thread(saver, thread, options)
-        print_waiting(saver, thread, limit, as_json=options.as_json)
+        print_waiting(database, thread, limit, as_json=options.as_json)
 
 
 @app.command("show", epilog="Example: holdfast approvals show 3f9a")
@@ -88,10 +91,9 @@ def list_waiting(
 def show_call(options: CommonOptions, id: Id = None, thread: Thread = None) -> None:
     """Show a request that waits, the messages before it, and the commands that decide about it."""
     # Reading needs no model, and so no API key.
-    with _open(options, model="offline") as (saver, agent):
+    with _open_for(options, thread, model="offline") as (_, saver, agent):
         from holdfast.cli.approvals.calls import print_call
 
-        check_thread(saver, thread, options)
         print_call(saver, agent, options, id, thread, as_json=options.as_json)
 
 
@@ -235,11 +237,11 @@ def resume(options: CommonOptions) -> None:
 
     The exit code is 1 if one of them cannot be carried out.
     """
-    with _open(options) as (saver, agent):
+    with _open(options) as (settings, saver, agent):
         from holdfast.cli.approvals.calls import carry_out
 
         nothing = "No decision is left to carry out."
-        carry_out(saver, agent, options.settings(), nothing, as_json=options.as_json)
+        carry_out(saver, agent, settings, nothing, as_json=options.as_json)
 
 
 @app.command("expire", epilog="Example: holdfast approvals expire")
@@ -249,11 +251,11 @@ def expire(options: CommonOptions) -> None:
 
     They are not run, and the agent goes on. Run this regularly, for example every minute.
     """
-    with _open(options) as (saver, agent):
+    with _open(options) as (settings, saver, agent):
         from holdfast.cli.approvals.calls import carry_out
 
         saver.interrupts.expire()
-        carry_out(saver, agent, options.settings(), "No call has expired.", as_json=options.as_json)
+        carry_out(saver, agent, settings, "No call has expired.", as_json=options.as_json)
 
 
 class Part(NamedTuple):
@@ -267,31 +269,60 @@ _ALL: Final = Part()
 
 
 @contextmanager
-def _open(options: CommonOptions, **more: Any) -> Iterator[tuple[HoldfastSaver, AnyAgent]]:
+def _open(options: CommonOptions, **more: Any) -> Iterator[tuple[Settings, HoldfastSaver, AnyAgent]]:
     """Open a database that exists, and make the agent."""
     locate_database(options)
     from holdfast import factory
 
     settings = options.settings(**more)
     with open_agent(settings, factory.make_checkpointer(settings)) as (saver, agent):
-        yield saver, agent
+        yield settings, saver, agent
+
+
+@contextmanager
+def _open_for(
+    options: CommonOptions, thread_id: str | None, **more: Any
+) -> Iterator[tuple[Settings, BaseCheckpointSaver[Any], AnyAgent]]:
+    """Open a database for a thread, or for all of them, and make the agent. It may be another checkpointer's."""
+    if not is_other_database(options, thread_id):
+        with _open(options, **more) as own:
+            check_thread(own[1], thread_id, options)
+            yield own
+        return
+    from holdfast import factory
+
+    settings = options.settings(**more)
+    with open_agent(settings, factory.open_any_saver(settings)) as (saver, agent):
+        yield settings, saver, agent
+
+
+@contextmanager
+def _open_database(options: CommonOptions, thread_id: str | None) -> Iterator[AnyDatabase]:
+    """Do as `_open_for`, without an agent."""
+    if not is_other_database(options, thread_id):
+        with open_existing(options) as database:
+            check_thread(database, thread_id, options)
+            yield database
+        return
+    from holdfast import factory
+
+    with factory.open_any_saver(options.settings()) as saver:
+        yield saver
 
 
 def _decide(
     options: CommonOptions, id: str | None, thread_id: str | None, by: str | None, answer: Any, part: Part = _ALL
 ) -> None:
-    locate_database(options)
-    settings = options.settings()
-    from holdfast import factory
-
-    with open_agent(settings, factory.make_checkpointer(settings)) as (saver, agent):
+    with _open_for(options, thread_id) as (settings, saver, agent):
+        from holdfast import factory
+        from holdfast.checkpoints import HoldfastSaver
         from holdfast.cli.approvals.calls import decide, decisions_about, find_call
         from holdfast.cli.chat.session import ChatSession
 
-        check_thread(saver, thread_id, options)
         call = find_call(saver, id, thread_id)
         factory.check_thread(settings, saver, agent, call.thread_id)
-        owner = saver.threads.owner(call.thread_id)  # its newest checkpoint may name another user
+        # The newest checkpoint may name another user than the owner, but only Holdfast's own databases know that.
+        owner = saver.threads.owner(call.thread_id) if isinstance(saver, HoldfastSaver) else call.user
         session = ChatSession(agent, call.thread_id, owner, decider_name(by), options, settings)
         answer = decisions_about(call.pending, answer, part.calls, part.others)
         decide(session, call, answer, as_json=options.as_json)

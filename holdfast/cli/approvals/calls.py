@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import typer
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import StateSnapshot
 
 from holdfast import factory
@@ -54,7 +55,7 @@ _TO_ANSWER: Final = (("answer", "--text TEXT"), ("answer", "--value JSON"))
 """The commands that answer a question of a graph."""
 
 
-def find_call(saver: HoldfastSaver, id: str | None, thread_id: str | None) -> PendingCall:
+def find_call(saver: BaseCheckpointSaver[Any], id: str | None, thread_id: str | None) -> PendingCall:
     """Return the one call whose id begins with `id`.
 
     Raises:
@@ -73,14 +74,14 @@ def find_call(saver: HoldfastSaver, id: str | None, thread_id: str | None) -> Pe
         raise NothingWaits(f"{len(matches):,} calls match. Give more of the id, or --thread. {now}")
     if not id:
         raise NothingWaits(now)
-    earlier = saver.interrupts.answered(id, thread_id)
+    earlier = saver.interrupts.answered(id, thread_id) if isinstance(saver, HoldfastSaver) else None
     if earlier is not None and not earlier.expired:
         raise NothingWaits(f"{earlier.told()} {now}")
     raise NothingWaits(f"No call waits under the id {id!r}: it was decided or closed, or never existed. {now}")
 
 
 def print_call(
-    saver: HoldfastSaver,
+    saver: BaseCheckpointSaver[Any],
     agent: AnyAgent,
     options: CommonOptions,
     id: str | None,
@@ -98,8 +99,10 @@ def print_call(
     screen.history(messages)
     screen.line()
     call.print(screen)
+    named = ("--thread", thread_id) if thread_id else ()
     for name, needed in commands_for(call.pending):
-        screen.line(f"  {options.command('approvals', name, call.pending.interrupt_id[:8])} {needed}".rstrip())
+        command = options.command("approvals", name, call.pending.interrupt_id[:8], *named)
+        screen.line(f"  {command} {needed}".rstrip())
     return None
 
 

@@ -82,8 +82,6 @@ class ChatSession:
 
     def decide_command(self, pending: Pending) -> str:
         """Return the command that decides about a request."""
-        if isinstance(urls.parse_any(self.settings.database), urls.OtherURL):
-            return self.chat_command()  # the other commands need a list of requests
         name, needed = _DECIDING[pending.kind]
         command = self.options.command("approvals", name, pending.interrupt_id[:8], "--thread", self.thread_id)
         return f"{command} {needed}".rstrip()

@@ -70,6 +70,24 @@ def locate_database(options: CommonOptions) -> Location:
     return location
 
 
+def is_other_database(options: CommonOptions, thread_id: str | None) -> bool:
+    """Return whether the database of a command is another checkpointer's, which knows what waits in a thread.
+
+    Raises:
+        Mistake: it is, and no thread was named.
+    """
+    from holdfast.checkpoints import urls
+
+    location = urls.parse_any(options.settings().database)
+    is_other = isinstance(location, urls.OtherURL)
+    if is_other and thread_id is None:
+        raise Mistake(
+            f"{location} is a database of another checkpointer, without a list of requests. Needed: the conversation, "
+            f"--thread ID. For a list, copy the conversations: holdfast db copy {location} sqlite:///chat.db"
+        )
+    return is_other
+
+
 @contextmanager
 def open_database(options: CommonOptions, allow: list[str] | None = None) -> Iterator[HoldfastDatabase]:
     """Open the database of a command.
