@@ -34,6 +34,7 @@ from holdfast.checkpoints.effects.states import Effect, Ended, InDoubt, Started,
 from holdfast.checkpoints.interrupts import Answered, Interrupts, Waiting
 from holdfast.checkpoints.langgraph_internals import STRICT_MSGPACK_ENABLED, types_of_serializer
 from holdfast.checkpoints.lifecycle import Head, HoldfastDatabase
+from holdfast.checkpoints.retention import RetentionPolicy, RetentionRule, Swept
 from holdfast.checkpoints.saver import HoldfastSaver
 from holdfast.checkpoints.search.service import Hit, Search
 from holdfast.checkpoints.serde.types import TypeName
@@ -69,10 +70,13 @@ __all__ = [
     "Lease",
     "MessageEntry",
     "Page",
+    "RetentionPolicy",
+    "RetentionRule",
     "Salvaged",
     "Search",
     "Started",
     "Status",
+    "Swept",
     "Thread",
     "Threads",
     "Tokens",
@@ -92,6 +96,7 @@ def open_checkpointer(
     strict: bool | None = None,
     pool_size: int = POOL_SIZE,
     serde: SerializerProtocol | None = None,
+    compact_after: int | None = None,
 ) -> HoldfastSaver:
     """Return a checkpointer for a database.
 
@@ -110,11 +115,14 @@ def open_checkpointer(
         serde: for code that gives it to a stock saver. Holdfast stores values in a form of its own, which takes all
             that `JsonPlusSerializer` takes. So that serializer is accepted, and a list of types that it is limited to
             counts as `allow` with `strict`. Any other serializer is refused, because it would not be used.
+        compact_after: prune each thread as it goes on, to this number of newest checkpoints and what undo, rollback and
+            open requests need, whenever it has gone as many steps further. It is done in the background, and the
+            transcript stays. The default is what the URL says (`?compact_after=50`), and else to keep all checkpoints.
 
     Raises:
         InvalidURL: the URL has another form.
         DriverMissing: the driver of the database is not installed.
-        ValueError: `pool_size` is below 1, or `serde` cannot be honoured.
+        ValueError: `pool_size` or `compact_after` is below 1, or `serde` cannot be honoured.
     """
     if pool_size < 1:
         raise ValueError(f"pool_size must be at least 1, the largest number of connections; found {pool_size}.")
@@ -123,7 +131,9 @@ def open_checkpointer(
     place = urls.parse(url)
     if strict is None:
         strict = place.strict or STRICT_MSGPACK_ENABLED
-    return HoldfastSaver(backend_of(place, pool_size), allow=allow, strict=strict)
+    if compact_after is None:
+        compact_after = place.compact_after
+    return HoldfastSaver(backend_of(place, pool_size), allow=allow, strict=strict, compact_after=compact_after)
 
 
 def open_database(url: str | None = None, *, allow: Collection[type | TypeName] = ()) -> HoldfastDatabase:

@@ -23,6 +23,8 @@ from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
 from holdfast.checkpoints.effects import Effects
 from holdfast.checkpoints.errors import NotOpen
+from holdfast.checkpoints.retention import RetentionPolicy, Swept, sweep
+from holdfast.checkpoints.retention.steadily import SteadyPruning
 from holdfast.checkpoints.save import save_checkpoint
 from holdfast.checkpoints.search.service import Search
 from holdfast.checkpoints.serde.types import TypeName, Types
@@ -72,7 +74,16 @@ class HoldfastDatabase:
     It is no checkpointer, so it does not import LangGraph's graphs. `HoldfastSaver` is one, over such a database.
     """
 
-    def __init__(self, backend: Backend, *, allow: Collection[type | TypeName] = (), strict: bool = False) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        allow: Collection[type | TypeName] = (),
+        strict: bool = False,
+        compact_after: int | None = None,
+    ) -> None:
+        if compact_after is not None:
+            check_count(compact_after, "compact_after")
         self._backend = backend
         self._database = Database(
             backend,
@@ -90,6 +101,7 @@ class HoldfastDatabase:
         self._interrupts = interrupts.Interrupts(self._database)
         self._search = Search(self._database)
         self._threads = Threads(self._database, self, save_checkpoint)
+        self._pruning = None if compact_after is None else SteadyPruning(self._database, compact_after)
 
     # --- opening and closing
 
@@ -123,6 +135,8 @@ class HoldfastDatabase:
         if executor is not None:
             executor.close()
             self._effects.close()
+            if self._pruning is not None:
+                self._pruning.finish()
         self._backend.close()
         self._database.forget_all()
 
@@ -309,6 +323,30 @@ class HoldfastDatabase:
                 persist(self._backend, partial(pruning.keep_latest, self._database, thread_id))
 
     aprune = async_twin(prune)
+
+    @checked
+    def sweep(self, policy: RetentionPolicy, *, dry_run: bool = False, give_up: Event | None = None) -> Swept:
+        """Delete the threads, transcripts and checkpoints that a policy no longer keeps.
+
+        A thread that is pending or in use is left alone: it waits for a person, has a call in doubt, an answer that is
+        not carried out, an unfinished run, or a lease. `keep_pending_days` of a rule limits the first four of these.
+        Only threads in the list of threads are swept.
+
+        Threads are deleted in small transactions, with pauses between them, so that conversations go on meanwhile.
+        Several sweeps may be at work at once. A sweep that is cut off has deleted some threads whole; the next one
+        goes on.
+
+        Args:
+            policy: what to keep.
+            dry_run: only count what would be deleted.
+            give_up: ends the sweep after the transaction that is under way, when another thread sets it.
+
+        Raises:
+            DatabaseUnavailable: the database is out of reach.
+        """
+        return sweep(self._database, policy, dry_run=dry_run, give_up=give_up or Event())
+
+    asweep = async_twin(sweep)
 
     # --- for event loops
 

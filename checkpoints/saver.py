@@ -76,12 +76,19 @@ class HoldfastSaver(HoldfastDatabase, BaseCheckpointSaver[str]):
         NotOpen: the checkpointer is not open.
     """
 
-    def __init__(self, backend: Backend, *, allow: Collection[type | TypeName] = (), strict: bool = False) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        allow: Collection[type | TypeName] = (),
+        strict: bool = False,
+        compact_after: int | None = None,
+    ) -> None:
         # Imported here, so that what only reads a database does not import LangGraph's graphs.
         from holdfast.checkpoints.langgraph_internals import graphs
 
         BaseCheckpointSaver.__init__(self)
-        HoldfastDatabase.__init__(self, backend, allow=allow, strict=strict)
+        HoldfastDatabase.__init__(self, backend, allow=allow, strict=strict, compact_after=compact_after)
         graphs.pass_state_types()
         graphs.refuse_lost_answers()
         graphs.refuse_other_answers()
@@ -257,7 +264,10 @@ class HoldfastSaver(HoldfastDatabase, BaseCheckpointSaver[str]):
             NotStorable: a value cannot be saved, or could not be loaded again.
             DamagedThread: what tasks wrote for this checkpoint to a `DeltaChannel` is altered.
         """
-        return put_checkpoint(self._database, config, checkpoint, metadata, new_versions)
+        saved = put_checkpoint(self._database, config, checkpoint, metadata, new_versions)
+        if self._pruning is not None:
+            self._pruning.note(str(thread_of(config)), ns_of(config), metadata.get("step"))
+        return saved
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""

@@ -9,7 +9,7 @@ is passed to libpq unchanged, but without these options of Holdfast, so every op
   a pooler, and each after a few uses on a direct connection.
   Prepared statements belong to a session, and a pooler in transaction mode gives each transaction another one.
 
-Its password is never shown. `types=strict` goes with every URL.
+Its password is never shown. `types=strict` and `compact_after=N` go with every URL.
 
 `redis://`, `valkey://`, `mongodb://`, `dynamodb://` and `mysql://` name databases of other checkpointers, which
 `holdfast.savers.open_saver` opens.
@@ -33,7 +33,7 @@ _TIMEOUT = "timeout is a number of seconds, as in sqlite:///holdfast.db?timeout=
 _LONGEST_SCHEMA = 63  # bytes; PostgreSQL cuts off the rest of a longer name
 
 # Holdfast's own options of a PostgreSQL URL, which libpq would refuse.
-_OWN_OPTION = re.compile(r"(?<=[?&])(timeout|types|schema|prepare_threshold)=([^&]*)&?")
+_OWN_OPTION = re.compile(r"(?<=[?&])(timeout|types|compact_after|schema|prepare_threshold)=([^&]*)&?")
 _SECRET_OPTION = re.compile(r"(?i)([?&](?:password|sslpassword|oauth_client_secret)=)([^&]+)")
 
 
@@ -52,6 +52,8 @@ class MemoryURL:
 
     strict: bool = False
     """Load only types that are named; see `open_checkpointer`."""
+    compact_after: int | None = field(default=None, repr=False)
+    """See `open_checkpointer`."""
 
     def __str__(self) -> str:
         return "memory://"
@@ -72,6 +74,8 @@ class SqliteURL:
     """Seconds to wait while another process writes."""
     strict: bool = False
     """Load only types that are named; see `open_checkpointer`."""
+    compact_after: int | None = field(default=None, repr=False)
+    """See `open_checkpointer`."""
 
     def __str__(self) -> str:
         return f"sqlite:///{quote(str(self.path))}"
@@ -93,6 +97,8 @@ class PostgresURL:
     """Seconds to wait for a server that is out of reach, or for a connection while all are in use."""
     strict: bool = False
     """Load only types that are named; see `open_checkpointer`."""
+    compact_after: int | None = field(default=None, repr=False)
+    """See `open_checkpointer`."""
     schema: str | None = None
     """The schema of the tables; `None`: the one that the role's `search_path` begins with."""
     prepare_threshold: int | Literal["auto"] | None = field(default="auto", repr=False)
@@ -209,10 +215,10 @@ def parse_any(url: str | None = None) -> Location | OtherURL:
 def _memory(rest: str) -> MemoryURL:
     before, _, query = rest.partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True))
-    strict = _is_strict(options.pop("types", None))
+    strict, compact_after = _is_strict(options.pop("types", None)), _count(options.pop("compact_after", None))
     if before or options:
-        raise InvalidURL(f"memory:// takes nothing after it but ?types=strict; found {rest!r}.")
-    return MemoryURL(strict)
+        raise InvalidURL(f"memory:// takes nothing after it but ?types=strict and ?compact_after=N; found {rest!r}.")
+    return MemoryURL(strict, compact_after)
 
 
 def _sqlite(rest: str) -> SqliteURL:
@@ -232,16 +238,27 @@ def _sqlite(rest: str) -> SqliteURL:
     if synchronous not in {"FULL", "NORMAL"}:
         raise InvalidURL(f"synchronous is full or normal; found {synchronous!r}.")
     timeout = _seconds(options.pop("timeout", "30"))
-    strict = _is_strict(options.pop("types", None))
+    strict, compact_after = _is_strict(options.pop("types", None)), _count(options.pop("compact_after", None))
     if options:
-        raise InvalidURL(f"Unknown SQLite option {min(options)!r}; known are synchronous, timeout and types.")
-    return SqliteURL(Path(name), synchronous, timeout, strict)
+        raise InvalidURL(
+            f"Unknown SQLite option {min(options)!r}; known are compact_after, synchronous, timeout and types."
+        )
+    return SqliteURL(Path(name), synchronous, timeout, strict, compact_after)
 
 
 def _is_strict(types: str | None) -> bool:
     if types not in {None, "strict"}:
         raise InvalidURL(f"types is strict or left out, as in sqlite:///holdfast.db?types=strict; found {types!r}.")
     return types is not None
+
+
+def _count(text: str | None) -> int | None:
+    if text is not None and not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise InvalidURL(
+            "compact_after is a number of checkpoints from 1, as in sqlite:///holdfast.db?compact_after=50; found "
+            f"{text[:80]!r}."
+        )
+    return None if text is None else int(text)
 
 
 def _seconds(text: str) -> float:
@@ -269,6 +286,7 @@ def _postgres(url: str) -> PostgresURL:
         written=frozenset(secrets),
         timeout=_seconds(given.get("timeout", "30")),
         strict=_is_strict(given.get("types")),
+        compact_after=_count(given.get("compact_after")),
         schema=_schema(unquote(given["schema"])) if "schema" in given else None,
         prepare_threshold=_threshold(given["prepare_threshold"]) if "prepare_threshold" in given else "auto",
     )

@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+    from holdfast.checkpoints import HoldfastSaver, RetentionPolicy, RetentionRule, open_checkpointer
     from holdfast.checkpoints.store.service import HoldfastStore, open_store
     from holdfast.graph import (
         Context,
@@ -46,6 +46,8 @@ __all__ = [
     "Paused",
     "Pending",
     "Reply",
+    "RetentionPolicy",
+    "RetentionRule",
     "State",
     "Token",
     "ToolAnswered",
@@ -61,6 +63,8 @@ __all__ = [
 _MODULES = {
     "HoldfastSaver": "holdfast.checkpoints",
     "HoldfastStore": "holdfast.checkpoints.store.service",
+    "RetentionPolicy": "holdfast.checkpoints",
+    "RetentionRule": "holdfast.checkpoints",
     "open_checkpointer": "holdfast.checkpoints",
     "open_store": "holdfast.checkpoints.store.service",
 }

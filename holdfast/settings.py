@@ -62,6 +62,10 @@ def _path(value: str | Path) -> Path:
         raise ValueError(str(error)) from None
 
 
+def _path_if_given(value: str | Path | None) -> Path | None:
+    return None if value is None else _path(value)
+
+
 class Settings(BaseSettings):
     """The settings, each under the name of its environment variable."""
 
@@ -137,6 +141,19 @@ class Settings(BaseSettings):
         description="how many runs `serve` carries out at the same time",
     )
 
+    retention: Annotated[Path | None, BeforeValidator(_path_if_given)] = Field(
+        None,
+        validation_alias="HOLDFAST_RETENTION",
+        description="the retention policy of `db sweep`, a TOML file. `serve` sweeps by it as well, if it is set",
+    )
+    retention_interval: float = Field(
+        3600.0,
+        gt=0,
+        allow_inf_nan=False,
+        validation_alias="HOLDFAST_RETENTION_INTERVAL",
+        description="seconds between two sweeps of `serve`",
+    )
+
     @field_validator("context_limit")
     @classmethod
     def _not_below_the_budget(cls, limit: int | None, info: ValidationInfo) -> int | None:
@@ -168,7 +185,9 @@ class Settings(BaseSettings):
 
     def in_full(self) -> Settings:
         """Return these settings with absolute paths, for a process in another folder."""
-        return self.model_copy(update={"database": absolute(self.database), "shop": self.shop.resolve()})
+        retention = None if self.retention is None else self.retention.resolve()
+        paths = {"database": absolute(self.database), "shop": self.shop.resolve(), "retention": retention}
+        return self.model_copy(update=paths)
 
     def environment(self) -> dict[str, str]:
         """Return the environment that gives another process the same settings. It holds secrets."""

@@ -10,17 +10,14 @@ and for answers that were recorded elsewhere, such as by `interrupts.answer` in 
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from abc import abstractmethod
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
-from threading import Event, Thread
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from langgraph.types import StateSnapshot
 
@@ -28,11 +25,12 @@ from holdfast.checkpoints import Answered, HoldfastSaver
 from holdfast.checkpoints.errors import ThreadBusy
 from holdfast.checkpoints.interrupts.forms import tools_of_request
 from holdfast.deploy.tools import GraphTools
-from holdfast.graph import Conversation, NothingWaits, plans
+from holdfast.graph import Conversation, NothingWaits
 from holdfast.graph.conversation.agents import MESSAGES, AnyAgent
 from holdfast.graph.kept import kept_calls
 from holdfast.graph.own_database import own_saver
-from holdfast.graph.plans import BLOCKING, Io, OnLoop, blocking, twin
+from holdfast.graph.plans import Io, blocking, twin
+from holdfast.periodic import Periodic
 
 __all__ = ["AnswerWorker", "Pass", "Worker"]
 
@@ -57,7 +55,7 @@ class Pass:
     """The threads that failed, with the error. This worker does not try them again; any run of the thread does."""
 
 
-class AnswerWorker(ABC):
+class AnswerWorker(Periodic):
     """A worker that looks for recorded answers; a subclass says how they are carried out.
 
     Args:
@@ -66,14 +64,7 @@ class AnswerWorker(ABC):
     """
 
     def __init__(self, saver: HoldfastSaver, *, period: float = PERIOD) -> None:
-        if period <= 0:
-            raise ValueError(f"The period of a worker must be above 0 seconds; found {period}.")
-        self._saver = saver
-        self._period = period
-        self._on_loop: Io = OnLoop(saver)
-        self._stopped = Event()
-        self._wake: Callable[[], object] = lambda: None
-        self._running: Thread | asyncio.Task[None] | None = None
+        super().__init__(saver, period=period)
         # An answer that cannot be carried out is tried once, not in every pass.
         self._tried: set[tuple[str, str, datetime]] = set()
 
@@ -96,47 +87,7 @@ class AnswerWorker(ABC):
         """
         return await self._look(io)
 
-    def run(self) -> None:
-        """Make passes until another thread calls `stop`. A database that is out of reach does not end it."""
-        while not self._stopped.is_set():
-            self._stopped.wait(plans.run(self._pass(BLOCKING)))
-
-    async def arun(self) -> None:
-        """Make passes until `stop` is called. A database that is out of reach does not end it."""
-        loop, awake = asyncio.get_running_loop(), asyncio.Event()
-        self._wake = lambda: loop.call_soon_threadsafe(awake.set)
-        while not self._stopped.is_set():
-            rest = await self._pass(self._on_loop)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(awake.wait(), rest)
-
-    def stop(self) -> None:
-        """Let `run` or `arun` end after the thread that it is at work on. It may be called from any thread."""
-        self._stopped.set()
-        self._wake()
-
     arun_once = twin(run_once)
-
-    def __enter__(self) -> Self:
-        self._running = Thread(target=self.run, name="holdfast-worker", daemon=True)
-        self._running.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-        if isinstance(self._running, Thread):
-            self._running.join()
-
-    async def __aenter__(self) -> Self:
-        self._running = asyncio.create_task(self.arun())
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-        if isinstance(self._running, asyncio.Task):
-            await self._running
 
     async def _look(self, io: Io) -> Pass:
         outcome = Pass()

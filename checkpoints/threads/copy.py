@@ -179,9 +179,8 @@ def _cut(
         last = max(there) if is_head else interrupted.get(ns, "")
         kept = {id_ for id_, outline in there.items() if _leads_to(outline, path, at.checkpoint_id, last)}
         gone = there.keys() - kept
-        remove_checkpoints(
-            transaction, database, at._replace(ns=ns), there, gone, [there[id_] for id_ in kept], relink=ns != ""
-        )
+        survivors = [there[id_] for id_ in kept]
+        remove_checkpoints(transaction, database, at._replace(ns=ns), there, gone, survivors, relink=kept if ns else ())
         kept_ids |= kept
         gone_ids |= gone
     if not is_head:

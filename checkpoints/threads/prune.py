@@ -69,18 +69,29 @@ def unique_ids(ids: Sequence[str], argument: str, text: Callable[[Any], str | No
 
 def delete_thread(database: Database, thread_id: str) -> None:
     """Delete everything that is stored for a thread, and leave a tombstone."""
-    params, sql = {"thread_id": thread_id}, database.backend.sql
-    # In this order: what the ledger keeps depends on the lineage, which `leave_lineage` ends.
-    names = (*_OF_THREAD, *_LEDGER, "bury_thread")
     with database.backend.writing() as transaction:
         # A thread of a stock saver has no row of its own yet. It gets one, which becomes the tombstone.
-        *_, state = transaction.run([(sql[name], params) for name in ("adopt_thread", "lock_thread", "index_state")])
-        transaction.send(
-            [*database.backend.delete_all_checkpoints(thread_id), *((sql[name], params) for name in names)]
-        )
-        if searched_up_to(state):
-            database.backend.full_text.clean(transaction)
+        names = ("adopt_thread", "lock_thread")
+        transaction.run([(database.backend.sql[name], {"thread_id": thread_id}) for name in names])
+        bury_threads(transaction, database, [thread_id])
     database.forget(thread_id)
+
+
+def bury_threads(transaction: Transaction, database: Database, thread_ids: Sequence[str]) -> None:
+    """Delete everything that is stored for some threads, which are locked, and leave their tombstones."""
+    sql, of_threads = database.backend.sql, [{"thread_id": thread_id} for thread_id in thread_ids]
+    states = transaction.run([(sql["index_state"], params) for params in of_threads])
+    for params in of_threads:
+        # In this order: what the ledger keeps depends on the lineage, which `leave_lineage` ends.
+        names = (*_OF_THREAD, *_LEDGER, "bury_thread")
+        transaction.send(
+            [
+                *database.backend.delete_all_checkpoints(params["thread_id"]),
+                *((sql[name], params) for name in names),
+            ]
+        )
+    if any(map(searched_up_to, states)):
+        database.backend.full_text.clean(transaction)
 
 
 def searched_up_to(state: Sequence[Row]) -> int:
@@ -99,22 +110,44 @@ def keep_latest(database: Database, thread_id: str) -> None:
     """
     with database.backend.writing() as transaction:
         thread = lock_and_outline(transaction, database, thread_id)
-        kept = checkpoints_to_keep(thread, lambda outline: _has_tasks(transaction, database, thread_id, outline))
-        for ns, there in thread.items():
-            gone = set(there) - kept.get(ns, set())
-            survivors = [there[id_] for id_ in kept.get(ns, ())]
-            # A base stays unchanged as long as the checkpoint that is built on it is kept.
-            gone -= {
-                there[o.parent_id].checkpoint_id
-                for o in survivors
-                if o.parent_id in there and there[o.parent_id].is_base
-            }
-            remove_checkpoints(
-                transaction, database, CheckpointKey(thread_id, ns, ""), there, gone, survivors, relink=False
-            )
+        kept = checkpoints_to_keep(thread, lambda outline: has_tasks(transaction, database, thread_id, outline))
+        remove_others(transaction, database, thread_id, thread, kept)
 
 
-def checkpoints_to_keep(thread: Mapping[str, Namespace], has_tasks: Callable[[Outline], bool]) -> dict[str, set[str]]:
+def remove_others(
+    transaction: Transaction,
+    database: Database,
+    thread_id: str,
+    thread: Mapping[str, Namespace],
+    kept: Mapping[str, Collection[str]],
+    relink: Collection[str] = (),
+) -> int:
+    """Delete the checkpoints of a thread that are not among those to keep, and return how many these were.
+
+    Args:
+        transaction: the transaction, in which the thread is locked.
+        database: the database.
+        thread_id: the thread.
+        thread: all checkpoints of the thread.
+        kept: the ids of those that stay, by namespace.
+        relink: see `remove_checkpoints`.
+    """
+    number = 0
+    for ns, there in thread.items():
+        gone = set(there) - set(kept.get(ns, ()))
+        survivors = [there[id_] for id_ in kept.get(ns, ())]
+        # A base stays unchanged as long as the checkpoint that is built on it is kept.
+        parents = [there.get(outline.parent_id or "") for outline in survivors]
+        gone -= {parent.checkpoint_id for parent in parents if parent is not None and parent.is_base}
+        key = CheckpointKey(thread_id, ns, "")
+        remove_checkpoints(transaction, database, key, there, gone, survivors, relink=relink)
+        number += len(gone)
+    return number
+
+
+def checkpoints_to_keep(
+    thread: Mapping[str, Namespace], has_tasks: Callable[[Outline], bool], also: Collection[str] = ()
+) -> dict[str, set[str]]:
     """Return the ids of the checkpoints that are needed to continue a thread, by namespace.
 
     - In the root namespace, the newest checkpoint. If a run has begun on it and has not completed a step, also the
@@ -129,8 +162,9 @@ def checkpoints_to_keep(thread: Mapping[str, Namespace], has_tasks: Callable[[Ou
     Args:
         thread: the thread's checkpoints.
         has_tasks: returns whether a checkpoint has tasks left to run.
+        also: the ids of more root checkpoints to keep, with the calls that they have made.
     """
-    root = _root_to_keep(thread.get("", {}), has_tasks)
+    root = _root_to_keep(thread.get("", {}), has_tasks) | set(also)
     newest_root = max(root, default="")
     kept = {"": root} if root else {}
     for ns, there in thread.items():
@@ -173,7 +207,7 @@ def _has_only_read_input(head: Outline, parent: Outline) -> bool:
     return _is_input(parent) and head.metadata.get("source") == "loop" and not head.is_written
 
 
-def _has_tasks(transaction: Transaction, database: Database, thread_id: str, outline: Outline) -> bool:
+def has_tasks(transaction: Transaction, database: Database, thread_id: str, outline: Outline) -> bool:
     """Return whether a checkpoint has tasks left to run."""
     key = CheckpointKey(thread_id, outline.ns, outline.checkpoint_id)
     return is_unfinished(dict.fromkeys(history.channels_of(transaction, database, key), True))
@@ -196,7 +230,7 @@ def remove_checkpoints(
     gone: Collection[str],
     survivors: Collection[Outline],
     *,
-    relink: bool,
+    relink: Collection[str],
     losing: Collection[str] = (),
 ) -> None:
     """Delete checkpoints of one namespace, after squashing what survivors need of them into a base.
@@ -208,7 +242,8 @@ def remove_checkpoints(
         there: all checkpoints of the namespace.
         gone: the ids of the checkpoints to delete.
         survivors: the checkpoints that stay and whose parent may be deleted.
-        relink: whether a survivor's new parent is its nearest surviving ancestor; else it has none.
+        relink: the ids of the survivors of which the nearest becomes the parent of one whose own parent is deleted. If
+            none of these is its ancestor, it has no parent any more.
         losing: the ids of checkpoints that stay but lose some of their writes.
     """
     sql = database.backend.sql
@@ -233,7 +268,7 @@ def remove_checkpoints(
         if new_parent is None:
             if outline.parent_id not in gone:
                 continue
-            new_parent = surviving_ancestor(there, outline, gone) if relink else None
+            new_parent = surviving_ancestor(there, outline, set(there) - set(relink))
         params = {**key._replace(checkpoint_id=outline.checkpoint_id)._asdict(), "parent_id": new_parent}
         calls.append((sql["set_parent"], params))
     if gone:

@@ -79,7 +79,7 @@ def delete_runs(database: Database, thread_id: str, run_ids: Collection[str]) ->
                 there,
                 gone[ns],
                 survivors,
-                relink=True,
+                relink=[outline.checkpoint_id for outline in survivors],
                 losing=losing.get(ns, ()),
             )
         transaction.send(_undo_run_writes(database, thread_id, run_writes, run_ids, gone))

@@ -13,9 +13,12 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints import HoldfastSaver, RetentionPolicy
+from holdfast.periodic import Periodic
+from holdfast.retention import RetentionWorker
 from holdfast.server import registry
 from holdfast.server.worker import ServerWorker
+from holdfast.settings import load
 
 _THREAD = re.compile(r"/threads/([0-9a-fA-F-]{32,36})(?:/|$)")
 _COPY = re.compile(r"/threads/[0-9a-fA-F-]{32,36}/copy/?$")
@@ -77,17 +80,33 @@ async def _restore_named(receive: Receive) -> Receive:
     return again
 
 
+def _workers(saver: HoldfastSaver) -> list[Periodic]:
+    """Return what works in the background: for recorded answers, and for a retention policy if the settings name one.
+
+    Raises:
+        ValueError: the policy cannot be used.
+    """
+    workers: list[Periodic] = [ServerWorker(saver)]
+    settings = load()
+    if settings.retention is not None:
+        policy = RetentionPolicy.from_file(settings.retention)
+        workers.append(RetentionWorker(saver, policy, period=settings.retention_interval))
+    return workers
+
+
 @asynccontextmanager
 async def _lifespan(_: Any) -> AsyncIterator[None]:
     await registry.restore_newest()
     saver = await registry.server_saver()
-    # Another checkpointer has no record of answers to carry out.
-    at_work = asyncio.create_task(ServerWorker(saver).arun()) if isinstance(saver, HoldfastSaver) else None
+    # Another checkpointer has no record of answers to carry out, and no list of threads to sweep.
+    workers = await asyncio.to_thread(_workers, saver) if isinstance(saver, HoldfastSaver) else []
+    at_work = [asyncio.create_task(worker.arun()) for worker in workers]
     try:
         yield
     finally:
-        if at_work is not None:
-            at_work.cancel()
+        for task in at_work:
+            task.cancel()
+        await asyncio.gather(*at_work, return_exceptions=True)
 
 
 app = Starlette(lifespan=_lifespan, middleware=[Middleware(KnowThreads)])

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast import factory
-from holdfast.checkpoints import urls
+from holdfast.checkpoints import RetentionPolicy, urls
 from holdfast.checkpoints.extras import install_command
 from holdfast.server import modules
 from holdfast.settings import Settings
@@ -71,6 +71,7 @@ def serve(settings: Settings, config: Path | None = None, *, say: Callable[[str]
     with factory.open_any_saver(settings):
         pass  # here a database that cannot be opened is one clear error; inside the server it is a page of them
     factory.make_agent(settings)  # likewise for a model without its key, and for an agent that cannot be loaded
+    _check_retention(settings)
     for line in _introduction(settings, wanted["graphs"]):
         say(line)
     logging.getLogger("langgraph_api.cli").setLevel(logging.WARNING)  # its welcome links to a website
@@ -83,6 +84,19 @@ def serve(settings: Settings, config: Path | None = None, *, say: Callable[[str]
             disable_persistence=True,
             **wanted,
         )
+
+
+def _check_retention(settings: Settings) -> None:
+    """Check that the retention policy can be used, if there is one.
+
+    Raises:
+        CannotServe: it cannot be used.
+    """
+    try:
+        if settings.retention is not None:
+            RetentionPolicy.from_file(settings.retention)
+    except ValueError as error:
+        raise CannotServe(str(error)) from None
 
 
 def _read_user_config(config: Path) -> dict[str, Any]:

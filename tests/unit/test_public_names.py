@@ -13,6 +13,8 @@ from holdfast.checkpoints.store import service
 PUBLIC: Final = {
     "open_checkpointer",
     "HoldfastSaver",
+    "RetentionPolicy",
+    "RetentionRule",
     "open_store",
     "HoldfastStore",
     "build_graph",
@@ -41,7 +43,9 @@ def test_the_package_exports_exactly_its_public_names() -> None:
 
 @pytest.mark.parametrize("name", sorted(PUBLIC))
 def test_a_public_name_is_that_of_the_package_which_defines_it(name: str) -> None:
-    homes: dict[str, Any] = dict.fromkeys(("HoldfastSaver", "open_checkpointer"), checkpoints)
+    homes: dict[str, Any] = dict.fromkeys(
+        ("HoldfastSaver", "RetentionPolicy", "RetentionRule", "open_checkpointer"), checkpoints
+    )
     homes |= dict.fromkeys(("HoldfastStore", "open_store"), service)
     home = homes.get(name, graph)
     assert getattr(holdfast, name) is getattr(home, name)

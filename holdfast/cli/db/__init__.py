@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from holdfast.cli.db import prune, transfer
+from holdfast.cli.db import prune, sweep, transfer
 from holdfast.cli.db.deploy import Agent, Renamed
 from holdfast.cli.db.open import Allow, check_thread, locate, locate_database, open_database
 from holdfast.cli.db.prune import Vacuum
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from holdfast.cli.db.convert import Convert
 
 app = make_group(
-    "Inspect, check, upgrade, prune, copy and convert a database.", "holdfast db stats --database sqlite:///chat.db"
+    "Inspect, check, upgrade, prune, sweep, copy and convert a database.",
+    "holdfast db stats --database sqlite:///chat.db",
 )
 
 
@@ -232,6 +233,7 @@ def index(options: CommonOptions) -> None:
 
 
 app.command("prune", epilog=prune.EXAMPLE)(prune.prune)
+app.command("sweep", epilog=sweep.EXAMPLE)(sweep.sweep)
 app.command("copy", epilog=transfer.COPY_EXAMPLE)(transfer.copy_database)
 
 

@@ -14,6 +14,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.types import Interrupt
 
 from bench.talking import graph_of
+from holdfast import RetentionPolicy, RetentionRule
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer, transfer
 from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.deploy.heads import pages
@@ -190,6 +191,16 @@ def test_threads_are_listed_from_an_index(full: HoldfastSaver, record: Record) -
         few = "leases|INDEX holdfast_interrupts|facts|SCAN (listed|owned|joined)"
         assert scans([step for step in steps if not re.search(few, step)]) == []
         assert not any("holdfast_threads" in step and "Sort" in step for step in steps)
+
+
+def test_a_sweep_finds_old_threads_from_the_end_of_an_index(full: HoldfastSaver, record: Record) -> None:
+    rules = RetentionPolicy([RetentionRule(keep_days=30_000), RetentionRule(user_id="ada", keep_days=30_000)])
+    calls = [call for call in record(lambda: full.sweep(rules)) if call[0].name == "retention_facts"]
+    assert len(calls) == len(rules.rules)
+    for call in calls:
+        steps = plan(full, call)
+        assert any(re.search("holdfast_threads_(user|newest).*updated_at *<", step) for step in steps), steps
+        assert scans([step for step in steps if not re.search("leases|SCAN t$", step)]) == []
 
 
 def run_of_its_own(saver: HoldfastSaver) -> None:

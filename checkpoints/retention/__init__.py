@@ -1,0 +1,185 @@
+"""Retention: a policy says how long threads are kept, and a sweep deletes what is older.
+
+A sweep works in small transactions, each of which takes back nothing if it is cut off, and rests between them, so that
+conversations go on meanwhile. In each transaction it looks at the thread again, with the thread locked. So several
+sweeps may be at work at once, in any processes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from threading import Event
+
+from holdfast.checkpoints import times
+from holdfast.checkpoints.backends.base import Transaction
+from holdfast.checkpoints.backends.retry import persist
+from holdfast.checkpoints.core.database import Database
+from holdfast.checkpoints.errors import HoldfastError
+from holdfast.checkpoints.retention import due
+from holdfast.checkpoints.retention.due import Found
+from holdfast.checkpoints.retention.empty import empty_thread
+from holdfast.checkpoints.retention.newest import MOST, count_older, keep_newest
+from holdfast.checkpoints.retention.policy import RetentionPolicy, RetentionRule
+from holdfast.checkpoints.threads.prune import bury_threads
+
+__all__ = ["RetentionPolicy", "RetentionRule", "Swept", "sweep"]
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep has deleted; of a dry run, what it would delete."""
+
+    threads: int = 0
+    """Threads that were deleted with all that was said in them."""
+    emptied: int = 0
+    """Threads whose state was deleted, and whose transcript was kept."""
+    checkpoints: int = 0
+    messages: int = 0
+    """Messages that were said in the deleted threads."""
+    bytes: int = 0
+    """About how many bytes of messages and checkpoints; the database reuses this space."""
+    pending: int = 0
+    """Threads that the policy would delete or prune, but that are pending or in use."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Why the checkpoints of a thread could not be pruned, by thread."""
+    is_dry: bool = False
+
+
+def sweep(database: Database, policy: RetentionPolicy, *, dry_run: bool, give_up: Event) -> Swept:
+    """Delete what a policy says, in small transactions.
+
+    Args:
+        database: the open database.
+        policy: the policy.
+        dry_run: whether only to count.
+        give_up: ends the sweep after the transaction that is under way.
+    """
+    return _Sweep(database, policy, dry_run, give_up).run()
+
+
+class _Sweep:
+    """One sweep, with what it has done so far."""
+
+    def __init__(self, database: Database, policy: RetentionPolicy, dry_run: bool, give_up: Event) -> None:
+        self._database, self._policy = database, policy
+        self._dry_run, self._give_up = dry_run, give_up
+        [[clock]] = database.read((database.backend.sql["clock"], {}))
+        self._now = float(clock.now)
+        self._seen: set[str] = set()
+        self._swept = Swept(is_dry=dry_run)
+
+    def run(self) -> Swept:
+        for page in due.pages(self._database, self._policy, self._now):
+            new = [found for found in page if found.verdict != "keep" and found.thread_id not in self._seen]
+            self._seen.update(found.thread_id for found in new)
+            self._add(pending=sum(found.verdict == "pending" for found in new))
+            self._delete([found for found in new if found.verdict in ("delete", "empty")])
+            for found in new:
+                if found.verdict == "prune" and not self._give_up.is_set():
+                    self._prune(found)
+            if self._give_up.is_set():
+                break
+        return self._swept
+
+    # --- whole threads
+
+    def _delete(self, found: list[Found]) -> None:
+        sizes = self._sizes(found)
+        todo = list(zip(found, sizes, strict=True))
+        while todo and not self._give_up.is_set():
+            if self._dry_run:
+                done, taken = found, len(todo)
+            else:
+                begin = time.monotonic()
+                done, taken = persist(self._database.backend, partial(self._delete_some, [at for at, _ in todo]))
+                self._rest(begin)
+            for at, (number, size) in todo[:taken]:
+                if at in done:
+                    self._count(at, number, size)
+            del todo[:taken]
+
+    def _delete_some(self, todo: Sequence[Found]) -> tuple[list[Found], int]:
+        """Delete some threads in one transaction. Return those that it has deleted, and how many it has looked at."""
+        done: list[Found] = []
+        taken, begin = 0, time.monotonic()
+        with self._database.backend.writing() as transaction:
+            while taken < len(todo) and (not taken or time.monotonic() - begin < times.SWEEP_BATCH):
+                found = todo[taken]
+                taken += 1
+                if not self._is_still(transaction, found):
+                    continue
+                done.append(found)
+                if found.verdict == "delete":
+                    bury_threads(transaction, self._database, [found.thread_id])
+                else:
+                    empty_thread(transaction, self._database, found.thread_id, found.head)
+        for found in done:
+            self._database.forget(found.thread_id)
+        return done, taken
+
+    def _is_still(self, transaction: Transaction, found: Found) -> bool:
+        """Lock a thread, and return whether the policy says the same of it as before."""
+        sql = self._database.backend.sql
+        # In this order: what is committed while the first one waits is seen by the second one.
+        locked, rows = transaction.run(
+            [(sql["lock_if_idle"], {"thread_id": found.thread_id}), due.look(sql, found.thread_id)]
+        )
+        if not locked or not rows:
+            return False
+        again = due.judge(self._policy, rows[0], self._now, is_long=found.verdict == "prune")
+        return (again.verdict, again.head) == (found.verdict, found.head)
+
+    # --- older checkpoints
+
+    def _prune(self, found: Found) -> None:
+        database, thread_id = self._database, found.thread_id
+        [(before, size)] = self._sizes([found])
+        gone = 0
+        try:
+            if self._dry_run:
+                with database.backend.reading() as transaction:
+                    gone = count_older(transaction, database, thread_id, found.keep)
+            else:
+                gone = self._prune_all(found)
+        except HoldfastError as error:
+            self._swept.failed[thread_id] = str(error)
+        self._add(checkpoints=gone, bytes=size * gone // max(before, 1))
+
+    def _prune_all(self, found: Found) -> int:
+        gone, more = 0, True
+        while more and not self._give_up.is_set():
+            begin = time.monotonic()
+            number = persist(self._database.backend, partial(self._prune_some, found))
+            gone, more = gone + number, number >= MOST
+            self._rest(begin)
+        return gone
+
+    def _prune_some(self, found: Found) -> int:
+        with self._database.backend.writing() as transaction:
+            if not self._is_still(transaction, found):
+                return 0
+            return keep_newest(transaction, self._database, found.thread_id, found.keep)
+
+    # --- counting
+
+    def _sizes(self, found: Sequence[Found]) -> list[tuple[int, int]]:
+        """Return how many checkpoints each thread has, and their bytes."""
+        statement = self._database.backend.sql["checkpoints_size"]
+        rows = self._database.read(*((statement, {"thread_id": at.thread_id}) for at in found)) if found else []
+        return [(int(row.number), int(row.bytes)) for [row] in rows]
+
+    def _count(self, found: Found, number: int, size: int) -> None:
+        if found.verdict == "delete":
+            self._add(threads=1, checkpoints=number, messages=found.messages, bytes=size + found.bytes)
+        else:
+            self._add(emptied=1, checkpoints=number, bytes=size)
+
+    def _add(self, **more: int) -> None:
+        self._swept = replace(self._swept, **{name: getattr(self._swept, name) + by for name, by in more.items()})
+
+    def _rest(self, begin: float) -> None:
+        """Leave the database to others for longer than it was used, since this time."""
+        self._give_up.wait(min((time.monotonic() - begin) * times.SWEEP_REST, times.SWEEP_LONGEST_REST))
