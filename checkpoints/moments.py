@@ -63,6 +63,17 @@ def utc_datetime(seconds: float) -> datetime:
         return (datetime.max if seconds > 0 else datetime.min).replace(tzinfo=UTC)
 
 
+def nearest_microsecond(seconds: float) -> float:
+    """Return a time in epoch seconds, rounded so that `utc_datetime` returns the nearest microsecond and not one less.
+
+    A number such as 1614600000.1 is a little less than the decimals say.
+    """
+    whole = math.floor(seconds)
+    microseconds = round((seconds - whole) * 1e6)
+    rounded = whole + microseconds / 1e6
+    return rounded if (rounded - whole) * 1e6 >= microseconds else math.nextafter(rounded, math.inf)
+
+
 def _seconds(value: object, zone: tzinfo | None) -> float | None:
     match value:
         case bool():  # a subclass of int

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from holdfast.checkpoints.errors import UnreadableHistory
+from holdfast.histories.exported import add_entry, exported_history, is_end, is_exported
 from holdfast.histories.history import (
     Columns,
     History,
@@ -34,6 +35,7 @@ def read_file(path: Path, columns: Columns | None = None, zone: tzinfo = UTC) ->
     - `{"session": [messages]}`: conversations by their ids.
     - The `conversations.json` of OpenAI's export.
     - JSONL: a message on each line, with the id of its conversation in `thread_id`, `session_id` or the like.
+    - The JSONL of `holdfast threads export`: the messages and prompts of the transcript.
 
     A part that is not understood makes the conversation one with a `problem`; the others go on.
 
@@ -120,23 +122,43 @@ def _add(history: History, fields: Any, place: str, columns: Columns, zone: tzin
 def _lines(path: Path, text: str, columns: Columns, zone: tzinfo) -> Iterator[History]:
     # A conversation is complete when the file is: its lines may be anywhere.
     histories: dict[str, History] = {}
-    for number, line in enumerate(text.split("\n"), 1):  # a text may hold what `splitlines` splits at
-        if not line.strip():
-            continue
-        try:
-            fields = _read_json(line)
-        except RecursionError:
-            raise UnreadableHistory(path, f"line {number} is nested too deeply.", _NEEDED) from None
-        except ValueError as error:
-            raise UnreadableHistory(
-                path, f"line {number} is no JSON, or only a part of it ({_why(error)}).", _NEEDED
-            ) from None
+    lines = _parsed(path, text)
+    for number, fields in lines:
+        if number == 1 and is_exported(fields):
+            yield _exported(path, fields, lines)
+            return
         thread_id = _thread_of(fields, columns)
         if thread_id is None:
             raise UnreadableHistory(path, f"line {number} does not say which conversation it is of.", _NEEDED)
         history = histories.setdefault(thread_id, History(thread_id, place=f"{path}, session {thread_id!r}"))
         _add(history, fields, f"{path}, line {number}", columns, zone)
     yield from histories.values()
+
+
+def _exported(path: Path, head: Mapping[str, Any], lines: Iterator[tuple[int, Any]]) -> History:
+    history = exported_history(head, str(path))
+    for number, entry in lines:
+        if is_end(entry):
+            return history
+        try:
+            add_entry(history, entry, head.get("user_id"))
+        except NotUnderstood as error:
+            history.problem = history.problem or f"{path}, line {number}: {error}."
+    raise UnreadableHistory(path, "its end is missing, with the seal.", "a whole file of holdfast threads export.")
+
+
+def _parsed(path: Path, text: str) -> Iterator[tuple[int, Any]]:
+    """Yield the values of the lines that are not empty, with the numbers of the lines."""
+    for number, line in enumerate(text.split("\n"), 1):  # a text may hold what `splitlines` splits at
+        if not line.strip():
+            continue
+        try:
+            yield number, _read_json(line)
+        except RecursionError:
+            raise UnreadableHistory(path, f"line {number} is nested too deeply.", _NEEDED) from None
+        except ValueError as error:
+            why = f"line {number} is no JSON, or only a part of it ({_why(error)})."
+            raise UnreadableHistory(path, why, _NEEDED) from None
 
 
 def _thread_of(fields: Any, columns: Columns) -> str | None:

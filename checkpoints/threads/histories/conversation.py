@@ -13,7 +13,7 @@ from langchain_core.messages import BaseMessage, RemoveMessage, SystemMessage, c
 
 from holdfast.checkpoints.config import thread_of, user_of
 from holdfast.checkpoints.core.arguments import check_metadata
-from holdfast.checkpoints.moments import Moment, epoch_seconds
+from holdfast.checkpoints.moments import Moment, epoch_seconds, nearest_microsecond
 from holdfast.checkpoints.serde.jsonb import storable
 from holdfast.checkpoints.threads.index import given_title
 
@@ -140,7 +140,7 @@ def time_said(moment: Moment, name: str, zone: tzinfo | None = None) -> float:
     if not _FIRST <= at < _LAST:
         shown = f"{moment:g}" if isinstance(moment, int | float) else str(moment)
         raise ValueError(f"{name} is {shown}. Needed: a time of the years 1900 to 2199, or none.")
-    return at
+    return nearest_microsecond(at)
 
 
 def _time(moment: Moment | None, number: int) -> float | None:

@@ -30,8 +30,8 @@ Sources = Annotated[
     list[str],
     typer.Argument(
         metavar="SOURCE",
-        help="A file of threads export --format holdfast, of LangChain's messages, of sessions, of OpenAI's export, or "
-        "of messages line by line; or the URL of a database with a table of messages.",
+        help="A file of threads export (holdfast or jsonl), of LangChain's messages, of sessions, of OpenAI's export, "
+        "or of messages line by line; or the URL of a database with a table of messages.",
         show_default=False,
     ),
 ]
