@@ -34,6 +34,7 @@ from holdfast.checkpoints.effects.states import Effect, Ended, InDoubt, Started,
 from holdfast.checkpoints.interrupts import Answered, Interrupts, Waiting
 from holdfast.checkpoints.langgraph_internals import STRICT_MSGPACK_ENABLED, types_of_serializer
 from holdfast.checkpoints.lifecycle import Head, HoldfastDatabase
+from holdfast.checkpoints.redaction.service import Redacted
 from holdfast.checkpoints.retention import RetentionPolicy, RetentionRule, Swept
 from holdfast.checkpoints.saver import HoldfastSaver
 from holdfast.checkpoints.search.service import Hit, Search
@@ -70,6 +71,7 @@ __all__ = [
     "Lease",
     "MessageEntry",
     "Page",
+    "Redacted",
     "RetentionPolicy",
     "RetentionRule",
     "Salvaged",

@@ -76,3 +76,8 @@ SWEEP_BATCH: Final = 0.01
 # at intervals of up to 100 ms, and have to find it free.
 SWEEP_REST: Final = 3.0
 SWEEP_LONGEST_REST: Final = 1.0
+
+# --- redaction
+
+# For one expression in one text. Expressions that do not repeat within repetitions need microseconds.
+REDACTION_MATCH: Final = 2.0

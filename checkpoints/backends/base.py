@@ -249,7 +249,10 @@ class Backend(Protocol):
         ...
 
     def rows_with_digests(self, thread_id: str, digests: Collection[bytes]) -> list[Call]:
-        """Return the calls that find message rows by digest: (digest, seq, message_id, ns, channel, committed)."""
+        """Return the calls that find message rows by digest.
+
+        Each row is (digest, seq, message_id, ns, channel, committed, redacted).
+        """
         ...
 
     def base_params(self) -> Mapping[str, Any]:

@@ -116,7 +116,7 @@ class Compaction(Conversion):
                 saved_by = self._saved_by.get(row.seq) or ""
                 is_later = owner.checkpoint_id is not None and saved_by >= owner.checkpoint_id
                 id_ = None if is_later and digest not in with_id else row.message_id
-                found[digest].add(Candidate(row.seq, id_, row.ns, row.channel, row.committed))
+                found[digest].add(Candidate(row.seq, id_, row.ns, row.channel, row.committed, redacted=row.redacted))
         return found
 
     def _note(self, found: Mapping[bytes, SameDigest]) -> None:

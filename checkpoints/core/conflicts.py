@@ -106,7 +106,7 @@ def check_generation(thread_id: str, generation: int) -> None:
         ThreadConflict: the thread, or a run in it, was deleted after it was loaded.
     """
     if not is_loaded_generation(thread_id, generation):
-        raise ThreadConflict(str(thread_id), "the thread, or a run in it, was deleted meanwhile")
+        raise ThreadConflict(str(thread_id), "the thread, or a run in it, was deleted or redacted meanwhile")
 
 
 def is_loaded_generation(thread_id: str, generation: int) -> bool:

@@ -63,14 +63,18 @@ def _size(text: str | None) -> int:
 class Candidate:
     """A row with the digest of a message: a stored one, or one that this save adds."""
 
-    __slots__ = ("channel", "committed", "message_id", "ns", "seq")
+    __slots__ = ("channel", "committed", "message_id", "ns", "redacted", "seq")
 
-    def __init__(self, seq: int, message_id: str | None, ns: str, channel: str, committed: bool) -> None:
+    def __init__(
+        self, seq: int, message_id: str | None, ns: str, channel: str, committed: bool, *, redacted: bool = False
+    ) -> None:
         self.seq = seq
         self.message_id = message_id
         self.ns = ns
         self.channel = channel
         self.committed = committed
+        self.redacted = redacted
+        """Whether the row says something else by now than the message with its digest."""
 
 
 class SameDigest:
@@ -167,11 +171,11 @@ def candidates_of(rows: Iterable[Row], live_from: int) -> dict[bytes, SameDigest
     A row that has an id stays a candidate: its message may be put again.
     """
     found: dict[bytes, SameDigest] = {}
-    for digest, seq, message_id, ns, channel, committed in sorted(rows, key=itemgetter(1)):
+    for digest, seq, message_id, ns, channel, committed, redacted in sorted(rows, key=itemgetter(1)):
         if message_id is not None or seq >= live_from:
             if digest not in found:
                 found[digest] = SameDigest()
-            found[digest].add(Candidate(seq, message_id, ns, channel, bool(committed)))
+            found[digest].add(Candidate(seq, message_id, ns, channel, bool(committed), redacted=bool(redacted)))
     return found
 
 
@@ -273,6 +277,8 @@ def _place_draft(
         if is_said(row.ns, row.channel, committed=row.committed) and not was_said:
             placement.said.add(row.seq)
         placement.claimed_rows.append({**_claim(owner, row.seq, row.message_id, row.ns, row.channel), **was})
+    if row.redacted:
+        draft.contents = None  # it is not what is loaded from the row, and must not be cached as that
     draft.ref = row.seq if message_id is not None else -row.seq
     draft.claimed = is_claimed(owner.ns, row.ns, row.channel, committed=row.committed)
 

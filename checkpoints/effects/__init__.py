@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 from holdfast.checkpoints import times
 from holdfast.checkpoints.backends.base import Call
-from holdfast.checkpoints.backends.records import Row
+from holdfast.checkpoints.backends.records import Row, result_place
 from holdfast.checkpoints.core.arguments import check_count, checks_arguments
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
@@ -372,7 +372,7 @@ class Effects:
 
     def _pack(self, lineage: str, key: str, value: Any) -> tuple[str, bytes]:
         body = Packing(self._database.types).pack(value)
-        return self._database.sealer.seal_value(lineage, _result_place(lineage, key), "msgpack", body)
+        return self._database.sealer.seal_value(lineage, result_place(lineage, key), "msgpack", body)
 
     def _classified(self, row: Row, effect: Effect) -> Running | Ended | InDoubt:
         """Return what a row of the ledger means for a caller, with the outcome if there is one."""
@@ -382,7 +382,7 @@ class Effects:
     def _value(self, row: Row) -> Any:
         if row.result is None or row.result_type is None:
             return None
-        place = _result_place(row.lineage, row.effect_key)
+        place = result_place(row.lineage, row.effect_key)
         type_, body = self._database.sealer.open_value(row.lineage, place, row.result_type, bytes(row.result))
         if type_ != "msgpack":
             raise NotStorable(
@@ -390,8 +390,3 @@ class Effects:
                 "with the version of Holdfast that wrote it."
             )
         return Unpacking(self._database.types).unpack(body)
-
-
-def _result_place(lineage: str, key: str) -> str:
-    """Name the row that an encrypted result is bound to."""
-    return "\0".join(("effects", lineage, key))

@@ -9,7 +9,7 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
-from holdfast.checkpoints.backends.records import Row
+from holdfast.checkpoints.backends.records import Row, answer_place
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import AlreadyAnswered
 from holdfast.checkpoints.interrupts.decisions import decision_word
@@ -51,7 +51,7 @@ def answered_of(database: Database, thread_id: str, row: Row) -> Answered:
     answer = None
     if row.answer_type is not None:
         with explained(str(thread_id), row.interrupt_id, "answer"):
-            place = _answer_place(row.interrupt_id)
+            place = answer_place(row.interrupt_id)
             _, body = database.sealer.open_value(str(thread_id), place, row.answer_type, row.answer)
             answer = Unpacking(database.types).unpack(body)
     allowed = None if row.expires_at is None else row.expires_at - row.asked_at
@@ -70,9 +70,4 @@ def answer_digest(answer: Any, key: bytes = b"") -> bytes:
 def pack_answer(database: Database, thread_id: str, interrupt_id: str, answer: Any) -> tuple[str, bytes]:
     """Return the type and the bytes of an answer as they are stored."""
     body = Packing(database.types).pack(answer)
-    return database.sealer.seal_value(thread_id, _answer_place(interrupt_id), "msgpack", body)
-
-
-def _answer_place(interrupt_id: str) -> str:
-    """Name the row that an encrypted answer is bound to."""
-    return f"interrupts\0{interrupt_id}\0answer"
+    return database.sealer.seal_value(thread_id, answer_place(interrupt_id), "msgpack", body)

@@ -33,10 +33,10 @@ OPAQUE: Final = 3
 _STAND_IN: Final = "__holdfast_stand_in__"
 _SOURCE: Final = "lc_source"  # of LangChain, in `additional_kwargs`
 _PERSON: Final = b"holdfast-message"  # keeps these digests apart from all others made with the same key
-_SLICE: Final = FIRST_FREE_CODE  # in a body: this text is content[start:stop]
-_NESTED: Final = FIRST_FREE_CODE + 1  # in a body: a message within the message, such as in an artifact
+SLICE: Final = FIRST_FREE_CODE  # in a body: this text is content[start:stop]
+NESTED: Final = FIRST_FREE_CODE + 1  # in a body: a message within the message, such as in an artifact
 
-_EMPTY_BODY: Final = ormsgpack.packb(["", {}])  # plain text and nothing else: most messages
+EMPTY_BODY: Final = ormsgpack.packb(["", {}])  # plain text and nothing else: most messages
 
 _CLASSES: Final[dict[str, type[BaseMessage]]] = {
     cls.__name__: cls
@@ -127,15 +127,15 @@ def encode(message: Snapshot, types: Types, *, key: bytes = b"") -> MessageRow:
     ):
         # Only a text, as most messages of people. For None, texts and empty containers == is exact.
         role = _ROLE_OF[cls]
-        own_digest = digest(role, content, _EMPTY_BODY, key=key)
-        return MessageRow(message_id, own_digest, TEXT, role, None, content, _EMPTY_BODY)
+        own_digest = digest(role, content, EMPTY_BODY, key=key)
+        return MessageRow(message_id, own_digest, TEXT, role, None, content, EMPTY_BODY)
     defaults = _defaults(cls)
     own = {
         name: fields[name]
         for name in sorted(fields)
         if name not in {"id", "content"} and not (name in defaults and _is_default(fields[name], defaults[name]))
     }
-    codec, content, left = _split_content(fields.get("content"))
+    codec, content, left = split_content(fields.get("content"))
     if codec != TEXT:
         own["content"] = left
     kind: Any = "" if _BASES.get(_role(cls, fields)) is cls else cls.__name__
@@ -146,16 +146,16 @@ def encode(message: Snapshot, types: Types, *, key: bytes = b"") -> MessageRow:
         stored += [extra, private]
 
     def special(packing: Packing, value: Any) -> Any:
-        if type(value) is _Slice:
-            return packing.ext(_SLICE, ormsgpack.packb([value.start, value.stop]))
+        if type(value) is Slice:
+            return packing.ext(SLICE, ormsgpack.packb([value.start, value.stop]))
         if is_row_class(type(value)):
-            return packing.ext(_NESTED, ormsgpack.packb(list(encode(snapshot(value), types))))
+            return packing.ext(NESTED, ormsgpack.packb(list(encode(snapshot(value), types))))
         return NOT_MINE
 
     if kind or own or extra or private is not None:
         body = Packing(types, special, keep_tuples=True).pack(stored)
     else:
-        body = _EMPTY_BODY
+        body = EMPTY_BODY
     role = _role(cls, fields)
     name, message_id = fields.get("name"), fields.get("id")
     if message_id is not None and not is_sql_text(message_id):
@@ -183,14 +183,14 @@ def decode(row: MessageRow, types: Types, *, with_id: bool = True) -> BaseMessag
     content = row.content
 
     def revive(code: int, data: bytes) -> Any:
-        if code == _SLICE and content is not None:
+        if code == SLICE and content is not None:
             start, stop = ormsgpack.unpackb(data)
             return content[start:stop]
-        if code == _NESTED:
+        if code == NESTED:
             return decode(MessageRow(*ormsgpack.unpackb(data)), types)
         raise NotStorable(f"A message row has the extension code {code}, which this version does not know.")
 
-    kind, own, *rest = ("", {}) if row.body == _EMPTY_BODY else Unpacking(types, revive).unpack(row.body)
+    kind, own, *rest = ("", {}) if row.body == EMPTY_BODY else Unpacking(types, revive).unpack(row.body)
     cls = _class(kind, row.role, types)
     blank, containers = _blank(cls)
     fields = {**blank, "content": content, "id": row.message_id if with_id else None}
@@ -246,12 +246,12 @@ def sql_text(text: str) -> str:
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
-class _Slice(NamedTuple):
+class Slice(NamedTuple):
     start: int
     stop: int
 
 
-def _split_content(content: Any) -> tuple[int, str | None, Any]:
+def split_content(content: Any) -> tuple[int, str | None, Any]:
     """Return how to read the column `content`, the column, and the rest of the content for the body."""
     if type(content) is str and is_sql_text(content):
         return TEXT, content, None
@@ -265,7 +265,7 @@ def _split_content(content: Any) -> tuple[int, str | None, Any]:
     for block in content:
         text = block.get("text") if isinstance(block, dict) and block.get("type") == "text" else block
         if type(text) is str and is_sql_text(text):
-            slice_ = _Slice(end, end := end + len(text))
+            slice_ = Slice(end, end := end + len(text))
             texts.append(text)
             blocks.append({**block, "text": slice_} if isinstance(block, dict) else slice_)
         else:

@@ -27,7 +27,7 @@ RETURNING seq;
 
 -- name: rows_of_thread
 -- All rows of a thread, if it has not too many.
-SELECT digest, seq, message_id, ns, channel, checkpoint_id IS NOT NULL AS committed
+SELECT digest, seq, message_id, ns, channel, checkpoint_id IS NOT NULL AS committed, redacted_at IS NOT NULL AS redacted
 FROM holdfast_messages
 WHERE thread_id = :thread_id AND (SELECT next_seq FROM holdfast_threads WHERE thread_id = :thread_id) <= :most;
 

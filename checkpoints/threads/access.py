@@ -169,18 +169,22 @@ class Sharing:
     aunshare = async_twin(unshare)
 
     def _owned(self, thread_id: str, user_id: str | None, action: str) -> Thread:
-        """Return a thread that is the user's own.
+        """Return a thread that is the user's own; see `check_owner`."""
+        return check_owner(self.get(thread_id, user_id=user_id), user_id, action)
 
-        Raises:
-            NotPermitted: it is shared with the user.
-        """
-        thread = self.get(thread_id, user_id=user_id)
-        if user_id is not None and thread.user_id != asked_user(user_id):
-            raise NotPermitted(
-                f"Thread {thread_id!r} is shared with user {user_id!r}, and only its own user may {action}. "
-                "Nothing was changed."
-            )
-        return thread
+
+def check_owner(thread: Thread, user_id: str | None, action: str) -> Thread:
+    """Return a thread that is the user's own.
+
+    Raises:
+        NotPermitted: it is shared with the user.
+    """
+    if user_id is not None and thread.user_id != asked_user(user_id):
+        raise NotPermitted(
+            f"Thread {thread.thread_id!r} is shared with user {user_id!r}, and only its own user may {action}. "
+            "Nothing was changed."
+        )
+    return thread
 
 
 def _names_of(members: Sequence[str]) -> list[str]:

@@ -95,6 +95,19 @@ def rebuild(types: Types, code: int, stored: Any) -> Any:
         return parts
 
 
+def is_taken(types: Types, code: int, stored: Any) -> bool:
+    """Return whether a type takes what is stored; true as well if `types` does not find it."""
+    module, name, parts, *more = stored
+    kind = _find(types, module, name, more)
+    if kind is None or not (types.is_allowed(module, name) or _is_data(code, kind)):
+        return True
+    try:
+        _REBUILD[code](kind, parts, more)
+    except Exception:  # noqa: BLE001 - a user's class may raise anything
+        return False
+    return True
+
+
 def _find(types: Types, module: str, name: str, more: Sequence[Any]) -> Any:
     """Return the type; a generic model is made of its origin and its arguments where it was not made yet."""
     if (kind := types.find(module, name)) is not None:

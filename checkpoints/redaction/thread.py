@@ -1,0 +1,266 @@
+"""Redaction of one thread, in one transaction: every place in which its texts are."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from holdfast.checkpoints.backends.base import Call, Transaction
+from holdfast.checkpoints.backends.records import (
+    NOTES,
+    CheckpointKey,
+    Row,
+    answer_place,
+    result_place,
+    write_place,
+)
+from holdfast.checkpoints.core.database import Database
+from holdfast.checkpoints.errors import NotStorable
+from holdfast.checkpoints.langgraph_internals import OF_THE_RUN
+from holdfast.checkpoints.redaction.places import Place
+from holdfast.checkpoints.redaction.values import Unredactable, Values
+from holdfast.checkpoints.serde.messages import MessageRow
+from holdfast.checkpoints.serde.values import TYPE, Attachable, with_references
+from holdfast.checkpoints.threads import index
+
+T = TypeVar("T")
+
+_PAGE: Final = 200  # rows that one statement reads
+
+_DAMAGE: Final = (ValueError, TypeError, LookupError, AttributeError, NotStorable, Unredactable)
+
+# Metadata of a checkpoint that are LangGraph's and ours, but for a copy of what a step wrote.
+_NOT_TEXT: Final = (OF_THE_RUN | NOTES | {"user_id"}) - {"writes"}
+_OF_LANGGRAPH: Final = "langgraph_"
+
+# What in the data of events is an id.
+_IDS: Final = frozenset({"thread_id", "checkpoint_id", "message_id", "checkpoint_ids", "members", "patterns"})
+
+
+class ThreadRedaction:
+    """The redaction of one thread within a transaction, in which the thread is locked."""
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        database: Database,
+        thread_id: str,
+        *,
+        dry_run: bool,
+    ) -> None:
+        self.transaction = transaction
+        self.database = database
+        self.thread_id = thread_id
+        self.places: Counter[Place] = Counter()
+        """The number of rows that change, by place."""
+        self.unread: list[str] = []
+        """What could not be read, and may hold what was to be redacted."""
+        self._dry_run = dry_run
+        self._sql = database.backend.sql
+        self._params = {"thread_id": thread_id}
+        self._title_before: str | None = None
+
+    # --- message rows
+
+    def rows(self) -> Iterator[tuple[int, MessageRow]]:
+        """Yield the message rows, as they were saved."""
+        sealer = self.database.sealer
+        for row in self._pages("page_of_message", ("seq",), {"seq": 0}):
+            what = f"message row {row.seq}"
+            digest, body = bytes(row.digest), bytes(row.body)
+            columns = MessageRow(row.message_id, digest, row.codec, row.role, row.name, row.content, body)
+            opened = self._read(what, partial(sealer.open_row, self.thread_id, row.seq, row.key_no, columns))
+            if opened is not None:
+                yield row.seq, opened
+
+    def change_rows(self, change: Callable[[int, MessageRow], MessageRow]) -> None:
+        """Replace the message rows that a function changes."""
+        for seq, row in self.rows():
+            new = self._read(f"message row {seq}", partial(change, seq, row))
+            if new is not None and new != row:
+                key_no, sealed = self.database.sealer.seal_row(self.thread_id, seq, new)
+                stored = {name: getattr(sealed, name) for name in ("codec", "name", "content", "body")}
+                self._send("messages", "redact_row", {"seq": seq, "key_no": key_no, **stored})
+
+    # --- all else
+
+    def change_rest(self, values: Values) -> None:
+        """Redact everything beside the message rows."""
+        self._checkpoints(values)
+        self._writes(values)
+        self._events(values)
+        self._answers(values)
+
+    def _checkpoints(self, values: Values) -> None:
+        start = {"ns": "", "channel": "", "version": ""}
+        for row in self._pages("page_of_value", ("ns", "channel", "version"), start):
+            key = CheckpointKey(self.thread_id, row.ns, row.version)
+            versions = {"channel_versions": {row.channel: row.version}}
+            place = self.database.backend.value_place(key, row.channel, versions)
+            at = {"ns": row.ns, "channel": row.channel, "version": row.version}
+            value = row.type, row.blob
+            self._sealed("values", "redact_value", place, value, at, values, is_checkpoint=not row.channel)
+        for row in self._pages("page_of_document", ("ns", "checkpoint_id"), {"ns": "", "checkpoint_id": ""}):
+            self._document(row, values)
+
+    def _document(self, row: Row, values: Values) -> None:
+        inline, metadata = (
+            self._json(f"checkpoint {row.checkpoint_id}", text, change)
+            for text, change in ((row.inline, values.channels), (row.metadata, lambda found: _metadata(found, values)))
+        )
+        params = {"ns": row.ns, "checkpoint_id": row.checkpoint_id, "inline": inline}
+        if inline is not None or metadata is not None:
+            place: Place = "values" if metadata is None else "metadata"
+            self._send(place, "redact_document", {**params, "metadata": metadata or row.metadata})
+
+    def _writes(self, values: Values) -> None:
+        names = ("ns", "checkpoint_id", "task_id", "idx")
+        start: dict[str, Any] = {"ns": "", "checkpoint_id": "", "task_id": "", "idx": -(2**31)}
+        kinds: tuple[tuple[Place, str, str, tuple[str, ...], dict[str, Any]], ...] = (
+            ("writes", "page_of_write", "set_write", names, start),
+            ("replaced writes", "page_of_run_write", "redact_run_write", (*names, "run_id"), {**start, "run_id": ""}),
+        )
+        for place, page, statement, key_names, first in kinds:
+            for row in self._pages(page, key_names, first):
+                if row.channel is None:  # nothing was replaced
+                    continue
+                key = CheckpointKey(self.thread_id, row.ns, row.checkpoint_id)
+                at = {name: getattr(row, name) for name in key_names}
+                sealed_as = write_place(key, row.task_id, row.idx)
+                self._sealed(place, statement, sealed_as, (row.type, row.blob), at, values)
+
+    def _events(self, values: Values) -> None:
+        for row in self._pages("page_of_event", ("no",), {"no": 0}):
+            new = self._json(f"event {row.no}", row.data, lambda data: values.fields(data, _IDS))
+            if new is not None:
+                self._send("events", "redact_event", {"no": row.no, "data": new})
+
+    def _answers(self, values: Values) -> None:
+        for row in self._pages("page_of_interrupt", ("interrupt_id",), {"interrupt_id": ""}):
+            if row.answer is not None:
+                at, sealed_as = {"interrupt_id": row.interrupt_id}, answer_place(row.interrupt_id)
+                self._sealed("answers", "redact_answer", sealed_as, (row.answer_type, row.answer), at, values)
+        [[facts]] = self.transaction.run([(self._sql["facts_of_thread"], self._params)])
+        lineage = {"lineage": facts.lineage}
+        for row in self._pages("page_of_effect", ("effect_key",), {**lineage, "effect_key": ""}):
+            if row.result is not None and row.thread_id == self.thread_id:
+                at, sealed_as = {**lineage, "effect_key": row.effect_key}, result_place(row.lineage, row.effect_key)
+                value = row.result_type, row.result
+                self._sealed("results", "redact_result", sealed_as, value, at, values, sealed_for=row.lineage)
+
+    # --- the thread's own row, last
+
+    def note_title(self) -> None:
+        """Note the title that the thread's first words make, before its rows change."""
+        [texts] = self.transaction.run([(self._sql["first_words"], self._params)])
+        self._title_before = index.first_title(texts)
+
+    def end(self, values: Values) -> bool:
+        """Redact the title and the metadata of the thread, and make everything stale that has loaded the thread before.
+
+        Returns:
+            Whether something of the thread has changed.
+        """
+        sql = self._sql
+        names = ("facts_of_thread", "first_words", "index_state")
+        [facts], texts, state = self.transaction.run([(sql[name], self._params) for name in names])
+        title = values.text(facts.title) if facts.title is not None else None
+        if facts.title is not None and facts.title == self._title_before and not self._dry_run:
+            title = index.first_title(texts) or title  # it may have been cut in the middle of what is redacted
+        metadata = self._json("the metadata of the thread", facts.metadata, lambda found: _metadata(found, values))
+        self.places.update({"titles": int(title != facts.title), "threads": int(metadata is not None)})
+        if not any(self.places.values()):
+            return False
+        if self._dry_run:
+            return True
+        row = {**self._params, "title": title, "metadata": metadata or facts.metadata}
+        calls: list[Call] = [(sql["redact_thread"], row), (sql["recount_thread"], self._params)]
+        if self.places["messages"] and state and state[0].searched:
+            calls += self.database.backend.full_text.remove(self.thread_id)
+            calls.append((sql["set_searched"], {**self._params, "searched": 0}))
+        self.transaction.run(calls)
+        if self.places["messages"]:
+            self.database.backend.full_text.clean(self.transaction)
+        return True
+
+    def record(self, facts: Mapping[str, Any], by: str | None) -> None:
+        """Add the event that says who has redacted something, and why."""
+        data = {**facts, "places": {place: number for place, number in self.places.items() if number}}
+        self.transaction.send([index.add_event(self._sql, self.thread_id, "redacted", data, by)])
+
+    # --- inside
+
+    def _sealed(
+        self,
+        place: Place,
+        statement: str,
+        sealed_as: str,
+        stored: tuple[str, bytes | None],
+        at: Mapping[str, Any],
+        values: Values,
+        *,
+        is_checkpoint: bool = False,
+        sealed_for: str | None = None,
+    ) -> None:
+        """Redact a value that passes through the sealer."""
+        sealer, owner = self.database.sealer, sealed_for or self.thread_id
+        type_, blob = stored
+
+        def change() -> tuple[str, bytes] | None:
+            part = Attachable("", *sealer.open_value(owner, sealed_as, type_, bytes(blob or b"")))
+            body = values.stored(part.type, part.body, is_checkpoint=is_checkpoint)
+            if body is part.body:
+                return None
+            return part.type, with_references(part.lists, body) if part.type == TYPE else body
+
+        new = self._read(" ".join(sealed_as.split("\0")), change)
+        if new is not None:
+            new_type, new_blob = sealer.seal_value(owner, sealed_as, *new)
+            self._send(place, statement, {**at, "type": new_type, "blob": new_blob})
+
+    def _json(self, what: str, text: str | None, change: Callable[[Any], Any]) -> str | None:
+        """Return a JSON text without what is to be redacted; `None` if nothing changes."""
+
+        def changed() -> str | None:
+            found = json.loads(text) if text is not None else None
+            new = change(found) if isinstance(found, dict) else found
+            return None if new is found else json.dumps(new)
+
+        return self._read(what, changed)
+
+    def _read(self, what: str, read: Callable[[], T]) -> T | None:
+        """Return what a function returns; `None`, with a note, if what it reads is damaged or of an unknown form."""
+        try:
+            return read()
+        except _DAMAGE as error:
+            self.unread.append(f"{what} ({error})")
+            return None
+
+    def _pages(self, statement: str, key: Sequence[str], start: Mapping[str, Any]) -> Iterator[Row]:
+        """Yield the rows of a statement that reads them in pages, ordered by a key."""
+        after = {**self._params, **start}
+        while True:
+            [rows] = self.transaction.run([(self._sql[statement], {**after, "limit": _PAGE})])
+            yield from rows
+            if len(rows) < _PAGE:
+                return
+            after |= {name: getattr(rows[-1], name) for name in key}
+
+    def _send(self, place: Place, statement: str, params: Mapping[str, Any]) -> None:
+        self.places[place] += 1
+        if not self._dry_run:
+            self.transaction.send([(self._sql[statement], {**self._params, **params})])
+
+
+def _metadata(found: dict[str, Any], values: Values) -> dict[str, Any]:
+    """Redact metadata, without what LangGraph and Holdfast have put into them."""
+    own = {
+        name: value
+        for name, value in found.items()
+        if name not in _NOT_TEXT and not (name.startswith(_OF_LANGGRAPH) and isinstance(value, str))
+    }
+    changed = {name: new for name, value in own.items() if (new := values.value(value)) is not value}
+    return {**found, **changed} if changed else found

@@ -1,0 +1,77 @@
+"""What the named patterns find, and what they leave."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from holdfast.checkpoints.redaction.patterns import NAMED, Redactor, finders_of
+
+FOUND = {
+    "card": [
+        "4111111111111111",
+        "4111 1111 1111 1111",
+        "3782-822463-10005",
+        "5555555555554444",
+    ],
+    "email": ["ada@example.org", "ada.l+work@mail.example.co.uk", "zoë@exämple.org"],
+    "iban": ["DE89370400440532013000", "DE89 3704 0044 0532 0130 00", "gb29nwbk60161331926819", "NO9386011117947"],
+    "phone": ["+49 30 1234567", "+14155550142", "0049-151-23456789", "(415) 555-0142", "415-555-0142", "030 1234567"],
+}
+
+LEFT = [
+    "4111111111111112",  # another check digit
+    "1764446400000",  # a time in milliseconds
+    "DE88370400440532013000",
+    "2026-11-29 20:09:56",
+    "05/2026",
+    "10.0.0.1",
+    "550e8400-e29b-41d4-a716-446655440000",
+    "00000000000000000000000000000005.8d2a1c3b4e5f",
+    "order 1001 of 2026, 12 pieces at 9.99",
+    "@ada and #7",
+    "file@2x",
+]
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_named_pattern_finds_its_forms_and_nothing_around_them(name: str) -> None:
+    redactor = Redactor(finders_of([name]))
+    for form in FOUND[name]:
+        assert redactor.text(form) == f"[redacted: {name}]"
+        assert redactor.text(f"It is {form}, and 12 more.") == f"It is [redacted: {name}], and 12 more."
+        assert redactor.text(f"It is {form} is it") == f"It is [redacted: {name}] is it"
+    assert redactor.found == {name: 3 * len(FOUND[name])}
+    others = [form for other, forms in FOUND.items() if other != name for form in forms]
+    for text in [*LEFT, *others]:
+        assert redactor.text(text) is text
+
+
+def test_a_number_is_found_beside_others() -> None:
+    redactor = Redactor(finders_of(["card", "iban"]))
+    assert redactor.text("4111 1111 1111 1111 12 29 123") == "[redacted: card] 12 29 123"
+    assert redactor.text("12 4111 1111 1111 1111") == "12 [redacted: card]"
+    two = "4111 1111 1111 1111 5555 5555 5555 4444"
+    assert redactor.text(two) == "[redacted: card] [redacted: card]"
+
+
+def test_what_was_redacted_is_not_redacted_again() -> None:
+    redactor = Redactor(finders_of([re.compile("[a-z]+"), "card"]))
+    once = redactor.text("ada: 4111111111111111")
+    assert once == "[redacted]: [redacted: card]"
+    assert redactor.text(once) is once
+
+
+def test_a_pattern_that_matches_everywhere_is_refused() -> None:
+    with pytest.raises(ValueError, match="empty text"):
+        finders_of([re.compile("a*")])
+    with pytest.raises(ValueError, match="card, email, iban, phone"):
+        finders_of(["pin"])
+
+
+def test_a_named_pattern_looks_at_each_part_of_a_text_few_times() -> None:
+    # Each of these took seconds with an expression that backtracks; the time limit of a test is for the worst of them.
+    redactor = Redactor(finders_of(list(NAMED)))
+    for piece in ("a", "1", "1 ", "1-", "a.", "a@", "DE12", "+49 ", "0"):
+        assert isinstance(redactor.text(piece * 10_000), str)
