@@ -85,6 +85,7 @@ def _whole(path: Path, found: Any, columns: Columns, zone: tzinfo) -> Iterator[H
         twice = found.names if isinstance(found, Repeating) else ()
         for session, messages in found.items():
             history = _history(session, messages, f"{path}, session {session!r}", columns, zone)
+            history.of = len(found)
             yield _left(history) if session in twice else history
     else:
         raise UnreadableHistory(path, f"it is JSON of another form ({type(found).__name__}).", _NEEDED)
@@ -94,7 +95,7 @@ def _of_openai(path: Path, conversations: list[Any]) -> Iterator[History]:
     histories = list(map(openai_history, conversations))
     ids = Counter(history.thread_id for history in histories)
     for history in histories:
-        history.place = f"{path}, conversation {history.thread_id!r}"
+        history.place, history.of = f"{path}, conversation {history.thread_id!r}", len(histories)
         if history.problem is not None:
             history.problem = f"{path}: {history.problem}"
         yield _left(history) if ids[history.thread_id] > 1 else history
@@ -132,7 +133,9 @@ def _lines(path: Path, text: str, columns: Columns, zone: tzinfo) -> Iterator[Hi
             raise UnreadableHistory(path, f"line {number} does not say which conversation it is of.", _NEEDED)
         history = histories.setdefault(thread_id, History(thread_id, place=f"{path}, session {thread_id!r}"))
         _add(history, fields, f"{path}, line {number}", columns, zone)
-    yield from histories.values()
+    for history in histories.values():
+        history.of = len(histories)
+        yield history
 
 
 def _exported(path: Path, head: Mapping[str, Any], lines: Iterator[tuple[int, Any]]) -> History:

@@ -37,6 +37,8 @@ class History:
     """Why it cannot be imported: the first part of it that was not understood, by its place."""
     place: str | None = None
     """Where it was found: the file or the table, and which of the conversations in it."""
+    of: int | None = None
+    """How many conversations its source has, if that is known."""
 
     def add(self, message: Any, at: float | None = None, user: str | None = None) -> None:
         """Add a message."""

@@ -65,7 +65,11 @@ def read_sql(
         )
     name = "the query" if query is not None else f"table {table or LANGCHAIN_TABLE}"
     with _connected(url, name) as connection:
-        yield from _histories(_rows(connection, table or LANGCHAIN_TABLE, query, columns), name, columns, zone)
+        wanted = _Wanted(connection, table or LANGCHAIN_TABLE, query, columns)
+        count = wanted.count() if query is None else None  # a query may take its time, and would be run again
+        for history in _histories(wanted.rows(), name, columns, zone):
+            history.of = count
+            yield history
 
 
 def _histories(rows: Iterator[Mapping[str, Any]], name: str, columns: Columns, zone: tzinfo) -> Iterator[History]:
@@ -116,27 +120,45 @@ def _add(history: History, row: Mapping[str, Any], columns: Columns, zone: tzinf
     )
 
 
-def _rows(connection: Connection, table: str, query: str | None, columns: Columns) -> Iterator[Mapping[str, Any]]:
-    import sqlalchemy as sa
+class _Wanted:
+    """The wanted columns of a table, or of what a query finds."""
 
-    source: FromClause
-    if query is not None:
-        source = sa.text(query.rstrip().rstrip(";")).columns().subquery("found")
-    else:
-        schema, _, name = table.rpartition(".")
-        source = sa.table(name, schema=schema or None)
-    named = {part: getattr(columns, part) for part in ("thread", "role", "content", "time", "user", "id", "message")}
-    wanted: dict[str, sa.ColumnElement[Any]] = {
-        part: sa.column(name, _selectable=source) for part, name in named.items() if name is not None
-    }
-    thread: Any = wanted["thread"]
-    if connection.dialect.name in {"mysql", "mariadb"}:  # which takes `Ada` and `ada` for the same
-        thread = sa.func.binary(thread)
-    order = [thread, *(wanted[part] for part in ("time", "id") if part in wanted)]
-    statement = sa.select(*(column.label(part) for part, column in wanted.items())).select_from(source).order_by(*order)
-    found = connection.execution_options(stream_results=True, yield_per=_PAGE).execute(statement)
-    for row in found:
-        yield dict(row._mapping)  # noqa: SLF001 - SQLAlchemy documents it
+    def __init__(self, connection: Connection, table: str, query: str | None, columns: Columns) -> None:
+        import sqlalchemy as sa
+
+        self._connection = connection
+        self._source: FromClause
+        if query is not None:
+            self._source = sa.text(query.rstrip().rstrip(";")).columns().subquery("found")
+        else:
+            schema, _, name = table.rpartition(".")
+            self._source = sa.table(name, schema=schema or None)
+        parts = ("thread", "role", "content", "time", "user", "id", "message")
+        named = {part: getattr(columns, part) for part in parts}
+        self._columns: dict[str, sa.ColumnElement[Any]] = {
+            part: sa.column(name, _selectable=self._source) for part, name in named.items() if name is not None
+        }
+        self._thread: Any = self._columns["thread"]
+        if connection.dialect.name in {"mysql", "mariadb"}:  # which takes `Ada` and `ada` for the same
+            self._thread = sa.func.binary(self._thread)
+
+    def count(self) -> int:
+        """Count the conversations."""
+        import sqlalchemy as sa
+
+        distinct = sa.func.count(sa.distinct(self._thread))
+        return int(self._connection.execute(sa.select(distinct).select_from(self._source)).scalar_one())
+
+    def rows(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the rows, conversation by conversation, in the order in which they were said."""
+        import sqlalchemy as sa
+
+        order = [self._thread, *(self._columns[part] for part in ("time", "id") if part in self._columns)]
+        labelled = (column.label(part) for part, column in self._columns.items())
+        statement = sa.select(*labelled).select_from(self._source).order_by(*order)
+        found = self._connection.execution_options(stream_results=True, yield_per=_PAGE).execute(statement)
+        for row in found:
+            yield dict(row._mapping)  # noqa: SLF001 - SQLAlchemy documents it
 
 
 def _is_missing_file(url: URL) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.checkpoints import open_checkpointer
+from holdfast.cli.output.progress import Bar
 from tests.support.cli_kit import Cli
 
 COLUMNS = "thread=session,user=who,role=role,content=words,time=at"
@@ -56,6 +57,18 @@ def test_several_files_of_any_form_are_imported_for_a_user(cli: Cli, sqlite_url:
     assert out.startswith("2 conversations imported into ")
     with open_checkpointer(sqlite_url) as saver:
         assert {thread.thread_id for thread in saver.threads.all(user_id="ada")} == {"s-1", "s-2"}
+
+
+def test_the_progress_bar_knows_how_many_conversations_there_are(
+    cli: Cli, sqlite_url: str, old: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[tuple[int, int]] = []
+    monkeypatch.setattr(Bar, "set", lambda _, done, total: shown.append((done, total)))
+    message = {"role": "user", "content": "Hi"}
+    (tmp_path / "a.json").write_text(json.dumps({"t-1": [message], "t-2": [message], "t-3": [message]}))
+    words = ["--table=talks", f"--columns={COLUMNS}", f"--database={sqlite_url}"]
+    cli("threads", "import", old, str(tmp_path / "a.json"), *words)
+    assert shown == [(1, 3), (2, 3), (3, 5), (4, 5), (5, 5)]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ def commands_of(page: str, *, before_sections: bool = False) -> list[str]:
     """Return the commands of a page below `docs/`, or those before its first section, without their remarks."""
     text = (HOUSE / "docs" / page).read_text("utf-8")
     text = text.split("\n## ")[0] if before_sections else text
+    text = re.sub(r" \\\n +", " ", text)  # a command of two lines
     return [line.partition("  #")[0].strip() for line in re.findall(r"(?m)^\$ (.*)$", text)]
 
 

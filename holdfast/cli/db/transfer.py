@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -255,11 +255,18 @@ def add_each(
     outcomes: Iterator[_Outcome_contra],
     totals: Totals[_Outcome_contra],
     verb: str,
-    total: int | None = None,
+    total: int | Callable[[], int],
     *,
     silent: bool,
 ) -> None:
     """Take one conversation after the other, with a progress bar. Problems are reported on standard error.
+
+    Args:
+        outcomes: what became of each.
+        totals: what is reported at the end.
+        verb: the text before the bar.
+        total: how many there are; a function if that is found out on the way.
+        silent: show no bar.
 
     Raises:
         Interrupted: Ctrl-C. The conversations before it stay.
@@ -267,12 +274,12 @@ def add_each(
     from holdfast.cli.output.progress import progress_bar
 
     try:
-        with progress_bar(verb, total, silent=silent) as bar:
-            for outcome in outcomes:
+        with progress_bar(verb, None if callable(total) else total, silent=silent) as bar:
+            for number, outcome in enumerate(outcomes, 1):
                 totals.add(outcome)
                 if outcome.problem is not None:
                     print_notice(outcome.problem)
-                bar.advance()
+                bar.set(number, total() if callable(total) else total)
     except KeyboardInterrupt as interrupt:
         done = f"{counted(totals.done, 'conversation')} {'is' if totals.done == 1 else 'are'} done"
         raise Interrupted.after(interrupt, f"Stopped. {done}; run the command again to continue.") from None

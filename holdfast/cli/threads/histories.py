@@ -91,6 +91,23 @@ class Totals:
         return line
 
 
+class _Counted:
+    """The conversations of several sources, and how many there are, as far as that is known."""
+
+    def __init__(self, sources: Iterator[Iterator[History]], count: int) -> None:
+        self._sources = sources
+        self.total = count  # a source that was not opened yet counts for one
+
+    def __iter__(self) -> Iterator[History]:
+        for source in self._sources:
+            self.total -= 1
+            opened = 0
+            for number, history in enumerate(source, 1):
+                opened, before = max(number, history.of or 1), opened
+                self.total += opened - before
+                yield history
+
+
 @dataclass(frozen=True)
 class _Secrets:
     """The passwords in the URLs of sources."""
@@ -138,18 +155,17 @@ def import_threads(
         return
     from holdfast.histories import import_histories, read_file, read_sql
 
-    def histories() -> Iterator[History]:
-        for source in sources:
-            if "://" in source:
-                yield from read_sql(source, table=table, query=query, columns=named, zone=zone)
-            else:
-                yield from read_file(Path(source), named, zone)
+    def read(source: str) -> Iterator[History]:
+        if "://" in source:
+            return read_sql(source, table=table, query=query, columns=named, zone=zone)
+        return read_file(Path(source), named, zone)
 
+    histories = _Counted(map(read, sources), len(sources))
     place = locate(options.context, options.settings().database)
     with open_database(options) as saver:
-        imported = import_histories(saver, histories(), user_id=user, dry_run=dry_run)
+        imported = import_histories(saver, histories, user_id=user, dry_run=dry_run)
         totals = Totals()
-        transfer.add_each(imported, totals, "Importing", silent=options.as_json)
+        transfer.add_each(imported, totals, "Importing", lambda: histories.total, silent=options.as_json)
     if options.as_json:
         print_json({"target": str(place), "dry_run": dry_run, **totals.__dict__})
     else:
