@@ -34,7 +34,7 @@ _LONGEST_SCHEMA = 63  # bytes; PostgreSQL cuts off the rest of a longer name
 
 # Holdfast's own options of a PostgreSQL URL, which libpq would refuse.
 _OWN_OPTION = re.compile(r"(?<=[?&])(timeout|types|compact_after|schema|prepare_threshold)=([^&]*)&?")
-_SECRET_OPTION = re.compile(r"(?i)([?&](?:password|sslpassword|oauth_client_secret)=)([^&]+)")
+_SECRET_OPTION = re.compile(r"(?i)([?&](?:\w*password|passwd|oauth_client_secret|authMechanismProperties)=)([^&]+)")
 
 
 class HasSecrets(Protocol):

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from functools import cache
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -143,6 +144,7 @@ class _Completed(BaseCheckpointSaver[Any]):
         await asyncio.to_thread(self.delete_thread, thread_id)
 
 
+@cache
 def _completed(saver: type[_Saver], *, lists_threads: bool = True) -> Any:
     """Return the class of a checkpointer with what it lacks. It keeps its name."""
     return type(saver.__name__, (_Completed, saver), {"lists_threads": lists_threads})

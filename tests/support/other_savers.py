@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
 from tests.support import mariadb
 
@@ -23,7 +25,15 @@ _NEEDED: Final = {
 }
 """The modules that a test of a database needs, by its kind."""
 
-KINDS: Final = tuple(_NEEDED)
+NAMES: Final = {
+    "redis": "Redis (Valkey with its modules), RedisSaver",
+    "valkey": "Valkey, ValkeySaver",
+    "dynamodb": "DynamoDB (moto), DynamoDBSaver",
+    "mysql": "MariaDB, PyMySQLSaver",
+}
+"""The database and its checkpointer, for people, by kind."""
+
+KINDS: Final = tuple(NAMES)
 
 _WAIT: Final = 30.0  # seconds until a server must answer
 
@@ -50,7 +60,9 @@ def served(kind: str) -> Iterator[str]:
         with mariadb.mariadb() as url:
             yield url
         return
-    with tempfile.TemporaryDirectory(prefix=f"{kind}-") as folder:
+    # The server of DynamoDB takes any credentials, and boto3 needs some.
+    credentials = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    with tempfile.TemporaryDirectory(prefix=f"{kind}-") as folder, patch.dict(os.environ, credentials):
         port = _free_port()
         command = (
             _moto(port) if kind == "dynamodb" else [*_valkey(port, folder), *(_modules() if kind == "redis" else [])]

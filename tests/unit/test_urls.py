@@ -187,6 +187,11 @@ def test_no_letter_of_a_password_is_shown_of_what_is_no_url(url: str) -> None:
         ("rediss://h", "redis", "rediss://h"),
         ("valkey://u:p%40ss@h", "valkey", "valkey://u:***@h"),
         ("mongodb+srv://u:p%40ss@h/chat?w=1", "mongodb", "mongodb+srv://u:***@h/chat?w=1"),
+        (
+            "mongodb://h/chat?tlsCertificateKeyFilePassword=p%40ss&authMechanismProperties=p%40ss",
+            "mongodb",
+            "mongodb://h/chat?tlsCertificateKeyFilePassword=***&authMechanismProperties=***",
+        ),
         ("mysql://u@h/chat?password=p%40ss&charset=utf8mb4", "mysql", "mysql://u@h/chat?password=***&charset=utf8mb4"),
         ("DynamoDB://chat?region=eu-central-1", "dynamodb", "DynamoDB://chat?region=eu-central-1"),
     ],

@@ -26,12 +26,8 @@ pytestmark = [
 def server(request: pytest.FixtureRequest) -> Iterator[str]:
     if why := other_savers.missing(request.param):
         pytest.skip(why)
-    with pytest.MonkeyPatch.context() as patched:
-        # The server of DynamoDB takes any credentials, and boto3 needs some.
-        patched.setenv("AWS_ACCESS_KEY_ID", "test")
-        patched.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        with other_savers.served(request.param) as url:
-            yield url
+    with other_savers.served(request.param) as url:
+        yield url
 
 
 @pytest.fixture
