@@ -11,7 +11,7 @@ from inspect import iscoroutinefunction
 from threading import Lock
 from typing import Any, Final, Protocol, Self, TypeVar, cast
 
-from langgraph.store.base import BaseStore, IndexConfig, Op, PutOp, Result, TTLConfig
+from langgraph.store.base import BaseStore, IndexConfig, Op, PutOp, Result, SearchItem, TTLConfig
 from langgraph.store.memory import InMemoryStore
 
 from holdfast.checkpoints import urls
@@ -243,6 +243,27 @@ class HoldfastStore(BaseStore):
         return await self._in_a_thread(self.sweep_ttl)
 
     @checked
+    def user_items(self, user_id: str) -> list[SearchItem]:
+        """Return all items in the namespaces of a user, `(user_id, …)`, by namespace and key.
+
+        It is what is known of that user. `item.dict()` can be written as JSON. Their time to live begins anew for none.
+
+        Args:
+            user_id: the user. No namespace can begin with an id that has a full stop.
+        """
+        if not items.is_label(user_id):
+            return []
+        # The stock stores compare the beginning of the whole text, without case and with wildcards.
+        found = self.search((user_id,), limit=_LARGEST, refresh_ttl=False)
+        return sorted(
+            (item for item in found if item.namespace[0] == user_id), key=lambda one: (one.namespace, one.key)
+        )
+
+    async def auser_items(self, user_id: str) -> list[SearchItem]:
+        """Do as `user_items`, without blocking the event loop."""
+        return await self._in_a_thread(partial(self.user_items, user_id))
+
+    @checked
     def erase_user(self, user_id: str) -> int:
         """Delete all items in the namespaces of a user, `(user_id, …)`, and return their number.
 
@@ -252,9 +273,7 @@ class HoldfastStore(BaseStore):
         found = self._in_use()
         if found.backend is not None:
             return items.erase_items(found.backend, user_id)
-        if not items.is_label(user_id):
-            return 0
-        erased = self.search((user_id,), limit=_LARGEST)
+        erased = self.user_items(user_id)
         self.batch([PutOp(item.namespace, item.key, None) for item in erased])
         return len(erased)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -211,7 +212,10 @@ def test_a_user_is_erased_and_nothing_of_another(url: str) -> None:
     with open_store(url) as store:
         others = [("adam",), ("Ada", "facts"), ("team", "ada"), ("ad", "a"), ("a%a", "x"), ("a_a", "x")]
         for namespace in [("ada",), FACTS, ("ada", "a", "b"), *others]:
-            store.put(namespace, "k", {})
+            store.put(namespace, "k", {"text": "tea"})
+        told = [item.dict() for item in store.user_items("ada")]
+        assert [one["namespace"] for one in json.loads(json.dumps(told))] == [["ada"], ["ada", "a", "b"], [*FACTS]]
+        assert (told[0]["value"], store.user_items("a.b"), len(store.user_items("a_a"))) == ({"text": "tea"}, [], 1)
         assert store.erase_user("ada.facts") == 0  # no label has a full stop
         assert (store.erase_user("ada"), store.erase_user("ada"), store.erase_user("")) == (3, 0, 0)
         assert store.erase_user("a_a") == 1
