@@ -36,6 +36,7 @@ NEED_ONE: Final[dict[str, list[str]]] = {
     "db compact": [],
     "db expand": [],
     "db index": [],
+    "db sweep": ["--policy=retention.toml"],
     "db copy": [MISTYPED, "sqlite:///target.db"],
 }
 """Commands about what exists, with arguments that would do."""

@@ -46,8 +46,8 @@ def sweep(
     how long that may take. Those in use always stay. Conversations can go on meanwhile. It can be stopped at any time,
     and run by several machines at once: made for cron. The exit code is 1 if a conversation could not be pruned.
     """
-    found = _policy(options, policy)
     location = locate_database(options)
+    found = _policy(options, policy)
     from holdfast.checkpoints import maintenance
 
     with open_database(options) as database:
