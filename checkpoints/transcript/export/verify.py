@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any, Final, Literal, Protocol
 
 from holdfast.checkpoints.errors import InvalidExport
@@ -44,6 +46,8 @@ _SEAL: Final = re.compile(
 
 # By the first characters of a file.
 _FORMS: Final[tuple[tuple[bytes, Form], ...]] = ((b"{", Jsonl()), (b"<!DOCTYPE html>", Html()), (b"# ", Markdown()))
+
+_BOM: Final = b"\xef\xbb\xbf"
 
 # Bytes of a line. An image stands in one.
 _LONGEST_LINE: Final = 2**28
@@ -116,7 +120,10 @@ def verify(path: str | Path, checkpointer: OpensTranscripts | None = None) -> Ve
         UnknownThread: the database has no such thread.
         OSError: the file cannot be read.
     """
-    with Path(path).open("rb") as file:
+    with ExitStack() as opened:
+        file: IO[bytes] = opened.enter_context(Path(path).open("rb"))
+        if marks := _marks(file):
+            file = _without_marks(file, opened.enter_context(TemporaryFile()))
         seal, sealed, lines = _read_seal(path, file)
         checked = _CheckedFile(Path(path), file, lines)
         head, problems = checked.head, list(checked.problems())
@@ -124,6 +131,9 @@ def verify(path: str | Path, checkpointer: OpensTranscripts | None = None) -> Ve
             problems.insert(0, "its end is missing, with the seal")
         elif sealed != seal:
             problems.insert(0, "its bytes have another SHA-256 than its seal says")
+        if marks:
+            rest = "more was changed as well" if problems else "apart from that it is"
+            problems.insert(0, f"a program has put in {' and '.join(marks)}; {rest}")
         thread_id, exported_at = str(head["thread_id"]), datetime.fromisoformat(head["exported_at"])
         about = (thread_id, exported_at, head["entries"], str(head["digest"]), seal, problems)
         found = Verification(str(path), checked.form.name, *about)
@@ -131,6 +141,24 @@ def verify(path: str | Path, checkpointer: OpensTranscripts | None = None) -> Ve
             return found
         transcript = checkpointer.transcript(thread_id).within(bounds_in(head)).plain()
         return _compared(found, checked, transcript)
+
+
+def _marks(file: IO[bytes]) -> list[str]:
+    """Return what editors and transfers put into a file of text: a mark at its beginning, and other ends of lines."""
+    first = file.readline(_LONGEST_LINE)
+    file.seek(0)
+    found = {"a byte order mark": first.startswith(_BOM), "line ends of CR LF": first.endswith(b"\r\n")}
+    return [name for name, is_there in found.items() if is_there]
+
+
+def _without_marks(given: IO[bytes], plain: IO[bytes]) -> IO[bytes]:
+    """Write a file without these marks into another one, which is checked in its place, and return that."""
+    if given.read(len(_BOM)) != _BOM:
+        given.seek(0)
+    while line := given.readline(_LONGEST_LINE):
+        plain.write(line[:-2] + b"\n" if line.endswith(b"\r\n") else line)
+    plain.seek(0)
+    return plain
 
 
 def _read_seal(path: object, file: IO[bytes]) -> tuple[str, str | None, int]:

@@ -292,3 +292,19 @@ def test_the_file_of_a_thread_that_is_gone_is_refused(saver: HoldfastSaver, tmp_
     path.write_bytes(seal(path.read_bytes().replace(b'"thread_id": "ada-1"', b'"thread_id": "ada-9"')))
     with pytest.raises(UnknownThread):
         export.verify(path, saver)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_marks_of_an_editor_are_named_and_what_else_was_changed_is_found_through_them(
+    saver: HoldfastSaver, tmp_path: Path, form: Export
+) -> None:
+    path = written(saver, tmp_path / "file", form)
+    text = path.read_bytes()
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n"))
+    found = export.verify(path, saver)
+    marks = "a program has put in a byte order mark and line ends of CR LF"
+    assert (found.problems, found.is_intact, found.is_same) == ([f"{marks}; apart from that it is"], False, True)
+    path.write_bytes(text.replace(b"\n", b"\r\n").replace(b"It was refused.", b"It was approved"))
+    found = export.verify(path, saver)
+    assert found.problems[0] == "a program has put in line ends of CR LF; more was changed as well"
+    assert [difference.kind for difference in found.differences] == ["altered"]
