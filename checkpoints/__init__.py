@@ -21,7 +21,8 @@ Other packages import the names below, and from these modules; import-linter che
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
@@ -99,6 +100,7 @@ def open_checkpointer(
     pool_size: int = POOL_SIZE,
     serde: SerializerProtocol | None = None,
     compact_after: int | None = None,
+    redact: Sequence[str | re.Pattern[str]] = (),
 ) -> HoldfastSaver:
     """Return a checkpointer for a database.
 
@@ -120,6 +122,9 @@ def open_checkpointer(
         compact_after: prune each thread as it goes on, to this number of newest checkpoints and what undo, rollback and
             open requests need, whenever it has gone as many steps further. It is done in the background, and the
             transcript stays. The default is what the URL says (`?compact_after=50`), and else to keep all checkpoints.
+        redact: redact what these patterns find before anything is stored, as `HoldfastSaver.redact` does afterwards:
+            `card`, `email`, `iban`, `phone`, or expressions, `re.compile(…)`. What the run that goes on has in its
+            memory stays as it is.
 
     Raises:
         InvalidURL: the URL has another form.
@@ -135,10 +140,16 @@ def open_checkpointer(
         strict = place.strict or STRICT_MSGPACK_ENABLED
     if compact_after is None:
         compact_after = place.compact_after
-    return HoldfastSaver(backend_of(place, pool_size), allow=allow, strict=strict, compact_after=compact_after)
+    backend = backend_of(place, pool_size)
+    return HoldfastSaver(backend, allow=allow, strict=strict, compact_after=compact_after, redact=redact)
 
 
-def open_database(url: str | None = None, *, allow: Collection[type | TypeName] = ()) -> HoldfastDatabase:
+def open_database(
+    url: str | None = None,
+    *,
+    allow: Collection[type | TypeName] = (),
+    redact: Sequence[str | re.Pattern[str]] = (),
+) -> HoldfastDatabase:
     """Return a database for a program that reads it or looks after it, and runs no graph.
 
     It has everything of `open_checkpointer(url)` but the checkpointer, and does not import LangGraph's graphs, which
@@ -147,12 +158,14 @@ def open_database(url: str | None = None, *, allow: Collection[type | TypeName] 
     Args:
         url: as for `open_checkpointer`.
         allow: as for `open_checkpointer`.
+        redact: as for `open_checkpointer`: the program may rename threads and record answers.
 
     Raises:
         InvalidURL, DriverMissing: as `open_checkpointer`.
     """
     place = urls.parse(url)
-    return HoldfastDatabase(backend_of(place), allow=allow, strict=place.strict or STRICT_MSGPACK_ENABLED)
+    strict = place.strict or STRICT_MSGPACK_ENABLED
+    return HoldfastDatabase(backend_of(place), allow=allow, strict=strict, redact=redact)
 
 
 def _types_of(serde: SerializerProtocol | None) -> Collection[type | TypeName] | None:

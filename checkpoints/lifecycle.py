@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import os
+import re
 import weakref
 from collections.abc import Awaitable, Callable, Collection, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing
@@ -24,6 +25,7 @@ from holdfast.checkpoints.core.twins import async_twin
 from holdfast.checkpoints.effects import Effects
 from holdfast.checkpoints.errors import NotOpen
 from holdfast.checkpoints.redaction.service import Redacting
+from holdfast.checkpoints.redaction.storing import RedactingFilter
 from holdfast.checkpoints.retention import RetentionPolicy, Swept, sweep
 from holdfast.checkpoints.retention.steadily import SteadyPruning
 from holdfast.checkpoints.save import save_checkpoint
@@ -82,13 +84,16 @@ class HoldfastDatabase(Redacting):
         allow: Collection[type | TypeName] = (),
         strict: bool = False,
         compact_after: int | None = None,
+        redact: Sequence[str | re.Pattern[str]] = (),
     ) -> None:
         if compact_after is not None:
             check_count(compact_after, "compact_after")
         self._backend = backend
+        types = Types(allow, strict=strict)
         self._database = Database(
             backend,
-            Types(allow, strict=strict),
+            types,
+            storage_filter=RedactingFilter(redact, types) if redact else None,
             run_in_executor=self.run_in_executor,  # type: ignore[arg-type]  # mypy takes equal generic types for different
         )
         backend.on_lost = self._database.forget_all

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import re
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
@@ -83,12 +84,13 @@ class HoldfastSaver(HoldfastDatabase, BaseCheckpointSaver[str]):
         allow: Collection[type | TypeName] = (),
         strict: bool = False,
         compact_after: int | None = None,
+        redact: Sequence[str | re.Pattern[str]] = (),
     ) -> None:
         # Imported here, so that what only reads a database does not import LangGraph's graphs.
         from holdfast.checkpoints.langgraph_internals import graphs
 
         BaseCheckpointSaver.__init__(self)
-        HoldfastDatabase.__init__(self, backend, allow=allow, strict=strict, compact_after=compact_after)
+        HoldfastDatabase.__init__(self, backend, allow=allow, strict=strict, compact_after=compact_after, redact=redact)
         graphs.pass_state_types()
         graphs.refuse_lost_answers()
         graphs.refuse_other_answers()

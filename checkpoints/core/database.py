@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
@@ -17,7 +17,10 @@ from holdfast.checkpoints.core.cache.messages import MessageCache
 from holdfast.checkpoints.core.cache.thread_state import ThreadStates
 from holdfast.checkpoints.core.queue import SaveQueues
 from holdfast.checkpoints.serde.encryption import Plain, Sealer
+from holdfast.checkpoints.serde.filter import StorageFilter
+from holdfast.checkpoints.serde.known import Known
 from holdfast.checkpoints.serde.types import Types
+from holdfast.checkpoints.serde.values import Detacher
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,6 +41,8 @@ class Database:
     backend: Backend
     types: Types
     sealer: Sealer = field(default_factory=Plain)
+    storage_filter: StorageFilter | None = None
+    """Changes texts before they are stored."""
     cache: MessageCache = field(default_factory=MessageCache)
     states: ThreadStates = field(default_factory=ThreadStates)
     inputs: MessageInputs = field(default_factory=MessageInputs)
@@ -52,6 +57,21 @@ class Database:
     def keeping(self) -> Database:
         """Return the same database, with values loaded as they are stored; see `Types.keeping`."""
         return replace(self, types=self.types.keeping())
+
+    def detacher(self, thread_id: str, known: Mapping[int, Known]) -> Detacher:
+        """Return a detacher for values of a thread, given the messages whose rows are known, by `id()`."""
+        return Detacher(
+            self.types,
+            known,
+            key=self.sealer.digest_key(thread_id),
+            said=self.inputs.channels(thread_id),
+            nested=self.inputs.nested,
+            storage_filter=self.storage_filter,
+        )
+
+    def stored_text(self, text: str) -> str:
+        """Return a text, such as a title, as it is stored."""
+        return text if self.storage_filter is None else self.storage_filter.text(text)
 
     def forget(self, thread_id: str) -> None:
         """Drop what this process knows of a thread: it may be another one now."""

@@ -372,6 +372,8 @@ class Effects:
 
     def _pack(self, lineage: str, key: str, value: Any) -> tuple[str, bytes]:
         body = Packing(self._database.types).pack(value)
+        if self._database.storage_filter is not None:
+            body = self._database.storage_filter.body("msgpack", body)
         return self._database.sealer.seal_value(lineage, result_place(lineage, key), "msgpack", body)
 
     def _classified(self, row: Row, effect: Effect) -> Running | Ended | InDoubt:

@@ -34,7 +34,7 @@ from holdfast.checkpoints.errors import (
     RequestClosed,
     UnknownInterrupt,
 )
-from holdfast.checkpoints.interrupts.answers import Answered, answer_digest, answered_of, pack_answer
+from holdfast.checkpoints.interrupts.answers import Answered, answer_digest, answered_of, is_same_answer, pack_answer
 from holdfast.checkpoints.interrupts.forms import Action, actions_of, answer_problem
 from holdfast.checkpoints.interrupts.record import insert_requests, interrupts_in, read_interrupts
 from holdfast.checkpoints.interrupts.resume import answers_by_id, forget_saved_answers
@@ -274,8 +274,12 @@ class Interrupts:
             answers = {done.interrupt_id: resume for done in due} if len(due) == 1 else {}
         for interrupt_id, answer in answers.items():
             first = self.recorded(thread_id, interrupt_id)
-            if first is not None and not first.expired and answer_digest(first.answer) != answer_digest(answer):
+            if first is not None and not first.expired and not self.is_recorded(first, answer):
                 raise first.told()
+
+    def is_recorded(self, recorded: Answered, answer: Any) -> bool:
+        """Return whether an answer is the one on record, without its author and time."""
+        return is_same_answer(recorded, answer, self._key(recorded.thread_id))
 
     # --- the same for event loops
 

@@ -67,7 +67,16 @@ def answer_digest(answer: Any, key: bytes = b"") -> bytes:
     return blake2b(text.encode(), digest_size=16, key=key).digest()
 
 
+def is_same_answer(recorded: Answered, answer: Any, key: bytes = b"") -> bool:
+    """Return whether an answer is the one on record, of which texts may have been redacted."""
+    return recorded.digest == answer_digest(answer, key).hex() or answer_digest(recorded.answer) == answer_digest(
+        answer
+    )
+
+
 def pack_answer(database: Database, thread_id: str, interrupt_id: str, answer: Any) -> tuple[str, bytes]:
     """Return the type and the bytes of an answer as they are stored."""
     body = Packing(database.types).pack(answer)
+    if database.storage_filter is not None:
+        body = database.storage_filter.body("msgpack", body)
     return database.sealer.seal_value(thread_id, answer_place(interrupt_id), "msgpack", body)

@@ -10,7 +10,6 @@ from typing import Any, Final, TypeVar
 
 from holdfast.checkpoints.backends.base import Call, Transaction
 from holdfast.checkpoints.backends.records import (
-    NOTES,
     CheckpointKey,
     Row,
     answer_place,
@@ -19,7 +18,6 @@ from holdfast.checkpoints.backends.records import (
 )
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import NotStorable
-from holdfast.checkpoints.langgraph_internals import OF_THE_RUN
 from holdfast.checkpoints.redaction.places import Place
 from holdfast.checkpoints.redaction.values import Unredactable, Values
 from holdfast.checkpoints.serde.messages import MessageRow
@@ -31,10 +29,6 @@ T = TypeVar("T")
 _PAGE: Final = 200  # rows that one statement reads
 
 _DAMAGE: Final = (ValueError, TypeError, LookupError, AttributeError, NotStorable, Unredactable)
-
-# Metadata of a checkpoint that are LangGraph's and ours, but for a copy of what a step wrote.
-_NOT_TEXT: Final = (OF_THE_RUN | NOTES | {"user_id"}) - {"writes"}
-_OF_LANGGRAPH: Final = "langgraph_"
 
 # What in the data of events is an id.
 _IDS: Final = frozenset({"thread_id", "checkpoint_id", "message_id", "checkpoint_ids", "members", "patterns"})
@@ -109,7 +103,7 @@ class ThreadRedaction:
     def _document(self, row: Row, values: Values) -> None:
         inline, metadata = (
             self._json(f"checkpoint {row.checkpoint_id}", text, change)
-            for text, change in ((row.inline, values.channels), (row.metadata, lambda found: _metadata(found, values)))
+            for text, change in ((row.inline, values.channels), (row.metadata, values.metadata))
         )
         params = {"ns": row.ns, "checkpoint_id": row.checkpoint_id, "inline": inline}
         if inline is not None or metadata is not None:
@@ -170,7 +164,7 @@ class ThreadRedaction:
         title = values.text(facts.title) if facts.title is not None else None
         if facts.title is not None and facts.title == self._title_before and not self._dry_run:
             title = index.first_title(texts) or title  # it may have been cut in the middle of what is redacted
-        metadata = self._json("the metadata of the thread", facts.metadata, lambda found: _metadata(found, values))
+        metadata = self._json("the metadata of the thread", facts.metadata, values.metadata)
         self.places.update({"titles": int(title != facts.title), "threads": int(metadata is not None)})
         if not any(self.places.values()):
             return False
@@ -253,14 +247,3 @@ class ThreadRedaction:
         self.places[place] += 1
         if not self._dry_run:
             self.transaction.send([(self._sql[statement], {**self._params, **params})])
-
-
-def _metadata(found: dict[str, Any], values: Values) -> dict[str, Any]:
-    """Redact metadata, without what LangGraph and Holdfast have put into them."""
-    own = {
-        name: value
-        for name, value in found.items()
-        if name not in _NOT_TEXT and not (name.startswith(_OF_LANGGRAPH) and isinstance(value, str))
-    }
-    changed = {name: new for name, value in own.items() if (new := values.value(value)) is not value}
-    return {**found, **changed} if changed else found

@@ -14,8 +14,9 @@ from typing import Any, Final, Protocol
 import ormsgpack
 from langgraph.checkpoint.serde import jsonplus
 
+from holdfast.checkpoints.backends.records import NOTES
 from holdfast.checkpoints.errors import NotStorable
-from holdfast.checkpoints.langgraph_internals import PENDING_SENDS, START
+from holdfast.checkpoints.langgraph_internals import OF_THE_RUN, PENDING_SENDS, START
 from holdfast.checkpoints.redaction.patterns import PLACEHOLDER
 from holdfast.checkpoints.serde.messages import is_sql_text
 from holdfast.checkpoints.serde.msgpack import BIG_INT, SURROGATES, TUPLE, Unpacking
@@ -37,6 +38,10 @@ OF_MESSAGE: Final = frozenset({"type", "role", "id", "tool_call_id", "status"})
 _OF_RESPONSE: Final = frozenset(
     {"id", "model", "model_name", "model_provider", "created", "finish_reason", "stop_reason", "system_fingerprint"}
 )
+
+# Metadata that are LangGraph's and ours, but for a copy of what a step wrote.
+_NOT_TEXT: Final = (OF_THE_RUN | NOTES | {"user_id"}) - {"writes"}
+_OF_LANGGRAPH: Final = "langgraph_"
 
 _ROLES: Final = frozenset(
     {"human", "user", "ai", "assistant", "system", "developer", "tool", "function", "chat", "remove"}
@@ -151,6 +156,16 @@ class Values:
             if new is not value:
                 changed[channel] = new
         return {**values, **changed} if changed else values
+
+    def metadata(self, metadata: dict[str, Any]) -> dict[str, Any]:
+        """Redact metadata of a checkpoint or a thread, but for what LangGraph and Holdfast have put into them."""
+        own = {
+            name: value
+            for name, value in metadata.items()
+            if name not in _NOT_TEXT and not (name.startswith(_OF_LANGGRAPH) and isinstance(value, str))
+        }
+        changed = {name: new for name, value in own.items() if (new := self.value(value)) is not value}
+        return {**metadata, **changed} if changed else metadata
 
     # --- parts of them
 

@@ -126,7 +126,12 @@ class _CheckpointSave:
         self._also, self._replaces_head, self._is_branch = also, replaces_head, is_branch
         self.key = key = records.CheckpointKey(str(thread), ns, checkpoint["id"])
         self._parent_id = parent_id = config["configurable"].get("checkpoint_id")
-        self._metadata = stored = metadata_of(config, metadata)
+        stored, values = metadata_of(config, metadata), checkpoint["channel_values"]
+        if database.storage_filter is not None:
+            stored = database.storage_filter.metadata(stored)
+            if changed := database.storage_filter.small(values):
+                checkpoint = {**checkpoint, "channel_values": {**values, **changed}}
+        self._metadata = stored
         run_id, user_id = run_text(stored.get("run_id")), user_of(stored.get("user_id"))
         self.owner = RowOwner(
             key.thread_id, ns, None if is_branch else key.checkpoint_id, run_id, stored.get("step"), user_id

@@ -35,7 +35,6 @@ from holdfast.checkpoints.errors import ThreadConflict, Unreachable
 from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.known import Known, Template
 from holdfast.checkpoints.serde.messages import encode, snapshot
-from holdfast.checkpoints.serde.values import Detacher
 from holdfast.checkpoints.threads import index
 
 _DELETED: Final = "while the database was out of reach, the thread, or a run in it, was deleted"
@@ -127,8 +126,7 @@ class Save:
         self._era = database.cache.era
         self._generation, self._known = database.cache.recall(owner.thread_id, owner.ns) if use_cache else (None, {})
         # Encoding is the larger part of the work, and is done before anything is locked.
-        key, said = database.sealer.digest_key(owner.thread_id), database.inputs.channels(owner.thread_id)
-        detacher = Detacher(database.types, self._known, key=key, said=said, nested=database.inputs.nested)
+        detacher = database.detacher(owner.thread_id, self._known)
         self._values = [detacher.detach(channel, value) for channel, value in kind.values]
         self._drafts = detacher.drafts.values()
         self.lists = [list_ for value in self._values for list_ in value.lists]
@@ -322,12 +320,13 @@ class Save:
         sql = self._database.backend.sql["load_rows"]
         spans = ranges.spans(known_by_seq)
         found = transaction.run([(sql, {**self._thread, "first": first, "last": last}) for first, last in spans])
-        digests = {row.seq: row.digest for rows in found for row in rows}
+        # A redacted row keeps the digest of another message.
+        digests = {row.seq: None if row.redacted else row.digest for rows in found for row in rows}
         key = self._database.sealer.digest_key(self._owner.thread_id)
         for seq, known in known_by_seq.items():
             # As it was when it was put: the graph may have changed the message since.
             message = Template(type(known.message), known.contents, UNCLAIMED).make()
-            if digests.get(seq) != encode(snapshot(message), self._database.types, key=key).digest:
+            if digests.get(seq, b"") not in (None, encode(snapshot(message), self._database.types, key=key).digest):
                 raise ThreadConflict(self._owner.thread_id, _LOST)
 
     def read_human_texts(self, transaction: Transaction, written: claim_writes.WrittenRows) -> list[records.Row]:
@@ -380,7 +379,7 @@ class Save:
     def record_prompt(self) -> list[Call]:
         """Return the calls that record the system prompt, if it is another one."""
         self._prompt = self._database.prompts.get(self._owner.thread_id)
-        return index.record_prompt(self._database.backend.sql, self._owner.thread_id, self.thread_row, self._prompt)
+        return index.record_prompt(self._database, self._owner.thread_id, self.thread_row, self._prompt)
 
     def _keep(self, state: ThreadState, era: int, *, moved: bool) -> None:
         """Keep what is known of the thread, unless the database may be another one since the save was sent."""

@@ -24,6 +24,7 @@ from langchain_core.messages import BaseMessage
 from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.langgraph_internals import START
 from holdfast.checkpoints.serde import ranges
+from holdfast.checkpoints.serde.filter import StorageFilter
 from holdfast.checkpoints.serde.known import Known, MessageContents, contents_of, is_unchanged
 from holdfast.checkpoints.serde.marking import (
     CONTAINERS,
@@ -140,6 +141,7 @@ class Detacher:
         key: bytes = b"",
         said: Collection[str] = (),
         nested: set[str] | None = None,
+        storage_filter: StorageFilter | None = None,
     ) -> None:
         """
         Args:
@@ -148,7 +150,9 @@ class Detacher:
             key: the key of the messages' digests.
             said: the channels that make messages of dicts and pairs. Elsewhere these are data.
             nested: the channels that have been seen to hold messages within dicts or lists. It is added to.
+            storage_filter: changes texts before they are stored.
         """
+        self._filter = storage_filter
         self._said = said
         self._nested: set[str] = set() if nested is None else nested
         self._met: set[str] = set()
@@ -166,6 +170,12 @@ class Detacher:
         Raises:
             NotStorable: the value has a part that cannot be saved, or not be loaded again.
         """
+        detached = self._detach(channel, value)
+        if self._filter is not None:
+            detached.body = self._filter.body(detached.type, detached.body, is_checkpoint=not channel)
+        return detached
+
+    def _detach(self, channel: str, value: Any) -> Detached:
         if value is None:
             return Detached(channel, "null", b"")
         if isinstance(value, (bytes, bytearray)):
@@ -262,6 +272,8 @@ class Detacher:
         row = encode(snapshot(message), self._types, key=self._key)
         # The copy must equal what is stored. It does not if LangGraph has set an id in between.
         is_exact = contents is not None and is_unchanged(message, contents)
+        if self._filter is not None and (filtered := self._filter.row(row, self._key)) is not row:
+            row, is_exact = filtered, False  # what is loaded from the row is another message than this one
         draft = Draft(message, contents if is_exact else None, row)
         self.drafts[id(message)] = draft
         return draft

@@ -203,7 +203,7 @@ class Threads(Adding, Sharing):
             [texts] = self._database.read((sql["first_words"], params))
             new_title = first_title(texts)
         else:
-            new_title = given_title(title)
+            new_title = self._database.stored_text(given_title(title))
         # The statement checks the user again: another user's thread may have taken the id since.
         renamed = {**params, "title": new_title, "user_id": asked_user(user_id)}
         if not self._database.write((sql["rename_thread"], renamed))[0]:

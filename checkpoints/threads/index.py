@@ -16,6 +16,7 @@ from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.backends.records import NOTES, Row
 from holdfast.checkpoints.config import user_text
 from holdfast.checkpoints.core.cache.thread_state import ThreadRow
+from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.placement import Placement, RowOwner
 from holdfast.checkpoints.langgraph_internals import BRANCH_TO, OF_THE_RUN, START, TASKS
 from holdfast.checkpoints.serde.known import Known
@@ -166,12 +167,13 @@ def change_of_rows(thread_id: str, before: ThreadRow, placement: Placement) -> T
     return ThreadChange(before._replace(next_seq=placement.next_seq, deleted=False), params)
 
 
-def record_prompt(sql: Statements, thread_id: str, thread_row: ThreadRow, prompt: str | None) -> list[Call]:
+def record_prompt(database: Database, thread_id: str, thread_row: ThreadRow, prompt: str | None) -> list[Call]:
     """Build the calls that record the current system prompt; none if it is the one on record."""
     if prompt is None or (digest := prompt_digest(prompt)) == thread_row.prompt:
         return []
+    sql = database.backend.sql
     return [
-        add_event(sql, thread_id, "prompt", {"text": prompt}),
+        add_event(sql, thread_id, "prompt", {"text": database.stored_text(prompt)}),
         (sql["set_prompt"], {"thread_id": thread_id, "prompt": digest}),
     ]
 

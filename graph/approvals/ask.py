@@ -22,7 +22,6 @@ from typing_extensions import TypedDict
 
 from holdfast.checkpoints import Answered, HoldfastSaver
 from holdfast.checkpoints.errors import NotAnswered
-from holdfast.checkpoints.interrupts import answer_digest
 from holdfast.checkpoints.interrupts.pending import plain_call
 from holdfast.checkpoints.langgraph_internals import CHECKPOINT_MAP, NS_END, NS_SEP, RESUME_MAP, RESUMING
 from holdfast.checkpoints.langgraph_internals.graphs import mark_invalid_resume
@@ -333,7 +332,7 @@ class _RequestRecord:
             )
         except NotAnswered as closed:
             raise AnsweredBefore(closed) from closed
-        if answer_digest(recorded.answer) != answer_digest(answer):
+        if not self.saver.interrupts.is_recorded(recorded, answer):
             first = recorded.told()
             raise AnsweredBefore(first) from first
         return recorded
@@ -344,7 +343,8 @@ class _RequestRecord:
         The tool has changed since it was recorded. An answer that is not on record leaves no trace.
         """
         recorded = self.read()
-        if recorded is not None and answer_digest(recorded.answer) == answer_digest(self.given[self.interrupt_id]):
+        given = self.given[self.interrupt_id]
+        if recorded is not None and self.saver.interrupts.is_recorded(recorded, given):
             self.reopen(recorded)
 
     def reopen(self, recorded: Answered) -> bool:

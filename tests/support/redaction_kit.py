@@ -122,7 +122,7 @@ def plant(saver: HoldfastSaver) -> None:
     model = ScriptedModel(lines=[calls(("pay", {"order": "zqorderqz"})), says("paid zqpaidqz")])
     shop = build_graph(model=model, tools=[pay], checkpointer=saver, prompt="zqsystemqz")
     Conversation(shop, "shop-1", user_id="ada").send("pay zqpleaseqz")
-    assert saver.search.find("zqagainqz")
+    assert saver.search.find("once more")  # which makes the index
 
 
 def tables_of(saver: HoldfastSaver) -> list[str]:

@@ -142,7 +142,7 @@ def add_conversation(database: Database, added: Conversation, *, dry_run: bool =
         NotStorable: a message holds a value that cannot be stored.
         NotMoved: the database is encrypted.
     """
-    records = list(conversation_records(added, database.types, time.time()))
+    records = list(conversation_records(added, database, time.time()))
     if dry_run:
         if is_transferable(database, added.thread_id):
             raise _not_empty(database, added.thread_id, records)

@@ -7,7 +7,8 @@ to do. The rows of the messages have the times at which they were said.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
@@ -15,9 +16,9 @@ from langgraph.checkpoint.base import empty_checkpoint
 
 from holdfast.checkpoints.backends.canonical import canonical_value
 from holdfast.checkpoints.core.conflicts import checkpoint_id_at
+from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.moments import utc_datetime
-from holdfast.checkpoints.serde.messages import MessageRow, sql_text
-from holdfast.checkpoints.serde.types import Types
+from holdfast.checkpoints.serde.messages import MessageRow
 from holdfast.checkpoints.serde.values import Attachable, Detacher
 from holdfast.checkpoints.threads.histories.conversation import Conversation, Said, is_prompt
 from holdfast.checkpoints.threads.index import prompt_digest, title_of
@@ -34,12 +35,12 @@ class _Row(NamedTuple):
     row: MessageRow
 
 
-def conversation_records(conversation: Conversation, types: Types, now: float) -> Iterator[ThreadRecord]:
+def conversation_records(conversation: Conversation, database: Database, now: float) -> Iterator[ThreadRecord]:
     """Yield the records of the thread.
 
     Args:
         conversation: the conversation.
-        types: the types that its messages may hold.
+        database: the database, whose types the messages may hold.
         now: the time of what has no time, in epoch seconds. No checkpoint is of a later time.
 
     Raises:
@@ -47,7 +48,11 @@ def conversation_records(conversation: Conversation, types: Types, now: float) -
     """
     times = [now if said.at is None else said.at for said in conversation.said]
     spoken = [(said, at) for said, at in zip(conversation.said, times, strict=True) if not is_prompt(said)]
-    detacher = Detacher(types, {})
+    detacher = Detacher(database.types, {}, storage_filter=database.storage_filter)
+    if database.storage_filter is not None:
+        title = None if conversation.title is None else database.stored_text(conversation.title)
+        metadata = database.storage_filter.metadata(dict(conversation.metadata))
+        conversation = replace(conversation, title=title, metadata=metadata)
     value = detacher.detach(MESSAGES, [said.message for said, _ in spoken])
     for seq, draft in enumerate(detacher.drafts.values(), 1):
         draft.ref = seq
@@ -56,7 +61,7 @@ def conversation_records(conversation: Conversation, types: Types, now: float) -
         for seq, ((said, at), draft) in enumerate(zip(spoken, detacher.drafts.values(), strict=True), 1)
     ]
     checkpoint_id = checkpoint_id_at(made_at := min(max(times), now))
-    events = [*_prompts(conversation.said, times), _import_event(len(rows), now)]
+    events = [*_prompts(conversation.said, times, database.stored_text), _import_event(len(rows), now)]
     yield _thread(conversation, rows, events, checkpoint_id, times)
     for row in rows:
         yield _message(row, checkpoint_id)
@@ -65,14 +70,13 @@ def conversation_records(conversation: Conversation, types: Types, now: float) -
     yield _checkpoint(conversation, checkpoint_id, made_at, Attachable(MESSAGES, *value.finish()))
 
 
-def _prompts(said: Sequence[Said], times: Sequence[float]) -> list[dict[str, Any]]:
+def _prompts(said: Sequence[Said], times: Sequence[float], stored: Callable[[str], str]) -> list[dict[str, Any]]:
     """Return the system prompts as events, each after the message that it follows."""
     found, after = [], 0
     for one, at in zip(said, times, strict=True):
         if is_prompt(one):
-            found.append(
-                {"after_seq": after, "kind": "prompt", "data": json.dumps({"text": one.message.text}), "at": at}
-            )
+            data = json.dumps({"text": stored(one.message.text)})
+            found.append({"after_seq": after, "kind": "prompt", "data": data, "at": at})
         else:
             after += 1
     return found
@@ -90,7 +94,7 @@ def _thread(
     times: Sequence[float],
 ) -> ThreadRecord:
     prompts = [json.loads(event["data"])["text"] for event in events if event["kind"] == "prompt"]
-    words = (title_of(sql_text(row.said.message.text)) for row in rows if row.row.role == "human")
+    words = (title_of(row.row.content or "") for row in rows if row.row.role == "human")
     fields = {
         "next_seq": len(rows) + 1,
         "user_id": conversation.user_id,
