@@ -23,6 +23,13 @@ UPDATE holdfast_interrupts
 SET closed_at = NULL, closed_why = 'kept'
 WHERE thread_id = :thread_id AND interrupt_id = :interrupt_id AND coalesce(closed_why, '') <> 'expired';
 
+-- name: keep_open_request
+-- As `keep_request`, if it is still open: messages are added without a run that would find out.
+UPDATE holdfast_interrupts
+SET closed_why = 'kept'
+WHERE thread_id = :thread_id AND interrupt_id = :interrupt_id AND closed_at IS NULL
+  AND coalesce(closed_why, '') <> 'expired';
+
 -- name: drop_request
 -- Note that the message that is about to be sent closes a request.
 UPDATE holdfast_interrupts

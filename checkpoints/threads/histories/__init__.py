@@ -104,8 +104,9 @@ class Adding:
     def append(self, thread_id: str, messages: Sequence[MessageLike], *, user_id: str | None = None) -> Thread:
         """Add messages to the state of a thread, as an update; a thread that does not exist begins with them.
 
-        No agent runs. What waits for a person in the thread is closed, as by every message. Of two callers at the same
-        time none loses a message, and a run that goes on keeps what was added.
+        No agent runs. What waits for a person in the thread is closed, as by every message; only a request that the
+        agent keeps already, because the conversation went on once, stays open. Of two callers at the same time none
+        loses a message, and a run that goes on keeps what was added.
 
         Args:
             thread_id: the thread.

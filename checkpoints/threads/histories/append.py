@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, ToolMessage
 from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata, CheckpointTuple, copy_checkpoint, empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
 
@@ -15,6 +15,7 @@ from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core.conflicts import LoadedThread, move_clock_past, next_version
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import NotStorable, ThreadConflict
+from holdfast.checkpoints.interrupts.decisions import KEPT_NOTE
 from holdfast.checkpoints.langgraph_internals import enclosing_checkpoint
 from holdfast.checkpoints.load import RawCheckpoint, find, to_tuple
 from holdfast.checkpoints.threads.histories.records import MESSAGES
@@ -100,6 +101,7 @@ def _append(
     checkpoint = empty_checkpoint() if head is None else copy_checkpoint(head.checkpoint)
     values, versions = checkpoint["channel_values"], checkpoint["channel_versions"]
     before = _messages_in(checkpoint, thread_id)
+    _keep_requests(database, thread_id, before)
     new = {MESSAGES: next_version(max(versions.values(), default=None))}
     checkpoint["channel_values"] = {**values, MESSAGES: add_messages(before, list(messages))}  # type: ignore[arg-type]
     checkpoint["channel_versions"] = {**versions, **new}
@@ -111,6 +113,15 @@ def _append(
     step = -1 if head is None else int(head.metadata.get("step", -1)) + 1
     metadata: CheckpointMetadata = {"source": "update", "step": step, "parents": {}}
     save(database, {"configurable": {**own, **parent, **user}}, checkpoint, metadata, new)
+
+
+def _keep_requests(database: Database, thread_id: str, messages: Sequence[BaseMessage]) -> None:
+    """Let the requests stay open that an agent keeps while people talk: their calls have an answer that says so."""
+    notes = [message.additional_kwargs.get(KEPT_NOTE) for message in messages if isinstance(message, ToolMessage)]
+    kept = [note.get("interrupt_id") for note in notes if isinstance(note, Mapping) and note.get("decided") is False]
+    if kept:
+        statement, thread = database.backend.sql["keep_open_request"], {"thread_id": str(thread_id)}
+        database.write(*((statement, {**thread, "interrupt_id": interrupt_id}) for interrupt_id in kept))
 
 
 def _messages_in(checkpoint: Checkpoint, thread_id: str) -> list[BaseMessage]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from operator import add
+from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -13,6 +14,7 @@ from langgraph.graph import START, StateGraph, add_messages
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.errors import NotStorable, UnknownThread
 from tests.support.delta_kit import delta_agent
+from tests.support.kept_kit import in_file
 from tests.support.kit import echo_graph, elsewhere, one_node, thread
 
 
@@ -83,6 +85,27 @@ def test_a_state_without_a_list_of_messages_is_told(saver: HoldfastSaver) -> Non
     delta_agent(saver, 1000).invoke({"messages": [("user", "Hello")]}, thread())
     with pytest.raises(NotStorable, match="update_state"):
         saver.threads.append("ada-1", [("user", "More")])
+
+
+@pytest.mark.parametrize("early", [True, pytest.param(False, marks=pytest.mark.sweep)])
+def test_a_request_that_the_agent_keeps_stays_open_and_one_that_it_does_not_is_closed(
+    saver: HoldfastSaver, tmp_path: Path, early: bool
+) -> None:
+    ada = in_file(saver, f"{tmp_path / 'effects'}", "ada-1")
+    [request] = ada.send("Refund order 1").pending
+    ada.send("How are you?")
+    saver.threads.append("ada-1", [("assistant", "By the way")])
+    saver.threads.append("ada-1", [("assistant", "one more thing")])
+    assert [waiting.interrupt_id for waiting in saver.interrupts.waiting()] == [request.interrupt_id]
+    if not early:
+        assert [one.interrupt_id for one in ada.send("And now?").pending] == [request.interrupt_id]
+    assert "order 1 refunded" in ada.approve(request.interrupt_id, by="Grace").text
+    assert (tmp_path / "effects").read_text() == "refund 1\n"
+    assert saver.interrupts.waiting() == []
+
+    ada.send("Refund order 1")
+    saver.threads.append("ada-1", [("assistant", "By the way")])
+    assert saver.interrupts.waiting() == []
 
 
 async def test_it_has_a_twin_for_event_loops(saver: HoldfastSaver) -> None:
