@@ -15,6 +15,7 @@ Other packages import the names below, and from these modules; import-linter che
 - `store.items`: long-term memory as rows of the database. `store.service`: `open_store`.
 - `transcript.export`: transcripts as text. `search.query`: parsing of search queries.
 - `threads.histories`: conversations from elsewhere.
+- `redaction`: the names of patterns.
 - `runtime`, `effects`, `interrupts`: what an agent uses within a run. `interrupts.forms`: the forms of requests.
 - `langgraph_internals`: LangGraph's private names, in one place for all packages.
 """

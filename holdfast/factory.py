@@ -17,7 +17,7 @@ from holdfast.graph.agent import PROMPT
 from holdfast.graph.conversation.agents import AnyAgent
 from holdfast.graph.models import chat_model
 from holdfast.graph.shop import shop_tools
-from holdfast.settings import Settings
+from holdfast.settings import InvalidSettings, Settings
 
 
 def make_checkpointer(settings: Settings) -> HoldfastSaver:
@@ -26,7 +26,7 @@ def make_checkpointer(settings: Settings) -> HoldfastSaver:
     Raises:
         InvalidURL: the database is one of another checkpointer.
     """
-    return open_checkpointer(settings.database)
+    return open_checkpointer(settings.database, redact=settings.redaction)
 
 
 def make_store(settings: Settings) -> HoldfastStore:
@@ -35,7 +35,18 @@ def make_store(settings: Settings) -> HoldfastStore:
 
 
 def open_any_saver(settings: Settings) -> AbstractContextManager[BaseCheckpointSaver[Any]]:
-    """Return the context of the checkpointer of the database, which may be another one than Holdfast's."""
+    """Return the context of the checkpointer of the database, which may be another one than Holdfast's.
+
+    Raises:
+        InvalidSettings: it is another one, which cannot redact what it stores.
+    """
+    if not isinstance(urls.parse_any(settings.database), urls.OtherURL):
+        return make_checkpointer(settings)
+    if settings.redaction:
+        raise InvalidSettings(
+            "HOLDFAST_REDACT or HOLDFAST_REDACT_PATTERN is set, and the database is one of another checkpointer, which "
+            "stores everything as it is. Unset them, or set HOLDFAST_DATABASE to a database of Holdfast's own."
+        )
     from holdfast.savers import open_saver  # few programs open another one
 
     return open_saver(settings.database)

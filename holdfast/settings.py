@@ -7,6 +7,7 @@ test compares the table in docs/guides/command-line.md with the fields below.
 from __future__ import annotations
 
 import os
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -25,6 +26,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from holdfast.checkpoints import urls
+from holdfast.checkpoints.redaction import NAMES
 from holdfast.graph.context import BUDGET, Mode
 from holdfast.graph.models import RETRIES, TIMEOUT, check_name
 from holdfast.graph.words import needed
@@ -53,6 +55,21 @@ def _agent(name: str) -> str:
     if not module or not variable or module.endswith(".py"):
         raise ValueError(f"{name!r} is not module:name, such as my_package.agents:refunds")
     return name
+
+
+def _pattern_names(names: str) -> str:
+    found = [name.strip() for name in names.split(",")]
+    if unknown := set(found).difference(NAMES):
+        raise ValueError(f"There is no pattern named {min(unknown)!r}. Needed: some of {', '.join(NAMES)}")
+    return ",".join(found)
+
+
+def _expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"it is no regular expression: {error.msg} at position {error.pos}") from None
+    return text
 
 
 def _path(value: str | Path) -> Path:
@@ -130,6 +147,17 @@ class Settings(BaseSettings):
     shop: Annotated[Path, BeforeValidator(_path)] = Field(
         Path("shop.db"), validation_alias="HOLDFAST_SHOP", description="the SQLite file of the example shop"
     )
+    redact: Annotated[str | None, AfterValidator(lambda names: names and _pattern_names(names))] = Field(
+        None,
+        validation_alias="HOLDFAST_REDACT",
+        description=f"what to redact before it is stored, with commas between: {', '.join(NAMES)}",
+    )
+    redact_pattern: Annotated[str | None, AfterValidator(lambda text: text and _expression(text))] = Field(
+        None,
+        repr=False,  # it may be a secret
+        validation_alias="HOLDFAST_REDACT_PATTERN",
+        description="a regular expression of what to redact before it is stored, for the package `regex`",
+    )
     host: str = Field("127.0.0.1", validation_alias="HOLDFAST_HOST", description="the address that `serve` listens on")
     port: int = Field(
         2024, ge=1, le=65535, validation_alias="HOLDFAST_PORT", description="the port that `serve` listens on"
@@ -164,6 +192,12 @@ class Settings(BaseSettings):
                 "Leave it out to use the budget"
             )
         return limit
+
+    @property
+    def redaction(self) -> list[str | re.Pattern[str]]:
+        """The patterns that are redacted before anything is stored."""
+        names: list[str | re.Pattern[str]] = [*self.redact.split(",")] if self.redact else []
+        return [*names, re.compile(self.redact_pattern)] if self.redact_pattern else names
 
     @property
     def model_name(self) -> str:

@@ -244,3 +244,6 @@ NAMED: Final[dict[str, Named]] = {
     )
 }
 """The named patterns: card numbers and IBANs with their check digits, e-mail addresses and phone numbers."""
+
+NAMES: Final = tuple(NAMED)
+"""The names of patterns, as `redact` takes them."""

@@ -95,6 +95,28 @@ def test_the_program_of_the_page_about_memory_runs_as_it_stands(tmp_path: Path) 
     assert (answer, "'text': 'tea'" in items) == ("You drink tea.", True), done.stderr
 
 
+@pytest.mark.sweep
+def test_the_programs_and_commands_of_the_page_about_redaction_work_as_they_stand(cli: Cli, tmp_path: Path) -> None:
+    printed = []
+    for program in programs("docs/guides/redaction.md"):
+        (tmp_path / "program.py").write_text(program, "utf-8")
+        done = forked.run(str(tmp_path / "program.py"), cwd=tmp_path, env=environment())
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout.splitlines())
+    assert printed == [
+        [
+            "{'card': 2, 'pattern': 2}",
+            "My name is Ada, my card is [redacted: card], and my [redacted].",
+            "My name is Ada, my card is [redacted: card], and my [redacted].",
+            "Your name is Ada.",
+        ],
+        ["I am Bob, and my card is [redacted: card]."],
+    ]
+    for command in commands_of("guides/redaction.md", before_sections=True):
+        code, _, err = cli(*shlex.split(command)[1:], "--database=sqlite:///redaction.db")
+        assert code == 0, err
+
+
 def test_the_program_of_the_page_about_databases_runs_as_it_stands(tmp_path: Path) -> None:
     [program] = programs("docs/guides/databases.md")
     (tmp_path / "program.py").write_text(program, "utf-8")

@@ -87,6 +87,8 @@ def test_an_empty_one_counts_as_not_set(name: str, monkeypatch: pytest.MonkeyPat
         ("HOLDFAST_CONTEXT", "all", "it has to be 'summarise', 'trim' or 'off'"),
         ("HOLDFAST_CONTEXT_BUDGET", "0", "it has to be more than 0.*tokens of messages that the model sees"),
         ("HOLDFAST_CONTEXT_LIMIT", "23999", "it is 23999, less than HOLDFAST_CONTEXT_BUDGET, which is 24000"),
+        ("HOLDFAST_REDACT", "card,pin", "There is no pattern named 'pin'. Needed: some of card, email, iban, phone"),
+        ("HOLDFAST_REDACT_PATTERN", "(sk-secret", "it is no regular expression"),
         ("HOLDFAST_MODEL", "gpt-5", "There is no chat model 'gpt-5'"),
     ],
 )

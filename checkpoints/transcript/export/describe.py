@@ -32,6 +32,7 @@ _EVENTS: Final = {
     "import": "Imported",
     "share": "Shared",
     "unshare": "Shared no more",
+    "redacted": "Redacted",
 }
 
 # Longer JSON, in characters, is shown with one line for each value.

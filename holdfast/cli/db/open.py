@@ -97,7 +97,8 @@ def open_database(options: CommonOptions, allow: list[str] | None = None) -> Ite
     """
     from holdfast import checkpoints
 
-    with checkpoints.open_database(options.settings().database, allow=_type_names(allow)) as database:
+    settings = options.settings()
+    with checkpoints.open_database(settings.database, allow=_type_names(allow), redact=settings.redaction) as database:
         yield database
 
 
@@ -106,7 +107,8 @@ def open_saver(options: CommonOptions, allow: list[str] | None = None) -> Iterat
     """Do as `open_database`, with a checkpointer, for commands with an agent."""
     from holdfast.checkpoints import open_checkpointer
 
-    with open_checkpointer(options.settings().database, allow=_type_names(allow)) as saver:
+    settings = options.settings()
+    with open_checkpointer(settings.database, allow=_type_names(allow), redact=settings.redaction) as saver:
         yield saver
 
 

@@ -22,13 +22,14 @@ from holdfast.cli.options import (
     with_database_options,
 )
 from holdfast.cli.output.text import counted
-from holdfast.cli.threads import delete, histories, manage, search, share, verify
+from holdfast.cli.threads import delete, histories, manage, redact, search, share, verify
 
 if TYPE_CHECKING:
     from holdfast.checkpoints import HoldfastDatabase
 
 app = make_group(
-    "List, read, search, export, copy, share, reset and delete conversations.", "holdfast threads list --user ada"
+    "List, read, search, export, copy, share, reset, redact and delete conversations.",
+    "holdfast threads list --user ada",
 )
 
 Last = Annotated[
@@ -125,6 +126,7 @@ app.command("fork", epilog="Example: holdfast threads fork ada-1 --to ada-2")(ma
 app.command("copy", epilog="Example: holdfast threads copy ada-1 --to ada-2")(manage.copy)
 app.command("share", epilog=share.SHARE_EXAMPLE)(share.share)
 app.command("unshare", epilog=share.UNSHARE_EXAMPLE)(share.unshare)
+app.command("redact", epilog=redact.EXAMPLE)(redact.redact)
 app.command("delete", epilog=delete.EXAMPLE)(delete.delete)
 
 
