@@ -5,9 +5,10 @@ A message says what was found, what was needed and what to do. No message has a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -84,6 +85,24 @@ class DamagedThread(HoldfastError):
             f"Thread {thread_id!r} is damaged: {what}. Nothing was changed. Restore this thread from a backup, or load "
             "what can be read of it with `checkpointer.threads.salvage`. Other threads are not affected."
         )
+
+
+OF_ALTERED_DATA: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What reading stored data can raise that someone else has altered."""
+
+
+@contextmanager
+def row_explained(thread_id: str, what: str) -> Iterator[None]:
+    """Raise `DamagedThread`, which names a row, for a row that the block cannot read.
+
+    SQLite's columns take values of any type, so any of them may be of another one.
+    """
+    try:
+        yield
+    except HoldfastError:
+        raise
+    except OF_ALTERED_DATA as error:
+        raise DamagedThread(thread_id, f"{what} cannot be read ({error})") from error
 
 
 class ThreadConflict(HoldfastError):

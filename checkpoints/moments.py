@@ -52,8 +52,8 @@ def epoch_seconds_if_given(value: Moment | None, name: str) -> float | None:
 def utc_datetime(seconds: float) -> datetime:
     """Convert epoch seconds, as databases have them, to a datetime in UTC.
 
-    It is rounded down, so that what is asked for since that time includes it. A time that no calendar has, in a row
-    that was altered, becomes the first or the last that one has.
+    It is rounded down, so that what is asked for since that time includes it. What is no time of the calendar, in
+    a row that was altered, becomes the first or the last that there is.
     """
     try:
         whole = math.floor(seconds)
@@ -61,6 +61,8 @@ def utc_datetime(seconds: float) -> datetime:
         return _EPOCH + timedelta(seconds=whole, microseconds=math.floor((seconds - whole) * 1e6))
     except (ValueError, OverflowError):
         return (datetime.max if seconds > 0 else datetime.min).replace(tzinfo=UTC)
+    except TypeError:  # SQLite's columns take values of any type
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def nearest_microsecond(seconds: float) -> float:

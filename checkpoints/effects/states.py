@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
 from holdfast.checkpoints.backends.records import Row
+from holdfast.checkpoints.errors import row_explained
 from holdfast.checkpoints.moments import utc_datetime
 
 Why: TypeAlias = Literal["owner", "timeout", "error", "cancelled", "arguments", "elsewhere"]
@@ -71,21 +72,22 @@ class Entry:
 
 def entry_of_row(row: Row) -> Entry:
     """Make an entry from a row of the statements `effect` and `effects_in_doubt`."""
-    return Entry(
-        lineage=row.lineage,
-        key=row.effect_key,
-        thread_id=row.thread_id,
-        tool=row.tool,
-        args_digest=bytes(row.args_digest).hex(),
-        state=row.state,
-        attempt=row.attempt,
-        owner=row.owner,
-        alive_until=utc_datetime(row.alive_until),
-        expired=bool(row.is_orphaned),
-        why=row.why,
-        interrupt_id=row.interrupt_id,
-        started_at=utc_datetime(row.started_at),
-    )
+    with row_explained(str(row.thread_id), f"the effect {row.effect_key} in its ledger"):
+        return Entry(
+            lineage=row.lineage,
+            key=row.effect_key,
+            thread_id=row.thread_id,
+            tool=row.tool,
+            args_digest=bytes(row.args_digest).hex(),
+            state=row.state,
+            attempt=row.attempt,
+            owner=row.owner,
+            alive_until=utc_datetime(row.alive_until),
+            expired=bool(row.is_orphaned),
+            why=row.why,
+            interrupt_id=row.interrupt_id,
+            started_at=utc_datetime(row.started_at),
+        )
 
 
 @dataclass(frozen=True)

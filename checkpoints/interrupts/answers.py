@@ -11,7 +11,7 @@ from typing import Any
 
 from holdfast.checkpoints.backends.records import Row, answer_place
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.errors import AlreadyAnswered
+from holdfast.checkpoints.errors import AlreadyAnswered, row_explained
 from holdfast.checkpoints.interrupts.decisions import decision_word
 from holdfast.checkpoints.load import explained
 from holdfast.checkpoints.moments import utc_datetime
@@ -54,9 +54,10 @@ def answered_of(database: Database, thread_id: str, row: Row) -> Answered:
             place = answer_place(row.interrupt_id)
             _, body = database.sealer.open_value(str(thread_id), place, row.answer_type, row.answer)
             answer = Unpacking(database.types).unpack(body)
-    allowed = None if row.expires_at is None else row.expires_at - row.asked_at
-    decided = (answer, row.answered_by, utc_datetime(row.answered_at), bytes(row.answer_digest).hex())
-    return Answered(str(thread_id), row.interrupt_id, *decided, bool(row.expired), allowed)
+    with row_explained(str(thread_id), f"the answer to the request {row.interrupt_id}"):
+        allowed = None if row.expires_at is None else row.expires_at - row.asked_at
+        decided = (answer, row.answered_by, utc_datetime(row.answered_at), bytes(row.answer_digest).hex())
+        return Answered(str(thread_id), row.interrupt_id, *decided, bool(row.expired), allowed)
 
 
 def answer_digest(answer: Any, key: bytes = b"") -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.base import Checkpoint, CheckpointTuple, writes_sort_key
@@ -23,7 +23,7 @@ from holdfast.checkpoints.backends.records import (
 from holdfast.checkpoints.core.conflicts import LoadedThread
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.placement import UNCLAIMED, rank
-from holdfast.checkpoints.errors import DamagedThread, NotStorable
+from holdfast.checkpoints.errors import OF_ALTERED_DATA, DamagedThread, NotStorable, row_explained
 from holdfast.checkpoints.load.garbage import Paused
 from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.known import Known, Template, contents_of
@@ -93,12 +93,10 @@ class _Opened:
         for found in checkpoints:
             stored = found
             if found.writes or found.sends:
-                stored = found._replace(writes=in_order(found.writes), sends=in_order(found.sends))
+                with explained(found.thread_id, found.checkpoint_id, ""):
+                    stored = found._replace(writes=in_order(found.writes), sends=in_order(found.sends))
             key = CheckpointKey(stored.thread_id, stored.ns, stored.checkpoint_id)
-            values = [
-                _open(database, stored, database.backend.value_place(key, value.channel, stored.document), value)
-                for value in stored.values
-            ]
+            values = [_open_channel(database, stored, key, value) for value in stored.values]
             pending = [_open_write(database, stored, key, write) for write in stored.writes]
             parent = key._replace(checkpoint_id=stored.parent_id or "")
             sends = [_open_write(database, stored, parent, write) for write in stored.sends]
@@ -223,10 +221,16 @@ class MessageRows:
         )
         row = self._sealer.open_row(self._thread_id, seq, stored.key_no, columns)
         # A redacted row keeps the digest of the original.
-        if not stored.redacted and digest(row.role, row.content, row.body, key=self._key) != row.digest:
+        if not stored.redacted and not self._is_as_saved(row):
             raise DamagedThread(self._thread_id, f"message row {seq} is not what was saved (its digest differs)")
         self._decrypted[seq] = row
         return row
+
+    def _is_as_saved(self, row: MessageRow) -> bool:
+        try:
+            return digest(row.role, row.content, row.body, key=self._key) == row.digest
+        except (TypeError, AttributeError, ValueError):  # SQLite's columns take values of any type
+            return False
 
 
 def to_tuple(
@@ -270,6 +274,12 @@ def to_tuple(
     )
 
 
+def _open_channel(database: Database, stored: StoredCheckpoint, key: CheckpointKey, value: StoredValue) -> Attachable:
+    with row_explained(stored.thread_id, f"checkpoint {stored.checkpoint_id}"):
+        place = database.backend.value_place(key, value.channel, stored.document)
+    return _open(database, stored, place, value)
+
+
 def _open(database: Database, stored: StoredCheckpoint, location: str, value: StoredValue) -> Attachable:
     with explained(stored.thread_id, stored.checkpoint_id, value.channel):
         return Attachable(
@@ -280,15 +290,14 @@ def _open(database: Database, stored: StoredCheckpoint, location: str, value: St
 def _open_write(database: Database, stored: StoredCheckpoint, key: CheckpointKey, write: StoredWrite) -> Attachable:
     """Open a write on the checkpoint `key`, which is `stored` or its parent."""
     value = StoredValue(write.channel, write.type, write.blob)
-    return _open(database, stored, write_place(key, write.task_id, write.idx), value)
+    with row_explained(stored.thread_id, f"a write on checkpoint {key.checkpoint_id}"):
+        place = write_place(key, write.task_id, write.idx)
+    return _open(database, stored, place, value)
 
 
 def _attach(stored: StoredCheckpoint, part: Attachable, make: Make, types: Types) -> Any:
     with explained(stored.thread_id, stored.checkpoint_id, part.channel):
         return part.attach(make, types)
-
-
-_OF_ALTERED_BYTES: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
 class explained:  # noqa: N801 - as a context manager of the standard library
@@ -310,7 +319,7 @@ class explained:  # noqa: N801 - as a context manager of the standard library
         where = f"{channel}checkpoint {self._checkpoint_id}"
         if isinstance(error, NotStorable):
             raise NotStorable(f"In thread {self._thread_id!r}, {where}: {error}") from error
-        if isinstance(error, _OF_ALTERED_BYTES):
+        if isinstance(error, OF_ALTERED_DATA):
             raise DamagedThread(self._thread_id, f"{where} cannot be read ({error})") from error
 
 

@@ -197,6 +197,8 @@ def decode(row: MessageRow, types: Types, *, with_id: bool = True) -> BaseMessag
     for name, container in containers:
         fields[name] = container()  # two messages must not share one
     extra, private = rest or (None, None)
+    if "id" in own:  # it has a column of its own
+        raise ValueError("the body has an id")
     fields.update(own)
     message = cls.__new__(cls)
     object.__setattr__(message, "__dict__", fields)

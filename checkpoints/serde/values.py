@@ -306,7 +306,7 @@ class Attachable:
             if checked and not self.is_as_saved:
                 raise ValueError("its checksum differs")
             end = _NUMBER + int.from_bytes(rest[:_NUMBER], "big")
-            self.lists = [ranges.expand(pairs) for pairs in ormsgpack.unpackb(rest[_NUMBER:end])]
+            self.lists = ranges.expand_each(ormsgpack.unpackb(rest[_NUMBER:end]))
             self.body = rest[end:]
 
     @property

@@ -14,7 +14,8 @@ SELECT t.generation, t.deleted_at IS NOT NULL AS deleted,
          ORDER BY c.checkpoint_id
          LIMIT 1
        )) AS user_id,
-       {is_member} AS is_member, t.title, coalesce(t.next_seq, 1) - 1 AS last_seq,
+       {is_member} AS is_member, t.title,
+       coalesce((SELECT max(m.seq) FROM holdfast_messages AS m WHERE m.thread_id = :thread_id), 0) AS last_seq,
        CAST({now} AS DOUBLE PRECISION) AS read_at,
        (SELECT c.checkpoint_id FROM checkpoints AS c WHERE c.thread_id = :thread_id AND c.checkpoint_ns = ''
         ORDER BY c.checkpoint_id LIMIT 1) IS NOT NULL AS has_checkpoints,
@@ -34,6 +35,12 @@ SELECT m.seq, m.ns, m.channel, TRUE AS committed, m.redacted_at IS NOT NULL AS r
 FROM holdfast_messages AS m
 WHERE m.thread_id = :thread_id AND m.seq > :after AND m.seq <= :until_seq AND {said} AND {where}
 ORDER BY m.seq;
+
+-- name: row_after
+-- The number of the next row, which may be far away in a thread that someone has altered.
+SELECT min(m.seq) AS seq
+FROM holdfast_messages AS m
+WHERE m.thread_id = :thread_id AND m.seq > :after;
 
 -- name: said_from_the_end
 -- The row at which the last messages begin.

@@ -118,7 +118,7 @@ class Threads(Adding, Sharing):
             conditions.append("(t.updated_at, t.thread_id) < (:after_at, :after_id)")
         rows = self._find(conditions, params)
         next_page = listing.encode_cursor(rows[limit - 1], arguments) if len(rows) > limit else None
-        return Page([listing.thread_of_row(row) for row in rows[:limit]], next_page)
+        return Page(list(listing.threads_of_rows(rows[:limit])), next_page)
 
     def all(self, *, user_id: str | None = None) -> Iterator[Thread]:
         """Yield every thread, or those of one user, as `list` does, page by page."""

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final, Literal, get_args
 
 from holdfast.checkpoints.backends.records import Row
-from holdfast.checkpoints.errors import InvalidCursor
+from holdfast.checkpoints.errors import DamagedThread, InvalidCursor, row_explained
 from holdfast.checkpoints.moments import utc_datetime
 from holdfast.checkpoints.serde.messages import is_sql_text
 from holdfast.checkpoints.sql import Statement, Statements
+
+_log = logging.getLogger(__name__)
 
 Status = Literal["running", "paused", "failed", "unfinished", "idle"]
 """`running`: a caller holds the thread's lease. `paused`: an approval waits for a person. `failed`: the last run ended
@@ -84,22 +87,36 @@ class Page:
 
 
 def thread_of_row(row: Row) -> Thread:
-    """Make a thread's entry from a row of the statement `threads`."""
-    return Thread(
-        thread_id=row.thread_id,
-        user_id=row.user_id,
-        title=row.title,
-        status=row.status,
-        created_at=utc_datetime(row.created_at),
-        updated_at=utc_datetime(row.updated_at),
-        messages=int(row.messages),
-        bytes=int(row.bytes),
-        pending=int(row.pending),
-        metadata=json.loads(row.metadata) if row.metadata else {},
-        checkpoint_id=row.head,
-        origin_thread_id=row.origin_thread_id,
-        origin_checkpoint_id=row.origin_checkpoint_id,
-    )
+    """Make a thread's entry from a row of the statement `threads`.
+
+    Raises:
+        DamagedThread: the row cannot be read.
+    """
+    with row_explained(row.thread_id, "its entry in the index of threads"):
+        return Thread(
+            thread_id=row.thread_id,
+            user_id=row.user_id,
+            title=row.title,
+            status=row.status,
+            created_at=utc_datetime(row.created_at),
+            updated_at=utc_datetime(row.updated_at),
+            messages=int(row.messages),
+            bytes=int(row.bytes),
+            pending=int(row.pending),
+            metadata=json.loads(row.metadata) if row.metadata else {},
+            checkpoint_id=row.head,
+            origin_thread_id=row.origin_thread_id,
+            origin_checkpoint_id=row.origin_checkpoint_id,
+        )
+
+
+def threads_of_rows(rows: Iterable[Row]) -> Iterator[Thread]:
+    """Yield the entries of rows. One that cannot be read is left out, and logged."""
+    for row in rows:
+        try:
+            yield thread_of_row(row)
+        except DamagedThread as error:
+            _log.warning("A thread was left out of a list: %s", error)
 
 
 def conditions(filters: Mapping[str, Any], status: Status | None) -> list[str]:

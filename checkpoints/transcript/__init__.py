@@ -29,15 +29,12 @@ from holdfast.checkpoints.moments import Moment, epoch_seconds, utc_datetime
 from holdfast.checkpoints.serde.types import Types
 from holdfast.checkpoints.sql import Statement
 from holdfast.checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry, MessageEntry
-from holdfast.checkpoints.transcript.header import Header, read_header
+from holdfast.checkpoints.transcript.header import MOST_ROWS, Header, read_header
 from holdfast.checkpoints.transcript.merge import Peekable, entries_before
 from holdfast.checkpoints.transcript.undone import Undo, Undone, Undos
 
 # Rows that one transaction reads, and that are in memory at once. A tool's result may have a million characters.
 _PAGE: Final = 100
-
-# Above the number of every event and message.
-_MOST: Final = 2**62
 
 # Above the id of every checkpoint. An undo whose event does not say where it went back to has taken nothing back.
 _ABOVE_ALL: Final = "\uffff"
@@ -123,7 +120,7 @@ class Transcript:
         if count < 1:
             raise ValueError(f"The number of last messages must be at least 1; found {count}.")
         statement = self._database.backend.sql["said_from_the_end"].where(*self._time_conditions())
-        [rows] = self._run((statement, {**self._params(), "skip": min(count, _MOST) - 1}))
+        [rows] = self._run((statement, {**self._params(), "skip": min(count, MOST_ROWS) - 1}))
         if not rows:  # the thread has fewer messages
             return self
         [first] = rows
@@ -180,12 +177,22 @@ class Transcript:
     def _message_rows(self, *conditions: str) -> Iterator[tuple[Row, MessageRows]]:
         """Yield the rows of messages, each with the `MessageRows` of its page."""
         statement = self._database.backend.sql["said"].where(*conditions)
-        for after in range(self._bounds.after, self._header.last, _PAGE):
+        after = self._bounds.after
+        while after < self._header.last:
             numbers = {"after": after, "until_seq": min(after + _PAGE, self._header.last)}
             [page] = self._run((statement, {**self._params(), **numbers}))
             rows = MessageRows(self.thread_id, {row.seq: row for row in page}, {}, self._database)
             for row in page:
                 yield row, rows
+            after += _PAGE
+            if not page and after < self._header.last:
+                after = self._before_next_row(after)
+
+    def _before_next_row(self, after: int) -> int:
+        """Return the number before that of the next row, or of the end."""
+        statement = self._database.backend.sql["row_after"]
+        [[row]] = self._run((statement, {"thread_id": self.thread_id, "after": after}))
+        return self._header.last if row.seq is None else max(after, row.seq - 1)
 
     def _message(self, row: Row, rows: MessageRows, last_seq: Mapping[str, int]) -> MessageEntry:
         """Make the entry of a message. `last_seq` has the number of the last row of each message that was edited."""
@@ -215,7 +222,7 @@ class Transcript:
 
     def _events(self) -> Iterator[EventEntry]:
         # An event follows a message. Those that follow a message before the first one to read are left out.
-        first = {"after": self._bounds.after, "no": _MOST if self._bounds.after else -1}
+        first = {"after": self._bounds.after, "no": MOST_ROWS if self._bounds.after else -1}
         statement = self._database.backend.sql["events_of"]
         for page in self._pages(statement, lambda row: {"after": row.after_seq, "no": row.no}, first):
             for row in page:

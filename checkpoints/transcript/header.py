@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.backends.records import CheckpointKey, Wanted
 from holdfast.checkpoints.config import asked_user
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.outline import leans
-from holdfast.checkpoints.errors import DamagedThread, NotStorable, UnknownThread
+from holdfast.checkpoints.errors import DamagedThread, NotStorable, UnknownThread, row_explained
 from holdfast.checkpoints.load import explained
 from holdfast.checkpoints.serde.values import Attachable
+
+MOST_ROWS: Final = 2**62
+"""Above the number of every event and message."""
 
 
 class Header(NamedTuple):
@@ -57,7 +60,9 @@ def read_header(transaction: Transaction, database: Database, thread_id: str, us
             "`holdfast db compact` gives them rows."
         )
     live = _live_rows(transaction, database, thread_id)
-    return Header(row.generation, user_id, row.title, row.last_seq, live, notice, row.read_at)
+    with row_explained(thread_id, "its row"):
+        last = min(int(row.last_seq), MOST_ROWS)
+    return Header(row.generation, user_id, row.title, last, live, notice, row.read_at)
 
 
 def _live_rows(transaction: Transaction, database: Database, thread_id: str) -> frozenset[int] | None:

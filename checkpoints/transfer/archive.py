@@ -127,6 +127,7 @@ def _write(file: IO[bytes], line: Mapping[str, Any]) -> bool:
 
 @contextmanager
 def _open_for_writing(path: Path, *, gzipped: bool) -> Iterator[IO[bytes]]:
+    path.touch(mode=0o600)  # readable by its owner only, unless it is there
     with path.open("wb") as file:
         if not gzipped:
             yield file

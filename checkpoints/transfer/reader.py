@@ -10,7 +10,7 @@ from holdfast.checkpoints.backends.canonical import FORMS, CanonicalCheckpoint, 
 from holdfast.checkpoints.backends.records import Row, StoredCheckpoint
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.errors import DamagedThread, NotMoved, NotStorable
+from holdfast.checkpoints.errors import DamagedThread, NotMoved, NotStorable, row_explained
 from holdfast.checkpoints.langgraph_internals import TASKS
 from holdfast.checkpoints.load import explained, in_order
 from holdfast.checkpoints.serde.encryption import Plain
@@ -114,7 +114,8 @@ def _message(row: Row, thread_id: str, seqs: MessageSeqs) -> ThreadRecord:
             f"its message row {fields['seq']} is encrypted, and an encrypted thread cannot be moved yet.",
         )
     # A redacted row keeps the digest of the original message.
-    actual = digest(fields["role"], fields["content"], fields["body"])
+    with row_explained(thread_id, f"message row {fields['seq']}"):
+        actual = digest(fields["role"], fields["content"], fields["body"])
     if fields["redacted_at"] is None and actual != fields["digest"]:
         raise DamagedThread(thread_id, f"message row {fields['seq']} is not what was saved (its digest differs)")
     seqs.add(fields["seq"])

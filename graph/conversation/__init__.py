@@ -18,7 +18,7 @@ from langgraph.types import StateSnapshot
 
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.core.arguments import checked
-from holdfast.checkpoints.errors import UnknownThread
+from holdfast.checkpoints.errors import UnknownThread, row_explained
 from holdfast.graph.approvals.policy import OnMessage
 from holdfast.graph.conversation.agents import AgentProfile, AnyAgent, check_checkpointer
 from holdfast.graph.conversation.answer import AcceptedAnswer, NewAnswer, NothingWaits, ThreadAnswers, late_answers
@@ -260,7 +260,8 @@ class Conversation(Managed):
 
         def read() -> list[AnyMessage]:
             try:
-                return said(saver.transcript(self.thread_id, user_id=self.user_id), messages)
+                with row_explained(self.thread_id, "its history"):
+                    return said(saver.transcript(self.thread_id, user_id=self.user_id), messages)
             except UnknownThread:  # it is new
                 return messages
 
@@ -310,7 +311,7 @@ class Conversation(Managed):
 
     async def _state(self, io: Io) -> StateSnapshot:
         await self._check_user(io)
-        return await io.either(self._agent.get_state, self._agent.aget_state, self._config)
+        return await self._profile.state(io, self._config)
 
     async def _check_unfinished(self, io: Io) -> None:
         await self._check_user(io)
@@ -337,7 +338,7 @@ class Conversation(Managed):
     async def _accept(self, io: Io, new: NewAnswer) -> _Accepted:
         """Check an answer and record it."""
         role = await self._check_user(io, decides=True)
-        state = await io.either(self._agent.get_state, self._agent.aget_state, self._config)
+        state = await self._profile.state(io, self._config)
         if new.by is None and not role.is_own:
             new = new._replace(by=self.user_id)
         return _Accepted(await io.call(self._answers.accept, state, new), state, role.may_read)

@@ -10,17 +10,20 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 from langchain_core.messages import AnyMessage
+from langchain_core.runnables import RunnableConfig
 from langgraph.graph import add_messages
 from langgraph.pregel import Pregel
 from langgraph.types import StateSnapshot
 
 from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints.errors import row_explained
 from holdfast.checkpoints.langgraph_internals import BRANCH_TO, RESERVED
 from holdfast.graph.approvals.ask import AnswerForms
 from holdfast.graph.approvals.policy import OnMessage, keeps
 from holdfast.graph.conversation.requests import Pending, is_about_call
 from holdfast.graph.nodes.base import MODEL, TOOL
 from holdfast.graph.nodes.tool import ToolStep
+from holdfast.graph.plans import Io
 
 AnyAgent: TypeAlias = Pregel[Any, Any, Any, Any]
 """A compiled graph, such as `build_graph`, `create_agent` and `StateGraph.compile` return."""
@@ -54,6 +57,15 @@ class AgentProfile:
         step = agent.nodes[TOOL].bound if TOOL in agent.nodes else None
         self.forms: AnswerForms | None = step.forms if isinstance(step, ToolStep) else None
         """The tools of an agent of `build_graph`; `None` for any other, whose tools are not known."""
+
+    async def state(self, io: Io, config: RunnableConfig) -> StateSnapshot:
+        """Return the present state of a thread.
+
+        Raises:
+            DamagedThread: LangGraph cannot make a state of what is stored.
+        """
+        with row_explained(config["configurable"]["thread_id"], "its state"):
+            return await io.either(self.agent.get_state, self.agent.aget_state, config)
 
     @property
     def merges_by_id(self) -> bool:

@@ -11,6 +11,7 @@ from langgraph.types import Command, StateSnapshot, StreamMode
 
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.core.arguments import check_metadata
+from holdfast.checkpoints.errors import row_explained
 from holdfast.checkpoints.langgraph_internals import STRICT_RESUME
 from holdfast.checkpoints.runtime import unwrap_saver
 from holdfast.graph.approvals.policy import OnMessage
@@ -55,10 +56,11 @@ class ThreadRuns:
 
     async def look(self, io: Io) -> Look:
         """Return the present state of the thread."""
-        state = await io.either(self._agent.get_state, self._agent.aget_state, self._config)
+        state = await self._profile.state(io, self._config)
         recorded = await io.call(self._answers.recorded) if state.interrupts else {}
-        kept = await io.call(self._answers.kept, state) if self._answers.may_have_kept(state) else []
-        return Look(state, recorded, self._answers.resume(state, recorded), kept)
+        with row_explained(self._config["configurable"]["thread_id"], "its state"):
+            kept = await io.call(self._answers.kept, state) if self._answers.may_have_kept(state) else []
+            return Look(state, recorded, self._answers.resume(state, recorded), kept)
 
     async def input(self, io: Io, new: Sequence[Any], pending: OnMessage | None = None) -> dict[str, list[Any]]:
         """Return the input of the run that new messages begin, with the answers that close calls if it needs them.
@@ -71,7 +73,7 @@ class ThreadRuns:
         if self._profile.closes_calls and (pending is not None or self._profile.may_keep):
             await io.call(self._answers.hold, pending)
         if not self._profile.closes_calls:
-            state = await io.either(self._agent.get_state, self._agent.aget_state, self._config)
+            state = await self._profile.state(io, self._config)
             # What the ledger knows is closed by the middleware that put it there, which asks a person if it must.
             if needs_closing(self._profile, state) and not await io.call(self._is_on_record, state):
                 messages = with_closed_calls(self._profile, state, messages)

@@ -33,6 +33,8 @@ _BESIDE: Final = frozenset({"v", "id", "channel_values", STORED})
 
 _NEEDED: Final = frozenset({"v", "id", "ts", "channel_versions", "versions_seen"})
 
+_MAPS: Final = ("channel_versions", "channel_values", "versions_seen")
+
 _MOMENT: Final = VERSION + 1  # a time, in microseconds
 
 # A text of at most this many characters is stored in the document, as the stock saver stores texts of any length. A
@@ -41,6 +43,9 @@ _LONGEST_INLINE: Final = 256
 
 # JSON numbers beyond this are not exact everywhere.
 _LARGEST_INLINE: Final = 2**53
+
+# The longest text in PostgreSQL's JSONB: no stored document was longer, and an altered one must not fill the memory.
+_LONGEST: Final = 2**28
 
 # The smallest window of zlib: it is allocated fast, and enough for so few bytes.
 _WINDOW: Final = 9
@@ -92,12 +97,14 @@ def unpacked(document: Mapping[str, Any], checkpoint_id: str, *, whole: bool = T
     Raises:
         ValueError: the document is damaged.
     """
+    if not _is_of_checkpoint(document):
+        raise ValueError("its document is not one of a checkpoint")
     if document.get(_PACKED) is None:
         if not document.keys() >= (_NEEDED if whole else {"channel_versions"}):
             raise ValueError("its document is incomplete")
         return document
     try:
-        data = zlib.decompress(b64decode(document[_PACKED], validate=True), _WINDOW)
+        data = _inflated(b64decode(document[_PACKED], validate=True))
         coded = ormsgpack.unpackb(data, ext_hook=_of_ext, option=ormsgpack.OPT_NON_STR_KEYS)
         rest = {name if isinstance(name, str) else _NAMES[name]: value for name, value in coded.items()}
         own = document["channel_versions"]
@@ -118,9 +125,13 @@ def unpacked(document: Mapping[str, Any], checkpoint_id: str, *, whole: bool = T
     return ordered
 
 
+def _is_of_checkpoint(document: object) -> bool:
+    return isinstance(document, dict) and all(isinstance(document.get(name) or {}, dict) for name in _MAPS)
+
+
 def beside(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the parts of a stored document that are not in its packed text."""
-    return {name: value for name, value in document.items() if name != _PACKED}
+    return {name: value for name, value in document.items() if name != _PACKED} if isinstance(document, dict) else {}
 
 
 def stored_in(document: Mapping[str, Any]) -> set[str]:
@@ -134,7 +145,7 @@ def sends_are_apart(document: Mapping[str, Any]) -> bool:
     LangGraph before 0.5 made such checkpoints. Ours has them in the channel for Sends, as soon as it has rewritten one.
     """
     version = document.get("v")
-    return isinstance(version, int) and version < FIRST_WITH_SENDS and TASKS not in document["channel_versions"]
+    return isinstance(version, int) and version < FIRST_WITH_SENDS and TASKS not in document.get("channel_versions", ())
 
 
 def is_inline(value: Any) -> bool:
@@ -147,6 +158,14 @@ def is_inline(value: Any) -> bool:
     if type(value) is int:
         return abs(value) <= _LARGEST_INLINE
     return type(value) is str and len(value) <= _LONGEST_INLINE and is_sql_text(value)
+
+
+def _inflated(data: bytes) -> bytes:
+    stream = zlib.decompressobj(_WINDOW)
+    inflated = stream.decompress(data, _LONGEST)
+    if not stream.eof:
+        raise ValueError(f"it ends too early, or is longer than {_LONGEST:,} bytes")
+    return inflated
 
 
 def _text(data: bytes) -> str:

@@ -99,6 +99,10 @@ class SqliteBackend(SqliteTables):
         if path.is_file() and not os.access(path, os.W_OK):
             # SQLite would open it, refuse the first save, and leave read-only files beside it.
             raise self._unavailable(PermissionError("the file is read-only"))
+        if not self._memory:
+            with suppress(OSError):  # SQLite says what is wrong
+                # Readable by its owner only. The files beside it get the same permissions.
+                path.touch(mode=0o600, exist_ok=False)
         try:
             connection = self.connect()
         except (sqlite3.Error, OSError) as error:

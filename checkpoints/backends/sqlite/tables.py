@@ -181,7 +181,7 @@ def _stored(
     try:
         text = row.metadata.decode() if type(row.metadata) is bytes else row.metadata
         metadata = _OF_JSON.decode(text) if text is not None else {}
-    except ValueError as error:
+    except (ValueError, TypeError, RecursionError) as error:
         if problems is None:
             what = f"the metadata of checkpoint {row.checkpoint_id} are no JSON ({error})"
             raise DamagedThread(thread_id, what) from error

@@ -120,9 +120,14 @@ def _find(types: Types, module: str, name: str, more: Sequence[Any]) -> Any:
     return None
 
 
+# What the classes have that do something when they are made or used: runnables such as models and tools, pydantic's
+# settings, which read files and the environment, and all that opens something.
+_ACTIVE: Final = ("invoke", "ainvoke", "settings_customise_sources", "__enter__", "__aenter__")
+
+
 def _is_data(code: int, kind: Any) -> bool:
     """Return whether a call of `kind` only makes a value."""
-    if not isinstance(kind, type):
+    if not isinstance(kind, type) or any(hasattr(kind, name) for name in _ACTIVE):
         return False
     if issubclass(kind, _VALUES.get(code, ())):
         return True

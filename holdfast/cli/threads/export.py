@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -51,9 +52,12 @@ class ExportFile:
         """Write to a temporary file beside it, and rename that when it is complete."""
         part = self.path.with_name(f".holdfast-{uuid.uuid4().hex}.part")
         try:
-            with part.open("x", encoding="utf-8", newline="\n") as file:
+            part.touch(mode=0o600, exist_ok=False)  # readable by its owner only
+            with part.open("w", encoding="utf-8", newline="\n") as file:
                 file.writelines(texts)
                 file.flush()
+                if self.path.exists():
+                    shutil.copymode(self.path, part)
                 os.fsync(file.fileno())  # else the name could survive a crash of the machine without the text
             part.replace(self.path)
         finally:
