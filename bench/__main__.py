@@ -37,6 +37,7 @@ from bench import (
     searching,
     short,
     states,
+    sweeping,
     table,
 )
 from bench.peers import Pair, Peer, pairs, peer_at, peers
@@ -156,6 +157,11 @@ def _importing(bench: Bench) -> Rows:
         yield peer.labels | importing.importing(peer, bench.meter(peer.database))
 
 
+def _sweeping(bench: Bench) -> Rows:
+    for pair in bench.pairs:
+        yield sweeping.sweeping(pair.database, bench.folder, bench.server)
+
+
 MEASURES: dict[str, Callable[[Bench], Rows]] = {
     "short": _short,
     "log": _logged,
@@ -176,6 +182,7 @@ ON_DEMAND: dict[str, Callable[[Bench], Rows]] = {
     "listing": _listing,
     "search": _search,
     "importing": _importing,
+    "sweeping": _sweeping,
 }
 """The measures that are taken when they are named. They take another half an hour."""
 
