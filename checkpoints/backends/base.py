@@ -231,8 +231,8 @@ class Backend(Protocol):
         """Return the calls that delete some checkpoints of a namespace, with all that belongs to them alone."""
         ...
 
-    def delete_all_checkpoints(self, thread_id: str) -> list[Call]:
-        """Return the calls that delete everything that LangGraph's tables hold of a thread."""
+    def delete_all_checkpoints(self, thread_ids: Collection[str]) -> list[Call]:
+        """Return the calls that delete everything that LangGraph's tables hold of some threads."""
         ...
 
     def copy_all_checkpoints(self, source: str, target: str) -> list[Call]:

@@ -8,13 +8,15 @@ sweeps may be at work at once, in any processes.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Event
+from typing import Any, Final
 
 from holdfast.checkpoints import times
 from holdfast.checkpoints.backends.base import Transaction
+from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import HoldfastError
@@ -24,6 +26,9 @@ from holdfast.checkpoints.retention.empty import empty_thread
 from holdfast.checkpoints.retention.newest import MOST, count_older, keep_newest
 from holdfast.checkpoints.retention.policy import RetentionPolicy, RetentionRule
 from holdfast.checkpoints.threads.prune import bury_threads
+
+_MOST_THREADS: Final = 64
+"""The maximum number of threads that one transaction deletes."""
 
 __all__ = ["RetentionPolicy", "RetentionRule", "Swept", "sweep"]
 
@@ -86,57 +91,57 @@ class _Sweep:
 
     # --- whole threads
 
-    def _delete(self, found: list[Found]) -> None:
-        sizes = self._sizes(found)
-        todo = list(zip(found, sizes, strict=True))
+    def _delete(self, todo: list[Found]) -> None:
+        sizes = self._sizes(todo)
+        if self._dry_run:
+            self._count(todo, sizes)
+            return
+        number = 1
         while todo and not self._give_up.is_set():
-            if self._dry_run:
-                done, taken = found, len(todo)
-            else:
-                begin = time.monotonic()
-                done, taken = persist(self._database.backend, partial(self._delete_some, [at for at, _ in todo]))
-                self._rest(begin)
-            for at, (number, size) in todo[:taken]:
-                if at in done:
-                    self._count(at, number, size)
-            del todo[:taken]
+            some, todo = todo[:number], todo[number:]
+            begin = time.monotonic()
+            self._count(persist(self._database.backend, partial(self._delete_some, some)), sizes)
+            number = self._next_number(len(some), time.monotonic() - begin)
+            self._rest(begin)
 
-    def _delete_some(self, todo: Sequence[Found]) -> tuple[list[Found], int]:
-        """Delete some threads in one transaction. Return those that it has deleted, and how many it has looked at."""
-        done: list[Found] = []
-        taken, begin = 0, time.monotonic()
+    def _next_number(self, number: int, seconds: float) -> int:
+        """Return how many threads the next transaction deletes, after one that took so long for its number."""
+        fitting = int(number * times.SWEEP_BATCH / max(seconds, 1e-6))
+        return max(1, min(fitting, 2 * number, _MOST_THREADS))
+
+    def _delete_some(self, some: Sequence[Found]) -> list[Found]:
+        """Delete those of some threads of which the policy still says the same. Return them."""
         with self._database.backend.writing() as transaction:
-            while taken < len(todo) and (not taken or time.monotonic() - begin < times.SWEEP_BATCH):
-                found = todo[taken]
-                taken += 1
-                if not self._is_still(transaction, found):
-                    continue
-                done.append(found)
-                if found.verdict == "delete":
-                    bury_threads(transaction, self._database, [found.thread_id])
-                else:
+            done = self._locked(transaction, some)
+            gone = [found.thread_id for found in done if found.verdict == "delete"]
+            if gone:
+                bury_threads(transaction, self._database, gone)
+            for found in done:
+                if found.verdict == "empty":
                     empty_thread(transaction, self._database, found.thread_id, found.head)
         for found in done:
             self._database.forget(found.thread_id)
-        return done, taken
+        return done
 
-    def _is_still(self, transaction: Transaction, found: Found) -> bool:
-        """Lock a thread, and return whether the policy says the same of it as before."""
-        sql = self._database.backend.sql
-        # In this order: what is committed while the first one waits is seen by the second one.
-        locked, rows = transaction.run(
-            [(sql["lock_if_idle"], {"thread_id": found.thread_id}), due.look(sql, found.thread_id)]
-        )
-        if not locked or not rows:
+    def _locked(self, transaction: Transaction, some: Sequence[Found]) -> list[Found]:
+        """Lock threads that are idle, and return those of which the policy still says the same."""
+        sql, params = self._database.backend.sql, self._among(some)
+        # In this order: what was committed before a thread was locked is seen then.
+        locked, facts = transaction.run([(sql["lock_idle_threads"], params), due.facts_about(sql, params)])
+        ids, rows = {row.thread_id for row in locked}, {row.thread_id: row for row in facts}
+        return [found for found in some if found.thread_id in ids and self._is_still(found, rows.get(found.thread_id))]
+
+    def _is_still(self, found: Found, row: Row | None) -> bool:
+        if row is None:
             return False
-        again = due.judge(self._policy, rows[0], self._now, is_long=found.verdict == "prune")
+        again = due.judge(self._policy, row, self._now, is_long=found.verdict == "prune")
         return (again.verdict, again.head) == (found.verdict, found.head)
 
     # --- older checkpoints
 
     def _prune(self, found: Found) -> None:
         database, thread_id = self._database, found.thread_id
-        [(before, size)] = self._sizes([found])
+        before, size = self._sizes([found])[thread_id]
         gone = 0
         try:
             if self._dry_run:
@@ -159,23 +164,31 @@ class _Sweep:
 
     def _prune_some(self, found: Found) -> int:
         with self._database.backend.writing() as transaction:
-            if not self._is_still(transaction, found):
+            if not self._locked(transaction, [found]):
                 return 0
             return keep_newest(transaction, self._database, found.thread_id, found.keep)
 
     # --- counting
 
-    def _sizes(self, found: Sequence[Found]) -> list[tuple[int, int]]:
+    def _sizes(self, found: Sequence[Found]) -> dict[str, tuple[int, int]]:
         """Return how many checkpoints each thread has, and their bytes."""
-        statement = self._database.backend.sql["checkpoints_size"]
-        rows = self._database.read(*((statement, {"thread_id": at.thread_id}) for at in found)) if found else []
-        return [(int(row.number), int(row.bytes)) for [row] in rows]
+        sizes = dict.fromkeys((at.thread_id for at in found), (0, 0))
+        if found:
+            [rows] = self._database.read((self._database.backend.sql["checkpoints_size"], self._among(found)))
+            sizes.update((row.thread_id, (int(row.number), int(row.bytes))) for row in rows)
+        return sizes
 
-    def _count(self, found: Found, number: int, size: int) -> None:
-        if found.verdict == "delete":
-            self._add(threads=1, checkpoints=number, messages=found.messages, bytes=size + found.bytes)
-        else:
-            self._add(emptied=1, checkpoints=number, bytes=size)
+    def _among(self, found: Sequence[Found]) -> dict[str, Any]:
+        return {"thread_ids": self._database.backend.array([at.thread_id for at in found])}
+
+    def _count(self, done: Sequence[Found], sizes: Mapping[str, tuple[int, int]]) -> None:
+        for found in done:
+            number, size = sizes[found.thread_id]
+            self._add(checkpoints=number, bytes=size)
+            if found.verdict == "delete":
+                self._add(threads=1, messages=found.messages, bytes=found.bytes)
+            else:
+                self._add(emptied=1)
 
     def _add(self, **more: int) -> None:
         self._swept = replace(self._swept, **{name: getattr(self._swept, name) + by for name, by in more.items()})

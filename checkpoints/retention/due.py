@@ -50,9 +50,9 @@ def pages(database: Database, policy: RetentionPolicy, now: float) -> Iterator[l
             yield from _pages_of(database, policy, now, rule, "long_threads", most)
 
 
-def look(sql: Statements, thread_id: str) -> Call:
-    """Return the call that reads the facts about one thread, for `judge`."""
-    return sql["retention_facts"].among(sql["one_thread"].text), {"thread_id": thread_id}
+def facts_about(sql: Statements, thread_ids: Mapping[str, Any]) -> Call:
+    """Return the call that reads the facts about some threads, for `judge`."""
+    return sql["retention_facts"].among(sql["some_threads"].text), thread_ids
 
 
 def judge(policy: RetentionPolicy, row: Row, now: float, *, is_long: bool) -> Found:

@@ -40,8 +40,8 @@ def empty_thread(transaction: Transaction, database: Database, thread_id: str, h
     metadata = json.loads(rows[0].metadata or "{}") if rows else {}
     transaction.send(
         [
-            *backend.delete_all_checkpoints(thread_id),
-            (sql["delete_run_writes"], params),
+            *backend.delete_all_checkpoints([thread_id]),
+            (sql["delete_run_writes"], {"thread_ids": backend.array([thread_id])}),
             (sql["close_requests"], params),
             *backend.save_checkpoint(_empty(database, key, metadata)),
             add_event(sql, thread_id, "restart", {}, ACTOR),

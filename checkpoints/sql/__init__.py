@@ -38,6 +38,7 @@ _WORDS = {
         "{bytes_of_row}": "length(m.body) + coalesce(length(CAST(m.content AS BLOB)), 0)",
         "{for_update}": "",  # BEGIN IMMEDIATE has locked the whole database already
         "{for_key_share}": "",
+        "{among_ids}": "IN (SELECT value FROM json_each(:thread_ids))",
         "{no_base}": "CAST(metadata AS TEXT) IS NOT :base",
         "{without_rowid}": " WITHOUT ROWID",  # one tree and not two
         "{is_input}": "CASE WHEN json_valid(CAST(newer.metadata AS TEXT))"
@@ -58,6 +59,7 @@ _WORDS = {
         "{bytes_of_row}": "length(m.body) + coalesce(octet_length(m.content), 0)",
         "{for_update}": " FOR UPDATE",
         "{for_key_share}": " FOR KEY SHARE",
+        "{among_ids}": "= ANY(:thread_ids)",
         "{no_base}": "metadata <> :base",
         "{without_rowid}": "",
         "{is_input}": "newer.metadata ->> 'source' = 'input'"

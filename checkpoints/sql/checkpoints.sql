@@ -75,8 +75,8 @@ SET channel = excluded.channel, type = excluded.type, {value} = excluded.{value}
 
 -- name: delete_checkpoints
 DELETE FROM checkpoints
-WHERE thread_id = :thread_id;
+WHERE thread_id {among_ids};
 
 -- name: delete_writes
 DELETE FROM {writes}
-WHERE thread_id = :thread_id;
+WHERE thread_id {among_ids};

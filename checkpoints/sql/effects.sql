@@ -120,29 +120,27 @@ SET lineage = (SELECT coalesce(source.lineage, source.thread_id) FROM holdfast_t
 WHERE thread_id = :target;
 
 -- name: forget_effects
--- For a thread that is deleted. As long as a copy lives, what has run stays on record, so that it does not run again.
+-- For threads that are deleted. As long as a copy lives, what has run stays on record, so that it does not run again.
 DELETE FROM holdfast_effects
-WHERE lineage = (SELECT coalesce(lineage, thread_id) FROM holdfast_threads WHERE thread_id = :thread_id)
+WHERE lineage IN (SELECT coalesce(lineage, thread_id) FROM holdfast_threads WHERE thread_id {among_ids})
   AND NOT EXISTS (
     SELECT 1
     FROM holdfast_threads AS copies
-    WHERE copies.lineage = (SELECT coalesce(lineage, thread_id) FROM holdfast_threads WHERE thread_id = :thread_id)
-      AND copies.deleted_at IS NULL AND copies.thread_id <> :thread_id
+    WHERE copies.lineage = holdfast_effects.lineage AND copies.deleted_at IS NULL AND NOT copies.thread_id {among_ids}
   )
   AND NOT EXISTS (
     SELECT 1
     FROM holdfast_threads AS first
-    WHERE first.thread_id = (SELECT lineage FROM holdfast_threads WHERE thread_id = :thread_id)
-      AND first.deleted_at IS NULL
+    WHERE first.thread_id = holdfast_effects.lineage AND first.deleted_at IS NULL AND NOT first.thread_id {among_ids}
   );
 
 -- name: empty_effects
 -- Keep the record that something ran, and no word of the conversation.
 UPDATE holdfast_effects
 SET result_type = NULL, result = NULL, decided_by = NULL
-WHERE thread_id = :thread_id;
+WHERE thread_id {among_ids};
 
 -- name: leave_lineage
 UPDATE holdfast_threads
 SET lineage = NULL
-WHERE thread_id = :thread_id;
+WHERE thread_id {among_ids};

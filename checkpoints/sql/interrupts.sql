@@ -237,4 +237,4 @@ WHERE thread_id = :thread_id AND answered_at IS NULL AND NOT EXISTS (
 
 -- name: delete_interrupts
 DELETE FROM holdfast_interrupts
-WHERE thread_id = :thread_id;
+WHERE thread_id {among_ids};

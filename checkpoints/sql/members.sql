@@ -36,4 +36,4 @@ SET owner_id = excluded.owner_id, added_at = excluded.added_at;
 
 -- name: delete_members
 DELETE FROM holdfast_members
-WHERE thread_id = :thread_id;
+WHERE thread_id {among_ids};

@@ -27,10 +27,10 @@ WHERE t.deleted_at IS NULL AND t.head IS NOT NULL
 ORDER BY t.updated_at, t.thread_id
 LIMIT :limit;
 
--- name: one_thread
+-- name: some_threads
 SELECT t.*
 FROM holdfast_threads AS t
-WHERE t.deleted_at IS NULL AND t.head IS NOT NULL AND t.thread_id = :thread_id;
+WHERE t.deleted_at IS NULL AND t.head IS NOT NULL AND t.thread_id {among_ids};
 
 -- name: retention_facts
 -- What decides about threads. Each fact is a subquery for each thread, as in `threads`.

@@ -20,7 +20,7 @@ WHERE thread_id = :thread_id AND run_id = :run_id;
 
 -- name: delete_run_writes
 DELETE FROM holdfast_run_writes
-WHERE thread_id = :thread_id;
+WHERE thread_id {among_ids};
 
 -- name: note_write
 -- Nothing is noted for the run's own checkpoints: these are deleted as a whole.

@@ -49,7 +49,7 @@ WHERE thread_id = :thread_id AND seq = :seq;
 
 -- name: delete_rows
 DELETE FROM holdfast_messages
-WHERE thread_id = :thread_id;
+WHERE thread_id {among_ids};
 
 -- name: rows_of_runs
 -- The run and the checkpoint that had each message first: to find the rows that nothing refers to any more.

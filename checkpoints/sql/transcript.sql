@@ -101,7 +101,7 @@ WHERE t.thread_id = :thread_id;
 
 -- name: delete_events
 DELETE FROM holdfast_events
-WHERE thread_id = :thread_id;
+WHERE thread_id {among_ids};
 
 -- name: answers_of
 -- The first columns are those of `interrupt`, without `is_late`.

@@ -118,8 +118,8 @@ def _copy(transaction: Transaction, database: Database, source: str, target: str
     if checkpoints.has_checkpoints or rows.has_rows:
         raise ThreadNotEmpty(target)
     # Leftovers of deleted runs, or of a run that is about to begin, do not count as contents.
-    leftovers = [(sql[name], to) for name in _LEFTOVERS]
-    transaction.send([*database.backend.delete_all_checkpoints(target), *leftovers])
+    leftovers = [(sql[name], {"thread_ids": database.backend.array([target])}) for name in _LEFTOVERS]
+    transaction.send([*database.backend.delete_all_checkpoints([target]), *leftovers])
     ours = [(sql[name], {"thread_id": source, "target": target}) for name in _COPIED]
     transaction.send([*database.backend.copy_all_checkpoints(source, target), *ours])
     return True
@@ -192,7 +192,7 @@ def _cut(
                     (sql["delete_run_writes_of"], {**thread_id, **which}),
                 ]
             )
-        transaction.send([(sql["delete_interrupts"], thread_id)])
+        transaction.send([(sql["delete_interrupts"], {"thread_ids": database.backend.array([at.thread_id])})])
         record.insert_requests_of_fork(transaction, database, source, at.thread_id)
         if (moment := moment_of(at.checkpoint_id)) is not None:
             # The current prompt may be among them; the next run records it again.

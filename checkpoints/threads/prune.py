@@ -23,10 +23,10 @@ from holdfast.checkpoints.threads.index import is_unfinished
 
 Strategy = Literal["keep_latest", "delete"]
 
-# Statements that delete what belongs to a thread alone.
+# Statements that delete what belongs to some threads alone.
 _OF_THREAD: Final = ("delete_rows", "delete_run_writes", "delete_interrupts", "delete_events", "delete_members")
 
-# Statements for the ledger of effects when a thread is deleted.
+# Statements for the ledger when threads are deleted. What it keeps depends on the lineage, which the last one ends.
 _LEDGER: Final = ("forget_effects", "empty_effects", "leave_lineage")
 
 # LangGraph's server says `delete_all` where its savers say `delete`.
@@ -79,17 +79,10 @@ def delete_thread(database: Database, thread_id: str) -> None:
 
 def bury_threads(transaction: Transaction, database: Database, thread_ids: Sequence[str]) -> None:
     """Delete everything that is stored for some threads, which are locked, and leave their tombstones."""
-    sql, of_threads = database.backend.sql, [{"thread_id": thread_id} for thread_id in thread_ids]
-    states = transaction.run([(sql["index_state"], params) for params in of_threads])
-    for params in of_threads:
-        # In this order: what the ledger keeps depends on the lineage, which `leave_lineage` ends.
-        names = (*_OF_THREAD, *_LEDGER, "bury_thread")
-        transaction.send(
-            [
-                *database.backend.delete_all_checkpoints(params["thread_id"]),
-                *((sql[name], params) for name in names),
-            ]
-        )
+    sql, params = database.backend.sql, {"thread_ids": database.backend.array(thread_ids)}
+    states = transaction.run([(sql["index_state"], {"thread_id": thread_id}) for thread_id in thread_ids])
+    names = (*_OF_THREAD, *_LEDGER, "bury_threads")
+    transaction.send([*database.backend.delete_all_checkpoints(thread_ids), *((sql[name], params) for name in names)])
     if any(map(searched_up_to, states)):
         database.backend.full_text.clean(transaction)
 

@@ -54,7 +54,8 @@ class ThreadWriter:
         sql = self._database.backend.sql
         if record.kind == THREAD:
             self._ledger = SharedLedger(self._transaction, self._database, self._thread_id, record.fields["lineage"])
-            self._transaction.send([(sql["delete_members"], {"thread_id": self._thread_id})])
+            of_thread = {"thread_ids": self._database.backend.array([self._thread_id])}
+            self._transaction.send([(sql["delete_members"], of_thread)])
         if record.kind == CHECKPOINT:
             self._send(*self._checkpoint(record.fields))
         elif record.kind != EFFECT:

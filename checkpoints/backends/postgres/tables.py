@@ -291,9 +291,9 @@ class PostgresTables(Tables):
         place = self.value_place(key, row.channel, {"channel_versions": {row.channel: row.version}})
         return key, place, StoredValue(row.channel, row.type, row.blob)
 
-    def delete_all_checkpoints(self, thread_id: str) -> list[Call]:
-        names = ("delete_checkpoints", "delete_blobs", "delete_writes")
-        return [(self.sql[name], {"thread_id": thread_id}) for name in names]
+    def delete_all_checkpoints(self, thread_ids: Collection[str]) -> list[Call]:
+        names, params = ("delete_checkpoints", "delete_blobs", "delete_writes"), {"thread_ids": self.array(thread_ids)}
+        return [(self.sql[name], params) for name in names]
 
 
 def _writes(row: Row) -> list[StoredWrite]:

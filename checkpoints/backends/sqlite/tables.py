@@ -159,8 +159,9 @@ class SqliteTables(Tables):
         params = {"thread_id": thread_id, "ns": ns, "checkpoint_ids": self.array(checkpoint_ids)}
         return [(self.sql[name], params) for name in names]
 
-    def delete_all_checkpoints(self, thread_id: str) -> list[Call]:
-        return [(self.sql[name], {"thread_id": thread_id}) for name in ("delete_checkpoints", "delete_writes")]
+    def delete_all_checkpoints(self, thread_ids: Collection[str]) -> list[Call]:
+        params = {"thread_ids": self.array(thread_ids)}
+        return [(self.sql[name], params) for name in ("delete_checkpoints", "delete_writes")]
 
     def copy_all_checkpoints(self, source: str, target: str) -> list[Call]:
         params = {"thread_id": source, "target": target}

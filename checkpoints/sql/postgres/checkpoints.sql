@@ -107,4 +107,4 @@ WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkp
 
 -- name: delete_blobs
 DELETE FROM checkpoint_blobs
-WHERE thread_id = :thread_id;
+WHERE thread_id {among_ids};

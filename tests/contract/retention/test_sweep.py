@@ -6,20 +6,22 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any
 
 import pytest
-from langgraph.types import Command
 
 from holdfast import RetentionPolicy, RetentionRule, open_checkpointer
 from holdfast.checkpoints import HoldfastSaver, times
 from holdfast.checkpoints.effects.states import Effect
 from holdfast.checkpoints.errors import ThreadConflict
 from holdfast.checkpoints.retention import due
-from tests.support.asking import team, waiting
+from tests.support import children
+from tests.support.asking import team
 from tests.support.kept_kit import in_file
 from tests.support.kit import change, echo_graph, rows, texts, thread
 from tests.support.retention_kit import MONTH, age, listed, number_of, policy, talk
+from tests.support.sweep import Sweep
 
 TABLES = ("checkpoints", "holdfast_messages", "holdfast_interrupts", "holdfast_events", "holdfast_members")
 
@@ -201,6 +203,48 @@ def test_a_thread_that_goes_on_before_it_is_deleted_stays(
     assert texts(other, "old")[::2] == ["one", "two"]
 
 
+# --- killed
+
+
+def sweep_all(saver: HoldfastSaver) -> None:
+    saver.sweep(MIXED)
+
+
+MIXED = RetentionPolicy(
+    [
+        RetentionRule(keep_days=30, keep_checkpoints=2),
+        RetentionRule(metadata={"label": "record"}, keep_transcript_days="forever"),
+    ]
+)
+
+
+@pytest.mark.sweep
+def test_a_sweep_that_is_killed_before_any_statement_leaves_each_thread_whole_or_gone(
+    url: str, dialect: str, sweep: Sweep
+) -> None:
+    database = f"{url}?synchronous=normal" if dialect == "sqlite" else url
+    with open_checkpointer(database) as saver:
+        names: Any = -SIGKILL
+        for last in range(sweep(4, 0), 100, sweep(13, 1)):
+            # All of them again, in the state that they are in without a sweep.
+            for thread_id, days, label in (("old", 31, ""), ("record", 31, "record"), ("young", 0, "")):
+                saver.delete_thread(thread_id)
+                talk(saver, thread_id, *"abc", days=days, label=label)
+            names = children.run(children.die_in_work, database, sweep_all, last)
+            assert number_of(saver, "checkpoints", "old") in (0, 9)
+            assert number_of(saver, "holdfast_messages", "old") in (0, 6)
+            assert (number_of(saver, "checkpoints", "old") == 0) == ("old" not in listed(saver))
+            assert number_of(saver, "checkpoints", "record") in (1, 9)
+            assert len([entry for entry in saver.transcript("record") if entry.kind == "message"]) == 6
+            assert texts(saver, "record") in ([], texts(saver, "young"))
+            assert number_of(saver, "checkpoints", "young") in (9, 4), "the last turn, and the state before it"
+            assert texts(saver, "young")[::2] == list("abc")
+            if names != -SIGKILL:
+                break
+        assert listed(saver) == {"record", "young"}
+        assert {"begin", "bury_threads", "empty_thread", "delete_checkpoints_of", "commit"} <= set(names)
+
+
 # --- the cost
 
 
@@ -211,11 +255,3 @@ def test_a_sweep_that_finds_nothing_writes_nothing_and_reads_a_page_for_each_rul
     saver.sweep(policy(keep_days=30, keep_checkpoints=10))
     saver._backend.on_statement = None
     assert [name for name in seen if name not in ("begin", "commit")] == ["clock", "retention_facts", "retention_facts"]
-
-
-def test_the_threads_of_a_team_are_all_asked_again(saver: HoldfastSaver) -> None:
-    graph = team(saver)
-    graph.invoke({"messages": [("user", "go")]}, thread("it"))
-    assert saver.sweep(policy(keep_checkpoints=1)).failed == {}
-    answers = dict.fromkeys(waiting(graph, thread("it")).values(), "yes")
-    assert len(graph.invoke(Command(resume=answers), thread("it"))["messages"]) == 4

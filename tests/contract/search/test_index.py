@@ -118,7 +118,7 @@ def test_a_rolled_back_deletion_leaves_the_index_as_it_was(saver: HoldfastSaver)
     before = everything(saver)
 
     def fail(name: str) -> None:
-        if name == "bury_thread":
+        if name == "bury_threads":
             raise RuntimeError
 
     saver._backend.on_statement = fail
