@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -24,7 +24,7 @@ from holdfast.checkpoints.threads import Threads
 from holdfast.checkpoints.threads.access import check_owner
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Redacted:
     """What `redact` has redacted, or would redact."""
 
@@ -201,6 +201,10 @@ def _redact_thread(database: _Redactable, thread_id: str, request: _Request, res
     [(work, redactor)] = done
     if any(work.places.values()):
         result.threads.append(thread_id)
-    result.places = dict(Counter(result.places) + Counter({str(place): n for place, n in work.places.items()}))
-    result.found = dict(Counter(result.found) + redactor.found)
-    result.unread += [f"thread {thread_id!r}: {what}" for what in work.unread]
+    _add(result.places, {str(place): number for place, number in work.places.items()})
+    _add(result.found, redactor.found)
+    result.unread.extend(f"thread {thread_id!r}: {what}" for what in work.unread)
+
+
+def _add(sums: dict[str, int], more: Mapping[str, int]) -> None:
+    sums.update(Counter(sums) + Counter(more))

@@ -15,7 +15,15 @@ from pydantic import TypeAdapter
 
 import holdfast
 from holdfast import checkpoints, deploy, graph
-from holdfast.checkpoints import HoldfastSaver, convert, maintenance, open_checkpointer, transfer
+from holdfast.checkpoints import (
+    HoldfastSaver,
+    RetentionPolicy,
+    RetentionRule,
+    convert,
+    maintenance,
+    open_checkpointer,
+    transfer,
+)
 from holdfast.checkpoints.effects import Effect, Entry, InDoubt, Started
 from tests.support.kit import change, echo_graph, thread
 from tests.support.public_methods import PARTS, classes, methods_of
@@ -28,6 +36,8 @@ NO_RESULTS: Final = {
     "Effect": "an argument",
     "Interrupts": "a part of the checkpointer",
     "Lease": "held, with an event",
+    "RetentionPolicy": "an argument",
+    "RetentionRule": "an argument",
     "Search": "a part of the checkpointer",
     "Transcript": "an iterable of entries",
 }
@@ -109,7 +119,9 @@ def looked_after(saver: HoldfastSaver) -> list[Any]:
     examined = convert.examine_thread(saver.database, "ada-1")
     converted = convert.compact_thread(saver.database, "ada-1")
     damage = checkpoints.Damage("metadata", "not what was saved")
-    return [stats, table, *stats.largest, moved, schema, examined, converted, damage]
+    swept = saver.sweep(RetentionPolicy([RetentionRule(keep_days=90)]), dry_run=True)
+    redacted = saver.redact("ada-1", patterns=["email"], dry_run=True)
+    return [stats, table, *stats.largest, moved, schema, examined, converted, damage, swept, redacted]
 
 
 @pytest.mark.parametrize("name", sorted(public_results()))
