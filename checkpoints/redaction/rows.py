@@ -134,7 +134,7 @@ def blank_message(fields: Fields) -> Fields:
         elif name == "name":
             new[name] = value if fields.get("type") in _NAMED else "redacted"
         elif name in _CALLS and isinstance(value, list):
-            new[name] = [_blank_call(call) for call in value]
+            new[name] = [blank_call(call) for call in value]
         elif name in _FACTS and isinstance(value, Mapping):
             new[name] = {fact: value[fact] for fact in _FACTS[name] if fact in value}
         elif name not in _DROPPED:  # a field of a class of the caller's own
@@ -142,7 +142,7 @@ def blank_message(fields: Fields) -> Fields:
     return new
 
 
-def _blank_call(call: Any) -> Any:
+def blank_call(call: Any) -> Any:
     """Return a tool call, in LangChain's form or in that of an endpoint, with placeholders for its arguments."""
     if not isinstance(call, Mapping):
         return PLACEHOLDER
@@ -153,19 +153,20 @@ def _blank_call(call: Any) -> Any:
         new["args"] = PLACEHOLDER
     if "error" in call:
         new["error"] = None
+    if "description" in call:  # of a request to approve it
+        new["description"] = PLACEHOLDER
     if isinstance(function := call.get("function"), Mapping):
         new["function"] = {**function, "arguments": "{}"}
     return new
 
 
-def texts_of(row: MessageRow) -> list[str]:
-    """Return the texts of a message that are long enough to be looked for elsewhere, the longest first."""
-    _, fields, _ = _opened(row)
-    return texts_in(fields)
+def fields_of(row: MessageRow) -> Fields:
+    """Return the fields of a row's message, without its id and without default values."""
+    return _opened(row)[1]
 
 
 def texts_in(fields: Fields) -> list[str]:
-    """Do as `texts_of` for the fields of a message."""
+    """Return the texts of a message that are long enough to be looked for elsewhere, the longest first."""
     parts = [fields.get(name) for name in ("content", "additional_kwargs", "artifact")]
     parts += [call.get("args") for call in fields.get("tool_calls") or () if isinstance(call, Mapping)]
     found = {text for part in parts for text in _leaves(part) if len(text.strip()) >= _SHORTEST}

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from holdfast.checkpoints import times
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user
 from holdfast.checkpoints.core.arguments import checks_arguments
@@ -51,7 +52,7 @@ class _Redactable(Protocol):
     @property
     def threads(self) -> Threads: ...
 
-    def lease(self, thread_id: str, *, purpose: str) -> AbstractContextManager[object]: ...
+    def lease(self, thread_id: str, *, purpose: str, wait: float) -> AbstractContextManager[object]: ...
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,7 @@ def _redact_thread(database: _Redactable, thread_id: str, request: _Request, res
         if not done or any(work.places.values()):
             done[:] = [(work, redactor)]
 
-    lease = nullcontext() if request.dry_run else database.lease(thread_id, purpose="redact")
+    lease = nullcontext() if request.dry_run else database.lease(thread_id, purpose="redact", wait=times.LEASE_WAIT)
     with lease:
         persist(inner.backend, redact)
     inner.forget(thread_id)

@@ -7,17 +7,20 @@ from typing import Any
 
 from holdfast.checkpoints.redaction.patterns import Literals, Redactor
 from holdfast.checkpoints.redaction.rows import (
+    Fields,
     RowValues,
+    blank_call,
     blank_message,
     blank_row,
+    fields_of,
     is_summary,
     redacted_row,
     texts_in,
-    texts_of,
 )
 from holdfast.checkpoints.redaction.thread import ThreadRedaction
-from holdfast.checkpoints.redaction.values import OF_MESSAGE, Values
+from holdfast.checkpoints.redaction.values import Text, Values, is_message_like
 from holdfast.checkpoints.serde.messages import MessageRow
+from holdfast.checkpoints.serde.types import Types
 
 
 @dataclass
@@ -28,6 +31,8 @@ class Target:
     seq: int | None
     digests: set[bytes] = field(default_factory=set)
     contents: list[Any] = field(default_factory=list)
+    calls: list[tuple[Any, Any]] = field(default_factory=list)
+    """The name and the arguments of each of its tool calls."""
     texts: set[str] = field(default_factory=set)
     is_found: bool = False
 
@@ -41,10 +46,7 @@ class Target:
         self._look(work)
         literals = Literals(sorted(self.texts, key=lambda text: (-len(text), text)))
         redactor = Redactor([literals])
-        own, rest = (
-            RowValues(redactor.text, work.database.types),
-            Values(redactor.text, work.database.types, self._change),
-        )
+        own, rest = RowValues(redactor.text, work.database.types), _Values(redactor.text, work.database.types, self)
 
         def change(seq: int, row: MessageRow) -> MessageRow:
             if self._is_row(seq, row):
@@ -66,29 +68,61 @@ class Target:
             if self._is_row(seq, row):
                 self.is_found = True
                 self.digests.add(row.digest)
-                self.texts.update(texts_of(row))
+                self._learn(fields_of(row))
         if self.message_id is not None and known == len(self.digests):
             looking = ThreadRedaction(work.transaction, work.database, work.thread_id, dry_run=True)
-            looking.change_rest(Values(lambda text: text, work.database.types, self._note))
+            looking.change_rest(_Looking(lambda text: text, work.database.types, self))
 
     def _is_row(self, seq: int, row: MessageRow) -> bool:
         if self.message_id is not None:
             return row.message_id == self.message_id or (row.message_id is None and row.digest in self.digests)
         return seq == self.seq and row.message_id is None and self.digests <= {row.digest}
 
-    def _is_message(self, fields: dict[str, Any]) -> bool:
-        id_ = fields.get("id")
-        return id_ == self.message_id if id_ is not None else fields.get("content") in self.contents
+    def _learn(self, fields: Fields) -> None:
+        self.texts.update(texts_in(fields))
+        calls = fields.get("tool_calls") or ()
+        self.calls += [
+            (call.get("name"), call["args"]) for call in calls if isinstance(call, dict) and call.get("args")
+        ]
 
-    def _note(self, values: Values, fields: dict[str, Any]) -> dict[str, Any]:
+    def learn_from(self, fields: Fields) -> None:
+        """Take note of a message in the value of a stock saver, if it is this one."""
         if self.message_id is not None and fields.get("id") == self.message_id:
             self.is_found = True
             self.contents.append(fields["content"])
-            self.texts.update(texts_in(fields))
-        return fields
+            self._learn(fields)
 
-    def _change(self, values: Values, fields: dict[str, Any]) -> dict[str, Any]:
-        if not self._is_message(fields):
-            return values.fields(fields, OF_MESSAGE)
-        new = blank_message(fields)
+    def is_message(self, fields: Fields) -> bool:
+        """Return whether the fields are those of the message."""
+        id_ = fields.get("id")
+        return id_ == self.message_id if id_ is not None else fields.get("content") in self.contents
+
+    def is_call(self, fields: Fields) -> bool:
+        """Return whether a dict is a call of the message, such as a request to approve it has."""
+        return "args" in fields and (fields.get("name"), fields["args"]) in self.calls
+
+
+class _Looking(Values):
+    """A look at values for a message. Nothing changes."""
+
+    def __init__(self, text: Text, types: Types, target: Target) -> None:
+        super().__init__(text, types)
+        self._target = target
+
+    def fields(self, fields: Fields, skip: frozenset[str] | None = None) -> Fields:
+        if is_message_like(fields):
+            self._target.learn_from(fields)
+        return super().fields(fields, skip)
+
+
+class _Values(_Looking):
+    """The redaction of values in which the message, its calls or its texts may be."""
+
+    def fields(self, fields: Fields, skip: frozenset[str] | None = None) -> Fields:
+        if is_message_like(fields) and self._target.is_message(fields):
+            new = blank_message(fields)
+        elif self._target.is_call(fields):
+            new = blank_call(fields)
+        else:
+            return Values.fields(self, fields, skip)
         return fields if new == fields else new

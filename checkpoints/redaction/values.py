@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import ormsgpack
 from langgraph.checkpoint.serde import jsonplus
@@ -28,6 +28,7 @@ _OPTIONS: Final = ormsgpack.OPT_NON_STR_KEYS
 
 _CHANNELS: Final = "channel_values"
 
+_OF_JSON: Final = frozenset({"lc", "type", "id", "method", "name", "graph"})  # a value in LangChain's JSON
 _OF_CALL: Final = frozenset({"id", "name", "type", "index"})
 _OF_BLOCK: Final = frozenset(
     {"type", "id", "index", "tool_call_id", "tool_use_id", "call_id", "mime_type", "media_type", "source_type"}
@@ -89,27 +90,17 @@ def pack(value: Any, special: Callable[[Any], Any] | None = None) -> bytes:
     return ormsgpack.packb(value, default=extension, option=_OPTIONS)
 
 
-class MessageChange(Protocol):
-    """How the fields of a message within a value change."""
-
-    def __call__(self, values: Values, fields: dict[str, Any]) -> dict[str, Any]:
-        """Return the fields; the same object if nothing changes."""
-        ...
-
-
 class Values:
     """The redaction of values with one change of texts. Each method returns the same object if nothing changes."""
 
-    def __init__(self, text: Text, types: Types, message: MessageChange | None = None) -> None:
+    def __init__(self, text: Text, types: Types) -> None:
         """
         Args:
             text: the change of a text.
             types: the types that the program knows.
-            message: the change of a message within a value; by default that of its texts.
         """
         self._text = text
         self._types = types.quiet_copy()
-        self._change_message = message
 
     # --- as they are stored
 
@@ -211,21 +202,24 @@ class Values:
             fields: the dict.
             skip: the keys whose values stay, if they are texts or numbers; by default those that its form has.
         """
-        if skip is None:
-            if self._change_message is not None and is_message_like(fields):
-                return self._change_message(self, fields)
-            skip = _kept_keys(fields)
+        skip = _kept_keys(fields) if skip is None else skip
         new: dict[Any, Any] = {}
         is_changed = False
         for key, value in fields.items():
-            new_key = self._text(key) if type(key) is str and key not in skip else key
+            new_key = key if key in skip else self._key(key)
             while new_key in new:
                 new_key = f"{new_key} "
-            is_kept = key in skip and not isinstance(value, dict | list | Packed)
+            is_kept = key in skip and (skip is _OF_JSON or not isinstance(value, dict | list | Packed))
             item = value if is_kept else self._field(key, value, is_message=skip is OF_MESSAGE)
             is_changed = is_changed or new_key is not key or item is not value
             new[new_key] = item
         return new if is_changed else fields
+
+    def _key(self, key: Any) -> Any:
+        if type(key) is tuple:
+            parts = tuple(map(self._key, key))
+            return parts if any(map(_differs, parts, key)) else key
+        return self._text(key) if type(key) is str else key
 
     def _field(self, key: Any, value: Any, *, is_message: bool) -> Any:
         if not is_message:
@@ -321,7 +315,9 @@ def _texts(*values: Any) -> list[str]:
 
 
 def _kept_keys(fields: Mapping[Any, Any]) -> frozenset[str]:
-    """Return the keys that name a message, a tool call or a block of content."""
+    """Return the keys that name a message, a tool call or a type."""
+    if "lc" in fields:
+        return _OF_JSON
     if is_message_like(fields):
         return OF_MESSAGE
     if "name" in fields and ("args" in fields or "arguments" in fields or "input" in fields):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import operator
 import re
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
@@ -77,7 +78,7 @@ def answer(state: State) -> dict[str, Any]:
         "essay": "zqessayqz " * 100,
         "note": Note("zqdataclassqz"),
         "card": Card(owner="zqmodelqz"),
-        "bag": {"zqkeyqz": ("zqtupleqz", {"zqsetqz"})},
+        "bag": {"zqkeyqz": ("zqtupleqz", {"zqsetqz"}), ("zqpairqz", 1): 1},
         "log": ["zqdeltaqz"],
         "steps": 1,
     }
@@ -95,6 +96,10 @@ def graph_of(saver: Any) -> Any:
     builder.add_edge(START, "answer")
     builder.add_edge("answer", "ask")
     return builder.compile(checkpointer=saver)
+
+
+def ask_twice(state: State) -> dict[str, Any]:
+    return {"summary": f"{interrupt('first')} {interrupt('second')}"}
 
 
 @once
@@ -122,6 +127,11 @@ def plant(saver: HoldfastSaver) -> None:
     model = ScriptedModel(lines=[calls(("pay", {"order": "zqorderqz"})), says("paid zqpaidqz")])
     shop = build_graph(model=model, tools=[pay], checkpointer=saver, prompt="zqsystemqz")
     Conversation(shop, "shop-1", user_id="ada").send("pay zqpleaseqz")
+    builder = StateGraph(State).add_node("ask_twice", ask_twice).add_edge(START, "ask_twice")
+    twice = builder.compile(checkpointer=saver)
+    for run, given_now in enumerate([{"essay": "begin"}, Command(resume="zqfirstqz"), Command(resume="zqsecondqz")]):
+        config = {"configurable": {"thread_id": "two-1", "user_id": "ada", "run_id": str(uuid.UUID(int=run + 1))}}
+        twice.invoke(given_now, config)  # the second answer takes the place of what the first run wrote
     assert saver.search.find("once more")  # which makes the index
 
 

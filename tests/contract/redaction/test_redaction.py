@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from langchain_core.messages import HumanMessage, ToolMessage
 
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer
-from holdfast.checkpoints.errors import NotPermitted, ThreadConflict, UnknownMessage, UnknownThread
+from holdfast.checkpoints.errors import NotPermitted, ThreadBusy, ThreadConflict, UnknownMessage, UnknownThread
 from holdfast.checkpoints.redaction.patterns import PLACEHOLDER
 from holdfast.checkpoints.redaction.places import IDS, TEXTS
 from holdfast.checkpoints.transcript import export
+from tests.support.desk import Desk
 from tests.support.dialects import dialect_of
-from tests.support.kit import change, echo_graph, rows, say, texts, thread
+from tests.support.kit import change, checkpoint, echo_graph, put, rows, say, texts, thread
 from tests.support.redaction_kit import (
     SECRET,
     columns_of,
@@ -45,7 +52,7 @@ def read(saver: HoldfastSaver) -> list[Any]:
 
 def test_a_pattern_is_redacted_in_every_place_of_the_database(saver: HoldfastSaver, other: HoldfastSaver) -> None:
     plant(saver)
-    places = {place for columns in TEXTS.values() for place in columns.values()} - {"replaced writes"}
+    places = {place for columns in TEXTS.values() for place in columns.values()}
     holding = raw_secrets(saver)
     assert {TEXTS[table][column] for table, column in (name.split(".") for name in holding)} == places
     ids = rows(saver, "SELECT thread_id, seq, message_id, role, digest FROM holdfast_messages ORDER BY thread_id, seq")
@@ -203,3 +210,68 @@ def test_an_expression_that_takes_too_long_changes_nothing(
     with pytest.raises(TimeoutError, match="Needed"):
         saver.redact("ada-1", patterns=[re.compile(r"(a|aa)+c")])
     assert PLACEHOLDER not in texts(saver)
+
+
+def test_the_requests_about_the_calls_of_a_message_are_redacted_with_it(saver: HoldfastSaver) -> None:
+    desk = Desk(saver, 4711)
+    [interrupt_id] = desk.ids()
+    saver.redact("ada-1", message=2)
+    [waiting] = saver.interrupts.waiting()
+    assert "4711" not in repr(waiting)
+    assert "4711" not in repr(list(saver.transcript("ada-1")))
+    assert waiting.value["args"] == {"order_id": PLACEHOLDER}
+    desk.record(interrupt_id, {"type": "approve"})
+    desk.ada.retry()
+    assert desk.refunded == []  # a placeholder is no order
+    assert [message.type for message in desk.ada.history()] == ["human", "ai", "tool", "ai"]
+
+
+async def test_many_threads_are_redacted_but_for_those_in_use(
+    saver: HoldfastSaver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for thread_id in ("ada-1", "ada-2"):
+        say(saver, "my zqwordqz", thread_id=thread_id)
+    monkeypatch.setattr("holdfast.checkpoints.times.LEASE_WAIT", 0.0)
+    with saver.lease("ada-2"):
+        done = await saver.aredact(everywhere=True, patterns=[SECRET])
+        assert (done.threads, done.busy) == (["ada-1"], ["ada-2"])
+        with pytest.raises(ThreadBusy):
+            saver.redact("ada-2", patterns=[SECRET])
+    assert saver.redact(everywhere=True, patterns=[SECRET]).threads == ["ada-2"]
+
+
+@dataclass
+class Order:
+    number: int
+    at: datetime
+
+
+class Size(Enum):
+    LARGE = "zqlargeqz"
+
+
+def test_values_whose_types_refuse_a_placeholder_are_replaced_as_a_whole(saver: HoldfastSaver) -> None:
+    kept: dict[str, Any] = {"path": Path("/home/ada"), "id": UUID(int=1), "size": 1.5, "big": 2**70, "none": None}
+    gone: dict[str, Any] = {
+        "id": UUID("0815" * 8),
+        "at": datetime(815, 1, 1, tzinfo=UTC),
+        "price": Decimal("0815.00"),
+        "size": Size.LARGE,
+        "number": 815,
+        "big": int(f"{2**70}0815"),
+    }
+    inner: dict[str, Any] = {
+        "path": Path("/home/0815"),
+        "order": Order(815, datetime(2026, 1, 1, tzinfo=UTC)),
+        "set": {"0815"},
+    }
+    put(saver, thread(), checkpoint([], kept=kept, gone=gone, inner=inner))
+    saver.redact("ada-1", patterns=[re.compile("0?815|zqlargeqz")])
+    found = saver.get_tuple(thread())
+    assert found is not None
+    values = found.checkpoint["channel_values"]
+    assert values["kept"] == kept
+    assert all(PLACEHOLDER in value for value in values["gone"].values())
+    assert values["inner"]["path"] == Path(f"/home/{PLACEHOLDER}")
+    assert values["inner"]["set"] == {PLACEHOLDER}
+    assert values["inner"]["order"] == Order(PLACEHOLDER, datetime(2026, 1, 1, tzinfo=UTC))  # type: ignore[arg-type]
