@@ -65,7 +65,7 @@ def _changed(row: MessageRow, change: Callable[[Fields], Fields], change_rest: C
     new, new_rest = change(fields), [change_rest(part) for part in rest]
     if new is fields and all(part is old for part, old in zip(new_rest, rest, strict=True)):
         return row
-    own = {name: value for name, value in new.items() if name != "type"}
+    own = {name: value for name, value in new.items() if name != "type" or name in own}
     codec, content, left = split_content(own.pop("content"))
     if codec != TEXT:
         own["content"] = left

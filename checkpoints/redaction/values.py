@@ -200,13 +200,14 @@ class Values:
 
         Args:
             fields: the dict.
-            skip: the keys whose values stay, if they are texts or numbers; by default those that its form has.
+            skip: the keys whose values stay, if they are texts or numbers; by default those that its form has. A dict
+                that has a form keeps all of its keys.
         """
         skip = _kept_keys(fields) if skip is None else skip
         new: dict[Any, Any] = {}
         is_changed = False
         for key, value in fields.items():
-            new_key = key if key in skip else self._key(key)
+            new_key = key if skip else self._key(key)
             while new_key in new:
                 new_key = f"{new_key} "
             is_kept = key in skip and (skip is _OF_JSON or not isinstance(value, dict | list | Packed))
