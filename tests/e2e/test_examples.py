@@ -26,6 +26,7 @@ from tests.support import forked
 from tests.support.forked import HOUSE, PATIENCE, environment
 from tests.support.kit import one_node
 from tests.support.reader import commands_of, run_command
+from tests.support.retention_kit import talk
 
 EXAMPLES = HOUSE / "examples"
 GUIDES = {
@@ -34,7 +35,6 @@ GUIDES = {
     "notebook.ipynb": "notebooks.md",
     "create_agent_approvals.py": "create-agent.md",
     "deep_agent.py": "deepagents.md",
-    "retention.py": "retention.md",
     "replicas.py": "replicas.md",
 }
 needs_streamlit = pytest.mark.skipif(find_spec("streamlit") is None, reason="needs streamlit: pip install streamlit")
@@ -251,26 +251,17 @@ def test_the_deep_agent_asks_and_refunds(tmp_path: Path) -> None:
 
 
 @pytest.mark.sweep
-def test_retention_deletes_what_is_old_and_does_not_wait_and_prunes_the_rest(tmp_path: Path) -> None:
-    run("create_agent_approvals.py", "Hello", cwd=tmp_path)
-    assert run("retention.py", "sqlite:///support.db", "1", cwd=tmp_path)[0].startswith(
-        "0 conversations are deleted, 1"
-    )
-    run("create_agent_approvals.py", "Refund order 1001", cwd=tmp_path)
-    assert run("retention.py", "sqlite:///support.db", "0", cwd=tmp_path)[0].startswith(
-        "0 conversations are deleted, 1"
-    )
-    run("create_agent_approvals.py", "approve", cwd=tmp_path)
-    assert run("retention.py", "sqlite:///support.db", "0", cwd=tmp_path)[0].startswith(
-        "1 conversations are deleted, 0"
-    )
-
-
-@pytest.mark.sweep
-def test_the_commands_of_the_guide_delete_and_prune(tmp_path: Path) -> None:
+def test_the_commands_of_the_guide_sweep_delete_and_prune(tmp_path: Path) -> None:
     with open_checkpointer(f"sqlite:///{tmp_path / 'holdfast.db'}") as saver:
         Conversation(build_graph(checkpointer=saver), "ada-1", "ada").send("Hello")
-    looked, old, pruned, ada = [run_command(command, tmp_path) for command in commands_of("guides/retention.md")]
+        talk(saver, "bob-1", days=366)
+    guide = (HOUSE / "docs" / "guides" / "retention.md").read_text("utf-8")
+    (tmp_path / "retention.toml").write_text(*re.findall(r"```toml\n(.*?)```", guide, re.DOTALL))
+    planned, swept, looked, old, pruned, ada = [
+        run_command(command, tmp_path) for command in commands_of("guides/retention.md")
+    ]
+    assert planned.startswith("1 conversation with 2 messages and 3 checkpoints would be deleted, about ")
+    assert swept == planned.replace("would be", "were").replace(" Nothing was changed.", "")
     assert (looked, old) == (
         "No conversations would be deleted. Nothing was deleted.\n",
         "No conversations deleted.\n",
@@ -280,13 +271,15 @@ def test_the_commands_of_the_guide_delete_and_prune(tmp_path: Path) -> None:
 
 
 @pytest.mark.sweep
-def test_the_program_of_the_guide_deletes_what_a_user_has_said(tmp_path: Path) -> None:
+def test_the_programs_of_the_guide_sweep_and_delete_what_a_user_has_said(tmp_path: Path) -> None:
     run("create_agent_approvals.py", "Refund order 1001", cwd=tmp_path)
     with open_checkpointer(f"sqlite:///{tmp_path / 'support.db'}") as saver:
         Conversation(build_graph(checkpointer=saver), "grace-1", "grace").send("Hello")
         saver.threads.share("grace-1", "ada")
-    (tmp_path / "delete.py").write_text(shown("retention.md")[1], "utf-8")
-    assert run(str(tmp_path / "delete.py"), cwd=tmp_path) == ["[]"]
+    swept, pruned, deleted = shown("retention.md")
+    for name, program, printed in (("sweep", swept, ["0 0 0 0 0"]), ("prune", pruned, []), ("delete", deleted, ["[]"])):
+        (tmp_path / f"{name}.py").write_text(program, "utf-8")
+        assert run(str(tmp_path / f"{name}.py"), cwd=tmp_path) == printed
     with open_checkpointer(f"sqlite:///{tmp_path / 'support.db'}") as saver:
         assert [thread.thread_id for thread in saver.threads.all()] == ["grace-1"]
 
