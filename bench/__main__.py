@@ -34,14 +34,15 @@ from bench import (
     importing,
     listing,
     long,
+    others,
     searching,
     short,
     states,
     sweeping,
     table,
 )
-from bench.peers import Pair, Peer, pairs, peer_at, peers
-from bench.places import filesystem_of, postgres_server
+from bench.peers import Pair, Peer, pairs, peer_at, peers, place_of
+from bench.places import filesystem_of, new_database, postgres_server
 from bench.rounds import Meter
 from bench.sizes import FULL, QUICK, Sizes
 
@@ -162,6 +163,22 @@ def _sweeping(bench: Bench) -> Rows:
         yield sweeping.sweeping(pair.database, bench.folder, bench.server)
 
 
+def _others(bench: Bench) -> Rows:
+    """Measure Holdfast, and each checkpointer of another database whose packages and server are installed."""
+    from tests.support import other_savers
+
+    own = [f"sqlite:///{bench.folder / 'others.db'}", *([new_database(bench.server)] if bench.server else [])]
+    for url in own:
+        database, place = place_of(url)
+        yield others.others(f"{database}, Holdfast", url, lambda _, place=place: place.size(), bench.sizes)
+    for kind, name in other_savers.NAMES.items():
+        if why := other_savers.missing(kind):
+            print(f"{name} is left out: {why}", file=sys.stderr)
+            continue
+        with other_savers.served(kind) as url:
+            yield others.others(name, url, others.stored_bytes(kind), bench.sizes)
+
+
 MEASURES: dict[str, Callable[[Bench], Rows]] = {
     "short": _short,
     "log": _logged,
@@ -183,6 +200,7 @@ ON_DEMAND: dict[str, Callable[[Bench], Rows]] = {
     "search": _search,
     "importing": _importing,
     "sweeping": _sweeping,
+    "others": _others,
 }
 """The measures that are taken when they are named. They take another half an hour."""
 

@@ -126,7 +126,7 @@ def peers(folder: Path, server: str, reach: Callable[[str], str] = lambda url: u
 
 def peer_at(url: str) -> Peer:
     """Return the peer for Holdfast on one database. It should be empty, because all that is in it is counted."""
-    kind, place = _place_of(url)
+    kind, place = place_of(url)
 
     @contextmanager
     def opened() -> Iterator[tuple[Any, Place]]:
@@ -136,7 +136,8 @@ def peer_at(url: str) -> Peer:
     return Peer("Holdfast", kind, opened, ours=True)
 
 
-def _place_of(url: str) -> tuple[str, Place]:
+def place_of(url: str) -> tuple[str, Place]:
+    """Return the name of a database of Holdfast, and its place."""
     match urls.parse(url):
         case urls.SqliteURL(path=path):
             return "SQLite", SqliteFile(path)

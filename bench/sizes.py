@@ -42,6 +42,10 @@ class Sizes:
     files_rounds: int = 4
     channel_rounds: int = 20
     """Rounds of one thread of ten turns with 50 channels."""
+    others_turns: int = 100
+    """Turns of the conversation over the checkpointers of other databases."""
+    others_kills: int = 3
+    """Calls over each of them whose process is killed."""
 
 
 FULL = Sizes()
@@ -62,4 +66,6 @@ QUICK = Sizes(
     files_mb=5,
     files_rounds=3,
     channel_rounds=4,
+    others_turns=10,
+    others_kills=1,
 )

@@ -40,6 +40,7 @@ def tables(found: Found) -> str:
     parts = [
         [*_long(found.get("long", []))],
         *([*_table(title, lines(found))] for title, lines in _TABLES),
+        [*_others(found.get("others", []))],
         [*_missed(chain.from_iterable(lines(found) for _, lines in _TABLES))],
         [*_origin(found)],
     ]
@@ -55,6 +56,48 @@ def _long(rows: list[dict[str, Any]]) -> Iterator[str]:
         stored = "" if row["database"] == "memory" else _shown(row["bytes_per_text"])
         first, last = _shown(row["first_turns_ms"], 1, " ms"), _shown(row["last_turns_ms"], 1, " ms")
         yield f"| {row['name']} | {stored} | {_shown(row['pruned_per_text'])} | {first} | {last} |"
+
+
+def own_tables(found: Found) -> str:
+    """Do as `tables`, without the checkpointers of other databases: docs/guides/databases.md has their figures."""
+    runs = {name: run for name, run in found.get("runs", {}).items() if name != "others"}
+    return tables({**{name: rows for name, rows in found.items() if name != "others"}, "runs": runs})
+
+
+def others_table(found: Found) -> str:
+    """Lay out what is lost with the checkpointers of other databases, with a note on when it was measured."""
+    runs = {name: run for name, run in found.get("runs", {}).items() if name == "others"}
+    return "\n".join([*_others(found.get("others", [])), "", *_origin({"runs": runs})]) + "\n"
+
+
+def others_summary(found: Found) -> str:
+    """Say in a few words, for the README, what the checkpointers of other databases lose."""
+    rows = [row for row in found["others"] if "Holdfast" not in row["name"]]
+    lost = _range(row["lost"] for row in rows)
+    megabytes = _range(round(row["bytes"] / 1e6) for row in rows)
+    twice, killed = sum(row["ran_twice"] for row in rows), sum(row["killed"] for row in rows)
+    return (
+        f"lose {lost} of {rows[0]['answered']} messages of two writers, take {megabytes} MB for "
+        f"{rows[0]['text'] / 1e6:.1f} MB of text, and repeat {twice} of {killed} killed calls"
+    )
+
+
+def _range(figures: Iterable[int]) -> str:
+    low, *_, high = sorted(2 * [*figures])
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def _others(rows: list[dict[str, Any]]) -> Iterator[str]:
+    if not rows:
+        return
+    first = rows[0]
+    yield (
+        f"| | stored for {first['text'] / 1e6:.1f} MB of text in {first['turns']} turns | lost of "
+        f"{first['answered']} messages of two writers | approved calls that ran twice, of {first['killed']} killed |"
+    )
+    yield "|---|---:|---:|---:|"
+    for row in rows:
+        yield f"| {row['name']} | {row['bytes'] / 1e6:.1f} MB | {row['lost']} | {row['ran_twice']} |"
 
 
 def _shown(figure: float | None, digits: int = 2, unit: str = "") -> str:
@@ -98,8 +141,9 @@ def _origin(found: Found) -> Iterator[str]:
 
 
 PAGES: Final[Mapping[Path, Callable[[Found], str]]] = {
-    HOUSE / "docs" / "performance.md": tables,
+    HOUSE / "docs" / "performance.md": own_tables,
     HOUSE / "README.md": first_table,
+    HOUSE / "docs" / "guides" / "databases.md": others_table,
 }
 """What each page has between the marks."""
 

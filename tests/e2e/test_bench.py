@@ -8,7 +8,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Thread
 
@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from bench import __main__ as bench
-from bench import calls, growth, importing, listing, searching, short, table
+from bench import calls, growth, importing, listing, others, searching, short, table
 from bench.peers import Pair, pairs, peer_at, peers
 from bench.places import SqliteFile
 from bench.plots import plots
@@ -25,12 +25,13 @@ from bench.rounds import Meter, Spent, summary
 from bench.sizes import Sizes
 from bench.talking import Talk
 from holdfast.checkpoints import open_checkpointer
+from tests.support import other_savers
 from tests.support.servers import Server
 
 TINY = Sizes(
     short_rounds=2, logged_threads=1, distant_rounds=1, crowd_rounds=2, crowd_turns=2, crowds=(4, 4), turns=20, near=12,
     far=24, span=8, approval_rounds=2, guarded_rounds=2, dicts=20, dict_rounds=2, grown_rounds=1, files_mb=1,
-    files_rounds=1, channel_rounds=1,
+    files_rounds=1, channel_rounds=1, others_turns=2, others_kills=1,
 )  # fmt: skip
 
 
@@ -84,6 +85,20 @@ def test_a_quick_run_begins_the_long_conversation_of_a_stock_saver_late(sqlite_p
     assert "turn 30" in next(
         line.what for line in table.turn_lines({"long": [asdict(ours), asdict(stock)]}) if line.figures
     )
+
+
+@pytest.mark.sweep
+def test_a_checkpointer_of_another_database_runs_a_killed_call_twice_and_holdfast_loses_no_message(
+    sqlite_url: str,
+) -> None:
+    kept = others.others("SQLite", sqlite_url, lambda _: 0, replace(TINY, others_kills=0))
+    assert (kept["answered"], kept["lost"]) == (40, 0)
+    if why := other_savers.missing("valkey"):
+        pytest.skip(why)
+    with other_savers.served("valkey") as url:
+        found = others.others("Valkey", url, others.stored_bytes("valkey"), TINY)
+    assert (found["answered"], found["killed"], found["ran_twice"]) == (40, 1, 1)
+    assert found["bytes"] > found["text"] == 8000
 
 
 def test_rounds_are_compared_by_their_median_and_the_cpu_time_of_others_by_its_sum() -> None:

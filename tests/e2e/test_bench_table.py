@@ -30,6 +30,11 @@ def test_a_figure_that_changes_changes_a_page_alone_between_the_marks() -> None:
         table.write("no marks", "")
 
 
+def test_the_readme_says_what_the_checkpointers_of_other_databases_lose() -> None:
+    said = " ".join((table.HOUSE / "README.md").read_text("utf-8").split())
+    assert table.others_summary(json.loads(table.RESULTS.read_text("utf-8"))) in said
+
+
 @pytest.mark.parametrize(
     ("sign", "figures", "verdict"),
     [

@@ -30,7 +30,13 @@ def mariadb() -> Iterator[str]:
     assert _INSTALL is not None
     with tempfile.TemporaryDirectory(prefix="mariadb-") as folder:
         data, socket = Path(folder) / "data", Path(folder) / "socket"
-        shared = ["--no-defaults", f"--datadir={data}", *(["--user=root"] if os.getuid() == 0 else [])]
+        # Each server empties its folder for temporary files when it starts.
+        shared = [
+            "--no-defaults",
+            f"--datadir={data}",
+            f"--tmpdir={folder}",
+            *(["--user=root"] if os.getuid() == 0 else []),
+        ]
         install = [_INSTALL, *shared, "--auth-root-authentication-method=normal"]
         subprocess.run(install, check=True, capture_output=True, timeout=120)
         command = [_SERVER, *shared, f"--socket={socket}", "--skip-networking", f"--pid-file={folder}/pid"]
