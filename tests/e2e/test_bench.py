@@ -88,6 +88,7 @@ def test_a_quick_run_begins_the_long_conversation_of_a_stock_saver_late(sqlite_p
 
 
 @pytest.mark.sweep
+@pytest.mark.timeout(300)
 def test_a_checkpointer_of_another_database_runs_a_killed_call_twice_and_holdfast_loses_no_message(
     sqlite_url: str,
 ) -> None:

@@ -22,6 +22,7 @@ NEED_ONE: Final[dict[str, list[str]]] = {
     "threads show": ["ada-1"],
     "threads export": ["ada-1"],
     "threads verify": ["ada-1.html"],
+    "threads redact": ["ada-1", "--named=card"],
     "threads rename": ["ada-1", "Title"],
     "threads restart": ["ada-1"],
     "threads undo": ["ada-1"],
