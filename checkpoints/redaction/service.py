@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from holdfast.checkpoints import times
+from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user
 from holdfast.checkpoints.core.arguments import checks_arguments
@@ -144,7 +144,7 @@ class Redacting:
         result = Redacted(dry_run)
         for found in _threads(self, thread_id, user_id):
             try:
-                _redact_thread(self, found, request, result)
+                _redact_thread(self, found, request, result, is_named=thread_id is not None)
             except ThreadBusy:
                 if found == thread_id:
                     raise
@@ -177,35 +177,54 @@ def _threads(database: _Redactable, thread_id: str | None, user_id: str | None) 
             yield row.thread_id
 
 
-def _redact_thread(database: _Redactable, thread_id: str, request: _Request, result: Redacted) -> None:
-    """Redact one thread, and add what was found to the result."""
+def _redact_thread(
+    database: _Redactable, thread_id: str, request: _Request, result: Redacted, *, is_named: bool
+) -> None:
+    """Redact one thread, and add what was found to the result.
+
+    Args:
+        database: the database.
+        thread_id: the thread.
+        request: what to redact.
+        result: it is added to.
+        is_named: whether the caller named the thread. Of the others, most have nothing to redact, and are only read.
+    """
     inner = database._database  # noqa: SLF001 - the mixin's own
-    done: list[tuple[ThreadRedaction, Redactor]] = []
+    done: list[_Done] = []
+
+    def look() -> None:
+        with inner.backend.reading() as transaction:
+            done[:] = [_run(transaction, inner, thread_id, request, dry_run=True)]
 
     def redact() -> None:
-        backend, params = inner.backend, {"thread_id": thread_id}
-        with backend.reading() if request.dry_run else backend.writing() as transaction:
-            if not request.dry_run:
-                transaction.run([(backend.sql[name], params) for name in ("adopt_thread", "lock_thread")])
-            work = ThreadRedaction(transaction, inner, thread_id, dry_run=request.dry_run)
-            redactor = request.redact(work)
-            if not request.dry_run and any(work.places.values()):
+        with inner.backend.writing() as transaction:
+            params = {"thread_id": thread_id}
+            transaction.run([(inner.backend.sql[name], params) for name in ("adopt_thread", "lock_thread")])
+            work, redactor = _run(transaction, inner, thread_id, request, dry_run=False)
+            if work.has_changes:
                 request.record(work, redactor)
         # After a commit whose outcome was unknown, the next attempt finds nothing more.
-        if not done or any(work.places.values()):
+        if not done or work.has_changes:
             done[:] = [(work, redactor)]
 
-    lease = nullcontext() if request.dry_run else database.lease(thread_id, purpose="redact", wait=times.LEASE_WAIT)
-    with lease:
-        persist(inner.backend, redact)
-    inner.forget(thread_id)
+    if request.dry_run or not is_named:
+        persist(inner.backend, look)
+    if not request.dry_run and (is_named or done[0][0].has_changes):
+        done.clear()
+        with database.lease(thread_id, purpose="redact", wait=times.LEASE_WAIT):
+            persist(inner.backend, redact)
+        inner.forget(thread_id)
     [(work, redactor)] = done
-    if any(work.places.values()):
+    if work.has_changes:
         result.threads.append(thread_id)
-    _add(result.places, {str(place): number for place, number in work.places.items()})
-    _add(result.found, redactor.found)
+    for total, found in ((result.places, work.places), (result.found, redactor.found)):
+        total.update({str(name): total.get(name, 0) + number for name, number in found.items() if number})
     result.unread.extend(f"thread {thread_id!r}: {what}" for what in work.unread)
 
 
-def _add(sums: dict[str, int], more: Mapping[str, int]) -> None:
-    sums.update(Counter(sums) + Counter(more))
+def _run(transaction: Transaction, database: Database, thread_id: str, request: _Request, *, dry_run: bool) -> _Done:
+    work = ThreadRedaction(transaction, database, thread_id, dry_run=dry_run)
+    return work, request.redact(work)
+
+
+_Done: TypeAlias = tuple[ThreadRedaction, Redactor]

@@ -57,6 +57,11 @@ class ThreadRedaction:
         self._params = {"thread_id": thread_id}
         self._title_before: str | None = None
 
+    @property
+    def has_changes(self) -> bool:
+        """Whether something in the thread changes."""
+        return any(self.places.values())
+
     # --- message rows
 
     def rows(self) -> Iterator[tuple[int, MessageRow]]:
@@ -137,8 +142,8 @@ class ThreadRedaction:
             if row.answer is not None:
                 at, sealed_as = {"interrupt_id": row.interrupt_id}, answer_place(row.interrupt_id)
                 self._sealed("answers", "redact_answer", sealed_as, (row.answer_type, row.answer), at, values)
-        [[facts]] = self.transaction.run([(self._sql["facts_of_thread"], self._params)])
-        lineage = {"lineage": facts.lineage}
+        [found] = self.transaction.run([(self._sql["facts_of_thread"], self._params)])
+        lineage = {"lineage": found[0].lineage if found else self.thread_id}
         for row in self._pages("page_of_effect", ("effect_key",), {**lineage, "effect_key": ""}):
             if row.result is not None and row.thread_id == self.thread_id:
                 at, sealed_as = {**lineage, "effect_key": row.effect_key}, result_place(row.lineage, row.effect_key)
@@ -152,24 +157,21 @@ class ThreadRedaction:
         [texts] = self.transaction.run([(self._sql["first_words"], self._params)])
         self._title_before = index.first_title(texts)
 
-    def end(self, values: Values) -> bool:
-        """Redact the title and the metadata of the thread, and make everything stale that has loaded the thread before.
-
-        Returns:
-            Whether something of the thread has changed.
-        """
+    def end(self, values: Values) -> None:
+        """Redact the title and the metadata of the thread, and make everything stale that has loaded it before."""
         sql = self._sql
         names = ("facts_of_thread", "first_words", "index_state")
-        [facts], texts, state = self.transaction.run([(sql[name], self._params) for name in names])
+        rows, texts, state = self.transaction.run([(sql[name], self._params) for name in names])
+        if not rows:  # of a stock saver, and only looked at
+            return
+        [facts] = rows
         title = values.text(facts.title) if facts.title is not None else None
         if facts.title is not None and facts.title == self._title_before and not self._dry_run:
             title = index.first_title(texts) or title  # it may have been cut in the middle of what is redacted
         metadata = self._json("the metadata of the thread", facts.metadata, values.metadata)
         self.places.update({"titles": int(title != facts.title), "threads": int(metadata is not None)})
-        if not any(self.places.values()):
-            return False
-        if self._dry_run:
-            return True
+        if self._dry_run or not self.has_changes:
+            return
         row = {**self._params, "title": title, "metadata": metadata or facts.metadata}
         calls: list[Call] = [(sql["redact_thread"], row), (sql["recount_thread"], self._params)]
         if self.places["messages"] and state and state[0].searched:
@@ -178,7 +180,6 @@ class ThreadRedaction:
         self.transaction.run(calls)
         if self.places["messages"]:
             self.database.backend.full_text.clean(self.transaction)
-        return True
 
     def record(self, facts: Mapping[str, Any], by: str | None) -> None:
         """Add the event that says who has redacted something, and why."""

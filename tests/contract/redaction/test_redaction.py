@@ -33,6 +33,7 @@ from tests.support.redaction_kit import (
     tables_of,
 )
 from tests.support.stock_kit import in_stock
+from tests.support.sweep import Sweep
 
 
 def read(saver: HoldfastSaver) -> list[Any]:
@@ -88,6 +89,7 @@ def test_the_threads_of_a_stock_saver_are_redacted_as_they_are(url: str) -> None
     in_stock(url, talk)
     with open_checkpointer(url) as saver:
         assert raw_secrets(saver)
+        assert saver.redact(everywhere=True, patterns=[SECRET], dry_run=True).threads == ["ada-1"]
         assert saver.redact("ada-1", patterns=[SECRET]).unread == []
         assert raw_secrets(saver) == {}
 
@@ -175,19 +177,36 @@ def test_only_the_user_of_a_thread_redacts_it(saver: HoldfastSaver) -> None:
             saver.redact(user_id="ada", **nothing)
 
 
-def test_a_redaction_that_was_killed_is_finished_by_the_next(saver: HoldfastSaver) -> None:
+def test_a_redaction_that_dies_anywhere_is_finished_by_the_next(saver: HoldfastSaver, sweep: Sweep) -> None:
+    """It dies at every fifth of its statements in turn; the sample is the last one before its first commit."""
     plant(saver)
     holding = raw_secrets(saver)
 
-    def die(name: str) -> None:
-        if name == "redact_thread":
-            raise KeyboardInterrupt
+    def redact(last: int) -> int:
+        """Redact, but for dying at a statement. Return the number of statements until then."""
+        count = 0
 
-    saver._backend.on_statement = die
-    with pytest.raises(KeyboardInterrupt):
-        saver.redact("ada-1", patterns=[SECRET])
-    saver._backend.on_statement = None
-    assert raw_secrets(saver) == holding
+        def die(name: str) -> None:
+            nonlocal count
+            count += 1
+            if count == last or (name == "add_event" and last == 0):
+                raise KeyboardInterrupt
+
+        saver._backend.on_statement = die
+        try:
+            saver.redact(everywhere=True, patterns=[SECRET])
+        except KeyboardInterrupt:
+            return -1
+        finally:
+            saver._backend.on_statement = None
+        return count
+
+    assert redact(0) == -1
+    assert raw_secrets(saver) == holding  # nothing is half redacted
+    for statement in range(sweep(0, 1), sweep(0, 10_000), 5):
+        if redact(statement) != -1:
+            break
+        list(graph_of(saver).get_state_history(thread("ada-1")))  # what is there can be read
     saver.redact(everywhere=True, patterns=[SECRET])
     assert raw_secrets(saver) == {}
 
