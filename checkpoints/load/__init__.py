@@ -202,7 +202,7 @@ class MessageRows:
         return template
 
     def _decode(self, ref: int) -> BaseMessage:
-        row = self._row(abs(ref))
+        row = self.row(abs(ref))
         try:
             return decode(row, self._types, with_id=ref > 0)
         except NotStorable:
@@ -210,7 +210,7 @@ class MessageRows:
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise DamagedThread(self._thread_id, f"message row {abs(ref)} cannot be read ({error})") from error
 
-    def _row(self, seq: int) -> MessageRow:
+    def row(self, seq: int) -> MessageRow:
         """Return a row as it was saved; decrypt and check it when it is first needed."""
         if (row := self._decrypted.get(seq)) is not None:
             return row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -15,7 +15,7 @@ from holdfast.checkpoints.config import asked_user
 from holdfast.checkpoints.core.arguments import checks_arguments
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
-from holdfast.checkpoints.errors import ThreadBusy, UnknownMessage
+from holdfast.checkpoints.errors import DamagedThread, ThreadBusy, UnknownMessage
 from holdfast.checkpoints.redaction.patterns import Finder, Redactor, finders_of
 from holdfast.checkpoints.redaction.rows import RowValues, redacted_row
 from holdfast.checkpoints.redaction.target import Target
@@ -159,22 +159,25 @@ class Redacting:
 def _threads(database: _Redactable, thread_id: str | None, user_id: str | None) -> Iterator[str]:
     """Yield the ids of the threads to redact. A thread that is named comes before its relatives."""
     inner, threads = database._database, database.threads  # noqa: SLF001 - the mixin's own
-    if thread_id is None:
-        for unindexed in list(threads.unindexed()) if user_id is not None else ():
+    if thread_id is None and user_id is None:
+        yield from inner.find_threads("movable_after")
+    elif thread_id is None:
+        yield from _threads_of(threads, asked_user(user_id))
+    else:
+        own = check_owner(threads.get(thread_id, user_id=user_id), user_id, "redact it").thread_id
+        yield own
+        [family] = inner.read((inner.backend.sql["family"], {"thread_id": own}))
+        for row in family:
+            if row.thread_id != own and (user_id is None or threads.owner(row.thread_id) == asked_user(user_id)):
+                yield row.thread_id
+
+
+def _threads_of(threads: Threads, user_id: str | None) -> list[str]:
+    """Return the ids of the threads whose own user this is, those that are not in the index yet among them."""
+    for unindexed in list(threads.unindexed()):
+        with suppress(DamagedThread):  # its user is not known
             threads.index(unindexed)
-        if user_id is None:
-            yield from inner.find_threads("movable_after")
-        else:
-            yield from [
-                found.thread_id for found in threads.all(user_id=user_id) if found.user_id == asked_user(user_id)
-            ]
-        return
-    own = check_owner(threads.get(thread_id, user_id=user_id), user_id, "redact it").thread_id
-    yield own
-    [family] = inner.read((inner.backend.sql["family"], {"thread_id": own}))
-    for row in family:
-        if row.thread_id != own and (user_id is None or threads.owner(row.thread_id) == asked_user(user_id)):
-            yield row.thread_id
+    return [found.thread_id for found in threads.all(user_id=user_id) if found.user_id == user_id]
 
 
 def _redact_thread(

@@ -32,6 +32,7 @@ from holdfast.checkpoints.core.placement import (
 from holdfast.checkpoints.core.queue import Ticket
 from holdfast.checkpoints.delta import claim_writes
 from holdfast.checkpoints.errors import ThreadConflict, Unreachable
+from holdfast.checkpoints.save.redacted import add_present_forms
 from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.known import Known, Template
 from holdfast.checkpoints.serde.messages import encode, snapshot
@@ -287,7 +288,10 @@ class Save:
         last = first + len(reads)
         self._has_all_rows = keeps and self.thread_row.next_seq <= MOST_ROWS_OF_THREAD
         rows_read = found[-1:] if self._has_all_rows else found[last + 1 :]
-        self._candidates = candidates_of((row for rows in rows_read for row in rows), self.thread_row.live_from)
+        stored = [row for rows in rows_read for row in rows]
+        self._candidates = candidates_of(stored, self.thread_row.live_from)
+        redacted = [row.seq for row in stored if row.redacted]
+        add_present_forms(transaction, self._database, self.thread_id, self._candidates, redacted)
         return found[first + 1 : last + 1]
 
     def confirm(self, transaction: Transaction) -> ThreadRow:

@@ -147,6 +147,20 @@ def test_a_process_that_holds_the_old_message_does_not_bring_it_back(
     assert rows(saver, "SELECT count(*) FROM holdfast_messages WHERE redacted_at IS NOT NULL") == [(2,)]
 
 
+def test_what_was_loaded_of_a_redacted_message_is_no_new_message_when_it_is_saved_again(saver: HoldfastSaver) -> None:
+    graph = echo_graph(saver)
+    graph.invoke({"messages": [HumanMessage(LONG, id="m-1")]}, thread("ada-1"))
+    graph.invoke({"messages": [reply(), ToolMessage("42", tool_call_id="call_1", id="t-1")]}, thread("ada-1"))
+    saver.redact("ada-1", message="m-1")
+    saver.redact("ada-1", patterns=[SECRET])
+    loaded = graph.get_state(thread("ada-1")).values["messages"]
+    for _ in range(2):
+        copies = [message.model_copy(deep=True) for message in loaded]
+        graph.update_state(thread("ada-1"), {"messages": copies})
+    assert len(list(saver.transcript("ada-1").plain())) == len(loaded) + 2  # and the events
+    assert [m.text for m in graph.get_state(thread("ada-1")).values["messages"]] == [m.text for m in loaded]
+
+
 def test_a_run_that_has_loaded_the_thread_before_is_refused_and_not_lost(saver: HoldfastSaver) -> None:
     echo_graph(saver).invoke({"messages": [("user", LONG)]}, thread("ada-1"))
 
