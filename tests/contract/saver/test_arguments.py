@@ -37,6 +37,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "Why": (7, None),
     "OnMessage | None": (7, "hold", ["keep"]),
     "UserMessage": (7, None, {"role": "user"}),
+    "Answered": ("id", None),
     "Answered | Waiting": ("id", None),
     "Effect": ("key", None),
     "Started": ("key", None),

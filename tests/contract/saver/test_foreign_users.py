@@ -47,6 +47,7 @@ WITHOUT_USER: dict[str, dict[str, str]] = {
         "held": "a run, and workers",
         "move": "a run that carries an answer out",
         "check_resume": "a run that was given an answer",
+        "is_recorded": "a run: it compares what it is given, and reads nothing",
     },
     "Search": {},
     "Threads": {
