@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from holdfast.checkpoints.transcript.export.facts import FORMAT
+from holdfast.checkpoints.transcript.export import FORMAT
 from holdfast.histories.history import History, NotUnderstood, moment
 
 

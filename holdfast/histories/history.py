@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from langchain_core.messages import messages_from_dict
 
-from holdfast.checkpoints.threads.histories.conversation import time_said
+from holdfast.checkpoints.threads.histories import time_said
 
 # Seconds of the year 5138: a larger number counts milliseconds.
 _LARGEST_SECONDS: Final = 1e11

@@ -29,6 +29,7 @@ from holdfast.checkpoints.threads.histories.conversation import (
     MessageLike,
     messages_of,
     new_conversation,
+    time_said,
 )
 from holdfast.checkpoints.threads.histories.records import conversation_records
 from holdfast.checkpoints.threads.listing import Thread
@@ -36,7 +37,7 @@ from holdfast.checkpoints.threads.reset import SaveCheckpoint
 from holdfast.checkpoints.transfer import export_thread, import_thread, is_transferable
 from holdfast.checkpoints.transfer.records import MESSAGE, ThreadRecord
 
-__all__ = ["Adding", "MessageLike", "add_conversation", "new_conversation"]
+__all__ = ["Adding", "MessageLike", "add_conversation", "new_conversation", "time_said"]
 
 
 @checks_arguments

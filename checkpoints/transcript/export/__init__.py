@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from holdfast.checkpoints.transcript.export.content import Numbered, numbered
 from holdfast.checkpoints.transcript.export.describe import Part, describe, source_label
+from holdfast.checkpoints.transcript.export.facts import FORMAT
 from holdfast.checkpoints.transcript.export.html import html
 from holdfast.checkpoints.transcript.export.jsonl import jsonl, lines
 from holdfast.checkpoints.transcript.export.markdown import markdown
@@ -18,6 +19,7 @@ from holdfast.checkpoints.transcript.export.text import when
 from holdfast.checkpoints.transcript.export.verify import Difference, Verification, verify
 
 __all__ = [
+    "FORMAT",
     "Difference",
     "Numbered",
     "Part",
