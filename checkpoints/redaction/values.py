@@ -40,6 +40,9 @@ _OF_RESPONSE: Final = frozenset(
     {"id", "model", "model_name", "model_provider", "created", "finish_reason", "stop_reason", "system_fingerprint"}
 )
 
+# In these, what stays is a text or a number. What else is there is another program's.
+_FORMS: Final = (_OF_CALL, _OF_BLOCK, OF_MESSAGE, _OF_RESPONSE)
+
 # Metadata that are LangGraph's and ours, but for a copy of what a step wrote.
 _NOT_TEXT: Final = (OF_THE_RUN | NOTES | {"user_id"}) - {"writes"}
 _OF_LANGGRAPH: Final = "langgraph_"
@@ -200,8 +203,8 @@ class Values:
 
         Args:
             fields: the dict.
-            skip: the keys whose values stay, if they are texts or numbers; by default those that its form has. A dict
-                that has a form keeps all of its keys.
+            skip: the keys whose values stay; by default those that its form has. A dict that has some keeps all of its
+                keys.
         """
         skip = _kept_keys(fields) if skip is None else skip
         new: dict[Any, Any] = {}
@@ -210,7 +213,7 @@ class Values:
             new_key = key if skip else self._key(key)
             while new_key in new:
                 new_key = f"{new_key} "
-            is_kept = key in skip and (skip is _OF_JSON or not isinstance(value, dict | list | Packed))
+            is_kept = key in skip and not (skip in _FORMS and isinstance(value, dict | list | Packed))
             item = value if is_kept else self._field(key, value, is_message=skip is OF_MESSAGE)
             is_changed = is_changed or new_key is not key or item is not value
             new[new_key] = item
@@ -317,15 +320,12 @@ def _texts(*values: Any) -> list[str]:
 
 def _kept_keys(fields: Mapping[Any, Any]) -> frozenset[str]:
     """Return the keys that name a message, a tool call or a type."""
-    if "lc" in fields:
+    if "lc" in fields and isinstance(fields.get("id"), list):
         return _OF_JSON
     if is_message_like(fields):
         return OF_MESSAGE
-    if "name" in fields and ("args" in fields or "arguments" in fields or "input" in fields):
-        return _OF_CALL
-    if "function" in fields and "id" in fields:
-        return _OF_CALL
-    return frozenset()
+    is_call = "name" in fields and "args" in fields
+    return _OF_CALL if is_call or isinstance(fields.get("function"), dict) else frozenset()
 
 
 def _differs(new: Any, old: Any) -> bool:

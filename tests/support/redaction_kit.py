@@ -38,6 +38,13 @@ class Card(BaseModel):
     owner: str
 
 
+ODD = [
+    {"type": "contact", "id": "zqcontactqz", "content": "zqnoteqz"},  # no message
+    {"lc": 1, "id": "zqlabelqz", "name": "zqnameqz", "input": 1},  # no value in JSON, and no tool call
+    {"role": "user", "content": "zqsaidqz", "id": ["zqlistqz"]},
+]
+
+
 class State(TypedDict, total=False):
     messages: Annotated[list[AnyMessage], add_messages]
     summary: str
@@ -78,7 +85,7 @@ def answer(state: State) -> dict[str, Any]:
         "essay": "zqessayqz " * 100,
         "note": Note("zqdataclassqz"),
         "card": Card(owner="zqmodelqz"),
-        "bag": {"zqkeyqz": ("zqtupleqz", {"zqsetqz"}), ("zqpairqz", 1): 1},
+        "bag": {"zqkeyqz": ("zqtupleqz", {"zqsetqz"}), ("zqpairqz", 1): 1, "odd": ODD},
         "log": ["zqdeltaqz"],
         "steps": 1,
     }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 
+from holdfast.checkpoints.errors import DriverMissing
 from holdfast.checkpoints.redaction.patterns import NAMED, Redactor, finders_of
 
 FOUND = {
@@ -61,6 +63,19 @@ def test_what_was_redacted_is_not_redacted_again() -> None:
     once = redactor.text("ada: 4111111111111111")
     assert once == "[redacted]: [redacted: card]"
     assert redactor.text(once) is once
+
+
+def test_an_expression_needs_a_package_and_the_named_patterns_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "regex", None)
+    assert [finder.name for finder in finders_of(["card", "phone"])] == ["card", "phone"]
+    with pytest.raises(DriverMissing, match="pip install"):
+        finders_of([re.compile("secret")])
+
+
+def test_the_flags_of_an_expression_count_and_it_is_never_shown() -> None:
+    [finder] = finders_of([re.compile("^secret.end$", re.IGNORECASE | re.MULTILINE | re.DOTALL)])
+    assert finder.replace("a\nSECRET\nEND\nb") == ("a\n[redacted]\nb", 1)
+    assert "secret" not in repr(finder)
 
 
 def test_a_pattern_that_matches_everywhere_is_refused() -> None:
