@@ -195,7 +195,7 @@ def state_lines(found: Found) -> Iterator[Line]:
 
 
 def record_lines(found: Found) -> Iterator[Line]:
-    """Yield the lines about lists of threads, search and imports."""
+    """Yield the lines about lists of threads, search, sweeps and imports."""
     listed, search = found.get("listing", []), found.get("search", [])
     figures = _by_database(listed, itemgetter("many_ms"))
     what = "the newest 20 threads of a user among 100,000 threads, median"
@@ -209,6 +209,16 @@ def record_lines(found: Found) -> Iterator[Line]:
     yield Line("index-time", "to add a message to the search index", figures, unit=" ms")
     figures = _by_database(search, lambda row: row["index_bytes"] / row["text_bytes"])
     yield Line("index-bytes", "the search index: bytes a byte of text", figures)
+    swept = found.get("sweeping", [])
+    what = next((f"{row['threads']:,} old threads" for row in swept), "")
+    figures = _by_database(swept, lambda row: row["beside_ms"]["longest"])
+    what = f"eight conversations beside a sweep that deletes {what}, longest save"
+    yield Line("sweep", what, figures, targets=_both(100), unit=" ms", digits=0)
+    figures = _by_database(swept, lambda row: row["alone_ms"]["longest"])
+    yield Line("sweep-alone", "the same without the sweep", figures, unit=" ms", digits=0)
+    yield Line("sweep-time", "the sweep", _by_database(swept, itemgetter("sweep_s")), unit=" s", digits=0)
+    figures = _by_database(swept, itemgetter("idle_ms"))
+    yield Line("sweep-idle", "a sweep that finds nothing but 1,000 threads that wait", figures, unit=" ms", digits=0)
     imported = found.get("importing", [])
     what = next((f"{row['messages']:,} messages in {row['sessions']:,} conversations" for row in imported), "")
     figures = _by_database(imported, itemgetter("wall_s"))

@@ -29,7 +29,7 @@ ASKED: Final = 1000
 _POLICY: Final = "[[rules]]\nkeep_days = 365\nkeep_checkpoints = 100\n"
 _CHARACTERS: Final = 200
 _TURNS: Final = 10
-_PAUSE: Final = 0.05  # a person, and a model, think for longer
+_PAUSE: Final = 0.25  # a person, and a model, think for longer
 _YEARS: Final = 2 * 365 * 86_400.0
 
 # Where the rows of a thread are. One thread is copied: 100,000 real conversations would take an hour.
@@ -68,6 +68,7 @@ def sweeping(database: str, folder: Path, server: str, many: int = 100_000, alon
     with open_checkpointer(url) as saver:
         _fill(saver, many, database)
         dry = _timed(lambda: saver.sweep(policy, dry_run=True))
+        _talk_until(saver, lambda: Event().wait(alone / 10))  # warms up
         before = _talk_until(saver, lambda: Event().wait(alone))
         spent: list[float] = []
         command = ["-m", "holdfast", "db", "sweep", "--database", url, "--policy", str(path)]

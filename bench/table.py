@@ -26,7 +26,7 @@ _TABLES: Final[tuple[tuple[str, Callable[[Found], Iterator[Line]]], ...]] = (
     ("Beside the stock savers, ours ÷ stock", turn_lines),
     ("Other states, ours ÷ stock", state_lines),
     ("Beside itself", own_lines),
-    ("Lists, search and imports", record_lines),
+    ("Lists, search, sweeps and imports", record_lines),
 )
 
 

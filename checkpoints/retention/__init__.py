@@ -1,14 +1,15 @@
 """Retention: a policy says how long threads are kept, and a sweep deletes what is older.
 
-A sweep works in small transactions, each of which takes back nothing if it is cut off, and rests between them, so that
-conversations go on meanwhile. In each transaction it looks at the thread again, with the thread locked. So several
-sweeps may be at work at once, in any processes.
+A sweep works in short transactions and rests between them, so that conversations go on meanwhile. If it is cut off,
+each thread is as it was, or gone. In each transaction it locks the threads and judges them again, so several sweeps may
+be at work at once, in any processes.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Event
@@ -19,7 +20,7 @@ from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.errors import HoldfastError
+from holdfast.checkpoints.errors import DamagedThread, NotStorable
 from holdfast.checkpoints.retention import due
 from holdfast.checkpoints.retention.due import Found
 from holdfast.checkpoints.retention.empty import empty_thread
@@ -75,6 +76,8 @@ class _Sweep:
         self._now = float(clock.now)
         self._seen: set[str] = set()
         self._swept = Swept(is_dry=dry_run)
+        self._held = self._worked = 0.0
+        self._number = 1
 
     def run(self) -> Swept:
         for page in due.pages(self._database, self._policy, self._now):
@@ -96,22 +99,17 @@ class _Sweep:
         if self._dry_run:
             self._count(todo, sizes)
             return
-        number = 1
         while todo and not self._give_up.is_set():
-            some, todo = todo[:number], todo[number:]
-            begin = time.monotonic()
+            some, todo = todo[: self._number], todo[self._number :]
             self._count(persist(self._database.backend, partial(self._delete_some, some)), sizes)
-            number = self._next_number(len(some), time.monotonic() - begin)
-            self._rest(begin)
-
-    def _next_number(self, number: int, seconds: float) -> int:
-        """Return how many threads the next transaction deletes, after one that took so long for its number."""
-        fitting = int(number * times.SWEEP_BATCH / max(seconds, 1e-6))
-        return max(1, min(fitting, 2 * number, _MOST_THREADS))
+            # As many as fit, by how long it took for these without the commit, which takes as long for more of them.
+            fitting = int(len(some) * times.SWEEP_BATCH / max(self._worked, 1e-6))
+            self._number = max(1, min(fitting, 2 * len(some), _MOST_THREADS))
+            self._rest()
 
     def _delete_some(self, some: Sequence[Found]) -> list[Found]:
         """Delete those of some threads of which the policy still says the same. Return them."""
-        with self._database.backend.writing() as transaction:
+        with self._writing() as transaction:
             done = self._locked(transaction, some)
             gone = [found.thread_id for found in done if found.verdict == "delete"]
             if gone:
@@ -149,21 +147,20 @@ class _Sweep:
                     gone = count_older(transaction, database, thread_id, found.keep)
             else:
                 gone = self._prune_all(found)
-        except HoldfastError as error:
+        except (DamagedThread, NotStorable) as error:
             self._swept.failed[thread_id] = str(error)
         self._add(checkpoints=gone, bytes=size * gone // max(before, 1))
 
     def _prune_all(self, found: Found) -> int:
         gone, more = 0, True
         while more and not self._give_up.is_set():
-            begin = time.monotonic()
             number = persist(self._database.backend, partial(self._prune_some, found))
             gone, more = gone + number, number >= MOST
-            self._rest(begin)
+            self._rest()
         return gone
 
     def _prune_some(self, found: Found) -> int:
-        with self._database.backend.writing() as transaction:
+        with self._writing() as transaction:
             if not self._locked(transaction, [found]):
                 return 0
             return keep_newest(transaction, self._database, found.thread_id, found.keep)
@@ -193,6 +190,20 @@ class _Sweep:
     def _add(self, **more: int) -> None:
         self._swept = replace(self._swept, **{name: getattr(self._swept, name) + by for name, by in more.items()})
 
-    def _rest(self, begin: float) -> None:
-        """Leave the database to others for longer than it was used, since this time."""
-        self._give_up.wait(min((time.monotonic() - begin) * times.SWEEP_REST, times.SWEEP_LONGEST_REST))
+    # --- beside conversations
+
+    @contextmanager
+    def _writing(self) -> Iterator[Transaction]:
+        """Begin a transaction, and measure how long it holds what it locks."""
+        begin = time.monotonic()
+        try:
+            with self._database.backend.writing() as transaction:
+                begin = time.monotonic()  # others may have held it before
+                yield transaction
+                self._worked = time.monotonic() - begin
+        finally:
+            self._held = time.monotonic() - begin
+
+    def _rest(self) -> None:
+        """Leave the database to others for longer than the last transaction has held it."""
+        self._give_up.wait(min(self._held * times.SWEEP_REST, times.SWEEP_LONGEST_REST))

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from bench import __main__ as bench
-from bench import calls, growth, importing, listing, others, searching, short, table
+from bench import calls, growth, importing, listing, others, searching, short, sweeping, table
 from bench.peers import Pair, pairs, peer_at, peers
 from bench.places import SqliteFile
 from bench.plots import plots
@@ -100,6 +100,19 @@ def test_a_checkpointer_of_another_database_runs_a_killed_call_twice_and_holdfas
         found = others.others("Valkey", url, others.stored_bytes("valkey"), TINY)
     assert (found["answered"], found["killed"], found["ran_twice"]) == (40, 1, 1)
     assert found["bytes"] > found["text"] == 8000
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("database", ["SQLite", "PostgreSQL"])
+def test_a_sweep_deletes_all_old_threads_beside_conversations(
+    postgres_server: Server, tmp_path: Path, database: str
+) -> None:
+    found = sweeping.sweeping(database, tmp_path, postgres_server.url, many=100, alone=0.5)
+    assert found["threads"] == 100
+    assert found["beside_ms"]["saves"] > 0
+    assert 0 < found["beside_ms"]["median"] <= found["beside_ms"]["longest"]
+    keys = {line.key for line in table.record_lines({"sweeping": [found]}) if line.figures}
+    assert keys == {"sweep", "sweep-alone", "sweep-time", "sweep-idle"}
 
 
 def test_rounds_are_compared_by_their_median_and_the_cpu_time_of_others_by_its_sum() -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from holdfast.cli.db.open import locate_database, open_database
 from holdfast.cli.db.prune import Vacuum
-from holdfast.cli.errors import BROKEN, Mistake
+from holdfast.cli.errors import BROKEN, Interrupted, Mistake
 from holdfast.cli.options import CommonOptions, with_database_options
 from holdfast.cli.output import print_json, print_notice
 from holdfast.cli.output.text import counted
@@ -50,8 +49,11 @@ def sweep(
     found = _policy(options, policy)
     from holdfast.checkpoints import maintenance
 
-    with open_database(options) as database:
-        swept = database.sweep(found, dry_run=dry_run, give_up=Event())
+    try:
+        with open_database(options) as database:
+            swept = database.sweep(found, dry_run=dry_run)
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted.after(interrupt, "Stopped. Run the command again to continue.") from None
     if vacuum and not dry_run:
         maintenance.vacuum(location)
     for problem in swept.failed.values():

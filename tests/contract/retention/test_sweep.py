@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from holdfast import RetentionPolicy, RetentionRule, open_checkpointer
-from holdfast.checkpoints import HoldfastSaver, times
+from holdfast.checkpoints import HoldfastSaver, retention, times
 from holdfast.checkpoints.effects.states import Effect
-from holdfast.checkpoints.errors import ThreadConflict
+from holdfast.checkpoints.errors import DamagedThread, ThreadConflict
 from holdfast.checkpoints.retention import due
 from tests.support import children
 from tests.support.asking import team
@@ -127,6 +127,39 @@ def test_a_thread_that_a_stock_saver_has_continued_stays(saver: HoldfastSaver) -
     change(saver, "UPDATE holdfast_threads SET head = '1ef00000-0000-6000-8000-000000000000'")
     assert saver.sweep(MONTH).pending == 1
     assert listed(saver) == {"it"}
+
+
+@pytest.mark.parametrize("days", [0, 100])
+def test_the_ledger_of_a_thread_goes_with_the_last_of_its_copies(sqlite_url_with_tables: str, days: int) -> None:
+    with open_checkpointer(sqlite_url_with_tables) as saver:
+        talk(saver, "it")
+        [head] = saver.heads()
+        started: Any = saver.effects.begin(Effect("it", "key", "refund", b"digest", "", head.checkpoint_id))
+        saver.effects.finish(started, "refunded")
+        saver.threads.copy("it", "copy")
+        age(saver, "it", 100)
+        age(saver, "copy", days)
+        assert saver.sweep(MONTH).threads == (2 if days else 1)
+        left = rows(saver, "SELECT state, result FROM holdfast_effects")
+        assert left == ([] if days else [("done", None)])
+
+
+def test_a_damaged_thread_is_named_and_the_others_are_pruned(
+    saver: HoldfastSaver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_newest = retention.keep_newest
+
+    def damaged(transaction: Any, database: Any, thread_id: str, keep: int) -> int:
+        if thread_id == "bad":
+            raise DamagedThread(thread_id, "it is damaged")
+        return keep_newest(transaction, database, thread_id, keep)
+
+    monkeypatch.setattr(retention, "keep_newest", damaged)
+    for thread_id in ("bad", "good"):
+        talk(saver, thread_id, *"abcd")
+    swept = saver.sweep(policy(keep_checkpoints=1))
+    assert list(swept.failed) == ["bad"]
+    assert (number_of(saver, "checkpoints", "bad"), swept.checkpoints) == (12, 9)
 
 
 # --- the transcript for longer
