@@ -21,6 +21,7 @@ def filtering(url: str) -> Iterator[HoldfastSaver]:
         yield saver
 
 
+@pytest.mark.sweep(on="postgres")
 def test_nothing_that_a_pattern_finds_is_stored(filtering: HoldfastSaver) -> None:
     plant(filtering)
     assert raw_secrets(filtering) == {}
