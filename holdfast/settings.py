@@ -23,13 +23,14 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from holdfast.checkpoints import urls
 from holdfast.checkpoints.redaction import NAMES
 from holdfast.graph.context import BUDGET, Mode
 from holdfast.graph.models import RETRIES, TIMEOUT, check_name
 from holdfast.graph.words import needed
+from holdfast.server_settings import ServerSettings, expanded, expanded_if_given
 
 OPENAI_DEFAULT = "openai:gpt-5-mini"
 
@@ -72,18 +73,7 @@ def _expression(text: str) -> str:
     return text
 
 
-def _path(value: str | Path) -> Path:
-    try:
-        return Path(value).expanduser()
-    except RuntimeError as error:  # no user has the name after the ~
-        raise ValueError(str(error)) from None
-
-
-def _path_if_given(value: str | Path | None) -> Path | None:
-    return None if value is None else _path(value)
-
-
-class Settings(BaseSettings):
+class Settings(ServerSettings):
     """The settings, each under the name of its environment variable."""
 
     model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore")
@@ -144,7 +134,7 @@ class Settings(BaseSettings):
         validation_alias="HOLDFAST_CONTEXT_LIMIT",
         description="tokens of messages in a thread beyond which the older ones leave it; the budget if not set",
     )
-    shop: Annotated[Path, BeforeValidator(_path)] = Field(
+    shop: Annotated[Path, BeforeValidator(expanded)] = Field(
         Path("shop.db"), validation_alias="HOLDFAST_SHOP", description="the SQLite file of the example shop"
     )
     redact: Annotated[str | None, AfterValidator(lambda names: names and _pattern_names(names))] = Field(
@@ -158,18 +148,7 @@ class Settings(BaseSettings):
         validation_alias="HOLDFAST_REDACT_PATTERN",
         description="a regular expression of what to redact before it is stored, for the package `regex`",
     )
-    host: str = Field("127.0.0.1", validation_alias="HOLDFAST_HOST", description="the address that `serve` listens on")
-    port: int = Field(
-        2024, ge=1, le=65535, validation_alias="HOLDFAST_PORT", description="the port that `serve` listens on"
-    )
-    workers: int = Field(
-        10,
-        ge=1,
-        validation_alias="HOLDFAST_WORKERS",
-        description="how many runs `serve` carries out at the same time",
-    )
-
-    retention: Annotated[Path | None, BeforeValidator(_path_if_given)] = Field(
+    retention: Annotated[Path | None, BeforeValidator(expanded_if_given)] = Field(
         None,
         validation_alias="HOLDFAST_RETENTION",
         description="the retention policy of `db sweep`, a TOML file. `serve` sweeps by it as well, if it is set",
@@ -221,7 +200,7 @@ class Settings(BaseSettings):
         """Return these settings with absolute paths, for a process in another folder."""
         retention = None if self.retention is None else self.retention.resolve()
         paths = {"database": absolute(self.database), "shop": self.shop.resolve(), "retention": retention}
-        return self.model_copy(update=paths)
+        return self.model_copy(update=paths | self.server_paths())
 
     def environment(self) -> dict[str, str]:
         """Return the environment that gives another process the same settings. It holds secrets."""

@@ -27,6 +27,7 @@ from holdfast.cli import (
     errors,
     serve,
     threads,
+    tokens,
 )
 from holdfast.cli.options import CommandState, Debug, help_without_command
 
@@ -45,6 +46,7 @@ app.add_typer(threads.app, name="threads")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(db.app, name="db")
 app.command("serve", epilog=serve.EXAMPLE)(serve.serve)
+app.add_typer(tokens.app, name="tokens")
 app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
 
 

@@ -6,7 +6,6 @@ in the working directory, runs one turn at a time, and asks the package index fo
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import logging
 import os
@@ -23,6 +22,7 @@ from holdfast import factory
 from holdfast.checkpoints import RetentionPolicy, urls
 from holdfast.checkpoints.extras import install_command
 from holdfast.server import modules
+from holdfast.server.access import InvalidAccess, check_address, make_authenticator
 from holdfast.settings import Settings
 
 _HERE = Path(__file__).resolve().parent
@@ -62,6 +62,7 @@ def serve(settings: Settings, config: Path | None = None, *, say: Callable[[str]
         raise CannotServe(f"The server is not installed ({error}). Install it: {install_command('server')}") from None
     settings = settings.in_full()
     wanted = _with_ours({} if config is None else _read_user_config(config))
+    _check_access(settings)
     _check_port(settings.host, settings.port)
     logging.getLogger().setLevel(logging.WARNING)  # the import above has let each library tell what it does
     if isinstance(urls.parse_any(settings.database), urls.OtherURL):
@@ -84,6 +85,19 @@ def serve(settings: Settings, config: Path | None = None, *, say: Callable[[str]
             disable_persistence=True,
             **wanted,
         )
+
+
+def _check_access(settings: Settings) -> None:
+    """Check access control, and that there is some if other machines can call.
+
+    Raises:
+        CannotServe: it cannot be used, or is missing.
+    """
+    try:
+        has_access_control = make_authenticator(settings) is not None
+        check_address(settings.host, has_access_control=has_access_control)
+    except InvalidAccess as error:
+        raise CannotServe(str(error)) from None
 
 
 def _check_retention(settings: Settings) -> None:
@@ -172,8 +186,7 @@ def _introduction(settings: Settings, graphs: Mapping[str, Any]) -> Iterator[str
             "answers, a ledger of tool calls, long-term memory. "
             f"To have them, copy it: holdfast db copy {where} sqlite:///chat.db"
         )
-    if not _only_here(settings.host):
-        yield "   There is no login: all clients that reach this address can read every thread and approve every call"
+    yield f"   access          {_access(settings)}"
     if _traces():
         yield "   Tracing is on: the texts of the conversations are sent to LangSmith"
     if isinstance(where, urls.MemoryURL):
@@ -193,10 +206,10 @@ def _trust_as_the_server() -> None:
         truststore.inject_into_ssl()
 
 
-def _only_here(host: str) -> bool:
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
+def _access(settings: Settings) -> str:
+    known = [f"the tokens in {settings.tokens}"] if settings.tokens else []
+    known += [f"the tokens of {settings.jwt_issuer}"] if settings.jwt_keys else []
+    return " and ".join(known) or "without tokens, from this machine only"
 
 
 def _traces() -> bool:

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from holdfast.checkpoints import open_checkpointer
 from holdfast.checkpoints.transfer.archive import write_archive
 from holdfast.cli import app
-from tests.support.cli_commands import MAKE_ONE, MISTYPED, NEED_ONE
+from tests.support.cli_commands import MAKE_ONE, MISTYPED, NEED_ONE, WITHOUT_DATABASE
 from tests.support.cli_kit import Cli
 from tests.support.kit import echo_graph, thread
 
@@ -32,7 +32,7 @@ def of_database(command: str, url: str = MISTYPED) -> list[str]:
 
 
 def test_every_command_is_known_to_need_a_database_or_to_make_one() -> None:
-    assert sorted(names(typer.main.get_command(app))) == sorted([*NEED_ONE, *MAKE_ONE])
+    assert sorted(names(typer.main.get_command(app))) == sorted([*NEED_ONE, *MAKE_ONE, *WITHOUT_DATABASE])
 
 
 @pytest.mark.sweep(every=3)

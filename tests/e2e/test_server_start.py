@@ -44,6 +44,12 @@ def test_a_port_that_is_taken_is_refused(start: Callable[..., tuple[int, str]]) 
     assert (code, f"Cannot listen on 127.0.0.1, port {port}: Address already in use." in line) == (2, True), line
 
 
+def test_an_address_that_others_reach_is_refused_without_access_control(start: Callable[..., tuple[int, str]]) -> None:
+    code, line = start("--port", str(free_port()), "--host", "0.0.0.0")  # noqa: S104 - it is refused
+    assert code == 2
+    assert "0.0.0.0 can be reached from other machines, and no access control is set up" in line
+
+
 def test_a_database_that_does_not_answer_is_one_line_before_anything_is_served(
     start: Callable[..., tuple[int, str]],
 ) -> None:

@@ -50,3 +50,6 @@ MAKE_ONE: Final[dict[str, list[str] | None]] = {
     "demo": None,
 }
 """Commands that begin something. `None`: it starts servers and processes, and has tests of its own."""
+
+WITHOUT_DATABASE: Final = ("tokens add", "tokens list", "tokens revoke")
+"""Commands that are not about a database."""

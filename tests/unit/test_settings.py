@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from holdfast import factory
 from holdfast.checkpoints import open_checkpointer
 from holdfast.graph import Conversation
+from holdfast.server_settings import ServerSettings
 from holdfast.settings import (
     OPENAI_DEFAULT,
     InvalidSettings,
@@ -38,7 +39,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def table() -> str:
     """The settings as the guide to the command line shows them."""
     rows = []
-    for field in Settings.model_fields.values():
+    fields = Settings.model_fields
+    for name in sorted(fields, key=lambda name: name in ServerSettings.model_fields):
+        field = fields[name]
         default = "" if field.default is None else f"`{field.default:g}`" if isinstance(field.default, float) else None
         rows.append(
             f"| `{field.validation_alias}` | {f'`{field.default}`' if default is None else default} "
