@@ -173,6 +173,14 @@ def texts_in(fields: Fields) -> list[str]:
     return sorted(found, key=lambda text: (-len(text), text))
 
 
+def said_in(fields: Fields) -> list[str]:
+    """Return the words of a message: its text, or those of its blocks."""
+    content = fields.get("content")
+    parts = content if isinstance(content, list) else [content]
+    texts = [part.get("text") if isinstance(part, Mapping) else part for part in parts]
+    return [text for text in texts if isinstance(text, str)]
+
+
 def _leaves(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from holdfast.checkpoints.redaction.patterns import Literals, Redactor
+from holdfast.checkpoints.redaction.patterns import PLACEHOLDER, Literals, Redactor
 from holdfast.checkpoints.redaction.rows import (
     Fields,
     RowValues,
@@ -15,12 +15,14 @@ from holdfast.checkpoints.redaction.rows import (
     fields_of,
     is_summary,
     redacted_row,
+    said_in,
     texts_in,
 )
 from holdfast.checkpoints.redaction.thread import ThreadRedaction
 from holdfast.checkpoints.redaction.values import Text, Values, is_message_like
 from holdfast.checkpoints.serde.messages import MessageRow
 from holdfast.checkpoints.serde.types import Types
+from holdfast.checkpoints.threads.index import title_of
 
 
 @dataclass
@@ -34,6 +36,8 @@ class Target:
     calls: list[tuple[Any, Any]] = field(default_factory=list)
     """The name and the arguments of each of its tool calls."""
     texts: set[str] = field(default_factory=set)
+    titles: set[str | None] = field(default_factory=set)
+    """What a thread is called whose first message it is."""
     is_found: bool = False
 
     @classmethod
@@ -56,7 +60,7 @@ class Target:
         work.note_title()
         work.change_rows(change)
         work.change_rest(rest)
-        work.end(rest)
+        work.end(_Titles(redactor.text, work.database.types, self))
         return redactor
 
     def _look(self, work: ThreadRedaction) -> None:
@@ -80,6 +84,7 @@ class Target:
 
     def _learn(self, fields: Fields) -> None:
         self.texts.update(texts_in(fields))
+        self.titles.update(title_of(text) for text in said_in(fields))
         calls = fields.get("tool_calls") or ()
         self.calls += [
             (call.get("name"), call["args"]) for call in calls if isinstance(call, dict) and call.get("args")
@@ -126,3 +131,10 @@ class _Values(_Looking):
         else:
             return Values.fields(self, fields, skip)
         return fields if new == fields else new
+
+
+class _Titles(_Values):
+    """The redaction of the title of a thread, which may be the words of the message, however short."""
+
+    def text(self, text: str) -> str:
+        return PLACEHOLDER if text in self._target.titles and text != PLACEHOLDER else super().text(text)

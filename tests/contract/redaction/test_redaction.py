@@ -131,19 +131,37 @@ def test_a_message_is_redacted_as_a_whole_in_its_thread_and_in_the_copies(saver:
     assert {secret for found in raw_secrets(saver).values() for secret in found} == {"zqauthorqz"}
 
 
+def test_a_message_of_a_stock_saver_is_redacted_as_a_whole_and_a_summary_loses_its_text(url: str) -> None:
+    summary = HumanMessage(f"So far: {LONG}", id="s-1", additional_kwargs={"lc_source": "summarization"})
+
+    def talk(stock: Any) -> None:
+        graph_of(stock).invoke({"messages": [HumanMessage("zqshortqz", id="m-1")], "essay": LONG}, thread("old-1"))
+
+    in_stock(url, talk)
+    with open_checkpointer(url) as saver:
+        assert saver.redact("old-1", message="m-1").unread == []
+        assert {secret for found in raw_secrets(saver).values() for secret in found}.isdisjoint({"zqshortqz"})
+        assert graph_of(saver).get_state(thread("old-1")).values["messages"][0].text == PLACEHOLDER
+        say(saver, "hello")
+        echo_graph(saver).update_state(thread("ada-1"), {"messages": [HumanMessage(LONG, id="m-1"), summary]})
+        saver.redact("ada-1", message="m-1")
+        assert [PLACEHOLDER, f"So far: {PLACEHOLDER}"] == texts(saver)[-2:]
+
+
 def test_a_process_that_holds_the_old_message_does_not_bring_it_back(
     saver: HoldfastSaver, other: HoldfastSaver
 ) -> None:
     graph = echo_graph(saver)
     graph.invoke({"messages": [HumanMessage(LONG, id="m-1")]}, thread("ada-1"))
     theirs = echo_graph(other)
+    theirs.invoke({"messages": [HumanMessage("hello", id="m-2")]}, thread("ada-1"))  # it knows the rows by now
     held = theirs.get_state(thread("ada-1")).values["messages"]
     saver.redact("ada-1", message="m-1")
     saver.redact("ada-1", message=held[1].id)
     for again in (theirs, graph):
         again.invoke({"messages": [*held, HumanMessage("go on")]}, thread("ada-1"))
         assert raw_secrets(saver) == {}
-        assert texts(saver)[:3] == [PLACEHOLDER, PLACEHOLDER, "go on"]
+        assert texts(saver)[:5] == [PLACEHOLDER, PLACEHOLDER, "hello", "You said: hello", "go on"]
     assert rows(saver, "SELECT count(*) FROM holdfast_messages WHERE redacted_at IS NOT NULL") == [(2,)]
 
 
