@@ -143,6 +143,7 @@ def finders_of(patterns: Iterable[str | re.Pattern[str]]) -> list[Finder]:
     Raises:
         DriverMissing: there is an expression, and the package `regex` is not installed.
         ValueError: there is no pattern with a name, or an expression matches the empty text.
+        TypeError: a pattern is neither.
     """
     return [_named(each) if isinstance(each, str) else _expression(each) for each in patterns]
 
@@ -156,6 +157,8 @@ def _named(name: str) -> Named:
 
 
 def _expression(pattern: re.Pattern[str]) -> Expression:
+    if not isinstance(getattr(pattern, "pattern", None), str):
+        raise TypeError(f"A pattern is a {type(pattern).__name__}. Needed: {', '.join(NAMED)}, or re.compile(text).")
     try:
         import regex
     except ImportError as error:

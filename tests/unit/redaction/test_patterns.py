@@ -83,6 +83,9 @@ def test_a_pattern_that_matches_everywhere_is_refused() -> None:
         finders_of([re.compile("a*")])
     with pytest.raises(ValueError, match="card, email, iban, phone"):
         finders_of(["pin"])
+    for wrong in (b"card", re.compile(b"card"), 7):
+        with pytest.raises(TypeError, match="Needed"):
+            finders_of([wrong])  # type: ignore[list-item]
 
 
 def test_a_named_pattern_looks_at_each_part_of_a_text_few_times() -> None:
