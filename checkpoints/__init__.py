@@ -15,7 +15,7 @@ Other packages import the names below, and from these modules; import-linter che
 - `store.items`: long-term memory as rows of the database. `store.service`: `open_store`.
 - `transcript.export`: transcripts as text. `search.query`: parsing of search queries.
 - `threads.histories`: conversations from elsewhere.
-- `redaction`: the names of patterns.
+- `redaction`: the names of patterns. `erasure`: receipts, and their check.
 - `runtime`, `effects`, `interrupts`: what an agent uses within a run. `interrupts.forms`: the forms of requests.
 - `langgraph_internals`: LangGraph's private names, in one place for all packages.
 """
@@ -33,6 +33,7 @@ from holdfast.checkpoints.core.arguments import checked
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.effects import Effects
 from holdfast.checkpoints.effects.states import Effect, Ended, InDoubt, Started, Why
+from holdfast.checkpoints.erasure import Erased, ReceiptCheck
 from holdfast.checkpoints.interrupts import Answered, Interrupts, Waiting
 from holdfast.checkpoints.langgraph_internals import STRICT_MSGPACK_ENABLED, types_of_serializer
 from holdfast.checkpoints.lifecycle import Head, HoldfastDatabase
@@ -63,6 +64,7 @@ __all__ = [
     "Effects",
     "Ended",
     "Entry",
+    "Erased",
     "EventEntry",
     "Head",
     "Hit",
@@ -73,6 +75,7 @@ __all__ = [
     "Lease",
     "MessageEntry",
     "Page",
+    "ReceiptCheck",
     "Redacted",
     "RetentionPolicy",
     "RetentionRule",

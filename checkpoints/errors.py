@@ -177,6 +177,10 @@ class NotPermitted(HoldfastError, PermissionError):
     """A user may use this thread, but may not do this with it. Nothing was changed."""
 
 
+class UserErased(HoldfastError):
+    """A user was erased since this store was opened, so it may hold what was erased. Nothing was stored."""
+
+
 class UnknownMessage(HoldfastError, LookupError):
     """A thread has no such message, or no longer the checkpoint that had it first."""
 

@@ -23,6 +23,7 @@ from holdfast.checkpoints.core.arguments import check_count, checked
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
 from holdfast.checkpoints.effects import Effects
+from holdfast.checkpoints.erasure.service import Erasing
 from holdfast.checkpoints.errors import NotOpen
 from holdfast.checkpoints.redaction.service import Redacting
 from holdfast.checkpoints.redaction.storing import RedactingFilter
@@ -71,7 +72,7 @@ async def _in_a_thread(function: Callable[[], T]) -> T:
         return await executor.run(function)
 
 
-class HoldfastDatabase(Redacting):
+class HoldfastDatabase(Redacting, Erasing):
     """A database of conversations, for programs that read it and look after it, and run no graph.
 
     It is no checkpointer, so it does not import LangGraph's graphs. `HoldfastSaver` is one, over such a database.

@@ -81,3 +81,9 @@ SWEEP_LONGEST_REST: Final = 1.0
 
 # For one expression in one text. Expressions that do not repeat within repetitions need microseconds.
 REDACTION_MATCH: Final = 2.0
+
+# --- erasure
+
+# A process that was there before a user was erased may write nothing to this user's long-term memory for this long: a
+# run that has read it may still be going on.
+ERASURE_GUARD: Final = 3600.0

@@ -42,6 +42,7 @@ from holdfast.checkpoints.errors import (
     UnknownMessage,
     UnknownThread,
     UnreadableHistory,
+    UserErased,
 )
 from holdfast.graph import AnsweredBefore, BadAnswer, NeedsOwnDatabase, NothingWaits
 
@@ -91,4 +92,5 @@ __all__ = [
     "UnknownMessage",
     "UnknownThread",
     "UnreadableHistory",
+    "UserErased",
 ]

@@ -131,6 +131,8 @@ class Backend(Protocol):
 
     sql: Statements
     full_text: FullText
+    unreachable: Sequence[str]
+    """Where deleted rows may be that no statement reaches, in sentences; nothing for memory."""
     workers: int
     """The number of threads that can usefully work on it at once."""
     on_statement: OnStatement | None
@@ -159,6 +161,14 @@ class Backend(Protocol):
 
     def writing(self) -> AbstractContextManager[Transaction]:
         """Begin a transaction that may write."""
+        ...
+
+    def scrub(self) -> list[str]:
+        """Rewrite the files of the tables without the bytes of what was deleted or changed. Writers wait meanwhile.
+
+        Returns:
+            What may remain, and why, in sentences; nothing if no file of a table has such bytes any more.
+        """
         ...
 
     def save_at_once(

@@ -21,7 +21,7 @@ ON CONFLICT (thread_id) DO NOTHING;
 -- name: bury_threads
 -- Their rows stay as tombstones, so that a run that began before the deletion can be told from one that begins now.
 UPDATE holdfast_threads
-SET generation = generation + 1, next_seq = 1, searched = 0, updated_at = {now}, deleted_at = {now},
+SET generation = generation + 1, next_seq = 1, searched = 0, searched_as = NULL, updated_at = {now}, deleted_at = {now},
     user_id = NULL, title = NULL, metadata = NULL, head = NULL, unfinished = 0, messages = 0, bytes = 0,
     prompt = NULL, live_from = 1, origin_thread_id = NULL, origin_checkpoint_id = NULL
 WHERE thread_id {among_ids};

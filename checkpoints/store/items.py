@@ -62,20 +62,24 @@ def erase_items(backend: Backend, user_id: str) -> int:
         backend: the open database.
         user_id: the user.
     """
-    if not is_label(user_id):
-        return 0
 
     def erase() -> int:
         with backend.writing() as transaction:
-            tables = _tables(backend, transaction)
-            if not tables.has_items:
-                return 0
-            if tables.has_vectors:  # SQLite does not delete them with their items
-                transaction.send([(backend.sql["erase_user_vectors"], _of_user(user_id))])
-            [erased] = transaction.run([(backend.sql["erase_user_items"], _of_user(user_id))])
-            return len(erased)
+            return erase_items_in(transaction, backend, user_id)
 
     return persist(backend, erase)
+
+
+def erase_items_in(transaction: Transaction, backend: Backend, user_id: str) -> int:
+    """Do as `erase_items`, within a transaction."""
+    if not is_label(user_id) or not (tables := _tables(backend, transaction)).has_items:
+        return 0
+    # In this order: what a writer commits while the lock is waited for is deleted as well.
+    transaction.run([(backend.sql["lock_items"], {})])
+    if tables.has_vectors:  # SQLite does not delete them with their items
+        transaction.send([(backend.sql["erase_user_vectors"], _of_user(user_id))])
+    [erased] = transaction.run([(backend.sql["erase_user_items"], _of_user(user_id))])
+    return len(erased)
 
 
 def is_label(user_id: str) -> bool:

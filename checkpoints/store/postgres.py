@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, cast
 
-from langgraph.store.base import IndexConfig, TTLConfig
+from langgraph.store.base import IndexConfig, PutOp, TTLConfig
 from langgraph.store.postgres import PostgresStore
 from psycopg import Cursor
 from psycopg.rows import DictRow, dict_row
 
-from holdfast.checkpoints.backends.postgres import PostgresBackend
+from holdfast.checkpoints.backends.postgres import PostgresBackend, psycopg_text
 from holdfast.checkpoints.backends.postgres.pool import Connection
 from holdfast.checkpoints.errors import DatabaseUnavailable
+from holdfast.checkpoints.store.guard import ErasureGuard, refused
 
 # Seconds. Processes that start at once wait for the one that makes the tables.
 _PATIENCE: Final = 60.0
@@ -49,6 +50,7 @@ class PostgresItems(PostgresStore):
         self._backend = backend
         self._writes = writes
         self._making: Connection | None = None
+        self._guard = ErasureGuard.of(backend)
         super().__init__(cast("Any", None), index=cast("Any", index), ttl=ttl)  # the backend lends the connections
 
     def close(self) -> None:
@@ -90,6 +92,12 @@ class PostgresItems(PostgresStore):
             finally:
                 self._making = None
             return True
+
+    def _batch_put_ops(self, put_ops: Sequence[tuple[int, PutOp]], cur: Cursor[DictRow]) -> None:
+        super()._batch_put_ops(put_ops, cur)
+        for user, (statement, params) in self._guard.checks(put_ops):
+            if cur.execute(psycopg_text(statement.text).encode(), params).fetchone() is not None:
+                raise refused(user)
 
     @contextmanager
     def _cursor(self, *, pipeline: bool = False) -> Iterator[Cursor[DictRow]]:

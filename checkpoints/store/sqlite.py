@@ -8,11 +8,12 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import sqlite_vec  # type: ignore[import-untyped]
-from langgraph.store.base import IndexConfig, TTLConfig
+from langgraph.store.base import IndexConfig, PutOp, TTLConfig
 from langgraph.store.sqlite import SqliteStore
 
 from holdfast.checkpoints.backends.sqlite import SqliteBackend
 from holdfast.checkpoints.errors import DatabaseUnavailable
+from holdfast.checkpoints.store.guard import ErasureGuard, refused
 
 
 class SqliteItems(SqliteStore):
@@ -38,6 +39,7 @@ class SqliteItems(SqliteStore):
         self._begin = "BEGIN IMMEDIATE" if writes and not index else "BEGIN"
         if index:
             self._load_extension()
+        self._guard = ErasureGuard.of(backend)
         self.is_setup = True  # by `make_tables`
         self._is_closed = False
 
@@ -53,6 +55,12 @@ class SqliteItems(SqliteStore):
             _migrate(cursor, "store_migrations", self.MIGRATIONS)
             if self.index_config:
                 _migrate(cursor, "vector_migrations", self.VECTOR_MIGRATIONS)
+
+    def _batch_put_ops(self, put_ops: Sequence[tuple[int, PutOp]], cur: sqlite3.Cursor) -> None:
+        super()._batch_put_ops(put_ops, cur)
+        for user, (statement, params) in self._guard.checks(put_ops):
+            if cur.execute(statement.text, params).fetchone() is not None:
+                raise refused(user)
 
     def _cursor(self, *, transaction: bool = True) -> Any:
         return self._transaction(self._begin)

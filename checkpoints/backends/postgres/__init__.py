@@ -31,6 +31,7 @@ from holdfast.checkpoints.backends.postgres.at_once import combine
 from holdfast.checkpoints.backends.postgres.encodings import KNOWN, Repertoire
 from holdfast.checkpoints.backends.postgres.full_text import PostgresFullText
 from holdfast.checkpoints.backends.postgres.pool import Closed, Connection, Exhausted, Pool
+from holdfast.checkpoints.backends.postgres.scrub import UNREACHABLE, scrub_tables
 from holdfast.checkpoints.backends.postgres.session import (
     connect,
     pipeline,
@@ -96,7 +97,7 @@ class _PostgresTransaction:
     def send_many(self, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> None:
         if self._on_statement is not None:
             self._on_statement(statement.name)
-        self._connection.cursor(binary=True).executemany(_dialect(statement.text), rows)
+        self._connection.cursor(binary=True).executemany(psycopg_text(statement.text), rows)
 
     def _execute(self, calls: Sequence[Call]) -> list[psycopg.Cursor[tuple[Any, ...]]]:
         cursors = []
@@ -104,7 +105,7 @@ class _PostgresTransaction:
             if self._on_statement is not None:
                 self._on_statement(statement.name)
             cursor = self._connection.cursor(binary=True)
-            cursors.append(cursor.execute(_dialect(statement.text), params))
+            cursors.append(cursor.execute(psycopg_text(statement.text), params))
         return cursors
 
 
@@ -125,6 +126,8 @@ class _Session:
 
 class PostgresBackend(PostgresTables):
     """A PostgreSQL database."""
+
+    unreachable: Sequence[str] = UNREACHABLE
 
     def __init__(self, url: PostgresURL, *, pool_size: int = 10, on_statement: OnStatement | None = None) -> None:
         self._url = url
@@ -182,6 +185,10 @@ class PostgresBackend(PostgresTables):
         # Each statement after the thread's lock must see everything that was committed before the lock was taken.
         with self._transaction(_BEGIN_WRITING) as transaction:
             yield transaction
+
+    def scrub(self) -> list[str]:
+        with self._session() as session:
+            return list(scrub_tables(session.connection, self._url.schema, self._url.timeout))
 
     @contextmanager
     def borrowed(self, *, alone: bool) -> Iterator[Connection]:
@@ -335,7 +342,7 @@ class PostgresBackend(PostgresTables):
 
 
 @cache
-def _dialect(text: str) -> str:
+def psycopg_text(text: str) -> str:
     """Return a statement with its named parameters in the syntax of psycopg."""
     return _PARAMETER.sub(r"%(\1)s", text.replace("%", "%%"))
 

@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -35,6 +35,7 @@ from holdfast.checkpoints.backends.base import (
 from holdfast.checkpoints.backends.retry import Patience
 from holdfast.checkpoints.backends.sqlite.full_text import SqliteFullText, relevance
 from holdfast.checkpoints.backends.sqlite.group_commit import MOST, SqliteTransaction, WriterQueue
+from holdfast.checkpoints.backends.sqlite.scrub import UNREACHABLE, scrub_file
 from holdfast.checkpoints.backends.sqlite.tables import SqliteTables
 from holdfast.checkpoints.errors import DatabaseUnavailable, NotOpen
 from holdfast.checkpoints.serde.jsonb import text_contains
@@ -77,6 +78,7 @@ class SqliteBackend(SqliteTables):
         self._path = ":memory:" if isinstance(url, MemoryURL) else str(url.path)
         self._timeout = 0.0 if isinstance(url, MemoryURL) else url.timeout
         self._synchronous = "OFF" if isinstance(url, MemoryURL) else url.synchronous
+        self.unreachable: Sequence[str] = () if self._memory else UNREACHABLE
         self.on_statement = on_statement
         self.on_use: Callable[[], None] = refuse_use
         self.on_lost: Callable[[], None] = lambda: None  # nothing tells that a file was replaced
@@ -179,6 +181,15 @@ class SqliteBackend(SqliteTables):
         except Changed:
             return False
         return True
+
+    def scrub(self) -> list[str]:
+        if self._memory:
+            return []
+        self._open_writer()
+        # With a connection of its own, and in the queue of writers: writers of this process wait there, and not for
+        # SQLite's lock, which they would poll for.
+        with self._writers.alone(), self.explained, closing(self.connect()) as connection:
+            return list(scrub_file(connection, self.sql, self._timeout))
 
     def _lose(self) -> None:
         self.on_lost()

@@ -14,6 +14,7 @@ from holdfast.cli.errors import BROKEN, Mistake
 from holdfast.cli.options import (
     TIME_HELP,
     TIME_METAVAR,
+    By,
     CommonOptions,
     complete_thread,
     no_default,
@@ -22,6 +23,7 @@ from holdfast.cli.options import (
 )
 from holdfast.cli.output import print_json, print_notice
 from holdfast.cli.output.text import counted, one_line
+from holdfast.cli.threads.erase import Copies, ErasureOptions, Reason, Receipt, RedactOthers, Vacuum
 from holdfast.cli.threads.manage import add_unlisted, report_unlisted, thread_table
 
 if TYPE_CHECKING:
@@ -64,6 +66,12 @@ def delete(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be deleted.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+    receipt: Receipt = None,
+    vacuum: Vacuum = False,
+    copies: Copies = False,
+    redact_others: RedactOthers = False,
+    reason: Reason = None,
+    by: By = None,
 ) -> None:
     """Delete conversations with their transcripts.
 
@@ -72,17 +80,23 @@ def delete(
 
     All of a user, without --until, includes the user's long-term memory: the items of each namespace that begins with
     the user.
+
+    With --receipt, --vacuum, --copies, --redact-others, --reason or --by, THREAD or --user is erased: what is left of
+    it elsewhere in the database is named too, and there is a receipt. Run it again if it was cut off.
     """
+    erasure = ErasureOptions(receipt, vacuum, copies, redact_others, reason, by)
     until_at = parse_time(until, "--until")
     if thread is None and user is None and until is None:
         raise Mistake("It was not said what to delete. Needed: THREAD, --user NAME, or --until WHEN.")
     if thread is not None and until is not None:
         raise Mistake("THREAD and --until were given together. Needed: one of them.")
+    if erasure.is_wished:
+        erasure.check(thread, until)
     from holdfast.cli.db.memory import UserMemory
 
     with open_existing(options) as database:
         if thread is not None:
-            doomed = [database.threads.get(thread, user_id=user)]
+            doomed = _named(database, thread, user, may_be_gone=erasure.is_wished and not dry_run)
         else:
             if dry_run:
                 report_unlisted(database, options)
@@ -92,8 +106,10 @@ def delete(
         memory = UserMemory.of(database, user if thread is None and until is None else None)
         if dry_run:
             return _print_doomed(doomed, memory, as_json=options.as_json)
-        if not yes and (doomed or memory.items or thread is not None):
+        if not yes and (doomed or memory.items):
             _confirm(doomed, memory, named=thread is not None)
+        if erasure.is_wished:
+            return erasure.report(erasure.erase(database, thread, user), as_json=options.as_json)
         if thread is None:
             done = _delete_all(database, doomed, until_at, silent=options.as_json)
             return _report(done, memory.erase(database), as_json=options.as_json)
@@ -102,6 +118,18 @@ def delete(
         return print_json({"deleted": thread, "messages": doomed[0].messages})
     typer.echo(f"{one_line(thread)} was deleted.")
     return None
+
+
+def _named(database: HoldfastDatabase, thread: str, user: str | None, *, may_be_gone: bool) -> list[Thread]:
+    """Return the conversation; none if it may be gone and is, since its erasure can be finished."""
+    from holdfast.checkpoints.errors import UnknownThread
+
+    try:
+        return [database.threads.get(thread, user_id=user)]
+    except UnknownThread:
+        if not may_be_gone:
+            raise
+        return []
 
 
 def _found(database: HoldfastDatabase, user: str | None, until: float | None) -> Iterator[Thread]:

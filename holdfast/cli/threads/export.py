@@ -35,16 +35,17 @@ def print_transcript(transcript: Transcript, *, as_json: bool) -> None:
 class ExportFile:
     """A file that is written as a whole, or not at all."""
 
-    def __init__(self, path: Path, *, force: bool) -> None:
+    def __init__(self, path: Path, *, force: bool, option: str = "--output") -> None:
         """
         Raises:
             Mistake: the file exists and may not be replaced, or cannot be at this path.
         """
         self.path = path
         if path.is_dir():
-            raise Mistake(f"{path} is a folder. Name a file with --output.")
+            raise Mistake(f"{path} is a folder. Name a file with {option}.")
         if path.exists() and not force:
-            raise Mistake(f"{path} exists already. Name another file with --output, or replace it with --force.")
+            again = ", or replace it with --force" if option == "--output" else ""
+            raise Mistake(f"{path} exists already. Name another file with {option}{again}.")
         if not path.parent.is_dir():
             raise Mistake(f"There is no folder {path.parent} to write {path.name} to. Create it first.")
 

@@ -1,4 +1,4 @@
-"""Check an exported transcript."""
+"""Check an exported transcript, or the receipt of an erasure."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from holdfast.cli.output import print_json
 from holdfast.cli.output.text import one_line
 
 if TYPE_CHECKING:
+    from holdfast.checkpoints import HoldfastDatabase
     from holdfast.checkpoints.transcript.export import Difference, Verification
 
 EXAMPLE: Final = "Example: holdfast threads verify ada-1.html --database sqlite:///holdfast.db"
@@ -27,15 +28,22 @@ _MOST_LISTED: Final = 20
 @with_database_options
 def verify(
     options: CommonOptions,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of threads export: jsonl, markdown or html.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A file of threads export, or a receipt of threads delete.")
+    ],
 ) -> None:
     """Check an exported transcript.
 
     Says whether the file is as it was written. With --database, also whether the conversation there still says the
-    same, and which entries differ, by number. Exit code 1: the file was changed, or the conversation differs.
+    same, and which entries differ, by number; of the receipt of an erasure, whether it is on record there. Exit code 1:
+    the file was changed, the conversation differs, or the receipt is not on record.
     """
+    from holdfast.checkpoints.erasure import is_receipt
+
     with ExitStack() as stack:
         saver = None if options.database is None else stack.enter_context(open_existing(options))
+        if is_receipt(file):
+            return _verify_receipt(file, saver, as_json=options.as_json)
         from holdfast.checkpoints.transcript import export
 
         found = export.verify(file, saver)
@@ -45,6 +53,28 @@ def verify(
         for line in _lines(found):
             typer.echo(one_line(line))
     if not found.is_intact or found.is_same is False:
+        raise typer.Exit(1)
+    return None
+
+
+def _verify_receipt(file: Path, database: HoldfastDatabase | None, *, as_json: bool) -> None:
+    """Check the receipt of an erasure by itself, and against the one that the database has on record."""
+    from holdfast.checkpoints.erasure import read_receipt
+
+    found = read_receipt(file)
+    receipt, is_same = found.receipt, None
+    if database is not None:
+        user_id = receipt.user_id if receipt.thread_id is None else None
+        recorded = database.erased(receipt.thread_id, user_id=user_id)
+        is_same = recorded is not None and recorded.digest == receipt.digest
+    if as_json:
+        print_json({**receipt.facts(), "is_intact": found.is_intact, "is_same": is_same})
+    else:
+        typer.echo(one_line(f"{file}: receipt of erasure {receipt.erasure_id}, {receipt.digest}."))
+        typer.echo("It is as it was written." if found.is_intact else "It is NOT as it was written.")
+        if is_same is not None:
+            typer.echo("The database has it on record." if is_same else "The database does NOT have it on record.")
+    if not found.is_intact or is_same is False:
         raise typer.Exit(1)
 
 

@@ -121,7 +121,10 @@ def looked_after(saver: HoldfastSaver) -> list[Any]:
     damage = checkpoints.Damage("metadata", "not what was saved")
     swept = saver.sweep(RetentionPolicy([RetentionRule(keep_days=90)]), dry_run=True)
     redacted = saver.redact("ada-1", patterns=["email"], dry_run=True)
-    return [stats, table, *stats.largest, moved, schema, examined, converted, damage, swept, redacted]
+    erased = saver.erase("bob-1", reason="asked for", by="eve")
+    receipt = checkpoints.ReceiptCheck(erased, is_intact=True)
+    found = [stats, table, *stats.largest, moved, schema, examined, converted, damage, swept, redacted]
+    return [*found, erased, receipt]
 
 
 @pytest.mark.parametrize("name", sorted(public_results()))

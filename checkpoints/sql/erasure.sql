@@ -1,0 +1,115 @@
+-- Erasure. Its record is made of events under the id '', which no thread can have: one for each thread or user that was
+-- erased, under a number that follows from it, and behind it the parts of an erasure that is under way.
+
+-- name: erasure
+SELECT kind, data
+FROM holdfast_events
+WHERE thread_id = '' AND no = :no;
+
+-- name: lock_erasure
+-- Of two processes that erase the same, one waits for each transaction of the other.
+SELECT kind
+FROM holdfast_events
+WHERE thread_id = '' AND no = :no{for_update};
+
+-- name: begin_erasure
+INSERT INTO holdfast_events (thread_id, no, after_seq, kind, data, at)
+VALUES ('', :no, 0, 'erasing', CAST(:data AS TEXT), {now})
+ON CONFLICT (thread_id, no) DO UPDATE
+SET kind = excluded.kind, data = excluded.data, at = excluded.at;
+
+-- name: note_erased
+INSERT INTO holdfast_events (thread_id, no, after_seq, kind, data, at)
+SELECT '', max(no) + 1, 0, 'erased part', CAST(:data AS TEXT), {now}
+FROM holdfast_events
+WHERE thread_id = '' AND no >= :no AND no <= :last;
+
+-- name: erased_parts
+SELECT data
+FROM holdfast_events
+WHERE thread_id = '' AND no > :no AND no <= :last
+ORDER BY no;
+
+-- name: touch_erasure
+UPDATE holdfast_events
+SET at = {now}
+WHERE thread_id = '' AND no = :no;
+
+-- name: end_erasure
+UPDATE holdfast_events
+SET kind = 'erased', data = CAST(:data AS TEXT)
+WHERE thread_id = '' AND no = :no;
+
+-- name: forget_parts
+DELETE FROM holdfast_events
+WHERE thread_id = '' AND no > :no AND no <= :last;
+
+-- name: erased_since
+-- For a writer that may hold what was erased: one that was there before, and for some time after.
+SELECT at
+FROM holdfast_events
+WHERE thread_id = '' AND no = :no AND at >= :since AND at > {now} - :guard;
+
+-- name: delete_leases
+DELETE FROM holdfast_leases
+WHERE thread_id = :thread_id;
+
+-- name: threads_of_user
+SELECT thread_id
+FROM holdfast_threads
+WHERE user_id = :user_id AND deleted_at IS NULL
+ORDER BY thread_id;
+
+-- name: leave_threads
+-- A user is no member of any thread, and shares none, any more.
+DELETE FROM holdfast_members
+WHERE user_id = :user_id OR owner_id = :user_id
+RETURNING thread_id;
+
+-- name: said_elsewhere
+-- The messages of a user in threads of others, as far as they are not redacted.
+SELECT m.thread_id, m.seq
+FROM holdfast_messages AS m
+LEFT JOIN holdfast_threads AS t ON t.thread_id = m.thread_id
+WHERE m.user_id = :user_id AND m.role = 'human' AND m.redacted_at IS NULL AND coalesce(t.user_id, '') <> :user_id
+ORDER BY m.thread_id, m.seq;
+
+-- name: named_elsewhere
+-- The rows that name a user, by column. `:quoted` is the name as JSON has it.
+SELECT 'holdfast_messages.user_id' AS place, count(*) AS number FROM holdfast_messages WHERE user_id = :user_id
+UNION ALL
+SELECT 'holdfast_events.actor', count(*) FROM holdfast_events WHERE actor = :user_id
+UNION ALL
+SELECT 'holdfast_events.data', count(*) FROM holdfast_events
+WHERE kind IN ('share', 'unshare') AND strpos(data, CAST(:quoted AS TEXT)) > 0
+UNION ALL
+SELECT 'holdfast_interrupts.answered_by', count(*) FROM holdfast_interrupts WHERE answered_by = :user_id
+UNION ALL
+SELECT 'holdfast_effects.decided_by', count(*) FROM holdfast_effects WHERE decided_by = :user_id
+UNION ALL
+SELECT 'checkpoints.metadata', count(*) FROM checkpoints AS c WHERE {user_id} = :user_id;
+
+-- name: rename_in_messages
+UPDATE holdfast_messages
+SET user_id = :new
+WHERE user_id = :user_id;
+
+-- name: rename_in_actors
+UPDATE holdfast_events
+SET actor = :new
+WHERE actor = :user_id;
+
+-- name: rename_in_events
+UPDATE holdfast_events
+SET data = replace(data, CAST(:quoted AS TEXT), CAST(:new_quoted AS TEXT))
+WHERE kind IN ('share', 'unshare') AND strpos(data, CAST(:quoted AS TEXT)) > 0;
+
+-- name: rename_in_answers
+UPDATE holdfast_interrupts
+SET answered_by = :new
+WHERE answered_by = :user_id;
+
+-- name: rename_in_verdicts
+UPDATE holdfast_effects
+SET decided_by = :new
+WHERE decided_by = :user_id;
