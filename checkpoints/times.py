@@ -68,10 +68,6 @@ UNLISTED_PAUSES_POLL: Final = 60.0
 
 # --- retention
 
-# How long one transaction of a sweep goes on with the next thread. SQLite has one writer at a time, so every save waits
-# for it.
-SWEEP_BATCH: Final = 0.01
-
 # Between two transactions a sweep rests for this many times as long: writers of other processes poll for the database,
 # at intervals of up to 100 ms, and have to find it free.
 SWEEP_REST: Final = 3.0

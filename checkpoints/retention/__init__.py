@@ -28,8 +28,10 @@ from holdfast.checkpoints.retention.newest import MOST, count_older, keep_newest
 from holdfast.checkpoints.retention.policy import RetentionPolicy, RetentionRule
 from holdfast.checkpoints.threads.prune import bury_threads
 
-_MOST_THREADS: Final = 64
-"""The maximum number of threads that one transaction deletes."""
+_MOST_ROWS: Final = 512
+"""About how many rows one transaction deletes, unless a thread has more: a few milliseconds on SQLite."""
+
+_ROWS_BESIDE: Final = 8  # of a thread, beside messages and checkpoints
 
 __all__ = ["RetentionPolicy", "RetentionRule", "Swept", "sweep"]
 
@@ -76,8 +78,7 @@ class _Sweep:
         self._now = float(clock.now)
         self._seen: set[str] = set()
         self._swept = Swept(is_dry=dry_run)
-        self._held = self._worked = 0.0
-        self._number = 1
+        self._held = 0.0
 
     def run(self) -> Swept:
         for page in due.pages(self._database, self._policy, self._now):
@@ -99,12 +100,10 @@ class _Sweep:
         if self._dry_run:
             self._count(todo, sizes)
             return
-        while todo and not self._give_up.is_set():
-            some, todo = todo[: self._number], todo[self._number :]
-            self._count(persist(self._database.backend, partial(self._delete_some, some)), sizes)
-            # As many as fit, by how long it took for these without the commit, which takes as long for more of them.
-            fitting = int(len(some) * times.SWEEP_BATCH / max(self._worked, 1e-6))
-            self._number = max(1, min(fitting, 2 * len(some), _MOST_THREADS))
+        for batch in _batches(todo, sizes):
+            if self._give_up.is_set():
+                return
+            self._count(persist(self._database.backend, partial(self._delete_some, batch)), sizes)
             self._rest()
 
     def _delete_some(self, some: Sequence[Found]) -> list[Found]:
@@ -200,10 +199,24 @@ class _Sweep:
             with self._database.backend.writing() as transaction:
                 begin = time.monotonic()  # others may have held it before
                 yield transaction
-                self._worked = time.monotonic() - begin
         finally:
             self._held = time.monotonic() - begin
 
     def _rest(self) -> None:
         """Leave the database to others for longer than the last transaction has held it."""
         self._give_up.wait(min(self._held * times.SWEEP_REST, times.SWEEP_LONGEST_REST))
+
+
+def _batches(todo: Sequence[Found], sizes: Mapping[str, tuple[int, int]]) -> Iterator[list[Found]]:
+    """Divide threads among transactions that delete about as many rows each."""
+    batch: list[Found] = []
+    rows = 0
+    for found in todo:
+        more = found.messages + sizes[found.thread_id][0] + _ROWS_BESIDE
+        if batch and rows + more > _MOST_ROWS:
+            yield batch
+            batch, rows = [], 0
+        batch.append(found)
+        rows += more
+    if batch:
+        yield batch

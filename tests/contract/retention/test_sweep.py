@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from holdfast import RetentionPolicy, RetentionRule, open_checkpointer
-from holdfast.checkpoints import HoldfastSaver, retention, times
+from holdfast.checkpoints import HoldfastSaver, retention
 from holdfast.checkpoints.effects.states import Effect
 from holdfast.checkpoints.errors import DamagedThread, ThreadConflict
 from holdfast.checkpoints.retention import due
@@ -210,7 +210,7 @@ def test_a_run_that_had_loaded_a_thread_before_its_state_went_is_refused(saver: 
 
 
 def test_sweeps_at_the_same_time_delete_each_thread_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(times, "SWEEP_BATCH", 0.0)
+    monkeypatch.setattr(retention, "_MOST_ROWS", 1)
     with open_checkpointer(url) as saver, open_checkpointer(url) as other, ThreadPoolExecutor(2) as pool:
         for number in range(12):
             talk(saver, f"old-{number}", days=31)
