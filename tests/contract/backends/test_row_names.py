@@ -80,7 +80,8 @@ def postgres_columns(backend: Backend, url: str) -> dict[str, list[str]]:
 
 def _text(statement: Statement) -> str:
     table = "holdfast_threads AS t"
-    return statement.among(f"SELECT t.* FROM {table}" if statement.name == "threads" else table).where().text
+    takes_query = statement.name in {"threads", "retention_facts"}
+    return statement.among(f"SELECT t.* FROM {table}" if takes_query else table).where().text
 
 
 @pytest.fixture
