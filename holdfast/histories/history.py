@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
+from itertools import accumulate
+from math import inf
 from typing import Any, Final, TypeAlias
 
 from langchain_core.messages import messages_from_dict
@@ -45,6 +47,15 @@ class History:
         self.messages.append(message)
         self.at.append(at)
         self.users.append(user)
+
+    def sort(self) -> None:
+        """Sort the messages by time. One without a time stays behind the one before it."""
+        times = accumulate(self.at, lambda before, at: before if at is None else at, initial=-inf)
+        next(times)  # the initial one
+        order = [place for _, place in sorted(zip(times, range(len(self.at)), strict=True))]
+        self.messages = [self.messages[place] for place in order]
+        self.at = [self.at[place] for place in order]
+        self.users = [self.users[place] for place in order]
 
 
 @dataclass(frozen=True)

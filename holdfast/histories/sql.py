@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ LANGCHAIN_COLUMNS: Final = Columns(thread="session_id", message="message", id="i
 """Those of LangChain's `SQLChatMessageHistory`."""
 
 _PAGE: Final = 1000  # rows that are read at once
+
+# What SQLAlchemy takes for the name of a parameter, even in a quoted text. A query has none.
+_PARAMETER: Final = re.compile(r"(?<![:\w$\\]):(?=[\w$]+(?![:\w$]))")
 
 _DRIVERS: Final = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg", "mysql": "mysql+pymysql"}
 
@@ -68,6 +72,7 @@ def read_sql(
         wanted = _Wanted(connection, table or LANGCHAIN_TABLE, query, columns)
         count = wanted.count() if query is None else None  # a query may take its time, and would be run again
         for history in _histories(wanted.rows(), name, columns, zone):
+            history.sort()  # the database may have times as texts, in several forms
             history.of = count
             yield history
 
@@ -89,7 +94,7 @@ def _histories(rows: Iterator[Mapping[str, Any]], name: str, columns: Columns, z
         try:
             _add(history, row, own, zone)
         except NotUnderstood as error:
-            history.problem = history.problem or f"{name}, {place}: {str(error).rstrip('.')}."
+            history.problem = history.problem or f"{history.place}, {place}: {str(error).rstrip('.')}."
     if history is not None:
         yield history
 
@@ -129,7 +134,7 @@ class _Wanted:
         self._connection = connection
         self._source: FromClause
         if query is not None:
-            self._source = sa.text(query.rstrip().rstrip(";")).columns().subquery("found")
+            self._source = sa.text(_PARAMETER.sub(r"\\:", query.rstrip().rstrip(";"))).columns().subquery("found")
         else:
             schema, _, name = table.rpartition(".")
             self._source = sa.table(name, schema=schema or None)
@@ -141,6 +146,8 @@ class _Wanted:
         self._thread: Any = self._columns["thread"]
         if connection.dialect.name in {"mysql", "mariadb"}:  # which takes `Ada` and `ada` for the same
             self._thread = sa.func.binary(self._thread)
+        elif connection.dialect.name == "sqlite":  # which keeps the number 7 and the text '7' apart
+            self._thread = sa.cast(self._thread, sa.Text)
 
     def count(self) -> int:
         """Count the conversations."""

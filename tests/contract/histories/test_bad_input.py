@@ -152,10 +152,10 @@ def test_a_row_that_is_not_understood_is_named(saver: HoldfastSaver, tmp_path: P
     found = list(import_histories(saver, read_sql(table(tmp_path, rows), table="chat_messages", columns=COLUMNS)))
     assert [one.outcome for one in found] == ["left", "left", "left", "left", "added"]
     problems = " ".join(str(one.problem) for one in found)
-    assert "table chat_messages, id 5: The time is no time" in problems
+    assert "table chat_messages, conversation 's-1', id 5: The time is no time" in problems
     assert "row 1: it does not say which conversation it is of" in problems
     assert "row 6: its conversation is the 1 bytes ff" in problems
-    assert "table chat_messages, id 8: the role is None" in problems
+    assert "table chat_messages, conversation 's-2', id 8: the role is None" in problems
 
 
 def test_a_text_that_is_no_utf8_is_named_and_the_other_rows_are_read(saver: HoldfastSaver, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_text_that_is_no_utf8_is_named_and_the_other_rows_are_read(saver: Hold
         connection.execute("UPDATE chat_messages SET content = CAST(x'ff41' AS TEXT) WHERE id = 1")
     bad, good = import_histories(saver, read_sql(url, table="chat_messages", columns=COLUMNS))
     assert (bad.outcome, good.outcome) == ("left", "added")
-    assert "table chat_messages, id 1: the content is bytes" in str(bad.problem)
+    assert "table chat_messages, conversation 's-1', id 1: the content is bytes" in str(bad.problem)
 
 
 @pytest.mark.parametrize(

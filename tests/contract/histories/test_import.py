@@ -71,6 +71,34 @@ def test_a_table_of_messages_becomes_threads_with_times_users_and_roles(saver: H
     assert echo_graph(saver).get_state(thread("s-2")).values["messages"][0].content == "I am Bob\0"
 
 
+def test_messages_of_a_table_are_in_the_order_of_their_times_however_each_is_written(
+    saver: HoldfastSaver, tmp_path: Path
+) -> None:
+    rows = [
+        (1, "s-1", None, "user", "one", "2021-03-01T11:00:00"),
+        (2, "s-1", None, "assistant", "two", "2021-03-01 12:00:00"),
+        (3, "s-1", None, "user", "three", "2021-03-01T13:30:00+01:00"),
+        (4, "s-1", None, "assistant", "four", NOON.timestamp() + 3600),
+    ]
+    assert outcomes(saver, read_sql(table(tmp_path, rows), table="chat_messages", columns=COLUMNS))
+    assert [text for _, text, _ in said(saver, "s-1")] == ["one", "two", "three", "four"]
+
+
+def test_a_session_that_is_here_a_number_and_there_a_text_is_one_conversation(
+    saver: HoldfastSaver, tmp_path: Path
+) -> None:
+    rows = [(place, name, None, "user", str(name), None) for place, name in enumerate([7, 8, "7", b"7"])]
+    [seven, eight] = read_sql(table(tmp_path, rows), table="chat_messages", columns=COLUMNS)
+    assert (seven.of, len(seven.messages), len(eight.messages)) == (2, 3, 1)
+
+
+def test_a_colon_in_a_query_names_no_parameter(tmp_path: Path) -> None:
+    url = table(tmp_path, [(1, 7, "ada", "user", "Meet :ada at 10:20, 5 %", None)])
+    query = "SELECT * FROM chat_messages WHERE content LIKE '% :ada at 10:20, _ %' AND session_id = CAST(' 7' AS int)"
+    [found] = read_sql(url, query=query, columns=COLUMNS)
+    assert found.messages[0]["content"] == "Meet :ada at 10:20, 5 %"
+
+
 def test_a_query_is_as_good_as_a_table(saver: HoldfastSaver, tmp_path: Path) -> None:
     rows = [(1, 7, "ada", "user", "kept", None), (2, 7, "ada", "user", "deleted", None)]
     query = "SELECT 'chat-' || session_id AS chat, role, content AS words FROM chat_messages WHERE content = 'kept';"
