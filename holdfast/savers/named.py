@@ -29,7 +29,9 @@ def open_named(name: str) -> Iterator[BaseCheckpointSaver[Any]]:
     """
     module, _, variable = name.partition(":")
     if not module or not variable:
-        raise UnusableSaver(f"The checkpointer {name!r} is not named. Needed: module:name, such as my_app.db:saver.")
+        raise UnusableSaver(
+            f"The checkpointer {name!r} is not named. Needed: module:name, such as my_app.saving:saver."
+        )
     try:
         found: Any = reduce(getattr, variable.split("."), import_here(module, UnusableSaver))
     except AttributeError:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EXAMPLE: Final = (
     "Examples: holdfast threads import threads.jsonl.gz; holdfast threads import postgresql://ada@db/shop "
-    "--table chat_messages --columns thread=session_id,user=user_id,role=role,content=content,time=created_at"
+    "--table chat_messages --columns thread=session_id,user=user_id,role=role,content=content,time=created_at,id=id"
 )
 
 Sources = Annotated[
