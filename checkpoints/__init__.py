@@ -9,8 +9,8 @@ The same object serves `invoke` and `ainvoke`.
 
 Other packages import the names below, and from these modules; import-linter checks it:
 
-- `errors`: all errors. `urls`: database URLs. `moments`: times as callers give them. `extras`: what to install.
-  `core.arguments`: the check of a caller's arguments.
+- `errors`, `key_errors`: all errors. `encryption.masters`: master keys. `urls`: database URLs. `moments`: times as
+  callers give them. `extras`: what to install. `core.arguments`: the check of a caller's arguments.
 - `convert`, `deploy`, `maintenance`, `transfer` and `transfer.archive`: work on a database as a whole.
 - `store.items`: long-term memory as rows of the database. `store.service`: `open_store`.
 - `transcript.export`: transcripts as text. `search.query`: parsing of search queries.
@@ -33,6 +33,8 @@ from holdfast.checkpoints.core.arguments import checked
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.effects import Effects
 from holdfast.checkpoints.effects.states import Effect, Ended, InDoubt, Started, Why
+from holdfast.checkpoints.encryption.masters import Keys, KeyService
+from holdfast.checkpoints.encryption.opening import encryption_for
 from holdfast.checkpoints.erasure import Erased, ReceiptCheck
 from holdfast.checkpoints.interrupts import Answered, Interrupts, Waiting
 from holdfast.checkpoints.langgraph_internals import STRICT_MSGPACK_ENABLED, types_of_serializer
@@ -72,6 +74,8 @@ __all__ = [
     "HoldfastSaver",
     "InDoubt",
     "Interrupts",
+    "KeyService",
+    "Keys",
     "Lease",
     "MessageEntry",
     "Page",
@@ -105,6 +109,7 @@ def open_checkpointer(
     serde: SerializerProtocol | None = None,
     compact_after: int | None = None,
     redact: Sequence[str | re.Pattern[str]] = (),
+    keys: Keys | None = None,
 ) -> HoldfastSaver:
     """Return a checkpointer for a database.
 
@@ -129,9 +134,12 @@ def open_checkpointer(
         redact: redact what these patterns find before anything is stored, as `HoldfastSaver.redact` does afterwards:
             `card`, `email`, `iban`, `phone`, or expressions, `re.compile(…)`. What the run that goes on has in its
             memory stays as it is.
+        keys: the master keys of an encrypted database, or of one that is new and is to be encrypted: `id:base64`, or a
+            list of these, newest first, or a `KeyService`.
 
     Raises:
         InvalidURL: the URL has another form.
+        InvalidKeys: the keys cannot be used. Whether they are those of the database is seen when it is opened.
         DriverMissing: the driver of the database is not installed.
         ValueError: `pool_size` or `compact_after` is below 1, or `serde` cannot be honoured.
     """
@@ -144,8 +152,10 @@ def open_checkpointer(
         strict = place.strict or STRICT_MSGPACK_ENABLED
     if compact_after is None:
         compact_after = place.compact_after
-    backend = backend_of(place, pool_size)
-    return HoldfastSaver(backend, allow=allow, strict=strict, compact_after=compact_after, redact=redact)
+    backend, encryption = backend_of(place, pool_size), encryption_for(place, keys)
+    return HoldfastSaver(
+        backend, allow=allow, strict=strict, compact_after=compact_after, redact=redact, encryption=encryption
+    )
 
 
 def open_database(
@@ -153,6 +163,8 @@ def open_database(
     *,
     allow: Collection[type | TypeName] = (),
     redact: Sequence[str | re.Pattern[str]] = (),
+    keys: Keys | None = None,
+    takes_plain: bool = False,
 ) -> HoldfastDatabase:
     """Return a database for a program that reads it or looks after it, and runs no graph.
 
@@ -161,15 +173,17 @@ def open_database(
 
     Args:
         url: as for `open_checkpointer`.
-        allow: as for `open_checkpointer`.
+        allow, keys: as for `open_checkpointer`.
         redact: as for `open_checkpointer`: the program may rename threads and record answers.
+        takes_plain: whether to open a database that is not encrypted although there are keys, and to leave it so.
 
     Raises:
-        InvalidURL, DriverMissing: as `open_checkpointer`.
+        InvalidURL, DriverMissing, InvalidKeys: as `open_checkpointer`.
     """
     place = urls.parse(url)
+    encryption = encryption_for(place, keys, takes_plain=takes_plain)
     strict = place.strict or STRICT_MSGPACK_ENABLED
-    return HoldfastDatabase(backend_of(place), allow=allow, strict=strict, redact=redact)
+    return HoldfastDatabase(backend_of(place), allow=allow, strict=strict, redact=redact, encryption=encryption)
 
 
 def _types_of(serde: SerializerProtocol | None) -> Collection[type | TypeName] | None:

@@ -23,6 +23,8 @@ from holdfast.checkpoints.core.arguments import check_count, checked
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
 from holdfast.checkpoints.effects import Effects
+from holdfast.checkpoints.encryption import opening
+from holdfast.checkpoints.encryption.opening import Encryption
 from holdfast.checkpoints.erasure.service import Erasing
 from holdfast.checkpoints.errors import NotOpen
 from holdfast.checkpoints.redaction.service import Redacting
@@ -86,14 +88,18 @@ class HoldfastDatabase(Redacting, Erasing):
         strict: bool = False,
         compact_after: int | None = None,
         redact: Sequence[str | re.Pattern[str]] = (),
+        encryption: Encryption | None = None,
     ) -> None:
         if compact_after is not None:
             check_count(compact_after, "compact_after")
         self._backend = backend
+        self._encryption = encryption
+        backend.sealer = sealer = opening.sealer_of(backend, encryption)
         types = Types(allow, strict=strict)
         self._database = Database(
             backend,
             types,
+            sealer,
             storage_filter=RedactingFilter(redact, types) if redact else None,
             run_in_executor=self.run_in_executor,  # type: ignore[arg-type]  # mypy takes equal generic types for different
         )
@@ -118,6 +124,7 @@ class HoldfastDatabase(Redacting, Erasing):
         Raises:
             DatabaseUnavailable: the database cannot be opened or reached.
             SchemaTooNew: newer code has changed the tables.
+            KeyMissing, NotEncrypted: the keys are not those of the database.
             NotOpen: the checkpointer is open already.
         """
         with self._opening:
@@ -144,7 +151,7 @@ class HoldfastDatabase(Redacting, Erasing):
             self._effects.close()
             if self._pruning is not None:
                 self._pruning.finish()
-        self._backend.close()
+        self._close_backends()
         self._database.forget_all()
 
     def setup(self) -> Awaitable[None]:
@@ -188,8 +195,17 @@ class HoldfastDatabase(Redacting, Erasing):
     def _connect(self) -> None:
         self._database.forget_all()  # the database may differ from the last one: memory:// is always empty
         self._backend.open()
+        try:
+            opening.open_keys(self._backend, self._database.sealer, self._encryption)
+        except BaseException:
+            self._close_backends()
+            raise
         self._executor = Executor(self._backend.workers)
         self._was_closed = False
+
+    def _close_backends(self) -> None:
+        self._backend.close()
+        opening.close_keys(self._encryption)
 
     def __enter__(self) -> Self:
         return self.open()

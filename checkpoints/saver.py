@@ -24,10 +24,12 @@ from holdfast.checkpoints import load
 from holdfast.checkpoints.backends.base import Backend
 from holdfast.checkpoints.backends.records import CheckpointKey, Wanted
 from holdfast.checkpoints.backends.retry import persist
+from holdfast.checkpoints.backends.sealing import check_filter
 from holdfast.checkpoints.config import ns_of, run_text, thread_of
 from holdfast.checkpoints.core import conflicts
 from holdfast.checkpoints.core.twins import async_twin, named_as_twin
 from holdfast.checkpoints.delta import history
+from holdfast.checkpoints.encryption.opening import Encryption
 from holdfast.checkpoints.errors import NodeMissing
 from holdfast.checkpoints.langgraph_internals import INTERRUPT, enclosing_checkpoint
 from holdfast.checkpoints.lifecycle import HoldfastDatabase
@@ -85,12 +87,21 @@ class HoldfastSaver(HoldfastDatabase, BaseCheckpointSaver[str]):
         strict: bool = False,
         compact_after: int | None = None,
         redact: Sequence[str | re.Pattern[str]] = (),
+        encryption: Encryption | None = None,
     ) -> None:
         # Imported here, so that what only reads a database does not import LangGraph's graphs.
         from holdfast.checkpoints.langgraph_internals import graphs
 
         BaseCheckpointSaver.__init__(self)
-        HoldfastDatabase.__init__(self, backend, allow=allow, strict=strict, compact_after=compact_after, redact=redact)
+        HoldfastDatabase.__init__(
+            self,
+            backend,
+            allow=allow,
+            strict=strict,
+            compact_after=compact_after,
+            redact=redact,
+            encryption=encryption,
+        )
         graphs.pass_state_types()
         graphs.refuse_lost_answers()
         graphs.refuse_other_answers()
@@ -211,6 +222,7 @@ class HoldfastSaver(HoldfastDatabase, BaseCheckpointSaver[str]):
         Raises:
             DamagedThread, NotStorable: as `get_tuple`, with a `checkpoint_id` or a `limit` of 1, or if no checkpoint
                 can be read.
+            EncryptedDatabase: the filter is for metadata that are encrypted.
         """
         configurable = config["configurable"] if config is not None else {}
         wanted = Wanted(
@@ -219,7 +231,7 @@ class HoldfastSaver(HoldfastDatabase, BaseCheckpointSaver[str]):
             ns=configurable.get("checkpoint_ns"),
             checkpoint_id=configurable.get("checkpoint_id"),
             before=before["configurable"].get("checkpoint_id") if before is not None else None,
-            metadata=contained_by(filter) if filter else (),
+            metadata=contained_by(check_filter(self._database.sealer, filter)) if filter else (),
             with_bases=False,
         )
         return listing.list_checkpoints(self._database, wanted, limit)

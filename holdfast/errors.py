@@ -44,6 +44,7 @@ from holdfast.checkpoints.errors import (
     UnreadableHistory,
     UserErased,
 )
+from holdfast.checkpoints.key_errors import EncryptedDatabase, InvalidKeys, KeyMissing, NotEncrypted, SealBroken
 from holdfast.graph import AnsweredBefore, BadAnswer, NeedsOwnDatabase, NothingWaits
 
 __all__ = [
@@ -60,18 +61,22 @@ __all__ = [
     "EffectNotApproved",
     "EffectNotCommitted",
     "EffectTaken",
+    "EncryptedDatabase",
     "HoldfastError",
     "InvalidAnswer",
     "InvalidArchive",
     "InvalidCursor",
     "InvalidExport",
+    "InvalidKeys",
     "InvalidSearch",
     "InvalidThread",
     "InvalidURL",
+    "KeyMissing",
     "NeedsOwnDatabase",
     "NodeMissing",
     "NotAnswered",
     "NotConverted",
+    "NotEncrypted",
     "NotMoved",
     "NotOpen",
     "NotPermitted",
@@ -81,6 +86,7 @@ __all__ = [
     "ReadOnlyDatabase",
     "RequestClosed",
     "SchemaTooNew",
+    "SealBroken",
     "SearchUnavailable",
     "ThreadBusy",
     "ThreadChanged",

@@ -25,8 +25,9 @@ def make_checkpointer(settings: Settings) -> HoldfastSaver:
 
     Raises:
         InvalidURL: the database is one of another checkpointer.
+        InvalidKeys: the keys of the settings cannot be used.
     """
-    return open_checkpointer(settings.database, redact=settings.redaction)
+    return open_checkpointer(settings.database, redact=settings.redaction, keys=settings.master_keys())
 
 
 def make_store(settings: Settings) -> HoldfastStore:
@@ -49,7 +50,7 @@ def open_any_saver(settings: Settings) -> AbstractContextManager[BaseCheckpointS
         )
     from holdfast.savers import open_saver  # few programs open another one
 
-    return open_saver(settings.database)
+    return open_saver(settings.database, keys=settings.master_keys())
 
 
 @asynccontextmanager

@@ -26,6 +26,8 @@ from pydantic import (
 from pydantic_settings import SettingsConfigDict
 
 from holdfast.checkpoints import urls
+from holdfast.checkpoints.encryption.masters import read_keys
+from holdfast.checkpoints.key_errors import InvalidKeys
 from holdfast.checkpoints.redaction import NAMES
 from holdfast.graph.context import BUDGET, Mode
 from holdfast.graph.models import RETRIES, TIMEOUT, check_name
@@ -95,6 +97,14 @@ class Settings(ServerSettings):
         None,
         validation_alias="HOLDFAST_AGENT",
         description="your own agent, as `module:name`; the example shop's if not set",
+    )
+    keys: SecretStr | None = Field(
+        None,
+        validation_alias="HOLDFAST_KEYS",
+        description="the master keys of an encrypted database: `id:base64`, newest first, with commas between them",
+    )
+    keys_file: Annotated[Path | None, BeforeValidator(expanded_if_given)] = Field(
+        None, validation_alias="HOLDFAST_KEYS_FILE", description="a file with the master keys in it, one a line"
     )
     openai_api_key: SecretStr | None = Field(
         None, validation_alias="OPENAI_API_KEY", description="the key of the model's endpoint"
@@ -196,10 +206,26 @@ class Settings(ServerSettings):
             )
         return OPENAI_DEFAULT
 
+    def master_keys(self) -> str | list[str] | None:
+        """Return the master keys of the database; `None` if it is not encrypted.
+
+        Raises:
+            InvalidSettings: they are given twice, or the file cannot be read.
+        """
+        if self.keys is not None and self.keys_file is not None:
+            raise InvalidSettings("HOLDFAST_KEYS and HOLDFAST_KEYS_FILE are both set. Needed: one of them.")
+        if self.keys_file is not None:
+            try:
+                return read_keys(self.keys_file)
+            except InvalidKeys as error:
+                raise InvalidSettings(str(error)) from None
+        return None if self.keys is None else self.keys.get_secret_value()
+
     def in_full(self) -> Settings:
         """Return these settings with absolute paths, for a process in another folder."""
-        retention = None if self.retention is None else self.retention.resolve()
-        paths = {"database": absolute(self.database), "shop": self.shop.resolve(), "retention": retention}
+        files = {name: getattr(self, name) for name in ("shop", "retention", "keys_file")}
+        resolved = {name: None if path is None else path.resolve() for name, path in files.items()}
+        paths = {"database": absolute(self.database), **resolved}
         return self.model_copy(update=paths | self.server_paths())
 
     def environment(self) -> dict[str, str]:

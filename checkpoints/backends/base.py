@@ -29,6 +29,7 @@ from holdfast.checkpoints.backends.records import (
 from holdfast.checkpoints.backends.retry import Patience
 from holdfast.checkpoints.errors import NotOpen
 from holdfast.checkpoints.search.query import Query
+from holdfast.checkpoints.serde.encryption import Sealer
 from holdfast.checkpoints.serde.values import Attachable
 from holdfast.checkpoints.sql import Statement, Statements
 
@@ -133,6 +134,10 @@ class Backend(Protocol):
     full_text: FullText
     unreachable: Sequence[str]
     """Where deleted rows may be that no statement reaches, in sentences; nothing for memory."""
+    sealer: Sealer
+    """Encrypts the metadata and the document of a checkpoint; values are encrypted before they come here."""
+    is_exclusive: bool
+    """Whether no other connection can have this database, as with `memory://`."""
     workers: int
     """The number of threads that can usefully work on it at once."""
     on_statement: OnStatement | None
@@ -231,6 +236,20 @@ class Backend(Protocol):
         self, transaction: Transaction, thread_id: str, after: tuple[str, str], limit: int
     ) -> list[StoredCheckpoint]:
         """Return the checkpoints of a thread after a namespace and an id, ordered by these, without writes."""
+        ...
+
+    def open_document(self, row: Row, thread_id: str, sealer: Sealer) -> tuple[Any, Any]:
+        """Return the document and the metadata in a row of the statement `page_of_document`, decrypted.
+
+        The document is in the form in which it is stored; `None` where a checkpoint is one value.
+
+        Raises:
+            DamagedThread: they cannot be read.
+        """
+        ...
+
+    def rewrite_document(self, key: CheckpointKey, document: Any, metadata: Mapping[str, Any]) -> Call:
+        """Return the call that replaces the document and the metadata of a checkpoint."""
         ...
 
     def save_checkpoint(self, encoded: EncodedCheckpoint) -> list[Call]:

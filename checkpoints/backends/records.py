@@ -124,16 +124,6 @@ def write_place(key: CheckpointKey, task_id: str, idx: int) -> str:
     return "\0".join(("writes", key.ns, key.checkpoint_id, task_id, str(idx)))
 
 
-def answer_place(interrupt_id: str) -> str:
-    """Return the place of an answer to a request, as `Backend.value_place` does for a value."""
-    return "\0".join(("interrupts", interrupt_id, "answer"))
-
-
-def result_place(lineage: str, key: str) -> str:
-    """Return the place of a result in the ledger, as `Backend.value_place` does for a value."""
-    return "\0".join(("effects", lineage, key))
-
-
 class Cursor(NamedTuple):
     """The last checkpoint of a page, newest first: the next page begins after it."""
 

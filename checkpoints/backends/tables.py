@@ -19,6 +19,7 @@ from holdfast.checkpoints.backends.records import (
     by_checkpoint,
     write_place,
 )
+from holdfast.checkpoints.serde.encryption import Plain, Sealer
 from holdfast.checkpoints.sql import Statements
 
 # Each head by two look-ups of its key: with a join, PostgreSQL may read the checkpoints of all threads.
@@ -33,6 +34,8 @@ class Tables:
     """The part of a backend that knows LangGraph's tables."""
 
     sql: Statements
+    sealer: Sealer = Plain()
+    """Encrypts the metadata and the document of a checkpoint; values are encrypted before they come here."""
     _contains: ClassVar[str]
     """The condition that the metadata contain a parameter, whose name is to be put in for `{}`."""
     _no_base: ClassVar[str]

@@ -1,6 +1,7 @@
 """Conversion of threads between the form of LangGraph's own savers, the stock savers, and that of Holdfast.
 
 `compact_thread` replaces the messages in stock checkpoints by references to rows. `expand_thread` puts them back.
+`encrypt_database` and `rotate_keys` are about encryption.
 
 Each thread is converted in one transaction under its lock, which commits only if every checkpoint loads as before. So a
 process may be killed at any time: the converted threads stay converted, and the next process continues.
@@ -16,15 +17,46 @@ from typing import Final
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.convert.base import Conversion
 from holdfast.checkpoints.convert.compact import Compaction
+from holdfast.checkpoints.convert.encrypt import (
+    EncryptedThreads,
+    RotatedKeys,
+    count_plain,
+    encrypt_database,
+    keys_in_use,
+    prepare_encryption,
+    rotate_keys,
+)
 from holdfast.checkpoints.convert.expand import Expansion
 from holdfast.checkpoints.core.database import Database
+from holdfast.checkpoints.encryption.masters import new_key
 from holdfast.checkpoints.errors import (
     DatabaseUnavailable,
     HoldfastError,
     NotConverted,
     NotOpen,
 )
+from holdfast.checkpoints.key_errors import EncryptedDatabase
 from holdfast.checkpoints.sql import Statement
+
+__all__ = [
+    "Converted",
+    "EncryptedThreads",
+    "Examined",
+    "RotatedKeys",
+    "compact_thread",
+    "convertible_threads",
+    "count_convertible",
+    "count_plain",
+    "drop_tables",
+    "encrypt_database",
+    "examine_thread",
+    "expand_thread",
+    "find_damage",
+    "keys_in_use",
+    "new_key",
+    "prepare_encryption",
+    "rotate_keys",
+]
 
 _NAME: Final = re.compile("holdfast_[a-z_0-9]+")
 
@@ -142,6 +174,11 @@ def find_damage(database: Database, thread_id: str) -> str | None:
 
 
 def _converted(database: Database, thread_id: str, kind: Callable[[Database, str], Conversion]) -> Converted:
+    if database.sealer.encrypts:
+        raise EncryptedDatabase(
+            "The database is encrypted, and the savers of LangGraph cannot read or write it. To give its conversations "
+            "back to them, copy them into a new database without encryption: holdfast db copy --plain"
+        )
     work = kind(database, thread_id)
     try:
         with database.backend.writing() as transaction:

@@ -9,7 +9,6 @@ from holdfast.checkpoints import load
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.backends.records import CheckpointKey, Wanted, write_place
 from holdfast.checkpoints.convert.fingerprint import StandIns, fingerprint
-from holdfast.checkpoints.core.cache.thread_state import ThreadRow
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.outline import Outline, outlines
 from holdfast.checkpoints.serde.types import Types
@@ -68,7 +67,7 @@ class Conversion:
         """Lock the thread, and return its next seq."""
         sql, params = self.database.backend.sql, {"thread_id": self.thread_id}
         [_, [row]] = transaction.run([(sql["adopt_thread"], params), (sql["lock_thread"], params)])
-        return ThreadRow(*row).next_seq
+        return int(row.next_seq)
 
     def outline(self, transaction: Transaction) -> list[Outline]:
         """Return the outlines of the checkpoints, in the order in which they were made."""

@@ -78,11 +78,13 @@ class Database:
         self.cache.forget(thread_id)
         self.states.forget(thread_id)
         self.inputs.forget(thread_id)
+        self.sealer.forget(thread_id)
 
     def forget_all(self) -> None:
         """Drop what this process knows of all threads, because the database may have been replaced by another."""
         self.states.forget_all()
         self.cache.forget_all()
+        self.sealer.forget_all()
 
     def read(self, *calls: Call) -> list[list[Row]]:
         """Return the rows of some statements from one snapshot; see `persist` for an outage."""

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 from holdfast.checkpoints import times
 from holdfast.checkpoints.backends.base import Call
-from holdfast.checkpoints.backends.records import Row, result_place
+from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.core.arguments import check_count, checks_arguments
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
@@ -36,17 +36,15 @@ from holdfast.checkpoints.effects.states import (
     Started,
     Why,
     classify,
-    entry_of_row,
 )
+from holdfast.checkpoints.effects.stored import entry_of, pack_result, result_of, stored_arguments
 from holdfast.checkpoints.errors import (
     DatabaseUnavailable,
     EffectClosed,
     EffectNotApproved,
     EffectNotCommitted,
     EffectTaken,
-    NotStorable,
 )
-from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
 from holdfast.checkpoints.threads.leases import default_owner
 
 __all__ = [
@@ -159,14 +157,14 @@ class Effects:
             EffectTaken: a person let the effect run again, and another execution is running it.
             DatabaseUnavailable: the outcome is not written yet.
         """
-        type_, result = self._pack(started.lineage, started.key, value)
+        type_, result = pack_result(self._database, started.thread_id, started.key, value)
         params = {"state": "failed" if failed else "done", "type": type_, "result": result}
         if self._record_end(started, "finish_effect", **params):
             return value
         row = self._row(started.lineage, started.key)
         if row is None or row.state == "started":
             raise EffectTaken(started.lineage, row.tool if row else "?", "a person let it run again")
-        return self._value(row)
+        return result_of(self._database, row)
 
     def doubt(self, started: Started, why: Why) -> bool:
         """Record that it is unknown whether an effect took place.
@@ -190,7 +188,7 @@ class Effects:
     def entry(self, thread_id: str, key: str) -> Entry | None:
         """Return the entry of an effect, which ran in this thread or in any copy of it."""
         row = self._row(thread_id, key)
-        return None if row is None else entry_of_row(row)
+        return None if row is None else entry_of(self._database, row)
 
     def look(self, effect: Effect) -> Running | Ended | InDoubt | None:
         """Return the status of an effect without waiting, or `None` if it never started."""
@@ -201,7 +199,7 @@ class Effects:
         """List the effects that a person has to decide about, in all threads, oldest first."""
         check_count(limit, "limit")
         [rows] = self._database.read((self._sql["effects_in_doubt"], {"limit": limit}))
-        return [entry_of_row(row) for row in rows]
+        return [entry_of(self._database, row) for row in rows]
 
     def run_again(self, doubt: InDoubt, effect: Effect, *, by: str | None) -> Started | None:
         """Claim an effect anew, after a person has let it run again by answering `effect.interrupt_id`.
@@ -225,7 +223,7 @@ class Effects:
             now = self.entry(entry.lineage, entry.key)
             if now is None or now.owner != params["owner"]:
                 return None
-            started = Started(now.lineage, now.key, now.attempt, now.owner)  # as in `_status`
+            started = Started(now.lineage, now.key, now.attempt, now.owner, now.thread_id)  # as in `_status`
         self.in_flight.add(started)
         return started
 
@@ -236,7 +234,7 @@ class Effects:
             Whether the effect was still in doubt.
         """
         entry = doubt.entry
-        type_, result = self._pack(entry.lineage, entry.key, value)
+        type_, result = pack_result(self._database, entry.thread_id, entry.key, value)
         params = {
             "lineage": entry.lineage,
             "effect_key": entry.key,
@@ -306,7 +304,7 @@ class Effects:
     def _status(self, row: Row, effect: Effect, owner: str) -> _Status:
         if row.state == "started" and row.owner == owner:
             # The connection was lost during the commit, and the commit did take place.
-            return Started(row.lineage, row.effect_key, row.attempt, owner)
+            return Started(row.lineage, row.effect_key, row.attempt, owner, row.thread_id)
         return self._classified(row, effect)
 
     def _standing(self, effect: Effect) -> Row:
@@ -336,7 +334,7 @@ class Effects:
             "thread_id": effect.thread_id,
             "effect_key": effect.key,
             "tool": effect.tool,
-            "args_digest": effect.args_digest,
+            "args_digest": stored_arguments(self._database, effect.thread_id, effect.key, effect.args_digest),
             "owner": f"{default_owner()}, {secrets.token_hex(8)}",  # identifies the claim
             "ttl": times.EFFECT_TTL,
             "ns": effect.ns,
@@ -370,25 +368,7 @@ class Effects:
         [rows] = self._database.write((self._sql[name], params))
         return rows
 
-    def _pack(self, lineage: str, key: str, value: Any) -> tuple[str, bytes]:
-        body = Packing(self._database.types).pack(value)
-        if self._database.storage_filter is not None:
-            body = self._database.storage_filter.body("msgpack", body)
-        return self._database.sealer.seal_value(lineage, result_place(lineage, key), "msgpack", body)
-
     def _classified(self, row: Row, effect: Effect) -> Running | Ended | InDoubt:
         """Return what a row of the ledger means for a caller, with the outcome if there is one."""
-        status = classify(entry_of_row(row), effect)
-        return status if isinstance(status, Running) else replace(status, value=self._value(row))
-
-    def _value(self, row: Row) -> Any:
-        if row.result is None or row.result_type is None:
-            return None
-        place = result_place(row.lineage, row.effect_key)
-        type_, body = self._database.sealer.open_value(row.lineage, place, row.result_type, bytes(row.result))
-        if type_ != "msgpack":
-            raise NotStorable(
-                f"A result in the ledger has the type {type_!r}; this version reads msgpack only. Open the database "
-                "with the version of Holdfast that wrote it."
-            )
-        return Unpacking(self._database.types).unpack(body)
+        status = classify(entry_of(self._database, row), effect)
+        return status if isinstance(status, Running) else replace(status, value=result_of(self._database, row))

@@ -70,15 +70,15 @@ class Entry:
     started_at: datetime
 
 
-def entry_of_row(row: Row) -> Entry:
-    """Make an entry from a row of the statements `effect` and `effects_in_doubt`."""
+def entry_of_row(row: Row, args_digest: bytes) -> Entry:
+    """Make an entry from a row of the statements `effect` and `effects_in_doubt`, and the digest of the arguments."""
     with row_explained(str(row.thread_id), f"the effect {row.effect_key} in its ledger"):
         return Entry(
             lineage=row.lineage,
             key=row.effect_key,
             thread_id=row.thread_id,
             tool=row.tool,
-            args_digest=bytes(row.args_digest).hex(),
+            args_digest=args_digest.hex(),
             state=row.state,
             attempt=row.attempt,
             owner=row.owner,
@@ -100,6 +100,8 @@ class Started:
     """Grows when a person lets the effect run again. The ledger takes an outcome from the last attempt only."""
     owner: str
     """Identifies this claim among those of all processes."""
+    thread_id: str
+    """The thread in which it runs."""
 
 
 @dataclass(frozen=True)

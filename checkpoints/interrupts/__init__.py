@@ -34,7 +34,14 @@ from holdfast.checkpoints.errors import (
     RequestClosed,
     UnknownInterrupt,
 )
-from holdfast.checkpoints.interrupts.answers import Answered, answer_digest, answered_of, is_same_answer, pack_answer
+from holdfast.checkpoints.interrupts.answers import (
+    Answered,
+    answer_digest,
+    answered_of,
+    is_same_answer,
+    pack_answer,
+    stored_digest,
+)
 from holdfast.checkpoints.interrupts.forms import Action, actions_of, answer_problem
 from holdfast.checkpoints.interrupts.record import insert_requests, interrupts_in, read_interrupts
 from holdfast.checkpoints.interrupts.resume import answers_by_id, forget_saved_answers
@@ -279,7 +286,7 @@ class Interrupts:
 
     def is_recorded(self, recorded: Answered, answer: Any) -> bool:
         """Return whether an answer is the one on record, without its author and time."""
-        return is_same_answer(recorded, answer, self._key(recorded.thread_id))
+        return is_same_answer(self._database, recorded, answer)
 
     # --- the same for event loops
 
@@ -301,9 +308,11 @@ class Interrupts:
         """Record an answer, and return whether it was the first, with the one on record."""
         if isinstance(answer, Mapping) and by is None:
             by = answer.get("by")
-        type_, blob = pack_answer(self._database, thread_id, interrupt_id, answer)
+        self._database.sealer.key_no(str(thread_id))
+        type_, blob = pack_answer(self._database, str(thread_id), interrupt_id, answer)
         place = {"thread_id": str(thread_id), "interrupt_id": interrupt_id}
-        given = {"by": by, "type": type_, "blob": blob, "digest": answer_digest(answer, self._key(thread_id))}
+        digest = stored_digest(self._database, str(thread_id), interrupt_id, answer)
+        given = {"by": by, "type": type_, "blob": blob, "digest": digest}
         run = {"run_id": where.get("run_id"), "anywhere": int(where.get("anywhere", False))}
         is_own, row = self._insert_answer(place, {**given, **run})
         if row is None:
@@ -334,9 +343,6 @@ class Interrupts:
         return bool(inserted), found[0] if found else None
 
     # --- to bytes and back
-
-    def _key(self, thread_id: str) -> bytes:
-        return self._database.sealer.digest_key(str(thread_id))
 
     def _answered(self, thread_id: str, row: Row) -> Answered:
         return answered_of(self._database, thread_id, row)

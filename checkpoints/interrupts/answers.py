@@ -9,8 +9,9 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
-from holdfast.checkpoints.backends.records import Row, answer_place
+from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.core.database import Database
+from holdfast.checkpoints.encryption import places
 from holdfast.checkpoints.errors import AlreadyAnswered, row_explained
 from holdfast.checkpoints.interrupts.decisions import decision_word
 from holdfast.checkpoints.load import explained
@@ -30,7 +31,7 @@ class Answered:
     at: datetime
     """In UTC, by the database's clock."""
     digest: str
-    """The digest of the decision, without its author and time, in hexadecimal."""
+    """The digest of the decision, without its author and time, as it is stored, in hexadecimal."""
     expired: bool
     """True if no answer came in time."""
     allowed: float | None
@@ -51,7 +52,7 @@ def answered_of(database: Database, thread_id: str, row: Row) -> Answered:
     answer = None
     if row.answer_type is not None:
         with explained(str(thread_id), row.interrupt_id, "answer"):
-            place = answer_place(row.interrupt_id)
+            place = places.answer(row.interrupt_id)
             _, body = database.sealer.open_value(str(thread_id), place, row.answer_type, row.answer)
             answer = Unpacking(database.types).unpack(body)
     with row_explained(str(thread_id), f"the answer to the request {row.interrupt_id}"):
@@ -60,19 +61,19 @@ def answered_of(database: Database, thread_id: str, row: Row) -> Answered:
         return Answered(str(thread_id), row.interrupt_id, *decided, bool(row.expired), allowed)
 
 
-def answer_digest(answer: Any, key: bytes = b"") -> bytes:
+def answer_digest(answer: Any) -> bytes:
     """Return the digest of a decision: of an answer without its author and time."""
     if isinstance(answer, Mapping):
         answer = {name: value for name, value in answer.items() if name not in {"by", "at"} and value is not None}
     text = json.dumps(answer, sort_keys=True, separators=(",", ":"), default=repr)
-    return blake2b(text.encode(), digest_size=16, key=key).digest()
+    return blake2b(text.encode(), digest_size=16).digest()
 
 
-def is_same_answer(recorded: Answered, answer: Any, key: bytes = b"") -> bool:
+def is_same_answer(database: Database, recorded: Answered, answer: Any) -> bool:
     """Return whether an answer is the one on record, of which texts may have been redacted."""
-    return recorded.digest == answer_digest(answer, key).hex() or answer_digest(recorded.answer) == answer_digest(
-        answer
-    )
+    if answer_digest(recorded.answer) == answer_digest(answer):
+        return True
+    return recorded.digest == stored_digest(database, recorded.thread_id, recorded.interrupt_id, answer).hex()
 
 
 def pack_answer(database: Database, thread_id: str, interrupt_id: str, answer: Any) -> tuple[str, bytes]:
@@ -80,4 +81,9 @@ def pack_answer(database: Database, thread_id: str, interrupt_id: str, answer: A
     body = Packing(database.types).pack(answer)
     if database.storage_filter is not None:
         body = database.storage_filter.body("msgpack", body)
-    return database.sealer.seal_value(thread_id, answer_place(interrupt_id), "msgpack", body)
+    return database.sealer.seal_value(thread_id, places.answer(interrupt_id), "msgpack", body)
+
+
+def stored_digest(database: Database, thread_id: str, interrupt_id: str, answer: Any) -> bytes:
+    """Return the digest of an answer as it is stored."""
+    return database.sealer.seal_bytes(thread_id, places.answer_digest(interrupt_id), answer_digest(answer))

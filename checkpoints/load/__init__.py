@@ -159,7 +159,6 @@ class MessageRows:
         self._templates = templates
         self._types = database.types
         self._sealer = database.sealer
-        self._key = database.sealer.digest_key(thread_id)
 
     def make(self, refs: Sequence[int]) -> list[BaseMessage]:
         """Return a new message object for each reference (see `ranges`).
@@ -220,15 +219,15 @@ class MessageRows:
             stored.message_id, stored.digest, stored.codec, stored.role, stored.name, stored.content, stored.body
         )
         row = self._sealer.open_row(self._thread_id, seq, stored.key_no, columns)
-        # A redacted row keeps the digest of the original.
-        if not stored.redacted and not self._is_as_saved(row):
+        # A redacted row keeps the digest of the original; an encrypted one is authenticated together with its digest.
+        if stored.key_no is None and not stored.redacted and not self._is_as_saved(row):
             raise DamagedThread(self._thread_id, f"message row {seq} is not what was saved (its digest differs)")
         self._decrypted[seq] = row
         return row
 
     def _is_as_saved(self, row: MessageRow) -> bool:
         try:
-            return digest(row.role, row.content, row.body, key=self._key) == row.digest
+            return digest(row.role, row.content, row.body) == row.digest
         except (TypeError, AttributeError, ValueError):  # SQLite's columns take values of any type
             return False
 

@@ -48,7 +48,7 @@ IDS: Final[Mapping[str, frozenset[str]]] = {
     "holdfast_threads": _columns(
         "thread_id generation next_seq created_at updated_at deleted_at next_ticket lineage user_id head "
         "unfinished messages bytes prompt live_from origin_thread_id origin_checkpoint_id searched "
-        "searched_as"
+        "searched_as key_no"
     ),
     "holdfast_events": _columns("thread_id no after_seq kind actor at"),
     "holdfast_interrupts": _columns(
@@ -63,6 +63,8 @@ IDS: Final[Mapping[str, frozenset[str]]] = {
     "holdfast_leases": _columns("thread_id ticket owner purpose asked_at held_at expires_at nonce"),
     "holdfast_members": _columns("thread_id user_id owner_id added_at"),
     "holdfast_schema": _columns("version name min_reader applied_at"),
+    "holdfast_keys": _columns("thread_id key_no master_id wrapped created_at"),
+    "holdfast_encryption": _columns("one state changed_at"),
     "checkpoints": _columns("thread_id checkpoint_ns checkpoint_id parent_checkpoint_id type"),
     "checkpoint_blobs": _columns("thread_id checkpoint_ns channel version type"),
     "checkpoint_writes": _columns("thread_id checkpoint_ns checkpoint_id task_id task_path idx channel type"),

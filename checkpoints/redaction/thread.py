@@ -12,12 +12,12 @@ from holdfast.checkpoints.backends.base import Call, Transaction
 from holdfast.checkpoints.backends.records import (
     CheckpointKey,
     Row,
-    answer_place,
-    result_place,
     write_place,
 )
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.errors import NotStorable
+from holdfast.checkpoints.encryption import places as sealed_at
+from holdfast.checkpoints.encryption.records import open_record
+from holdfast.checkpoints.errors import DamagedThread, NotStorable
 from holdfast.checkpoints.redaction.places import Place
 from holdfast.checkpoints.redaction.values import Unredactable, Values
 from holdfast.checkpoints.serde.messages import MessageRow
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 _PAGE: Final = 200  # rows that one statement reads
 
-_DAMAGE: Final = (ValueError, TypeError, LookupError, AttributeError, NotStorable, Unredactable)
+_DAMAGE: Final = (ValueError, TypeError, LookupError, AttributeError, DamagedThread, NotStorable, Unredactable)
 
 # What in the data of events is an id.
 _IDS: Final = frozenset({"thread_id", "checkpoint_id", "message_id", "checkpoint_ids", "members", "patterns"})
@@ -106,14 +106,23 @@ class ThreadRedaction:
             self._document(row, values)
 
     def _document(self, row: Row, values: Values) -> None:
-        inline, metadata = (
-            self._json(f"checkpoint {row.checkpoint_id}", text, change)
-            for text, change in ((row.inline, values.channels), (row.metadata, values.metadata))
+        backend = self.database.backend
+        opened = self._read(
+            f"checkpoint {row.checkpoint_id}", partial(backend.open_document, row, self.thread_id, backend.sealer)
         )
-        params = {"ns": row.ns, "checkpoint_id": row.checkpoint_id, "inline": inline}
-        if inline is not None or metadata is not None:
-            place: Place = "values" if metadata is None else "metadata"
-            self._send(place, "redact_document", {**params, "metadata": metadata or row.metadata})
+        if opened is None:
+            return
+        document, metadata = opened
+        new_metadata = values.metadata(metadata) if isinstance(metadata, dict) else metadata
+        inline = document.get("channel_values") if document is not None else None
+        new_inline = values.channels(inline) if isinstance(inline, dict) else inline
+        if new_metadata is metadata and new_inline is inline:
+            return
+        place: Place = "values" if new_metadata is metadata else "metadata"
+        if new_inline is not inline:
+            document = {**document, "channel_values": new_inline}
+        key = CheckpointKey(self.thread_id, row.ns, row.checkpoint_id)
+        self._change(place, backend.rewrite_document(key, document, new_metadata))
 
     def _writes(self, values: Values) -> None:
         names = ("ns", "checkpoint_id", "task_id", "idx")
@@ -133,29 +142,36 @@ class ThreadRedaction:
 
     def _events(self, values: Values) -> None:
         for row in self._pages("page_of_event", ("no",), {"no": 0}):
-            new = self._json(f"event {row.no}", row.data, lambda data: values.fields(data, _IDS))
+            opened = self._read(
+                f"event {row.no}", partial(index.event_data, self.database, self.thread_id, row.kind, row.data)
+            )
+            new = self._json(f"event {row.no}", opened, lambda data: values.fields(data, _IDS))
             if new is not None:
-                self._send("events", "redact_event", {"no": row.no, "data": new})
+                sealed = self.database.sealer.seal_text(self.thread_id, sealed_at.event(row.kind), new)
+                self._send("events", "redact_event", {"no": row.no, "data": sealed})
 
     def _answers(self, values: Values) -> None:
         for row in self._pages("page_of_interrupt", ("interrupt_id",), {"interrupt_id": ""}):
             if row.answer is not None:
-                at, sealed_as = {"interrupt_id": row.interrupt_id}, answer_place(row.interrupt_id)
+                at, sealed_as = {"interrupt_id": row.interrupt_id}, sealed_at.answer(row.interrupt_id)
                 self._sealed("answers", "redact_answer", sealed_as, (row.answer_type, row.answer), at, values)
         [found] = self.transaction.run([(self._sql["facts_of_thread"], self._params)])
         lineage = {"lineage": found[0].lineage if found else self.thread_id}
         for row in self._pages("page_of_effect", ("effect_key",), {**lineage, "effect_key": ""}):
             if row.result is not None and row.thread_id == self.thread_id:
-                at, sealed_as = {**lineage, "effect_key": row.effect_key}, result_place(row.lineage, row.effect_key)
+                at, sealed_as = {**lineage, "effect_key": row.effect_key}, sealed_at.result(row.effect_key)
                 value = row.result_type, row.result
-                self._sealed("results", "redact_result", sealed_as, value, at, values, sealed_for=row.lineage)
+                self._sealed("results", "redact_result", sealed_as, value, at, values)
 
     # --- the thread's own row, last
 
     def note_title(self) -> None:
         """Note the title that the thread's first words make, before its rows change."""
         [texts] = self.transaction.run([(self._sql["first_words"], self._params)])
-        self._title_before = index.first_title(texts)
+        self._title_before = self._first_title(texts)
+
+    def _first_title(self, texts: Sequence[Row]) -> str | None:
+        return index.first_title(self.database.sealer, self.thread_id, texts)
 
     def end(self, values: Values) -> None:
         """Redact the title and the metadata of the thread, and make everything stale that has loaded it before."""
@@ -164,16 +180,18 @@ class ThreadRedaction:
         rows, texts, state = self.transaction.run([(sql[name], self._params) for name in names])
         if not rows:  # of a stock saver, and only looked at
             return
-        [facts] = rows
-        title = values.text(facts.title) if facts.title is not None else None
-        if facts.title is not None and facts.title == self._title_before and not self._dry_run:
-            title = index.first_title(texts) or title  # it may have been cut in the middle of what is redacted
-        metadata = self._json("the metadata of the thread", facts.metadata, values.metadata)
-        self.places.update({"titles": int(title != facts.title), "threads": int(metadata is not None)})
+        stored = {**rows[0]._asdict(), "prompt": None}
+        facts = {**stored, **open_record(self.database.sealer, self.thread_id, "thread", stored)}
+        title = values.text(facts["title"]) if facts["title"] is not None else None
+        if facts["title"] is not None and facts["title"] == self._title_before and not self._dry_run:
+            title = self._first_title(texts) or title  # it may have been cut in the middle of what is redacted
+        metadata = self._json("the metadata of the thread", facts["metadata"], values.metadata)
+        self.places.update({"titles": int(title != facts["title"]), "threads": int(metadata is not None)})
         if self._dry_run or not self.has_changes:
             return
-        row = {**self._params, "title": title, "metadata": metadata or facts.metadata}
-        calls: list[Call] = [(sql["redact_thread"], row), (sql["recount_thread"], self._params)]
+        new = {"title": title, "metadata": metadata or facts["metadata"]}
+        sealed = index.sealed_fields(self.database.sealer, self.thread_id, new)
+        calls: list[Call] = [(sql["redact_thread"], {**self._params, **sealed}), (sql["recount_thread"], self._params)]
         if self.places["messages"] and state and state[0].searched:
             calls += self.database.backend.full_text.remove(self.thread_id)
             calls.append((sql["set_searched"], {**self._params, "searched": 0}))
@@ -184,7 +202,7 @@ class ThreadRedaction:
     def record(self, facts: Mapping[str, Any], by: str | None) -> None:
         """Add the event that says who has redacted something, and why."""
         data = {**facts, "places": {place: number for place, number in self.places.items() if number}}
-        self.transaction.send([index.add_event(self._sql, self.thread_id, "redacted", data, by)])
+        self.transaction.send([index.add_event(self.database, self.thread_id, "redacted", data, by)])
 
     # --- inside
 
@@ -198,10 +216,9 @@ class ThreadRedaction:
         values: Values,
         *,
         is_checkpoint: bool = False,
-        sealed_for: str | None = None,
     ) -> None:
         """Redact a value that passes through the sealer."""
-        sealer, owner = self.database.sealer, sealed_for or self.thread_id
+        sealer, owner = self.database.sealer, self.thread_id
         type_, blob = stored
 
         def change() -> tuple[str, bytes] | None:
@@ -245,6 +262,9 @@ class ThreadRedaction:
             after |= {name: getattr(rows[-1], name) for name in key}
 
     def _send(self, place: Place, statement: str, params: Mapping[str, Any]) -> None:
+        self._change(place, (self._sql[statement], {**self._params, **params}))
+
+    def _change(self, place: Place, call: Call) -> None:
         self.places[place] += 1
         if not self._dry_run:
-            self.transaction.send([(self._sql[statement], {**self._params, **params})])
+            self.transaction.send([call])

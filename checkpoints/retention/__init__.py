@@ -118,6 +118,8 @@ class _Sweep:
                     empty_thread(transaction, self._database, found.thread_id, found.head)
         for found in done:
             self._database.forget(found.thread_id)
+            if found.verdict == "delete":
+                self._database.sealer.erase(found.thread_id)
         return done
 
     def _locked(self, transaction: Transaction, some: Sequence[Found]) -> list[Found]:

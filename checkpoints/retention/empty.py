@@ -10,6 +10,7 @@ from langgraph.checkpoint.base.id import uuid6
 
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.backends.records import NOTES, CheckpointKey, EncodedCheckpoint, StoredValue
+from holdfast.checkpoints.backends.sealing import open_metadata
 from holdfast.checkpoints.core.conflicts import move_clock_past
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.langgraph_internals import OF_THE_RUN
@@ -37,14 +38,15 @@ def empty_thread(transaction: Transaction, database: Database, thread_id: str, h
     [rows] = transaction.run([(sql["parent"], {**params, "ns": "", "checkpoint_id": head})])
     move_clock_past(head)
     key = CheckpointKey(thread_id, "", str(uuid6()))
-    metadata = json.loads(rows[0].metadata or "{}") if rows else {}
+    found = json.loads(rows[0].metadata or "{}") if rows else {}
+    metadata = open_metadata(backend.sealer, key._replace(checkpoint_id=head), found) if rows else found
     transaction.send(
         [
             *backend.delete_all_checkpoints([thread_id]),
             (sql["delete_run_writes"], {"thread_ids": backend.array([thread_id])}),
             (sql["close_requests"], params),
             *backend.save_checkpoint(_empty(database, key, metadata)),
-            add_event(sql, thread_id, "restart", {}, ACTOR),
+            add_event(database, thread_id, "restart", {}, ACTOR),
             (sql["empty_thread"], {**params, "head": key.checkpoint_id}),
         ]
     )

@@ -30,9 +30,11 @@ from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.outline import leans
 from holdfast.checkpoints.core.placement import RowOwner
 from holdfast.checkpoints.delta import claim_writes
+from holdfast.checkpoints.encryption.opening import stale_thread
 from holdfast.checkpoints.interrupts import record
 from holdfast.checkpoints.langgraph_internals import START, WRITES_IDX_MAP
-from holdfast.checkpoints.save.attempt import AtOnce, Kind, Save, Stale
+from holdfast.checkpoints.save.attempt import Save, Stale
+from holdfast.checkpoints.save.kinds import AtOnce, Kind
 from holdfast.checkpoints.threads import index, reindex, rollback
 
 
@@ -96,13 +98,15 @@ def _save(database: Database, kind: Kind) -> None:
     """Save as soon as the saves in the same thread that this process began earlier are written."""
     thread_id = kind.owner.thread_id
     with database.queues.join(thread_id) as ticket:
-        try:
-            save = Save(database, kind, ticket, use_cache=True)
-            persist(database.backend, save.attempt)
-        except Stale:
-            database.forget(thread_id)
-            save = Save(database, kind, ticket, use_cache=False)
-            persist(database.backend, save.attempt)
+        for attempt in range(_MOST_STALE):
+            try:
+                save = Save(database, kind, ticket, use_cache=not attempt)
+                persist(database.backend, save.attempt)
+            except Stale:
+                database.forget(thread_id)
+            else:
+                return
+        raise stale_thread(database.backend, database.sealer, thread_id)
 
 
 class _CheckpointSave:
@@ -168,16 +172,19 @@ class _CheckpointSave:
         is_new = isinstance(thread, conflicts.LoadedThread) and thread.head is None and thread.generation is None
         if not is_new or fields is None or self._parent_id is not None:
             return None
-        save.assume(_NEW, {})
+        new, sealer = _NEW._replace(key_no=save.key_no), self._database.sealer
+        save.assume(new, {})
         if save.record_prompt():
             return None
         save.place_messages((), has_user=False)
         if save.placement.claimed_rows:  # of those that this save adds
             return None
-        change = index.change_of_checkpoint(self.owner, _NEW, fields, save.placement, save.lists)
+        change = index.change_of_checkpoint(sealer, self.owner, new, fields, save.placement, save.lists)
         begin = (self._database.backend.sql["begin_thread"], change.params)
         moved_at = save.moves(None, unfinished=fields.unfinished)
-        return AtOnce([begin], [*save.new_rows(), *self._checkpoint(save)], change.row, moved_at, moved=True)
+        return AtOnce(
+            [begin, *save.add_key()], [*save.new_rows(), *self._checkpoint(save)], change.row, moved_at, moved=True
+        )
 
     def _after_head(self, save: Save, state: ThreadState) -> AtOnce | None:
         """Return the statements for a checkpoint that follows the head that its run has loaded."""
@@ -197,7 +204,8 @@ class _CheckpointSave:
         claims = save.claims(state)
         if claims is None:
             return None
-        change = index.change_of_checkpoint(self.owner, row, fields, save.placement, save.lists)
+        sealer = self._database.sealer
+        change = index.change_of_checkpoint(sealer, self.owner, row, fields, save.placement, save.lists)
         moved_at = save.moves(state, unfinished=fields.unfinished)
         name = "advance_thread" if moved_at or change.params["user_id"] is not None else "advance_in_place"
         advance = (self._database.backend.sql[name], {**change.params, **_as_known(row)})
@@ -232,7 +240,7 @@ class _CheckpointSave:
 
     def locked(self, save: Save, transaction: Transaction) -> ThreadRow | None:
         database, key, fields = self._database, self.key, self._fields
-        sql = database.backend.sql
+        sql, sealer = database.backend.sql, database.sealer
         is_saved = database.backend.is_saved(key, self._parent_id, self._document, self._metadata)
         if save.attempts > 1 and is_saved and save.is_done(transaction, is_saved):
             return None
@@ -260,7 +268,7 @@ class _CheckpointSave:
             touch = [(sql["count_rows"], change.params)] if change else []
         else:
             change = index.change_of_checkpoint(
-                self.owner, before, fields, save.placement, save.lists, texts, enters=enters
+                sealer, self.owner, before, fields, save.placement, save.lists, texts, enters=enters
             )
             touch = [(sql["touch_thread"], change.params)]
             save.note_move()
@@ -351,6 +359,9 @@ class _WritesSave:
         saved = self._database.backend.save_writes(self.key, stored, replace=self._replaces)
         return [*self._run_writes, *saved, *self._requests]
 
+
+# Of a save that finds its thread otherwise than it was encoded for, each time anew.
+_MOST_STALE = 4
 
 _NEW = ThreadRow(0, 1, False, None, None, None, None, 1, None)
 

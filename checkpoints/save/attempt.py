@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final
 
 from holdfast.checkpoints.backends import records
 from holdfast.checkpoints.backends.base import Call, Transaction
@@ -31,7 +31,10 @@ from holdfast.checkpoints.core.placement import (
 )
 from holdfast.checkpoints.core.queue import Ticket
 from holdfast.checkpoints.delta import claim_writes
+from holdfast.checkpoints.encryption.keys_of_threads import add_new_key, give_key
+from holdfast.checkpoints.encryption.opening import no_keys
 from holdfast.checkpoints.errors import ThreadConflict, Unreachable
+from holdfast.checkpoints.save.kinds import AtOnce, Kind
 from holdfast.checkpoints.save.redacted import add_present_forms
 from holdfast.checkpoints.serde import ranges
 from holdfast.checkpoints.serde.known import Known, Template
@@ -51,55 +54,6 @@ _MOST_AT_ONCE: Final = 100
 
 class Stale(Exception):
     """What this process has cached is of another generation of the thread, or perhaps of another database."""
-
-
-class AtOnce(NamedTuple):
-    """The statements of a save that goes at once."""
-
-    required: list[Call]
-    """Each must find exactly one row; if one does not, nothing is saved. The first one returns the generation."""
-    calls: list[Call]
-    row: ThreadRow
-    """The thread's own row after the save. The generation of a new thread is not known yet."""
-    moved_at: float
-    """See `ThreadState`."""
-    moved: bool = False
-    """Whether the thread moves in the list of threads."""
-
-
-class Kind(Protocol):
-    """What is saved: a checkpoint, or what a task wrote."""
-
-    owner: RowOwner
-    thread: str
-    """The `thread_id` in the config of the run, often a `LoadedThread`."""
-
-    may_keep: bool
-    """Whether what is known of the thread after the save is worth keeping: a later one may go at once."""
-    renews: bool
-    """Whether it is, although an earlier save of the thread was not."""
-
-    @property
-    def values(self) -> Collection[tuple[str, Any]]:
-        """What to save, each with its channel."""
-        ...
-
-    def at_once(self, save: Save, state: ThreadState | None) -> AtOnce | None:
-        """Return the statements of the save, if it can go at once.
-
-        Args:
-            save: the save.
-            state: what is known of the thread; `None` if nothing is.
-        """
-        ...
-
-    def locked(self, save: Save, transaction: Transaction) -> ThreadRow | None:
-        """Save in a transaction, with the thread locked.
-
-        Returns:
-            The thread's own row after the save; `None` if an earlier attempt has saved it already.
-        """
-        ...
 
 
 class Save:
@@ -127,6 +81,7 @@ class Save:
         self._era = database.cache.era
         self._generation, self._known = database.cache.recall(owner.thread_id, owner.ns) if use_cache else (None, {})
         # Encoding is the larger part of the work, and is done before anything is locked.
+        self.key_no = database.sealer.key_no(owner.thread_id)
         detacher = database.detacher(owner.thread_id, self._known)
         self._values = [detacher.detach(channel, value) for channel, value in kind.values]
         self._drafts = detacher.drafts.values()
@@ -176,6 +131,8 @@ class Save:
             return False
         if state is not None and self._known and state.row.generation != self._generation:
             return False
+        if state is not None and state.row.key_no != self.key_no:
+            return False  # it gets its key, or was encrypted, or begun anew
         saved = False
         try:
             wanted = self._kind.at_once(self, state)
@@ -283,8 +240,11 @@ class Save:
         first = len(add)
         if not found[first]:
             raise Stale  # the database was restored or emptied by other means
-        self.thread_row = ThreadRow(*found[first][0])
+        sealer = self._database.sealer
+        self.thread_row = ThreadRow.of(found[first][0], sealer, self.thread_id)
         conflicts.check_generation(self._kind.thread, self.thread_row.generation)
+        if self.thread_row.key_no != self.key_no or self.thread_row.is_sealed_only:
+            self._settle_key(transaction)
         last = first + len(reads)
         self._has_all_rows = keeps and self.thread_row.next_seq <= MOST_ROWS_OF_THREAD
         rows_read = found[-1:] if self._has_all_rows else found[last + 1 :]
@@ -293,6 +253,24 @@ class Save:
         redacted = [row.seq for row in stored if row.redacted]
         add_present_forms(transaction, self._database, self.thread_id, self._candidates, redacted)
         return found[first + 1 : last + 1]
+
+    def _settle_key(self, transaction: Transaction) -> None:
+        """Give a thread that begins its key, or refuse what was encoded with another key than that of the thread.
+
+        Raises:
+            Stale: the thread has another key by now, or one was not stored.
+            KeyMissing: the thread must be encrypted, and this process has no keys.
+        """
+        row, sealer = self.thread_row, self._database.sealer
+        if self.key_no is None:
+            raise no_keys(self._database.backend)
+        if row.key_no == self.key_no:
+            return
+        if row.key_no is not None or row.next_seq > 1 or self.key_no != sealer.key_no(self.thread_id):
+            raise Stale
+        if not give_key(transaction, self._database.backend, sealer, self.thread_id):
+            raise Stale
+        self.thread_row = row._replace(key_no=self.key_no)
 
     def confirm(self, transaction: Transaction) -> ThreadRow:
         """Return the thread's row if what is known of the thread still holds.
@@ -380,6 +358,10 @@ class Save:
         statement = self._database.backend.sql["claim_row"]
         return [(statement, params) for params in self.placement.claimed_rows]
 
+    def add_key(self) -> list[Call]:
+        """Return the call that stores the key of a thread that begins; it must find one row."""
+        return add_new_key(self._database.backend, self._database.sealer, self.thread_id)
+
     def record_prompt(self) -> list[Call]:
         """Return the calls that record the system prompt, if it is another one."""
         self._prompt = self._database.prompts.get(self._owner.thread_id)
@@ -392,6 +374,7 @@ class Save:
 
     def _note_saved(self, generation: int, era: int) -> None:
         database, owner = self._database, self._owner
+        database.sealer.is_stored(owner.thread_id)
         if self._prompt is not None and database.prompts.get(owner.thread_id) is self._prompt:
             database.prompts.pop(owner.thread_id, None)
         if era == database.cache.era:

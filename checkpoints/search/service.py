@@ -22,7 +22,7 @@ from holdfast.checkpoints.config import asked_user
 from holdfast.checkpoints.core.arguments import checks_arguments
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
-from holdfast.checkpoints.errors import InvalidSearch, ReadOnlyDatabase
+from holdfast.checkpoints.errors import InvalidSearch, ReadOnlyDatabase, SearchUnavailable
 from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given, utc_datetime
 from holdfast.checkpoints.search.query import Query, parse_query
 from holdfast.checkpoints.search.snippet import make_snippet
@@ -112,8 +112,7 @@ class Search:
 
         Words are compared without case and accents. `"quoted words"` are a phrase, `-word` excludes a word, and `wor*`
         matches every word that begins so. All other characters are literal text. Of a message the first 100,000
-        characters and 16,000 words are searched. Of more than 1,000 hits the newest 1,000 are ranked. Encrypted
-        messages are not found.
+        characters and 16,000 words are searched. Of more than 1,000 hits the newest 1,000 are ranked.
 
         Args:
             text: the query.
@@ -127,8 +126,9 @@ class Search:
         Raises:
             InvalidSearch: the query has no required word, or the thread does not exist, or is neither the user's nor
                 shared with this user, or another argument is invalid.
-            SearchUnavailable: this Python's SQLite has no full text search.
+            SearchUnavailable: this Python's SQLite has no full text search, or the database is encrypted.
         """
+        self._refuse_encrypted()
         query = parse_query(text)
         if not 1 <= limit <= MOST_RANKED:
             raise InvalidSearch(f"A search gives 1 to {MOST_RANKED:,} hits; found the limit {limit}.")
@@ -174,6 +174,7 @@ class Search:
         Raises:
             SearchUnavailable: as `find`.
         """
+        self._refuse_encrypted()
         user = asked_user(user_id)
         return self._update_index(user, None, progress, has_shared=bool(self._shared_with(user)))
 
@@ -183,6 +184,13 @@ class Search:
     arefresh = async_twin(refresh)
 
     # --- finding
+
+    def _refuse_encrypted(self) -> None:
+        if self._database.sealer.encrypts:
+            raise SearchUnavailable(
+                "The database is encrypted, and full-text search is off: its index would have the words of all "
+                "messages in the clear. Read the threads themselves: `checkpointer.transcript(thread_id)`."
+            )
 
     def _check_thread(self, thread_id: str, user_id: str | None) -> None:
         rows: Sequence[Row] = []

@@ -27,7 +27,7 @@ WHERE threads.thread_id = :thread_id AND threads.deleted_at IS NULL
     )
   )
 ON CONFLICT (lineage, effect_key) DO NOTHING
-RETURNING lineage, effect_key, attempt, owner;
+RETURNING lineage, effect_key, attempt, owner, thread_id;
 
 -- name: effect
 SELECT lineage, effect_key, thread_id, tool, args_digest, state, attempt, owner, alive_until,
@@ -104,7 +104,7 @@ SET state = 'started', attempt = attempt + 1, owner = :owner, alive_until = {now
     decision = 'run_again', decided_by = CAST(:by AS TEXT), decided_at = {now}, started_at = {now}, finished_at = NULL,
     result_type = NULL, result = NULL
 WHERE lineage = :lineage AND effect_key = :effect_key AND attempt = :attempt AND state = :state AND state <> 'started'
-RETURNING lineage, effect_key, attempt, owner;
+RETURNING lineage, effect_key, attempt, owner, thread_id;
 
 -- name: settle_effect
 UPDATE holdfast_effects

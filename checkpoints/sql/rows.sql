@@ -61,7 +61,7 @@ WHERE thread_id = :thread_id;
 -- The writes of tasks on checkpoints of the root graph that have messages.
 SELECT checkpoint_id, task_id, idx, channel, type, {value} AS blob
 FROM {writes}
-WHERE thread_id = :thread_id AND checkpoint_ns = '' AND type = :type AND {where};
+WHERE thread_id = :thread_id AND checkpoint_ns = '' AND type IN (:type, 'sealed.' || CAST(:type AS TEXT)) AND {where};
 
 -- name: count_written
 -- Count the rows of a range that are about to become part of the conversation.
@@ -82,8 +82,10 @@ WHERE thread_id = :thread_id AND seq BETWEEN :first AND :last
 
 -- name: words_written
 -- The words of people in some rows. As `first_words`.
-SELECT content, CASE WHEN length(body) < 65536 THEN body END AS body
+SELECT seq, key_no, digest, codec, content,
+       CASE WHEN length(body) < 65536 OR key_no IS NOT NULL THEN body END AS body
 FROM holdfast_messages
-WHERE thread_id = :thread_id AND seq BETWEEN :first AND :last AND role = 'human' AND content <> ''
+WHERE thread_id = :thread_id AND seq BETWEEN :first AND :last AND role = 'human'
+  AND (content <> '' OR key_no IS NOT NULL)
 ORDER BY seq
 LIMIT 20;

@@ -23,7 +23,7 @@ ON CONFLICT (thread_id) DO NOTHING;
 UPDATE holdfast_threads
 SET generation = generation + 1, next_seq = 1, searched = 0, searched_as = NULL, updated_at = {now}, deleted_at = {now},
     user_id = NULL, title = NULL, metadata = NULL, head = NULL, unfinished = 0, messages = 0, bytes = 0,
-    prompt = NULL, live_from = 1, origin_thread_id = NULL, origin_checkpoint_id = NULL
+    prompt = NULL, live_from = 1, origin_thread_id = NULL, origin_checkpoint_id = NULL, key_no = NULL
 WHERE thread_id {among_ids};
 
 -- name: next_generation
@@ -45,13 +45,15 @@ SET next_seq = :next_seq, updated_at = {now}, deleted_at = NULL,
 WHERE thread_id = :thread_id;
 
 -- name: begin_thread
--- For the first checkpoint of a thread that was not there. See `add_thread` for the generation.
+-- For the first checkpoint of a thread that was not there. See `add_thread` for the generation. A process without keys
+-- begins none once the database is encrypted.
 INSERT INTO holdfast_threads (thread_id, generation, next_seq, created_at, updated_at, head, unfinished, messages, bytes,
-                              user_id, title, metadata)
+                              user_id, title, metadata, key_no)
 SELECT :thread_id, CAST({now} * 1000 AS BIGINT) * 1000, CAST(:next_seq AS BIGINT), {now}, {now}, :head,
        CAST(:unfinished AS INTEGER), CAST(:said AS BIGINT), CAST(:bytes AS BIGINT),
-       CAST(:user_id AS TEXT), CAST(:title AS TEXT), CAST(:metadata AS TEXT)
+       CAST(:user_id AS TEXT), CAST(:title AS TEXT), CAST(:metadata AS TEXT), CAST(:key_no AS INTEGER)
 WHERE NOT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = :thread_id AND checkpoint_ns = '')
+  AND (CAST(:key_no AS INTEGER) IS NOT NULL OR NOT EXISTS (SELECT 1 FROM holdfast_encryption WHERE one = 1 AND state = 'on'))
 ON CONFLICT (thread_id) DO NOTHING
 RETURNING generation;
 
@@ -128,9 +130,10 @@ WHERE thread_id = :thread_id;
 
 -- name: first_words
 -- Several rows: the first may be an image, only spaces, or what a program added; the body says so, and is short then.
-SELECT m.content, CASE WHEN length(m.body) < 65536 THEN m.body END AS body
+SELECT m.seq, m.key_no, m.digest, m.codec, m.content,
+       CASE WHEN length(m.body) < 65536 OR m.key_no IS NOT NULL THEN m.body END AS body
 FROM holdfast_messages AS m
-WHERE m.thread_id = :thread_id AND m.role = 'human' AND m.content <> '' AND {said}
+WHERE m.thread_id = :thread_id AND m.role = 'human' AND (m.content <> '' OR m.key_no IS NOT NULL) AND {said}
 ORDER BY m.seq
 LIMIT 20;
 

@@ -84,7 +84,7 @@ WITH RECURSIVE origins (thread_id, depth) AS (
   JOIN holdfast_threads AS t ON t.thread_id = o.thread_id
   WHERE t.origin_thread_id IS NOT NULL AND o.depth < 100
 )
-SELECT e.data
+SELECT e.thread_id, e.data
 FROM origins AS o
 JOIN holdfast_events AS e ON e.thread_id = o.thread_id
 WHERE e.kind = 'prompt'

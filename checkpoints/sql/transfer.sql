@@ -129,9 +129,9 @@ WHERE thread_id = :thread_id;
 -- name: move_message
 INSERT INTO holdfast_messages (thread_id, seq, message_id, digest, codec, role, name, content, body, ns, channel,
                                checkpoint_id, run_id, step, user_id, origin_thread_id, origin_seq, created_at,
-                               redacted_at)
+                               redacted_at, key_no)
 VALUES (:thread_id, :seq, :message_id, :digest, :codec, :role, :name, :content, :body, :ns, :channel,
-        :checkpoint_id, :run_id, :step, :user_id, :origin_thread_id, :origin_seq, :created_at, :redacted_at);
+        :checkpoint_id, :run_id, :step, :user_id, :origin_thread_id, :origin_seq, :created_at, :redacted_at, :key_no);
 
 -- name: move_event
 INSERT INTO holdfast_events (thread_id, no, after_seq, kind, actor, data, at)

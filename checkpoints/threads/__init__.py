@@ -28,7 +28,7 @@ from holdfast.checkpoints.threads import copy as copying
 from holdfast.checkpoints.threads import listing, reindex, reset, salvage
 from holdfast.checkpoints.threads.access import Sharing
 from holdfast.checkpoints.threads.histories import Adding
-from holdfast.checkpoints.threads.index import first_title, given_title
+from holdfast.checkpoints.threads.index import event_data, first_title, given_title, sealed_fields
 from holdfast.checkpoints.threads.listing import LONGEST_PAGE, STATUSES, Page, Status, Thread
 from holdfast.checkpoints.threads.salvage import Damage, Salvaged
 
@@ -96,6 +96,7 @@ class Threads(Adding, Sharing):
         Raises:
             InvalidCursor: the cursor is not one of this list.
             ValueError: the status does not exist, `limit` is out of range, or `since` or `until` is not a time.
+            EncryptedDatabase: there is a `text` or `metadata`, and the database is encrypted.
         """
         if status is not None and status not in STATUSES:
             raise ValueError(f"There is no status {status!r}. Needed: one of {', '.join(STATUSES)}.")
@@ -109,6 +110,7 @@ class Threads(Adding, Sharing):
             "until": epoch_seconds_if_given(until, "until"),
             "metadata": None if metadata is None else json.dumps(storable(metadata), sort_keys=True),
         }
+        listing.check_filters(self._database.sealer, filters)
         arguments = [*filters.values(), status]
         # One thread more than requested tells whether there is another page.
         params = {**filters, "status": status, "limit": limit + 1}
@@ -118,7 +120,7 @@ class Threads(Adding, Sharing):
             conditions.append("(t.updated_at, t.thread_id) < (:after_at, :after_id)")
         rows = self._find(conditions, params)
         next_page = listing.encode_cursor(rows[limit - 1], arguments) if len(rows) > limit else None
-        return Page(list(listing.threads_of_rows(rows[:limit])), next_page)
+        return Page(list(listing.threads_of_rows(self._database.sealer, rows[:limit])), next_page)
 
     def all(self, *, user_id: str | None = None) -> Iterator[Thread]:
         """Yield every thread, or those of one user, as `list` does, page by page."""
@@ -139,7 +141,7 @@ class Threads(Adding, Sharing):
             found = self._find(conditions, params)
         if not found:
             raise UnknownThread(thread_id, user_id)
-        return listing.thread_of_row(found[0])
+        return self._entry(found[0])
 
     def salvage(
         self, thread_id: str, *, checkpoint_id: str | None = None, ns: str = "", user_id: str | None = None
@@ -173,7 +175,8 @@ class Threads(Adding, Sharing):
     def prompt(self, thread_id: str) -> str | None:
         """Return the system prompt that an agent noted last in a thread, or in its origin; `None` if none did."""
         [rows] = self._database.read((self._database.backend.sql["prompt_of"], {"thread_id": str(thread_id)}))
-        return next((json.loads(row.data)["text"] for row in rows), None)
+        texts = (event_data(self._database, row.thread_id, "prompt", row.data) for row in rows)
+        return next((json.loads(text)["text"] for text in texts if text), None)
 
     def _is_unindexed(self, thread_id: str) -> bool:
         """Return whether a thread was saved by an older version, or by a saver of LangGraph, and is not indexed yet."""
@@ -187,7 +190,11 @@ class Threads(Adding, Sharing):
         looked_at = {"looked_at": params["limit"] if params["status"] is None else _ALL}
         statement = listing.threads_statement(self._database.backend.sql, conditions, params["user_id"])
         [rows] = self._database.read((statement, {"metadata": None, **params, **looked_at}))
+        self._database.sealer.prefetch(row.thread_id for row in rows)
         return rows
+
+    def _entry(self, row: Row) -> Thread:
+        return listing.thread_of_row(self._database.sealer, row)
 
     # --- changing a thread
 
@@ -201,11 +208,13 @@ class Threads(Adding, Sharing):
         sql, params = self._database.backend.sql, {"thread_id": thread_id}
         if title is None:
             [texts] = self._database.read((sql["first_words"], params))
-            new_title = first_title(texts)
+            new_title = first_title(self._database.sealer, thread_id, texts)
         else:
             new_title = self._database.stored_text(given_title(title))
         # The statement checks the user again: another user's thread may have taken the id since.
-        renamed = {**params, "title": new_title, "user_id": asked_user(user_id)}
+        self._database.sealer.key_no(thread_id)
+        stored = sealed_fields(self._database.sealer, thread_id, {"title": new_title})
+        renamed = {**params, **stored, "user_id": asked_user(user_id)}
         if not self._database.write((sql["rename_thread"], renamed))[0]:
             raise UnknownThread(thread_id, user_id)
         return self.get(thread_id)

@@ -220,5 +220,6 @@ def _write_members(
 def _record(database: Database, thread_id: str, event: str, members: Sequence[str], by: str | None) -> list[Call]:
     """Build the calls that record who was added or removed. They lock the thread, whose events are numbered."""
     sql = database.backend.sql
+    database.sealer.key_no(str(thread_id))
     lock = (sql["lock_thread"], {"thread_id": str(thread_id)})
-    return [lock, add_event(sql, str(thread_id), event, {"members": list(members)}, by)]
+    return [lock, add_event(database, str(thread_id), event, {"members": list(members)}, by)]

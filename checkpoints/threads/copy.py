@@ -10,15 +10,15 @@ from holdfast.checkpoints.backends.records import CheckpointKey, Row
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.outline import Namespace, Outline, made_from
+from holdfast.checkpoints.encryption.keys_of_threads import give_key
+from holdfast.checkpoints.encryption.reseal import Resealing
 from holdfast.checkpoints.errors import (
-    NotStorable,
     ThreadNotEmpty,
     UnknownCheckpoint,
     UnknownMessage,
     UnknownThread,
 )
 from holdfast.checkpoints.interrupts import record
-from holdfast.checkpoints.serde.encryption import Plain
 from holdfast.checkpoints.serde.messages import sql_text
 from holdfast.checkpoints.threads import index, reindex
 from holdfast.checkpoints.threads.prune import lock_and_outline, remove_checkpoints
@@ -45,8 +45,9 @@ def copy_thread(database: Database, source: str, target: str) -> bool:
 
     Raises:
         ThreadNotEmpty: the target is not empty.
-        NotStorable: the source is encrypted, so its data are bound to its id.
+        DamagedThread: the source is encrypted, and a part of it cannot be read.
     """
+    _give_key(database, source)
     with database.backend.writing() as transaction:
         copied = _copy(transaction, database, source, target)
     database.forget(target)
@@ -75,8 +76,9 @@ def fork_thread(
     Raises:
         UnknownThread: the source does not exist.
         UnknownCheckpoint, UnknownMessage: the source has no such checkpoint or message.
-        ThreadNotEmpty, NotStorable: as `copy_thread`.
+        ThreadNotEmpty, DamagedThread: as `copy_thread`.
     """
+    _give_key(database, source)
     with database.backend.writing() as transaction:
         if not _copy(transaction, database, source, target):
             raise UnknownThread(source)
@@ -92,7 +94,7 @@ def fork_thread(
         transaction.send(
             [
                 (sql["set_origin"], {"thread_id": target, "origin": source, "checkpoint_id": at}),
-                index.add_event(sql, target, "fork", origin, actor),
+                index.add_event(database, target, "fork", origin, actor),
             ]
         )
         reindex.reindex(transaction, database, target)
@@ -101,8 +103,6 @@ def fork_thread(
 
 def _copy(transaction: Transaction, database: Database, source: str, target: str) -> bool:
     sql = database.backend.sql
-    if not isinstance(database.sealer, Plain):
-        raise NotStorable(f"Thread {source!r} is encrypted, and an encrypted thread cannot be copied yet.")
     from_, to = {"thread_id": source}, {"thread_id": target}
     *_, [found] = transaction.run([(sql["adopt_thread"], from_), (sql["has_checkpoints"], from_)])
     if not found.has_checkpoints:
@@ -122,7 +122,15 @@ def _copy(transaction: Transaction, database: Database, source: str, target: str
     transaction.send([*database.backend.delete_all_checkpoints([target]), *leftovers])
     ours = [(sql[name], {"thread_id": source, "target": target}) for name in _COPIED]
     transaction.send([*database.backend.copy_all_checkpoints(source, target), *ours])
+    if database.sealer.encrypts:
+        give_key(transaction, database.backend, database.sealer, target)
+        Resealing(transaction, database.backend, database.sealer, source, target).run()
     return True
+
+
+def _give_key(database: Database, source: str) -> None:
+    """Encrypt the source first, if the database is being encrypted at this moment and the source is not yet."""
+    database.sealer.key_no(source)
 
 
 def _first_with(

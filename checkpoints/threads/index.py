@@ -18,11 +18,12 @@ from holdfast.checkpoints.config import user_text
 from holdfast.checkpoints.core.cache.thread_state import ThreadRow
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.placement import Placement, RowOwner
+from holdfast.checkpoints.encryption import places
 from holdfast.checkpoints.langgraph_internals import BRANCH_TO, OF_THE_RUN, START, TASKS
+from holdfast.checkpoints.serde.encryption import Sealer
 from holdfast.checkpoints.serde.known import Known
-from holdfast.checkpoints.serde.messages import source_in, source_of, sql_text
+from holdfast.checkpoints.serde.messages import MessageRow, source_in, source_of, sql_text
 from holdfast.checkpoints.serde.values import Draft, MessageList
-from holdfast.checkpoints.sql import Statements
 
 LONGEST_TITLE: Final = 80
 LONGEST_GIVEN_TITLE: Final = 200
@@ -85,10 +86,18 @@ def given_title(title: str) -> str:
     return line
 
 
-def first_title(texts: Iterable[Row]) -> str | None:
+def first_title(sealer: Sealer, thread_id: str, texts: Iterable[Row]) -> str | None:
     """Return the title from the first text that has words, given the rows of the statement `first_words`."""
-    said = (row.content for row in texts if source_in("human", row.body) is None)
+    rows = (_opened(sealer, thread_id, row) for row in texts)
+    said = (row.content for row in rows if row.content and source_in("human", row.body) is None)
     return next((title for text in said if (title := title_of(text))), None)
+
+
+def _opened(sealer: Sealer, thread_id: str, row: Row) -> Row | MessageRow:
+    if row.key_no is None:
+        return row
+    sealed = MessageRow(None, row.digest, row.codec, "human", None, None, row.body)
+    return sealer.open_row(thread_id, row.seq, row.key_no, sealed)
 
 
 def _on_one_line(text: str) -> str:
@@ -110,6 +119,7 @@ class ThreadChange(NamedTuple):
 
 
 def change_of_checkpoint(
+    sealer: Sealer,
     owner: RowOwner,
     before: ThreadRow,
     fields: IndexFields,
@@ -122,6 +132,7 @@ def change_of_checkpoint(
     """Return how a root checkpoint changes the row of its thread.
 
     Args:
+        sealer: encrypts what the row has of the conversation.
         owner: the checkpoint.
         before: the row before the save.
         fields: the index fields of the checkpoint.
@@ -131,7 +142,11 @@ def change_of_checkpoint(
         enters: whether a thread with earlier checkpoints enters the index. This save then does not determine its user
             and title.
     """
-    title = _first_words(lists) or first_title(texts) if before.title is None and not enters else None
+    title = (
+        _first_words(lists) or first_title(sealer, owner.thread_id, texts)
+        if before.title is None and not enters
+        else None
+    )
     user_id = fields.user_id if before.user_id is None and not enters else None
     metadata = _merged(before.metadata, fields.metadata)
     params = {
@@ -142,19 +157,16 @@ def change_of_checkpoint(
         "unfinished": int(fields.unfinished),
         "said": len(placement.said),
         "user_id": user_id,
-        "title": title,
-        "metadata": metadata,
+        **sealed_fields(sealer, owner.thread_id, {"title": title, "metadata": metadata}),
+        "key_no": before.key_no,
     }
-    row = ThreadRow(
-        before.generation,
-        placement.next_seq,
-        False,
-        before.user_id or user_id,
-        before.title if before.title is not None else title,
-        before.metadata if metadata is None else metadata,
-        owner.checkpoint_id,
-        before.live_from,
-        before.prompt,
+    row = before._replace(
+        next_seq=placement.next_seq,
+        deleted=False,
+        user_id=before.user_id or user_id,
+        title=before.title if before.title is not None else title,
+        metadata=before.metadata if metadata is None else metadata,
+        head=owner.checkpoint_id,
     )
     return ThreadChange(row, params)
 
@@ -167,21 +179,40 @@ def change_of_rows(thread_id: str, before: ThreadRow, placement: Placement) -> T
     return ThreadChange(before._replace(next_seq=placement.next_seq, deleted=False), params)
 
 
+def sealed_fields(sealer: Sealer, thread_id: str, fields: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return the title or the metadata of a thread as they are stored, by the names of their columns."""
+    sealed_at = {"title": places.TITLE, "metadata": places.METADATA}
+    return {
+        name: None if text is None else sealer.seal_text(thread_id, sealed_at[name], text)
+        for name, text in fields.items()
+    }
+
+
 def record_prompt(database: Database, thread_id: str, thread_row: ThreadRow, prompt: str | None) -> list[Call]:
     """Build the calls that record the current system prompt; none if it is the one on record."""
     if prompt is None or (digest := prompt_digest(prompt)) == thread_row.prompt:
         return []
-    sql = database.backend.sql
+    stored = database.sealer.seal_bytes(thread_id, places.PROMPT, digest)
     return [
-        add_event(sql, thread_id, "prompt", {"text": database.stored_text(prompt)}),
-        (sql["set_prompt"], {"thread_id": thread_id, "prompt": digest}),
+        add_event(database, thread_id, "prompt", {"text": database.stored_text(prompt)}),
+        (database.backend.sql["set_prompt"], {"thread_id": thread_id, "prompt": stored}),
     ]
 
 
-def add_event(sql: Statements, thread_id: str, kind: str, data: Mapping[str, Any], actor: str | None = None) -> Call:
+def add_event(database: Database, thread_id: str, kind: str, data: Mapping[str, Any], actor: str | None = None) -> Call:
     """Build the call that adds an event, such as a restart, to a thread's transcript."""
-    params = {"thread_id": thread_id, "kind": kind, "actor": actor, "data": json.dumps(data)}
-    return sql["add_event"], params
+    stored = database.sealer.seal_text(thread_id, places.event(kind), json.dumps(data))
+    params = {"thread_id": thread_id, "kind": kind, "actor": actor, "data": stored}
+    return database.backend.sql["add_event"], params
+
+
+def event_data(database: Database, thread_id: str, kind: str, data: str | None) -> str | None:
+    """Return the data of an event, as JSON, of the column that has them.
+
+    Raises:
+        SealBroken, KeyMissing: they cannot be decrypted.
+    """
+    return None if data is None else database.sealer.open_text(thread_id, places.event(kind), data)
 
 
 def _merged(before: str | None, new: Mapping[str, Any]) -> str | None:

@@ -13,8 +13,11 @@ from hashlib import blake2b
 from typing import Any, Final, Literal, get_args
 
 from holdfast.checkpoints.backends.records import Row
+from holdfast.checkpoints.encryption import places
 from holdfast.checkpoints.errors import DamagedThread, InvalidCursor, row_explained
+from holdfast.checkpoints.key_errors import EncryptedDatabase
 from holdfast.checkpoints.moments import utc_datetime
+from holdfast.checkpoints.serde.encryption import Sealer
 from holdfast.checkpoints.serde.messages import is_sql_text
 from holdfast.checkpoints.sql import Statement, Statements
 
@@ -86,37 +89,54 @@ class Page:
     """The position at which the next page begins; `None` on the last page."""
 
 
-def thread_of_row(row: Row) -> Thread:
+def thread_of_row(sealer: Sealer, row: Row) -> Thread:
     """Make a thread's entry from a row of the statement `threads`.
 
     Raises:
-        DamagedThread: the row cannot be read.
+        DamagedThread: the row cannot be read, or not be decrypted.
     """
     with row_explained(row.thread_id, "its entry in the index of threads"):
+        title = None if row.title is None else sealer.open_text(row.thread_id, places.TITLE, row.title)
+        metadata = None if row.metadata is None else sealer.open_text(row.thread_id, places.METADATA, row.metadata)
         return Thread(
             thread_id=row.thread_id,
             user_id=row.user_id,
-            title=row.title,
+            title=title,
             status=row.status,
             created_at=utc_datetime(row.created_at),
             updated_at=utc_datetime(row.updated_at),
             messages=int(row.messages),
             bytes=int(row.bytes),
             pending=int(row.pending),
-            metadata=json.loads(row.metadata) if row.metadata else {},
+            metadata=json.loads(metadata) if metadata else {},
             checkpoint_id=row.head,
             origin_thread_id=row.origin_thread_id,
             origin_checkpoint_id=row.origin_checkpoint_id,
         )
 
 
-def threads_of_rows(rows: Iterable[Row]) -> Iterator[Thread]:
+def threads_of_rows(sealer: Sealer, rows: Iterable[Row]) -> Iterator[Thread]:
     """Yield the entries of rows. One that cannot be read is left out, and logged."""
     for row in rows:
         try:
-            yield thread_of_row(row)
+            yield thread_of_row(sealer, row)
         except DamagedThread as error:
             _log.warning("A thread was left out of a list: %s", error)
+
+
+def check_filters(sealer: Sealer, filters: Mapping[str, Any]) -> None:
+    """Check that a list can be filtered in this way.
+
+    Raises:
+        EncryptedDatabase: it is to be filtered by what is encrypted.
+    """
+    named = {"text": "titles", "metadata": "metadata"}
+    hidden = [what for name, what in named.items() if filters[name] is not None] if sealer.encrypts else []
+    if hidden:
+        raise EncryptedDatabase(
+            f"Threads cannot be filtered by their {' and '.join(hidden)}: these are encrypted. Needed: the user, the "
+            "status or the times. Filter the threads after they are listed."
+        )
 
 
 def conditions(filters: Mapping[str, Any], status: Status | None) -> list[str]:

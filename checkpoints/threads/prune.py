@@ -75,13 +75,14 @@ def delete_thread(database: Database, thread_id: str) -> None:
         transaction.run([(database.backend.sql[name], {"thread_id": thread_id}) for name in names])
         bury_threads(transaction, database, [thread_id])
     database.forget(thread_id)
+    database.sealer.erase(thread_id)
 
 
 def bury_threads(transaction: Transaction, database: Database, thread_ids: Sequence[str]) -> None:
     """Delete everything that is stored for some threads, which are locked, and leave their tombstones."""
     sql, params = database.backend.sql, {"thread_ids": database.backend.array(thread_ids)}
     states = transaction.run([(sql["index_state"], {"thread_id": thread_id}) for thread_id in thread_ids])
-    names = (*_OF_THREAD, *_LEDGER, "bury_threads")
+    names = (*_OF_THREAD, *_LEDGER, "bury_threads", *(("delete_keys",) if database.sealer.encrypts else ()))
     transaction.send([*database.backend.delete_all_checkpoints(thread_ids), *((sql[name], params) for name in names)])
     if any(map(searched_up_to, states)):
         database.backend.full_text.clean(transaction)

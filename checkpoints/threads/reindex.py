@@ -47,7 +47,7 @@ def reindex(transaction: Transaction, database: Database, thread_id: str) -> Non
     _, rows, ends, users, texts = transaction.run([(sql[name], params) for name in names])
     if not rows:
         return  # there is no such thread
-    thread_row = ThreadRow(*rows[0])
+    thread_row = ThreadRow.of(rows[0], database.sealer, thread_id)
     if thread_row.head is None and ends:
         # A saver that does not claim the rows of writes saved it.
         claim_writes.claim_thread(transaction, database, thread_id)
@@ -64,13 +64,15 @@ def reindex(transaction: Transaction, database: Database, thread_id: str) -> Non
     if values is None:
         values = dict.fromkeys(history.channels_of(transaction, database, CheckpointKey(thread_id, "", head)), True)
     fields = thread_index.index_fields(opened.stored.metadata, values)
+    # Messages without rows are older than those with rows.
+    title = thread_row.title or _first_words(_without_rows(opened, values))
+    title = title or thread_index.first_title(database.sealer, thread_id, texts)
+    metadata = json.dumps(fields.metadata) if fields.metadata else None
     entry = {
         "head": head,
         "unfinished": int(fields.unfinished),
         "user_id": user_text(users[0].user_id) if users else None,
-        # Messages without rows are older than those with rows.
-        "title": thread_row.title or _first_words(_without_rows(opened, values)) or thread_index.first_title(texts),
-        "metadata": json.dumps(fields.metadata) if fields.metadata else None,
+        **thread_index.sealed_fields(database.sealer, thread_id, {"title": title, "metadata": metadata}),
         "created_at": moment_of(ends_row.first),
         "updated_at": moment_of(head),
     }

@@ -30,6 +30,7 @@ from holdfast.checkpoints import load
 from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.backends.records import NOTES, CheckpointKey, Wanted
 from holdfast.checkpoints.backends.retry import persist
+from holdfast.checkpoints.backends.sealing import open_metadata
 from holdfast.checkpoints.config import thread_of
 from holdfast.checkpoints.core import conflicts
 from holdfast.checkpoints.core.database import Database
@@ -74,7 +75,8 @@ def restart_thread(database: Database, save: SaveCheckpoint, thread_id: str, act
     newest = _newest(database, thread_id, "")
     if newest is None:
         raise UnknownThread(thread_id)
-    event = index.add_event(database.backend.sql, thread_id, "restart", {}, actor)
+    database.sealer.key_no(thread_id)
+    event = index.add_event(database, thread_id, "restart", {}, actor)
     put = partial(_put, database, save)
     live_from = database.backend.sql["set_live_from"], {"thread_id": thread_id}
     put(newest, None, (event, live_from, _release(database, thread_id)))
@@ -99,7 +101,8 @@ def undo_turn(database: Database, save: SaveCheckpoint, thread_id: str, actor: s
     turn = _last_turn(database, thread_id, root)
     # From where to where: what was said between these two is taken back.
     data = {"checkpoint_id": turn.parent_id, "head": max(root)}
-    event = index.add_event(database.backend.sql, thread_id, "undo", data, actor)
+    database.sealer.key_no(thread_id)
+    event = index.add_event(database, thread_id, "undo", data, actor)
     put = partial(_put, database, save)
     put(newest, turn.parent_id, (event, _release(database, thread_id)))
     for ns in _namespaces_with_memory(thread):
@@ -131,7 +134,8 @@ def _newest(database: Database, thread_id: str, ns: str) -> _Newest | None:
             had_interrupt=True,  # it may have had one
             within=enclosing_checkpoint(thread_id),
         )
-    return _Newest(thread_id, ns, there[head].metadata)
+    key = CheckpointKey(str(thread_id), ns, head)
+    return _Newest(thread_id, ns, open_metadata(database.sealer, key, there[head].metadata))
 
 
 def _state(database: Database, key: CheckpointKey) -> CheckpointTuple | None:

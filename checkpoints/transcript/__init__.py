@@ -28,6 +28,7 @@ from holdfast.checkpoints.load import MessageRows
 from holdfast.checkpoints.moments import Moment, epoch_seconds, utc_datetime
 from holdfast.checkpoints.serde.types import Types
 from holdfast.checkpoints.sql import Statement
+from holdfast.checkpoints.threads.index import event_data
 from holdfast.checkpoints.transcript.entries import ApprovalEntry, Entry, EventEntry, MessageEntry
 from holdfast.checkpoints.transcript.header import MOST_ROWS, Header, read_header
 from holdfast.checkpoints.transcript.merge import Peekable, entries_before
@@ -164,7 +165,7 @@ class Transcript:
         sql, params = self._database.backend.sql, self._params()
         edited, undone = self._run((sql["said_again"], params), (sql["undos_of"], params))
         last_seq = {str(row.message_id): int(row.seq) for row in edited}
-        undos = Undos([_undo(row) for row in undone])
+        undos = Undos([_undo(row, self._event_data("undo", row)) for row in undone])
         for row, rows in self._message_rows(*self._time_conditions()):
             entry = self._message(row, rows, last_seq)
             yield entry if entry.live else replace(entry, undone=undos.of(entry.seq, row.checkpoint_id or ""))
@@ -232,8 +233,11 @@ class Transcript:
                     at=utc_datetime(row.at),
                     event=row.kind,
                     by=row.actor,
-                    data=_json(row.data),
+                    data=self._event_data(row.kind, row),
                 )
+
+    def _event_data(self, kind: str, row: Row) -> Any:
+        return _json(event_data(self._database, self.thread_id, kind, row.data))
 
     def _answers(self) -> Iterator[ApprovalEntry]:
         statement = self._database.backend.sql["answers_of"]
@@ -341,9 +345,8 @@ def open_transcript(database: Database, thread_id: str, user_id: str | None) -> 
     return Transcript(thread_id, database, persist(database.backend, read))
 
 
-def _undo(row: Row) -> Undo:
-    """Make an undo of the row of its event."""
-    data = _json(row.data)
+def _undo(row: Row, data: Any) -> Undo:
+    """Make an undo of the row of its event, and of its data."""
     places = data if isinstance(data, Mapping) else {}
     to, head = places.get("checkpoint_id", _ABOVE_ALL), places.get("head", _ABOVE_ALL)
     return Undo(row.after_seq, str(to or ""), str(head), Undone(row.actor, utc_datetime(row.at)))

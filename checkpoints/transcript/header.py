@@ -9,6 +9,7 @@ from holdfast.checkpoints.backends.records import CheckpointKey, Wanted
 from holdfast.checkpoints.config import asked_user
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.outline import leans
+from holdfast.checkpoints.encryption import places
 from holdfast.checkpoints.errors import DamagedThread, NotStorable, UnknownThread, row_explained
 from holdfast.checkpoints.load import explained
 from holdfast.checkpoints.serde.values import Attachable
@@ -62,7 +63,8 @@ def read_header(transaction: Transaction, database: Database, thread_id: str, us
     live = _live_rows(transaction, database, thread_id)
     with row_explained(thread_id, "its row"):
         last = min(int(row.last_seq), MOST_ROWS)
-    return Header(row.generation, user_id, row.title, last, live, notice, row.read_at)
+        title = None if row.title is None else database.sealer.open_text(thread_id, places.TITLE, row.title)
+    return Header(row.generation, user_id, title, last, live, notice, row.read_at)
 
 
 def _live_rows(transaction: Transaction, database: Database, thread_id: str) -> frozenset[int] | None:

@@ -17,6 +17,7 @@ from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Database
+from holdfast.checkpoints.encryption.keys_of_threads import give_key
 from holdfast.checkpoints.errors import (
     DatabaseUnavailable,
     HoldfastError,
@@ -25,7 +26,6 @@ from holdfast.checkpoints.errors import (
     NotOpen,
     ThreadDiffers,
 )
-from holdfast.checkpoints.serde.encryption import Plain
 from holdfast.checkpoints.transfer.reader import read_records
 from holdfast.checkpoints.transfer.records import ThreadDigest, ThreadRecord
 from holdfast.checkpoints.transfer.writer import ThreadWriter
@@ -76,7 +76,7 @@ def export_thread(database: Database, thread_id: str) -> Generator[ThreadRecord]
 
     Raises:
         DamagedThread: a part of the thread cannot be read.
-        NotMoved: a part of the thread has no form that another database could hold, or the thread is encrypted.
+        NotMoved: a part of the thread has no form that another database could hold.
         DatabaseUnavailable, NotOpen: as for every read.
     """
     with database.backend.reading() as transaction:
@@ -102,14 +102,14 @@ def import_thread(database: Database, thread_id: str, records: Iterable[ThreadRe
         NotMoved: the database cannot hold the thread as it is, or has another ledger of its tool calls.
         DatabaseUnavailable, NotOpen: as for every write.
     """
-    if not isinstance(database.sealer, Plain):
-        raise NotMoved(thread_id, "this database is encrypted, and nothing can be moved into it yet.")
     sql, params = database.backend.sql, {"thread_id": thread_id}
     received = ThreadDigest(thread_id)
     with database.backend.writing() as transaction:
         _, _, [target] = transaction.run(
             [(sql["add_thread"], params), (sql["lock_thread"], params), (sql["is_empty"], params)]
         )
+        if target.is_empty:
+            give_key(transaction, database.backend, database.sealer, thread_id)
         writer = ThreadWriter(transaction, database, thread_id) if target.is_empty else None
         for record in records:
             received.add(record)

@@ -7,13 +7,21 @@ from typing import Any, Final
 
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.backends.canonical import FORMS, CanonicalCheckpoint, canonical_list, version_of_sends
-from holdfast.checkpoints.backends.records import Row, StoredCheckpoint
+from holdfast.checkpoints.backends.records import (
+    CheckpointKey,
+    Row,
+    StoredCheckpoint,
+    StoredValue,
+    StoredWrite,
+    write_place,
+)
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Database
+from holdfast.checkpoints.encryption.records import open_record
 from holdfast.checkpoints.errors import DamagedThread, NotMoved, NotStorable, row_explained
 from holdfast.checkpoints.langgraph_internals import TASKS
 from holdfast.checkpoints.load import explained, in_order
-from holdfast.checkpoints.serde.encryption import Plain
+from holdfast.checkpoints.serde.encryption import Sealer
 from holdfast.checkpoints.serde.messages import digest
 from holdfast.checkpoints.serde.values import Attachable
 from holdfast.checkpoints.transfer.records import (
@@ -45,10 +53,8 @@ def read_records(transaction: Transaction, database: Database, thread_id: str) -
 
     Raises:
         DamagedThread: a part of the thread cannot be read.
-        NotMoved: a part of the thread has no form that another database could hold, or the thread is encrypted.
+        NotMoved: a part of the thread has no form that another database could hold.
     """
-    if not isinstance(database.sealer, Plain):
-        raise NotMoved(thread_id, "it is encrypted, and an encrypted thread cannot be moved yet.")
     thread = _thread(transaction, database, thread_id)
     if thread is None:
         return
@@ -60,7 +66,7 @@ def read_records(transaction: Transaction, database: Database, thread_id: str) -
             yield from _checkpoints(transaction, database, thread_id, seqs)
         elif kind != THREAD:
             for row in _rows(transaction, database, kind, place):
-                yield _record(kind, row, thread_id, seqs)
+                yield _record(database.sealer, kind, row, thread_id, seqs)
 
 
 def _thread(transaction: Transaction, database: Database, thread_id: str) -> ThreadRecord | None:
@@ -70,7 +76,8 @@ def _thread(transaction: Transaction, database: Database, thread_id: str) -> Thr
         [(database.backend.sql["page_of_thread"], params), (database.backend.sql["span_of_thread"], params)]
     )
     if rows:
-        return ThreadRecord(THREAD, dict(zip(RECORDS[THREAD], rows[0], strict=True)))
+        fields = dict(zip(RECORDS[THREAD], rows[0], strict=True))
+        return ThreadRecord(THREAD, {**fields, **open_record(database.sealer, thread_id, THREAD, fields)})
     if span.first is None:
         return None
     times = {"created_at": moment_of(span.first) or 0.0, "updated_at": moment_of(span.newest) or 0.0}
@@ -88,10 +95,11 @@ def _rows(transaction: Transaction, database: Database, kind: str, place: dict[s
         after = {name: getattr(page[-1], name) for name in KEYS[kind]}
 
 
-def _record(kind: str, row: Row, thread_id: str, seqs: MessageSeqs) -> ThreadRecord:
+def _record(sealer: Sealer, kind: str, row: Row, thread_id: str, seqs: MessageSeqs) -> ThreadRecord:
+    stored = row._asdict()
+    fields: dict[str, Any] = {**stored, **open_record(sealer, thread_id, kind, stored)}
     if kind == MESSAGE:
-        return _message(row, thread_id, seqs)
-    fields = dict(zip(RECORDS[kind], row, strict=True))
+        return _message(fields, thread_id, seqs)
     if kind == WRITE:
         fields["type"], fields["blob"] = fields["type"] or "null", fields["blob"] or b""
         if fields["type"] not in FORMS:
@@ -105,14 +113,9 @@ def _record(kind: str, row: Row, thread_id: str, seqs: MessageSeqs) -> ThreadRec
     return ThreadRecord(kind, fields)
 
 
-def _message(row: Row, thread_id: str, seqs: MessageSeqs) -> ThreadRecord:
-    *values, key_no = row
-    fields = dict(zip(RECORDS[MESSAGE], values, strict=True))
-    if key_no is not None:
-        raise NotMoved(
-            thread_id,
-            f"its message row {fields['seq']} is encrypted, and an encrypted thread cannot be moved yet.",
-        )
+def _message(fields: dict[str, Any], thread_id: str, seqs: MessageSeqs) -> ThreadRecord:
+    if fields.pop("key_no") is not None:
+        raise NotMoved(thread_id, f"its message row {fields['seq']} is encrypted. Give the keys of this database.")
     # A redacted row keeps the digest of the original message.
     with row_explained(thread_id, f"message row {fields['seq']}"):
         actual = digest(fields["role"], fields["content"], fields["body"])
@@ -133,6 +136,19 @@ def _opened(channel: str, type_: str, blob: bytes, seqs: MessageSeqs) -> Attacha
     return part
 
 
+def _value(database: Database, key: CheckpointKey, value: StoredValue, document: Any, seqs: MessageSeqs) -> Attachable:
+    place = database.backend.value_place(key, value.channel, document)
+    opened = database.sealer.open_value(key.thread_id, place, value.type, value.blob or b"")
+    return _opened(value.channel, *opened, seqs)
+
+
+def _send(database: Database, parent: CheckpointKey, write: StoredWrite, seqs: MessageSeqs) -> Attachable:
+    place = write_place(parent, write.task_id, write.idx)
+    return _opened(
+        write.channel, *database.sealer.open_value(parent.thread_id, place, write.type, write.blob or b""), seqs
+    )
+
+
 def _checkpoints(
     transaction: Transaction, database: Database, thread_id: str, seqs: MessageSeqs
 ) -> Iterator[ThreadRecord]:
@@ -151,13 +167,13 @@ def _checkpoints(
 def _checkpoint(database: Database, stored: StoredCheckpoint, seqs: MessageSeqs) -> ThreadRecord:
     try:
         with explained(stored.thread_id, stored.checkpoint_id, ""):
-            opened = [_opened(value.channel, value.type, value.blob or b"", seqs) for value in stored.values]
+            key = CheckpointKey(stored.thread_id, stored.ns, stored.checkpoint_id)
+            opened = [_value(database, key, value, stored.document, seqs) for value in stored.values]
             parts = {part.channel: part for part in opened if not part.is_empty}
             canonical = database.backend.to_canonical(stored.document, parts)
             if stored.sends:
-                sends = [
-                    _opened(write.channel, write.type, write.blob or b"", seqs) for write in in_order(stored.sends)
-                ]
+                parent = key._replace(checkpoint_id=stored.parent_id or "")
+                sends = [_send(database, parent, write, seqs) for write in in_order(stored.sends)]
                 versions = version_of_sends(canonical.document["channel_versions"])
                 canonical = CanonicalCheckpoint(
                     {**canonical.document, "channel_versions": versions},

@@ -10,12 +10,14 @@ from holdfast.checkpoints.backends.base import Call, Transaction
 from holdfast.checkpoints.backends.canonical import CanonicalCheckpoint
 from holdfast.checkpoints.backends.records import CheckpointKey, EncodedCheckpoint, StoredValue
 from holdfast.checkpoints.core.database import Database
+from holdfast.checkpoints.encryption.keys_of_threads import add_new_key
+from holdfast.checkpoints.encryption.records import open_record, seal_record
 from holdfast.checkpoints.errors import NotMoved, NotStorable
 from holdfast.checkpoints.sql import Statement
 from holdfast.checkpoints.transfer.records import (
     CHECKPOINT,
     EFFECT,
-    RECORDS,
+    MESSAGE,
     THREAD,
     ThreadRecord,
     record_bytes,
@@ -59,9 +61,12 @@ class ThreadWriter:
         if record.kind == CHECKPOINT:
             self._send(*self._checkpoint(record.fields))
         elif record.kind != EFFECT:
-            self._send((sql[f"move_{record.kind}"], {**record.fields, "thread_id": self._thread_id}))
+            self._send((sql[f"move_{record.kind}"], {**self._sealed(record), "thread_id": self._thread_id}))
         elif self._ledger is not None and self._ledger.accepts(record):
-            self._send((sql["move_effect"], record.fields))
+            # Where it ran may be a thread that is not here, or not yet.
+            add_key = add_new_key(self._database.backend, self._database.sealer, record.fields["thread_id"])
+            self._send((sql["move_effect"], self._sealed(record)))
+            self._transaction.send(add_key)
 
     def end(self) -> None:
         """Send what is left, after the last record.
@@ -73,6 +78,10 @@ class ThreadWriter:
             self._ledger.end()
         self._flush()
 
+    def _sealed(self, record: ThreadRecord) -> dict[str, Any]:
+        fields = {"key_no": None, **record.fields} if record.kind == MESSAGE else record.fields
+        return {**fields, **seal_record(self._database.sealer, self._thread_id, record.kind, fields)}
+
     def _checkpoint(self, fields: dict[str, Any]) -> list[Call]:
         backend = self._database.backend
         key = CheckpointKey(self._thread_id, fields["ns"], fields["checkpoint_id"])
@@ -81,10 +90,15 @@ class ThreadWriter:
             document, values = backend.from_canonical(checkpoint)
         except NotStorable as error:
             raise NotMoved(self._thread_id, f"in checkpoint {key.checkpoint_id}: {error}") from error
-        new = [value for value in values if self._is_new(key, value, document)]
+        new = [self._sealed_value(key, value, document) for value in values if self._is_new(key, value, document)]
         versions = checkpoint.document["channel_versions"]
         encoded = EncodedCheckpoint(key, fields["parent_id"], document, new, versions, fields["metadata"])
         return backend.save_checkpoint(encoded)
+
+    def _sealed_value(self, key: CheckpointKey, value: StoredValue, document: Any) -> StoredValue:
+        place = self._database.backend.value_place(key, value.channel, document)
+        sealed = self._database.sealer.seal_value(key.thread_id, place, value.type, value.blob or b"")
+        return StoredValue(value.channel, *sealed)
 
     def _is_new(self, key: CheckpointKey, value: StoredValue, document: Any) -> bool:
         """Return whether a value is not stored yet. Most values are those of the checkpoint before.
@@ -132,16 +146,16 @@ class SharedLedger:
         self._thread_id = thread_id
         self._lineage = lineage or thread_id
         self._transaction = transaction
-        self._sql = database.backend.sql
+        self._sql, sealer = database.backend.sql, database.sealer
         params = {"thread_id": thread_id, "lineage": self._lineage}
         everything = {**params, "effect_key": "", "limit": 2**31 - 1}
         relatives, effects = transaction.run(
             [(self._sql["relatives"], params), (self._sql["page_of_effect"], everything)]
         )
         self._relative = str(relatives[0].thread_id) if relatives else None
-        self._there = {
-            record_bytes(ThreadRecord(EFFECT, dict(zip(RECORDS[EFFECT], effect, strict=True)))) for effect in effects
-        }
+        stored = [effect._asdict() for effect in effects]
+        opened = [{**fields, **open_record(sealer, thread_id, EFFECT, fields)} for fields in stored]
+        self._there = {record_bytes(ThreadRecord(EFFECT, fields)) for fields in opened}
         self._is_shared = bool(relatives or effects)
         self._matched = 0
 

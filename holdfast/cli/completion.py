@@ -27,13 +27,14 @@ def _thread_ids(database: str | None, begin: str) -> list[str]:
     from holdfast.checkpoints import maintenance, open_database, urls
     from holdfast.settings import load
 
-    url = load(database=database).database
+    settings = load(database=database)
+    url = settings.database
     location = urls.parse(url)
     if isinstance(location, urls.MemoryURL):
         return []
     schema = maintenance.read_schema(location)
     if not schema.is_there or schema.pending:  # to open it would create or change its tables
         return []
-    with open_database(url) as opened:
+    with open_database(url, keys=settings.master_keys(), takes_plain=True) as opened:
         found = (thread.thread_id for thread in opened.threads.list(limit=1000).threads)
         return [thread_id for thread_id in found if thread_id.startswith(begin)][:_MOST]

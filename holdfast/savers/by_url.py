@@ -19,7 +19,7 @@ from langgraph.checkpoint.base import (
     get_checkpoint_metadata,
 )
 
-from holdfast.checkpoints import open_checkpointer, urls
+from holdfast.checkpoints import Keys, open_checkpointer, urls
 from holdfast.checkpoints.errors import DatabaseUnavailable, DriverMissing, InvalidURL
 from holdfast.checkpoints.extras import install_command
 from holdfast.savers.named import UnusableSaver
@@ -31,7 +31,7 @@ _Saver: TypeAlias = BaseCheckpointSaver[Any]
 
 
 @contextmanager
-def open_saver(url: str | None = None) -> Iterator[_Saver]:
+def open_saver(url: str | None = None, *, keys: Keys | None = None) -> Iterator[_Saver]:
     """Open the checkpointer of a URL, and close it at the end.
 
         with open_saver("redis://localhost:6379") as saver:
@@ -44,6 +44,7 @@ def open_saver(url: str | None = None) -> Iterator[_Saver]:
 
     Args:
         url: the URL; `None` as for `open_checkpointer`.
+        keys: the master keys, as for `open_checkpointer`. Other databases are not encrypted.
 
     Raises:
         InvalidURL: it is not the URL of a database.
@@ -52,7 +53,7 @@ def open_saver(url: str | None = None) -> Iterator[_Saver]:
     """
     location = urls.parse_any(url)
     if not isinstance(location, urls.OtherURL):
-        with open_checkpointer(url) as own:
+        with open_checkpointer(url, keys=keys) as own:
             yield own
         return
     with ExitStack() as stack:

@@ -1,43 +1,30 @@
-"""A cipher to test with: it writes backwards."""
+"""Keys to test with, and the run of any test over encrypted databases."""
 
 from __future__ import annotations
 
-from holdfast.checkpoints import HoldfastSaver, open_checkpointer
-from holdfast.checkpoints.serde.messages import OPAQUE, MessageRow
+from base64 import b64encode
+from typing import Any, Final
+
+import pytest
+
+import holdfast.checkpoints
+from holdfast.checkpoints import HoldfastSaver, Keys, open_checkpointer
+from holdfast.checkpoints.encryption.opening import Encryption
+
+KEY: Final = f"first:{b64encode(bytes(range(32))).decode()}"
+NEWER_KEY: Final = f"second:{b64encode(bytes(range(1, 33))).decode()}"
 
 
-class Mirror:
-    """Writes everything backwards, behind the place that it is for."""
-
-    def __init__(self) -> None:
-        self.places: list[str] = []
-
-    def digest_key(self, thread_id: str) -> bytes:
-        return b"mirror of " + thread_id.encode()
-
-    def seal_row(self, thread_id: str, seq: int, row: MessageRow) -> tuple[int | None, MessageRow]:
-        content = (row.content or "").encode()[::-1]
-        body = f"{thread_id}/{seq}/{row.codec}/{len(content)}/".encode() + content + row.body[::-1]
-        return 7, row._replace(codec=OPAQUE, content=None, name=None, body=body)
-
-    def open_row(self, thread_id: str, seq: int, key_no: int | None, row: MessageRow) -> MessageRow:
-        assert key_no == 7
-        place, number, codec, length, rest = row.body.split(b"/", 4)
-        assert (place.decode(), int(number)) == (thread_id, seq)
-        content, body = rest[: int(length)], rest[int(length) :]
-        return row._replace(codec=int(codec), content=content[::-1].decode(), body=body[::-1])
-
-    def seal_value(self, thread_id: str, place: str, type_: str, blob: bytes) -> tuple[str, bytes]:
-        self.places.append(place)
-        return f"mirror.{type_}", f"{thread_id}|{place}|".encode() + blob[::-1]
-
-    def open_value(self, thread_id: str, place: str, type_: str, blob: bytes) -> tuple[str, bytes]:
-        head = f"{thread_id}|{place}|".encode()
-        assert blob.startswith(head)
-        return type_.removeprefix("mirror."), blob[len(head) :][::-1]
+def encrypted(url: str, keys: Keys = KEY) -> HoldfastSaver:
+    """Return a checkpointer of an encrypted database, or of a new one that will be."""
+    return open_checkpointer(url, keys=keys)
 
 
-def mirrored(url: str) -> tuple[HoldfastSaver, Mirror]:
-    saver, mirror = open_checkpointer(url), Mirror()
-    object.__setattr__(saver._database, "sealer", mirror)
-    return saver, mirror
+def encrypt_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every database be encrypted that this process opens without keys."""
+    encryption_for = holdfast.checkpoints.encryption_for
+
+    def with_keys(place: Any, keys: Keys | None, **more: Any) -> Encryption | None:
+        return encryption_for(place, KEY if keys is None else keys, **more)
+
+    monkeypatch.setattr(holdfast.checkpoints, "encryption_for", with_keys)

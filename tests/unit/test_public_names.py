@@ -59,7 +59,10 @@ def test_no_other_name_can_be_had_from_the_package(name: str) -> None:
 
 def test_the_checkpointer_exports_classes_and_what_opens_them() -> None:
     others = {name for name in checkpoints.__all__ if not isinstance(getattr(checkpoints, name), type)}
-    assert others - {"Entry", "Status", "Why"} == {"open_checkpointer", "open_database"}  # those three are type aliases
+    assert others - {"Entry", "Keys", "Status", "Why"} == {
+        "open_checkpointer",
+        "open_database",
+    }  # those are type aliases
 
 
 def test_every_error_of_the_checkpointer_is_caught_by_a_class_of_holdfast_errors() -> None:
@@ -72,7 +75,8 @@ def test_every_error_of_the_checkpointer_is_caught_by_a_class_of_holdfast_errors
 
 def test_holdfast_errors_exports_the_errors_of_the_packages_and_no_other_name() -> None:
     exported = {name: value for name in graph.__all__ if is_error(value := getattr(graph, name))}
-    exported |= {name: value for name, value in vars(checkpoints.errors).items() if is_error(value)}
+    for module in (checkpoints.errors, checkpoints.key_errors):
+        exported |= {name: value for name, value in vars(module).items() if is_error(value)}
     del exported["Unreachable"]  # callers catch `DatabaseUnavailable`
     assert {name: getattr(errors, name) for name in errors.__all__} == exported
 

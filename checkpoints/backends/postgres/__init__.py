@@ -128,6 +128,7 @@ class PostgresBackend(PostgresTables):
     """A PostgreSQL database."""
 
     unreachable: Sequence[str] = UNREACHABLE
+    is_exclusive = False
 
     def __init__(self, url: PostgresURL, *, pool_size: int = 10, on_statement: OnStatement | None = None) -> None:
         self._url = url

@@ -32,9 +32,11 @@ from holdfast.checkpoints.backends.records import (
     StoredWrite,
     Wanted,
 )
+from holdfast.checkpoints.backends.sealing import open_document, open_metadata, seal_document, seal_metadata
 from holdfast.checkpoints.backends.tables import Tables
 from holdfast.checkpoints.errors import DamagedThread
 from holdfast.checkpoints.langgraph_internals import TASKS, DeltaSnapshot
+from holdfast.checkpoints.serde.encryption import Sealer
 from holdfast.checkpoints.serde.values import Attachable
 
 
@@ -95,23 +97,24 @@ class PostgresTables(Tables):
         generation: int | None,
         problems: list[tuple[str, str]] | None = None,
     ) -> StoredCheckpoint:
+        key = CheckpointKey(thread_id, row.ns, row.checkpoint_id)
         try:
-            document = self._document(thread_id, row.checkpoint_id, row.document)
+            document = self._document(key, row.document)
         except DamagedThread as error:
             if problems is None:
                 raise
-            problems.append(("the document of the checkpoint", str(error.__cause__)))
+            problems.append(("the document of the checkpoint", str(error.__cause__ or error)))
             document = beside(row.document)
+        try:
+            metadata = open_metadata(self.sealer, key, row.metadata)
+        except DamagedThread as error:
+            if problems is None:
+                raise
+            problems.append(("metadata", str(error)))
+            metadata = {}
+        values = zip(row.channels or (), row.types or (), row.blobs or (), strict=True)
         return StoredCheckpoint(
-            thread_id,
-            row.ns,
-            row.checkpoint_id,
-            row.parent_id,
-            document,
-            [StoredValue(*value) for value in zip(row.channels or (), row.types or (), row.blobs or (), strict=True)],
-            row.metadata,
-            writes,
-            generation,
+            *key, row.parent_id, document, [StoredValue(*value) for value in values], metadata, writes, generation
         )
 
     def _with_sends(self, transaction: Transaction, found: list[StoredCheckpoint]) -> list[StoredCheckpoint]:
@@ -146,20 +149,32 @@ class PostgresTables(Tables):
             calls.append((self.sql["save_blob"], {**key._asdict(), **value._asdict(), "version": version}))
             if STORED in document:
                 document = {**document, STORED: [*document[STORED], value.channel]}
-        return [*calls, (self.sql["set_document"], {**key._asdict(), "document": self.json(document)})]
+        sealed = seal_document(self.sealer, key, document)
+        return [*calls, (self.sql["set_document"], {**key._asdict(), "document": self.json(sealed)})]
 
-    def _document(
-        self, thread_id: str, checkpoint_id: str, document: Mapping[str, Any], *, whole: bool = True
-    ) -> Mapping[str, Any]:
-        """Return a document, unpacked.
+    def open_document(self, row: Row, thread_id: str, sealer: Sealer) -> tuple[Any, Any]:
+        key = CheckpointKey(thread_id, row.ns, row.checkpoint_id)
+        return open_document(sealer, key, row.document), open_metadata(sealer, key, row.metadata)
+
+    def rewrite_document(self, key: CheckpointKey, document: Any, metadata: Mapping[str, Any]) -> Call:
+        sealed = seal_document(self.sealer, key, document), seal_metadata(self.sealer, key, metadata)
+        written = {"document": self.json(sealed[0]), "metadata": self.json(sealed[1])}
+        return self.sql["rewrite_document"], {**key._asdict(), **written}
+
+    def _document(self, key: CheckpointKey, document: Mapping[str, Any], *, whole: bool = True) -> Mapping[str, Any]:
+        """Return a document, decrypted and unpacked.
 
         Raises:
-            DamagedThread: the document cannot be unpacked.
+            DamagedThread: the document cannot be decrypted or unpacked.
         """
+        document = open_document(self.sealer, key, document)
+        if not whole:
+            document = {STORED: [], **document}
         try:
-            return unpacked(document, checkpoint_id, whole=whole)
+            return unpacked(document, key.checkpoint_id, whole=whole)
         except ValueError as error:
-            raise DamagedThread(thread_id, f"checkpoint {checkpoint_id} cannot be read ({error})") from error
+            what = f"checkpoint {key.checkpoint_id} cannot be read ({error})"
+            raise DamagedThread(key.thread_id, what) from error
 
     def save_checkpoint(self, encoded: EncodedCheckpoint) -> list[Call]:
         place, versions = encoded.key._asdict(), encoded.versions
@@ -181,8 +196,8 @@ class PostgresTables(Tables):
         self, key: CheckpointKey, parent_id: str | None, document: Any, metadata: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Return the columns of a checkpoint."""
-        written = {"document": self.json(document), "metadata": self.json(metadata)}
-        return {**key._asdict(), "parent_id": parent_id, **written}
+        _, written = self.rewrite_document(key, document, metadata)
+        return {**written, "parent_id": parent_id}
 
     def rows_with_digests(self, thread_id: str, digests: Collection[bytes]) -> list[Call]:
         if not digests:
@@ -202,7 +217,7 @@ class PostgresTables(Tables):
             Link(
                 row.checkpoint_id,
                 row.parent_id,
-                self._document(key.thread_id, row.checkpoint_id, row.document, whole=False),
+                self._document(key._replace(checkpoint_id=row.checkpoint_id), row.document, whole=False),
                 [StoredValue(channel, "", None) for channel in row.channels],
             )
             for row in found
@@ -270,8 +285,8 @@ class PostgresTables(Tables):
     def restore_documents(self, transaction: Transaction, thread_id: str) -> bool:
         [found] = transaction.run([(self.sql["packed_documents"], {"thread_id": thread_id})])
         for row in found:
-            plain = self._document(thread_id, row.checkpoint_id, row.document)
-            params = {**CheckpointKey(thread_id, row.ns, row.checkpoint_id)._asdict(), "document": self.json(plain)}
+            key = CheckpointKey(thread_id, row.ns, row.checkpoint_id)
+            params = {**key._asdict(), "document": self.json(self._document(key, row.document))}
             transaction.send([(self.sql["set_document"], params)])
         transaction.send([(self.sql["unmark_documents"], {"thread_id": thread_id})])
         return True

@@ -74,7 +74,7 @@ class SqliteBackend(SqliteTables):
 
     def __init__(self, url: SqliteURL | MemoryURL, on_statement: OnStatement | None = None) -> None:
         self._url = url
-        self._memory = isinstance(url, MemoryURL)
+        self._memory = self.is_exclusive = isinstance(url, MemoryURL)
         self._path = ":memory:" if isinstance(url, MemoryURL) else str(url.path)
         self._timeout = 0.0 if isinstance(url, MemoryURL) else url.timeout
         self._synchronous = "OFF" if isinstance(url, MemoryURL) else url.synchronous

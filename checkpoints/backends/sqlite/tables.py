@@ -22,9 +22,11 @@ from holdfast.checkpoints.backends.records import (
     StoredWrite,
     Wanted,
 )
+from holdfast.checkpoints.backends.sealing import open_metadata, seal_metadata
 from holdfast.checkpoints.backends.sqlite.canonical import from_whole, to_whole
 from holdfast.checkpoints.backends.tables import Tables
 from holdfast.checkpoints.errors import DamagedThread
+from holdfast.checkpoints.serde.encryption import Sealer
 from holdfast.checkpoints.serde.marking import ChannelValues
 from holdfast.checkpoints.serde.splice import channels_with_value, graft
 from holdfast.checkpoints.serde.values import Attachable, compact_versions, holds_messages
@@ -76,7 +78,7 @@ class SqliteTables(Tables):
             ]
         )
         return [
-            _stored(row, row.thread_id, [StoredWrite(*write) for write in of_row], row.generation, problems)
+            self._stored(row, row.thread_id, [StoredWrite(*write) for write in of_row], row.generation, problems)
             for row, of_row in zip(found, writes, strict=True)
         ]
 
@@ -84,7 +86,7 @@ class SqliteTables(Tables):
         self, transaction: Transaction, thread_id: str, after: tuple[str, str], limit: int
     ) -> list[StoredCheckpoint]:
         [found] = transaction.run([self.page_of_checkpoint(thread_id, after, limit)])
-        return [_stored(row, thread_id, [], None) for row in found]
+        return [self._stored(row, thread_id, [], None) for row in found]
 
     def save_checkpoint(self, encoded: EncodedCheckpoint) -> list[Call]:
         [whole] = encoded.values
@@ -95,7 +97,7 @@ class SqliteTables(Tables):
             "parent_id": encoded.parent_id,
             "type": whole.type,
             "blob": whole.blob,
-            "metadata": _JSON.encode(encoded.metadata).encode(),
+            "metadata": _JSON.encode(seal_metadata(self.sealer, encoded.key, encoded.metadata)).encode(),
         }
         return [(self.sql["save_checkpoint"], params)]
 
@@ -167,35 +169,46 @@ class SqliteTables(Tables):
         params = {"thread_id": source, "target": target}
         return [(self.sql[name], params) for name in ("copy_checkpoints", "copy_writes")]
 
+    def _stored(
+        self,
+        row: Row,
+        thread_id: str,
+        writes: list[StoredWrite],
+        generation: int | None,
+        problems: list[tuple[str, str]] | None = None,
+    ) -> StoredCheckpoint:
+        key = CheckpointKey(thread_id, row.ns, row.checkpoint_id)
+        try:
+            metadata = self._metadata(key, row.metadata, self.sealer)
+        except DamagedThread as error:
+            if problems is None:
+                raise
+            problems.append(("metadata", str(error.__cause__ or error)))
+            metadata = {}
+        value = StoredValue("", row.type, row.blob)
+        return StoredCheckpoint(*key, row.parent_id, None, [value], metadata, writes, generation)
+
+    def open_document(self, row: Row, thread_id: str, sealer: Sealer) -> tuple[Any, Any]:
+        return None, self._metadata(CheckpointKey(thread_id, row.ns, row.checkpoint_id), row.metadata, sealer)
+
+    def rewrite_document(self, key: CheckpointKey, document: Any, metadata: Mapping[str, Any]) -> Call:
+        stored = _JSON.encode(seal_metadata(self.sealer, key, metadata)).encode()
+        return self.sql["rewrite_document"], {**key._asdict(), "metadata": stored}
+
+    def _metadata(self, key: CheckpointKey, stored: str | bytes | None, sealer: Sealer) -> Any:
+        """Return the metadata of a checkpoint.
+
+        Raises:
+            DamagedThread: they are no JSON, or cannot be decrypted.
+        """
+        try:
+            text = stored.decode() if isinstance(stored, bytes) else stored
+            metadata = _OF_JSON.decode(text) if text is not None else {}
+        except (ValueError, TypeError, RecursionError) as error:
+            what = f"the metadata of checkpoint {key.checkpoint_id} are no JSON ({error})"
+            raise DamagedThread(key.thread_id, what) from error
+        return open_metadata(sealer, key, metadata)
+
     def _placed_value(self, thread_id: str, row: Row) -> tuple[CheckpointKey, str, StoredValue]:
         key = CheckpointKey(thread_id, row.ns, row.checkpoint_id)
         return key, self.value_place(key, "", None), StoredValue("", row.type, row.blob)
-
-
-def _stored(
-    row: Row,
-    thread_id: str,
-    writes: list[StoredWrite],
-    generation: int | None,
-    problems: list[tuple[str, str]] | None = None,
-) -> StoredCheckpoint:
-    try:
-        text = row.metadata.decode() if type(row.metadata) is bytes else row.metadata
-        metadata = _OF_JSON.decode(text) if text is not None else {}
-    except (ValueError, TypeError, RecursionError) as error:
-        if problems is None:
-            what = f"the metadata of checkpoint {row.checkpoint_id} are no JSON ({error})"
-            raise DamagedThread(thread_id, what) from error
-        problems.append(("metadata", f"they are no JSON ({error})"))
-        metadata = {}
-    return StoredCheckpoint(
-        thread_id,
-        row.ns,
-        row.checkpoint_id,
-        row.parent_id,
-        None,
-        [StoredValue("", row.type, row.blob)],
-        metadata,
-        writes,
-        generation,
-    )

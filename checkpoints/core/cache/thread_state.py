@@ -12,12 +12,14 @@ database may have been replaced by another.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any, Final, NamedTuple
 
 from holdfast.checkpoints.core.placement import Candidate, Placement, SameDigest, is_said
+from holdfast.checkpoints.encryption import places
 from holdfast.checkpoints.langgraph_internals import RESERVED, START
+from holdfast.checkpoints.serde.encryption import Sealer
 
 MOST_THREADS: Final = 1024
 MOST_ROWS: Final = 65_536  # of all threads together, at about 400 bytes each
@@ -39,6 +41,23 @@ class ThreadRow(NamedTuple):
     """The first message row that later messages may match; the rows before it are from before a restart."""
     prompt: bytes | None
     """The digest of the current system prompt."""
+    key_no: int | None = None
+    """The number of its data key; `None` if it is not encrypted."""
+    is_sealed_only: bool = False
+    """Whether all threads of the database are encrypted."""
+
+    @classmethod
+    def of(cls, row: Sequence[Any], sealer: Sealer, thread_id: str) -> ThreadRow:
+        """Make one of a row of the statement `lock_thread`, decrypted."""
+        found = cls(*row)
+        if found.key_no is None:
+            return found
+        title, metadata, prompt = found.title, found.metadata, found.prompt
+        return found._replace(
+            title=None if title is None else sealer.open_text(thread_id, places.TITLE, title),
+            metadata=None if metadata is None else sealer.open_text(thread_id, places.METADATA, metadata),
+            prompt=None if prompt is None else sealer.open_bytes(thread_id, places.PROMPT, bytes(prompt)),
+        )
 
 
 class ThreadState:

@@ -20,7 +20,8 @@ SELECT chain.checkpoint_id, chain.parent_checkpoint_id AS parent_id,
                           'channel_values', chain.checkpoint -> 'channel_values',
                           'channel_versions', chain.checkpoint -> 'channel_versions',
                           'stored', coalesce(chain.checkpoint -> 'stored', '[]'::jsonb),
-                          'packed', chain.checkpoint -> 'packed') AS document,
+                          'packed', chain.checkpoint -> 'packed',
+                          'holdfast_sealed', chain.checkpoint -> 'holdfast_sealed') AS document,
        ARRAY(
          SELECT blobs.channel
          FROM unnest(CAST(:channels AS TEXT[])) AS wanted (channel)

@@ -13,17 +13,14 @@ SET type = :type, blob = :blob
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND channel = :channel AND version = :version;
 
 -- name: page_of_document
--- The small values of channels are in the document. What is packed has none.
-SELECT checkpoint_ns AS ns, checkpoint_id, CAST(checkpoint -> 'channel_values' AS TEXT) AS inline,
-       CAST(metadata AS TEXT) AS metadata
+-- The small values of channels are in the document.
+SELECT checkpoint_ns AS ns, checkpoint_id, checkpoint AS document, metadata
 FROM checkpoints
 WHERE thread_id = :thread_id AND (checkpoint_ns, checkpoint_id) > (:ns, :checkpoint_id)
 ORDER BY checkpoint_ns, checkpoint_id
 LIMIT :limit;
 
--- name: redact_document
+-- name: rewrite_document
 UPDATE checkpoints
-SET metadata = CAST(:metadata AS JSONB),
-    checkpoint = CASE WHEN CAST(:inline AS JSONB) IS NULL THEN checkpoint
-                 ELSE jsonb_set(checkpoint, '{channel_values}', CAST(:inline AS JSONB)) END
+SET checkpoint = :document, metadata = :metadata
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id;

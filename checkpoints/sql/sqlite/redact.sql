@@ -14,13 +14,13 @@ SET type = :type, checkpoint = :blob
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :version;
 
 -- name: page_of_document
-SELECT checkpoint_ns AS ns, checkpoint_id, NULL AS inline, CAST(metadata AS TEXT) AS metadata
+SELECT checkpoint_ns AS ns, checkpoint_id, NULL AS document, metadata
 FROM checkpoints
 WHERE thread_id = :thread_id AND (checkpoint_ns, checkpoint_id) > (:ns, :checkpoint_id)
 ORDER BY checkpoint_ns, checkpoint_id
 LIMIT :limit;
 
--- name: redact_document
+-- name: rewrite_document
 UPDATE checkpoints
-SET metadata = CAST(:metadata AS BLOB)
+SET metadata = :metadata
 WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id;

@@ -2,6 +2,7 @@
 
 -- name: lock_thread
 -- BEGIN IMMEDIATE has locked the whole database already.
-SELECT generation, next_seq, deleted_at IS NOT NULL AS deleted, user_id, title, metadata, head, live_from, prompt
+SELECT generation, next_seq, deleted_at IS NOT NULL AS deleted, user_id, title, metadata, head, live_from, prompt,
+       key_no, EXISTS (SELECT 1 FROM holdfast_encryption WHERE one = 1 AND state = 'on') AS is_sealed_only
 FROM holdfast_threads
 WHERE thread_id = :thread_id;

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from holdfast.cli.db import prune, sweep, transfer
+from holdfast.cli.db import encryption, prune, sweep, transfer
 from holdfast.cli.db.deploy import Agent, Renamed
 from holdfast.cli.db.open import Allow, check_thread, locate, locate_database, open_database
 from holdfast.cli.db.prune import Vacuum
@@ -49,7 +49,7 @@ def stats(
     from holdfast.checkpoints import maintenance
     from holdfast.cli.db.convert import stats_lines
 
-    with open_database(options) as saver:
+    with open_database(options, takes_plain=True) as saver:
         found = maintenance.collect_stats(saver.database, largest=largest)
     if options.as_json:
         print_json({**asdict(found), "ratio": found.ratio})
@@ -234,6 +234,9 @@ def index(options: CommonOptions) -> None:
 
 app.command("prune", epilog=prune.EXAMPLE)(prune.prune)
 app.command("sweep", epilog=sweep.EXAMPLE)(sweep.sweep)
+app.command("new-key", epilog=encryption.NEW_KEY_EXAMPLE)(encryption.new_key)
+app.command("encrypt", epilog=encryption.ENCRYPT_EXAMPLE)(encryption.encrypt)
+app.command("rotate-keys", epilog=encryption.ROTATE_EXAMPLE)(encryption.rotate)
 app.command("copy", epilog=transfer.COPY_EXAMPLE)(transfer.copy_database)
 
 

@@ -89,16 +89,26 @@ def is_other_database(options: CommonOptions, thread_id: str | None) -> bool:
 
 
 @contextmanager
-def open_database(options: CommonOptions, allow: list[str] | None = None) -> Iterator[HoldfastDatabase]:
-    """Open the database of a command.
+def open_database(
+    options: CommonOptions, allow: list[str] | None = None, *, takes_plain: bool = False
+) -> Iterator[HoldfastDatabase]:
+    """Open the database of a command, with the keys of the settings.
+
+    Args:
+        options: the options of the command.
+        allow: types that may be imported.
+        takes_plain: whether to open a database that is not encrypted although there are keys.
 
     Raises:
         Mistake: `allow` does not name a class.
     """
     from holdfast import checkpoints
 
-    settings = options.settings()
-    with checkpoints.open_database(settings.database, allow=_type_names(allow), redact=settings.redaction) as database:
+    settings, types = options.settings(), _type_names(allow)
+    keys, redact = settings.master_keys(), settings.redaction
+    with checkpoints.open_database(
+        settings.database, allow=types, redact=redact, keys=keys, takes_plain=takes_plain
+    ) as database:
         yield database
 
 
@@ -108,7 +118,8 @@ def open_saver(options: CommonOptions, allow: list[str] | None = None) -> Iterat
     from holdfast.checkpoints import open_checkpointer
 
     settings = options.settings()
-    with open_checkpointer(settings.database, allow=_type_names(allow), redact=settings.redaction) as saver:
+    keys, redact = settings.master_keys(), settings.redaction
+    with open_checkpointer(settings.database, allow=_type_names(allow), redact=redact, keys=keys) as saver:
         yield saver
 
 

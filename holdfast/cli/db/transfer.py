@@ -93,6 +93,9 @@ def copy_database(
     source: SourceURL,
     target: TargetURL,
     thread: ThreadIds = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Leave a new target unencrypted, although keys are set.")
+    ] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -106,20 +109,27 @@ def copy_database(
 
     First stop the programs that write to the source. A conversation that differs from the one in the target is
     reported, not copied, and makes the exit code 1. The originals stay, so continue only one of the two.
+
+    The keys of the settings open whichever of the two is encrypted. With keys, a new target is encrypted.
     """
     from holdfast.checkpoints import urls
 
     if "://" not in source or isinstance(urls.parse_any(source), urls.OtherURL):
-        _copy_from_saver(context, source, target, thread, as_json=as_json)
+        _copy_from_saver(context, source, target, thread, plain=plain, as_json=as_json)
         return
     source_place, target_place = locate(context, source), locate(context, target)
     from holdfast.checkpoints import open_database, transfer
     from holdfast.cli.db.memory import copy_memory
+    from holdfast.settings import load
 
     if _address(source_place) == _address(target_place):
         raise Mistake(f"The source and the target are the same database, {source_place}. Needed: two databases.")
     require_conversations(source_place)
-    with open_database(source) as source_saver, open_database(target) as target_saver:
+    keys = load().master_keys()
+    with (
+        open_database(source, keys=keys, takes_plain=True) as source_saver,
+        open_database(target, keys=keys, takes_plain=plain) as target_saver,
+    ):
         old, new = source_saver.database, target_saver.database
         wanted = None if thread is None else list(dict.fromkeys(thread))
         for thread_id in wanted or ():
@@ -145,12 +155,13 @@ def copy_database(
 
 
 def _copy_from_saver(
-    context: typer.Context, source: str, target: str, thread: list[str] | None, *, as_json: bool
+    context: typer.Context, source: str, target: str, thread: list[str] | None, *, plain: bool, as_json: bool
 ) -> None:
     """Copy from a checkpointer of others, `module:name` or the URL of its database."""
     target_place = locate(context, target)
     from holdfast.checkpoints import open_database, urls
     from holdfast.savers import UnusableSaver, copy_threads, listed_threads, open_named, open_saver
+    from holdfast.settings import load
 
     shown = source
     if is_url := "://" in source:
@@ -158,7 +169,10 @@ def _copy_from_saver(
         hide_secrets(context, place)
         shown = str(place)
     try:
-        with open_saver(source) if is_url else open_named(source) as saver, open_database(target) as new:
+        with (
+            open_saver(source) if is_url else open_named(source) as saver,
+            open_database(target, keys=load().master_keys(), takes_plain=plain) as new,
+        ):
             wanted = listed_threads(saver) if thread is None else list(dict.fromkeys(thread))
             totals = _transfer_all(copy_threads(saver, new, wanted), "Copying", len(wanted), as_json=as_json)
     except UnusableSaver as error:

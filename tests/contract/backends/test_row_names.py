@@ -26,7 +26,8 @@ HOW_A_CHECKPOINT_LIES = {"chain", "find_checkpoints", "page_of_checkpoint", "val
 LEAST = {
     **dict.fromkeys(("limit", "most", "looked_at"), 1),
     **dict.fromkeys(("checkpoint_ids", "channels", "digests", "interrupt_ids", "terms"), "[]"),
-    **dict.fromkeys(("bytes", "next_seq", "said", "unfinished"), 1),
+    **dict.fromkeys(("bytes", "next_seq", "said", "unfinished", "key_no"), 1),
+    **dict.fromkeys(("thread_id", "master_id", "wrapped"), "a"),
     "query": 'words : "a"',
     "skip": 0,
 }

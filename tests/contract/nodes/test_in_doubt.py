@@ -138,7 +138,9 @@ def test_after_a_crash_a_new_message_gets_the_answer_from_the_ledger(
     with pytest.raises(KeyboardInterrupt):
         talk.say("pay")
     if outcome == "done":
-        started = effects.Started("ada-1", *rows(saver, "SELECT effect_key, attempt, owner FROM holdfast_effects")[0])
+        started = effects.Started(
+            "ada-1", *rows(saver, "SELECT effect_key, attempt, owner, thread_id FROM holdfast_effects")[0]
+        )
         saver.effects.finish(started, {"messages": [ToolMessage("paid", tool_call_id="call_0", id="m")]})
     if outcome == "never begun":
         change(saver, "DELETE FROM holdfast_effects")

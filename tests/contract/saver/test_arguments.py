@@ -84,7 +84,7 @@ RIGHT: dict[str, Any] = {
     "Sequence[MessageLike]": [],
     "Moment": 0,
     "Effect": EFFECT,
-    "Started": Started("ada-1", "key", 1, "me"),
+    "Started": Started("ada-1", "key", 1, "me", "ada-1"),
     "InDoubt": InDoubt(ENTRY, "owner"),
     "Bounds": Bounds(),
     "Why": "owner",

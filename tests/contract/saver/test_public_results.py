@@ -124,7 +124,8 @@ def looked_after(saver: HoldfastSaver) -> list[Any]:
     erased = saver.erase("bob-1", reason="asked for", by="eve")
     receipt = checkpoints.ReceiptCheck(erased, is_intact=True)
     found = [stats, table, *stats.largest, moved, schema, examined, converted, damage, swept, redacted]
-    return [*found, erased, receipt]
+    keys = [convert.EncryptedThreads(7), convert.RotatedKeys(7, "2026-11")]
+    return [*found, erased, receipt, *keys]
 
 
 @pytest.mark.parametrize("name", sorted(public_results()))

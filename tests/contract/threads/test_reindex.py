@@ -29,7 +29,9 @@ def talk(saver: Any) -> None:
 def as_of_version_4(saver: HoldfastSaver) -> None:
     """Take away what the migrations to version 5 and later have made."""
     change(saver, "DROP TABLE IF EXISTS holdfast_search")
-    change(saver, "DROP TABLE holdfast_members")
+    for table in ("members", "keys", "encryption"):
+        change(saver, f"DROP TABLE holdfast_{table}")
+    change(saver, "ALTER TABLE holdfast_threads DROP COLUMN key_no")
     change(saver, "DROP VIEW holdfast_transcript")
     for index in ("user", "newest"):
         change(saver, f"DROP INDEX holdfast_threads_{index}")
