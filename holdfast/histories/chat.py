@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from langchain_core.chat_history import BaseChatMessageHistory
@@ -10,6 +11,7 @@ from langchain_core.messages import BaseMessage
 
 from holdfast.checkpoints import HoldfastDatabase
 from holdfast.checkpoints.core.arguments import checks_arguments
+from holdfast.checkpoints.errors import ThreadConflict
 
 
 @checks_arguments
@@ -51,8 +53,10 @@ class HoldfastChatMessageHistory(BaseChatMessageHistory):
 
     def clear(self) -> None:
         """Empty the thread's state, as `threads.restart`. The record stays; `threads.delete` removes it as well."""
-        if self.messages:
-            self._threads.restart(self.session_id, user_id=self.user_id)
+        while self.messages:
+            with suppress(ThreadConflict):  # another program has added messages meanwhile
+                self._threads.restart(self.session_id, user_id=self.user_id)
+                return
 
     async def aget_messages(self) -> list[BaseMessage]:
         return await self._threads.amessages(self.session_id, user_id=self.user_id)
@@ -62,8 +66,10 @@ class HoldfastChatMessageHistory(BaseChatMessageHistory):
             await self._threads.aappend(self.session_id, messages, user_id=self.user_id)
 
     async def aclear(self) -> None:
-        if await self.aget_messages():
-            await self._threads.arestart(self.session_id, user_id=self.user_id)
+        while await self.aget_messages():
+            with suppress(ThreadConflict):
+                await self._threads.arestart(self.session_id, user_id=self.user_id)
+                return
 
     # --- as a table of messages
 

@@ -12,6 +12,7 @@ from langchain_core.runnables.history import RunnableWithMessageHistory
 
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.errors import UnknownThread
+from holdfast.checkpoints.threads import reset
 from holdfast.histories import HoldfastChatMessageHistory
 from tests.support.kit import echo_graph, thread
 
@@ -77,6 +78,28 @@ async def test_clear_empties_the_state_and_keeps_the_record(saver: HoldfastSaver
             await done
         assert (history.messages, await history.aget_messages()) == ([], [])
     assert texts(saver) == ["Hello", "Hello"]
+
+
+async def test_clear_goes_on_when_another_program_adds_at_the_same_time(
+    saver: HoldfastSaver, other: HoldfastSaver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = HoldfastChatMessageHistory("ada-1", saver)
+    meanwhile = ["Meanwhile", "And now"]
+    put = reset._put
+
+    def put_after_another(*arguments: Any) -> None:
+        if meanwhile:
+            HoldfastChatMessageHistory("ada-1", other).save_message("user", meanwhile.pop())
+        put(*arguments)
+
+    monkeypatch.setattr(reset, "_put", put_after_another)
+    history.save_message("user", "Hello")
+    history.clear()
+    assert history.messages == []
+    meanwhile.append("Once more")
+    history.save_message("user", "Hello")
+    await history.aclear()
+    assert (history.messages, meanwhile) == ([], [])
 
 
 async def test_a_thread_of_another_user_is_unknown_to_every_method(saver: HoldfastSaver) -> None:
