@@ -15,6 +15,9 @@ def import_here(module: str, error: type[ValueError]) -> ModuleType:
         module: its name.
         error: the class of the error that is raised if it cannot be imported.
     """
+    if module.endswith(".py"):
+        name = Path(module).with_suffix("").as_posix().replace("/", ".").strip(".")
+        raise error(f"{module!r} is a file. Needed: the name of its module, such as {name}.")
     if (here := str(Path.cwd())) not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)
     try:

@@ -52,7 +52,8 @@ def read_file(path: Path, columns: Columns | None = None, zone: tzinfo = UTC) ->
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
-        raise UnreadableHistory(path, f"it cannot be read ({why}).", "a file of conversations.") from None
+        needed = "a file of conversations in UTF-8. A database is named by its URL, such as sqlite:///chat.db."
+        raise UnreadableHistory(path, f"it cannot be read ({why}).", needed) from None
     if not text.strip():
         raise UnreadableHistory(path, "it is empty.", _NEEDED)
     if path.suffix.lower() in {".jsonl", ".ndjson"}:

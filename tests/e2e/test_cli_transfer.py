@@ -156,6 +156,7 @@ def test_any_checkpointer_is_copied_by_its_name(cli: Cli, sqlite_url: str) -> No
         ("own_savers:failing", "'own_savers:failing' fails with RuntimeError: no line."),
         ("own_savers:thread", "is of the type dict. Needed: a checkpointer"),
         ("no_such_module:x", "There is no module 'no_such_module'."),
+        ("./sub/my_app.py:x", "'./sub/my_app.py' is a file. Needed: the name of its module, such as sub.my_app."),
         ("own_savers", "is not named. Needed: module:name"),
     ):
         code, out, err = cli("db", "copy", name, sqlite_url)
