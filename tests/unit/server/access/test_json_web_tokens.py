@@ -58,7 +58,21 @@ def test_the_subject_is_the_user_and_a_claim_has_the_roles(keys: Path) -> None:
         {"key": "", "algorithm": "none"},
         {"key": "a secret that is long enough for the hash", "algorithm": "HS256"},
     ],
-    ids=str,
+    # Not `str`: the workers of pytest-xdist would find other times, and so other tests.
+    ids=[
+        "key",
+        "audience",
+        "issuer",
+        "expired",
+        "not yet",
+        "no subject",
+        "without exp",
+        "without sub",
+        "without aud",
+        "without iss",
+        "algorithm none",
+        "shared secret",
+    ],
 )
 def test_a_token_that_says_anything_else_is_no_callers(keys: Path, wrong: dict[str, Any]) -> None:
     assert verifier(keys).find(signed(**wrong)) is None
