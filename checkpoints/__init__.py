@@ -41,6 +41,7 @@ from holdfast.checkpoints.langgraph_internals import STRICT_MSGPACK_ENABLED, typ
 from holdfast.checkpoints.lifecycle import Head, HoldfastDatabase
 from holdfast.checkpoints.redaction.service import Redacted
 from holdfast.checkpoints.retention import RetentionPolicy, RetentionRule, Swept
+from holdfast.checkpoints.runs import Claimed, NewRun, Run, Runs
 from holdfast.checkpoints.saver import HoldfastSaver
 from holdfast.checkpoints.search.service import Hit, Search
 from holdfast.checkpoints.serde.types import TypeName
@@ -60,6 +61,7 @@ __all__ = [
     "Answered",
     "ApprovalEntry",
     "CalledTool",
+    "Claimed",
     "Damage",
     "Database",
     "Effect",
@@ -78,11 +80,14 @@ __all__ = [
     "Keys",
     "Lease",
     "MessageEntry",
+    "NewRun",
     "Page",
     "ReceiptCheck",
     "Redacted",
     "RetentionPolicy",
     "RetentionRule",
+    "Run",
+    "Runs",
     "Salvaged",
     "Search",
     "Started",

@@ -31,6 +31,7 @@ from holdfast.checkpoints.redaction.service import Redacting
 from holdfast.checkpoints.redaction.storing import RedactingFilter
 from holdfast.checkpoints.retention import RetentionPolicy, Swept, sweep
 from holdfast.checkpoints.retention.steadily import SteadyPruning
+from holdfast.checkpoints.runs import Runs
 from holdfast.checkpoints.save import save_checkpoint
 from holdfast.checkpoints.search.service import Search
 from holdfast.checkpoints.serde.types import TypeName, Types
@@ -112,6 +113,7 @@ class HoldfastDatabase(Redacting, Erasing):
         self._setting_up: asyncio.Task[None] | None = None
         self._effects = Effects(self._database)
         self._interrupts = interrupts.Interrupts(self._database)
+        self._runs = Runs(self._database)
         self._search = Search(self._database)
         self._threads = Threads(self._database, self, save_checkpoint)
         self._pruning = None if compact_after is None else SteadyPruning(self._database, compact_after)
@@ -238,6 +240,11 @@ class HoldfastDatabase(Redacting, Erasing):
     def interrupts(self) -> interrupts.Interrupts:
         """The requests that wait for a person in any thread, and their answers."""
         return self._interrupts
+
+    @property
+    def runs(self) -> Runs:
+        """The turns that were accepted, for a worker of any process to carry out."""
+        return self._runs
 
     @property
     def search(self) -> Search:

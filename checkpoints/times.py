@@ -53,12 +53,18 @@ EFFECT_TTL: Final = 15.0
 # there after this long was not saved.
 CHECKPOINT_WAIT: Final = 10.0
 
+# --- runs
+
+# As for a lease, which its turn holds as well: another worker goes on with the run of a dead one after this long.
+RUN_TTL: Final = 15.0
+
 # --- heartbeats
 
 # A live process renews its claim three times within the TTL, so that one renewal may be late or lost. What ends before
 # the first renewal costs none.
 RENEWALS_PER_TTL: Final = 3
 EFFECT_RENEWAL: Final = EFFECT_TTL / RENEWALS_PER_TTL
+RUN_RENEWAL: Final = RUN_TTL / RENEWALS_PER_TTL
 
 # --- requests for a person
 

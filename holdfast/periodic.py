@@ -32,7 +32,8 @@ class Periodic(ABC):
         self._period = period
         self._on_loop: Io = OnLoop(saver)
         self._stopped = Event()
-        self._wake: Callable[[], object] = lambda: None
+        self._awake = Event()
+        self._wake_loop: Callable[[], object] = lambda: None
         self._running: Thread | asyncio.Task[None] | None = None
 
     @abstractmethod
@@ -41,22 +42,33 @@ class Periodic(ABC):
 
     def run(self) -> None:
         """Make passes until another thread calls `stop`. A database that is out of reach does not end it."""
-        while not self._stopped.is_set():
-            self._stopped.wait(plans.run(self._pass(BLOCKING)))
+        while self._goes_on(self._awake):
+            self._awake.wait(plans.run(self._pass(BLOCKING)))
 
     async def arun(self) -> None:
         """Make passes until `stop` is called. A database that is out of reach does not end it."""
         loop, awake = asyncio.get_running_loop(), asyncio.Event()
-        self._wake = lambda: loop.call_soon_threadsafe(awake.set)
-        while not self._stopped.is_set():
+        self._wake_loop = lambda: loop.call_soon_threadsafe(awake.set)
+        while self._goes_on(awake):
             rest = await self._pass(self._on_loop)
             with suppress(TimeoutError):
                 await asyncio.wait_for(awake.wait(), rest)
 
+    def _goes_on(self, awake: Event | asyncio.Event) -> bool:
+        """Return whether another pass is to be made. What wakes the worker from now on begins the one after it."""
+        awake.clear()
+        return not self._stopped.is_set()
+
     def stop(self) -> None:
         """Let `run` or `arun` end after what it is at work on. It may be called from any thread."""
         self._stopped.set()
-        self._wake()
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the next pass begin at once. It may be called from any thread."""
+        self._awake.set()
+        with suppress(RuntimeError):  # the loop is closed
+            self._wake_loop()
 
     def __enter__(self) -> Self:
         self._running = Thread(target=self.run, name="holdfast-worker", daemon=True)

@@ -14,7 +14,7 @@ from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.errors import SchemaTooNew
 from holdfast.checkpoints.sql import Statement, Statements, migrations
 
-KNOWN_VERSION: Final = 10
+KNOWN_VERSION: Final = 11
 """The newest schema that this code knows."""
 
 _COMMENT = re.compile(r"--.*$", re.MULTILINE)

@@ -36,3 +36,18 @@ def result(key: str) -> str:
 def arguments(key: str) -> str:
     """Return the place of the digest of an effect's arguments."""
     return f"effects\0{key}\0args_digest"
+
+
+def run_input(run_id: str) -> str:
+    """Return the place of the input of a run."""
+    return f"runs\0{run_id}\0input"
+
+
+def run_request(run_id: str) -> str:
+    """Return the place of the digest of the request that a run was accepted for."""
+    return f"runs\0{run_id}\0request_digest"
+
+
+def run_error(run_id: str) -> str:
+    """Return the place of the words why a run failed."""
+    return f"runs\0{run_id}\0error"

@@ -151,6 +151,23 @@ def _seal_effect(sealer: Sealer, thread_id: str, fields: Fields) -> dict[str, An
     return {**_RESULT[1](sealer, ran_in, fields), "args_digest": sealed}
 
 
+_INPUT: Final = _values(lambda _, fields: places.run_input(fields["run_id"]), "input_type", "input")
+
+
+def _open_run(sealer: Sealer, thread_id: str, fields: Fields) -> dict[str, Any]:
+    run_id, digest_, error = fields["run_id"], fields["request_digest"], fields["error"]
+    opened = sealer.open_bytes(thread_id, places.run_request(run_id), bytes(digest_))
+    told = None if error is None else sealer.open_text(thread_id, places.run_error(run_id), error)
+    return {**_INPUT[0](sealer, thread_id, fields), "request_digest": opened, "error": told}
+
+
+def _seal_run(sealer: Sealer, thread_id: str, fields: Fields) -> dict[str, Any]:
+    run_id, digest_, error = fields["run_id"], fields["request_digest"], fields["error"]
+    sealed = sealer.seal_bytes(thread_id, places.run_request(run_id), bytes(digest_))
+    told = None if error is None else sealer.seal_text(thread_id, places.run_error(run_id), error)
+    return {**_INPUT[1](sealer, thread_id, fields), "request_digest": sealed, "error": told}
+
+
 _WRITE: Final = _values(_of_write, "type", "blob")
 
 _OPEN: Final[Mapping[str, _Change]] = {
@@ -161,6 +178,7 @@ _OPEN: Final[Mapping[str, _Change]] = {
     "run_write": _WRITE[0],
     "interrupt": _open_interrupt,
     "effect": _open_effect,
+    "run": _open_run,
 }
 
 _SEAL: Final[Mapping[str, _Change]] = {
@@ -171,4 +189,5 @@ _SEAL: Final[Mapping[str, _Change]] = {
     "run_write": _WRITE[1],
     "interrupt": _seal_interrupt,
     "effect": _seal_effect,
+    "run": _seal_run,
 }

@@ -37,6 +37,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     "run_write": _Kind({**_WRITE_KEY, "run_id": ""}, "redact_run_write"),
     "interrupt": _Kind({"interrupt_id": ""}, "reseal_interrupt"),
     "effect": _Kind({"effect_key": ""}, "reseal_effect"),
+    "run": _Kind({"number": _NO}, "reseal_run"),
 }
 
 

@@ -15,7 +15,7 @@ from holdfast.checkpoints.erasure.journal import Journal, Part
 ERASED_USER: Final = "[erased]"
 """Takes the place of the id of a user who was erased, in rows of others."""
 
-_RENAMED: Final = ("messages", "actors", "events", "answers", "verdicts", "metadata")
+_RENAMED: Final = ("messages", "actors", "events", "answers", "verdicts", "metadata", "runs")
 
 
 class Elsewhere(NamedTuple):

@@ -120,7 +120,10 @@ class Interrupts:
         steps = groupby(ordered, key=lambda entry: entry[0].thread_id)
         return [request for _, step in steps for request, _ in sorted(step, key=lambda entry: entry[1])]
 
-    def answer(self, thread_id: str, interrupt_id: str, answer: Any, by: str | None = None) -> Answered:
+    def answer(
+        self, thread_id: str, interrupt_id: str, answer: Any, by: str | None = None, *,
+        run_id: str | None = None, also: Sequence[Any] = ()
+    ) -> Answered:  # fmt: skip
         """Record an answer, before it is carried out. The first answer is kept.
 
         It is checked first if the form of the request is known (see `Waiting.actions`): each action has a decision
@@ -131,6 +134,8 @@ class Interrupts:
             interrupt_id: the request.
             answer: the value that the graph's `interrupt` returns.
             by: the author of the answer. An answer that is a dict may name its author under "by".
+            run_id: the run that brings the answer.
+            also: statements of the same transaction, which come after the answer is recorded.
 
         Raises:
             InvalidAnswer: the answer does not fit. The request still waits.
@@ -144,7 +149,7 @@ class Interrupts:
         problem = None if request is None else answer_problem(request.value, request.schema, answer)
         if problem is not None:
             raise InvalidAnswer(str(thread_id), interrupt_id, problem)
-        is_own, recorded = self._record(thread_id, interrupt_id, answer, by)
+        is_own, recorded = self._record(thread_id, interrupt_id, answer, by, also, run_id=run_id)
         if not is_own:
             raise recorded.told()
         return recorded
@@ -303,7 +308,7 @@ class Interrupts:
     # --- recording
 
     def _record(
-        self, thread_id: str, interrupt_id: str, answer: Any, by: str | None, **where: Any
+        self, thread_id: str, interrupt_id: str, answer: Any, by: str | None, also: Sequence[Call] = (), **where: Any
     ) -> tuple[bool, Answered]:
         """Record an answer, and return whether it was the first, with the one on record."""
         if isinstance(answer, Mapping) and by is None:
@@ -314,10 +319,10 @@ class Interrupts:
         digest = stored_digest(self._database, str(thread_id), interrupt_id, answer)
         given = {"by": by, "type": type_, "blob": blob, "digest": digest}
         run = {"run_id": where.get("run_id"), "anywhere": int(where.get("anywhere", False))}
-        is_own, row = self._insert_answer(place, {**given, **run})
+        is_own, row = self._insert_answer(place, {**given, **run}, also)
         if row is None:
             self._add_unlisted(str(thread_id))
-            is_own, row = self._insert_answer(place, {**given, **run})
+            is_own, row = self._insert_answer(place, {**given, **run}, also)
         if row is None:
             raise UnknownInterrupt(str(thread_id), interrupt_id)
         if row.answered_at is None:
@@ -329,15 +334,18 @@ class Interrupts:
             raise RequestClosed(str(thread_id), interrupt_id, expired_at=utc_datetime(row.expires_at))
         return is_own, recorded
 
-    def _insert_answer(self, place: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[bool, Row | None]:
+    def _insert_answer(
+        self, place: Mapping[str, Any], given: Mapping[str, Any], also: Sequence[Call]
+    ) -> tuple[bool, Row | None]:
         sql = self._database.backend.sql
         # The lock keeps the thread from going on meanwhile. If it is unknown whether the commit took place, it is not
         # repeated: this answer would then look like an earlier one by another person.
-        *_, inserted, found = self._database.write(
+        _, _, inserted, found, *_ = self._database.write(
             (sql["adopt_thread"], {"thread_id": place["thread_id"]}),
             (sql["lock_thread"], {"thread_id": place["thread_id"]}),
             (sql["record_answer"], {**place, **given}),
             (sql["interrupt"], place),
+            *also,
             repeatable=False,
         )
         return bool(inserted), found[0] if found else None

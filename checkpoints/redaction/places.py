@@ -9,11 +9,21 @@ from collections.abc import Mapping
 from typing import Final, Literal
 
 Place = Literal[
-    "messages", "values", "metadata", "writes", "replaced writes", "events", "answers", "results", "titles", "threads"
+    "messages",
+    "values",
+    "metadata",
+    "writes",
+    "replaced writes",
+    "events",
+    "answers",
+    "results",
+    "titles",
+    "threads",
+    "runs",
 ]
 """A place where texts of a conversation are: message rows; values of channels; metadata of checkpoints; what tasks
 wrote, requests to people among it, and what runs have replaced of that; events, prompts among them; answers to
-requests; results in the ledger; titles, and metadata of threads."""
+requests; results in the ledger; titles, and metadata of threads; what accepted runs begin with, and why runs failed."""
 
 TEXTS: Final[Mapping[str, Mapping[str, Place]]] = {
     "holdfast_messages": {"name": "messages", "content": "messages", "body": "messages"},
@@ -21,6 +31,7 @@ TEXTS: Final[Mapping[str, Mapping[str, Place]]] = {
     "holdfast_events": {"data": "events"},
     "holdfast_interrupts": {"answer": "answers"},
     "holdfast_effects": {"result": "results"},
+    "holdfast_runs": {"input": "runs", "error": "runs"},
     "holdfast_run_writes": {"blob": "replaced writes"},
     # On SQLite the column `checkpoint` has all values; on PostgreSQL it has the small ones.
     "checkpoints": {"checkpoint": "values", "metadata": "metadata"},
@@ -60,6 +71,10 @@ IDS: Final[Mapping[str, frozenset[str]]] = {
         "decision decided_by decided_at result_type run_id started_at finished_at"
     ),
     "holdfast_run_writes": _columns("run_id thread_id checkpoint_ns checkpoint_id task_id idx channel type written_at"),
+    "holdfast_runs": _columns(
+        "thread_id number run_id agent user_id kind input_type idempotency_key request_digest state attempts owner "
+        "alive_until accepted_at started_at ended_at cancelled_at after_seq until_seq error_type"
+    ),
     "holdfast_leases": _columns("thread_id ticket owner purpose asked_at held_at expires_at nonce"),
     "holdfast_members": _columns("thread_id user_id owner_id added_at"),
     "holdfast_schema": _columns("version name min_reader applied_at"),

@@ -92,6 +92,7 @@ class ThreadRedaction:
         self._writes(values)
         self._events(values)
         self._answers(values)
+        self._runs(values)
 
     def _checkpoints(self, values: Values) -> None:
         start = {"ns": "", "channel": "", "version": ""}
@@ -162,6 +163,23 @@ class ThreadRedaction:
                 at, sealed_as = {**lineage, "effect_key": row.effect_key}, sealed_at.result(row.effect_key)
                 value = row.result_type, row.result
                 self._sealed("results", "redact_result", sealed_as, value, at, values)
+
+    def _runs(self, values: Values) -> None:
+        for row in self._pages("page_of_run", ("number",), {"number": 0}):
+            if row.input is not None:  # it has not ended
+                at, sealed_as = {"number": row.number}, sealed_at.run_input(row.run_id)
+                self._sealed("runs", "redact_input", sealed_as, (row.input_type, row.input), at, values)
+            if row.error is not None:
+                self._error(row, values)
+
+    def _error(self, row: Row, values: Values) -> None:
+        sealer, place = self.database.sealer, sealed_at.run_error(row.run_id)
+        error = self._read(
+            f"the error of run {row.run_id}", partial(sealer.open_text, self.thread_id, place, row.error)
+        )
+        if error is not None and (new := values.text(error)) != error:
+            sealed = sealer.seal_text(self.thread_id, place, new)
+            self._send("runs", "redact_error", {"number": row.number, "error": sealed})
 
     # --- the thread's own row, last
 

@@ -4,8 +4,9 @@ A statement that is the same for every database is in `sql/<subject>.sql`, any o
 Parameters are named, `:thread_id`. `{now}` stands for the database's own clock in epoch seconds, `{over}` for the
 condition that a request, `i`, is closed, `{said}` for the condition that a message row, `m`, was said, `{of_user}` for
 the condition that a thread, `t`, is a user's or shared with this user, `{as_known}` for the condition that a thread is
-as it is known, `{has_gone_on}` for the condition that a thread has gone on with a new message, and `{claim}` for the
-claim of a row; the other names in braces are in `_WORDS`.
+as it is known, `{has_gone_on}` for the condition that a thread has gone on with a new message, `{claim}` for the claim
+of a row, and `{free}` for the condition that a run, `r`, is open and no living worker has it; the other names in braces
+are in `_WORDS`.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ _WORDS = {
         "{for_update}": "",  # BEGIN IMMEDIATE has locked the whole database already
         "{for_key_share}": "",
         "{among_ids}": "IN (SELECT value FROM json_each(:thread_ids))",
+        "{among_runs}": "IN (SELECT value FROM json_each(:run_ids))",
         "{no_base}": "CAST(metadata AS TEXT) IS NOT :base",
         "{without_rowid}": " WITHOUT ROWID",  # one tree and not two
         "{is_input}": "CASE WHEN json_valid(CAST(newer.metadata AS TEXT))"
@@ -60,6 +62,7 @@ _WORDS = {
         "{for_update}": " FOR UPDATE",
         "{for_key_share}": " FOR KEY SHARE",
         "{among_ids}": "= ANY(:thread_ids)",
+        "{among_runs}": "= ANY(:run_ids)",
         "{no_base}": "metadata <> :base",
         "{without_rowid}": "",
         "{is_input}": "newer.metadata ->> 'source' = 'input'"
@@ -128,6 +131,9 @@ SET message_id = coalesce(message_id, :message_id),
     run_id = coalesce(run_id, :run_id), step = coalesce(step, :step), user_id = coalesce(user_id, :user_id)
 WHERE thread_id = :thread_id AND seq = :seq"""  # noqa: S608 - our own text
 
+# A run `r` is open, and no living worker has it.
+_FREE = "(r.state = 'accepted' OR r.state = 'running' AND r.alive_until <= {now})"
+
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 
 
@@ -190,6 +196,7 @@ def _read(dialect: str, now: str) -> dict[str, Statement]:
                 .replace("{as_known}", _AS_KNOWN)
                 .replace("{claim}", _CLAIM)
                 .replace("{has_gone_on}", _HAS_GONE_ON)
+                .replace("{free}", _FREE)
                 .replace("{now}", now)
             )
             by_name[name] = Statement(name, _in(dialect, bare))

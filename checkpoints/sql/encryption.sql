@@ -77,6 +77,11 @@ UPDATE holdfast_effects
 SET result_type = :result_type, result = :result, args_digest = :args_digest
 WHERE lineage = :lineage AND effect_key = :effect_key;
 
+-- name: reseal_run
+UPDATE holdfast_runs
+SET input_type = :input_type, input = :input, request_digest = :request_digest, error = :error
+WHERE thread_id = :thread_id AND number = :number;
+
 -- name: plain_threads
 -- Threads that are not encrypted. Those of the savers of LangGraph may have no row of their own.
 SELECT thread_id

@@ -87,6 +87,8 @@ SELECT 'holdfast_interrupts.answered_by', count(*) FROM holdfast_interrupts WHER
 UNION ALL
 SELECT 'holdfast_effects.decided_by', count(*) FROM holdfast_effects WHERE decided_by = :user_id
 UNION ALL
+SELECT 'holdfast_runs.user_id', count(*) FROM holdfast_runs WHERE user_id = :user_id
+UNION ALL
 SELECT 'checkpoints.metadata', count(*) FROM checkpoints AS c WHERE {user_id} = :user_id;
 
 -- name: rename_in_messages
@@ -113,3 +115,11 @@ WHERE answered_by = :user_id;
 UPDATE holdfast_effects
 SET decided_by = :new
 WHERE decided_by = :user_id;
+
+-- name: rename_in_runs
+-- Those that have not ended hold what the user said: they do not run any more.
+UPDATE holdfast_runs
+SET user_id = :new, input_type = NULL, input = NULL,
+    ended_at = coalesce(ended_at, {now}), cancelled_at = CASE WHEN ended_at IS NULL THEN {now} ELSE cancelled_at END,
+    state = CASE WHEN ended_at IS NULL THEN 'cancelled' ELSE state END
+WHERE user_id = :user_id;

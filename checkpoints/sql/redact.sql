@@ -23,6 +23,23 @@ UPDATE holdfast_interrupts
 SET answer_type = :type, answer = :blob
 WHERE thread_id = :thread_id AND interrupt_id = :interrupt_id;
 
+-- name: page_of_run
+SELECT number, run_id, input_type, input, request_digest, error
+FROM holdfast_runs
+WHERE thread_id = :thread_id AND number > :number
+ORDER BY number
+LIMIT :limit;
+
+-- name: redact_input
+UPDATE holdfast_runs
+SET input_type = :type, input = :blob
+WHERE thread_id = :thread_id AND number = :number;
+
+-- name: redact_error
+UPDATE holdfast_runs
+SET error = :error
+WHERE thread_id = :thread_id AND number = :number;
+
 -- name: redact_result
 UPDATE holdfast_effects
 SET result_type = :type, result = :blob

@@ -59,6 +59,8 @@ SELECT t.thread_id, t.user_id, t.metadata, t.updated_at, t.messages, t.bytes, t.
          SELECT 1 FROM {writes} AS w
          WHERE w.thread_id = t.thread_id AND w.checkpoint_ns = '' AND w.checkpoint_id = t.head AND w.idx IN (-1, -3)
          LIMIT 1
+       ) IS NOT NULL OR (
+         SELECT 1 FROM holdfast_runs AS r WHERE r.thread_id = t.thread_id AND r.state IN ('accepted', 'running') LIMIT 1
        ) IS NOT NULL AS is_pending
 FROM ({threads}) AS t
 ORDER BY t.updated_at, t.thread_id;

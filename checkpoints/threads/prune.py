@@ -24,7 +24,14 @@ from holdfast.checkpoints.threads.index import is_unfinished
 Strategy = Literal["keep_latest", "delete"]
 
 # Statements that delete what belongs to some threads alone.
-_OF_THREAD: Final = ("delete_rows", "delete_run_writes", "delete_interrupts", "delete_events", "delete_members")
+_OF_THREAD: Final = (
+    "delete_rows",
+    "delete_run_writes",
+    "delete_interrupts",
+    "delete_events",
+    "delete_members",
+    "delete_runs",
+)
 
 # Statements for the ledger when threads are deleted. What it keeps depends on the lineage, which the last one ends.
 _LEDGER: Final = ("forget_effects", "empty_effects", "leave_lineage")

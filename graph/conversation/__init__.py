@@ -23,11 +23,12 @@ from holdfast.graph.approvals.policy import OnMessage
 from holdfast.graph.conversation.agents import AgentProfile, AnyAgent, check_checkpointer
 from holdfast.graph.conversation.answer import AcceptedAnswer, NewAnswer, NothingWaits, ThreadAnswers, late_answers
 from holdfast.graph.conversation.events import Done, Event, Paused, Reply, Turn, unfinished
-from holdfast.graph.conversation.manage import Managed, Role
+from holdfast.graph.conversation.manage import Role
 from holdfast.graph.conversation.requests import Pending, pending_of
 from holdfast.graph.conversation.runs import ThreadRuns, config_of
 from holdfast.graph.conversation.said import said
 from holdfast.graph.conversation.sending import Sent, UserMessage, sent_message
+from holdfast.graph.conversation.submit import Submitting
 from holdfast.graph.messages import with_speaker
 from holdfast.graph.plans import Io, OnLoop, blocking, stream_twin, streaming, twin
 from holdfast.graph.state import summary_of
@@ -36,7 +37,7 @@ Verdict = Literal["run_again", "happened", "skip"]
 """A person's verdict on a call that is in doubt."""
 
 
-class Conversation(Managed):
+class Conversation(Submitting):
     """One thread of an agent.
 
     Args:

@@ -68,6 +68,11 @@ class AgentProfile:
             return await io.either(self.agent.get_state, self.agent.aget_state, config)
 
     @property
+    def name(self) -> str:
+        """The name of the agent, by which a worker finds the runs that it can carry out."""
+        return self.agent.get_name()
+
+    @property
     def merges_by_id(self) -> bool:
         """Whether the messages are merged by `add_messages`, so that a message can take the place of another."""
         return getattr(self.agent.channels[self.messages_key], "operator", None) is add_messages

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
@@ -14,7 +15,7 @@ from langgraph.errors import UnknownInterruptError
 from langgraph.types import Command, StateSnapshot
 from pydantic import ValidationError
 
-from holdfast.checkpoints import Answered, HoldfastSaver
+from holdfast.checkpoints import Answered, HoldfastSaver, NewRun
 from holdfast.checkpoints.errors import NotAnswered
 from holdfast.checkpoints.interrupts.forms import answer_problem
 from holdfast.checkpoints.runtime import run_of, unwrap_saver
@@ -36,6 +37,8 @@ class NewAnswer(NamedTuple):
     answer: Any
     """See `requests.answer_to`."""
     by: str | None
+    run: NewRun | None = None
+    """The run that carries it out, and is accepted with it."""
 
 
 class AcceptedAnswer(NamedTuple):
@@ -66,6 +69,7 @@ class ThreadAnswers:
         self._profile = profile
         self._thread_id = thread_id
         self._record = saver.interrupts if isinstance(saver, HoldfastSaver) else None
+        self._accepted = saver.runs if isinstance(saver, HoldfastSaver) else None
 
     def recorded(self) -> Recorded:
         """Return the answers that are on record, but not carried out yet."""
@@ -129,7 +133,7 @@ class ThreadAnswers:
             NothingWaits: no call waits under this id. If it was answered, the error says by whom and when.
             BadAnswer: the answer does not fit. The call still waits.
         """
-        interrupt_id, given, by = new
+        interrupt_id, given, by, run = new
         shown = [*pending_of(state, self.recorded()), *self.kept(state)]
         waiting = {pending.interrupt_id: pending for pending in shown}
         if interrupt_id is None and len(waiting) == 1:
@@ -145,7 +149,7 @@ class ThreadAnswers:
         resume: Command[Any] | None = None if is_found else Command(resume={interrupt_id: answer})
         if self._record is not None:
             with late_answers():
-                self._record.answer(self._thread_id, interrupt_id, answer, by)
+                self._record.answer(self._thread_id, interrupt_id, answer, by, **self._acceptance(run, interrupt_id))
         return AcceptedAnswer(interrupt_id, resume)
 
     def due(self, accepted: AcceptedAnswer) -> tuple[Any, bool]:
@@ -197,6 +201,13 @@ class ThreadAnswers:
         for request in answered:
             id_, answer = request.interrupt_id, answers[request.interrupt_id]
             self._record.settle(self._thread_id, id_, answer, run_id=run_id, anywhere=anywhere)
+
+    def _acceptance(self, run: NewRun | None, interrupt_id: str) -> dict[str, Any]:
+        """Return what accepts the run that carries an answer out, if the answer is the first."""
+        if run is None or self._accepted is None:
+            return {}
+        run = replace(run, input={"interrupt_id": interrupt_id})
+        return {"run_id": run.run_id, "also": self._accepted.acceptance(run, answers=interrupt_id)}
 
     def _is_ours(self, request: Pending) -> bool:
         return self._profile.finds_answer(request.value)

@@ -134,6 +134,7 @@ def plant(saver: HoldfastSaver) -> None:
     model = ScriptedModel(lines=[calls(("pay", {"order": "zqorderqz"})), says("paid zqpaidqz")])
     shop = build_graph(model=model, tools=[pay], checkpointer=saver, prompt="zqsystemqz")
     Conversation(shop, "shop-1", user_id="ada").send("pay zqpleaseqz")
+    Conversation(shop, "shop-1", user_id="ada").submit("and then zqlaterqz")  # and no worker takes it
     builder = StateGraph(State).add_node("ask_twice", ask_twice).add_edge(START, "ask_twice")
     twice = builder.compile(checkpointer=saver)
     for run, given_now in enumerate([{"essay": "begin"}, Command(resume="zqfirstqz"), Command(resume="zqsecondqz")]):

@@ -15,7 +15,7 @@ from langgraph.types import Interrupt
 
 from bench.talking import graph_of
 from holdfast import RetentionPolicy, RetentionRule
-from holdfast.checkpoints import HoldfastSaver, open_checkpointer, transfer
+from holdfast.checkpoints import HoldfastSaver, NewRun, open_checkpointer, transfer
 from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.deploy.heads import pages
 from holdfast.checkpoints.deploy.work import pauses_of
@@ -49,6 +49,7 @@ OURS = {
     "holdfast_events": "no, after_seq, kind, at",
     "holdfast_interrupts": f"interrupt_id, {THREAD}, task_id, asked_at, closed_at",
     "holdfast_members": "user_id, owner_id, added_at",
+    "holdfast_runs": "number, run_id, agent, kind, state, attempts, accepted_at",
 }
 
 LINEAGE = "'bob-' || n"
@@ -90,13 +91,17 @@ def filled(dialect: str, request: pytest.FixtureRequest, tmp_path_factory: pytes
             found.config, [("__interrupt__", [Interrupt("?", id="i1"), Interrupt("?", id="i2")])], "task-2"
         )
         change(saver, "UPDATE holdfast_interrupts SET closed_at = 1 WHERE interrupt_id = 'i2'")
+        saver.runs.accept(NewRun("ada-1", "agent", "message", {}, key="key"))
         for table, columns in {**COLUMNS[dialect], **OURS}.items():
+            selected = columns.replace("lineage", LINEAGE)
+            if table == "holdfast_runs":
+                selected = selected.replace("number", "0").replace("run_id", "'run-' || n").replace("state", "'done'")
             times = 2000 // len(rows(saver, f"SELECT 1 FROM {table}")) + 7
             change(
                 saver,
                 f"INSERT INTO {table} (thread_id, {columns}) "
                 f"WITH RECURSIVE copies (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM copies WHERE n < {times}) "
-                f"SELECT 'bob-' || n, {columns.replace('lineage', LINEAGE)} FROM {table}, copies"
+                f"SELECT 'bob-' || n, {selected} FROM {table}, copies"
                 " WHERE thread_id = 'ada-1'",
             )
         # Of thousands of questions a few wait, and one was answered.
@@ -261,6 +266,25 @@ def test_the_ledger_is_read_and_written_by_its_indexes(full: HoldfastSaver, reco
         # The whole of this index is what has not ended.
         walked = [step for step in scans(plan(full, call)) if "holdfast_effects_open" not in step]
         assert walked == [], call[0].name
+
+
+def test_runs_are_accepted_claimed_and_ended_by_their_indexes(full: HoldfastSaver, record: Record) -> None:
+    def work() -> None:
+        new = NewRun("bob-9", "agent", "message", {}, key="key")
+        full.runs.accept(new)
+        for claimed in full.runs.claim("agent", "me", limit=2):
+            full.runs.renew("me", [claimed.run.run_id])
+            full.runs.was_sent(claimed.run)
+            full.runs.finish(claimed, "done")
+        full.runs.list("bob-9")
+        full.runs.cancel(new.run_id)
+
+    calls = record(work)
+    names = {statement.name for statement, _ in calls}
+    assert {"accept_run", "run_of_key", "free_runs", "claim_run", "renew_runs", "was_sent", "finish_run"} <= names
+    for call in calls:
+        few = "holdfast_runs_open"  # the runs that have not ended
+        assert [step for step in scans(plan(full, call)) if few not in step] == [], call[0].name
 
 
 def test_a_process_that_meets_a_thread_reads_only_the_rows_of_this_thread(full: HoldfastSaver, record: Record) -> None:

@@ -23,7 +23,14 @@ from tests.support.kit import change, echo_graph, rows, texts, thread
 from tests.support.retention_kit import MONTH, age, listed, number_of, policy, talk
 from tests.support.sweep import Sweep
 
-TABLES = ("checkpoints", "holdfast_messages", "holdfast_interrupts", "holdfast_events", "holdfast_members")
+TABLES = (
+    "checkpoints",
+    "holdfast_messages",
+    "holdfast_interrupts",
+    "holdfast_events",
+    "holdfast_members",
+    "holdfast_runs",
+)
 
 
 def test_what_is_older_than_the_most_specific_rule_says_is_deleted_and_a_dry_run_says_the_same(

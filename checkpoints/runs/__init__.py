@@ -1,0 +1,361 @@
+"""Runs: turns that are accepted when they are in the database, and that any process can carry out.
+
+Whoever accepts a run need not carry it out. A worker claims the first open run of a thread, renews its claim while it
+lives, and records how the run ended. If the worker dies, its claim expires, and another worker goes on with the run.
+The runs of one thread are claimed one after the other, in the order in which they were accepted.
+
+The input of a run is stored until the run has ended. By then what it said is in its thread.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, Final, Literal, NamedTuple
+
+from holdfast.checkpoints import times
+from holdfast.checkpoints.backends.base import Call
+from holdfast.checkpoints.backends.records import Row
+from holdfast.checkpoints.backends.retry import persist
+from holdfast.checkpoints.config import user_of
+from holdfast.checkpoints.core.arguments import check_count, checks_arguments
+from holdfast.checkpoints.core.database import Database
+from holdfast.checkpoints.core.twins import async_twin
+from holdfast.checkpoints.encryption import places
+from holdfast.checkpoints.encryption.keys_of_threads import give_key
+from holdfast.checkpoints.errors import KeyReused, UnknownRun
+from holdfast.checkpoints.load import explained
+from holdfast.checkpoints.moments import utc_datetime
+from holdfast.checkpoints.runs.claims import Claims
+from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
+
+__all__ = ["Claimed", "NewRun", "Run", "Runs"]
+
+Kind = Literal["message", "answer", "retry"]
+State = Literal["accepted", "running", "done", "failed", "cancelled"]
+
+OPEN: Final = ("accepted", "running")
+
+# As for lists of requests.
+_LIMIT: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A turn that was accepted."""
+
+    run_id: str
+    """Also the id of the message that it sends."""
+    thread_id: str
+    agent: str
+    """The name of the agent that has to carry it out."""
+    user_id: str | None
+    kind: Kind
+    """"message": it sends a message. "answer": it carries out an answer. "retry": it goes on with a turn."""
+    state: State
+    attempts: int
+    """How often it was begun: more than once if a process died in the middle of it."""
+    accepted_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    is_cancelled: bool
+    """Whether it was asked to stop."""
+    error_type: str | None
+    """Why it failed: the name of the error."""
+    error: str | None
+    after_seq: int | None
+    """The number of the last message row of its thread before it began."""
+    until_seq: int | None
+    """The number of the last one when it ended."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not ended."""
+        return self.state in OPEN
+
+
+class Claimed(NamedTuple):
+    """A run that a worker carries out."""
+
+    run: Run
+    input: Mapping[str, Any]
+    owner: str
+    """The worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run to accept.
+
+    Args:
+        thread_id: the thread.
+        agent: the name of the agent.
+        kind: see `Run`.
+        input: what it is begun with, of plain values.
+        user_id: the user.
+        key: an idempotency key of the user: the same request under the same key is accepted once.
+        request: what the key is given for; by default the input.
+        run_id: its id; by default a new one.
+    """
+
+    thread_id: str
+    agent: str
+    kind: Kind
+    input: Mapping[str, Any]
+    user_id: str | None = None
+    key: str | None = None
+    request: Any = None
+    run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+
+@checks_arguments
+class Runs:
+    """The runs of a database.
+
+    Its methods block. For event loops there are twins, such as `aget`.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- accepting
+
+    def accept(self, new: NewRun) -> Run:
+        """Accept a run. When this returns, it is in the database, and a worker will carry it out.
+
+        Returns:
+            The run, or the one that was accepted earlier under the same idempotency key.
+
+        Raises:
+            KeyReused: the key was given for another request.
+        """
+        while not persist(self._database.backend, lambda: self._insert(new)):
+            self._database.sealer.forget(new.thread_id)  # another process has begun the thread, with another key
+        return self.earlier(new) or self.get(new.run_id)
+
+    def acceptance(self, new: NewRun, *, answers: str | None = None) -> list[Call]:
+        """Return the calls that accept a run, for a transaction in which the thread is locked.
+
+        Args:
+            new: the run.
+            answers: accept it only if it has answered the request with this id, in the same transaction.
+        """
+        sql, body = self._database.backend.sql, Packing(self._database.types).pack(dict(new.input))
+        if self._database.storage_filter is not None:
+            body = self._database.storage_filter.body("msgpack", body)
+        sealer = self._database.sealer
+        type_, blob = sealer.seal_value(new.thread_id, places.run_input(new.run_id), "msgpack", body)
+        condition = [] if answers is None else [_HAS_ANSWERED]
+        params = {
+            "thread_id": new.thread_id,
+            "run_id": new.run_id,
+            "agent": new.agent,
+            "user_id": user_of(new.user_id),
+            "kind": new.kind,
+            "type": type_,
+            "blob": blob,
+            "key": new.key,
+            "digest": sealer.seal_bytes(new.thread_id, places.run_request(new.run_id), _digest(new)),
+        }
+        answered = {} if answers is None else {"interrupt_id": answers}
+        return [
+            (sql["accept_run"].where(*condition), {**params, **answered}),
+            (sql["take_ticket"], {"thread_id": new.thread_id}),
+        ]
+
+    def earlier(self, new: NewRun) -> Run | None:
+        """Return the run that was accepted earlier under the idempotency key of a new one; `None` if there is none.
+
+        Raises:
+            KeyReused: the key was given for another request.
+        """
+        if new.key is None:
+            return None
+        params = {"thread_id": new.thread_id, "key": new.key, "user_id": user_of(new.user_id)}
+        [rows] = self._database.read((self._database.backend.sql["run_of_key"], params))
+        for row in rows:
+            place = places.run_request(row.run_id)
+            if self._database.sealer.open_bytes(new.thread_id, place, bytes(row.request_digest)) != _digest(new):
+                raise KeyReused(new.thread_id, new.key)
+            return self._run_of(row)
+        return None
+
+    # --- reading
+
+    def get(self, run_id: str) -> Run:
+        """Return a run.
+
+        Raises:
+            UnknownRun: there is none with this id.
+        """
+        [rows] = self._database.read((self._database.backend.sql["run"], {"run_id": run_id}))
+        if not rows:
+            raise UnknownRun(run_id)
+        return self._run_of(rows[0])
+
+    def list(self, thread_id: str, *, limit: int = _LIMIT) -> Sequence[Run]:
+        """Return the runs of a thread, newest first.
+
+        Args:
+            thread_id: the thread.
+            limit: the maximum number of runs.
+        """
+        check_count(limit, "limit")
+        params = {"thread_id": str(thread_id), "limit": limit}
+        [rows] = self._database.read((self._database.backend.sql["runs_of_thread"], params))
+        return [self._run_of(row) for row in rows]
+
+    def was_sent(self, run: Run) -> bool:
+        """Return whether the message of a run is in its thread: an earlier attempt has sent it."""
+        params = {"thread_id": run.thread_id, "run_id": run.run_id, "after": run.after_seq or 0}
+        [[row]] = self._database.read((self._database.backend.sql["was_sent"], params))
+        return bool(row.was_sent)
+
+    # --- carrying out
+
+    def claim(self, agent: str, owner: str, *, limit: int = 1) -> Sequence[Claimed]:
+        """Claim runs that no living worker has: of each thread its first open one, the oldest first.
+
+        Args:
+            agent: the name of the agent that can carry them out.
+            owner: the worker. It renews its claims before `times.RUN_TTL` is over.
+            limit: the maximum number of runs.
+        """
+        check_count(limit, "limit")
+        sql = self._database.backend.sql
+        [free] = self._database.read((sql["free_runs"], {"agent": agent, "limit": limit}))
+        claims = [(sql["claim_run"], {"run_id": run_id, "owner": owner, "ttl": times.RUN_TTL}) for (run_id,) in free]
+        # A claim whose commit was lost is not repeated: it would be found taken. It expires.
+        claimed = self._database.write(*claims, repeatable=False) if claims else []
+        return [Claimed(self._run_of(row), self._input(row), owner) for rows in claimed for row in rows]
+
+    def claims(self, agent: str, stop: Callable[[str], object]) -> Claims:
+        """Return the claims of a new worker, which it renews until they end; see `Claims`.
+
+        Args:
+            agent: the name of the agent that the worker has.
+            stop: called with the id of a run that was asked to stop, or that another worker has by now.
+        """
+        return Claims(self, agent, stop)
+
+    def renew(self, owner: str, run_ids: Sequence[str]) -> dict[str, bool]:
+        """Renew claims of a worker.
+
+        Returns:
+            The runs that it still has, by id, and whether each was asked to stop.
+        """
+        params = {"owner": owner, "run_ids": self._database.backend.array(run_ids), "ttl": times.RUN_TTL}
+        [rows] = self._database.write((self._database.backend.sql["renew_runs"], params))
+        return {row.run_id: row.cancelled_at is not None for row in rows}
+
+    def release(self, claimed: Claimed) -> bool:
+        """Give a run back, so that a worker claims it anew. Return whether it was still this worker's."""
+        return self._end("release_run", claimed)
+
+    def finish(
+        self,
+        claimed: Claimed,
+        state: Literal["done", "failed", "cancelled"],
+        *,
+        error_type: str | None = None,
+        error: str | None = None,
+    ) -> bool:
+        """Record how a run ended.
+
+        Args:
+            claimed: the run.
+            state: how it ended.
+            error_type, error: why it failed. Neither holds a text of the conversation.
+
+        Returns:
+            Whether it was still this worker's.
+        """
+        return self._end("finish_run", claimed, state=state, error_type=error_type, error=error)
+
+    def cancel(self, run_id: str) -> Run:
+        """Ask a run to stop. One that has not begun is cancelled at once; a worker stops one that has.
+
+        Raises:
+            UnknownRun: there is none with this id.
+        """
+        self._database.write((self._database.backend.sql["cancel_run"], {"run_id": run_id}))
+        return self.get(run_id)
+
+    # --- the same for event loops
+
+    aaccept = async_twin(accept)
+    aget = async_twin(get)
+    alist = async_twin(list)
+    acancel = async_twin(cancel)
+
+    # --- inside
+
+    def _insert(self, new: NewRun) -> bool:
+        """Insert a run, in a transaction of its own. Return whether the thread has the key that it was sealed with."""
+        backend, sealer, thread = self._database.backend, self._database.sealer, {"thread_id": new.thread_id}
+        key_no = sealer.key_no(new.thread_id)
+        with backend.writing() as transaction:
+            _, [row] = transaction.run([(backend.sql[name], thread) for name in ("add_thread", "lock_thread")])
+            if row.key_no != key_no and (
+                row.key_no is not None or not give_key(transaction, backend, sealer, new.thread_id)
+            ):
+                return False
+            transaction.run(self.acceptance(new))
+        sealer.is_stored(new.thread_id)
+        return True
+
+    def _end(self, statement: str, claimed: Claimed, **how: str | None) -> bool:
+        run = claimed.run
+        params = {"run_id": run.run_id, "owner": claimed.owner, "attempts": run.attempts, **how}
+        if params.get("error") is not None:
+            place = places.run_error(run.run_id)
+            params["error"] = self._database.sealer.seal_text(run.thread_id, place, str(params["error"]))
+        [rows] = self._database.write((self._database.backend.sql[statement], params))
+        return bool(rows)
+
+    def _input(self, row: Row) -> Mapping[str, Any]:
+        with explained(row.thread_id, row.run_id, "input of a run"):
+            open_value = self._database.sealer.open_value
+            _, body = open_value(row.thread_id, places.run_input(row.run_id), row.input_type, bytes(row.input))
+            found: Mapping[str, Any] = Unpacking(self._database.types).unpack(body)
+            return found
+
+    def _run_of(self, row: Row) -> Run:
+        error, place = row.error, places.run_error(row.run_id)
+        return Run(
+            run_id=row.run_id,
+            thread_id=row.thread_id,
+            agent=row.agent,
+            user_id=row.user_id,
+            kind=row.kind,
+            state=row.state,
+            attempts=row.attempts,
+            accepted_at=utc_datetime(row.accepted_at),
+            started_at=_moment(row.started_at),
+            ended_at=_moment(row.ended_at),
+            is_cancelled=row.cancelled_at is not None,
+            error_type=row.error_type,
+            error=None if error is None else self._database.sealer.open_text(row.thread_id, place, error),
+            after_seq=row.after_seq,
+            until_seq=row.until_seq,
+        )
+
+
+def _digest(new: NewRun) -> bytes:
+    request = new.input if new.request is None else new.request
+    text = json.dumps([new.kind, request], sort_keys=True, separators=(",", ":"), default=repr)
+    return blake2b(text.encode(), digest_size=16).digest()
+
+
+def _moment(at: float | None) -> datetime | None:
+    return None if at is None else utc_datetime(at)
+
+
+_HAS_ANSWERED: Final = """EXISTS (
+  SELECT 1 FROM holdfast_interrupts AS i
+  WHERE i.thread_id = :thread_id AND i.interrupt_id = :interrupt_id AND i.run_id = CAST(:run_id AS TEXT)
+)"""

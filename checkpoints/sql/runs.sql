@@ -1,0 +1,93 @@
+-- Runs: turns that were accepted, and who carries them out.
+
+-- name: accept_run
+-- The thread is locked. Its tickets number the runs; `take_ticket` follows.
+INSERT INTO holdfast_runs (thread_id, number, run_id, agent, user_id, kind, input_type, input, idempotency_key,
+                           request_digest, state, attempts, accepted_at)
+SELECT t.thread_id, t.next_ticket, CAST(:run_id AS TEXT), CAST(:agent AS TEXT), CAST(:user_id AS TEXT),
+       CAST(:kind AS TEXT), CAST(:type AS TEXT), CAST(:blob AS {bytes}), CAST(:key AS TEXT), CAST(:digest AS {bytes}),
+       'accepted', 0, {now}
+FROM holdfast_threads AS t
+WHERE t.thread_id = :thread_id AND {where}
+ON CONFLICT DO NOTHING;
+
+-- name: run
+SELECT * FROM holdfast_runs WHERE run_id = :run_id;
+
+-- name: run_of_key
+SELECT *
+FROM holdfast_runs
+WHERE thread_id = :thread_id AND idempotency_key = :key AND coalesce(user_id, '') = coalesce(CAST(:user_id AS TEXT), '');
+
+-- name: runs_of_thread
+SELECT *
+FROM holdfast_runs
+WHERE thread_id = :thread_id
+ORDER BY number DESC
+LIMIT :limit;
+
+-- name: free_runs
+-- The first open run of each thread, if no living worker has it; oldest first.
+SELECT r.run_id
+FROM holdfast_runs AS r
+WHERE r.state IN ('accepted', 'running') AND r.agent = :agent AND {free}
+  AND NOT EXISTS (
+    SELECT 1 FROM holdfast_runs AS earlier
+    WHERE earlier.thread_id = r.thread_id AND earlier.number < r.number AND earlier.state IN ('accepted', 'running')
+  )
+ORDER BY r.accepted_at, r.run_id
+LIMIT :limit;
+
+-- name: claim_run
+-- The condition is that of `free_runs`: another worker may have claimed it since.
+UPDATE holdfast_runs AS r
+SET state = 'running', attempts = attempts + 1, owner = :owner, alive_until = {now} + :ttl,
+    started_at = coalesce(started_at, {now}),
+    after_seq = coalesce(after_seq, (
+      SELECT t.next_seq - 1 FROM holdfast_threads AS t WHERE t.thread_id = r.thread_id
+    ))
+WHERE r.run_id = :run_id AND {free}
+RETURNING *;
+
+-- name: renew_runs
+-- SQLite returns true for `cancelled_at IS NOT NULL` here, whatever it is: the table has no rowid.
+UPDATE holdfast_runs
+SET alive_until = {now} + :ttl
+WHERE owner = :owner AND state = 'running' AND run_id {among_runs}
+RETURNING run_id, cancelled_at;
+
+-- name: release_run
+-- It is not begun anew because its worker died, so this attempt does not count.
+UPDATE holdfast_runs
+SET state = 'accepted', attempts = attempts - 1, owner = NULL, alive_until = NULL
+WHERE run_id = :run_id AND owner = :owner AND attempts = :attempts AND state = 'running'
+RETURNING run_id;
+
+-- name: finish_run
+UPDATE holdfast_runs
+SET state = :state, ended_at = {now}, alive_until = NULL, input_type = NULL, input = NULL,
+    error_type = CAST(:error_type AS TEXT), error = CAST(:error AS TEXT),
+    until_seq = (SELECT t.next_seq - 1 FROM holdfast_threads AS t WHERE t.thread_id = holdfast_runs.thread_id)
+WHERE run_id = :run_id AND owner = :owner AND attempts = :attempts AND state = 'running'
+RETURNING run_id;
+
+-- name: cancel_run
+-- One that has begun is stopped by its worker, or by the next one if that is dead.
+UPDATE holdfast_runs
+SET cancelled_at = coalesce(cancelled_at, {now}),
+    ended_at = CASE state WHEN 'accepted' THEN {now} END,
+    input_type = CASE state WHEN 'accepted' THEN NULL ELSE input_type END,
+    input = CASE state WHEN 'accepted' THEN NULL ELSE input END,
+    state = CASE state WHEN 'accepted' THEN 'cancelled' ELSE state END
+WHERE run_id = :run_id AND state IN ('accepted', 'running');
+
+-- name: was_sent
+-- Whether the message of a run is in its thread. There is no index on the id: the rows since the run began are read.
+SELECT EXISTS (
+  SELECT 1 FROM holdfast_messages AS m
+  WHERE m.thread_id = :thread_id AND m.seq > :after AND m.message_id = :run_id AND {said}
+) AS was_sent;
+
+-- name: delete_runs
+DELETE FROM holdfast_runs
+WHERE thread_id {among_ids};

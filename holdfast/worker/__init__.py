@@ -1,0 +1,98 @@
+"""Carry out what the database has for an agent: turns that were accepted, answers on record, requests that expired.
+
+A worker is needed for turns of `Conversation.submit`, and for what a process leaves behind that dies: the turn that it
+was at work on, and an answer that it had recorded. One in each process is enough; they need no other coordination than
+the database.
+
+    async with Worker(agent):              # or: with, for example in a program without an event loop
+        ...                                # what the application does; the worker is at work beside it
+    Worker(agent).run_once()               # or: all that is left now, for example in a job that runs every minute
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from typing import Any
+
+from langgraph.types import StateSnapshot
+
+from holdfast.checkpoints import Answered
+from holdfast.checkpoints.interrupts.forms import tools_of_request
+from holdfast.deploy.tools import GraphTools
+from holdfast.graph import Conversation, NothingWaits
+from holdfast.graph.conversation.agents import MESSAGES, AnyAgent
+from holdfast.graph.kept import kept_calls
+from holdfast.graph.own_database import own_saver
+from holdfast.graph.plans import Io
+from holdfast.worker.answers import PERIOD, SOON, AnswerWorker, Pass
+from holdfast.worker.turns import TurnListener, TurnWorker
+
+__all__ = ["PERIOD", "SOON", "AnswerWorker", "Pass", "TurnListener", "TurnWorker", "Worker"]
+
+
+class Worker(AnswerWorker):
+    """A worker for the turns of an agent: those that were accepted, and those that have an answer to carry out.
+
+    Several may be at work in several processes: the lease of each thread lets one go on. Threads of other agents in the
+    same database are left alone: runs that name another agent, and answers for which no step of this agent waits, or
+    whose tool it lacks.
+
+    Args:
+        agent: the agent, with a checkpointer of `open_checkpointer`. Agents that share a database need different names.
+        period: seconds between two looks for answers and expired requests.
+        context: the context of each run, for an agent with a `context_schema`.
+        turns: the worker for accepted turns, by default `TurnWorker(agent, context=context)`.
+
+    Raises:
+        NeedsOwnDatabase: the agent has another checkpointer, which has no record of answers.
+        ValueError: the period is not above 0.
+    """
+
+    def __init__(
+        self, agent: AnyAgent, *, period: float = PERIOD, context: Any = None, turns: TurnWorker | None = None
+    ) -> None:
+        super().__init__(own_saver(agent.checkpointer, "A worker"), period=period)
+        self.turns = turns or TurnWorker(agent, context=context)
+        self._agent = agent
+        self._context = context
+        self._tools = GraphTools.of(agent)
+
+    def run(self) -> None:
+        with self.turns:
+            super().run()
+
+    async def arun(self) -> None:
+        async with self.turns:
+            await super().arun()
+
+    async def _first(self, io: Io) -> Sequence[str]:
+        return await self.turns.carry_out_all(io)
+
+    async def carry_out(self, io: Io, thread_id: str, answers: Sequence[Answered]) -> str | None:
+        config = {"configurable": {"thread_id": thread_id}}
+        state = await io.either(self._agent.get_state, self._agent.aget_state, config)
+        if why := why_left(state, {found.interrupt_id for found in answers}, self._tools):
+            return why
+        owner = await io.call(self._saver.threads.owner, thread_id)
+        conversation = Conversation(self._agent, thread_id, owner, wait=0, context=self._context)
+        with suppress(NothingWaits):  # another process has carried them out meanwhile
+            await io.either(conversation.retry, conversation.aretry)
+        return None
+
+
+def why_left(state: StateSnapshot, due: Collection[str], tools: GraphTools) -> str | None:
+    """Return why an agent cannot take the answers to some requests: another agent has asked. `None` if it can.
+
+    Args:
+        state: the state of the thread, as this agent sees it.
+        due: the ids of the requests.
+        tools: the agent's tools.
+    """
+    names = [name for pause in state.interrupts if pause.id in due for name in tools_of_request(pause.value)]
+    # A call that was kept open is asked about again when the turn that is under way ends.
+    messages = state.values.get(MESSAGES, []) if isinstance(state.values, dict) else []
+    names += [kept.call["name"] for kept in kept_calls(messages) if kept.interrupt_id in due]
+    if not names and not any(pause.id in due for pause in state.interrupts):
+        return "no step of this agent waits for the answer"
+    return next((f"this agent has no tool {name!r}" for name in names if not tools.has(name)), None)

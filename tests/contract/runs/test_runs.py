@@ -1,0 +1,182 @@
+"""A turn is accepted when it is in the database, and then it is carried out once, by any process."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.outputs import ChatResult
+from pydantic import PrivateAttr
+
+from holdfast.checkpoints import HoldfastSaver, Run
+from holdfast.errors import KeyReused, NothingWaits, UnknownRun, UnknownThread
+from holdfast.graph import Conversation, build_graph
+from holdfast.worker import TurnListener, TurnWorker, Worker
+from tests.support.desk import APPROVE, Desk
+from tests.support.encryption_kit import encrypted
+from tests.support.graph_kit import ScriptedModel, says
+from tests.support.kit import change, rows
+
+
+class Thinking(ScriptedModel):
+    """Never answers."""
+
+    _thinks: asyncio.Event = PrivateAttr(default_factory=asyncio.Event)
+
+    async def _agenerate(self, messages: list[BaseMessage], *_: object, **kwargs: object) -> ChatResult:
+        self._thinks.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+class Ending(TurnListener):
+    """Tells when a run has ended."""
+
+    def __init__(self) -> None:
+        self.has_ended = asyncio.Event()
+
+    def ended(self, run: Run) -> None:
+        self.has_ended.set()
+
+
+def ada(saver: HoldfastSaver, *said: str, user_id: str | None = None) -> Conversation:
+    """A conversation with an agent that says these."""
+    agent = build_graph(model=ScriptedModel(lines=[*map(says, said)]), checkpointer=saver)
+    return Conversation(agent, "ada-1", user_id)
+
+
+def worker_of(talk: Conversation) -> Worker:
+    return Worker(talk._agent)
+
+
+def said(talk: Conversation) -> list[str]:
+    return [message.text for message in talk.history()]
+
+
+def test_accepted_messages_are_answered_in_their_order(saver: HoldfastSaver) -> None:
+    talk = ada(saver, "one", "two")
+    first, second = talk.submit("Hello"), talk.submit("And again")
+    assert (first.state, said(talk)) == ("accepted", [])
+    assert worker_of(talk).run_once().carried_out == ["ada-1", "ada-1"]
+    assert said(talk) == ["Hello", "one", "And again", "two"]
+    ended = saver.runs.get(first.run_id)
+    assert (ended.state, ended.attempts, ended.error, ended.until_seq) == ("done", 1, None, 2)
+    assert [run.run_id for run in saver.runs.list("ada-1")] == [second.run_id, first.run_id]
+    assert talk.history()[0].id == first.run_id
+    assert rows(saver, "SELECT count(input) FROM holdfast_runs") == [(0,)]
+
+
+def test_a_turn_whose_process_died_goes_on_and_says_its_message_once(saver: HoldfastSaver) -> None:
+    talk = ada(saver)
+    run = talk.submit("Hello")
+    [claimed] = saver.runs.claim(run.agent, "a process that dies")
+    assert saver.runs.claim(run.agent, "another") == []
+    assert saver.runs.renew("a process that dies", [run.run_id]) == {run.run_id: False}
+    assert saver.runs.renew("another", [run.run_id]) == {}
+    with pytest.raises(IndexError):  # it dies in its model
+        talk.send(HumanMessage("Hello", id=run.run_id))
+    change(saver, "UPDATE holdfast_runs SET alive_until = 0")
+    talk = ada(saver, "Hi")
+    assert worker_of(talk).run_once().carried_out == ["ada-1"]
+    assert said(talk) == ["Hello", "Hi"]
+    assert saver.runs.get(run.run_id).attempts == 2
+    assert not saver.runs.finish(claimed, "done")
+
+
+def test_a_turn_whose_process_dies_again_and_again_has_failed(saver: HoldfastSaver) -> None:
+    talk = ada(saver)
+    run = talk.submit("Hello")
+    for _ in range(2):
+        saver.runs.claim(run.agent, "a process that dies")
+        change(saver, "UPDATE holdfast_runs SET alive_until = 0")
+    Worker(talk._agent, turns=TurnWorker(talk._agent, attempts=2)).run_once()
+    failed = saver.runs.get(run.run_id)
+    assert (failed.state, failed.error_type) == ("failed", "ProcessDied")
+    assert "died 2 times" in str(failed.error)
+
+
+def test_a_request_that_comes_twice_under_its_key_is_one(saver: HoldfastSaver) -> None:
+    talk = ada(saver, "Hi", user_id="ada")
+    first = talk.submit("Hello", key="k1")
+    assert talk.submit("Hello", key="k1") == first
+    with pytest.raises(KeyReused, match="'k1' was given for another request"):
+        talk.submit("Good bye", key="k1")
+    worker_of(talk).run_once()
+    assert talk.submit("Hello", key="k1").state == "done"
+    with pytest.raises(UnknownThread):
+        Conversation(talk._agent, "ada-1", "bob").submit("Hello", key="k1")
+
+
+def test_an_answer_and_its_run_are_accepted_together_and_once(saver: HoldfastSaver) -> None:
+    desk = Desk(saver, 1)
+    [asked] = desk.ids()
+    run = desk.ada.submit_answer(APPROVE, asked, key="k1")
+    assert desk.ada.submit_answer(APPROVE, asked, key="k1") == run
+    with pytest.raises(NothingWaits, match="has answered this already"):
+        desk.ada.submit_answer(APPROVE, asked)
+    assert (desk.refunded, len(saver.runs.list("ada-1"))) == ([], 1)
+    assert Worker(desk.agent).run_once().carried_out == ["ada-1"]
+    assert (desk.refunded, saver.runs.get(run.run_id).state) == ([1], "done")
+
+
+def test_a_turn_that_fails_says_why_and_is_gone_on_with(saver: HoldfastSaver) -> None:
+    talk = ada(saver)
+    run = talk.submit("Hello")
+    worker_of(talk).run_once()
+    failed = saver.runs.get(run.run_id)
+    assert (failed.state, failed.error_type) == ("failed", "IndexError")
+    assert "log" in str(failed.error)
+    talk = ada(saver, "Hi")
+    talk.submit_retry()
+    worker_of(talk).run_once()
+    assert said(talk) == ["Hello", "Hi"]
+
+
+def test_a_run_that_waits_is_cancelled_at_once_and_deleted_with_its_thread(saver: HoldfastSaver) -> None:
+    talk = ada(saver, "Hi")
+    run = talk.submit("Hello")
+    assert saver.runs.cancel(run.run_id).state == "cancelled"
+    assert worker_of(talk).run_once().carried_out == []
+    saver.delete_thread("ada-1")
+    with pytest.raises(UnknownRun):
+        saver.runs.get(run.run_id)
+
+
+async def test_a_worker_beside_an_application_begins_at_once_what_it_is_woken_for(saver: HoldfastSaver) -> None:
+    talk = ada(saver, "Hi")
+    listener = Ending()
+    turns = TurnWorker(talk._agent, period=3600, listener=listener)
+    async with turns:
+        run = await talk.asubmit("Hello")
+        turns.wake()
+        await listener.has_ended.wait()
+    assert saver.runs.get(run.run_id).state == "done"
+    assert said(talk) == ["Hello", "Hi"]
+
+
+async def test_a_turn_that_is_cancelled_while_the_model_thinks_stops(saver: HoldfastSaver) -> None:
+    model = Thinking(lines=[])
+    talk = Conversation(build_graph(model=model, checkpointer=saver), "ada-1")
+    listener = Ending()
+    turns = TurnWorker(talk._agent, period=3600, listener=listener)
+    async with turns:
+        run = await talk.asubmit("Hello")
+        turns.wake()
+        await model._thinks.wait()
+        assert (await saver.runs.acancel(run.run_id)).is_cancelled
+        turns._claims._beat()
+        await listener.has_ended.wait()
+    assert saver.runs.get(run.run_id).state == "cancelled"
+
+
+def test_an_accepted_turn_of_an_encrypted_database_is_sealed_and_begins_its_thread(url: str) -> None:
+    with encrypted(url) as saver:
+        ada(saver).submit("the eagle lands", key="k1")
+        [(stored, sealed)] = rows(saver, "SELECT input_type, input FROM holdfast_runs")
+        assert (stored, b"eagle" in bytes(sealed)) == ("sealed.msgpack", False)
+    with encrypted(url) as saver:  # another process, which reads the keys
+        talk = ada(saver, "Hi")
+        assert talk.submit("the eagle lands", key="k1").state == "accepted"
+        worker_of(talk).run_once()
+        assert said(talk) == ["the eagle lands", "Hi"]

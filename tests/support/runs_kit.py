@@ -1,0 +1,53 @@
+"""An agent that books something once, and processes that carry out its accepted turns and may be killed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.tools import tool
+
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.graph import Conversation, build_graph, once
+from holdfast.worker import TurnWorker, Worker
+from tests.support.children import DieBeforeCommit
+from tests.support.graph_kit import StrictModel, calls, says
+from tests.support.kit import change
+
+
+class Booking(StrictModel):
+    """Books for each message, and says so."""
+
+    def line(self, messages: list[BaseMessage]) -> AIMessage:
+        if isinstance(messages[-1], HumanMessage):
+            return calls(("book", {"what": messages[-1].text}))
+        return says("booked")
+
+
+def booking(saver: HoldfastSaver, effects: Path, thread_id: str = "ada-1") -> Conversation:
+    """A conversation whose bookings are lines of a file."""
+
+    @once
+    @tool
+    def book(what: str) -> str:
+        """Book something."""
+        with effects.open("a") as file:
+            file.write(f"{what}\n")
+        return "done"
+
+    return Conversation(build_graph(model=Booking(), tools=[book], checkpointer=saver), thread_id)
+
+
+def work_or_die(url: str, effects: str, commit: int) -> list[str]:
+    """Carry out what was accepted, and die before that commit. Return the threads, if there were not that many."""
+    with open_checkpointer(url) as saver:
+        talk = booking(saver, Path(effects))
+        saver._backend.on_statement = DieBeforeCommit(commit)
+        return Worker(talk._agent, turns=TurnWorker(talk._agent, attempts=1000)).run_once().carried_out
+
+
+def let_claims_expire(saver: HoldfastSaver) -> None:
+    """Make it later: what a dead process held is free."""
+    change(saver, "UPDATE holdfast_runs SET alive_until = 0 WHERE state = 'running'")
+    change(saver, "UPDATE holdfast_effects SET alive_until = 0")
+    change(saver, "DELETE FROM holdfast_leases")
