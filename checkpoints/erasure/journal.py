@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from holdfast.checkpoints.backends.base import Transaction
@@ -83,10 +84,21 @@ class Journal:
         transaction.send([self._call("note_erased", data=part.text())])
 
     def begin(self, transaction: Transaction, begun: Mapping[str, Any]) -> None:
-        """Make the first row, unless an erasure is under way. It is locked until the transaction ends."""
+        """Make the first row, unless an erasure is under way. It is locked until the transaction ends.
+
+        An erasure after one that has left something goes on with its receipt.
+        """
         [rows] = transaction.run([self._call("lock_erasure")])
-        if not rows or rows[0].kind != _UNDER_WAY:
-            transaction.send([self._call("begin_erasure", data=json.dumps(begun))])
+        if rows and rows[0].kind == _UNDER_WAY:
+            return
+        before = json.loads(rows[0].data) if rows else {}
+        first: dict[str, Any] = {**begun, "earlier": _digests(before)}
+        calls = []
+        if before.get("failed"):
+            began_at = datetime.fromisoformat(before["began_at"]).timestamp()
+            first |= {"erasure_id": before["erasure_id"], "began_at": began_at}
+            calls.append(self._call("note_erased", data=Part.of(rows[0].data).text()))
+        transaction.send([self._call("begin_erasure", data=json.dumps(first)), *calls])
 
     def touch(self, transaction: Transaction) -> None:
         """Set the time of the record: a writer that was there before is refused from now on."""
@@ -97,9 +109,20 @@ class Journal:
         [rows] = self._database.read(self._call("erased_parts"))
         return _sum(Part.of(row.data) for row in rows)
 
-    def end(self, receipt: Erased, begun: Mapping[str, Any]) -> None:
-        """Put the receipt in place of the parts, with the number of the user whose the thread was."""
-        facts = {**receipt.facts(), "owner": begun.get("owner")}
+    def has(self, receipt: Erased) -> bool:
+        """Return whether a receipt is on record, also if there is a later one."""
+        head = self.read()
+        return head is not None and receipt.digest in _digests(head.data)
+
+    def end(self, receipt: Erased, head: Head) -> None:
+        """Put the receipt in place of the parts, with the number of the user whose the thread was.
+
+        Args:
+            receipt: the receipt.
+            head: the first row of the record.
+        """
+        earlier = [digest for digest in _digests(head.data) if digest != receipt.digest]
+        facts = {**receipt.facts(), "owner": head.data.get("owner"), "earlier": earlier}
         if self._subject.kind == "user":
             # What the caller says again when asking for it. The record itself names no user.
             del facts["user_id"]
@@ -115,6 +138,11 @@ class Journal:
 
     def _call(self, name: str, **params: Any) -> Any:
         return self._sql[name], {**self._params, **params}
+
+
+def _digests(data: Mapping[str, Any]) -> list[str]:
+    """Return the digests of the receipts that the first row of a record knows."""
+    return [*data.get("earlier", []), *([data["digest"]] if "digest" in data else [])]
 
 
 def _sum(parts: Iterable[Part]) -> Part:

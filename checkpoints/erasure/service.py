@@ -24,7 +24,7 @@ from holdfast.checkpoints.errors import DamagedThread, DatabaseUnavailable, Thre
 from holdfast.checkpoints.moments import utc_datetime
 from holdfast.checkpoints.redaction.service import Redacted
 from holdfast.checkpoints.serde.messages import is_sql_text
-from holdfast.checkpoints.store.items import erase_items_in
+from holdfast.checkpoints.store.items import erase_items_in, is_label
 from holdfast.checkpoints.threads import Threads
 from holdfast.checkpoints.threads.access import check_owner
 from holdfast.checkpoints.transcript.export.facts import holdfast_version
@@ -93,8 +93,8 @@ class Erasing:
             NotPermitted: the thread is shared with the user, and only its own user may erase it.
             ValueError: neither a thread nor a user is given, or `copies` without a thread.
         """
-        if thread_id is None and user_id is None:
-            raise ValueError("It was not said what to erase. Needed: a thread_id, or a user_id.")
+        if thread_id is None and not user_id:
+            raise ValueError("It was not said what to erase. Needed: a thread_id, or a user_id that is not empty.")
         if thread_id is None and copies:
             raise ValueError("copies=True needs a thread_id. Of a user all threads are erased, copies among them.")
         subject = _subject(thread_id, user_id)
@@ -121,8 +121,18 @@ class Erasing:
         head = journal.read()
         return None if head is None or head.is_under_way else journal.receipt(head)
 
+    def has_receipt(self: _Erasable, receipt: Erased) -> bool:
+        """Return whether a receipt is on record in this database, as it was made.
+
+        Args:
+            receipt: the receipt, such as `read_receipt` finds it in a file.
+        """
+        subject = _subject(receipt.thread_id, receipt.user_id)
+        return receipt.is_intact and Journal(self._database, subject).has(receipt)
+
     aerase = async_twin(erase)
     aerased = async_twin(erased)
+    ahas_receipt = async_twin(has_receipt)
 
 
 def _number(user_id: str) -> int:
@@ -250,6 +260,8 @@ class _Erasure:
                 self._failed[thread_id] = str(error)
             else:
                 persist(self._inner.backend, partial(self._note_redacted, done.places))
+                if done.unread:
+                    self._failed[thread_id] = "; ".join(done.unread)
         rename_elsewhere(self._inner, user, self._journal, self._begun)
 
     def _note_redacted(self, places: Mapping[str, int]) -> None:
@@ -268,7 +280,7 @@ class _Erasure:
             remains = self._inner.backend.scrub()
             receipt = replace(receipt, is_vacuumed=not remains, remains=remains, ended_at=self._time())
         sealed = replace(receipt, digest=digest_of(receipt.facts()))
-        self._journal.end(sealed, head.data)
+        self._journal.end(sealed, head)
         return sealed
 
     def _receipt(self, head: Head) -> Erased:
@@ -294,8 +306,16 @@ class _Erasure:
             said_in=list(dict.fromkeys(thread_id for thread_id, _ in left.messages)) if left else [],
             failed=self._failed,
             remains=[_NOT_VACUUMED] if self._inner.backend.unreachable else [],
-            unreachable=[*self._inner.backend.unreachable, *UNREACHABLE],
+            unreachable=[*self._inner.backend.unreachable, *UNREACHABLE, *self._unnamed()],
         )
+
+    def _unnamed(self) -> Iterator[str]:
+        """Yield what is to be said of a user whose id no namespace of long-term memory can begin with."""
+        if self._subject.kind == "user" and not is_label(self._subject.name):
+            yield (
+                "Long-term memory under another name: no namespace can begin with the id of this user. To erase it: "
+                "open_store(url).erase_user(label)."
+            )
 
     def _now(self) -> float:
         [[clock]] = self._inner.read((self._inner.backend.sql["clock"], {}))

@@ -8,7 +8,7 @@ WHERE thread_id = '' AND no = :no;
 
 -- name: lock_erasure
 -- Of two processes that erase the same, one waits for each transaction of the other.
-SELECT kind
+SELECT kind, data
 FROM holdfast_events
 WHERE thread_id = '' AND no = :no{for_update};
 

@@ -117,6 +117,18 @@ def test_the_programs_and_commands_of_the_page_about_redaction_work_as_they_stan
         assert code == 0, err
 
 
+@pytest.mark.sweep
+def test_the_program_and_the_commands_of_the_page_about_erasure_work_as_they_stand(cli: Cli, tmp_path: Path) -> None:
+    [program] = programs("docs/guides/erasure.md")
+    (tmp_path / "program.py").write_text(program, "utf-8")
+    done = forked.run(str(tmp_path / "program.py"), cwd=tmp_path, env=environment())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["['ada-1'] 2 1 True", "{} {} []", "True"]
+    for command in commands_of("guides/erasure.md", before_sections=True):
+        code, _, err = cli(*shlex.split(command)[1:], "--database=sqlite:///erasure.db")
+        assert code == 0, err
+
+
 def test_the_program_of_the_page_about_databases_runs_as_it_stands(tmp_path: Path) -> None:
     [program] = programs("docs/guides/databases.md")
     (tmp_path / "program.py").write_text(program, "utf-8")

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from psycopg.errors import Diagnostic
+from psycopg.errors import Diagnostic, LockNotAvailable
 
 from holdfast.checkpoints.backends.postgres.pool import Connection
+from holdfast.checkpoints.backends.postgres.session import is_direct
 
 UNREACHABLE: Final = (
     "The server's write-ahead log until its segments are reused, and archives of it.",
@@ -75,21 +76,23 @@ def scrub_tables(connection: Connection, schema: str | None, timeout: float) -> 
         schema: the schema that the URL names.
         timeout: the seconds to wait for transactions that are older than the deletion.
     """
-    with _notices(connection) as notices:
-        is_alone = _wait_for_older(connection, timeout)
+    older = (
+        "have the deleted bytes: a transaction, a prepared transaction or a replication slot is older than the "
+        f"deletion, and did not end within {timeout:g} s."
+    )
+    if not _wait_for_older(connection, timeout):
+        yield f"The tables still {older} They were not rewritten."
+        return
+    with _notices(connection) as notices, _lock_timeout(connection, timeout):
         tables = connection.execute(_TABLES, [schema]).fetchall()
         for table, namespace, name in tables:
             yield from _samples(connection, namespace, name)
-            connection.execute(f"VACUUM (FULL, ANALYZE, VERBOSE) {table}".encode())
-        is_alone = _wait_for_older(connection, timeout) and is_alone
-        connection.execute("VACUUM (FULL) pg_catalog.pg_statistic")
+            yield from _rewrite(connection, f"VACUUM (FULL, ANALYZE, VERBOSE) {table}", name)
+        if not _wait_for_older(connection, timeout):
+            yield f"The statistics of the server may still {older}"
+        yield from _rewrite(connection, "VACUUM (FULL) pg_catalog.pg_statistic", "pg_statistic")
         [(hidden,)] = connection.execute(_HIDDEN).fetchall()
-    if not is_alone:
-        yield (
-            "The tables may still have the deleted bytes: a transaction, a prepared transaction or a replication slot "
-            f"is older than the deletion, and did not end within {timeout:g} s."
-        )
-    elif hidden and any(map(_kept_rows, notices)):
+    if hidden and any(map(_kept_rows, notices)):
         yield (
             "The tables may still have deleted bytes: there are sessions of other roles, of which this role cannot see "
             "how old their transactions are. GRANT pg_read_all_stats lets it."
@@ -97,6 +100,30 @@ def scrub_tables(connection: Connection, schema: str | None, timeout: float) -> 
     for notice in notices:
         if notice.severity_nonlocalized == "WARNING":
             yield f"PostgreSQL left a table as it was: {notice.message_primary}."
+
+
+def _rewrite(connection: Connection, statement: str, table: str) -> Iterator[str]:
+    """Run a statement that rewrites a table, and yield what is to be said if it could not be locked."""
+    try:
+        connection.execute(statement.encode())
+    except LockNotAvailable:
+        yield f"Table {table} may still have deleted bytes: other transactions have used it all the time."
+
+
+@contextmanager
+def _lock_timeout(connection: Connection, timeout: float) -> Iterator[None]:
+    """Limit the wait for each lock: what comes after it in the queue for a table waits as well.
+
+    Behind a pooler there is no limit but the role's own, since it would stay with the session for other clients.
+    """
+    if not is_direct(connection):
+        yield
+        return
+    connection.execute(f"SET lock_timeout = {max(1, int(timeout * 1000))}".encode())
+    try:
+        yield
+    finally:
+        connection.execute("RESET lock_timeout")
 
 
 def _samples(connection: Connection, namespace: str, name: str) -> Iterator[str]:

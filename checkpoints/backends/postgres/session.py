@@ -67,7 +67,7 @@ def connect(url: PostgresURL, repertoire: Repertoire | None = None) -> Connectio
     connection = psycopg.connect(url.dsn, autocommit=True, client_encoding="UTF8", prepare_threshold=None, **options)
     if url.prepare_threshold != "auto":
         connection.prepare_threshold = url.prepare_threshold
-    elif _is_direct(connection):
+    elif is_direct(connection):
         connection.prepare_threshold = _PREPARE_AFTER
     connection.prepared_max = _MOST_PREPARED
     if repertoire is not None:
@@ -75,7 +75,7 @@ def connect(url: PostgresURL, repertoire: Repertoire | None = None) -> Connectio
     return connection
 
 
-def _is_direct(connection: Connection) -> bool:
+def is_direct(connection: Connection) -> bool:
     """Return whether a connection is a session of the server, and no pooler stands in between.
 
     A pooler tells its client a number of its own for the process, because a request to cancel a statement has to reach

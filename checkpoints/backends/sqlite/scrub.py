@@ -46,4 +46,4 @@ def _merge_search(connection: sqlite3.Connection, sql: Statements) -> None:
     """Rewrite the index of full text: words of deleted rows are only marked as deleted until then."""
     [(_, is_made)] = connection.execute(sql["search_state"].text).fetchall()
     if is_made:
-        connection.execute(sql["rebuild_search"].text)
+        connection.execute(sql["merge_search"].text)

@@ -29,11 +29,6 @@ VALUES ('secure-delete', 1);
 INSERT INTO holdfast_search (holdfast_search)
 VALUES ('optimize');
 
--- name: rebuild_search
--- Make the index anew from the words that it holds. Unlike `merge_search` it leaves no word that only was deleted.
-INSERT INTO holdfast_search (holdfast_search)
-VALUES ('rebuild');
-
 -- name: index_row
 INSERT INTO holdfast_search (rowid, words, owner)
 SELECT rid, :words, :owner

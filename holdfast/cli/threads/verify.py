@@ -64,9 +64,7 @@ def _verify_receipt(file: Path, database: HoldfastDatabase | None, *, as_json: b
     found = read_receipt(file)
     receipt, is_same = found.receipt, None
     if database is not None:
-        user_id = receipt.user_id if receipt.thread_id is None else None
-        recorded = database.erased(receipt.thread_id, user_id=user_id)
-        is_same = recorded is not None and recorded.digest == receipt.digest
+        is_same = database.has_receipt(receipt)
     if as_json:
         print_json({**receipt.facts(), "is_intact": found.is_intact, "is_same": is_same})
     else:

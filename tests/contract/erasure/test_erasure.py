@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -211,3 +213,34 @@ def test_a_receipt_is_checked_as_json_and_as_text(receipt: Erased, tmp_path: Pat
         file.write_text(no_receipt, "utf-8")
         with pytest.raises(InvalidExport):
             read_receipt(file)
+
+
+@pytest.mark.sweep
+def test_an_erasure_that_is_cut_off_at_any_statement_is_finished_by_the_next_one(sqlite_url_with_tables: str) -> None:
+    def statements(cut_off_at: int) -> Iterator[str]:
+        """Erase, and end at a statement. Yield those before."""
+        seen: list[str] = []
+
+        def kill(statement: str) -> None:
+            if len(seen) == cut_off_at:
+                raise Killed
+            seen.append(statement)
+
+        with open_checkpointer(sqlite_url_with_tables) as saver:
+            for name in ("ada-1", "ada-2"):
+                echo_graph(saver).invoke({"messages": [("user", "Hi")]}, thread(name, user_id="ada"))
+            saver._backend.on_statement = kill
+            with suppress(Killed):
+                saver.erase(user_id="ada", others="redact", vacuum=True)
+            saver._backend.on_statement = None
+        yield from seen
+
+    number = 0
+    while len(list(statements(number))) == number:
+        with open_checkpointer(sqlite_url_with_tables) as again:
+            receipt = again.erase(user_id="ada")
+            assert (receipt.threads, receipt.rows["holdfast_messages"]) == (["ada-1", "ada-2"], 4)
+            assert again.has_receipt(receipt)
+            assert [row[0] for row in rows(again, "SELECT kind FROM holdfast_events")] == ["erased"]
+        number += 1
+    assert number > 50
