@@ -16,9 +16,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from holdfast.checkpoints import HoldfastSaver, RetentionPolicy
 from holdfast.periodic import Periodic
 from holdfast.retention import RetentionWorker
-from holdfast.server import registry
+from holdfast.server import registry, requests
+from holdfast.server.access import AccessGate, make_authenticator
+from holdfast.server.permissions.gate import BypassGate, PermissionGate
 from holdfast.server.worker import ServerWorker
 from holdfast.settings import load
+
+AUTH = "holdfast.server.permissions.handlers:auth"
+"""The access control that `langgraph.json` names. A user's own takes its place."""
 
 _THREAD = re.compile(r"/threads/([0-9a-fA-F-]{32,36})(?:/|$)")
 _COPY = re.compile(r"/threads/[0-9a-fA-F-]{32,36}/copy/?$")
@@ -109,4 +114,13 @@ async def _lifespan(_: Any) -> AsyncIterator[None]:
         await asyncio.gather(*at_work, return_exceptions=True)
 
 
-app = Starlette(lifespan=_lifespan, middleware=[Middleware(KnowThreads)])
+def _gates() -> list[Middleware]:
+    """Return what stands in front of the server: our access control, or what the user's own leaves open."""
+    from langgraph_api.config import LANGGRAPH_AUTH
+
+    if LANGGRAPH_AUTH and LANGGRAPH_AUTH.get("path") != AUTH:
+        return [Middleware(BypassGate)]
+    return [Middleware(AccessGate, make_authenticator(load())), Middleware(PermissionGate)]
+
+
+app = Starlette(routes=requests.ROUTES, lifespan=_lifespan, middleware=[*_gates(), Middleware(KnowThreads)])

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 from uuid import UUID
@@ -26,6 +26,9 @@ from holdfast.checkpoints.runtime import unwrap_saver
 
 # Number of threads that are entered at the start, so that clients can list them. Each one is loaded for that.
 NEWEST: Final = 100
+
+# Where an entry has the users with whom its thread is shared, as far as they have asked for lists.
+SHARED: Final = "shared_with"
 
 # A checkpoint's id is a time in units of 100 ns since the Gregorian calendar began.
 _UUID_EPOCH: Final = datetime(1582, 10, 15, tzinfo=UTC)
@@ -116,6 +119,26 @@ async def restore_after_deletion(thread_id: str) -> None:
     await restore(thread_id)
 
 
+def metadata_of(thread_id: str) -> Mapping[str, Any] | None:
+    """Return the metadata of the registry's entry of a thread; `None` if there is no entry."""
+    wanted = _id(thread_id)
+    entry = None if wanted is None else _find(wanted)
+    return None if entry is None else entry["metadata"]
+
+
+async def mark_shared(user_id: str, thread_ids: Collection[str]) -> None:
+    """Note in the registry which threads are shared with a user, for the filter of the user's lists."""
+    for thread_id in thread_ids:
+        await restore(thread_id)
+    for entry in _threads():
+        others = [member for member in entry["metadata"].get(SHARED, ()) if member != user_id]
+        members = [*others, user_id] if str(entry["thread_id"]) in thread_ids else others
+        if members:
+            entry["metadata"][SHARED] = members
+        else:
+            entry["metadata"].pop(SHARED, None)
+
+
 def _heads(saver: BaseCheckpointSaver[Any], thread_id: str) -> list[Head]:
     """Return the head of a thread, if there is one. Another checkpointer does not know when a thread began."""
     if isinstance(saver, HoldfastSaver):
@@ -129,9 +152,11 @@ async def _enter(saver: BaseCheckpointSaver[Any], head: Head) -> None:
     if thread_id is None:
         return  # the server only takes UUIDs; the command line and Python take any id
     read = await _read(saver, head)
+    # The checkpoint names the user of the last run, who may be a member.
+    owner = await asyncio.to_thread(saver.threads.owner, head.thread_id) if isinstance(saver, HoldfastSaver) else None
     if _find(thread_id) is not None:  # another request has entered it meanwhile
         return
-    entry = _entry(thread_id, head, {} if isinstance(read, Exception) else read)
+    entry = _entry(thread_id, head, {} if isinstance(read, Exception) else read, owner)
     _threads().append(entry)
     await _refresh(entry, head, read)
 
@@ -181,11 +206,11 @@ def _config(thread_id: str) -> RunnableConfig:
     return {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
 
 
-def _entry(thread_id: UUID, head: Head, metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _entry(thread_id: UUID, head: Head, metadata: Mapping[str, Any], owner: str | None) -> dict[str, Any]:
     from langgraph_api.graph import GRAPHS
 
-    user_id = metadata.get("user_id")  # the server writes "" if no user was named
-    own = {key: value for key, value in metadata.items() if key not in {*OF_THE_RUN, "user_id"}}
+    user_id = owner or metadata.get("user_id")  # the server writes "" if no user was named
+    own = {key: value for key, value in metadata.items() if key not in {*OF_THE_RUN, SHARED, "user_id"}}
     return {
         "thread_id": thread_id,
         "created_at": _time(head.first_id),

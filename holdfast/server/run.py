@@ -32,6 +32,11 @@ OURS: dict[str, Any] = {
     "graphs": {"agent": "holdfast.server.entrypoint:agent"},
     "checkpointer": {"path": f"{_HERE}/entrypoint.py:checkpointer"},
     "store": {"path": f"{_HERE}/store.py:store"},
+    "auth": {
+        "path": "holdfast.server.permissions.handlers:auth",
+        "disable_studio_auth": True,
+        "openapi": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}, "security": [{"token": []}]},
+    },
     "http": {"app": "holdfast.server.http:app", "disable_mcp": True, "disable_a2a": True},
 }
 
@@ -62,7 +67,7 @@ def serve(settings: Settings, config: Path | None = None, *, say: Callable[[str]
         raise CannotServe(f"The server is not installed ({error}). Install it: {install_command('server')}") from None
     settings = settings.in_full()
     wanted = _with_ours({} if config is None else _read_user_config(config))
-    _check_access(settings)
+    access = _set_up_access(settings, wanted["auth"])
     _check_port(settings.host, settings.port)
     logging.getLogger().setLevel(logging.WARNING)  # the import above has let each library tell what it does
     if isinstance(urls.parse_any(settings.database), urls.OtherURL):
@@ -73,7 +78,7 @@ def serve(settings: Settings, config: Path | None = None, *, say: Callable[[str]
         pass  # here a database that cannot be opened is one clear error; inside the server it is a page of them
     factory.make_agent(settings)  # likewise for a model without its key, and for an agent that cannot be loaded
     _check_retention(settings)
-    for line in _introduction(settings, wanted["graphs"]):
+    for line in _introduction(settings, wanted["graphs"], access):
         say(line)
     logging.getLogger("langgraph_api.cli").setLevel(logging.WARNING)  # its welcome links to a website
     with _environment(settings), _private_folder(), suppress(KeyboardInterrupt):
@@ -87,17 +92,29 @@ def serve(settings: Settings, config: Path | None = None, *, say: Callable[[str]
         )
 
 
-def _check_access(settings: Settings) -> None:
-    """Check access control, and that there is some if other machines can call.
+def _set_up_access(settings: Settings, auth: dict[str, Any]) -> str:
+    """Check access control, and that there is some if other machines can call. Return what to tell of it.
 
     Raises:
         CannotServe: it cannot be used, or is missing.
     """
     try:
-        has_access_control = make_authenticator(settings) is not None
-        check_address(settings.host, has_access_control=has_access_control)
+        authenticator = make_authenticator(settings)
+        is_own = auth["path"] != OURS["auth"]["path"]
+        check_address(settings.host, has_access_control=is_own or authenticator is not None)
     except InvalidAccess as error:
         raise CannotServe(str(error)) from None
+    if is_own and authenticator is not None:
+        raise CannotServe(
+            "Both the langgraph.json and the settings name an access control. Leave out one: its auth, or "
+            "HOLDFAST_TOKENS and HOLDFAST_JWT_KEYS."
+        )
+    if is_own:
+        auth["disable_studio_auth"] = True  # else a header of the request would be enough
+        return f"that of {auth['path']}"
+    known = [f"the tokens in {settings.tokens}"] if settings.tokens else []
+    known += [f"the tokens of {settings.jwt_issuer}"] if settings.jwt_keys else []
+    return " and ".join(known) or "without tokens, from this machine only"
 
 
 def _check_retention(settings: Settings) -> None:
@@ -125,6 +142,13 @@ def _read_user_config(config: Path) -> dict[str, Any]:
             f"{config} names a checkpointer or an HTTP app. `holdfast serve` provides both, and keeps threads in "
             "HOLDFAST_DATABASE. Leave them out, or serve it with `langgraph dev`."
         )
+    if "mount_prefix" in found.get("http", {}):
+        raise CannotServe(
+            f"{config} names a mount_prefix. With it the server answers some requests before access control. Leave it "
+            "out, and let a reverse proxy add the prefix."
+        )
+    if "auth" in found and "path" not in found["auth"]:
+        raise CannotServe(f'{config} names an auth without its path. Needed: {{"auth": {{"path": "./auth.py:auth"}}}}.')
     return found
 
 
@@ -171,7 +195,7 @@ def _check_port(host: str, port: int) -> None:
         ) from None
 
 
-def _introduction(settings: Settings, graphs: Mapping[str, Any]) -> Iterator[str]:
+def _introduction(settings: Settings, graphs: Mapping[str, Any], access: str) -> Iterator[str]:
     where = urls.parse_any(settings.database)
     yield f"Holdfast serves {', '.join(graphs)} on http://{settings.host}:{settings.port} (API: /docs)"
     yield f"   conversations   {where}"
@@ -186,7 +210,7 @@ def _introduction(settings: Settings, graphs: Mapping[str, Any]) -> Iterator[str
             "answers, a ledger of tool calls, long-term memory. "
             f"To have them, copy it: holdfast db copy {where} sqlite:///chat.db"
         )
-    yield f"   access          {_access(settings)}"
+    yield f"   access          {access}"
     if _traces():
         yield "   Tracing is on: the texts of the conversations are sent to LangSmith"
     if isinstance(where, urls.MemoryURL):
@@ -204,12 +228,6 @@ def _trust_as_the_server() -> None:
         import truststore
 
         truststore.inject_into_ssl()
-
-
-def _access(settings: Settings) -> str:
-    known = [f"the tokens in {settings.tokens}"] if settings.tokens else []
-    known += [f"the tokens of {settings.jwt_issuer}"] if settings.jwt_keys else []
-    return " and ".join(known) or "without tokens, from this machine only"
 
 
 def _traces() -> bool:

@@ -67,6 +67,8 @@ def test_a_database_that_does_not_answer_is_one_line_before_anything_is_served(
         (["--config", "empty.json"], "names no graph"),
         (["--config", "own.json"], "names a checkpointer or an HTTP app."),
         (["--model", "openai:gpt-stub", "--database", "memory://"], "needs an API key"),
+        (["--config", "prefix.json"], "names a mount_prefix."),
+        (["--config", "auth.json"], "names an auth without its path."),
         (["--workers", "none"], "Invalid value for '--workers'"),
     ],
 )
@@ -75,6 +77,8 @@ def test_options_that_cannot_be_served_are_refused_in_one_line(
 ) -> None:
     (tmp_path / "empty.json").write_text("{}")
     (tmp_path / "own.json").write_text('{"graphs": {"a": "b:c"}, "checkpointer": {"path": "./d.py:e"}}')
+    (tmp_path / "prefix.json").write_text('{"graphs": {"a": "b:c"}, "http": {"mount_prefix": "/chat"}}')
+    (tmp_path / "auth.json").write_text('{"graphs": {"a": "b:c"}, "auth": {"disable_studio_auth": false}}')
     code, line = start("--port", str(free_port()), *options)
     assert code == 2
     assert words in line

@@ -34,7 +34,7 @@ async def test_a_thread_is_found_by_its_id_and_run_without_a_lease(monkeypatch: 
 
 
 def test_the_server_says_in_one_line_what_is_missing_and_the_way_out() -> None:
-    lines = [*run._introduction(settings.load(database=URL, model="offline"), {"agent": ""})]
+    lines = [*run._introduction(settings.load(database=URL, model="offline"), {"agent": ""}, "off")]
     [missing] = [line for line in lines if "not there" in line]
     assert "a ledger of tool calls, long-term memory" in missing
     assert f"holdfast db copy {SHOWN} sqlite:///chat.db" in missing
