@@ -8,13 +8,16 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from holdfast.checkpoints.backends import migrations as migrate
 from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.backends.sqlite import PAGE_SIZE
+from holdfast.checkpoints.convert.encrypt import keys_in_use
 from holdfast.checkpoints.core.database import Database
+from holdfast.checkpoints.encryption.opening import read_state
+from holdfast.checkpoints.encryption.sealer import State
 from holdfast.checkpoints.errors import DatabaseUnavailable, DriverMissing
 from holdfast.checkpoints.extras import install_command
 from holdfast.checkpoints.sql import migrations
@@ -93,6 +96,10 @@ class Stats:
     largest: list[ThreadSize]
     items: int = 0
     """Items of long-term memory."""
+    encryption: State = "off"
+    """Whether what it holds of conversations is encrypted, or is being encrypted."""
+    keys: dict[str, int] = field(default_factory=dict)
+    """The number of data keys that each master key has wrapped, by its id."""
 
     @property
     def ratio(self) -> float | None:
@@ -141,6 +148,8 @@ def collect_stats(database: Database, *, largest: int = 10) -> Stats:
         parts=[TableSize(*row) for row in tables],
         largest=[ThreadSize(*row) for row in large],
         items=count_items(database.backend),
+        encryption=read_state(database.backend),
+        keys=keys_in_use(database),
     )
 
 

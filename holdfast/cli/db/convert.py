@@ -117,6 +117,9 @@ def stats_lines(stats: Stats) -> list[str]:
         lines.append(f"{sized(stats.text)} of text in message rows{ratio}")
     if stats.items:
         lines.append(f"{counted(stats.items, 'item')} of long-term memory")
+    if stats.encryption != "off":
+        keys = ", ".join(f"{key_id} ({counted(number, 'data key')})" for key_id, number in stats.keys.items())
+        lines.append(f"{'Encrypted' if stats.encryption == 'on' else 'Being encrypted'} with the master keys {keys}")
     if stats.parts:
         lines += ["", *columns([(sized(part.bytes), part.kind, part.name) for part in stats.parts])]
     if stats.largest:
