@@ -29,6 +29,7 @@ from bench import (
     bounded,
     crowd,
     distance,
+    encrypting,
     growth,
     guarding,
     importing,
@@ -163,6 +164,17 @@ def _sweeping(bench: Bench) -> Rows:
         yield sweeping.sweeping(pair.database, bench.folder, bench.server)
 
 
+def _encrypting(bench: Bench) -> Rows:
+    for pair in bench.pairs:
+        meter = bench.meter(pair.database)
+        yield encrypting.encrypting(pair.database, bench.folder, bench.server, meter, bench.sizes)
+
+
+def _rotating(bench: Bench) -> Rows:
+    for pair in bench.pairs:
+        yield encrypting.rotating(pair.database, bench.folder, bench.server)
+
+
 def _others(bench: Bench) -> Rows:
     """Measure Holdfast, and each checkpointer of another database whose packages and server are installed."""
     from tests.support import other_savers
@@ -189,6 +201,7 @@ MEASURES: dict[str, Callable[[Bench], Rows]] = {
     "approval": _approving,
     "middleware": _guarding,
     "states": _states,
+    "encrypting": _encrypting,
 }
 """The measures of a run without names."""
 
@@ -200,6 +213,7 @@ ON_DEMAND: dict[str, Callable[[Bench], Rows]] = {
     "search": _search,
     "importing": _importing,
     "sweeping": _sweeping,
+    "rotating": _rotating,
     "others": _others,
 }
 """The measures that are taken when they are named. They take another half an hour."""

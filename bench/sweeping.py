@@ -67,22 +67,22 @@ def sweeping(database: str, folder: Path, server: str, many: int = 100_000, alon
     policy = RetentionPolicy.from_file(path)
     with open_checkpointer(url) as saver:
         _fill(saver, many, database)
-        dry = _timed(lambda: saver.sweep(policy, dry_run=True))
-        _talk_until(saver, lambda: Event().wait(alone / 10))  # warms up
-        before = _talk_until(saver, lambda: Event().wait(alone))
+        dry = timed(lambda: saver.sweep(policy, dry_run=True))
+        talk_until(saver, lambda: Event().wait(alone / 10))  # warms up
+        before = talk_until(saver, lambda: Event().wait(alone))
         spent: list[float] = []
         command = ["-m", "holdfast", "db", "sweep", "--database", url, "--policy", str(path)]
-        beside = _talk_until(
+        beside = talk_until(
             saver,
-            lambda: spent.append(_timed(lambda: subprocess.run([sys.executable, *command], check=True))),  # noqa: S603 - our own command
+            lambda: spent.append(timed(lambda: subprocess.run([sys.executable, *command], check=True))),  # noqa: S603 - our own command
         )
         _check(saver)
-        idle = _timed(lambda: saver.sweep(policy))
+        idle = timed(lambda: saver.sweep(policy))
     times = {"dry_s": dry, "sweep_s": spent[0], "idle_ms": idle * 1000}
     return {"database": database, "threads": many, **times, "alone_ms": before, "beside_ms": beside}
 
 
-def _timed(work: Callable[[], object]) -> float:
+def timed(work: Callable[[], object]) -> float:
     begin = time.perf_counter()
     work()
     return time.perf_counter() - begin
@@ -142,7 +142,7 @@ def _asking(saver: HoldfastSaver) -> Any:
 # --- conversations
 
 
-def _talk_until(saver: HoldfastSaver, work: Callable[[], object]) -> dict[str, float]:
+def talk_until(saver: HoldfastSaver, work: Callable[[], object]) -> dict[str, float]:
     """Let conversations go on while some work is done, and return the median and the longest times of their saves."""
     over = Event()
     with _timing(saver) as taken, ThreadPoolExecutor(CONVERSATIONS) as pool:

@@ -202,7 +202,6 @@ def _types_of(serde: SerializerProtocol | None) -> Collection[type | TypeName] |
     except ValueError as error:
         raise ValueError(
             f"This serde cannot be used: {error}. Holdfast stores messages as rows and values as msgpack, without "
-            "pickles and without encryption of its own. Needed: no serde, or JsonPlusSerializer() without "
-            "pickle_fallback. Keep values that only a pickle can hold outside of the state, and encrypt the disk or "
-            "the database instead of the values."
+            "pickles, and encrypts them by itself. Needed: no serde, or JsonPlusSerializer() without "
+            "pickle_fallback, and keys= for encryption. Keep values that only a pickle can hold outside of the state."
         ) from None

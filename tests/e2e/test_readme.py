@@ -26,6 +26,7 @@ PAGES = (
     "docs/guides/approvals.md",
     "docs/guides/record.md",
     "docs/guides/serving.md",
+    "docs/guides/encryption.md",
 )
 
 
@@ -50,7 +51,7 @@ def test_the_programs_of_the_readme_and_the_guides_run_as_they_stand(tmp_path: P
         printed.append(done.stdout.splitlines())
 
     one_line, agent, wrapper, shared, decided, kept, inbox, own, pay, *others = printed
-    middleware, node, record, audit, digest, served, *again = others
+    middleware, node, record, audit, digest, served, sealed, vault, *again = others
     assert (one_line, again[0]) == (["4"], ["8"])
     assert agent == [
         "I ask for the refund of order 1001.",
@@ -61,7 +62,7 @@ def test_the_programs_of_the_readme_and_the_guides_run_as_they_stand(tmp_path: P
     assert again[1][-1] == agent[-1]
     assert kept == ["Your name is Ada.", "Order 1002 is refunded: 12.50 EUR go back to Ada."]
     assert (shared, decided) == (["['case-7']"], ["['Refund order 1002 in full']"])
-    assert wrapper == own == inbox == pay == middleware == node == served == []
+    assert wrapper == own == inbox == pay == middleware == node == served == sealed == vault == []
     assert record == [
         "ada-1 idle 8 A refund",
         "5 tool Order 1001 is refunded: 49.00 EUR go back to Ada. Grace",
