@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+from holdfast.checkpoints.backends.base import Transaction
+from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core.database import Database
+from holdfast.checkpoints.encryption import places
 from holdfast.checkpoints.erasure.journal import Journal, Part
+from holdfast.checkpoints.errors import DamagedThread
+from holdfast.checkpoints.threads.index import event_data
 
 ERASED_USER: Final = "[erased]"
 """Takes the place of the id of a user who was erased, in rows of others."""
 
-_RENAMED: Final = ("messages", "actors", "events", "answers", "verdicts", "metadata", "runs")
+_RENAMED: Final = ("messages", "actors", "answers", "verdicts", "metadata", "runs")
 
 
 class Elsewhere(NamedTuple):
@@ -38,9 +43,13 @@ def find_elsewhere(database: Database, user_id: str) -> Elsewhere:
         database: the open database.
         user_id: the user.
     """
-    sql = database.backend.sql
-    said, names = database.read((sql["said_elsewhere"], _of(user_id)), (sql["named_elsewhere"], _of(user_id)))
-    return Elsewhere([(row.thread_id, row.seq) for row in said], Counter({row.place: row.number for row in names}))
+
+    def find() -> Elsewhere:
+        with database.backend.reading() as transaction:
+            [said] = transaction.run([(database.backend.sql["said_elsewhere"], {"user_id": user_id})])
+            return Elsewhere([(row.thread_id, row.seq) for row in said], _names(transaction, database, user_id))
+
+    return persist(database.backend, find)
 
 
 def rename_elsewhere(database: Database, user_id: str, journal: Journal, begun: Mapping[str, Any]) -> None:
@@ -51,14 +60,31 @@ def rename_elsewhere(database: Database, user_id: str, journal: Journal, begun: 
 def _rename(database: Database, user_id: str, journal: Journal, begun: Mapping[str, Any]) -> None:
     sql = database.backend.sql
     with database.backend.writing() as transaction:
-        [names] = transaction.run([(sql["named_elsewhere"], _of(user_id))])
-        named = +Counter({row.place: row.number for row in names})
-        if not named:
+        if not (named := _names(transaction, database, user_id)):
             return
-        new = {"new": ERASED_USER, "new_quoted": json.dumps(ERASED_USER)}
-        transaction.run([(sql[f"rename_in_{place}"], {**_of(user_id), **new}) for place in _RENAMED])
+        for row, members in _shares(transaction, database, user_id):
+            data = json.dumps({"members": [ERASED_USER if member == user_id else member for member in members]})
+            sealed = database.sealer.seal_text(row.thread_id, places.event(row.kind), data)
+            transaction.send([(sql["redact_event"], {"thread_id": row.thread_id, "no": row.no, "data": sealed})])
+        params = {"user_id": user_id, "new": ERASED_USER}
+        transaction.run([(sql[f"rename_in_{place}"], params) for place in _RENAMED])
         journal.note(transaction, Part(redacted=named), begun)
 
 
-def _of(user_id: str) -> dict[str, str]:
-    return {"user_id": user_id, "quoted": json.dumps(user_id)}
+def _names(transaction: Transaction, database: Database, user_id: str) -> Counter[str]:
+    """Return the number of rows that name a user, by table and column, without places that have none."""
+    [rows] = transaction.run([(database.backend.sql["named_elsewhere"], {"user_id": user_id})])
+    shares = sum(1 for _ in _shares(transaction, database, user_id))
+    return +Counter({"holdfast_events.data": shares, **{row.place: row.number for row in rows}})
+
+
+def _shares(transaction: Transaction, database: Database, user_id: str) -> Iterator[tuple[Row, list[str]]]:
+    """Yield the events about members of which the user was one, with the members."""
+    [rows] = transaction.run([(database.backend.sql["shares"], {})])
+    for row in rows:
+        try:
+            data = json.loads(event_data(database, row.thread_id, row.kind, row.data) or "{}")
+        except (DamagedThread, ValueError):
+            continue
+        if user_id in data.get("members", ()):
+            yield row, data["members"]

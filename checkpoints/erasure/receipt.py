@@ -72,6 +72,9 @@ class Erased:
     """Whether the files of the database were rewritten, and have no erased bytes any more."""
     remains: list[str] = field(default_factory=list)
     """What the files of the database may still have of the erased bytes, and why."""
+    shreds_backups: bool = False
+    """Whether older backups of the database cannot be read any more as far as these threads are encrypted in them:
+    their keys were in another database, and are deleted there."""
     unreachable: list[str] = field(default_factory=list)
     """Where copies may be that this database cannot reach."""
     digest: str = ""

@@ -16,6 +16,8 @@ from holdfast.checkpoints.core.arguments import checks_arguments
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.erased import Erasable
 from holdfast.checkpoints.core.twins import async_twin
+from holdfast.checkpoints.encryption.keyring import Keyring
+from holdfast.checkpoints.encryption.sealer import KeyedSealer
 from holdfast.checkpoints.erasure.elsewhere import find_elsewhere, rename_elsewhere
 from holdfast.checkpoints.erasure.journal import Head, Journal, Part
 from holdfast.checkpoints.erasure.receipt import UNREACHABLE, Erased, digest_of
@@ -141,6 +143,22 @@ def _number(user_id: str) -> int:
 
 def _subject(thread_id: str | None, user_id: str | None) -> Erasable:
     return Erasable("user", user_of(user_id) or "") if thread_id is None else Erasable("thread", thread_id)
+
+
+def _keys(keyring: Keyring | None) -> Iterator[str]:
+    """Yield what is to be said of the keys of an encrypted database."""
+    if keyring is None:
+        return
+    if keyring.is_apart:
+        yield (
+            f"Backups of {keyring.backend}, which had the keys of these threads. Without the keys, older backups of "
+            "the threads cannot be read as far as they are encrypted."
+        )
+    else:
+        yield (
+            "Older backups have the keys of these threads beside them, encrypted with the master keys: with these, the "
+            "threads can be read there."
+        )
 
 
 @dataclass(frozen=True)
@@ -277,16 +295,28 @@ class _Erasure:
             raise DatabaseUnavailable("The record of the erasure is gone. Look whether the database was replaced.")
         receipt = self._receipt(head) if head.is_under_way else self._journal.receipt(head)
         if self._wishes.vacuum:
-            remains = self._inner.backend.scrub()
+            remains = self._scrub()
             receipt = replace(receipt, is_vacuumed=not remains, remains=remains, ended_at=self._time())
         sealed = replace(receipt, digest=digest_of(receipt.facts()))
         self._journal.end(sealed, head)
         return sealed
 
+    def _scrub(self) -> list[str]:
+        """Rewrite the files of the database, and of the database of the keys. Return what may remain, and why."""
+        keyring = self._keyring()
+        apart = keyring.backend.scrub() if keyring is not None and keyring.is_apart else []
+        return [*self._inner.backend.scrub(), *apart]
+
+    def _keyring(self) -> Keyring | None:
+        """Return the keys of the threads; `None` if the database is not encrypted."""
+        sealer = self._inner.sealer
+        return sealer.keyring if isinstance(sealer, KeyedSealer) and sealer.encrypts else None
+
     def _receipt(self, head: Head) -> Erased:
         done = self._journal.parts()
         is_user = self._subject.kind == "user"
         left = find_elsewhere(self._inner, self._subject.name) if is_user else None
+        keyring = self._keyring()
         return Erased(
             erasure_id=head.data["erasure_id"],
             thread_id=None if is_user else self._subject.name,
@@ -306,7 +336,8 @@ class _Erasure:
             said_in=list(dict.fromkeys(thread_id for thread_id, _ in left.messages)) if left else [],
             failed=self._failed,
             remains=[_NOT_VACUUMED] if self._inner.backend.unreachable else [],
-            unreachable=[*self._inner.backend.unreachable, *UNREACHABLE, *self._unnamed()],
+            shreds_backups=keyring is not None and keyring.is_apart,
+            unreachable=[*self._inner.backend.unreachable, *UNREACHABLE, *self._unnamed(), *_keys(keyring)],
         )
 
     def _unnamed(self) -> Iterator[str]:

@@ -37,6 +37,9 @@ def erase_thread(
     Returns:
         Whether there was anything to erase.
     """
+    # First, so that no kill can leave the key of an erased thread, if keys are in another database. Without its key, a
+    # thread can still be erased.
+    database.sealer.erase(thread_id)
     is_there = persist(database.backend, partial(_erase, database, thread_id, tables, journal, begun))
     database.forget(thread_id)
     database.prompts.pop(thread_id, None)

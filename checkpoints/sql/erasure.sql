@@ -75,13 +75,10 @@ WHERE m.user_id = :user_id AND m.role = 'human' AND m.redacted_at IS NULL AND co
 ORDER BY m.thread_id, m.seq;
 
 -- name: named_elsewhere
--- The rows that name a user, by column. `:quoted` is the name as JSON has it.
+-- The rows that name a user, by column; see `shares` for the data of events.
 SELECT 'holdfast_messages.user_id' AS place, count(*) AS number FROM holdfast_messages WHERE user_id = :user_id
 UNION ALL
 SELECT 'holdfast_events.actor', count(*) FROM holdfast_events WHERE actor = :user_id
-UNION ALL
-SELECT 'holdfast_events.data', count(*) FROM holdfast_events
-WHERE kind IN ('share', 'unshare') AND strpos(data, CAST(:quoted AS TEXT)) > 0
 UNION ALL
 SELECT 'holdfast_interrupts.answered_by', count(*) FROM holdfast_interrupts WHERE answered_by = :user_id
 UNION ALL
@@ -101,10 +98,12 @@ UPDATE holdfast_events
 SET actor = :new
 WHERE actor = :user_id;
 
--- name: rename_in_events
-UPDATE holdfast_events
-SET data = replace(data, CAST(:quoted AS TEXT), CAST(:new_quoted AS TEXT))
-WHERE kind IN ('share', 'unshare') AND strpos(data, CAST(:quoted AS TEXT)) > 0;
+-- name: shares
+-- The events whose data name users.
+SELECT thread_id, no, kind, data
+FROM holdfast_events
+WHERE kind IN ('share', 'unshare')
+ORDER BY thread_id, no;
 
 -- name: rename_in_answers
 UPDATE holdfast_interrupts
