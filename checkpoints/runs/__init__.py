@@ -17,6 +17,8 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final, Literal, NamedTuple
 
+from langchain_core.messages import BaseMessage
+
 from holdfast.checkpoints import times
 from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.backends.records import Row
@@ -28,10 +30,11 @@ from holdfast.checkpoints.core.twins import async_twin
 from holdfast.checkpoints.encryption import places
 from holdfast.checkpoints.encryption.keys_of_threads import give_key
 from holdfast.checkpoints.errors import KeyReused, UnknownRun
-from holdfast.checkpoints.load import explained
+from holdfast.checkpoints.load import MessageRows, explained
 from holdfast.checkpoints.moments import utc_datetime
 from holdfast.checkpoints.runs.claims import Claims
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
+from holdfast.checkpoints.transcript.header import MOST_ROWS
 
 __all__ = ["Claimed", "NewRun", "Run", "Runs"]
 
@@ -215,6 +218,25 @@ class Runs:
         [[row]] = self._database.read((self._database.backend.sql["was_sent"], params))
         return bool(row.was_sent)
 
+    def said(self, run: Run, *, after: int = 0) -> Sequence[tuple[int, BaseMessage]]:
+        """Return the messages that were said in a run so far, each with the number of its row, in their order.
+
+        Args:
+            run: the run.
+            after: return only messages with a higher number.
+
+        Raises:
+            DamagedThread, NotStorable: a message cannot be read.
+        """
+        if run.after_seq is None:
+            return []
+        until = MOST_ROWS if run.until_seq is None else run.until_seq
+        bounds = {"thread_id": run.thread_id, "after": max(after, run.after_seq), "until_seq": until}
+        [found] = self._database.read((self._database.backend.sql["said"].where(), bounds))
+        rows = MessageRows(run.thread_id, {row.seq: row for row in found}, {}, self._database)
+        messages = rows.make([row.seq if row.message_id is not None else -row.seq for row in found])
+        return list(zip((row.seq for row in found), messages, strict=True))
+
     # --- carrying out
 
     def claim(self, agent: str, owner: str, *, limit: int = 1) -> Sequence[Claimed]:
@@ -291,6 +313,7 @@ class Runs:
     aget = async_twin(get)
     alist = async_twin(list)
     acancel = async_twin(cancel)
+    asaid = async_twin(said)
 
     # --- inside
 

@@ -88,6 +88,19 @@ def test_the_programs_of_the_page_about_histories_run_as_they_stand_and_again(tm
     assert (again, more[0]) == (["I am Ada. 3 2021"], "I have read 4 messages.")
 
 
+def test_the_programs_of_the_page_about_the_router_run_as_they_stand(tmp_path: Path) -> None:
+    app, client = programs("docs/guides/router.md")
+    (tmp_path / "app.py").write_text(app, "utf-8")
+    (tmp_path / "program.py").write_text(client, "utf-8")
+    done = forked.run(str(tmp_path / "program.py"), cwd=tmp_path, env=environment())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "Refund order 1001 in full",
+        "Order 1001 is refunded: 49.00 EUR go back to Ada.",
+        "ada has answered t",
+    ]
+
+
 def test_the_program_of_the_page_about_memory_runs_as_it_stands(tmp_path: Path) -> None:
     [program] = programs("docs/guides/memory.md")
     (tmp_path / "program.py").write_text(program, "utf-8")

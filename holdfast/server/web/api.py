@@ -1,0 +1,146 @@
+"""What the routes share: the agent, its worker, and the call of one request."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from langchain_core.messages import AIMessage
+
+from holdfast.checkpoints import HoldfastSaver, Run
+from holdfast.checkpoints.errors import UnknownRun
+from holdfast.graph import Conversation, Pending
+from holdfast.graph.conversation.agents import AnyAgent
+from holdfast.server.web.caller import Caller
+from holdfast.server.web.following import Following, Position, StreamEvent, run_fields
+from holdfast.server.web.live import Live
+from holdfast.server.web.problems import problem_fields
+from holdfast.worker import Worker
+
+
+@dataclass(frozen=True)
+class Api:
+    """An agent that is served."""
+
+    agent: AnyAgent
+    saver: HoldfastSaver
+    worker: Worker
+    live: Live
+    find_caller: Callable[[Request], Awaitable[Caller]]
+    options: dict[str, Any]
+    """Of each conversation."""
+
+    async def enter(self, request: Request) -> None:
+        """Find the caller of a request. A dependency of every route."""
+        request.state.holdfast = Call(self, await self.find_caller(request))
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request: the agent and the caller."""
+
+    api: Api
+    caller: Caller
+
+    @property
+    def saver(self) -> HoldfastSaver:
+        """The checkpointer."""
+        return self.api.saver
+
+    @property
+    def user_id(self) -> str | None:
+        """The user of the caller."""
+        return self.caller.user_id
+
+    def conversation(self, thread_id: str, *, decides: bool = False, writes: bool = False) -> Conversation:
+        """Return the conversation of a thread, for its caller.
+
+        Args:
+            thread_id: the thread.
+            decides: whether it is about a request, which an approver may answer in every thread.
+            writes: whether something is to be changed.
+
+        Raises:
+            NotPermitted: the caller only reads.
+        """
+        if writes:
+            self.caller.check_may_write()
+        user_id = self.user_id if writes else self.caller.reads_as
+        approver = decides and self.caller.is_approver and user_id is not None
+        return Conversation(self.api.agent, thread_id, user_id, approver=approver, **self.api.options)
+
+    def accepted(self, run: Run) -> Run:
+        """Let the worker of this process begin a run at once."""
+        self.api.worker.turns.wake()
+        return run
+
+    async def run(self, thread_id: str, run_id: str) -> tuple[Run, bool]:
+        """Return a run that the caller may see, and whether the caller may read its thread.
+
+        Raises:
+            UnknownRun: there is none that the caller may see.
+        """
+        run = await self.saver.runs.aget(run_id)
+        if run.thread_id != thread_id or not await self.may_see(run):
+            raise UnknownRun(run_id)
+        return run, await self._may_read(run)
+
+    async def may_see(self, run: Run) -> bool:
+        """Return whether the caller may see a run: it is their own, or they may read its thread."""
+        return run.user_id == self.user_id or await self._may_read(run)
+
+    async def _may_read(self, run: Run) -> bool:
+        user_id = self.caller.reads_as
+        if user_id is None:
+            return True
+        standing = await self.saver.run_in_executor(self._standing, run.thread_id, user_id)
+        # A thread that is not begun yet is of the user whose run begins it.
+        return standing is True or (standing is None and run.user_id == user_id)
+
+    def _standing(self, thread_id: str, user_id: str) -> bool | None:
+        """Return whether a user may read a thread; `None` if it does not exist yet."""
+        try:
+            return True if self.saver.threads.check_user(thread_id, user_id).exists else None
+        except LookupError:
+            return False
+
+    def follow(self, run: Run, *, after: str | None = None, may_read: bool = True) -> Following:
+        """Follow a run, from behind the event with an id."""
+        return Following(self.saver, self.api.live, run, Position.parse(after), may_read)
+
+    async def stream(self, run: Run, *, after: str | None = None, may_read: bool = True) -> AsyncIterator[StreamEvent]:
+        """Yield the events of a run, from the one after an id to its end."""
+        following = self.follow(run, after=after, may_read=may_read)
+        yield StreamEvent("run", run_fields(run))
+        async for event in following.events():
+            yield event
+        ended = following.run
+        if ended.state == "done":
+            outcome = await self.outcome(ended, may_read=may_read)
+            for pending in outcome["pending"]:
+                yield StreamEvent("paused", {"pending": pending})
+            yield StreamEvent("done", outcome)
+        else:
+            yield StreamEvent(ended.state, {"run": run_fields(ended), **_why(ended)})
+
+    async def outcome(self, run: Run, *, may_read: bool = True) -> dict[str, Any]:
+        """Return what came of a run that is done: the agent's last text, and the requests that wait now."""
+        said = await self.saver.runs.asaid(run) if may_read else []
+        texts = [str(message.text) for _, message in said if isinstance(message, AIMessage) and message.text]
+        pending: list[Pending] = await self.conversation(run.thread_id, decides=True).apending()
+        return {"run": run_fields(run), "text": texts[-1] if texts else "", "pending": pending}
+
+
+def _why(run: Run) -> dict[str, str]:
+    return {} if run.error_type is None else problem_fields(run.error_type, str(run.error))
+
+
+def _call(request: Request) -> Call:
+    call: Call = request.state.holdfast
+    return call
+
+
+Here = Annotated[Call, Depends(_call)]
+"""The call of a request, for routes."""

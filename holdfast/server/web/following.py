@@ -1,0 +1,137 @@
+"""A run as events: what matters is read from the database, on any replica, and pieces of text come from this process.
+
+An event that matters has an id: the number of its message row, and its place among the events of that message. A stream
+that broke goes on behind the id that its client names, wherever it is opened again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, NamedTuple, Self
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+
+from holdfast.checkpoints import HoldfastSaver, Run
+from holdfast.server.web.live import NEWS, Live
+
+# Seconds between two looks at the database: soon after news, and longer the longer nothing comes. What this process
+# carries out tells when to look; what another one does is looked for.
+_FIRST: Final = 0.02
+_GROWTH: Final = 1.6
+_ELSEWHERE: Final = 0.5
+_HERE: Final = 15.0
+
+
+class Position(NamedTuple):
+    """The place of an event in its run."""
+
+    seq: int = 0
+    part: int = 0
+
+    @classmethod
+    def parse(cls, text: str | None) -> Self:
+        """Return the position that an id names; the beginning for one that names none."""
+        seq, _, part = (text or "").partition(".")
+        return cls(int(seq), int(part)) if seq.isdecimal() and part.isdecimal() and len(seq) < 19 else cls()
+
+    def __str__(self) -> str:
+        return f"{self.seq}.{self.part}"
+
+
+@dataclass(frozen=True)
+class StreamEvent:
+    """An event of a stream."""
+
+    event: str
+    data: dict[str, Any]
+    position: Position | None = None
+
+
+KEEP_ALIVE: Final = StreamEvent("", {})
+"""Nothing has happened for a while."""
+
+
+@dataclass
+class Following:
+    """A client that follows a run.
+
+    Args:
+        saver: the checkpointer.
+        live: the turns of this process.
+        run: the run.
+        after: the last event that the client has.
+        may_read: whether the client may read messages of the thread.
+    """
+
+    saver: HoldfastSaver
+    live: Live
+    run: Run
+    after: Position = field(default_factory=Position)
+    may_read: bool = True
+
+    async def events(self) -> AsyncIterator[StreamEvent]:
+        """Yield the events of the run until it ends, and nothing about its end: `run` has that."""
+        with self.live.listening(self.run.run_id) as news:
+            if self.may_read and (so_far := self.live.text(self.run.run_id)):
+                yield _text(so_far)
+            pause = _FIRST
+            while True:
+                self.run = await self.saver.runs.aget(self.run.run_id)
+                for event in await self._new():
+                    yield event
+                if not self.run.is_open:
+                    return
+                try:
+                    while (text := await asyncio.wait_for(news.get(), pause)) is not NEWS:
+                        if self.may_read:
+                            yield _text(text)
+                    pause = _FIRST
+                except TimeoutError:
+                    longest = _HERE if self.live.is_here(self.run.run_id) else _ELSEWHERE
+                    pause = min(pause * _GROWTH, longest)
+                    yield KEEP_ALIVE
+
+    async def end(self) -> Run:
+        """Wait until the run has ended, and return it."""
+        self.may_read = False
+        async for _ in self.events():
+            pass
+        return self.run
+
+    async def _new(self) -> list[StreamEvent]:
+        """Return the events since the last one. What a client may not read is not looked for."""
+        if not self.may_read:
+            return []
+        said = await self.saver.runs.asaid(self.run, after=self.after.seq - 1)
+        placed = [(position, event) for seq, message in said for position, event in _events_of(seq, message)]
+        new = [(position, event) for position, event in placed if position > self.after]
+        if new:
+            self.after = new[-1][0]
+        return [event for _, event in new]
+
+
+def _text(text: str) -> StreamEvent:
+    return StreamEvent("text", {"text": text})
+
+
+def _events_of(seq: int, message: BaseMessage) -> Iterator[tuple[Position, StreamEvent]]:
+    """Yield what a message says, in the order in which it is shown."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    if isinstance(message, AIMessage):
+        if message.text:
+            found.append(("message", {"text": str(message.text), "message_id": message.id}))
+        calls = message.tool_calls
+        found += [("tool_called", {"name": c["name"], "args": c["args"], "tool_call_id": c["id"]}) for c in calls]
+    elif isinstance(message, ToolMessage):
+        answer = {"name": message.name, "text": str(message.text), "failed": message.status == "error"}
+        found.append(("tool_answered", {**answer, "tool_call_id": message.tool_call_id}))
+    for part, (name, data) in enumerate(found, 1):
+        yield Position(seq, part), StreamEvent(name, data, Position(seq, part))
+
+
+def run_fields(run: Run) -> dict[str, Any]:
+    """Return a run as JSON for a client, without what is about its worker."""
+    hidden = {"after_seq", "until_seq", "agent"}
+    return {name: value for name, value in asdict(run).items() if name not in hidden}

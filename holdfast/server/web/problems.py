@@ -1,0 +1,117 @@
+"""Errors as problems (RFC 9457), with the words that the library's errors have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+
+from holdfast.checkpoints import errors
+from holdfast.graph import AnsweredBefore, BadAnswer, NothingWaits
+from holdfast.server.web.caller import NotAuthenticated
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+# Seconds after which a client may try again.
+_RETRY_AFTER: Final = 5
+
+# The first that fits counts: a class is before those that it derives from.
+_STATUS: Final[tuple[tuple[type[Exception], int], ...]] = (
+    (NotAuthenticated, 401),
+    (errors.NotPermitted, 403),
+    (errors.UnknownThread, 404),
+    (errors.UnknownRun, 404),
+    (errors.UnknownMessage, 404),
+    (errors.UnknownCheckpoint, 404),
+    (errors.UnknownInterrupt, 404),
+    (errors.InvalidAnswer, 422),
+    (errors.NotAnswered, 409),
+    (NothingWaits, 409),
+    (AnsweredBefore, 409),
+    (errors.ThreadNotEmpty, 409),
+    (errors.NothingToUndo, 409),
+    (errors.ThreadChanged, 409),
+    (errors.ThreadConflict, 409),
+    (BadAnswer, 422),
+    (errors.ThreadBusy, 503),
+    (errors.DatabaseUnavailable, 503),
+    (errors.NotOpen, 503),
+    (errors.SearchUnavailable, 501),
+    (errors.DamagedThread, 500),
+)
+
+
+class ProblemRoute(APIRoute):
+    """A route whose errors are problems, in whatever application it is."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except RequestValidationError as error:
+                return problem(request, 422, "InvalidRequest", _invalid(error), errors=_places(error))
+            except Exception as error:
+                status = status_of(error)
+                if status is None:
+                    raise
+                return problem_of(request, error, status)
+
+        return handler
+
+
+def status_of(error: Exception) -> int | None:
+    """Return the status of an error; `None` if it is not one of the library."""
+    found = next((status for kind, status in _STATUS if isinstance(error, kind)), None)
+    if found is None and isinstance(error, errors.HoldfastError):
+        return 422 if isinstance(error, ValueError | TypeError) else 500
+    return found
+
+
+def problem_of(request: Request, error: Exception, status: int) -> Response:
+    """Return an error of the library as a problem."""
+    response = problem(request, status, type(error).__name__, str(error))
+    if status == 503:
+        response.headers["Retry-After"] = str(_RETRY_AFTER)
+    if status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def problem(request: Request, status: int, kind: str, detail: str, **more: Any) -> Response:
+    """Return a problem.
+
+    Args:
+        request: the request.
+        status: the HTTP status.
+        kind: the name of the error.
+        detail: what was found, needed, and what to do.
+        more: other members.
+    """
+    return JSONResponse(
+        {"status": status, **problem_fields(kind, detail), "instance": request.url.path, **more},
+        status,
+        media_type=MEDIA_TYPE,
+    )
+
+
+def problem_fields(kind: str, detail: str) -> dict[str, str]:
+    """Return the members of a problem that say what it is about."""
+    title = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind).capitalize()
+    return {"type": f"urn:holdfast:error:{kind}", "title": title, "detail": detail}
+
+
+def _invalid(error: RequestValidationError) -> str:
+    found = "; ".join(f"{place['loc']}: {place['msg']}" for place in _places(error))
+    return f"The request does not have the form that is needed: {found}. Nothing was changed."
+
+
+def _places(error: RequestValidationError) -> list[dict[str, str]]:
+    """Return what does not fit and where, without what was given."""
+    return [{"loc": ".".join(map(str, each["loc"])), "msg": str(each["msg"])} for each in error.errors()]
