@@ -68,6 +68,44 @@ class ServerSettings(BaseSettings):
         "roles", validation_alias="HOLDFAST_JWT_ROLES", description="the claim of such a token that has the roles"
     )
 
+    hosts: str | None = Field(
+        None,
+        validation_alias="HOLDFAST_HOSTS",
+        description="the names by which the server is called, with commas between; `*` for any. Not set: the address "
+        "that it listens on",
+    )
+    origins: str | None = Field(
+        None,
+        validation_alias="HOLDFAST_ORIGINS",
+        description="the origins of web pages that may call the server, with commas between; `*` for any. Not set: its "
+        "own, and on this machine those of this machine",
+    )
+    max_body: int = Field(
+        10 * 1024 * 1024,
+        ge=1,
+        validation_alias="HOLDFAST_MAX_BODY",
+        description="bytes of a request to the server at the most",
+    )
+    max_message: int = Field(
+        100_000,
+        ge=1,
+        validation_alias="HOLDFAST_MAX_MESSAGE",
+        description="characters of a text in a message to the server at the most",
+    )
+    max_turns: int | None = Field(
+        None,
+        ge=1,
+        validation_alias="HOLDFAST_MAX_TURNS",
+        description="turns that a user begins in a minute at the most. Not set: 60 with access control, else no limit",
+    )
+    max_streams: int | None = Field(
+        None,
+        ge=1,
+        validation_alias="HOLDFAST_MAX_STREAMS",
+        description="requests of a user that wait or stream at once at the most. Not set: 20 with access control, else "
+        "no limit",
+    )
+
     def server_paths(self) -> dict[str, Path | str | None]:
         """Return the settings that are paths, made absolute."""
         is_file = self.jwt_keys is not None and "://" not in self.jwt_keys

@@ -17,8 +17,11 @@ from holdfast.checkpoints import HoldfastSaver, RetentionPolicy
 from holdfast.periodic import Periodic
 from holdfast.retention import RetentionWorker
 from holdfast.server import registry, requests
-from holdfast.server.access import AccessGate, make_authenticator
+from holdfast.server.access import make_authenticator
+from holdfast.server.gates import AccessGate, HostGate, LimitGate, known_names, make_limits
+from holdfast.server.gates.access import is_up
 from holdfast.server.permissions.gate import BypassGate, PermissionGate
+from holdfast.server.permissions.routes import begins_turn, is_stream
 from holdfast.server.worker import ServerWorker
 from holdfast.settings import load
 
@@ -118,9 +121,28 @@ def _gates() -> list[Middleware]:
     """Return what stands in front of the server: our access control, or what the user's own leaves open."""
     from langgraph_api.config import LANGGRAPH_AUTH
 
+    settings = load()
+    names = Middleware(HostGate, known_names(settings), _is_public)
     if LANGGRAPH_AUTH and LANGGRAPH_AUTH.get("path") != AUTH:
-        return [Middleware(BypassGate)]
-    return [Middleware(AccessGate, make_authenticator(load())), Middleware(PermissionGate)]
+        return [names, Middleware(BypassGate)]
+    authenticator = make_authenticator(settings)
+    limits = make_limits(settings, has_access_control=authenticator is not None)
+    return [
+        names,
+        Middleware(AccessGate, authenticator, _is_public),
+        Middleware(LimitGate, limits, _begins_turn, lambda scope: is_stream(scope["path"])),
+        Middleware(PermissionGate),
+    ]
+
+
+def _is_public(scope: Scope) -> bool:
+    """Return whether a request is answered whoever makes it: if the server is up, and what the server asks itself."""
+    # A request cannot set it; the server does for its client without an address, which the worker uses.
+    return is_up(scope) or scope.get("root_path", "").startswith("/noauth")
+
+
+def _begins_turn(scope: Scope) -> bool:
+    return begins_turn(scope["method"], scope["path"])
 
 
 app = Starlette(routes=requests.ROUTES, lifespan=_lifespan, middleware=[*_gates(), Middleware(KnowThreads)])

@@ -13,8 +13,8 @@ from starlette.routing import Route
 from holdfast.checkpoints import HoldfastSaver, Waiting
 from holdfast.checkpoints.errors import AlreadyAnswered, InvalidAnswer, NotAnswered, RequestClosed
 from holdfast.server import registry
-from holdfast.server.access import user_of
-from holdfast.server.access.problems import problem
+from holdfast.server.gates import user_of
+from holdfast.server.gates.problems import problem
 from holdfast.server.worker import ServerWorker
 
 _STATUS: Final = {AlreadyAnswered: 409, RequestClosed: 409, InvalidAnswer: 422}

@@ -23,6 +23,7 @@ from holdfast.checkpoints import RetentionPolicy, urls
 from holdfast.checkpoints.extras import install_command
 from holdfast.server import modules
 from holdfast.server.access import InvalidAccess, check_address, make_authenticator
+from holdfast.server.gates import known_names
 from holdfast.settings import Settings
 
 _HERE = Path(__file__).resolve().parent
@@ -102,6 +103,7 @@ def _set_up_access(settings: Settings, auth: dict[str, Any]) -> str:
         authenticator = make_authenticator(settings)
         is_own = auth["path"] != OURS["auth"]["path"]
         check_address(settings.host, has_access_control=is_own or authenticator is not None)
+        known_names(settings)
     except InvalidAccess as error:
         raise CannotServe(str(error)) from None
     if is_own and authenticator is not None:

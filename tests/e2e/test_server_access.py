@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ from langgraph_sdk.client import SyncLangGraphClient
 from holdfast import open_checkpointer
 from holdfast.server.access import Role, TokenFile
 from tests.support.access_kit import Attempt, attempts_of
-from tests.support.serving import Server, served
+from tests.support.serving import PATIENCE, Server, served
 
 pytestmark = pytest.mark.sweep  # tests/unit/server/access has a sample
 
@@ -191,3 +192,14 @@ def test_an_approver_sees_and_answers_requests_and_reads_no_conversation(place: 
     assert (answered.status_code, answered.json()["by"]) == (202, "grace")
     late = place.http.post(path, json={"type": "approve"}, headers=headers)
     assert (late.status_code, "grace" in late.json()["detail"]) == (409, True)
+    assert _closed(place), "the answer was not carried out"
+
+
+def _closed(place: Place) -> bool:
+    """Wait for the thread to have no request any more."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if place.client.threads.get(place.ids["thread_id"])["status"] == "idle":
+            return True
+        time.sleep(0.05)  # nothing tells when the server's queue has carried it out
+    return False

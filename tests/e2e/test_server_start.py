@@ -11,6 +11,7 @@ import pytest
 
 from holdfast import cli
 from holdfast.server import run
+from holdfast.server.access import TokenFile
 from tests.support.serving import HOUSE, clean_environment, free_port
 
 
@@ -58,6 +59,15 @@ def test_a_database_that_does_not_answer_is_one_line_before_anything_is_served(
     assert code == 1
     assert "Cannot open the PostgreSQL database postgresql://ada:***@127.0.0.1:1/none" in line
     assert "xk2SECRET" not in line
+
+
+def test_names_are_needed_to_listen_on_all_addresses(
+    start: Callable[..., tuple[int, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    TokenFile(tmp_path / "tokens.jsonl").add("ada")
+    monkeypatch.setenv("HOLDFAST_TOKENS", "tokens.jsonl")
+    code, line = start("--port", str(free_port()), "--host", "0.0.0.0")  # noqa: S104 - it is refused
+    assert (code, "Needed: HOLDFAST_HOSTS" in line) == (2, True), line
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
-from contextlib import suppress
-
+from holdfast.server.access.addresses import is_loopback
 from holdfast.server.access.authenticator import Authenticator
 from holdfast.server.access.json_web_tokens import JwtVerifier, TokenIssuer
 from holdfast.server.access.tokens import InvalidAccess, TokenFile
@@ -60,10 +58,3 @@ def check_address(host: str, *, has_access_control: bool) -> None:
             "conversations and approve every call. Needed: tokens (holdfast tokens add --user NAME, then "
             "HOLDFAST_TOKENS) or JSON Web Tokens (HOLDFAST_JWT_KEYS). Or listen on 127.0.0.1."
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches an address."""
-    with suppress(ValueError):
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    return host == "localhost"

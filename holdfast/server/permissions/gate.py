@@ -9,9 +9,10 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from holdfast.server.access import Principal, Role
-from holdfast.server.access.gate import is_preflight, principal_of
-from holdfast.server.access.problems import refuse
-from holdfast.server.permissions.bodies import Body, Unreadable, named_threads, other_thread, read_body
+from holdfast.server.gates.access import is_preflight, principal_of
+from holdfast.server.gates.bodies import Unreadable, read_body
+from holdfast.server.gates.problems import refuse
+from holdfast.server.permissions.bodies import named_threads, other_thread
 from holdfast.server.permissions.grants import Grant, current_grant
 from holdfast.server.permissions.routes import Need, Route, find_route
 from holdfast.server.permissions.standing import Standing, find_standing
@@ -90,8 +91,8 @@ async def _granted(scope: Scope, receive: Receive, principal: Principal) -> tupl
         raise _CLOSED
     if method in ("GET", "HEAD", "WEBSOCKET"):
         return await _grant(route, principal, {}), receive
-    body = await read_body(scope, receive)
-    return await _grant(route, principal, _checked(route, body)), body.receive
+    body, receive = await read_body(scope, receive)
+    return await _grant(route, principal, _checked(route, body.value())), receive
 
 
 def _path(scope: Scope) -> str:
@@ -99,10 +100,10 @@ def _path(scope: Scope) -> str:
     return path.removeprefix(scope.get("root_path", ""))
 
 
-def _checked(route: Route, body: Body) -> Any:
-    if other_thread(body.value, route.thread_id):
+def _checked(route: Route, value: Any) -> Any:
+    if other_thread(value, route.thread_id):
         raise Refusal(422, "The config or the checkpoint names another thread than the path. Leave it out.")
-    return body.value
+    return value
 
 
 async def _grant(route: Route, principal: Principal, value: Any) -> Grant:

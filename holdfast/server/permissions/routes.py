@@ -87,7 +87,6 @@ _ROUTES: Final = {
         "POST /threads/{thread_id}/runs/{id}/cancel",
         "POST /threads/{thread_id}/commands",
         "POST /threads/{thread_id}/stream/events",
-        "WEBSOCKET /threads/{thread_id}/stream/events",
     ),
     Need.RUN: (
         "POST /threads/{thread_id}/runs",
@@ -120,6 +119,19 @@ def _pattern(route: str) -> re.Pattern[str]:
 
 
 _PATTERNS: Final = [(_pattern(route), need) for need, routes in _ROUTES.items() for route in routes]
+
+
+_TURNS: Final = re.compile(r"(?:/threads/[^/]+)?/runs(?:/stream|/wait|/batch)?/?|/threads/[^/]+/commands/?")
+
+
+def begins_turn(method: str, path: str) -> bool:
+    """Return whether a request to the server begins a turn."""
+    return method == "POST" and _TURNS.fullmatch(path) is not None
+
+
+def is_stream(path: str) -> bool:
+    """Return whether a request to the server waits for a run, or streams."""
+    return any(path.endswith(end) for end in ("/stream", "/wait", "/join", "/events"))
 
 
 def find_route(method: str, path: str, query: str = "") -> Route | None:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from holdfast.server.access.addresses import is_loopback
 from holdfast.server.access.authenticator import Authenticator
 from holdfast.server.access.principal import Principal
-from holdfast.server.access.problems import refuse
-from holdfast.server.access.setup import is_loopback
+from holdfast.server.gates.problems import refuse
 
-PUBLIC: Final = frozenset({"/ok", "/healthz", "/readyz"})
-"""What anyone may ask: whether the server is up."""
+IsPublic: TypeAlias = Callable[[Scope], bool]
+"""Returns whether anyone may make a request."""
+
+_UP: Final = frozenset({"/ok", "/healthz", "/readyz"})
 
 _KEY: Final = "holdfast.principal"
+
+
+def is_up(scope: Scope) -> bool:
+    """Return whether a request only asks if the server is up."""
+    return scope["path"] in _UP
 
 
 class AccessGate:
@@ -27,18 +34,16 @@ class AccessGate:
     Args:
         app: the application behind it.
         authenticator: finds the caller of a request.
-        is_public: whether anyone may ask for a path.
+        is_public: whether anyone may make a request; by default, ask whether the server is up.
     """
 
-    def __init__(
-        self, app: ASGIApp, authenticator: Authenticator | None, is_public: Callable[[str], bool] = PUBLIC.__contains__
-    ) -> None:
+    def __init__(self, app: ASGIApp, authenticator: Authenticator | None, is_public: IsPublic = is_up) -> None:
         self._app = app
         self._authenticator = authenticator
         self._is_public = is_public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket") or self._is_public(scope["path"]):
+        if scope["type"] not in ("http", "websocket") or self._is_public(scope):
             await self._app(scope, receive, send)
             return
         if self._authenticator is None:
