@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final, Literal, Protocol
 
+from holdfast.checkpoints import times
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import asked_user, user_of
 from holdfast.checkpoints.core.arguments import checks_arguments
@@ -233,7 +235,10 @@ class _Erasure:
             self._failed[name] = "it is not in the index of threads and cannot be read, so its user is not known"
         while names := self._threads_of_user():  # the user may begin another one meanwhile
             for name in names:
+                begin = time.monotonic()
                 self._erase(name)
+                # Others, who poll for the database, have to find it free.
+                time.sleep(min((time.monotonic() - begin) * times.SWEEP_REST, times.SWEEP_LONGEST_REST))
         persist(self._inner.backend, self._erase_rows_of_user)
         if self._wishes.others == "redact":
             self._redact_elsewhere()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 from langchain_core.messages import HumanMessage
 
-from holdfast import Conversation, open_store
+from holdfast import Conversation, HoldfastStore, open_store
 from holdfast.checkpoints import Erased, HoldfastSaver, open_checkpointer, times
 from holdfast.checkpoints.backends.base import Backend
 from holdfast.checkpoints.erasure import read_receipt
@@ -244,3 +247,23 @@ def test_an_erasure_that_is_cut_off_at_any_statement_is_finished_by_the_next_one
             assert [row[0] for row in rows(again, "SELECT kind FROM holdfast_events")] == ["erased"]
         number += 1
     assert number > 50
+
+
+@pytest.mark.sweep
+def test_items_that_are_put_while_their_user_is_erased_are_erased_or_refused(bare_url: str) -> None:
+    put_once = Event()
+
+    def put(store: HoldfastStore) -> None:
+        with pytest.raises(UserErased):  # noqa: PT012 - which of them is refused, is open
+            for number in count(1):
+                store.put(ADA, f"item-{number}", {"n": number})
+                put_once.set()
+
+    with open_checkpointer(bare_url) as saver, open_store(bare_url) as store, ThreadPoolExecutor(4) as pool:
+        putting = [pool.submit(put, store) for _ in range(4)]
+        put_once.wait()
+        receipt = saver.erase(user_id="ada")
+        for future in putting:
+            future.result()
+        assert receipt.rows["store"] > 0
+        assert rows(saver, "SELECT * FROM store") == []
