@@ -7,11 +7,9 @@ it runs in the package `regex`, which ends it after a time limit.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import Any, Final, Protocol
 
 from holdfast.checkpoints import extras, times
@@ -24,8 +22,7 @@ _PLACEHOLDERS: Final = re.compile(r"(\[redacted(?:: [a-z]+)?\])")
 _OWN: Final = "pattern"
 """The name, in counts and in the record, of an expression that a caller gave. The expression itself is never shown."""
 
-_SEPARATORS: Final = re.compile("[ -]")
-_GROUPS: Final = re.compile("[^ -]+")
+_GROUPS: Final = re.compile(r"\w+")
 
 
 class Finder(Protocol):
@@ -47,16 +44,21 @@ class Named:
 
     name: str
     expression: re.Pattern[str]
-    parts: Callable[[str], Iterator[tuple[int, int]]]
-    """Yields the places of what is to be replaced within a finding, in order."""
+    length: Callable[[str], int]
+    """Returns how much of a finding, from its start, is to be replaced; 0 for nothing."""
+    marks: tuple[str, ...] = ("",)
+    """One of these is in each finding. Most texts have none, and need no search."""
 
     def replace(self, text: str) -> tuple[str, int]:
+        if not any(mark in text for mark in self.marks):
+            return text, 0
         pieces: list[str] = []
-        end = found = 0
-        for match in self.expression.finditer(text):
-            for first, last in self.parts(match[0]):
-                pieces += [text[end : match.start() + first], f"[redacted: {self.name}]"]
-                end = match.start() + last
+        place = end = found = 0
+        while match := self.expression.search(text, place):
+            place = match.start() + 1
+            if length := self.length(match[0]):
+                pieces += [text[end : match.start()], f"[redacted: {self.name}]"]
+                place = end = match.start() + length
                 found += 1
         return ("".join([*pieces, text[end:]]), found) if found else (text, 0)
 
@@ -76,8 +78,15 @@ class Expression:
             TimeoutError: the expression took too long.
         """
         limit = times.REDACTION_MATCH
+        found = 0
+
+        def placeholder(match: Any) -> str:
+            nonlocal found
+            found += bool(match[0])
+            return PLACEHOLDER if match[0] else ""  # a place between two characters hides nothing
+
         try:
-            replaced, found = self.compiled.subn(PLACEHOLDER, text, timeout=limit)
+            replaced = self.compiled.sub(placeholder, text, timeout=limit)
         except TimeoutError:
             raise TimeoutError(
                 f"The regular expression took more than {limit:g} s for one text of {len(text):,} characters. Needed: "
@@ -116,8 +125,12 @@ class Redactor:
         Raises:
             TimeoutError: an expression took too long.
         """
-        for finder in self.finders:
-            text = self._replaced(finder, text)
+        for _ in self.finders:  # what one has replaced may have hidden from another where a number ends
+            before = text
+            for finder in self.finders:
+                text = self._replaced(finder, text)
+            if text is before:
+                break
         return text
 
     def _replaced(self, finder: Finder, text: str) -> str:
@@ -189,60 +202,103 @@ def has_iban_digits(iban: str) -> bool:
     return int("".join(str(int(character, 36)) for character in rotated)) % 97 == 1
 
 
-def _whole(found: str) -> Iterator[tuple[int, int]]:
-    yield 0, len(found)
+def _whole(found: str) -> int:
+    return len(found)
 
 
-def _cards(found: str) -> Iterator[tuple[int, int]]:
-    return _checked(found, range(13, 20), lambda digits: digits[0] in "23456" and has_luhn_digit(digits))
+def _card(found: str) -> int:
+    return _checked(found, range(13, 20), _is_card) if int(found[0]) in range(2, 7) else 0
 
 
-def _ibans(found: str) -> Iterator[tuple[int, int]]:
-    return _checked(found, range(15, 35), lambda text: text[:2].isalpha() and has_iban_digits(text))
+def _is_card(digits: str, written: str) -> bool:
+    if not has_luhn_digit(digits):
+        return False
+    is_written_so = _IN_ONE_LINE.fullmatch(written) or (
+        _AS_ON_A_CARD.fullmatch(written) and len(_BREAKS.findall(written)) <= 1  # not a column of numbers
+    )
+    return bool(is_written_so)
 
 
-def _phones(found: str) -> Iterator[tuple[int, int]]:
-    if sum(character.isdigit() for character in found) >= 9:
-        yield 0, len(found)
+def _iban(found: str) -> int:
+    return _checked(found, range(15, 35), lambda bare, _: bare[2:4].isdigit() and has_iban_digits(bare))
 
 
-def _checked(found: str, lengths: range, is_right: Callable[[str], bool]) -> Iterator[tuple[int, int]]:
-    """Yield the places of the longest runs of groups that pass a check.
+def _phone(found: str) -> int:
+    return len(found) if sum(character.isdigit() for character in found) >= 9 else 0
 
-    What is before or after a number, such as the date of a card, may look like a group of it.
+
+def _checked(found: str, lengths: range, is_right: Callable[[str, str], bool]) -> int:
+    """Return the length of the longest run of groups, from the first, that passes a check; 0 if none does.
+
+    What is after a number, such as the date of a card, may look like a group of it.
     """
-    groups = [match.span() for match in _GROUPS.finditer(found)]
-    bare = _SEPARATORS.sub("", found)
-    starts = [0, *accumulate(last - first for first, last in groups)]  # in `bare`
-    group = 0
-    while group < len(groups):
-        # Of the groups at which a run may end, the last first.
-        ends = range(bisect_right(starts, starts[group] + lengths[-1]) - 1, group, -1)
-        for end in ends:
-            text = bare[starts[group] : starts[end]]
-            if len(text) in lengths and is_right(text):
-                yield groups[group][0], groups[end - 1][1]
-                group = end - 1
-                break
-        group += 1
+    groups = list(_GROUPS.finditer(found))
+    bare = "".join(group[0] for group in groups)
+    length = len(bare)
+    for group in reversed(groups):
+        if length in lengths and is_right(bare[:length], found[: group.end()]):
+            return group.end()
+        length -= len(group[0])
+    return 0
 
+
+# --- how people write them, and programs
+
+_INVISIBLE: Final = r"\u00ad\u200b-\u200f\u2060-\u2064\ufeff"
+_SPACE: Final = rf" \u00a0\u2000-\u200a\u202f\u205f\u3000{_INVISIBLE}"
+_JOINT: Final = rf"{_SPACE}\-\u2010-\u2015\u2212\ufe63\uff0d"
+_BREAK: Final = r"\t\n\r"
+_LETTER: Final = rf"\w\u0300-\u036f{_INVISIBLE}"  # marks too: é is one character, or two
+
+# Chinese has no space before a number. An escape in JSON, such as \n, ends in a letter that is none.
+_BEFORE: Final = r"(?:(?<![A-Za-z_\d]{0})|(?<=\\[nrt]{0}))"
+_AFTER: Final = r"(?![A-Za-z_\d])"
+
+_IN_ONE_LINE: Final = re.compile(rf"[\d{_JOINT}]+")
+_BETWEEN: Final = rf"[{_JOINT}{_BREAK}./]{{1,4}}"
+_AS_ON_A_CARD: Final = re.compile(
+    rf"\d{{4}}(?:{_BETWEEN}\d{{4}}){{2,3}}(?:{_BETWEEN}\d{{1,3}})?|\d{{4}}{_BETWEEN}\d{{6}}{_BETWEEN}\d{{4,5}}"
+)
+_BREAKS: Final = re.compile(rf"[{_BREAK}]+")
 
 NAMED: Final[dict[str, Named]] = {
     pattern.name: pattern
     for pattern in (
         # Thirteen to nineteen digits, in groups or not.
-        Named("card", re.compile(r"(?<![\w.])[0-9](?:[ -]?[0-9]){12,60}(?!\w)"), _cards),
-        Named("email", re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}\w{2,63}"), _whole),
-        Named("iban", re.compile(r"(?<!\w)[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]){11,60}(?!\w)", re.ASCII), _ibans),
-        # With the code of a country; as in North America; or with a leading zero and a group.
+        Named(
+            "card",
+            re.compile(
+                rf"\d{_BEFORE.format(chr(92) + 'd')}(?<!\d\.\d)(?:[{_JOINT}{_BREAK}./]{{0,4}}\d){{12,18}}{_AFTER}"
+            ),
+            _card,
+        ),
+        Named(
+            "email",
+            re.compile(
+                rf"(?<![{_LETTER}.+-])[{_LETTER}.+-][{_LETTER}.+'’-]{{0,63}}(?:[@\uff20]|%40)"
+                rf"(?:[{_LETTER}-]{{1,63}}\.){{1,8}}(?:xn--[A-Za-z0-9-]{{2,59}}|[A-Za-z]{{2,63}}|\w{{2,63}})"
+            ),
+            _whole,
+            marks=("@", "\uff20", "%40"),
+        ),
+        Named(
+            "iban",
+            re.compile(
+                rf"[A-Za-z]{_BEFORE.format('[A-Za-z]')}[A-Za-z][0-9]{{2}}(?:[{_JOINT}{_BREAK}]{{0,3}}[A-Za-z0-9]){{11,30}}"
+                rf"{_AFTER}"
+            ),
+            _iban,
+        ),
+        # With the code of a country; as in North America; in pairs; or with a leading zero and a group.
         Named(
             "phone",
             re.compile(
-                r"(?<![\w+])(?<![0-9][ -])(?:(?:\+|00)[1-9](?:[ ().\-/]{0,2}[0-9]){7,14}"
-                r"|(?:\([0-9]{3}\) ?|[0-9]{3}[-. ])[0-9]{3}[-. ][0-9]{4}"
-                r"|0[0-9]{1,5}[ /-][0-9]{3,9}(?:[ -][0-9]{2,5}){0,4})(?!\w)"
+                rf"{_BEFORE.format('')}(?<!\+)(?<!\d[{_JOINT}])(?:(?:\+|00)[1-9](?:[{_JOINT}().\/]{{0,2}}\d){{7,14}}"
+                rf"|(?:1[{_JOINT}.])?(?:\(\d{{3}}\)[{_SPACE}]?|\d{{3}}[{_JOINT}.])\d{{3}}[{_JOINT}.]\d{{4}}"
+                rf"|0[1-9](?:[{_JOINT}.]\d{{2}}){{4}}"
+                rf"|0\d{{1,5}}[{_JOINT}/]\d{{3,9}}(?:[{_JOINT}]\d{{2,5}}){{0,4}}){_AFTER}"
             ),
-            _phones,
+            _phone,
         ),
     )
 }

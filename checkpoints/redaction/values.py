@@ -8,6 +8,7 @@ Names of types, of channels and of nodes stay, and so do the ids, names and type
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -27,6 +28,9 @@ from holdfast.checkpoints.serde.values import LIST, SPOKEN, TYPE
 _OPTIONS: Final = ormsgpack.OPT_NON_STR_KEYS
 
 _CHANNELS: Final = "channel_values"
+
+_JSON: Final = re.compile(r'\s*[{\["]')
+_LONG: Final = 1e12  # numbers from which on a float may be the number of a card
 
 _OF_JSON: Final = frozenset({"lc", "type", "id", "method", "name", "graph"})  # a value in LangChain's JSON
 _OF_CALL: Final = frozenset({"id", "name", "type", "index"})
@@ -168,10 +172,12 @@ class Values:
         match value:
             case str():
                 return self.text(value)
-            case bool() | float() | None:
+            case bool() | None:
                 return value
             case int():
-                return value if (new := self._text(text := str(value))) == text else new
+                return self._number(value, value)
+            case float():  # as tables have a card number, if it is missing in another row
+                return value if abs(value) < _LONG or not value.is_integer() else self._number(value, int(value))
             case dict():
                 return self.fields(value)
             case list():
@@ -183,10 +189,14 @@ class Values:
                 return self._extension(value)
         return value
 
+    def _number(self, number: float, whole: int) -> float | str:
+        text = str(whole)
+        return number if (new := self._text(text)) == text else new
+
     def text(self, text: str) -> str:
         """Redact a text. JSON stays JSON."""
         new = self._text(text)
-        if text[:1] not in ("{", "[") or (new is text and "\\" not in text):
+        if not _JSON.match(text) or (new is text and "\\" not in text):
             return new
         try:
             tree = json.loads(text)

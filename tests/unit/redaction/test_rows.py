@@ -7,7 +7,7 @@ import re
 from hypothesis import given, settings
 from langchain_core.messages import AIMessage, BaseMessage
 
-from holdfast.checkpoints.redaction.patterns import PLACEHOLDER
+from holdfast.checkpoints.redaction.patterns import PLACEHOLDER, Redactor, finders_of
 from holdfast.checkpoints.redaction.rows import RowValues, blank_row, redacted_row
 from holdfast.checkpoints.redaction.values import Values
 from holdfast.checkpoints.serde.messages import decode, encode, snapshot
@@ -64,3 +64,10 @@ def test_a_value_can_be_loaded_after_its_texts_were_replaced(value: object) -> N
     assert types.lost == 0  # no type has refused the placeholder
     again = Values(without_vowels, TYPES).stored("msgpack", new, is_checkpoint=False)
     assert exact(Unpacking(types).unpack(again)) == exact(found)
+
+
+def test_numbers_and_json_within_texts_are_looked_at_as_what_they_say() -> None:
+    values = Values(Redactor(finders_of(["card", "email"])).text, TYPES)
+    assert values.value([4111111111111111, 4111111111111111.0, 0.5, 1e300]) == ["[redacted: card]"] * 2 + [0.5, 1e300]
+    for text in (r' {"to": "ada\u0040example.org"}', r'"ada\u0040example.org"'):
+        assert "[redacted: email]" in values.value(text)
