@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.backends.base import Backend
 from holdfast.checkpoints.backends.by_url import backend_of
@@ -17,6 +19,7 @@ from tests.support.kit import echo_graph, rows, texts, thread
 KEYS = "SELECT thread_id FROM holdfast_keys ORDER BY thread_id"
 
 
+@pytest.mark.sweep(on="postgres")
 def test_the_key_of_a_thread_goes_with_it_and_others_are_read_as_before(url: str) -> None:
     with encrypted(url) as saver:
         for user in ("ada", "bob"):
