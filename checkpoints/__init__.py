@@ -105,7 +105,7 @@ __all__ = [
 
 
 @checked
-def open_checkpointer(
+def open_checkpointer(  # noqa: PLR0913 - each is a choice of the caller, by name
     url: str | None = None,
     *,
     allow: Collection[type | TypeName] = (),
@@ -115,6 +115,7 @@ def open_checkpointer(
     compact_after: int | None = None,
     redact: Sequence[str | re.Pattern[str]] = (),
     keys: Keys | None = None,
+    keys_database: str | None = None,
 ) -> HoldfastSaver:
     """Return a checkpointer for a database.
 
@@ -141,6 +142,8 @@ def open_checkpointer(
             memory stays as it is.
         keys: the master keys of an encrypted database, or of one that is new and is to be encrypted: `id:base64`, or a
             list of these, newest first, or a `KeyService`.
+        keys_database: the URL of another database for the data keys of the threads, and of this database alone. Then a
+            deleted thread cannot be read in older backups of this database either.
 
     Raises:
         InvalidURL: the URL has another form.
@@ -157,7 +160,7 @@ def open_checkpointer(
         strict = place.strict or STRICT_MSGPACK_ENABLED
     if compact_after is None:
         compact_after = place.compact_after
-    backend, encryption = backend_of(place, pool_size), encryption_for(place, keys)
+    backend, encryption = backend_of(place, pool_size), encryption_for(place, keys, keys_database=keys_database)
     return HoldfastSaver(
         backend, allow=allow, strict=strict, compact_after=compact_after, redact=redact, encryption=encryption
     )
@@ -169,6 +172,7 @@ def open_database(
     allow: Collection[type | TypeName] = (),
     redact: Sequence[str | re.Pattern[str]] = (),
     keys: Keys | None = None,
+    keys_database: str | None = None,
     takes_plain: bool = False,
 ) -> HoldfastDatabase:
     """Return a database for a program that reads it or looks after it, and runs no graph.
@@ -178,7 +182,7 @@ def open_database(
 
     Args:
         url: as for `open_checkpointer`.
-        allow, keys: as for `open_checkpointer`.
+        allow, keys, keys_database: as for `open_checkpointer`.
         redact: as for `open_checkpointer`: the program may rename threads and record answers.
         takes_plain: whether to open a database that is not encrypted although there are keys, and to leave it so.
 
@@ -186,7 +190,7 @@ def open_database(
         InvalidURL, DriverMissing, InvalidKeys: as `open_checkpointer`.
     """
     place = urls.parse(url)
-    encryption = encryption_for(place, keys, takes_plain=takes_plain)
+    encryption = encryption_for(place, keys, keys_database=keys_database, takes_plain=takes_plain)
     strict = place.strict or STRICT_MSGPACK_ENABLED
     return HoldfastDatabase(backend_of(place), allow=allow, strict=strict, redact=redact, encryption=encryption)
 

@@ -27,7 +27,8 @@ def make_checkpointer(settings: Settings) -> HoldfastSaver:
         InvalidURL: the database is one of another checkpointer.
         InvalidKeys: the keys of the settings cannot be used.
     """
-    return open_checkpointer(settings.database, redact=settings.redaction, keys=settings.master_keys())
+    keys, redact = settings.master_keys(), settings.redaction
+    return open_checkpointer(settings.database, redact=redact, keys=keys, keys_database=settings.keys_database)
 
 
 def make_store(settings: Settings) -> HoldfastStore:

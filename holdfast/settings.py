@@ -106,6 +106,12 @@ class Settings(ServerSettings):
     keys_file: Annotated[Path | None, BeforeValidator(expanded_if_given)] = Field(
         None, validation_alias="HOLDFAST_KEYS_FILE", description="a file with the master keys in it, one a line"
     )
+    keys_database: Annotated[str | None, AfterValidator(lambda url: url and _database(url))] = Field(
+        None,
+        repr=False,  # it may hold a password
+        validation_alias="HOLDFAST_KEYS_DATABASE",
+        description="the URL of another database for the data keys of the conversations; their own if not set",
+    )
     openai_api_key: SecretStr | None = Field(
         None, validation_alias="OPENAI_API_KEY", description="the key of the model's endpoint"
     )
@@ -225,7 +231,8 @@ class Settings(ServerSettings):
         """Return these settings with absolute paths, for a process in another folder."""
         files = {name: getattr(self, name) for name in ("shop", "retention", "keys_file")}
         resolved = {name: None if path is None else path.resolve() for name, path in files.items()}
-        paths = {"database": absolute(self.database), **resolved}
+        keys_database = None if self.keys_database is None else absolute(self.keys_database)
+        paths = {"database": absolute(self.database), "keys_database": keys_database, **resolved}
         return self.model_copy(update=paths | self.server_paths())
 
     def environment(self) -> dict[str, str]:

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core.database import Database
+from holdfast.checkpoints.encryption.keyring import OF_DATABASE
 from holdfast.checkpoints.encryption.opening import begin_encryption, check_masters, read_state
 from holdfast.checkpoints.encryption.reseal import encrypt_thread
 from holdfast.checkpoints.encryption.sealer import KeyedSealer
@@ -111,6 +113,9 @@ def rotate_keys(database: Database, progress: Progress = lambda _: None) -> Rota
     """
     keyring = _keyed(database).keyring
     newest, done = keyring.service.key_ids[0], 0
+    if keyring.is_apart:  # the key of the database itself is in both
+        own = database.read((database.backend.sql["key_of"], {"thread_id": OF_DATABASE}))[0]
+        database.write(*(_rewrapped(database, row) for row in own))
     for master_id in check_masters(keyring):
         if master_id == newest:
             continue
@@ -144,12 +149,14 @@ def _keys_of(database: Database, master_id: str) -> list[Row]:
 
 
 def _rewrap(database: Database, page: list[Row]) -> None:
+    with _keyed(database).keyring.backend.writing() as transaction:
+        transaction.send([_rewrapped(database, row) for row in page])
+
+
+def _rewrapped(database: Database, row: Row) -> Call:
     keyring = _keyed(database).keyring
-    with keyring.backend.writing() as transaction:
-        for row in page:
-            wrapped = keyring.row_of(row.thread_id, keyring.unwrap(row))
-            params = {**wrapped, "was_master_id": row.master_id}
-            transaction.send([(keyring.backend.sql["rewrap_key"], params)])
+    wrapped = keyring.row_of(row.thread_id, keyring.unwrap(row))
+    return keyring.backend.sql["rewrap_key"], {**wrapped, "was_master_id": row.master_id}
 
 
 def _keyed(database: Database) -> KeyedSealer:

@@ -17,9 +17,9 @@ from holdfast.checkpoints.encryption.masters import Keys, KeyService, key_servic
 from holdfast.checkpoints.encryption.reseal import encrypt_thread
 from holdfast.checkpoints.encryption.sealer import KeyedSealer, State
 from holdfast.checkpoints.errors import HoldfastError, ThreadConflict
-from holdfast.checkpoints.key_errors import KeyMissing, NotEncrypted, SealBroken
+from holdfast.checkpoints.key_errors import InvalidKeys, KeyMissing, NotEncrypted, SealBroken
 from holdfast.checkpoints.serde.encryption import Plain, Sealer
-from holdfast.checkpoints.urls import Location, PostgresURL
+from holdfast.checkpoints.urls import Location, MemoryURL, PostgresURL, parse
 
 _CONNECTIONS: Final = 2
 """The largest number of connections to PostgreSQL for reading keys."""
@@ -39,14 +39,29 @@ class Encryption:
     """Whether to open a database that is not encrypted all the same, and to leave it so."""
 
 
-def encryption_for(place: Location, keys: Keys | None, *, takes_plain: bool = False) -> Encryption | None:
+def encryption_for(
+    place: Location, keys: Keys | None, *, keys_database: str | None = None, takes_plain: bool = False
+) -> Encryption | None:
     """Return how a database is to be opened with some master keys; `None` if there are none.
 
+    Args:
+        place: the database.
+        keys: the master keys.
+        keys_database: the URL of the database with the table of keys, if that is another one.
+        takes_plain: whether to open a database that is not encrypted all the same.
+
     Raises:
-        InvalidKeys: the keys cannot be used.
+        InvalidKeys: the keys cannot be used, or there is a database for keys and no key.
     """
+    if keys is None and keys_database is not None:
+        raise InvalidKeys("A database for data keys is given, and no master key. Needed: `keys=`, or HOLDFAST_KEYS.")
     if keys is None:
         return None
+    if keys_database is not None:
+        other = parse(keys_database)
+        if isinstance(other, MemoryURL) or str(other) == str(place):
+            raise InvalidKeys(f"The data keys cannot be in {other}. Needed: another database, which outlives this one.")
+        return Encryption(key_service(keys), backend_of(other, _CONNECTIONS), is_apart=True, takes_plain=takes_plain)
     # A key is read while a connection is in use. So on PostgreSQL it is not one of the same pool.
     apart = backend_of(place, _CONNECTIONS) if isinstance(place, PostgresURL) else None
     return Encryption(key_service(keys), apart, takes_plain=takes_plain)
@@ -81,6 +96,9 @@ def open_keys(backend: Backend, sealer: Sealer, encryption: Encryption | None) -
         begin_encryption(backend, sealer, "on")
         state = read_state(backend)  # another process may have been first
     if state != "off":
+        if encryption.is_apart:
+            _check_database_of_keys(backend, sealer.keyring)
+        _refuse_keys_apart(backend, is_apart=encryption.is_apart)
         check_masters(sealer.keyring)
     sealer.state = state
 
@@ -105,27 +123,70 @@ def check_masters(keyring: Keyring) -> list[str]:
         KeyMissing: one was not, or is another key.
     """
     [rows] = _read(keyring.backend, (keyring.backend.sql["masters_in_use"], {}))
-    if not rows:
-        raise KeyMissing(
-            f"The database is encrypted, and {keyring.backend} has no keys of it. Needed: the database with its table "
-            "of keys, as `keys_database=` or in HOLDFAST_KEYS_DATABASE."
-        )
     for row in rows:
         keyring.unwrap(row)
     return [row.master_id for row in rows]
 
 
 def begin_encryption(backend: Backend, sealer: KeyedSealer, state: State) -> None:
-    """Note that a database is encrypted, or is being encrypted, and give it a key of its own. Idempotent."""
+    """Note that a database is encrypted, or is being encrypted, and give it a key of its own. Idempotent.
+
+    Raises:
+        InvalidKeys: the database of keys has those of another database.
+    """
     keyring = sealer.keyring
+    if keyring.is_apart and _own_key(keyring.backend) and not _own_key(backend):
+        raise InvalidKeys(
+            f"{keyring.backend} has the data keys of another database. Needed: one for the keys of {backend} alone."
+        )
     key = DataKey.new(keyring.service.key_ids[0])
-    add_key: Call = (backend.sql["add_key"], keyring.row_of(OF_DATABASE, key))
-    calls: list[Call] = [(backend.sql["set_encryption"], {"state": state}), (backend.sql["ask_for_encryption"], {})]
+    _write(
+        backend,
+        [
+            (backend.sql["add_key"], keyring.row_of(OF_DATABASE, key)),
+            (backend.sql["set_encryption"], {"state": state}),
+            (backend.sql["ask_for_encryption"], {}),
+        ],
+    )
     if keyring.is_apart:
-        _write(keyring.backend, [add_key])
-    else:
-        calls.insert(0, add_key)
-    _write(backend, calls)
+        _check_database_of_keys(backend, keyring)
+
+
+def _check_database_of_keys(backend: Backend, keyring: Keyring) -> None:
+    """Check that a database of keys is that of this database. An empty one becomes it.
+
+    Raises:
+        KeyMissing: it has the keys of another database, or none, and this one has encrypted threads.
+    """
+    own, there = _own_key(backend), _own_key(keyring.backend)
+    if own and not there and not _read(backend, (backend.sql["any_thread_key"], {}))[0]:
+        _write(keyring.backend, [(keyring.backend.sql["add_key"], own[0]._asdict())])
+        there = _own_key(keyring.backend)
+    if [row.key_no for row in own] != [row.key_no for row in there]:
+        raise KeyMissing(
+            f"The data keys of {backend} are not in {keyring.backend}. Needed: the database that has them, as "
+            "`keys_database=` or in HOLDFAST_KEYS_DATABASE."
+        )
+
+
+def _refuse_keys_apart(backend: Backend, *, is_apart: bool) -> None:
+    """Refuse a database whose data keys are in another one, if that was not given, or the other way round.
+
+    Raises:
+        KeyMissing: they are not where they were said to be.
+    """
+    [threads] = _read(backend, (backend.sql["any_thread_key"], {}))
+    for row in threads:
+        is_here = bool(_read(backend, (backend.sql["key_of"], {"thread_id": row.thread_id}))[0])
+        if is_here == is_apart:
+            where = f"in {backend} itself" if is_here else "in another database"
+            needed = "no `keys_database=`" if is_here else "its URL, as `keys_database=` or in HOLDFAST_KEYS_DATABASE"
+            raise KeyMissing(f"The data keys of {backend} are {where}. Needed: {needed}.")
+
+
+def _own_key(backend: Backend) -> list[Row]:
+    """Return the row of the key of a database itself, if there is one."""
+    return _read(backend, (backend.sql["key_of"], {"thread_id": OF_DATABASE}))[0]
 
 
 def no_keys(backend: Backend) -> KeyMissing:

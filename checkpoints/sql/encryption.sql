@@ -30,6 +30,12 @@ VALUES (:thread_id, :key_no, :master_id, :wrapped, {now})
 ON CONFLICT (thread_id) DO NOTHING
 RETURNING key_no;
 
+-- name: any_thread_key
+SELECT thread_id, key_no
+FROM holdfast_threads
+WHERE key_no IS NOT NULL
+LIMIT 1;
+
 -- name: delete_keys
 DELETE FROM holdfast_keys
 WHERE thread_id {among_ids} AND thread_id <> '';

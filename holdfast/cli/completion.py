@@ -35,6 +35,7 @@ def _thread_ids(database: str | None, begin: str) -> list[str]:
     schema = maintenance.read_schema(location)
     if not schema.is_there or schema.pending:  # to open it would create or change its tables
         return []
-    with open_database(url, keys=settings.master_keys(), takes_plain=True) as opened:
+    keys, keys_database = settings.master_keys(), settings.keys_database
+    with open_database(url, keys=keys, keys_database=keys_database, takes_plain=True) as opened:
         found = (thread.thread_id for thread in opened.threads.list(limit=1000).threads)
         return [thread_id for thread_id in found if thread_id.startswith(begin)][:_MOST]

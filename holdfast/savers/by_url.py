@@ -22,6 +22,7 @@ from langgraph.checkpoint.base import (
 from holdfast.checkpoints import Keys, open_checkpointer, urls
 from holdfast.checkpoints.errors import DatabaseUnavailable, DriverMissing, InvalidURL
 from holdfast.checkpoints.extras import install_command
+from holdfast.checkpoints.key_errors import InvalidKeys
 from holdfast.savers.named import UnusableSaver
 
 _LONGEST_IDLE: Final = 60.0
@@ -44,14 +45,20 @@ def open_saver(url: str | None = None, *, keys: Keys | None = None) -> Iterator[
 
     Args:
         url: the URL; `None` as for `open_checkpointer`.
-        keys: the master keys, as for `open_checkpointer`. Other databases are not encrypted.
+        keys: the master keys, as for `open_checkpointer`.
 
     Raises:
         InvalidURL: it is not the URL of a database.
         DriverMissing: the packages for this database are not installed. The message names them.
         DatabaseUnavailable: the database cannot be opened or reached.
+        InvalidKeys: there are keys, and the database is another checkpointer's.
     """
     location = urls.parse_any(url)
+    if isinstance(location, urls.OtherURL) and keys is not None:
+        raise InvalidKeys(
+            f"Keys were given, and {location} is a database of another checkpointer, which cannot use them. "
+            "Needed: one of Holdfast's own databases, or no keys."
+        )
     if not isinstance(location, urls.OtherURL):
         with open_checkpointer(url, keys=keys) as own:
             yield own

@@ -105,9 +105,13 @@ def open_database(
     from holdfast import checkpoints
 
     settings, types = options.settings(), _type_names(allow)
-    keys, redact = settings.master_keys(), settings.redaction
     with checkpoints.open_database(
-        settings.database, allow=types, redact=redact, keys=keys, takes_plain=takes_plain
+        settings.database,
+        allow=types,
+        redact=settings.redaction,
+        keys=settings.master_keys(),
+        keys_database=settings.keys_database,
+        takes_plain=takes_plain,
     ) as database:
         yield database
 
@@ -118,8 +122,13 @@ def open_saver(options: CommonOptions, allow: list[str] | None = None) -> Iterat
     from holdfast.checkpoints import open_checkpointer
 
     settings = options.settings()
-    keys, redact = settings.master_keys(), settings.redaction
-    with open_checkpointer(settings.database, allow=_type_names(allow), redact=redact, keys=keys) as saver:
+    with open_checkpointer(
+        settings.database,
+        allow=_type_names(allow),
+        redact=settings.redaction,
+        keys=settings.master_keys(),
+        keys_database=settings.keys_database,
+    ) as saver:
         yield saver
 
 

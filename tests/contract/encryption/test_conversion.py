@@ -10,6 +10,7 @@ from langchain_core.messages import HumanMessage
 from holdfast.checkpoints import HoldfastSaver, convert, maintenance, open_checkpointer, open_database
 from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.key_errors import EncryptedDatabase, KeyMissing, NotEncrypted
+from holdfast.checkpoints.runs import NewRun
 from tests.support.encryption_kit import KEY, NEWER_KEY, encrypted
 from tests.support.kit import change, rows, say, texts, thread
 from tests.support.redaction_kit import graph_of, plant, raw_secrets
@@ -124,3 +125,15 @@ def test_the_master_key_is_changed_while_conversations_go_on(url: str) -> None:
         encrypted(url).open()
     with open_checkpointer("memory://") as plain, pytest.raises(KeyMissing, match="No keys were given"):
         convert.rotate_keys(plain.database)
+
+
+def test_a_turn_that_was_accepted_is_encrypted_and_carried_out_afterwards(sqlite_url: str) -> None:
+    with open_checkpointer(sqlite_url) as saver:
+        say(saver, SAID)
+        run = saver.runs.accept(NewRun("ada-1", "agent", "message", {"text": "zqinputqz"}, key="once"))
+    with converter(sqlite_url) as database:
+        convert.encrypt_database(database.database)
+    with encrypted(sqlite_url) as saver:
+        assert raw_secrets(saver) == {}
+        again = saver.runs.accept(NewRun("ada-1", "agent", "message", {"text": "zqinputqz"}, key="once"))
+        assert again.run_id == run.run_id
