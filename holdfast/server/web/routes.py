@@ -10,7 +10,8 @@ from fastapi import APIRouter, Depends
 
 from holdfast.graph.conversation.agents import AnyAgent
 from holdfast.graph.own_database import own_saver
-from holdfast.server.web import turns
+from holdfast.server.web import agent as of_agent
+from holdfast.server.web import threads, turns
 from holdfast.server.web.api import Api
 from holdfast.server.web.caller import FindUser, find_caller
 from holdfast.server.web.live import Live
@@ -55,5 +56,6 @@ def router(
             yield
 
     routes = APIRouter(dependencies=[Depends(api.enter)], lifespan=lifespan, route_class=ProblemRoute)
-    routes.include_router(turns.routes)
+    for part in (threads.routes, turns.routes, of_agent.routes):
+        routes.include_router(part)
     return routes

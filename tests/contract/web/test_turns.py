@@ -49,6 +49,7 @@ async def test_a_stream_goes_on_behind_the_last_event_on_another_replica(
         assert (await client.get(address, headers={"user": "bob"})).status_code == 404
 
 
+@pytest.mark.sweep
 async def test_a_message_is_accepted_once_under_its_key_and_then_answered(saver: HoldfastSaver) -> None:
     agent = build_graph(model=ScriptedModel(lines=[says("Hi")]), checkpointer=saver)
     async with served(agent) as client:
@@ -63,6 +64,7 @@ async def test_a_message_is_accepted_once_under_its_key_and_then_answered(saver:
         assert len((await client.get("/threads/t/runs")).json()) == 1
 
 
+@pytest.mark.sweep
 async def test_of_eight_answers_to_one_request_one_is_taken_and_seven_are_told(
     saver: HoldfastSaver, other: HoldfastSaver
 ) -> None:
@@ -80,6 +82,7 @@ async def test_of_eight_answers_to_one_request_one_is_taken_and_seven_are_told(
         assert all("has answered this already" in each.json()["detail"] for each in came if each.status_code == 409)
 
 
+@pytest.mark.sweep
 async def test_errors_are_problems_with_the_words_of_the_library(saver: HoldfastSaver) -> None:
     agent = build_graph(model=ScriptedModel(lines=[]), checkpointer=saver)
     async with served(agent) as client:
