@@ -45,9 +45,17 @@ def serve(
             help="Your own langgraph.json, for several graphs. Default: the one agent of --agent.",
         ),
     ] = None,
+    router: Annotated[
+        bool,
+        typer.Option(
+            "--router",
+            help="Serve one agent by Holdfast's own routes in place of LangGraph's server: turns go on in another "
+            "process if this one dies.",
+        ),
+    ] = False,
     debug: Debug = False,
 ) -> None:
-    """Serve agents over HTTP with LangGraph's server.
+    """Serve agents over HTTP with LangGraph's server, or one agent with Holdfast's own router.
 
     Threads, pending calls and owners are stored in the database and outlive the server. A port that is in use is
     refused.
@@ -56,11 +64,18 @@ def serve(
         raise Mistake(
             "--agent and --config were given together. Name the agent in the langgraph.json, or leave one out."
         )
+    if router and config:
+        raise Mistake("--router and --config were given together. The router serves one agent: name it by --agent.")
     options = CommonOptions(context, database, model, shop, agent=agent)
     settings = options.settings(host=host, port=port, workers=workers)
     from holdfast.server import run
 
     try:
-        run.serve(settings, config, say=typer.echo)
+        if router:
+            from holdfast.server.serve_router import serve_router
+
+            serve_router(settings, say=typer.echo)
+        else:
+            run.serve(settings, config, say=typer.echo)
     except (run.CannotServe, ValueError, ImportError) as error:
         raise Mistake(str(error)) from error

@@ -69,7 +69,7 @@ def serve(settings: Settings, config: Path | None = None, *, say: Callable[[str]
     settings = settings.in_full()
     wanted = _with_ours({} if config is None else _read_user_config(config))
     access = _set_up_access(settings, wanted["auth"])
-    _check_port(settings.host, settings.port)
+    check_port(settings.host, settings.port)
     logging.getLogger().setLevel(logging.WARNING)  # the import above has let each library tell what it does
     if isinstance(urls.parse_any(settings.database), urls.OtherURL):
         _trust_as_the_server()
@@ -78,7 +78,7 @@ def serve(settings: Settings, config: Path | None = None, *, say: Callable[[str]
     with factory.open_any_saver(settings):
         pass  # here a database that cannot be opened is one clear error; inside the server it is a page of them
     factory.make_agent(settings)  # likewise for a model without its key, and for an agent that cannot be loaded
-    _check_retention(settings)
+    check_retention(settings)
     for line in _introduction(settings, wanted["graphs"], access):
         say(line)
     logging.getLogger("langgraph_api.cli").setLevel(logging.WARNING)  # its welcome links to a website
@@ -119,7 +119,7 @@ def _set_up_access(settings: Settings, auth: dict[str, Any]) -> str:
     return " and ".join(known) or "without tokens, from this machine only"
 
 
-def _check_retention(settings: Settings) -> None:
+def check_retention(settings: Settings) -> None:
     """Check that the retention policy can be used, if there is one.
 
     Raises:
@@ -184,8 +184,13 @@ def _with_absolute_paths(value: Any, folder: Path) -> Any:
     return value
 
 
-def _check_port(host: str, port: int) -> None:
-    # The server would silently take another port, and clients would talk to the process that has this one.
+def check_port(host: str, port: int) -> None:
+    """Check that a server can listen on a port.
+
+    Raises:
+        CannotServe: it cannot.
+    """
+    # LangGraph's server would silently take another port, and clients would talk to the process that has this one.
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with closing(socket.socket(family, kind, protocol)) as listener:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
@@ -9,6 +11,7 @@ from langchain_core.tools import tool
 
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer
 from holdfast.graph import Conversation, build_graph, once
+from holdfast.graph.conversation.agents import AnyAgent
 from holdfast.worker import TurnWorker, Worker
 from tests.support.children import DieBeforeCommit
 from tests.support.graph_kit import StrictModel, calls, says
@@ -24,8 +27,8 @@ class Booking(StrictModel):
         return says("booked")
 
 
-def booking(saver: HoldfastSaver, effects: Path, thread_id: str = "ada-1") -> Conversation:
-    """A conversation whose bookings are lines of a file."""
+def booking_agent(saver: HoldfastSaver, effects: Path, model: StrictModel) -> AnyAgent:
+    """An agent whose bookings are lines of a file."""
 
     @once
     @tool
@@ -35,7 +38,12 @@ def booking(saver: HoldfastSaver, effects: Path, thread_id: str = "ada-1") -> Co
             file.write(f"{what}\n")
         return "done"
 
-    return Conversation(build_graph(model=Booking(), tools=[book], checkpointer=saver), thread_id)
+    return build_graph(model=model, tools=[book], checkpointer=saver)
+
+
+def booking(saver: HoldfastSaver, effects: Path, thread_id: str = "ada-1") -> Conversation:
+    """A conversation whose bookings are lines of a file."""
+    return Conversation(booking_agent(saver, effects, Booking()), thread_id)
 
 
 def work_or_die(url: str, effects: str, commit: int) -> list[str]:
@@ -51,3 +59,16 @@ def let_claims_expire(saver: HoldfastSaver) -> None:
     change(saver, "UPDATE holdfast_runs SET alive_until = 0 WHERE state = 'running'")
     change(saver, "UPDATE holdfast_effects SET alive_until = 0")
     change(saver, "DELETE FROM holdfast_leases")
+
+
+class SlowBooking(Booking):
+    """Thinks for a moment, so that a process can be killed meanwhile."""
+
+    def line(self, messages: list[BaseMessage]) -> AIMessage:
+        time.sleep(0.1)
+        return super().line(messages)
+
+
+def slow_agent(checkpointer: HoldfastSaver) -> AnyAgent:
+    """An agent for `holdfast serve --router --agent`. Its bookings are lines of the file that the environment names."""
+    return booking_agent(checkpointer, Path(os.environ["BOOKINGS"]), SlowBooking())

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from holdfast.graph.conversation.agents import AnyAgent
 from holdfast.graph.own_database import own_saver
 from holdfast.server.web.routes import router
 
 
-def create_app(agent: AnyAgent, **options: Any) -> FastAPI:
+def create_app(
+    agent: AnyAgent,
+    *,
+    middleware: Sequence[Middleware] = (),
+    beside: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext,
+    **options: Any,
+) -> FastAPI:
     """Return an application that serves an agent. It opens the agent's checkpointer, and closes it.
 
     Args:
         agent: a compiled graph with a checkpointer of `open_checkpointer`.
+        middleware: what stands in front of it, such as that of `holdfast.server.gates`.
+        beside: returns the context of what is at work while it runs.
         **options: those of `router`.
     """
     saver = own_saver(agent.checkpointer, "The application")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with saver:
+        async with saver, beside():
             yield
 
-    app = FastAPI(title="Holdfast", lifespan=lifespan)
+    app = FastAPI(title="Holdfast", lifespan=lifespan, middleware=list(middleware))
     app.include_router(router(agent, **options))
     return app
