@@ -39,7 +39,7 @@ def test_a_table_is_imported_in_its_time_zone_and_again_nothing_is(cli: Cli, sql
     code, out, err = cli(*words)
     assert (code, out.partition(" into ")[0]) == (1, "1 conversation imported")
     assert out.endswith(", 2 messages. Not imported: 1 conversation.\n")
-    assert err.startswith("table talks, row 3: The time is no time: found str 'soon'.")
+    assert err.startswith("table talks, conversation 's-2', row 3: The time is no time: found str 'soon'.")
     code, out, _ = cli(*words, "--json")
     assert (code, json.loads(out)["there"], json.loads(out)["added"]) == (1, 1, 0)
     with open_checkpointer(sqlite_url) as saver:

@@ -35,6 +35,8 @@ NEED_ONE: Final[dict[str, list[str]]] = {
     "db prune": [],
     "db check": [],
     "db compact": [],
+    "db encrypt": [],
+    "db rotate-keys": [],
     "db expand": [],
     "db index": [],
     "db sweep": ["--policy=retention.toml"],
@@ -51,5 +53,5 @@ MAKE_ONE: Final[dict[str, list[str] | None]] = {
 }
 """Commands that begin something. `None`: it starts servers and processes, and has tests of its own."""
 
-WITHOUT_DATABASE: Final = ("tokens add", "tokens list", "tokens revoke")
+WITHOUT_DATABASE: Final = ("db new-key", "tokens add", "tokens list", "tokens revoke")
 """Commands that are not about a database."""

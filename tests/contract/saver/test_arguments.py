@@ -26,6 +26,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "bool": ("yes", 1, None),
     "Sequence[str]": ("ada", 7, None, [7], {"ada"}),
     "Sequence[str | None] | None": ("ada", 7, [7]),
+    "Sequence[Any]": ("ada", 7, None),
     "Sequence[MessageLike]": ("Hello", 7, None),
     "Sequence[Moment | None] | None": ("2026-11-01", 7),
     "Moment": (object(), [1], timedelta(1), True, "soon", None),

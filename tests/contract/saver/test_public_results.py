@@ -17,6 +17,7 @@ import holdfast
 from holdfast import checkpoints, deploy, graph
 from holdfast.checkpoints import (
     HoldfastSaver,
+    NewRun,
     RetentionPolicy,
     RetentionRule,
     convert,
@@ -36,6 +37,7 @@ NO_RESULTS: Final = {
     "Effect": "an argument",
     "Interrupts": "a part of the checkpointer",
     "Lease": "held, with an event",
+    "NewRun": "an argument",
     "RetentionPolicy": "an argument",
     "RetentionRule": "an argument",
     "Search": "a part of the checkpointer",
@@ -125,7 +127,12 @@ def looked_after(saver: HoldfastSaver) -> list[Any]:
     receipt = checkpoints.ReceiptCheck(erased, is_intact=True)
     found = [stats, table, *stats.largest, moved, schema, examined, converted, damage, swept, redacted]
     keys = [convert.EncryptedThreads(7), convert.RotatedKeys(7, "2026-11")]
-    return [*found, erased, receipt, *keys]
+    return [*found, erased, receipt, *keys, *accepted(saver)]
+
+
+def accepted(saver: HoldfastSaver) -> list[Any]:
+    run = saver.runs.accept(NewRun("ada-1", "agent", "message", {"text": "Hello"}, user_id="ada"))
+    return [run, *saver.runs.claim("agent", "a worker")]
 
 
 @pytest.mark.parametrize("name", sorted(public_results()))

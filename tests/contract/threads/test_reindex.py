@@ -29,7 +29,7 @@ def talk(saver: Any) -> None:
 def as_of_version_4(saver: HoldfastSaver) -> None:
     """Take away what the migrations to version 5 and later have made."""
     change(saver, "DROP TABLE IF EXISTS holdfast_search")
-    for table in ("members", "keys", "encryption"):
+    for table in ("members", "keys", "encryption", "runs"):
         change(saver, f"DROP TABLE holdfast_{table}")
     change(saver, "ALTER TABLE holdfast_threads DROP COLUMN key_no")
     change(saver, "DROP VIEW holdfast_transcript")
