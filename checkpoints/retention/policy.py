@@ -20,8 +20,10 @@ FOREVER: Final = "forever"
 ALL: Final = "all"
 
 _LIMITS: Final = ("keep_days", "keep_transcript_days", "keep_pending_days")
-_SELECTORS: Final = ("user_id", "metadata")
+_BESIDE: Final = ("keep_transcript_days", "keep_pending_days")  # these add to keep_days
+_ALL_THREADS: Final = "for all threads"
 _LONGEST_DAYS: Final = 1_000_000  # 2,700 years
+_MOST_CHECKPOINTS: Final = 1_000_000_000
 _DAY: Final = 86_400.0
 
 
@@ -72,7 +74,7 @@ class RetentionRule:
     def __str__(self) -> str:
         chosen = [f"user_id = {json.dumps(self.user_id)}"] if self.user_id is not None else []
         chosen += [f"metadata = {json.dumps(dict(self.metadata))}"] if self.metadata else []
-        return f"for {', '.join(chosen)}" if chosen else "for all threads"
+        return f"for {', '.join(chosen)}" if chosen else _ALL_THREADS
 
     def __hash__(self) -> int:
         return hash((self.user_id, _text(self.metadata), *(getattr(self, name) for name in _LIMITS)))
@@ -115,7 +117,7 @@ class RetentionPolicy:
         ])
 
     Raises:
-        ValueError: there is no rule, or two are about the same threads.
+        ValueError: there is no rule, two are about the same threads, or a limit has no effect.
     """
 
     rules: Sequence[RetentionRule]
@@ -130,6 +132,7 @@ class RetentionPolicy:
             if selector in about:
                 raise ValueError(f"Two rules are {rule}. Needed: one rule for the same threads. Merge the two.")
             about.add(selector)
+        _check_effect(rules)
         # The most specific one first; the sort keeps the order of those that are equally specific.
         object.__setattr__(self, "rules", tuple(sorted(rules, key=lambda rule: rule.specificity, reverse=True)))
 
@@ -208,9 +211,22 @@ def _check_days(name: str, days: object) -> None:
 
 
 def _check_count(count: object) -> None:
-    is_number = isinstance(count, int) and not isinstance(count, bool) and count >= 1
+    is_number = isinstance(count, int) and not isinstance(count, bool) and 1 <= count <= _MOST_CHECKPOINTS
     if not (count is None or count == ALL or is_number):
-        raise ValueError(_bad("keep_checkpoints", count, f'a number of checkpoints from 1, or "{ALL}"'))
+        needed = f'a number of checkpoints from 1 to {_MOST_CHECKPOINTS:,}, or "{ALL}"'
+        raise ValueError(_bad("keep_checkpoints", count, needed))
+
+
+def _check_effect(rules: Sequence[RetentionRule]) -> None:
+    """Refuse a limit that is never reached: without `keep_days`, nothing of a thread is deleted at all."""
+    for rule in rules:
+        limits = [name for name in _BESIDE if isinstance(getattr(rule, name), int | float)]
+        users = {rule.user_id, None} if rule.user_id is not None else {other.user_id for other in rules}
+        if limits and not any(other.keep_days is not None and other.user_id in users for other in rules):
+            raise ValueError(
+                f"The rule {rule} has {limits[0]}, and no rule says keep_days for these threads, so nothing of them "
+                f"would ever be deleted. Needed: keep_days in this rule, or in one {_ALL_THREADS}."
+            )
 
 
 def _rules_of(document: Mapping[str, Any]) -> list[RetentionRule]:
