@@ -13,16 +13,14 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from holdfast.checkpoints import HoldfastSaver, RetentionPolicy
-from holdfast.periodic import Periodic
-from holdfast.retention import RetentionWorker
+from holdfast.checkpoints import HoldfastSaver
 from holdfast.server import registry, requests
 from holdfast.server.access import make_authenticator
 from holdfast.server.gates import AccessGate, HostGate, LimitGate, known_names, make_limits
 from holdfast.server.gates.access import is_up
 from holdfast.server.permissions.gate import BypassGate, PermissionGate
 from holdfast.server.permissions.routes import begins_turn, is_stream
-from holdfast.server.worker import ServerWorker
+from holdfast.server.worker import workers_of
 from holdfast.settings import load
 
 AUTH = "holdfast.server.permissions.handlers:auth"
@@ -88,26 +86,12 @@ async def _restore_named(receive: Receive) -> Receive:
     return again
 
 
-def _workers(saver: HoldfastSaver) -> list[Periodic]:
-    """Return what works in the background: for recorded answers, and for a retention policy if the settings name one.
-
-    Raises:
-        ValueError: the policy cannot be used.
-    """
-    workers: list[Periodic] = [ServerWorker(saver)]
-    settings = load()
-    if settings.retention is not None:
-        policy = RetentionPolicy.from_file(settings.retention)
-        workers.append(RetentionWorker(saver, policy, period=settings.retention_interval))
-    return workers
-
-
 @asynccontextmanager
 async def _lifespan(_: Any) -> AsyncIterator[None]:
     await registry.restore_newest()
     saver = await registry.server_saver()
     # Another checkpointer has no record of answers to carry out, and no list of threads to sweep.
-    workers = await asyncio.to_thread(_workers, saver) if isinstance(saver, HoldfastSaver) else []
+    workers = await asyncio.to_thread(workers_of, saver) if isinstance(saver, HoldfastSaver) else []
     at_work = [asyncio.create_task(worker.arun()) for worker in workers]
     try:
         yield

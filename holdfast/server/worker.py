@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from holdfast.checkpoints import Answered
+from holdfast.checkpoints import Answered, HoldfastSaver, RetentionPolicy
 from holdfast.graph.plans import Io
+from holdfast.periodic import Periodic
+from holdfast.retention import RetentionWorker
 from holdfast.server import registry
+from holdfast.settings import load
 from holdfast.worker import AnswerWorker
 
 
@@ -46,3 +49,17 @@ def _is_known(thread_id: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def workers_of(saver: HoldfastSaver) -> list[Periodic]:
+    """Return what works in the background: for recorded answers, and for a retention policy if the settings name one.
+
+    Raises:
+        ValueError: the policy cannot be used.
+    """
+    workers: list[Periodic] = [ServerWorker(saver)]
+    settings = load()
+    if settings.retention is not None:
+        policy = RetentionPolicy.from_file(settings.retention)
+        workers.append(RetentionWorker(saver, policy, period=settings.retention_interval))
+    return workers

@@ -12,7 +12,7 @@ from holdfast import open_checkpointer
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.errors import DatabaseUnavailable
 from holdfast.retention import RetentionWorker
-from holdfast.server.http import _workers
+from holdfast.server.worker import workers_of
 from tests.support.retention_kit import MONTH, listed, talk
 
 
@@ -64,11 +64,11 @@ async def test_a_worker_sweeps_on_an_event_loop_and_an_outage_does_not_end_it(
 
 def test_the_server_sweeps_if_the_settings_name_a_policy(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_checkpointer("memory://") as saver:
-        assert [type(worker).__name__ for worker in _workers(saver)] == ["ServerWorker"]
+        assert [type(worker).__name__ for worker in workers_of(saver)] == ["ServerWorker"]
         (tmp_path / "retention.toml").write_text("[[rules]]\nkeep_days = 30\n", "utf-8")
         monkeypatch.setenv("HOLDFAST_RETENTION", str(tmp_path / "retention.toml"))
         monkeypatch.setenv("HOLDFAST_RETENTION_INTERVAL", "60")
-        assert [type(worker).__name__ for worker in _workers(saver)] == ["ServerWorker", "RetentionWorker"]
+        assert [type(worker).__name__ for worker in workers_of(saver)] == ["ServerWorker", "RetentionWorker"]
         (tmp_path / "retention.toml").write_text("", "utf-8")
         with pytest.raises(ValueError, match=r"retention\.toml"):
-            _workers(saver)
+            workers_of(saver)
