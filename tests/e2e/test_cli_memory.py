@@ -53,6 +53,7 @@ def in_utc(moment: datetime) -> datetime:
     return (moment - (moment.utcoffset() or timedelta(0))).replace(tzinfo=None)
 
 
+@pytest.mark.sweep(on="postgres")
 @pytest.mark.parametrize("there", ["sqlite", "postgres"])
 def test_a_copy_takes_memory_along_with_its_times(talked: Cli, there: str, request: pytest.FixtureRequest) -> None:
     url = request.getfixturevalue(f"{there}_url")
@@ -108,6 +109,7 @@ def test_single_conversations_are_copied_without_memory(talked: Cli, sqlite_url:
     assert (code, "memory" in out, stored(sqlite_url)) == (0, False, {})
 
 
+@pytest.mark.sweep
 def test_many_items_are_copied_page_by_page(talked: Cli, sqlite_url: str) -> None:
     with open_store(HERE) as store:
         for number in range(450):

@@ -13,6 +13,7 @@ from tests.support.kit import echo_graph, texts, thread
 CARD = "4111 1111 1111 1111"
 
 
+@pytest.mark.sweep
 def test_conversations_are_redacted_looked_at_first_and_recorded(
     cli: Cli, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ def history(saver: HoldfastSaver, thread_id: str) -> list[Any]:
     return list(graph_of(saver).get_state_history(thread(thread_id)))
 
 
+@pytest.mark.sweep(on="postgres")
 def test_everything_that_is_there_is_encrypted_and_loads_as_before(url: str) -> None:
     with open_checkpointer(url) as saver:
         plant(saver)
@@ -50,6 +51,7 @@ def test_everything_that_is_there_is_encrypted_and_loads_as_before(url: str) -> 
         assert (stats.encryption, stats.keys) == ("on", {"first": done.threads + 1})
 
 
+@pytest.mark.sweep
 def test_conversations_go_on_while_their_database_is_encrypted(url: str) -> None:
     with open_checkpointer(url) as before, converter(url) as database:
         for thread_id in ("ada-1", "bob-1", "eve-1"):
@@ -108,6 +110,7 @@ def test_the_threads_of_a_stock_saver_are_encrypted_too(sqlite_url: str) -> None
         assert texts(saver)[0] == "zqtitleqz"
 
 
+@pytest.mark.sweep
 def test_the_master_key_is_changed_while_conversations_go_on(url: str) -> None:
     with encrypted(url) as saver:
         for number in range(3):

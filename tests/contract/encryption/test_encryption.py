@@ -28,6 +28,7 @@ def read(saver: HoldfastSaver) -> set[str]:
     return set(secrets_in([*found, saver.interrupts.waiting(), saver.threads.prompt("ada-1")]))
 
 
+@pytest.mark.sweep(on="postgres")
 def test_no_column_of_any_table_has_a_word_in_the_clear_and_every_reader_has_all_of_them(url: str) -> None:
     with open_checkpointer("memory://") as plain:
         plant(plain)
@@ -196,6 +197,7 @@ def test_an_id_that_is_used_again_has_another_key_in_every_process(url: str) -> 
         assert texts(saver) == ["anew", "You said: anew", "and on", "You said: and on"]
 
 
+@pytest.mark.sweep
 def test_two_processes_that_begin_a_thread_at_once_have_one_key(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with encrypted(url) as saver, encrypted(url) as other:
         assert other._database.sealer.key_no("ada-1") != saver._database.sealer.key_no("ada-1")

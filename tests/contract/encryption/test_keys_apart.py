@@ -20,6 +20,7 @@ def apart(url: str, keys_url: str, *keys: str) -> HoldfastSaver:
     return open_checkpointer(url, keys=keys or [KEY], keys_database=keys_url)
 
 
+@pytest.mark.sweep(on="postgres")
 def test_a_deleted_thread_is_not_readable_in_an_older_backup(url: str, tmp_path: Path) -> None:
     keys_url = f"sqlite:///{tmp_path / 'keys.db'}"
     with apart(url, keys_url) as saver:

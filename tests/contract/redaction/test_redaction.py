@@ -51,6 +51,7 @@ def read(saver: HoldfastSaver) -> list[Any]:
     return found + rows(saver, "SELECT * FROM holdfast_transcript")
 
 
+@pytest.mark.sweep(on="postgres")
 def test_a_pattern_is_redacted_in_every_place_of_the_database(saver: HoldfastSaver, other: HoldfastSaver) -> None:
     plant(saver)
     places = {place for columns in TEXTS.values() for place in columns.values()}

@@ -22,6 +22,7 @@ from tests.support.retention_kit import policy, talk
 from tests.support.shapes import exact
 
 
+@pytest.mark.sweep(on="postgres")
 def test_time_travel_and_undo_work_within_what_is_kept(saver: HoldfastSaver) -> None:
     talk(saver, "ada-1", *"abcdefgh")
     graph, planned = echo_graph(saver), saver.sweep(policy(keep_checkpoints=6), dry_run=True)
@@ -60,6 +61,7 @@ def test_the_last_turn_can_be_undone_and_its_run_rolled_back_however_long_it_was
     assert texts(saver, "copy-1") == texts(saver, "copy-0")
 
 
+@pytest.mark.sweep
 def test_a_thread_of_delta_channels_stays_the_same(saver: HoldfastSaver) -> None:
     graph = delta_agent(saver, 1000)
     for number in range(4):
@@ -106,6 +108,7 @@ def test_a_save_costs_no_statement_more_and_only_every_few_steps_a_look_beside_i
     assert looked_at == ["ada-1", "ada-1"], "at the steps 4 and 8"
 
 
+@pytest.mark.sweep
 def test_a_request_that_is_kept_can_still_be_answered_after_many_turns(
     sqlite_url_with_tables: str, tmp_path: Path
 ) -> None:
@@ -119,6 +122,7 @@ def test_a_request_that_is_kept_can_still_be_answered_after_many_turns(
     assert (tmp_path / "effects").read_text() == "refund 1\n"
 
 
+@pytest.mark.sweep
 def test_calls_of_subgraphs_that_wait_are_kept(sqlite_url_with_tables: str) -> None:
     with open_checkpointer(sqlite_url_with_tables, compact_after=2) as saver:
         graph = team(saver)

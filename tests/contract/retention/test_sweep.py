@@ -33,6 +33,7 @@ TABLES = (
 )
 
 
+@pytest.mark.sweep(on="postgres")
 def test_what_is_older_than_the_most_specific_rule_says_is_deleted_and_a_dry_run_says_the_same(
     saver: HoldfastSaver,
 ) -> None:
@@ -216,6 +217,7 @@ def test_a_run_that_had_loaded_a_thread_before_its_state_went_is_refused(saver: 
 # --- beside others
 
 
+@pytest.mark.sweep
 def test_sweeps_at_the_same_time_delete_each_thread_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "_MOST_ROWS", 1)
     with open_checkpointer(url) as saver, open_checkpointer(url) as other, ThreadPoolExecutor(2) as pool:

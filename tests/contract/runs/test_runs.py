@@ -54,6 +54,7 @@ def said(talk: Conversation) -> list[str]:
     return [message.text for message in talk.history()]
 
 
+@pytest.mark.sweep(on="postgres")
 def test_accepted_messages_are_answered_in_their_order(saver: HoldfastSaver) -> None:
     talk = ada(saver, "one", "two")
     first, second = talk.submit("Hello"), talk.submit("And again")

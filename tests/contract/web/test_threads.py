@@ -21,6 +21,7 @@ def agent_of(saver: HoldfastSaver, *said: str) -> Any:
     return build_graph(model=ScriptedModel(lines=[*map(says, said)]), checkpointer=saver)
 
 
+@pytest.mark.sweep(on="postgres")
 async def test_a_thread_is_listed_read_and_changed_over_http(saver: HoldfastSaver) -> None:
     async with served(agent_of(saver, "Hi", "You are Ada.")) as client:
         created = await client.post("/threads", json={"members": ["grace"]})

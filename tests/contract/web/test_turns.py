@@ -13,6 +13,7 @@ from tests.support.graph_kit import ScriptedModel, says
 from tests.support.web_kit import events_in, served
 
 
+@pytest.mark.sweep(on="postgres")
 async def test_a_turn_with_an_approval_over_http(saver: HoldfastSaver) -> None:
     desk = Desk(saver, 1)
     async with served(desk.agent) as client:
