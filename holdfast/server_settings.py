@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings
@@ -104,6 +104,12 @@ class ServerSettings(BaseSettings):
         validation_alias="HOLDFAST_MAX_STREAMS",
         description="requests of a user that wait or stream at once at the most. Not set: 20 with access control, else "
         "no limit",
+    )
+
+    logs: Literal["text", "json"] = Field(
+        "text",
+        validation_alias="HOLDFAST_LOGS",
+        description="`json`: the server logs a line of JSON for each request, without texts; `text`: only warnings",
     )
 
     def server_paths(self) -> dict[str, Path | str | None]:

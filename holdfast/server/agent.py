@@ -28,6 +28,7 @@ from holdfast.graph.conversation.agents import AgentProfile, AnyAgent
 from holdfast.graph.conversation.answer import ThreadAnswers
 from holdfast.graph.conversation.runs import ThreadRuns
 from holdfast.graph.plans import OnLoop
+from holdfast.server.observed.outcomes import told
 
 
 class ServedAgent(CompiledStateGraph[Any, Any, Any, Any]):
@@ -45,8 +46,9 @@ class ServedAgent(CompiledStateGraph[Any, Any, Any, Any]):
     async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
         if self.checkpointer:
             kwargs["durability"] = "sync"
-        thread_id = str((config or {}).get("configurable", {}).get("thread_id", ""))
-        with _errors_for_clients():
+        configurable = (config or {}).get("configurable", {})
+        thread_id = str(configurable.get("thread_id", ""))
+        with told(thread_id, configurable.get("run_id")), _errors_for_clients():
             async for run_input, run_config in self._runs(input, config, thread_id):
                 chunks = cast("AsyncGenerator[Any, None]", super().astream(run_input, run_config, **kwargs))
                 async with aclosing(chunks):

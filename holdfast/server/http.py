@@ -18,6 +18,7 @@ from holdfast.server import registry, requests
 from holdfast.server.access import make_authenticator
 from holdfast.server.gates import AccessGate, HostGate, LimitGate, known_names, make_limits
 from holdfast.server.gates.access import is_up
+from holdfast.server.observed import HealthGate, Metrics, MetricsGate, WatchGate, configure_logs
 from holdfast.server.permissions.gate import BypassGate, PermissionGate
 from holdfast.server.permissions.routes import begins_turn, is_stream
 from holdfast.server.worker import workers_of
@@ -29,6 +30,10 @@ AUTH = "holdfast.server.permissions.handlers:auth"
 _THREAD = re.compile(r"/threads/([0-9a-fA-F-]{32,36})(?:/|$)")
 _COPY = re.compile(r"/threads/[0-9a-fA-F-]{32,36}/copy/?$")
 _RUN = re.compile(r"/threads/([0-9a-fA-F-]{32,36})/runs/[0-9a-fA-F-]{32,36}/?$")
+
+
+_settings = load()
+_metrics = Metrics()
 
 
 class KnowThreads:
@@ -88,8 +93,12 @@ async def _restore_named(receive: Receive) -> Receive:
 
 @asynccontextmanager
 async def _lifespan(_: Any) -> AsyncIterator[None]:
+    if _settings.logs == "json":  # by now LangGraph's server has set up its own
+        configure_logs()
     await registry.restore_newest()
     saver = await registry.server_saver()
+    if isinstance(saver, HoldfastSaver):
+        _metrics.watch(saver)
     # Another checkpointer has no record of answers to carry out, and no list of threads to sweep.
     workers = await asyncio.to_thread(workers_of, saver) if isinstance(saver, HoldfastSaver) else []
     at_work = [asyncio.create_task(worker.arun()) for worker in workers]
@@ -105,17 +114,18 @@ def _gates() -> list[Middleware]:
     """Return what stands in front of the server: our access control, or what the user's own leaves open."""
     from langgraph_api.config import LANGGRAPH_AUTH
 
-    settings = load()
-    names = Middleware(HostGate, known_names(settings), _is_public)
+    names = Middleware(HostGate, known_names(_settings), _is_public)
+    outer = [Middleware(WatchGate, _metrics), Middleware(HealthGate, registry.server_saver), names]
     if LANGGRAPH_AUTH and LANGGRAPH_AUTH.get("path") != AUTH:
-        return [names, Middleware(BypassGate)]
-    authenticator = make_authenticator(settings)
-    limits = make_limits(settings, has_access_control=authenticator is not None)
+        return [*outer, Middleware(BypassGate)]
+    authenticator = make_authenticator(_settings)
+    limits = make_limits(_settings, has_access_control=authenticator is not None)
     return [
-        names,
+        *outer,
         Middleware(AccessGate, authenticator, _is_public),
         Middleware(LimitGate, limits, _begins_turn, lambda scope: is_stream(scope["path"])),
         Middleware(PermissionGate),
+        Middleware(MetricsGate, _metrics, registry.server_saver),
     ]
 
 

@@ -166,6 +166,11 @@ class PostgresBackend(PostgresTables):
         if pool is not None:
             pool.close()
 
+    @property
+    def connections(self) -> int:
+        """The number of open connections."""
+        return 0 if self._pool is None else len(self._pool)
+
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         # One snapshot for all statements: a thread that is deleted meanwhile exists for all of them or for none.

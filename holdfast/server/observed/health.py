@@ -1,0 +1,63 @@
+"""Whether the process lives (`/healthz`), and whether the database answers (`/readyz`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+FindSaver = Callable[[], Awaitable[BaseCheckpointSaver[Any]]]
+"""Returns the checkpointer, or raises an error while there is none."""
+
+PATIENCE: Final = 2.0
+"""Seconds within which the database has to answer."""
+
+# No thread: a database that answers finds nothing.
+_NO_THREAD: Final[Any] = {"configurable": {"thread_id": "-", "checkpoint_ns": ""}}
+
+
+class HealthGate:
+    """Answers `/healthz` and `/readyz`, for anyone: a balancer has no token.
+
+    Args:
+        app: the application behind it.
+        find_saver: returns the checkpointer.
+        patience: seconds within which the database has to answer.
+    """
+
+    def __init__(self, app: ASGIApp, find_saver: FindSaver, patience: float = PATIENCE) -> None:
+        self._app = app
+        self._find_saver = find_saver
+        self._patience = patience
+        # A database that does not answer must not have one thread more wait for it with each question.
+        self._looking: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] not in ("/healthz", "/readyz"):
+            await self._app(scope, receive, send)
+        elif scope["path"] == "/healthz":
+            await JSONResponse({"status": "alive"})(scope, receive, send)
+        else:
+            problem = await self._problem()
+            body = {"status": "ready"} if problem is None else {"status": "not ready", "problem": problem}
+            await JSONResponse(body, 200 if problem is None else 503)(scope, receive, send)
+
+    async def _problem(self) -> str | None:
+        """Return why the server is not ready, without what the database says: anyone may ask."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+        try:
+            await asyncio.wait_for(asyncio.shield(self._looking), self._patience)
+        except TimeoutError:
+            return f"The database has not answered within {self._patience:g} s."
+        except Exception:  # noqa: BLE001 - each driver has its own
+            return "The database cannot be used."
+        return None
+
+    async def _look(self) -> None:
+        saver = await self._find_saver()
+        await asyncio.to_thread(saver.get_tuple, _NO_THREAD)

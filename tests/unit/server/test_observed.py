@@ -1,0 +1,169 @@
+"""A server seen from outside: health, a line for each request, metrics; never a text, never a token."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from threading import Event
+from typing import Any
+
+import httpx
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.responses import StreamingResponse
+
+from holdfast import Conversation
+from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.graph import build_graph
+from holdfast.server.access import Principal, Role
+from holdfast.server.observed import HealthGate, JsonFormatter, Metrics, MetricsGate, WatchGate, traces
+from holdfast.server.observed.outcomes import told
+from holdfast.server.observed.watch import route_of
+
+WORDS = "my-card-is-4111"
+
+
+@pytest.fixture
+def saver() -> Iterator[HoldfastSaver]:
+    with open_checkpointer("memory://") as saver:
+        yield saver
+
+
+def client(gate: Any) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url="http://127.0.0.1")
+
+
+async def behind(scope: Any, receive: Any, send: Any) -> None:
+    scope["holdfast.principal"] = Principal("ada")
+    await StreamingResponse(iter([b"event: metadata\n\n", f"event: messages\ndata: {WORDS}\n\n".encode()]))(
+        scope, receive, send
+    )
+
+
+async def test_the_database_is_asked_once_at_a_time_and_has_so_long_to_answer(saver: HoldfastSaver) -> None:
+    asked, answered = [], Event()
+
+    class Slow:
+        def get_tuple(self, config: Any) -> None:
+            asked.append(config)
+            answered.wait()
+
+    async def find() -> Any:
+        return slow if slow is not None else saver
+
+    slow: Slow | None = Slow()
+    async with client(HealthGate(behind, find, patience=0.01)) as http:
+        found = [(await http.get("/readyz")).status_code for _ in range(3)]
+        assert (found, len(asked)) == ([503] * 3, 1)
+        assert (await http.get("/healthz")).json() == {"status": "alive"}
+        answered.set()
+        slow = None
+    async with client(HealthGate(behind, find, patience=30)) as http:
+        assert (await http.get("/readyz")).json() == {"status": "ready"}
+        saver.close()
+        refused = await http.get("/readyz")
+        assert (refused.status_code, refused.json()["problem"]) == (503, "The database cannot be used.")
+
+
+async def test_a_request_is_one_line_without_a_text_or_a_token(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "holdfast")
+    headers = {"authorization": f"Bearer {WORDS}", "x-request-id": "abc-1"}
+    async with client(WatchGate(behind)) as http:
+        response = await http.post(f"/threads/ada-1/runs/stream?q={WORDS}", json={"text": WORDS}, headers=headers)
+        assert response.headers["x-request-id"] == "abc-1"
+        assert (await http.get("/", headers={"x-request-id": "a\tb" * 9})).headers["x-request-id"].isalnum()
+    line = JsonFormatter().format(caplog.records[0])
+    assert WORDS not in line
+    told = json.loads(line)
+    assert told.pop("duration_ms") >= told.pop("first_text_ms") >= 0
+    assert (told["request"], told["route"], told["thread"]) == ("abc-1", "/threads/{thread_id}/runs/stream", "ada-1")
+    assert (told["status"], told["message"], told["user"] != "ada") == (200, "request", True)
+
+
+def test_what_another_library_or_an_error_says_is_not_logged() -> None:
+    try:
+        raise ValueError(WORDS)  # noqa: TRY301 - an error as any other
+    except ValueError as error:
+        given = (type(error), error, error.__traceback__)
+    for name, message in (("holdfast.x", "It failed."), ("langgraph_api", WORDS)):
+        record = logging.LogRecord(name, logging.ERROR, __file__, 1, message, (), given)
+        line = JsonFormatter().format(record)
+        assert (WORDS in line, json.loads(line)["error"]) == (False, "ValueError")
+
+
+async def test_the_metrics_count_requests_turns_and_what_waits(saver: HoldfastSaver) -> None:
+    metrics = Metrics()
+
+    async def find() -> HoldfastSaver:
+        return saver
+
+    metrics.watch(saver)
+    Conversation(build_graph(checkpointer=saver), "ada-1").send("Please refund order 1001.")
+    with told():
+        pass
+    with pytest.raises(KeyError), told():
+        raise KeyError(WORDS)
+    async with client(WatchGate(MetricsGate(behind, metrics, find), metrics)) as http:
+        await http.get("/threads/ada-1/state")
+        text = (await http.get("/metrics")).text
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    assert found["holdfast_requests_total", "GET", "/threads/{thread_id}/state", "200"] == 1
+    assert found["holdfast_approvals_waiting",] == 1
+    assert found["holdfast_approvals_oldest_seconds",] >= 0
+    assert (found["holdfast_turns_total", "done"], found["holdfast_turns_total", "KeyError"]) == (1, 1)
+    assert found["holdfast_first_text_seconds_count",] == 1
+    assert found["holdfast_database_seconds_count", "save_at_once"] > 0
+    assert WORDS not in text
+
+
+async def test_the_metrics_have_a_role_of_their_own(saver: HoldfastSaver) -> None:
+    async def find() -> HoldfastSaver:
+        return saver
+
+    gate, caller = MetricsGate(behind, Metrics(), find), Principal("ada", frozenset({Role.AUDITOR}))
+
+    async def called(scope: Any, receive: Any, send: Any) -> None:
+        await gate({**scope, "holdfast.principal": caller}, receive, send)
+
+    async with client(called) as http:
+        assert (await http.get("/metrics")).status_code == 403
+        caller = Principal("scraper", frozenset({Role.METRICS}))
+        assert (await http.get("/metrics")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/threads/ada@example.org/messages", "/threads/{thread_id}/messages"),
+        ("/threads/search", "/threads/search"),
+        ("/requests/ada-1/3f9a", "/requests/{thread_id}/{interrupt_id}"),
+        ("/threads/x/runs/01a22938-3a5e-75a4-872a-f6936b0163b9/join", "/threads/{thread_id}/runs/{id}/join"),
+        (f"/{WORDS}", "other"),
+        ("/", "/"),
+    ],
+)
+def test_a_route_has_no_id(path: str, route: str) -> None:
+    assert route_of(path) == route
+
+
+async def test_a_request_is_a_span_without_an_id_or_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(traces, "_tracer", provider.get_tracer("test"))
+    async with client(WatchGate(behind)) as http:
+        await http.post(f"/threads/ada-1/runs?q={WORDS}", json={"text": WORDS})
+    [span] = exporter.get_finished_spans()
+    assert span.name == "POST /threads/{thread_id}/runs"
+    assert dict(span.attributes or {}) == {
+        "http.request.method": "POST",
+        "http.route": "/threads/{thread_id}/runs",
+        "http.response.status_code": 200,
+    }
