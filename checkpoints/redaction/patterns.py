@@ -164,7 +164,8 @@ def finders_of(patterns: Iterable[str | re.Pattern[str]]) -> list[Finder]:
 def _named(name: str) -> Named:
     if name not in NAMED:
         raise ValueError(
-            f"There is no pattern named {name!r}. Needed: {', '.join(NAMED)}, or re.compile(…) for an expression."
+            f"There is no pattern named {name!r}. Needed: {', '.join(NAMED)}, or an expression (re.compile(…), "
+            "--pattern)."
         )
     return NAMED[name]
 

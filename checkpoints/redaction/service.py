@@ -83,7 +83,7 @@ class _Request:
         if self.target is not None:
             facts = {"message_id": self.target.message_id, "message": self.target.seq}
         if self.reason is not None:
-            facts["reason"] = redactor.text(self.reason)
+            facts["reason"] = Redactor(redactor.finders).text(self.reason)  # what it finds there is not counted
         work.record({name: value for name, value in facts.items() if value is not None}, self.by)
 
 
@@ -134,11 +134,17 @@ class Redacting:
         """
         finders = finders_of(patterns)
         if (message is None) == (not finders):
-            raise ValueError("It was not said what to redact, or both. Needed: a message, or else patterns.")
+            raise ValueError(
+                f"Found {'no message and no patterns' if message is None else 'a message and patterns'} to redact. "
+                "Needed: either a message (--message or --number), or patterns (--named, --pattern)."
+            )
         if everywhere + (thread_id is not None or user_id is not None) != 1:
-            raise ValueError("Needed: a thread_id, a user_id, or both; or everywhere=True alone.")
+            raise ValueError(
+                f"Found {'two places' if everywhere else 'no place'} to redact. Needed: a thread, a user (user_id, "
+                "--user), or both; or all threads (everywhere, --everywhere)."
+            )
         if message is not None and thread_id is None:
-            raise ValueError("A message is one of a thread. Needed: its thread_id.")
+            raise ValueError("Found a message without its thread. Needed: the id of its thread.")
         target = None if message is None else Target.of(message)
         request = _Request(finders, target, reason, by or user_id, dry_run)
         result = Redacted(dry_run)
@@ -149,6 +155,8 @@ class Redacting:
                 if found == thread_id:
                     raise
                 result.busy.append(found)
+            except TimeoutError as error:
+                raise TimeoutError(f"Thread {found!r}: {error} Redacted before it: {len(result.threads)}.") from None
             if found == thread_id and target is not None and not target.is_found:
                 raise UnknownMessage(thread_id, str(message), pruned=False)
         return result

@@ -59,10 +59,12 @@ def test_a_pattern_is_redacted_in_every_place_of_the_database(saver: HoldfastSav
     assert {TEXTS[table][column] for table, column in (name.split(".") for name in holding)} == places
     ids = rows(saver, "SELECT thread_id, seq, message_id, role, digest FROM holdfast_messages ORDER BY thread_id, seq")
     graph_of(other).get_state(thread("ada-1"))  # another process has cached the messages
-    assert saver.redact(everywhere=True, patterns=[SECRET], dry_run=True).places.keys() == places
+    looked_at = saver.redact(everywhere=True, patterns=[SECRET], dry_run=True)
+    assert looked_at.places.keys() == places
     assert raw_secrets(saver) == holding
     done = saver.redact(everywhere=True, patterns=[SECRET], reason="it was zqwhyqz", by="eve")
     assert (done.places.keys(), done.unread, done.busy) == (places, [], [])
+    assert done.found == looked_at.found  # what the reason holds is not counted
     assert raw_secrets(saver) == {}
     for reader in (saver, other):
         assert not list(secrets_in(read(reader)))
@@ -205,9 +207,15 @@ def test_only_the_user_of_a_thread_redacts_it(saver: HoldfastSaver) -> None:
     assert saver.redact(user_id="ada", patterns=[SECRET]).threads == ["ada-1"]
     with pytest.raises(UnknownMessage):
         saver.redact("ada-1", message="m-0")
-    for nothing in ({"patterns": []}, {"patterns": ["card"], "message": 1}, {"patterns": ["pin"]}, {"message": "m"}):
-        with pytest.raises(ValueError, match="Needed"):
-            saver.redact(user_id="ada", **nothing)
+    for wrong, told in (
+        ({"patterns": []}, r"no message and no patterns.*--named"),
+        ({"patterns": ["card"], "message": 1}, "a message and patterns"),
+        ({"patterns": ["pin"]}, r"'pin'\. Needed: card"),
+        ({"message": "m"}, "without its thread"),
+        ({"patterns": ["card"], "everywhere": True}, r"two places.*--everywhere"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            saver.redact(user_id="ada", **wrong)  # type: ignore[arg-type]
 
 
 def test_a_redaction_that_dies_anywhere_is_finished_by_the_next(saver: HoldfastSaver, sweep: Sweep) -> None:
@@ -259,7 +267,7 @@ def test_an_expression_that_takes_too_long_changes_nothing(
 ) -> None:
     say(saver, "a" * 60)
     monkeypatch.setattr("holdfast.checkpoints.times.REDACTION_MATCH", 0.01)
-    with pytest.raises(TimeoutError, match="Needed"):
+    with pytest.raises(TimeoutError, match=r"^Thread 'ada-1': .*Needed.*Redacted before it: 0"):
         saver.redact("ada-1", patterns=[re.compile(r"(a|aa)+c")])
     assert PLACEHOLDER not in texts(saver)
 
