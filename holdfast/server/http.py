@@ -15,12 +15,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.server import registry, requests
-from holdfast.server.access import make_authenticator
-from holdfast.server.gates import AccessGate, HostGate, LimitGate, known_names, make_limits
 from holdfast.server.gates.access import is_up
-from holdfast.server.observed import HealthGate, Metrics, MetricsGate, WatchGate, configure_logs
+from holdfast.server.observed import Metrics, configure_logs
 from holdfast.server.permissions.gate import BypassGate, PermissionGate
 from holdfast.server.permissions.routes import begins_turn, is_stream
+from holdfast.server.protection import Requests, gates_before, outer_gates
 from holdfast.server.worker import workers_of
 from holdfast.settings import load
 
@@ -114,19 +113,9 @@ def _gates() -> list[Middleware]:
     """Return what stands in front of the server: our access control, or what the user's own leaves open."""
     from langgraph_api.config import LANGGRAPH_AUTH
 
-    names = Middleware(HostGate, known_names(_settings), _is_public)
-    outer = [Middleware(WatchGate, _metrics), Middleware(HealthGate, registry.server_saver), names]
     if LANGGRAPH_AUTH and LANGGRAPH_AUTH.get("path") != AUTH:
-        return [*outer, Middleware(BypassGate)]
-    authenticator = make_authenticator(_settings)
-    limits = make_limits(_settings, has_access_control=authenticator is not None)
-    return [
-        *outer,
-        Middleware(AccessGate, authenticator, _is_public),
-        Middleware(LimitGate, limits, _begins_turn, lambda scope: is_stream(scope["path"])),
-        Middleware(PermissionGate),
-        Middleware(MetricsGate, _metrics, registry.server_saver),
-    ]
+        return [*outer_gates(_settings, _REQUESTS, registry.server_saver, _metrics), Middleware(BypassGate)]
+    return [*gates_before(_settings, _REQUESTS, registry.server_saver, _metrics), Middleware(PermissionGate)]
 
 
 def _is_public(scope: Scope) -> bool:
@@ -138,5 +127,7 @@ def _is_public(scope: Scope) -> bool:
 def _begins_turn(scope: Scope) -> bool:
     return begins_turn(scope["method"], scope["path"])
 
+
+_REQUESTS = Requests(_begins_turn, lambda scope: is_stream(scope["path"]), _is_public)
 
 app = Starlette(routes=requests.ROUTES, lifespan=_lifespan, middleware=[*_gates(), Middleware(KnowThreads)])
