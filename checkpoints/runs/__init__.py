@@ -23,7 +23,7 @@ from holdfast.checkpoints import times
 from holdfast.checkpoints.backends.base import Call
 from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.config import user_of
+from holdfast.checkpoints.config import thread_of, user_of
 from holdfast.checkpoints.core.arguments import check_count, checks_arguments
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
@@ -33,6 +33,7 @@ from holdfast.checkpoints.errors import KeyReused, UnknownRun
 from holdfast.checkpoints.load import MessageRows, explained
 from holdfast.checkpoints.moments import utc_datetime
 from holdfast.checkpoints.runs.claims import Claims
+from holdfast.checkpoints.serde.messages import is_sql_text
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
 from holdfast.checkpoints.transcript.header import MOST_ROWS
 
@@ -136,7 +137,9 @@ class Runs:
 
         Raises:
             KeyReused: the key was given for another request.
+            InvalidThread: the id of the thread, or of the user, cannot be stored.
         """
+        thread_of({"configurable": {"thread_id": new.thread_id}})
         while not persist(self._database.backend, lambda: self._insert(new)):
             self._database.sealer.forget(new.thread_id)  # another process has begun the thread, with another key
         return self.earlier(new) or self.get(new.run_id)
@@ -196,7 +199,8 @@ class Runs:
         Raises:
             UnknownRun: there is none with this id.
         """
-        [rows] = self._database.read((self._database.backend.sql["run"], {"run_id": run_id}))
+        call = self._database.backend.sql["run"], {"run_id": run_id}
+        [rows] = self._database.read(call) if is_sql_text(run_id) else [[]]
         if not rows:
             raise UnknownRun(run_id)
         return self._run_of(rows[0])
@@ -305,7 +309,8 @@ class Runs:
         Raises:
             UnknownRun: there is none with this id.
         """
-        self._database.write((self._database.backend.sql["cancel_run"], {"run_id": run_id}))
+        run = self.get(run_id)
+        self._database.write((self._database.backend.sql["cancel_run"], {"run_id": run.run_id}))
         return self.get(run_id)
 
     # --- the same for event loops
@@ -328,7 +333,8 @@ class Runs:
                 row.key_no is not None or not give_key(transaction, backend, sealer, new.thread_id)
             ):
                 return False
-            transaction.run(self.acceptance(new))
+            forget = backend.sql["forget_runs"], {**thread, "age": times.RUN_KEPT}
+            transaction.run([forget, *self.acceptance(new)])
         sealer.is_stored(new.thread_id)
         return True
 

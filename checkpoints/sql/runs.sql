@@ -11,6 +11,11 @@ FROM holdfast_threads AS t
 WHERE t.thread_id = :thread_id AND {where}
 ON CONFLICT DO NOTHING;
 
+-- name: forget_runs
+-- Of one thread. A client that asks for one, or repeats a request under its key, does so soon.
+DELETE FROM holdfast_runs
+WHERE thread_id = :thread_id AND ended_at < {now} - :age;
+
 -- name: run
 SELECT * FROM holdfast_runs WHERE run_id = :run_id;
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from langchain_core.runnables import RunnableConfig
+
 from holdfast.checkpoints import NewRun, Run
 from holdfast.graph.approvals.policy import OnMessage
 from holdfast.graph.conversation.agents import AgentProfile
@@ -23,6 +25,7 @@ class Submitting(Managed):
     """
 
     _profile: AgentProfile
+    _config: RunnableConfig
 
     @blocking
     async def submit(
@@ -36,7 +39,8 @@ class Submitting(Managed):
             key: an idempotency key: the same request under the same key is accepted once.
         """
         sent = sent_message(self._profile, message, pending)
-        new = self._new_run("message", {"message": sent.message.model_dump(exclude={"id"}), "pending": pending}, key)
+        request = {"message": sent.message.model_dump(exclude={"id"}), "pending": pending}
+        new = self._new_run("message", {**request, "metadata": dict(self._config.get("metadata", {}))}, key, request)
         if earlier := await io.call(self._saver.runs.earlier, new):
             return earlier
         role = await self._check_user(io)

@@ -66,8 +66,9 @@ class _Turn:
 
     def stop(self) -> None:
         """Stop the turn: between two events, or on an event loop wherever it waits. For any thread."""
+        was_stopped = self.stopped.is_set()
         self.stopped.set()
-        if self.task is not None:
+        if self.task is not None and not was_stopped:
             with suppress(RuntimeError):  # the loop is closed
                 self.task.get_loop().call_soon_threadsafe(self.task.cancel)
 
@@ -214,7 +215,8 @@ class TurnWorker(Periodic):
         sends = run.kind == "message" and not await io.call(runs.was_sent, run)
         # An approver who answers may not read the thread; the turn is its user's.
         user_id = run.user_id if run.kind == "message" else await io.call(self._saver.threads.owner, run.thread_id)
-        conversation = Conversation(self._agent, run.thread_id, user_id, **self._options)
+        metadata = claimed.input.get("metadata")
+        conversation = Conversation(self._agent, run.thread_id, user_id, metadata=metadata, **self._options)
         if sends:
             message = HumanMessage(**claimed.input["message"], id=run.run_id)
             pending = claimed.input["pending"]

@@ -88,6 +88,7 @@ def test_the_programs_of_the_page_about_histories_run_as_they_stand_and_again(tm
     assert (again, more[0]) == (["I am Ada. 3 2021"], "I have read 4 messages.")
 
 
+@pytest.mark.sweep
 def test_the_programs_of_the_page_about_the_router_run_as_they_stand(tmp_path: Path) -> None:
     app, client = programs("docs/guides/router.md")
     (tmp_path / "app.py").write_text(app, "utf-8")

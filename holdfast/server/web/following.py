@@ -21,6 +21,7 @@ from holdfast.server.web.live import NEWS, Live
 _FIRST: Final = 0.02
 _GROWTH: Final = 1.6
 _ELSEWHERE: Final = 0.5
+_WAITING: Final = 2.0
 _HERE: Final = 15.0
 
 
@@ -89,9 +90,13 @@ class Following:
                             yield _text(text)
                     pause = _FIRST
                 except TimeoutError:
-                    longest = _HERE if self.live.is_here(self.run.run_id) else _ELSEWHERE
-                    pause = min(pause * _GROWTH, longest)
+                    pause = min(pause * _GROWTH, self._longest())
                     yield KEEP_ALIVE
+
+    def _longest(self) -> float:
+        if self.live.is_here(self.run.run_id):
+            return _HERE
+        return _WAITING if self.run.state == "accepted" else _ELSEWHERE
 
     async def end(self) -> Run:
         """Wait until the run has ended, and return it."""

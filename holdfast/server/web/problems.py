@@ -10,6 +10,7 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from holdfast.checkpoints import errors
 from holdfast.graph import AnsweredBefore, BadAnswer, NothingWaits
@@ -44,6 +45,39 @@ _STATUS: Final[tuple[tuple[type[Exception], int], ...]] = (
     (errors.SearchUnavailable, 501),
     (errors.DamagedThread, 500),
 )
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+
+
+_EXAMPLE: Final = {
+    "type": "urn:holdfast:error:NothingWaits",
+    "title": "Nothing waits",
+    "status": 409,
+    "detail": "grace has answered this already with 'approve', at 2026-11-29 12:00 UTC. Your answer was not taken. "
+    "Nothing waits now.",
+    "instance": "/threads/ada-1/pending/3f0c",
+}
+
+RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    status: {
+        "description": description,
+        "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema(), "example": _EXAMPLE}},
+    }
+    for status, description in {
+        "4XX": "The request was refused.",
+        "422": "The request does not have the form that is needed.",
+        "5XX": "A turn failed, or the database is away. With 503 there is `Retry-After`.",
+    }.items()
+}
+"""The errors of every route, for the description of the API."""
 
 
 class ProblemRoute(APIRoute):

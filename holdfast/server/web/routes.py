@@ -15,7 +15,7 @@ from holdfast.server.web import threads, turns
 from holdfast.server.web.api import Api
 from holdfast.server.web.caller import FindUser, find_caller
 from holdfast.server.web.live import Live
-from holdfast.server.web.problems import ProblemRoute
+from holdfast.server.web.problems import RESPONSES, ProblemRoute
 from holdfast.worker import AT_ONCE, TurnWorker, Worker
 
 
@@ -55,7 +55,9 @@ def router(
         async with worker:
             yield
 
-    routes = APIRouter(dependencies=[Depends(api.enter)], lifespan=lifespan, route_class=ProblemRoute)
+    routes = APIRouter(
+        dependencies=[Depends(api.enter)], lifespan=lifespan, route_class=ProblemRoute, responses=RESPONSES
+    )
     for part in (threads.routes, turns.routes, of_agent.routes):
         routes.include_router(part)
     return routes

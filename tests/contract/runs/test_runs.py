@@ -85,6 +85,7 @@ def test_a_turn_whose_process_died_goes_on_and_says_its_message_once(saver: Hold
     assert not saver.runs.finish(claimed, "done")
 
 
+@pytest.mark.sweep
 def test_a_turn_whose_process_dies_again_and_again_has_failed(saver: HoldfastSaver) -> None:
     talk = ada(saver)
     run = talk.submit("Hello")
@@ -95,6 +96,27 @@ def test_a_turn_whose_process_dies_again_and_again_has_failed(saver: HoldfastSav
     failed = saver.runs.get(run.run_id)
     assert (failed.state, failed.error_type) == ("failed", "ProcessDied")
     assert "died 2 times" in str(failed.error)
+
+
+@pytest.mark.sweep
+def test_runs_that_ended_long_ago_are_forgotten_with_the_next_one(saver: HoldfastSaver) -> None:
+    talk = ada(saver, "Hi")
+    old = talk.submit("Hello")
+    worker_of(talk).run_once()
+    change(saver, "UPDATE holdfast_runs SET ended_at = 1")
+    new = talk.submit("And again")
+    assert [run.run_id for run in saver.runs.list("ada-1")] == [new.run_id]
+    for unknown in (old.run_id, "\0"):
+        with pytest.raises(UnknownRun):
+            saver.runs.get(unknown)
+
+
+def test_the_metadata_of_a_conversation_go_with_its_turns(saver: HoldfastSaver) -> None:
+    agent = build_graph(model=ScriptedModel(lines=[says("Hi")]), checkpointer=saver)
+    talk = Conversation(agent, "ada-1", metadata={"team": "red"})
+    talk.submit("Hello")
+    worker_of(talk).run_once()
+    assert saver.threads.get("ada-1").metadata == {"team": "red"}
 
 
 def test_a_request_that_comes_twice_under_its_key_is_one(saver: HoldfastSaver) -> None:
@@ -121,6 +143,7 @@ def test_an_answer_and_its_run_are_accepted_together_and_once(saver: HoldfastSav
     assert (desk.refunded, saver.runs.get(run.run_id).state) == ([1], "done")
 
 
+@pytest.mark.sweep
 def test_a_turn_that_fails_says_why_and_is_gone_on_with(saver: HoldfastSaver) -> None:
     talk = ada(saver)
     run = talk.submit("Hello")
@@ -134,6 +157,7 @@ def test_a_turn_that_fails_says_why_and_is_gone_on_with(saver: HoldfastSaver) ->
     assert said(talk) == ["Hello", "Hi"]
 
 
+@pytest.mark.sweep
 def test_a_run_that_waits_is_cancelled_at_once_and_deleted_with_its_thread(saver: HoldfastSaver) -> None:
     talk = ada(saver, "Hi")
     run = talk.submit("Hello")
@@ -156,6 +180,7 @@ async def test_a_worker_beside_an_application_begins_at_once_what_it_is_woken_fo
     assert said(talk) == ["Hello", "Hi"]
 
 
+@pytest.mark.sweep
 async def test_a_turn_that_is_cancelled_while_the_model_thinks_stops(saver: HoldfastSaver) -> None:
     model = Thinking(lines=[])
     talk = Conversation(build_graph(model=model, checkpointer=saver), "ada-1")
