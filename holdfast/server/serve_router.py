@@ -11,11 +11,12 @@ from starlette.middleware import Middleware
 from starlette.types import Scope
 
 from holdfast import factory
-from holdfast.checkpoints import RetentionPolicy, urls
+from holdfast.checkpoints import HoldfastSaver, RetentionPolicy, urls
 from holdfast.checkpoints.extras import install_command
 from holdfast.retention import RetentionWorker
 from holdfast.server.access import Authenticator, InvalidAccess, check_address, make_authenticator
 from holdfast.server.gates import AccessGate, HostGate, LimitGate, known_names, make_limits, principal_of
+from holdfast.server.observed import HealthGate, Metrics, MetricsGate, WatchGate, configure_logs
 from holdfast.server.run import CannotServe, check_port, check_retention
 from holdfast.settings import Settings
 
@@ -54,6 +55,8 @@ def serve_router(settings: Settings, *, say: Callable[[str], object] = print) ->
     app = make_app(settings)
     for line in _introduction(settings):
         say(line)
+    if settings.logs == "json":
+        configure_logs()
     uvicorn.run(
         app,
         host=settings.host,
@@ -75,10 +78,10 @@ def make_app(settings: Settings) -> FastAPI:
     try:
         authenticator = make_authenticator(settings)
         check_address(settings.host, has_access_control=authenticator is not None)
-        gates = _gates(settings, authenticator)
+        saver = factory.make_checkpointer(settings)
+        gates = _gates(settings, authenticator, saver)
     except InvalidAccess as error:
         raise CannotServe(str(error)) from None
-    saver = factory.make_checkpointer(settings)
     is_set = "workers" in settings.model_fields_set
     app = create_app(
         factory.make_agent(settings, saver),
@@ -91,13 +94,29 @@ def make_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _gates(settings: Settings, authenticator: Authenticator | None) -> list[Middleware]:
-    limits = make_limits(settings, has_access_control=authenticator is not None)
-    return [
+def _gates(settings: Settings, authenticator: Authenticator | None, saver: HoldfastSaver) -> list[Middleware]:
+    """Return what stands in front of the router, outermost first."""
+
+    async def find_saver() -> HoldfastSaver:
+        return saver
+
+    limits, metrics = make_limits(settings, has_access_control=authenticator is not None), _metrics()
+    gates = [
+        Middleware(WatchGate, metrics),
+        Middleware(HealthGate, find_saver),
         Middleware(HostGate, known_names(settings)),
         Middleware(AccessGate, authenticator),
         Middleware(LimitGate, limits, _begins_turn, _waits),
     ]
+    return gates if metrics is None else [*gates, Middleware(MetricsGate, metrics, find_saver)]
+
+
+def _metrics() -> Metrics | None:
+    """Return the metrics; `None` if the package for them is not installed."""
+    try:
+        return Metrics()
+    except ImportError:
+        return None
 
 
 def _begins_turn(scope: Scope) -> bool:
@@ -108,7 +127,7 @@ def _waits(scope: Scope) -> bool:
     return _WAITS.search(scope["path"]) is not None
 
 
-def _sweeping(settings: Settings, saver: Any) -> Callable[[], Any]:
+def _sweeping(settings: Settings, saver: HoldfastSaver) -> Callable[[], Any]:
     """Return the context of what is at work beside the router: the retention policy, if the settings name one."""
 
     @asynccontextmanager

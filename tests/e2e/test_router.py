@@ -33,6 +33,8 @@ def test_turns_of_a_killed_server_are_ended_by_another_one(bare_url: str, tmp_pa
                 accepted |= _accept(server, [f"room {kill}-{number}" for number in range(6)])
                 time.sleep(chance.random())  # wherever it is by then
                 server.kill()
+        assert httpx.get(f"{other.url}/readyz").json() == {"status": "ready"}
+        assert httpx.get(f"{other.url}/threads", headers={"host": "elsewhere.example"}).status_code == 403
         for what, address in accepted.items():
             _see_the_end(other, what, address, bookings)
     assert len(accepted) == 6 * kills
