@@ -19,7 +19,7 @@ from holdfast.server.observed import HealthGate, Metrics, MetricsGate, WatchGate
 from holdfast.server.observed.health import FindSaver
 from holdfast.server_settings import ServerSettings
 
-_TURN: Final = re.compile(r".*/(?:messages|retry|pending/[^/]+)(?:/wait|/stream)?")
+_TURN: Final = re.compile(r".*/threads/[^/]+/(?:messages|retry|pending/[^/]+)(?:/wait|/stream)?/?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def _begins_turn(scope: Scope) -> bool:
 
 def _is_stream(scope: Scope) -> bool:
     path: str = scope["path"]
-    return path.endswith(("/stream", "/wait"))
+    return path.rstrip("/").endswith(("/stream", "/wait"))
 
 
 ROUTER: Final = Requests(_begins_turn, _is_stream)
