@@ -212,16 +212,27 @@ def _card(found: str) -> int:
 
 
 def _is_card(digits: str, written: str) -> bool:
-    if not has_luhn_digit(digits):
-        return False
-    is_written_so = _IN_ONE_LINE.fullmatch(written) or (
-        _AS_ON_A_CARD.fullmatch(written) and len(_BREAKS.findall(written)) <= 1  # not a column of numbers
+    # Those that begin with 2 are from 2200 to 2720, and years are not.
+    return (
+        (digits[0] != "2" or int(digits[:4]) in range(2200, 2721)) and _is_in_groups(written) and has_luhn_digit(digits)
     )
-    return bool(is_written_so)
+
+
+def _is_in_groups(written: str) -> bool:
+    """Return whether a number is written as people write one, and not a list of dates or a column of numbers."""
+    if _IN_ONE_LINE.fullmatch(written):
+        *sizes, _ = map(len, _GROUPS.findall(written))
+        return min(sizes, default=3) >= 3 or len(set(sizes)) == 1
+    return _AS_ON_A_CARD.fullmatch(written) is not None and len(_BREAKS.findall(written)) <= 1
 
 
 def _iban(found: str) -> int:
-    return _checked(found, range(15, 35), lambda bare, _: bare[2:4].isdigit() and has_iban_digits(bare))
+    return _checked(found, range(15, 35), lambda bare, _: _is_iban(bare))
+
+
+def _is_iban(bare: str) -> bool:
+    is_in_one_case = bare.isupper() or bare.islower()  # prose is not
+    return is_in_one_case and bare[2:4].isdigit() and has_iban_digits(bare)
 
 
 def _phone(found: str) -> int:
@@ -296,7 +307,7 @@ NAMED: Final[dict[str, Named]] = {
             re.compile(
                 rf"{_BEFORE.format('')}(?<!\+)(?<!\d[{_JOINT}])(?:(?:\+|00)[1-9](?:[{_JOINT}().\/]{{0,2}}\d){{7,14}}"
                 rf"|(?:1[{_JOINT}.])?(?:\(\d{{3}}\)[{_SPACE}]?|\d{{3}}[{_JOINT}.])\d{{3}}[{_JOINT}.]\d{{4}}"
-                rf"|0[1-9](?:[{_JOINT}.]\d{{2}}){{4}}"
+                rf"|0[1-9](?P<by>[{_JOINT}.])\d{{2}}(?:(?P=by)\d{{2}}){{3}}"
                 rf"|0\d{{1,5}}[{_JOINT}/]\d{{3,9}}(?:[{_JOINT}]\d{{2,5}}){{0,4}}){_AFTER}"
             ),
             _phone,
