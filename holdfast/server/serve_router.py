@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
-
-from starlette.middleware import Middleware
-from starlette.types import Scope
 
 from holdfast import factory
 from holdfast.checkpoints import HoldfastSaver, RetentionPolicy, urls
 from holdfast.checkpoints.extras import install_command
 from holdfast.retention import RetentionWorker
-from holdfast.server.access import Authenticator, InvalidAccess, check_address, make_authenticator
-from holdfast.server.gates import AccessGate, HostGate, LimitGate, known_names, make_limits, principal_of
-from holdfast.server.observed import HealthGate, Metrics, MetricsGate, WatchGate, configure_logs
+from holdfast.server.access import InvalidAccess, make_authenticator
+from holdfast.server.gates import principal_of
+from holdfast.server.observed import configure_logs
+from holdfast.server.protection import protect
 from holdfast.server.run import CannotServe, check_port, check_retention
 from holdfast.settings import Settings
+from holdfast.worker import AT_ONCE
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 # Seconds that a stopping server waits for connections, before it closes them. Their turns have the grace of the worker.
 _GRACE: Final = 10
-
-_BEGINS_TURN: Final = re.compile(r"/threads/[^/]+/(messages|retry|pending/[^/]+)(/wait|/stream)?/?$")
-_WAITS: Final = re.compile(r"/(wait|stream)/?$")
 
 
 def serve_router(settings: Settings, *, say: Callable[[str], object] = print) -> None:
@@ -67,7 +62,7 @@ def serve_router(settings: Settings, *, say: Callable[[str], object] = print) ->
 
 
 def make_app(settings: Settings) -> FastAPI:
-    """Make the application, with access control, known names and limits as the settings have them.
+    """Make the application, with access control, known names, limits and metrics as the settings have them.
 
     Raises:
         CannotServe: access control cannot be used, or is missing where others can call.
@@ -75,56 +70,21 @@ def make_app(settings: Settings) -> FastAPI:
     """
     from holdfast.server.web import create_app
 
+    saver = factory.make_checkpointer(settings)
+    is_set = "workers" in settings.model_fields_set
     try:
-        authenticator = make_authenticator(settings)
-        check_address(settings.host, has_access_control=authenticator is not None)
-        saver = factory.make_checkpointer(settings)
-        gates = _gates(settings, authenticator, saver)
+        has_access_control = make_authenticator(settings) is not None
+        app = create_app(
+            factory.make_agent(settings, saver),
+            user=principal_of if has_access_control else None,
+            beside=_sweeping(settings, saver),
+            at_once=settings.workers if is_set else AT_ONCE,
+        )
+        protect(app, saver, settings)
     except InvalidAccess as error:
         raise CannotServe(str(error)) from None
-    is_set = "workers" in settings.model_fields_set
-    app = create_app(
-        factory.make_agent(settings, saver),
-        user=None if authenticator is None else principal_of,
-        beside=_sweeping(settings, saver),
-        middleware=gates,
-        **({"at_once": settings.workers} if is_set else {}),
-    )
     app.add_api_route("/ok", lambda: {"ok": True}, include_in_schema=False)
     return app
-
-
-def _gates(settings: Settings, authenticator: Authenticator | None, saver: HoldfastSaver) -> list[Middleware]:
-    """Return what stands in front of the router, outermost first."""
-
-    async def find_saver() -> HoldfastSaver:
-        return saver
-
-    limits, metrics = make_limits(settings, has_access_control=authenticator is not None), _metrics()
-    gates = [
-        Middleware(WatchGate, metrics),
-        Middleware(HealthGate, find_saver),
-        Middleware(HostGate, known_names(settings)),
-        Middleware(AccessGate, authenticator),
-        Middleware(LimitGate, limits, _begins_turn, _waits),
-    ]
-    return gates if metrics is None else [*gates, Middleware(MetricsGate, metrics, find_saver)]
-
-
-def _metrics() -> Metrics | None:
-    """Return the metrics; `None` if the package for them is not installed."""
-    try:
-        return Metrics()
-    except ImportError:
-        return None
-
-
-def _begins_turn(scope: Scope) -> bool:
-    return scope["method"] == "POST" and _BEGINS_TURN.search(scope["path"]) is not None
-
-
-def _waits(scope: Scope) -> bool:
-    return _WAITS.search(scope["path"]) is not None
 
 
 def _sweeping(settings: Settings, saver: HoldfastSaver) -> Callable[[], Any]:

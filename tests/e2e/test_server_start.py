@@ -80,6 +80,8 @@ def test_names_are_needed_to_listen_on_all_addresses(
         (["--config", "prefix.json"], "names a mount_prefix."),
         (["--config", "auth.json"], "names an auth without its path."),
         (["--workers", "none"], "Invalid value for '--workers'"),
+        (["--router", "--config", "own.json"], "The router serves one agent"),
+        (["--router", "--database", "redis://localhost"], "needs a database of Holdfast's own"),
     ],
 )
 def test_options_that_cannot_be_served_are_refused_in_one_line(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.middleware import Middleware
 
 from holdfast.graph.conversation.agents import AnyAgent
 from holdfast.graph.own_database import own_saver
@@ -17,7 +16,6 @@ from holdfast.server.web.routes import router
 def create_app(
     agent: AnyAgent,
     *,
-    middleware: Sequence[Middleware] = (),
     beside: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext,
     **options: Any,
 ) -> FastAPI:
@@ -25,7 +23,6 @@ def create_app(
 
     Args:
         agent: a compiled graph with a checkpointer of `open_checkpointer`.
-        middleware: what stands in front of it, such as that of `holdfast.server.gates`.
         beside: returns the context of what is at work while it runs.
         **options: those of `router`.
     """
@@ -36,6 +33,6 @@ def create_app(
         async with saver, beside():
             yield
 
-    app = FastAPI(title="Holdfast", lifespan=lifespan, middleware=list(middleware))
+    app = FastAPI(title="Holdfast", lifespan=lifespan)
     app.include_router(router(agent, **options))
     return app
