@@ -78,7 +78,7 @@ format: $(STAMP) ## put the code into its format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-LOCKED_EXTRAS = postgres langchain openai histories cli web server # not the checkpointers of others
+LOCKED_EXTRAS = postgres langchain openai histories encryption cli web server # not the checkpointers of others
 
 lock: ## resolve the dependencies anew into requirements.lock
 	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check uv

@@ -24,8 +24,8 @@ from holdfast.checkpoints.convert import keys_in_use, new_key
 from holdfast.histories import import_histories, read_file
 
 _CHARACTERS: Final = 2000
-_SESSIONS: Final = 10_000
-_EACH: Final = 10
+_SESSIONS: Final = 1000
+_EACH: Final = 100
 
 
 def encrypting(database: str, folder: Path, server: str, meter: Meter, sizes: Sizes = FULL) -> dict[str, Any]:

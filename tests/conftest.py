@@ -276,7 +276,7 @@ def postgres_url_with_tables(
     yield url
     connection = emptying(url)
     _wait_until_alone(connection)
-    connection.execute("UPDATE holdfast_schema SET min_reader = 8 WHERE min_reader = 10")  # it was encrypted
+    connection.execute("UPDATE holdfast_schema SET min_reader = 8 WHERE version = 10")  # more if it was encrypted
     if changed := _schema(connection) != schema:
         connection.execute("DROP SCHEMA public CASCADE")
         connection.execute("CREATE SCHEMA public")
@@ -301,7 +301,7 @@ def new_postgres_database(postgres_server: Server, worker_id: str) -> Callable[.
 
 def _schema(connection: psycopg.Connection[Any]) -> list[Any]:
     """The tables that a test may write to, and what the others say: which migrations were made."""
-    notes = {"checkpoint_migrations": "v", "holdfast_schema": "version, name, min_reader"}
+    notes = {"checkpoint_migrations": "v", "holdfast_schema": "version, name"}
     others = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> ALL(%s) ORDER BY 1"
     tables = connection.execute(others, [list(notes)]).fetchall()
     said = (f"SELECT {columns} FROM {note} ORDER BY 1" for note, columns in notes.items())

@@ -220,7 +220,9 @@ def export_threads(
                 bar.advance()
 
         written = archive.write_archive(saver.database, one_by_one(), file, gone_ok=gone_ok or wanted is None)
-        return len(written)
+    if saver.database.sealer.encrypts:
+        print_notice(f"{file} is not encrypted: keep it as you keep the keys.")
+    return len(written)
 
 
 def _address(location: Location) -> Any:
