@@ -221,7 +221,7 @@ def _is_card(digits: str, written: str) -> bool:
 def _is_in_groups(written: str) -> bool:
     """Return whether a number is written as people write one, and not a list of dates or a column of numbers."""
     if _IN_ONE_LINE.fullmatch(written):
-        *sizes, _ = map(len, _GROUPS.findall(written))
+        *sizes, _ = map(len, _GROUPS.findall(_UNSEEN.sub("", written)))
         return min(sizes, default=3) >= 3 or len(set(sizes)) == 1
     return _AS_ON_A_CARD.fullmatch(written) is not None and len(_BREAKS.findall(written)) <= 1
 
@@ -271,6 +271,7 @@ _BETWEEN: Final = rf"[{_JOINT}{_BREAK}./]{{1,4}}"
 _AS_ON_A_CARD: Final = re.compile(
     rf"\d{{4}}(?:{_BETWEEN}\d{{4}}){{2,3}}(?:{_BETWEEN}\d{{1,3}})?|\d{{4}}{_BETWEEN}\d{{6}}{_BETWEEN}\d{{4,5}}"
 )
+_UNSEEN: Final = re.compile(f"[{_INVISIBLE}]+")
 _BREAKS: Final = re.compile(rf"[{_BREAK}]+")
 
 NAMED: Final[dict[str, Named]] = {

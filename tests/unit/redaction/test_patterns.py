@@ -22,7 +22,7 @@ FOUND = {
         "2223 0031 2200 3222",
         "4111  1111 - 1111 1111",
         "4111\u00a01111\u202f1111\u20131111",  # spaces that do not break, and a dash
-        "411111\u200b1111111111",  # with a character of no width
+        "4\u200b11111\u200b1111111111",  # with characters of no width
         "４１１１１１１１１１１１１１１１",  # of full width
     ],
     "email": [
