@@ -126,6 +126,14 @@ def metadata_of(thread_id: str) -> Mapping[str, Any] | None:
     return None if entry is None else entry["metadata"]
 
 
+def has_run(thread_id: str, run_id: str) -> bool:
+    """Return whether a run that the server knows is one of a thread. The runtime does not check this for all routes."""
+    from langgraph_runtime_inmem.database import GLOBAL_STORE
+
+    wanted = (_id(thread_id), _id(run_id))
+    return any((run["thread_id"], run["run_id"]) == wanted for run in GLOBAL_STORE["runs"])
+
+
 async def mark_shared(user_id: str, thread_ids: Collection[str]) -> None:
     """Note in the registry which threads are shared with a user, for the filter of the user's lists."""
     for thread_id in thread_ids:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
+
+# Seconds in which a stream tells what it has. Others than streams have ended by then, or the test fails.
+_MOMENT: Final = httpx.Timeout(20, read=3)
 
 METHODS: Final = ("get", "put", "post", "delete", "patch")
 
@@ -28,6 +32,17 @@ class Attempt:
         """Return the same request about another thread."""
         path = self.path.replace(own["thread_id"], other["thread_id"])
         return Attempt(self.method, path, _replaced(self.body, own["thread_id"], other["thread_id"]), self.query)
+
+    def told(self, client: httpx.Client, headers: Mapping[str, str]) -> tuple[int, str]:
+        """Send it, and return the status and what was told within a moment, of a stream as well."""
+        body = {} if self.body is None else {"json": self.body}
+        chunks: list[str] = []
+        with client.stream(
+            self.method, self.path, params=self.query, headers=dict(headers), timeout=_MOMENT, **body
+        ) as response:
+            with suppress(httpx.ReadTimeout):
+                chunks += response.iter_text()
+            return response.status_code, "".join(chunks)
 
     def send(self, client: httpx.Client, headers: Mapping[str, str]) -> httpx.Response:
         """Send it, and read at most the beginning of a stream that goes on."""

@@ -17,7 +17,8 @@ def named_threads(value: Any) -> Iterator[str]:
 
 def other_thread(value: Any, thread_id: str | None) -> bool:
     """Return whether a request to start runs names another thread than its path does, in a config or a checkpoint."""
-    runs = value if isinstance(value, list) else [value]
+    runs = list(value) if isinstance(value, list) else [value]
+    runs += [run.get("params") for run in runs if isinstance(run, Mapping)]  # of a command
     for run in (run for run in runs if isinstance(run, Mapping)):
         config = run.get("config")
         places = [run.get("checkpoint"), run.get("context")]

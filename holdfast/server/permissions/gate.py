@@ -8,6 +8,7 @@ from typing import Any
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from holdfast.server import registry
 from holdfast.server.access import Principal, Role
 from holdfast.server.gates.access import is_preflight, principal_of
 from holdfast.server.gates.bodies import Unreadable, read_body
@@ -156,6 +157,8 @@ async def _grant_thread(route: Route, principal: Principal, value: Any) -> Grant
         begins = not standing.exists and isinstance(value, dict) and value.get("if_not_exists") == "create"
         if not (begins and route.need is Need.RUN):
             raise _unknown(thread_id)
+    if route.run_id is not None and not registry.has_run(thread_id, route.run_id):
+        raise Refusal(404, f"Run with ID {route.run_id} not found")
     if principal.is_auditor and route.need is not Need.READ:
         raise _AUDITS
     if route.need is Need.OWN and standing.owner != user_id:

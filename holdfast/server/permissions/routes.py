@@ -37,16 +37,22 @@ class Need(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What a request needs, and the thread that its path names."""
+    """What a request needs, and the thread and the run that its path names."""
 
     need: Need
     thread_id: str | None = None
+    run_id: str | None = None
 
 
 # The form in which the server writes the id of a thread. It reads others, under which the same thread would be another
 # one in the database.
 _ID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_PARAMETERS: Final = {"{thread_id}": f"(?P<thread_id>{_ID})", "{id}": "[^/]+", "{rest}": ".+"}
+_PARAMETERS: Final = {
+    "{thread_id}": f"(?P<thread_id>{_ID})",
+    "{run_id}": f"(?P<run_id>{_ID})",
+    "{id}": "[^/]+",
+    "{rest}": ".+",
+}
 
 _ROUTES: Final = {
     Need.NOTHING: (
@@ -76,15 +82,15 @@ _ROUTES: Final = {
         "POST /threads/{thread_id}/history",
         "GET /threads/{thread_id}/stream",
         "GET /threads/{thread_id}/runs",
-        "GET /threads/{thread_id}/runs/{id}",
-        "GET /threads/{thread_id}/runs/{id}/join",
-        "GET /threads/{thread_id}/runs/{id}/stream",
+        "GET /threads/{thread_id}/runs/{run_id}",
+        "GET /threads/{thread_id}/runs/{run_id}/join",
+        "GET /threads/{thread_id}/runs/{run_id}/stream",
     ),
     Need.WRITE: (
         "PATCH /threads/{thread_id}",
         "POST /threads/{thread_id}/state",
         "POST /threads/{thread_id}/copy",
-        "POST /threads/{thread_id}/runs/{id}/cancel",
+        "POST /threads/{thread_id}/runs/{run_id}/cancel",
         "POST /threads/{thread_id}/commands",
         "POST /threads/{thread_id}/stream/events",
     ),
@@ -93,7 +99,7 @@ _ROUTES: Final = {
         "POST /threads/{thread_id}/runs/stream",
         "POST /threads/{thread_id}/runs/wait",
     ),
-    Need.OWN: ("DELETE /threads/{thread_id}", "DELETE /threads/{thread_id}/runs/{id}"),
+    Need.OWN: ("DELETE /threads/{thread_id}", "DELETE /threads/{thread_id}/runs/{run_id}"),
     Need.BEGIN: ("POST /threads",),
     Need.NAMED: ("POST /threads/prune", "POST /runs/cancel"),
     Need.LIST: ("POST /threads/search", "POST /threads/count"),
@@ -147,5 +153,6 @@ def find_route(method: str, path: str, query: str = "") -> Route | None:
         if found := pattern.fullmatch(line):
             # Whoever goes away may cancel the run that they have only read.
             needed = Need.WRITE if need is Need.READ and "cancel_on_disconnect" in query else need
-            return Route(needed, found.groupdict().get("thread_id"))
+            named = found.groupdict()
+            return Route(needed, named.get("thread_id"), named.get("run_id"))
     return None
