@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from pathlib import Path
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatResult
 from langchain_core.tools import tool
+from pydantic import PrivateAttr
 
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer
 from holdfast.graph import Conversation, build_graph, once
 from holdfast.graph.conversation.agents import AnyAgent
 from holdfast.worker import TurnWorker, Worker
 from tests.support.children import DieBeforeCommit
-from tests.support.graph_kit import StrictModel, calls, says
+from tests.support.graph_kit import ScriptedModel, StrictModel, calls, says
 from tests.support.kit import change
 
 
@@ -59,6 +62,17 @@ def let_claims_expire(saver: HoldfastSaver) -> None:
     change(saver, "UPDATE holdfast_runs SET alive_until = 0 WHERE state = 'running'")
     change(saver, "UPDATE holdfast_effects SET alive_until = 0")
     change(saver, "DELETE FROM holdfast_leases")
+
+
+class Thinking(ScriptedModel):
+    """Never answers."""
+
+    _thinks: asyncio.Event = PrivateAttr(default_factory=asyncio.Event)
+
+    async def _agenerate(self, messages: list[BaseMessage], *_: object, **kwargs: object) -> ChatResult:
+        self._thinks.set()
+        await asyncio.Event().wait()
+        raise AssertionError
 
 
 class SlowBooking(Booking):

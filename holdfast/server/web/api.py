@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 from langchain_core.messages import AIMessage
 
 from holdfast.checkpoints import HoldfastSaver, Run
-from holdfast.checkpoints.errors import UnknownRun
+from holdfast.checkpoints.errors import HoldfastError, UnknownRun
 from holdfast.graph import Conversation, Pending
 from holdfast.graph.conversation.agents import AnyAgent
 from holdfast.server.web.caller import Caller
@@ -111,19 +111,28 @@ class Call:
         return Following(self.saver, self.api.live, run, Position.parse(after), may_read)
 
     async def stream(self, run: Run, *, after: str | None = None, may_read: bool = True) -> AsyncIterator[StreamEvent]:
-        """Yield the events of a run, from the one after an id to its end."""
+        """Yield the events of a run, from the one after an id to its end.
+
+        An error of the database, or of a thread that was deleted meanwhile, is the last event: it is too late for a
+        status.
+        """
         following = self.follow(run, after=after, may_read=may_read)
         yield StreamEvent("run", run_fields(run))
-        async for event in following.events():
-            yield event
-        ended = following.run
-        if ended.state == "done":
-            outcome = await self.outcome(ended, may_read=may_read)
-            for pending in outcome["pending"]:
-                yield StreamEvent("paused", {"pending": pending})
-            yield StreamEvent("done", outcome)
-        else:
-            yield StreamEvent(ended.state, {"run": run_fields(ended), **_why(ended)})
+        try:
+            async for event in following.events():
+                yield event
+            for event in await self._end(following.run, may_read=may_read):
+                yield event
+        except HoldfastError as error:
+            yield StreamEvent("interrupted", dict(problem_fields(type(error).__name__, str(error))))
+
+    async def _end(self, run: Run, *, may_read: bool) -> list[StreamEvent]:
+        """Return the last events of a run that has ended."""
+        if run.state != "done":
+            return [StreamEvent(run.state, {"run": run_fields(run), **_why(run)})]
+        outcome = await self.outcome(run, may_read=may_read)
+        paused = [StreamEvent("paused", {"pending": pending}) for pending in outcome["pending"]]
+        return [*paused, StreamEvent("done", outcome)]
 
     async def outcome(self, run: Run, *, may_read: bool = True) -> dict[str, Any]:
         """Return what came of a run that is done: the agent's last text, and the requests that wait now."""

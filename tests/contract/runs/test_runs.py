@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from langchain_core.messages import BaseMessage, HumanMessage
-from langchain_core.outputs import ChatResult
-from pydantic import PrivateAttr
+from langchain_core.messages import HumanMessage
 
 from holdfast.checkpoints import HoldfastSaver, Run
 from holdfast.errors import KeyReused, NothingWaits, UnknownRun, UnknownThread
@@ -17,17 +15,7 @@ from tests.support.desk import APPROVE, Desk
 from tests.support.encryption_kit import encrypted
 from tests.support.graph_kit import ScriptedModel, says
 from tests.support.kit import change, rows
-
-
-class Thinking(ScriptedModel):
-    """Never answers."""
-
-    _thinks: asyncio.Event = PrivateAttr(default_factory=asyncio.Event)
-
-    async def _agenerate(self, messages: list[BaseMessage], *_: object, **kwargs: object) -> ChatResult:
-        self._thinks.set()
-        await asyncio.Event().wait()
-        raise AssertionError
+from tests.support.runs_kit import Thinking
 
 
 class Ending(TurnListener):
@@ -206,3 +194,19 @@ def test_an_accepted_turn_of_an_encrypted_database_is_sealed_and_begins_its_thre
         assert talk.submit("the eagle lands", key="k1").state == "accepted"
         worker_of(talk).run_once()
         assert said(talk) == ["the eagle lands", "Hi"]
+
+
+@pytest.mark.sweep
+async def test_a_worker_that_stops_gives_back_what_it_cannot_end(saver: HoldfastSaver) -> None:
+    model = Thinking(lines=[])
+    talk = Conversation(build_graph(model=model, checkpointer=saver), "ada-1")
+    turns = TurnWorker(talk._agent, period=3600, grace=0)
+    async with turns:
+        run = await talk.asubmit("Hello")
+        turns.wake()
+        await model._thinks.wait()
+    given_back = saver.runs.get(run.run_id)
+    assert (given_back.state, given_back.attempts) == ("accepted", 0)
+    talk = ada(saver, "Hi")
+    worker_of(talk).run_once()
+    assert said(talk) == ["Hello", "Hi"]

@@ -10,6 +10,7 @@ from holdfast.checkpoints import HoldfastSaver
 from holdfast.graph import build_graph
 from tests.support.desk import Desk
 from tests.support.graph_kit import ScriptedModel, says
+from tests.support.runs_kit import Thinking
 from tests.support.web_kit import events_in, served
 
 
@@ -107,3 +108,14 @@ async def test_a_client_that_goes_away_aborts_nothing(saver: HoldfastSaver) -> N
         async with client.stream("POST", "/threads/t/messages/stream", json={"text": "Hello"}) as response:
             address = response.headers["location"]
         assert (await client.get(f"{address}/stream")).text.count("event: done") == 1
+
+
+@pytest.mark.sweep
+async def test_a_stream_of_a_thread_that_is_deleted_meanwhile_says_so(saver: HoldfastSaver) -> None:
+    model = Thinking(lines=[])
+    async with served(build_graph(model=model, checkpointer=saver)) as client:
+        accepted = await client.post("/threads/t/messages", json={"text": "Hello"})
+        stream = asyncio.create_task(client.get(accepted.headers["location"] + "/stream"))
+        await model._thinks.wait()
+        await saver.adelete_thread("t")
+        assert events_in((await stream).text)[-1][0] == "interrupted"
