@@ -15,6 +15,7 @@ from tests.support.kit import say, texts
 SAID = "the eagle lands at noon"
 
 
+@pytest.mark.sweep
 def test_a_database_is_encrypted_and_its_key_changed_on_the_command_line(
     cli: Cli, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,7 @@ def history(saver: HoldfastSaver, thread_id: str) -> list[Any]:
 
 
 @pytest.mark.sweep(on="postgres")
+@pytest.mark.sweep
 def test_everything_that_is_there_is_encrypted_and_loads_as_before(url: str) -> None:
     with open_checkpointer(url) as saver:
         plant(saver)

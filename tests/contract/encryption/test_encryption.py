@@ -29,6 +29,7 @@ def read(saver: HoldfastSaver) -> set[str]:
 
 
 @pytest.mark.sweep(on="postgres")
+@pytest.mark.sweep(on="postgres")
 def test_no_column_of_any_table_has_a_word_in_the_clear_and_every_reader_has_all_of_them(url: str) -> None:
     with open_checkpointer("memory://") as plain:
         plant(plain)
@@ -167,6 +168,7 @@ def test_a_key_that_was_deleted_or_exchanged_opens_nothing(sqlite_url: str) -> N
         texts(saver)
 
 
+@pytest.mark.sweep
 def test_copies_forks_and_transfers_are_encrypted_for_their_own_threads(url: str) -> None:
     with encrypted(url) as saver, open_checkpointer("memory://") as plain:
         plant(saver)
