@@ -22,6 +22,7 @@ import pytest
 from langchain_core.messages import AIMessage
 
 from holdfast import Conversation, build_graph, open_checkpointer
+from holdfast.server import create_app
 from tests.support import forked
 from tests.support.forked import HOUSE, PATIENCE, environment
 from tests.support.kit import one_node
@@ -130,32 +131,28 @@ class Served:
 def test_a_turn_over_http_is_streamed_paused_and_approved_by_its_own_user_only(api: ModuleType) -> None:
     with Served(api.app) as served:
         said = {"text": "I am Ada. Please refund order 1001."}
-        with served.client.stream("POST", "/threads/ada-1/messages", json=said) as response:
+        with served.client.stream("POST", "/threads/ada-1/messages/stream", json=said) as response:
             events = list(events_of(response.iter_lines()))
-        assert events[-1] == ("Done", {"text": "I ask for the refund of order 1001."})
-        assert [name for name, _ in events if name != "Token"] == [
-            "ToolCalled",
-            "ToolAnswered",
-            "ToolCalled",
-            "Paused",
-            "Done",
-        ]
+        assert events[-1][1]["text"] == "I ask for the refund of order 1001."
+        names = [name for name, _ in events if name != "text"]
+        called = ["message", "tool_called"]
+        assert names == ["run", *called, "tool_answered", *called, "paused", "done"]
         [request] = served.client.get("/threads/ada-1/pending").json()
-        path = f"/threads/ada-1/pending/{request['interrupt_id']}"
+        path = f"/threads/ada-1/pending/{request['interrupt_id']}/wait"
         assert served.client.get("/threads/ada-1/pending", headers={"user": "eve"}).status_code == 404
-        assert served.client.post(path, json={"type": "nonsense"}).status_code == 422
-        approved = served.client.post(path, json={"type": "approve"})
+        assert served.client.post(path, json={"answer": {"type": "nonsense"}}).status_code == 422
+        approved = served.client.post(path, json={"answer": {"type": "approve"}})
         assert approved.json()["text"] == "Order 1001 is refunded: 49.00 EUR go back to Ada."
-        late = served.client.post(path, json={"type": "approve"})
+        late = served.client.post(path, json={"answer": {"type": "approve"}})
         assert (late.status_code, late.json()["detail"][:26]) == (409, "ada has answered this alre")
-        last = served.client.get("/threads/ada-1/messages").json()[-1]
-        assert last == {"role": "ai", "text": approved.json()["text"]}
-        with served.client.stream("POST", "/threads/ada-1/messages", json=said, headers={"user": "eve"}) as response:
-            assert [name for name, _ in events_of(response.iter_lines())] == ["UnknownThread"]
+        assert texts(served)[-1] == approved.json()["text"]
+        assert served.client.post("/threads/ada-1/messages", json=said, headers={"user": "eve"}).status_code == 404
+        complaints = [served.client.post("/orders/1002/complaint").json() for _ in "ab"]
+        assert complaints[0] == complaints[1]
 
 
 @pytest.mark.sweep
-def test_a_browser_that_goes_away_does_not_lose_its_turn(api: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_browser_that_goes_away_does_not_lose_its_turn(api: ModuleType) -> None:
     began, gone = threading.Event(), threading.Event()
 
     def answer(_: Any) -> dict[str, Any]:
@@ -163,9 +160,8 @@ def test_a_browser_that_goes_away_does_not_lose_its_turn(api: ModuleType, monkey
         assert gone.wait(PATIENCE)
         return {"messages": [AIMessage("You are still heard.")]}
 
-    monkeypatch.setattr(api, "build_graph", lambda checkpointer: one_node(checkpointer, answer))
-    with Served(api.app) as served:
-        with served.client.stream("POST", "/threads/ada-1/messages", json={"text": "Hello"}):
+    with Served(create_app(one_node(api.checkpointer, answer), user=api.user_of)) as served:
+        with served.client.stream("POST", "/threads/ada-1/messages/stream", json={"text": "Hello"}):
             assert began.wait(PATIENCE)
         assert _wait_for(0, served.connections) == 0
         gone.set()
