@@ -18,6 +18,8 @@ from holdfast.server.protection import protect
 from holdfast.settings import load
 from tests.support.access_kit import Attempt, attempts_of
 
+pytestmark = pytest.mark.sweep  # tests/unit/server/access has a sample of the gates
+
 WORDS = "the-secret-of-ada"
 USERS: dict[str, list[Role]] = {"ada": [], "bob": [], "grace": [Role.APPROVER], "ivy": [Role.AUDITOR]}
 
@@ -69,7 +71,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield Place(http, saver, tokens)
 
 
-@pytest.mark.sweep
 @pytest.mark.parametrize("user", [None, "bob", "grace", "ivy"])
 def test_no_route_shows_or_changes_what_is_anothers(place: Place, user: str | None) -> None:
     before = place.of_ada()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Iterator
@@ -95,7 +96,7 @@ class Place:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("access")
     tokens = {user: TokenFile(folder / "tokens.jsonl").add(user, roles) for user, roles in USERS.items()}
-    with served(folder, HOLDFAST_TOKENS=str(folder / "tokens.jsonl")) as server:
+    with served(folder, HOLDFAST_TOKENS=str(folder / "tokens.jsonl"), HOLDFAST_LOGS="json") as server:
         place = Place(server, folder, tokens)
         with place.open:
             yield place
@@ -210,6 +211,19 @@ def test_an_approver_sees_and_answers_requests_and_reads_no_conversation(place: 
     late = place.http.post(path, json={"type": "approve"}, headers=headers)
     assert (late.status_code, "grace" in late.json()["detail"]) == (409, True)
     assert _closed(place), "the answer was not carried out"
+
+
+def test_what_is_logged_of_all_that_holds_no_text_and_no_token(place: Place) -> None:
+    wrong, own = {"messages": [{"role": WORDS, "content": "Hello"}]}, str(place.client.threads.create()["thread_id"])
+    failed: Any = place.client.runs.wait(own, "agent", input=wrong, raise_error=False)
+    assert WORDS in str(failed["__error__"])  # the client is told
+    thread = place.http.get(f"/threads/{place.ids['thread_id']}", headers=place.headers("ada"))
+    logged = [json.loads(line) for line in place.server.said.splitlines() if line.startswith("{")]
+    told = next(line for line in logged if line.get("request") == thread.headers["x-request-id"])
+    assert (told["route"], told["thread"], told["status"]) == ("/threads/{thread_id}", place.ids["thread_id"], 200)
+    assert any(line["logger"] == "holdfast.turns" and line["thread"] == place.ids["thread_id"] for line in logged)
+    for secret in (WORDS, *place.tokens.values()):
+        assert secret not in place.server.said
 
 
 def _closed(place: Place) -> bool:
