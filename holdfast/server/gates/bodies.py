@@ -59,8 +59,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int | None = None) ->
     Raises:
         TooLarge: it has more bytes.
     """
-    found: Body | None = scope.get(_KEY)
-    if found is not None:
+    if (found := body_of(scope)) is not None:
         return found, receive
     chunks: list[bytes] = []
     size = 0
@@ -79,6 +78,12 @@ async def read_body(scope: Scope, receive: Receive, limit: int | None = None) ->
         return first.pop() if first else await receive()
 
     return body, again
+
+
+def body_of(scope: Scope) -> Body | None:
+    """Return the body of a request that was read before; `None` if it was not."""
+    found: Body | None = scope.get(_KEY)
+    return found
 
 
 def longest_text(value: Any) -> int:

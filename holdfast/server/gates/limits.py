@@ -17,7 +17,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from holdfast.server.gates.access import user_of
-from holdfast.server.gates.bodies import Body, TooLarge, Unreadable, longest_text, read_body
+from holdfast.server.gates.bodies import TooLarge, Unreadable, body_of, longest_text, read_body
 from holdfast.server.gates.problems import refuse
 
 # Callers whose turns are counted. Those who have not called for a minute are forgotten then.
@@ -117,8 +117,7 @@ class LimitGate:
         return (await read_body(scope, receive, limit))[1]
 
     def _problem(self, scope: Scope) -> str | None:
-        body: Body | None = scope.get("holdfast.body")
-        most = self._limits.message
+        body, most = body_of(scope), self._limits.message
         if body is None or most is None or len(body.given) <= most or not body.is_json:
             return None
         try:

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from holdfast.server.access import InvalidAccess, JwtVerifier, Principal, Role, TokenIssuer
+from holdfast.server.access import Authenticator, InvalidAccess, JwtVerifier, Principal, Role, TokenIssuer
 
 KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
 PEM = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -109,6 +109,25 @@ def test_keys_that_are_not_public_are_refused(tmp_path: Path, text: bytes, words
     (tmp_path / "keys").write_bytes(text)
     with pytest.raises(InvalidAccess, match=words):
         verifier(tmp_path / "keys")
+
+
+def test_keys_are_fetched_and_an_outage_of_their_service_lets_no_one_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = json.loads(jwt.algorithms.OKPAlgorithm.to_jwk(KEY.public_key()))
+    monkeypatch.setattr(jwt.PyJWKClient, "fetch_data", lambda _: {"keys": [{**key, "kid": "1"}]})
+    issuer = TokenIssuer("https://login.example/jwks", "holdfast", "https://login.example")
+    found = JwtVerifier(issuer).find
+    assert found(signed(headers={"kid": "1"})) == Principal("ada")
+    assert found(signed(headers={"kid": "2"})) is None
+    assert found(signed()) is None
+
+    def fail(_: Any) -> None:
+        raise jwt.PyJWKClientConnectionError
+
+    monkeypatch.setattr(jwt.PyJWKClient, "fetch_data", fail)
+    verifier = JwtVerifier(issuer)
+    with pytest.raises(InvalidAccess, match="cannot be fetched"):
+        verifier.find(signed(headers={"kid": "1"}))
+    assert Authenticator(verifier=verifier).find(signed(headers={"kid": "1"})) is None
 
 
 def test_keys_are_fetched_over_https_only() -> None:
