@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
@@ -42,8 +43,14 @@ class TurnListener:
     def event(self, run: Run, event: TurnEvent) -> None:
         """Take an event of a turn."""
 
-    def ended(self, run: Run) -> None:
-        """Take note that this worker is done with a run."""
+    def ended(self, run: Run, outcome: str | None, seconds: float) -> None:
+        """Take note that this worker is done with a run.
+
+        Args:
+            run: the run.
+            outcome: "done", "cancelled", or the name of the error; `None` if the run was given back.
+            seconds: how long this worker was at work on it.
+        """
 
 
 class _Ending(NamedTuple):
@@ -52,6 +59,11 @@ class _Ending(NamedTuple):
     state: Literal["done", "failed", "cancelled"]
     error_type: str | None = None
     error: str | None = None
+
+    @property
+    def outcome(self) -> str:
+        """The state, or the name of the error."""
+        return self.error_type or self.state
 
 
 @dataclass
@@ -162,7 +174,8 @@ class TurnWorker(Periodic):
 
     async def _carry_out(self, io: Io, turn: _Turn) -> bool:
         """Carry out a run, and record how it ended. Return whether it has ended."""
-        claimed = turn.claimed
+        claimed, began = turn.claimed, time.monotonic()
+        ending: _Ending | None = None
         try:
             ending = await self._ending(io, turn)
             if ending is None:
@@ -180,7 +193,7 @@ class TurnWorker(Periodic):
         finally:
             self._claims.forget(claimed)
             del self._turns[claimed.run.run_id]
-            self._listener.ended(claimed.run)
+            self._listener.ended(claimed.run, ending and ending.outcome, time.monotonic() - began)
             self.wake()  # for the next run of the thread
 
     async def _ending(self, io: Io, turn: _Turn) -> _Ending | None:

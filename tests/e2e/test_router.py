@@ -35,14 +35,18 @@ def test_turns_of_a_killed_server_are_ended_by_another_one(bare_url: str, tmp_pa
         for kill in range(kills):
             with served(tmp_path, ROUTER, **environment) as server:
                 accepted |= _accept(server, [f"room {kill}-{number}" for number in range(6)])
-                time.sleep(chance.random())  # wherever it is by then
+                time.sleep(chance.random() / 2)  # wherever it is by then
                 server.kill()
         assert httpx.get(f"{other.url}/readyz").json() == {"status": "ready"}
         assert httpx.get(f"{other.url}/threads", headers={"host": "elsewhere.example"}).status_code == 403
         for what, address in accepted.items():
             _see_the_end(other, what, address, bookings)
+        last = httpx.post(f"{other.url}/threads/last/messages/wait", json={"text": "last"}, timeout=PATIENCE)
+        assert last.json()["text"] == "booked"
+        told = httpx.get(f"{other.url}/metrics").text
+        assert 'holdfast_turns_total{outcome="done"}' in told
     assert len(accepted) == 6 * kills
-    assert Counter(bookings.read_text().splitlines()) == dict.fromkeys(accepted, 1)
+    assert Counter(bookings.read_text().splitlines()) == dict.fromkeys([*accepted, "last"], 1)
 
 
 def _accept(server: Server, wanted: list[str]) -> dict[str, str]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from holdfast.server.access.addresses import is_loopback
 from holdfast.server.access.authenticator import Authenticator
 from holdfast.server.access.json_web_tokens import JwtVerifier, TokenIssuer
 from holdfast.server.access.tokens import InvalidAccess, TokenFile
-from holdfast.server_settings import ServerSettings
+
+if TYPE_CHECKING:  # it needs the packages of the command line
+    from holdfast.server_settings import ServerSettings
 
 
 def make_authenticator(settings: ServerSettings) -> Authenticator | None:

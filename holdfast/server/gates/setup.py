@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from holdfast.server.gates.hosts import KnownNames
 from holdfast.server.gates.limits import Limits
-from holdfast.server_settings import ServerSettings
+
+if TYPE_CHECKING:  # it needs the packages of the command line
+    from holdfast.server_settings import ServerSettings
 
 
 def make_limits(settings: ServerSettings, *, has_access_control: bool) -> Limits:

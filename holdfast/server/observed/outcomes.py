@@ -37,8 +37,19 @@ def told(thread_id: str | None = None, run_id: str | None = None) -> Iterator[No
         raise
     finally:
         if outcome is not None:
-            for listener in _listeners:
-                listener(outcome)
-            duration = round(1000 * (time.perf_counter() - began), 1)
-            fields = {"thread": thread_id, "run": run_id, "status": outcome, "duration_ms": duration}
-            _log.info("turn", extra={"holdfast": fields})
+            tell(outcome, time.perf_counter() - began, thread_id, run_id)
+
+
+def tell(outcome: str, seconds: float, thread_id: str | None = None, run_id: str | None = None) -> None:
+    """Tell how a turn has ended, and log it.
+
+    Args:
+        outcome: `done`, or the name of its error.
+        seconds: how long it took.
+        thread_id: the thread of the turn.
+        run_id: its run.
+    """
+    for listener in _listeners:
+        listener(outcome)
+    fields = {"thread": thread_id, "run": run_id, "status": outcome, "duration_ms": round(1000 * seconds, 1)}
+    _log.info("turn", extra={"holdfast": fields})

@@ -10,6 +10,7 @@ from typing import Final
 
 from holdfast.checkpoints import Run
 from holdfast.graph import Event, Token
+from holdfast.server.observed import outcomes
 from holdfast.worker import TurnListener
 
 NEWS: Final = None
@@ -31,7 +32,9 @@ class Live(TurnListener):
             self._texts[run.run_id] = ""  # the text is a message by now
             self._tell(run.run_id, NEWS)
 
-    def ended(self, run: Run) -> None:
+    def ended(self, run: Run, outcome: str | None, seconds: float) -> None:
+        if outcome not in (None, "cancelled"):
+            outcomes.tell(str(outcome), seconds, run.thread_id, run.run_id)
         self._texts.pop(run.run_id, None)
         self._tell(run.run_id, NEWS)
 

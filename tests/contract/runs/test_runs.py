@@ -24,7 +24,7 @@ class Ending(TurnListener):
     def __init__(self) -> None:
         self.has_ended = asyncio.Event()
 
-    def ended(self, run: Run) -> None:
+    def ended(self, run: Run, outcome: str | None, seconds: float) -> None:
         self.has_ended.set()
 
 
