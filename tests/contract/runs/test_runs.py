@@ -99,6 +99,17 @@ def test_runs_that_ended_long_ago_are_forgotten_with_the_next_one(saver: Holdfas
             saver.runs.get(unknown)
 
 
+@pytest.mark.sweep
+def test_what_an_erased_user_has_waiting_in_threads_of_others_does_not_run(saver: HoldfastSaver) -> None:
+    agent = build_graph(model=ScriptedModel(lines=[says("Hi")]), checkpointer=saver)
+    Conversation(agent, "ada-1", "ada", members=["bob"]).send("Hello")
+    run = Conversation(agent, "ada-1", "bob").submit("I am Bob")
+    saver.erase(user_id="bob", others="redact")
+    assert (saver.runs.get(run.run_id).state, saver.runs.get(run.run_id).user_id) == ("cancelled", "[erased]")
+    assert rows(saver, "SELECT count(input) FROM holdfast_runs") == [(0,)]
+    assert Worker(agent).run_once().carried_out == []
+
+
 def test_the_metadata_of_a_conversation_go_with_its_turns(saver: HoldfastSaver) -> None:
     agent = build_graph(model=ScriptedModel(lines=[says("Hi")]), checkpointer=saver)
     talk = Conversation(agent, "ada-1", metadata={"team": "red"})
