@@ -7,16 +7,16 @@ import builtins
 import os
 import re
 import weakref
-from collections.abc import Awaitable, Callable, Collection, Generator, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from threading import Event, Lock
-from typing import ParamSpec, Self, TypeVar
+from typing import ParamSpec, Self, TypedDict, TypeVar, Unpack
 
 from holdfast.checkpoints import interrupts, times
 from holdfast.checkpoints.backends.base import NOT_OPEN, Backend
-from holdfast.checkpoints.backends.executor import Executor
+from holdfast.checkpoints.backends.executor import Done, Executor, in_a_thread
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import thread_of
 from holdfast.checkpoints.core.arguments import check_count, checked
@@ -52,13 +52,6 @@ class Head:
     checkpoint_id: str
 
 
-class _Done:
-    """An awaitable of something that is done."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        yield from ()
-
-
 def _close_at_exit(database: weakref.ref[HoldfastDatabase], opened_by: int) -> None:
     """Close a database when the interpreter exits, but never the connections of the parent of a fork.
 
@@ -69,10 +62,14 @@ def _close_at_exit(database: weakref.ref[HoldfastDatabase], opened_by: int) -> N
         found.close()
 
 
-async def _in_a_thread(function: Callable[[], T]) -> T:
-    """Call a function in a thread of its own, without blocking the event loop, not even for the end of the thread."""
-    with closing(Executor(1, wait_for_it=False)) as executor:
-        return await executor.run(function)
+class DatabaseOptions(TypedDict, total=False):
+    """What `open_checkpointer` and `open_database` have made of their arguments."""
+
+    allow: Collection[type | TypeName]
+    strict: bool
+    compact_after: int | None
+    redact: Sequence[str | re.Pattern[str]]
+    encryption: Encryption | None
 
 
 class HoldfastDatabase(Redacting, Erasing):
@@ -81,22 +78,13 @@ class HoldfastDatabase(Redacting, Erasing):
     It is no checkpointer, so it does not import LangGraph's graphs. `HoldfastSaver` is one, over such a database.
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        *,
-        allow: Collection[type | TypeName] = (),
-        strict: bool = False,
-        compact_after: int | None = None,
-        redact: Sequence[str | re.Pattern[str]] = (),
-        encryption: Encryption | None = None,
-    ) -> None:
-        if compact_after is not None:
+    def __init__(self, backend: Backend, **options: Unpack[DatabaseOptions]) -> None:
+        if (compact_after := options.get("compact_after")) is not None:
             check_count(compact_after, "compact_after")
         self._backend = backend
-        self._encryption = encryption
-        backend.sealer = sealer = opening.sealer_of(backend, encryption)
-        types = Types(allow, strict=strict)
+        self._encryption = options.get("encryption")
+        backend.sealer = sealer = opening.sealer_of(backend, self._encryption)
+        types, redact = Types(options.get("allow", ()), strict=options.get("strict", False)), options.get("redact")
         self._database = Database(
             backend,
             types,
@@ -170,15 +158,15 @@ class HoldfastDatabase(Redacting, Erasing):
             loop = asyncio.get_running_loop()
         except RuntimeError:
             self._open_when_used()
-            return _Done()
+            return Done()
         if self._executor is not None:
-            return _Done()
+            return Done()
         self._setting_up = loop.create_task(self.asetup())
         return self._setting_up
 
     async def asetup(self) -> None:
         """Do as `setup`, without blocking the event loop."""
-        await _in_a_thread(self._open_when_used)
+        await in_a_thread(self._open_when_used)
 
     def _open_when_used(self) -> None:
         """Open the database for a use outside of `with`. It is closed when the interpreter exits.
@@ -216,10 +204,10 @@ class HoldfastDatabase(Redacting, Erasing):
         self.close()
 
     async def __aenter__(self) -> Self:
-        return await _in_a_thread(self.open)
+        return await in_a_thread(self.open)
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await _in_a_thread(self.close)
+        await in_a_thread(self.close)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._backend)!r})"

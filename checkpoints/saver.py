@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-import re
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, Unpack
 from weakref import WeakSet
 
 from langchain_core.runnables import RunnableConfig
@@ -29,10 +28,9 @@ from holdfast.checkpoints.config import ns_of, run_text, thread_of
 from holdfast.checkpoints.core import conflicts
 from holdfast.checkpoints.core.twins import async_twin, named_as_twin
 from holdfast.checkpoints.delta import history
-from holdfast.checkpoints.encryption.opening import Encryption
 from holdfast.checkpoints.errors import NodeMissing
 from holdfast.checkpoints.langgraph_internals import INTERRUPT, enclosing_checkpoint
-from holdfast.checkpoints.lifecycle import HoldfastDatabase
+from holdfast.checkpoints.lifecycle import DatabaseOptions, HoldfastDatabase
 from holdfast.checkpoints.load import listing
 from holdfast.checkpoints.reconcile import put_checkpoint
 from holdfast.checkpoints.save import save_writes
@@ -79,29 +77,12 @@ class HoldfastSaver(HoldfastDatabase, BaseCheckpointSaver[str]):
         NotOpen: the checkpointer is not open.
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        *,
-        allow: Collection[type | TypeName] = (),
-        strict: bool = False,
-        compact_after: int | None = None,
-        redact: Sequence[str | re.Pattern[str]] = (),
-        encryption: Encryption | None = None,
-    ) -> None:
+    def __init__(self, backend: Backend, **options: Unpack[DatabaseOptions]) -> None:
         # Imported here, so that what only reads a database does not import LangGraph's graphs.
         from holdfast.checkpoints.langgraph_internals import graphs
 
         BaseCheckpointSaver.__init__(self)
-        HoldfastDatabase.__init__(
-            self,
-            backend,
-            allow=allow,
-            strict=strict,
-            compact_after=compact_after,
-            redact=redact,
-            encryption=encryption,
-        )
+        HoldfastDatabase.__init__(self, backend, **options)
         graphs.pass_state_types()
         graphs.refuse_lost_answers()
         graphs.refuse_other_answers()

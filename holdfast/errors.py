@@ -12,18 +12,22 @@ from holdfast.checkpoints.errors import (
     EffectNotApproved,
     EffectNotCommitted,
     EffectTaken,
+    EncryptedDatabase,
     HoldfastError,
     InvalidAnswer,
     InvalidArchive,
     InvalidCursor,
     InvalidExport,
+    InvalidKeys,
     InvalidSearch,
     InvalidThread,
     InvalidURL,
+    KeyMissing,
     KeyReused,
     NodeMissing,
     NotAnswered,
     NotConverted,
+    NotEncrypted,
     NothingToUndo,
     NotMoved,
     NotOpen,
@@ -32,6 +36,7 @@ from holdfast.checkpoints.errors import (
     ReadOnlyDatabase,
     RequestClosed,
     SchemaTooNew,
+    SealBroken,
     SearchUnavailable,
     ThreadBusy,
     ThreadChanged,
@@ -46,7 +51,6 @@ from holdfast.checkpoints.errors import (
     UnreadableHistory,
     UserErased,
 )
-from holdfast.checkpoints.key_errors import EncryptedDatabase, InvalidKeys, KeyMissing, NotEncrypted, SealBroken
 from holdfast.graph import AnsweredBefore, BadAnswer, NeedsOwnDatabase, NothingWaits
 
 __all__ = [

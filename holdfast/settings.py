@@ -27,7 +27,7 @@ from pydantic_settings import SettingsConfigDict
 
 from holdfast.checkpoints import urls
 from holdfast.checkpoints.encryption.masters import read_keys
-from holdfast.checkpoints.key_errors import InvalidKeys
+from holdfast.checkpoints.errors import InvalidKeys
 from holdfast.checkpoints.redaction import NAMES
 from holdfast.graph.context import BUDGET, Mode
 from holdfast.graph.models import RETRIES, TIMEOUT, check_name

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import count
@@ -237,6 +236,8 @@ def emptying() -> Iterator[Callable[[str], psycopg.Connection[Any]]]:
     """Gives the connection that empties a database after each test: a new one takes the server longer than the rest."""
     import psycopg
 
+    from tests.support.servers import wait_until_alone
+
     connections: dict[str, psycopg.Connection[Any]] = {}
 
     def of(url: str) -> psycopg.Connection[Any]:
@@ -244,6 +245,7 @@ def emptying() -> Iterator[Callable[[str], psycopg.Connection[Any]]]:
             connections[url].execute("SELECT 1")
         except (KeyError, psycopg.OperationalError):  # the first time, or the test has cut all connections
             connections[url] = psycopg.connect(url, autocommit=True, prepare_threshold=None)
+        wait_until_alone(connections[url])
         return connections[url]
 
     yield of
@@ -256,7 +258,6 @@ def postgres_url(postgres_database: str, emptying: Callable[[str], psycopg.Conne
     """The URL of an empty PostgreSQL database; when the test ends, no connection to it may be open."""
     yield postgres_database
     connection = emptying(postgres_database)
-    _wait_until_alone(connection)
     # Ten times as fast as another database for each test.
     connection.execute("DROP SCHEMA public CASCADE")
     connection.execute("CREATE SCHEMA public")
@@ -275,7 +276,6 @@ def postgres_url_with_tables(
     url, schema = postgres_database_with_tables
     yield url
     connection = emptying(url)
-    _wait_until_alone(connection)
     connection.execute("UPDATE holdfast_schema SET min_reader = 8 WHERE version = 10")  # more if it was encrypted
     if changed := _schema(connection) != schema:
         connection.execute("DROP SCHEMA public CASCADE")
@@ -319,17 +319,6 @@ def _empty(connection: psycopg.Connection[Any], tables: list[str]) -> None:
             connection.execute(f"DELETE FROM {table}")
         if not next(_emptied) % 10:
             connection.execute(f"VACUUM {', '.join(used)}")
-
-
-def _wait_until_alone(connection: psycopg.Connection[Any]) -> None:
-    """A session ends a moment after its client is gone."""
-    deadline = time.monotonic() + 20  # one that was killed may have left a statement
-    while others := connection.execute(
-        "SELECT pid, state, query FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        " AND backend_type = 'client backend'"
-    ).fetchall():
-        assert time.monotonic() < deadline, f"still connected: {others}"
-        time.sleep(0.005)  # nothing tells when a session has ended, and asking on end would keep it from ending
 
 
 @pytest.fixture

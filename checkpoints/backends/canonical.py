@@ -14,7 +14,7 @@ import ormsgpack
 from holdfast.checkpoints.errors import NotStorable
 from holdfast.checkpoints.langgraph_internals import TASKS
 from holdfast.checkpoints.serde.msgpack import NESTING, SURROGATES
-from holdfast.checkpoints.serde.splice import renumbered
+from holdfast.checkpoints.serde.packed.splice import renumbered
 from holdfast.checkpoints.serde.values import TYPE, Attachable, with_references
 
 STOCK: Final = "msgpack"

@@ -7,7 +7,7 @@ conversations at once that is faster than an asynchronous driver, and one class 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from contextvars import copy_context
@@ -77,3 +77,16 @@ async def run_in_own_executor(function: Callable[[Event], T]) -> T:
             give_up.set()
             await asyncio.gather(task, return_exceptions=True)
             raise
+
+
+async def in_a_thread(function: Callable[[], T]) -> T:
+    """Call a function in a thread of its own, without blocking the event loop, not even for the end of the thread."""
+    with closing(Executor(1, wait_for_it=False)) as executor:
+        return await executor.run(function)
+
+
+class Done:
+    """An awaitable of something that is done."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()

@@ -11,7 +11,7 @@ from typing import Any, Final
 import ormsgpack
 
 from holdfast.checkpoints.backends.records import BASE, NOTES, CheckpointKey
-from holdfast.checkpoints.key_errors import EncryptedDatabase
+from holdfast.checkpoints.errors import EncryptedDatabase
 from holdfast.checkpoints.langgraph_internals import DELTA_COUNTERS
 from holdfast.checkpoints.serde.encryption import SEALED_TEXT, Sealer
 

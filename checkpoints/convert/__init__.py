@@ -31,11 +31,11 @@ from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.encryption.masters import new_key
 from holdfast.checkpoints.errors import (
     DatabaseUnavailable,
+    EncryptedDatabase,
     HoldfastError,
     NotConverted,
     NotOpen,
 )
-from holdfast.checkpoints.key_errors import EncryptedDatabase
 from holdfast.checkpoints.sql import Statement
 
 __all__ = [

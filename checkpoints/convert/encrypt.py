@@ -19,8 +19,7 @@ from holdfast.checkpoints.encryption.keyring import OF_DATABASE
 from holdfast.checkpoints.encryption.opening import begin_encryption, check_masters, read_state
 from holdfast.checkpoints.encryption.reseal import encrypt_thread
 from holdfast.checkpoints.encryption.sealer import KeyedSealer
-from holdfast.checkpoints.errors import DamagedThread
-from holdfast.checkpoints.key_errors import KeyMissing
+from holdfast.checkpoints.errors import DamagedThread, KeyMissing
 
 _BATCH: Final = 100  # keys that one transaction wraps anew
 

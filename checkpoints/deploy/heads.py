@@ -13,7 +13,7 @@ from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.deploy.fit import Placeholder
 from holdfast.checkpoints.langgraph_internals import DELTA_COUNTERS, INTERRUPT, TASKS
 from holdfast.checkpoints.load import explained
-from holdfast.checkpoints.serde.splice import channels_with_value
+from holdfast.checkpoints.serde.packed.splice import channels_with_value
 from holdfast.checkpoints.serde.types import Types
 from holdfast.checkpoints.serde.values import Attachable
 from holdfast.checkpoints.threads.index import is_unfinished

@@ -8,8 +8,7 @@ from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.effects.states import Entry, entry_of_row
 from holdfast.checkpoints.encryption import places
-from holdfast.checkpoints.errors import NotStorable
-from holdfast.checkpoints.key_errors import SealBroken
+from holdfast.checkpoints.errors import NotStorable, SealBroken
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
 
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, runtime_checkable
 
+from holdfast.checkpoints.errors import InvalidKeys, KeyMissing
 from holdfast.checkpoints.extras import install_command
-from holdfast.checkpoints.key_errors import InvalidKeys, KeyMissing
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM

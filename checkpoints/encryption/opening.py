@@ -16,8 +16,7 @@ from holdfast.checkpoints.encryption.keyring import OF_DATABASE, Keyring
 from holdfast.checkpoints.encryption.masters import Keys, KeyService, key_service
 from holdfast.checkpoints.encryption.reseal import encrypt_thread
 from holdfast.checkpoints.encryption.sealer import KeyedSealer, State
-from holdfast.checkpoints.errors import HoldfastError, ThreadConflict
-from holdfast.checkpoints.key_errors import InvalidKeys, KeyMissing, NotEncrypted, SealBroken
+from holdfast.checkpoints.errors import HoldfastError, InvalidKeys, KeyMissing, NotEncrypted, SealBroken, ThreadConflict
 from holdfast.checkpoints.serde.encryption import Plain, Sealer
 from holdfast.checkpoints.urls import Location, MemoryURL, PostgresURL, parse
 

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from holdfast.checkpoints.backends.records import CheckpointKey, write_place
 from holdfast.checkpoints.encryption import places
-from holdfast.checkpoints.key_errors import SealBroken
+from holdfast.checkpoints.errors import SealBroken
 from holdfast.checkpoints.serde.encryption import Sealer
 from holdfast.checkpoints.serde.messages import MessageRow, digest
 

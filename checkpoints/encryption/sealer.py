@@ -13,7 +13,7 @@ import ormsgpack
 
 from holdfast.checkpoints.encryption.cipher import DataKey, key_no_of
 from holdfast.checkpoints.encryption.keyring import Keyring, OnPlainThread
-from holdfast.checkpoints.key_errors import SealBroken
+from holdfast.checkpoints.errors import SealBroken
 from holdfast.checkpoints.serde.encryption import SEALED, SEALED_TEXT
 from holdfast.checkpoints.serde.messages import MessageRow
 

@@ -27,13 +27,7 @@ from holdfast.checkpoints.core.arguments import check_count, checks_arguments
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
-from holdfast.checkpoints.errors import (
-    HoldfastError,
-    InvalidAnswer,
-    ReadOnlyDatabase,
-    RequestClosed,
-    UnknownInterrupt,
-)
+from holdfast.checkpoints.errors import HoldfastError, InvalidAnswer, ReadOnlyDatabase, RequestClosed, UnknownInterrupt
 from holdfast.checkpoints.interrupts.answers import (
     Answered,
     answer_digest,

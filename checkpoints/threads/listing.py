@@ -14,8 +14,7 @@ from typing import Any, Final, Literal, get_args
 
 from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.encryption import places
-from holdfast.checkpoints.errors import DamagedThread, InvalidCursor, row_explained
-from holdfast.checkpoints.key_errors import EncryptedDatabase
+from holdfast.checkpoints.errors import DamagedThread, EncryptedDatabase, InvalidCursor, row_explained
 from holdfast.checkpoints.moments import utc_datetime
 from holdfast.checkpoints.serde.encryption import Sealer
 from holdfast.checkpoints.serde.messages import is_sql_text

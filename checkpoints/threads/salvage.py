@@ -25,7 +25,7 @@ from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.errors import HoldfastError
 from holdfast.checkpoints.langgraph_internals import TASKS
-from holdfast.checkpoints.serde.sections import sections, value_at
+from holdfast.checkpoints.serde.packed.sections import sections, value_at
 from holdfast.checkpoints.serde.types import LOADING
 from holdfast.checkpoints.serde.values import Attachable
 

@@ -20,9 +20,8 @@ from langgraph.checkpoint.base import (
 )
 
 from holdfast.checkpoints import Keys, open_checkpointer, urls
-from holdfast.checkpoints.errors import DatabaseUnavailable, DriverMissing, InvalidURL
+from holdfast.checkpoints.errors import DatabaseUnavailable, DriverMissing, InvalidKeys, InvalidURL
 from holdfast.checkpoints.extras import install_command
-from holdfast.checkpoints.key_errors import InvalidKeys
 from holdfast.savers.named import UnusableSaver
 
 _LONGEST_IDLE: Final = 60.0

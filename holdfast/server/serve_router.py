@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 from holdfast import factory
 from holdfast.checkpoints import HoldfastSaver, RetentionPolicy, urls
 from holdfast.checkpoints.extras import install_command
-from holdfast.retention import RetentionWorker
 from holdfast.server.access import InvalidAccess, make_authenticator
 from holdfast.server.gates import principal_of
 from holdfast.server.observed import configure_logs
 from holdfast.server.protection import protect
 from holdfast.server.run import CannotServe, check_port, check_retention
 from holdfast.settings import Settings
-from holdfast.worker import AT_ONCE
+from holdfast.worker import AT_ONCE, RetentionWorker
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -8,11 +8,10 @@ from uuid import UUID
 
 from holdfast.checkpoints import Answered, HoldfastSaver, RetentionPolicy
 from holdfast.graph.plans import Io
-from holdfast.periodic import Periodic
-from holdfast.retention import RetentionWorker
 from holdfast.server import registry
 from holdfast.settings import load
-from holdfast.worker import AnswerWorker
+from holdfast.worker import AnswerWorker, RetentionWorker
+from holdfast.worker.periodic import Periodic
 
 
 class ServerWorker(AnswerWorker):

@@ -26,9 +26,20 @@ from holdfast.graph.kept import kept_calls
 from holdfast.graph.own_database import own_saver
 from holdfast.graph.plans import Io
 from holdfast.worker.answers import PERIOD, SOON, AnswerWorker, Pass
+from holdfast.worker.retention import RetentionWorker
 from holdfast.worker.turns import AT_ONCE, TurnListener, TurnWorker
 
-__all__ = ["AT_ONCE", "PERIOD", "SOON", "AnswerWorker", "Pass", "TurnListener", "TurnWorker", "Worker"]
+__all__ = [
+    "AT_ONCE",
+    "PERIOD",
+    "SOON",
+    "AnswerWorker",
+    "Pass",
+    "RetentionWorker",
+    "TurnListener",
+    "TurnWorker",
+    "Worker",
+]
 
 
 class Worker(AnswerWorker):

@@ -13,7 +13,7 @@ from typing import Final
 from holdfast.checkpoints import Answered, HoldfastSaver
 from holdfast.checkpoints.errors import ThreadBusy
 from holdfast.graph.plans import Io, blocking, twin
-from holdfast.periodic import Periodic
+from holdfast.worker.periodic import Periodic
 
 # Seconds between two passes. The shorter time is for a thread whose lease is held, perhaps by a process that has died.
 PERIOD: Final = 60.0

@@ -22,7 +22,7 @@ from holdfast.graph.conversation.agents import AgentProfile, AnyAgent
 from holdfast.graph.own_database import own_saver
 from holdfast.graph.plans import BLOCKING, Io
 from holdfast.graph.plans import run as run_plan
-from holdfast.periodic import Periodic
+from holdfast.worker.periodic import Periodic
 
 # Seconds between two looks for turns that other processes have accepted, or have left behind.
 PERIOD: Final = 1.0

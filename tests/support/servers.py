@@ -7,11 +7,13 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -152,3 +154,14 @@ def _control(command: str, folder: Path, *more: str) -> None:
     program = Path((folder / "postmaster.opts").read_text().split()[0].strip('"')).with_name("pg_ctl")
     words = [command, "-w", "-m", "immediate", "-D", str(folder), *more]
     subprocess.run([program, *words], check=True, capture_output=True, user=owner)
+
+
+def wait_until_alone(connection: psycopg.Connection[Any]) -> None:
+    """Wait until a connection is the only one to its database: a session ends a moment after its client is gone."""
+    deadline = time.monotonic() + 20  # one that was killed may have left a statement
+    while others := connection.execute(
+        "SELECT pid, state, query FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        " AND backend_type = 'client backend'"
+    ).fetchall():
+        assert time.monotonic() < deadline, f"still connected: {others}"
+        time.sleep(0.005)  # nothing tells when a session has ended, and asking on end would keep it from ending

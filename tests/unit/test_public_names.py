@@ -75,8 +75,7 @@ def test_every_error_of_the_checkpointer_is_caught_by_a_class_of_holdfast_errors
 
 def test_holdfast_errors_exports_the_errors_of_the_packages_and_no_other_name() -> None:
     exported = {name: value for name in graph.__all__ if is_error(value := getattr(graph, name))}
-    for module in (checkpoints.errors, checkpoints.key_errors):
-        exported |= {name: value for name, value in vars(module).items() if is_error(value)}
+    exported |= {name: value for name, value in vars(checkpoints.errors).items() if is_error(value)}
     del exported["Unreachable"]  # callers catch `DatabaseUnavailable`
     assert {name: getattr(errors, name) for name in errors.__all__} == exported
 

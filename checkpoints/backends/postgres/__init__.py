@@ -41,9 +41,8 @@ from holdfast.checkpoints.backends.postgres.session import (
 )
 from holdfast.checkpoints.backends.postgres.session import transaction as begun
 from holdfast.checkpoints.backends.postgres.tables import PostgresTables
-from holdfast.checkpoints.backends.records import Row
+from holdfast.checkpoints.backends.records import Row, RowNames
 from holdfast.checkpoints.backends.retry import Patience
-from holdfast.checkpoints.backends.row_names import RowNames
 from holdfast.checkpoints.errors import DatabaseUnavailable, NotOpen
 from holdfast.checkpoints.sql import Statement, load_statements
 from holdfast.checkpoints.urls import PostgresURL

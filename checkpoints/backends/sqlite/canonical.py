@@ -15,7 +15,7 @@ from holdfast.checkpoints.backends.canonical import (
     with_sends,
 )
 from holdfast.checkpoints.langgraph_internals import PENDING_SENDS
-from holdfast.checkpoints.serde.splice import renumbered
+from holdfast.checkpoints.serde.packed.splice import renumbered
 from holdfast.checkpoints.serde.values import (
     LIST,
     TYPE,

@@ -17,8 +17,7 @@ from threading import Event, Lock
 from typing import Any, Final
 
 from holdfast.checkpoints.backends.base import Call, Changed, OnStatement
-from holdfast.checkpoints.backends.records import Row
-from holdfast.checkpoints.backends.row_names import RowNames
+from holdfast.checkpoints.backends.records import Row, RowNames
 from holdfast.checkpoints.sql import Statement
 
 _BEGIN: Final = Statement("begin", "BEGIN IMMEDIATE")  # a deferred one fails when it turns into a writer too late

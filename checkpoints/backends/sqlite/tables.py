@@ -28,7 +28,7 @@ from holdfast.checkpoints.backends.tables import Tables
 from holdfast.checkpoints.errors import DamagedThread
 from holdfast.checkpoints.serde.encryption import Sealer
 from holdfast.checkpoints.serde.marking import ChannelValues
-from holdfast.checkpoints.serde.splice import channels_with_value, graft
+from holdfast.checkpoints.serde.packed.splice import channels_with_value, graft
 from holdfast.checkpoints.serde.values import Attachable, compact_versions, holds_messages
 
 _JSON: Final = json.JSONEncoder(ensure_ascii=False)

@@ -38,7 +38,7 @@ def new_key(
     the backups are not: without it, nothing of the database can be read.
     """
     from holdfast.checkpoints.convert import new_key
-    from holdfast.checkpoints.key_errors import InvalidKeys
+    from holdfast.checkpoints.errors import InvalidKeys
 
     try:
         typer.echo(new_key(key_id or f"{datetime.now(UTC):%Y-%m-%d}"))

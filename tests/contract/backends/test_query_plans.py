@@ -25,32 +25,10 @@ from holdfast.checkpoints.transfer.records import RECORDS
 from tests.support.children import put_after
 from tests.support.dialects import dialect_of
 from tests.support.explained import plan, scans
+from tests.support.filled import COLUMNS, OURS
 from tests.support.kit import change, echo_graph, forget, rows, thread
 
 MESSAGES = 300
-
-THREAD = "checkpoint_ns, checkpoint_id"
-COLUMNS = {
-    "sqlite": {
-        "checkpoints": f"{THREAD}, parent_checkpoint_id, type, checkpoint, metadata",
-        "writes": f"{THREAD}, task_id, task_path, idx, channel, type, value",
-    },
-    "postgres": {
-        "checkpoints": f"{THREAD}, parent_checkpoint_id, checkpoint, metadata",
-        "checkpoint_writes": f"{THREAD}, task_id, task_path, idx, channel, type, blob",
-        "checkpoint_blobs": "checkpoint_ns, channel, version, type, blob",
-    },
-}
-OURS = {
-    "holdfast_messages": "seq, message_id, digest, codec, role, content, body, ns, channel, checkpoint_id, created_at",
-    "holdfast_threads": "generation, next_seq, created_at, updated_at, user_id, head",
-    "holdfast_run_writes": f"run_id, {THREAD}, task_id, idx, written_at",
-    "holdfast_effects": "lineage, effect_key, tool, args_digest, state, attempt, owner, alive_until, started_at",
-    "holdfast_events": "no, after_seq, kind, at",
-    "holdfast_interrupts": f"interrupt_id, {THREAD}, task_id, asked_at, closed_at",
-    "holdfast_members": "user_id, owner_id, added_at",
-    "holdfast_runs": "number, run_id, agent, kind, state, attempts, accepted_at",
-}
 
 LINEAGE = "'bob-' || n"
 """The others are no copies of ada-1."""

@@ -8,8 +8,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from holdfast.checkpoints import HoldfastSaver, convert, maintenance, open_checkpointer, open_database
-from holdfast.checkpoints.errors import NotStorable
-from holdfast.checkpoints.key_errors import EncryptedDatabase, KeyMissing, NotEncrypted
+from holdfast.checkpoints.errors import EncryptedDatabase, KeyMissing, NotEncrypted, NotStorable
 from holdfast.checkpoints.runs import NewRun
 from tests.support.encryption_kit import KEY, NEWER_KEY, encrypted
 from tests.support.kit import change, rows, say, texts, thread

@@ -9,8 +9,15 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer
-from holdfast.checkpoints.errors import NotStorable, SearchUnavailable
-from holdfast.checkpoints.key_errors import EncryptedDatabase, InvalidKeys, KeyMissing, NotEncrypted, SealBroken
+from holdfast.checkpoints.errors import (
+    EncryptedDatabase,
+    InvalidKeys,
+    KeyMissing,
+    NotEncrypted,
+    NotStorable,
+    SealBroken,
+    SearchUnavailable,
+)
 from tests.support.dialects import dialect_of
 from tests.support.encryption_kit import KEY, NEWER_KEY, encrypted
 from tests.support.kit import change, echo_graph, forget, rows, say, texts, thread

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.checkpoints import HoldfastSaver, convert, open_checkpointer, open_database
-from holdfast.checkpoints.errors import DamagedThread
-from holdfast.checkpoints.key_errors import InvalidKeys, KeyMissing
+from holdfast.checkpoints.errors import DamagedThread, InvalidKeys, KeyMissing
 from tests.support.encryption_kit import KEY, NEWER_KEY
 from tests.support.kit import rows, say, texts
 

@@ -11,8 +11,8 @@ import pytest
 from holdfast import open_checkpointer
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.errors import DatabaseUnavailable
-from holdfast.retention import RetentionWorker
 from holdfast.server.worker import workers_of
+from holdfast.worker import RetentionWorker
 from tests.support.retention_kit import MONTH, listed, talk
 
 

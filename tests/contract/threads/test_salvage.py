@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer, transfer
 from holdfast.checkpoints.errors import DamagedThread, UnknownCheckpoint, UnknownThread
-from holdfast.checkpoints.serde.sections import sections, value_at
+from holdfast.checkpoints.serde.packed.sections import sections, value_at
 from tests.support.dialects import dialect_of
 from tests.support.kit import change, checkpoint, echo_graph, put, rows, texts, thread
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from holdfast.checkpoints.errors import DamagedThread, HoldfastError
+from holdfast.checkpoints.errors.base import HoldfastError
+from holdfast.checkpoints.errors.threads import DamagedThread
 
 
 class InvalidKeys(HoldfastError, ValueError):

@@ -14,7 +14,7 @@ from typing import Final
 
 from holdfast.checkpoints import HoldfastSaver, RetentionPolicy, Swept
 from holdfast.graph.plans import Io
-from holdfast.periodic import Periodic
+from holdfast.worker.periodic import Periodic
 
 PERIOD: Final = 3600.0
 

@@ -1,0 +1,1 @@
+"""Packed values, read and changed without unpacking them."""
