@@ -223,12 +223,12 @@ class Runs:
         [[row]] = self._database.read((self._database.backend.sql["was_sent"], params))
         return bool(row.was_sent)
 
-    def said(self, run: Run, *, after: int = 0) -> Sequence[tuple[int, BaseMessage]]:
+    def said(self, run: Run, *, after_seq: int = 0) -> Sequence[tuple[int, BaseMessage]]:
         """Return the messages that were said in a run so far, each with the number of its row, in their order.
 
         Args:
             run: the run.
-            after: return only messages with a higher number.
+            after_seq: return only messages with a higher number.
 
         Raises:
             DamagedThread, NotStorable: a message cannot be read.
@@ -236,7 +236,7 @@ class Runs:
         if run.after_seq is None:
             return []
         until = MOST_ROWS if run.until_seq is None else run.until_seq
-        bounds = {"thread_id": run.thread_id, "after": max(after, run.after_seq), "until_seq": until}
+        bounds = {"thread_id": run.thread_id, "after": max(after_seq, run.after_seq), "until_seq": until}
         [found] = self._database.read((self._database.backend.sql["said"].where(), bounds))
         rows = MessageRows(run.thread_id, {row.seq: row for row in found}, {}, self._database)
         messages = rows.make([row.seq if row.message_id is not None else -row.seq for row in found])

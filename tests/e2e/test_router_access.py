@@ -67,7 +67,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     app = FastAPI()
     app.include_router(router(build_graph(checkpointer=saver), user=principal_of))
     protect(app, saver, load(tokens=file))
-    with saver, TestClient(app, base_url="http://127.0.0.1:2024") as http:
+    with saver, TestClient(app, base_url="http://127.0.0.1:2024") as http, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # the example shop keeps its orders there
         yield Place(http, saver, tokens)
 
 

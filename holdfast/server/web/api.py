@@ -14,9 +14,9 @@ from holdfast.checkpoints.errors import HoldfastError, UnknownRun
 from holdfast.graph import Conversation, Pending
 from holdfast.graph.conversation.agents import AnyAgent
 from holdfast.server.web.caller import Caller
-from holdfast.server.web.following import Following, Position, StreamEvent, run_fields
-from holdfast.server.web.live import Live
 from holdfast.server.web.problems import problem_fields
+from holdfast.server.web.streams.following import Following, Position, StreamEvent, run_fields
+from holdfast.server.web.streams.live import Live
 from holdfast.worker import Worker
 
 

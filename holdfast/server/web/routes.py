@@ -14,8 +14,8 @@ from holdfast.server.web import agent as of_agent
 from holdfast.server.web import threads, turns
 from holdfast.server.web.api import Api
 from holdfast.server.web.caller import FindUser, find_caller
-from holdfast.server.web.live import Live
 from holdfast.server.web.problems import RESPONSES, ProblemRoute
+from holdfast.server.web.streams.live import Live
 from holdfast.worker import AT_ONCE, TurnWorker, Worker
 
 

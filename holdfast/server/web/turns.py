@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from holdfast.checkpoints import Run, Waiting
 from holdfast.graph import Pending
-from holdfast.server.web import sse
 from holdfast.server.web.api import Call, Here
-from holdfast.server.web.following import run_fields
 from holdfast.server.web.problems import ProblemRoute, problem
+from holdfast.server.web.streams import sse
+from holdfast.server.web.streams.following import run_fields
 
 routes = APIRouter(route_class=ProblemRoute)
 

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Self
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from holdfast.checkpoints import HoldfastSaver, Run
-from holdfast.server.web.live import NEWS, Live
+from holdfast.server.web.streams.live import NEWS, Live
 
 # Seconds between two looks at the database: soon after news, and longer the longer nothing comes. What this process
 # carries out tells when to look; what another one does is looked for.
@@ -109,7 +109,7 @@ class Following:
         """Return the events since the last one. What a client may not read is not looked for."""
         if not self.may_read:
             return []
-        said = await self.saver.runs.asaid(self.run, after=self.after.seq - 1)
+        said = await self.saver.runs.asaid(self.run, after_seq=self.after.seq - 1)
         placed = [(position, event) for seq, message in said for position, event in _events_of(seq, message)]
         new = [(position, event) for position, event in placed if position > self.after]
         if new:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import StreamingResponse
 
-from holdfast.server.web.following import KEEP_ALIVE, StreamEvent
+from holdfast.server.web.streams.following import KEEP_ALIVE, StreamEvent
 
 MEDIA_TYPE: Final = "text/event-stream"
 
