@@ -232,6 +232,7 @@ def test_a_paste_of_several_lines_is_one_message(place: Place) -> None:
     assert place.said() == ["My name is Ada.\n\n  What is my name?"]
 
 
+@pytest.mark.sweep
 def test_commands_begin_another_conversation_go_back_and_undo(place: Place) -> None:
     with chat(place, "--user", "ada") as talk:
         talk.says("Hello, I am Ada.")

@@ -234,6 +234,7 @@ def test_an_answer_that_does_not_say_which_of_several_calls_it_is_for_is_told_so
 # --- bad input
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("thread_id", ["ada-1", "a" * 10_000, "..%2F..%2Fetc", "%00", "'; DROP TABLE checkpoints; --"])
 def test_a_thread_id_that_is_none_is_refused(server: Server, thread_id: str) -> None:
     answer = httpx.get(f"{server.url}/threads/{thread_id}/state")

@@ -146,6 +146,7 @@ def test_a_deleted_thread_is_gone(server: Server) -> None:
     assert thread_id not in {found["thread_id"] for found in server.client.threads.search(limit=100)}
 
 
+@pytest.mark.sweep
 def test_long_term_memory_is_in_the_database_of_the_conversations(server: Server, place: Path) -> None:
     server.say(new_thread(server), "remember")
     found = server.client.store.get_item(["ada", "facts"], "kinds")

@@ -53,7 +53,7 @@ ENDS = [
 ]
 
 
-@pytest.fixture(params=[True, False], ids=["anew", "forked"])
+@pytest.fixture(params=[pytest.param(True, marks=pytest.mark.sweep), False], ids=["anew", "forked"])
 def anew(request: pytest.FixtureRequest) -> bool:
     found: bool = request.param
     return found

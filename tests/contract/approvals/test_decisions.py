@@ -66,6 +66,7 @@ async def test_another_answer_than_the_one_on_record_runs_nothing_and_saves_noth
     assert desk.refunded == [2]
 
 
+@pytest.mark.sweep(on="postgres")
 def test_an_answer_without_an_id_that_came_too_late_does_not_wedge_the_thread(saver: HoldfastSaver) -> None:
     desk = Desk(saver, 1)
     [which] = desk.ids()

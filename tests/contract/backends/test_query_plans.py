@@ -155,6 +155,7 @@ def test_deleting_a_thread_walks_through_no_table(full: HoldfastSaver, record: R
         assert scans(plan(full, call)) == [], call[0].name
 
 
+@pytest.mark.sweep(on="postgres")
 def test_threads_are_listed_from_an_index(full: HoldfastSaver, record: Record) -> None:
     first = full.threads.list(limit=5)
     lists: list[Callable[[], object]] = [

@@ -44,6 +44,7 @@ def test_time_travel_and_undo_work_within_what_is_kept(saver: HoldfastSaver) -> 
     assert len([entry for entry in saver.transcript("ada-1") if entry.kind == "message"]) == 17
 
 
+@pytest.mark.sweep(on="postgres")
 def test_the_last_turn_can_be_undone_and_its_run_rolled_back_however_long_it_was(saver: HoldfastSaver) -> None:
     graph = echo_graph(saver)
     for number, text in enumerate("ab"):

@@ -34,6 +34,7 @@ async def test_a_turn_with_an_approval_over_http(saver: HoldfastSaver) -> None:
     assert desk.refunded == [1]
 
 
+@pytest.mark.sweep(on="postgres")
 async def test_a_stream_goes_on_behind_the_last_event_on_another_replica(
     saver: HoldfastSaver, other: HoldfastSaver
 ) -> None:

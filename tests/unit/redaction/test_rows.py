@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given, settings
 from langchain_core.messages import AIMessage, BaseMessage
 
@@ -30,6 +31,7 @@ def without_vowels(text: str) -> str:
     return text if found == text else found
 
 
+@pytest.mark.sweep
 @examples
 @given(messages())
 def test_a_row_in_which_nothing_is_found_stays_the_same_object(message: BaseMessage) -> None:

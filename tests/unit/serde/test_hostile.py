@@ -86,6 +86,7 @@ def test_of_the_whole_standard_library_only_types_of_data_are_called(called: lis
     assert not [kind for kind in called if not is_data(kind)]
 
 
+@pytest.mark.sweep
 def test_in_the_strict_mode_nothing_that_is_not_named_is_called(called: list[Any]) -> None:
     unpacking = Unpacking(Types(strict=True))
     for module, name in everything():
