@@ -308,7 +308,7 @@ class Search:
         if not state:
             return 0, False
         [row] = state
-        watermark, user_id = row.searched, row.user_id
+        watermark, user_id = row.searched, None if row.user_id is None else str(row.user_id)
         if watermark and (row.searched_as or "") != (user_id or ""):
             transaction.send(full_text.remove(thread_id))  # and indexed anew from here on
             watermark = 0

@@ -21,7 +21,7 @@ from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core.arguments import checks_arguments
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.errors import HoldfastError, ThreadChanged
+from holdfast.checkpoints.errors import HoldfastError, ThreadChanged, row_explained
 from holdfast.checkpoints.interrupts.answers import answered_of
 from holdfast.checkpoints.interrupts.decisions import Decision, decision_in_answer, decision_in_note
 from holdfast.checkpoints.load import MessageRows
@@ -250,8 +250,10 @@ class Transcript:
                 noted = self._noted_decisions()
             for row in page:
                 answer = self._answer(row)
-                decision = decision_in_answer(answer.decision, answer.answer, answer.by, answer.at)
-                if noted[decision] > 0:
+                with row_explained(self.thread_id, f"the answer to the request {row.interrupt_id}"):
+                    decision = decision_in_answer(answer.decision, answer.answer, answer.by, answer.at)
+                    is_noted = noted[decision] > 0
+                if is_noted:
                     noted[decision] -= 1
                 else:
                     yield answer

@@ -6,15 +6,29 @@ import logging
 import sys
 from random import Random
 
+import ormsgpack
 import pytest
 
 from holdfast.checkpoints import HoldfastSaver
-from holdfast.errors import HoldfastError
+from holdfast.errors import DamagedThread, HoldfastError
 from tests.support.attacked import Attacked, readers, scene
+from tests.support.dialects import dialect_of
 from tests.support.hostile import CANARY, made_canary, watched
+from tests.support.kit import change
 from tests.support.sweep import Sweep
 
 _READERS_OF_EACH = 4
+
+
+def test_a_user_and_an_answer_that_are_no_text_are_refused_or_read(saver: HoldfastSaver) -> None:
+    scene(saver)
+    if dialect_of(saver) == "sqlite":  # the only one whose columns take values of any type
+        change(saver, "UPDATE holdfast_threads SET user_id = :id", id=b"\xff\xfe")
+        assert len(saver.search.find("ship")) > 0
+    answer = ormsgpack.packb({"type": {"approve": 1}, "by": {"id": "Grace"}})
+    change(saver, "UPDATE holdfast_interrupts SET answer = :answer WHERE answer IS NOT NULL", answer=answer)
+    with pytest.raises(DamagedThread, match="the answer to the request"):
+        list(saver.transcript("ada-1"))
 
 
 @pytest.mark.timeout(1800)
@@ -30,7 +44,8 @@ def test_altered_rows_are_refused_or_read_and_nothing_is_run(
     by_name = readers(saver, talk)
     for read in by_name.values():
         read()  # what is imported for a sound thread is imported now
-    pytest.importorskip("numpy")  # the one module that a stored value may need
+    for needed in ("numpy", "tzdata"):  # the modules that stored arrays and time zones need
+        pytest.importorskip(needed)
 
     refused, altered = 0, 0
     try:
