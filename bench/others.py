@@ -80,7 +80,7 @@ def _lost_of_two_writers(url: str) -> dict[str, int]:
 
 
 def _think() -> str:
-    time.sleep(_THINKS)
+    time.sleep(_THINKS)  # as a model does: two writers are at work at the same time
     return "yes"
 
 

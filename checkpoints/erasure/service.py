@@ -237,8 +237,8 @@ class _Erasure:
             for name in names:
                 begin = time.monotonic()
                 self._erase(name)
-                # Others, who poll for the database, have to find it free.
-                time.sleep(min((time.monotonic() - begin) * times.SWEEP_REST, times.SWEEP_LONGEST_REST))
+                rest = min((time.monotonic() - begin) * times.SWEEP_REST, times.SWEEP_LONGEST_REST)
+                time.sleep(rest)  # others, who poll for the database, have to find it free
         persist(self._inner.backend, self._erase_rows_of_user)
         if self._wishes.others == "redact":
             self._redact_elsewhere()

@@ -19,8 +19,9 @@ from tests.support.kit import echo_graph, say
 # of ours but for the one that only LangGraph's server loads, which reads settings; then prints what has changed.
 # What they add to each other is no change, nor is what pydantic completes.
 IMPORT: Final = """
-import importlib, importlib.machinery, pkgutil, sys
+import importlib, importlib.machinery, os, pkgutil, sys
 
+os.environ |= {"REDIS_URI": "fake", "DATABASE_URI": ":memory:"}  # as `langgraph dev` sets them, before it loads ours
 loaded = {}
 
 class Noting(importlib.machinery.SourceFileLoader):

@@ -22,6 +22,7 @@ from holdfast.cli.options import (
     with_database_options,
 )
 from holdfast.cli.output import print_json, print_notice
+from holdfast.cli.output.question import confirm
 from holdfast.cli.output.text import counted, one_line
 from holdfast.cli.threads.erase import Copies, ErasureOptions, Reason, Receipt, RedactOthers, Vacuum
 from holdfast.cli.threads.manage import add_unlisted, report_unlisted, thread_table
@@ -218,11 +219,4 @@ def _confirm(doomed: list[Thread], memory: UserMemory, *, named: bool) -> None:
         if len(doomed) > _SHOWN:
             typer.echo(f"... and {len(doomed) - _SHOWN:,} more", err=True)
         what = _summary(len(doomed), sum(thread.messages for thread in doomed), memory)
-    typer.echo(f"Delete {what} for good? [y/N] ", err=True, nl=False)
-    try:
-        answer = input().strip().lower()
-    except EOFError:
-        typer.echo(err=True)
-        raise Mistake("There was no answer, so nothing was deleted. --yes deletes without asking.") from None
-    if answer not in ("y", "yes"):
-        raise Mistake("Nothing was deleted.")
+    confirm(f"Delete {what}", "deleted", "deletes")

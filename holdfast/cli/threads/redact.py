@@ -20,6 +20,7 @@ from holdfast.cli.options import (
     with_database_options,
 )
 from holdfast.cli.output import print_json, print_notice
+from holdfast.cli.output.question import confirm
 from holdfast.cli.output.text import counted
 
 if TYPE_CHECKING:
@@ -105,14 +106,7 @@ def _confirm(found: Redacted) -> None:
     """
     if not found.threads:
         return
-    typer.echo(f"{_summary(found)} Redact for good? [y/N] ", err=True, nl=False)
-    try:
-        answer = input().strip().lower()
-    except EOFError:
-        typer.echo(err=True)
-        raise Mistake("There was no answer, so nothing was redacted. --yes redacts without asking.") from None
-    if answer not in ("y", "yes"):
-        raise Mistake("Nothing was redacted.")
+    confirm(f"{_summary(found)} Redact", "redacted", "redacts")
 
 
 def _report(done: Redacted, *, as_json: bool) -> None:

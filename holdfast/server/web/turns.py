@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -82,35 +82,32 @@ class Outcome(BaseModel):
 # --- messages
 
 
+async def _accept_message(call: Here, thread_id: str, message: Message, idempotency_key: IdempotencyKey = None) -> Run:
+    talk = call.conversation(thread_id, writes=True)
+    content: Any = message.content if message.text is None else message.text
+    return call.accepted(await talk.asubmit(content, pending=message.pending, key=idempotency_key))
+
+
+AcceptedMessage = Annotated[Run, Depends(_accept_message)]
+
+
 @routes.post("/threads/{thread_id}/messages", status_code=202, tags=["turns"])
-async def accept_message(
-    call: Here,
-    thread_id: str,
-    message: Message,
-    request: Request,
-    response: Response,
-    idempotency_key: IdempotencyKey = None,
-) -> RunInfo:
+async def accept_message(run: AcceptedMessage, request: Request, response: Response) -> RunInfo:
     """Accept a message. It is in the database when this answers, and then it will be answered."""
-    run = await _accept_message(call, thread_id, message, idempotency_key)
     response.headers.update(_location(request, run))
     return _info(run)
 
 
 @routes.post("/threads/{thread_id}/messages/wait", tags=["turns"], response_model=Outcome)
-async def send_and_wait(
-    call: Here, thread_id: str, message: Message, request: Request, idempotency_key: IdempotencyKey = None
-) -> Any:
+async def send_and_wait(call: Here, run: AcceptedMessage, request: Request) -> Any:
     """Accept a message, and wait until its turn has ended. The turn goes on if the client goes away."""
-    return await _wait(call, request, await _accept_message(call, thread_id, message, idempotency_key))
+    return await _wait(call, request, run)
 
 
 @routes.post("/threads/{thread_id}/messages/stream", tags=["turns"], responses=sse.DESCRIPTION)
-async def send_and_stream(
-    call: Here, thread_id: str, message: Message, request: Request, idempotency_key: IdempotencyKey = None
-) -> StreamingResponse:
+async def send_and_stream(call: Here, run: AcceptedMessage, request: Request) -> StreamingResponse:
     """Accept a message, and stream its turn. The turn goes on if the client goes away, and so can the stream."""
-    return _stream(call, request, await _accept_message(call, thread_id, message, idempotency_key))
+    return _stream(call, request, run)
 
 
 @routes.post("/threads/{thread_id}/retry", status_code=202, tags=["turns"])
@@ -153,48 +150,34 @@ async def pending_of_thread(call: Here, thread_id: str) -> list[Pending]:
     return await call.conversation(thread_id, decides=True).apending()
 
 
+async def _accept_answer(
+    call: Here, thread_id: str, interrupt_id: str, answer: Answer, idempotency_key: IdempotencyKey = None
+) -> Run:
+    talk = call.conversation(thread_id, decides=True, writes=True)
+    submitted = await talk.asubmit_answer(answer.answer, interrupt_id, by=call.user_id, key=idempotency_key)
+    return call.accepted(submitted)
+
+
+AcceptedAnswer = Annotated[Run, Depends(_accept_answer)]
+
+
 @routes.post("/threads/{thread_id}/pending/{interrupt_id}", status_code=202, tags=["approvals"])
-async def accept_answer(
-    call: Here,
-    thread_id: str,
-    interrupt_id: str,
-    answer: Answer,
-    request: Request,
-    response: Response,
-    idempotency_key: IdempotencyKey = None,
-) -> RunInfo:
+async def accept_answer(run: AcceptedAnswer, request: Request, response: Response) -> RunInfo:
     """Record an answer, which will be carried out. Of several, the first is taken, and the others are a 409."""
-    run = await _accept_answer(call, thread_id, interrupt_id, answer, idempotency_key)
     response.headers.update(_location(request, run))
     return _info(run)
 
 
 @routes.post("/threads/{thread_id}/pending/{interrupt_id}/wait", tags=["approvals"], response_model=Outcome)
-async def answer_and_wait(
-    call: Here,
-    thread_id: str,
-    interrupt_id: str,
-    answer: Answer,
-    request: Request,
-    idempotency_key: IdempotencyKey = None,
-) -> Any:
+async def answer_and_wait(call: Here, run: AcceptedAnswer, request: Request) -> Any:
     """Record an answer, and wait until its turn has ended."""
-    run = await _accept_answer(call, thread_id, interrupt_id, answer, idempotency_key)
     return await _wait(call, request, run)
 
 
 @routes.post("/threads/{thread_id}/pending/{interrupt_id}/stream", tags=["approvals"], responses=sse.DESCRIPTION)
-async def answer_and_stream(
-    call: Here,
-    thread_id: str,
-    interrupt_id: str,
-    answer: Answer,
-    request: Request,
-    idempotency_key: IdempotencyKey = None,
-) -> StreamingResponse:
+async def answer_and_stream(call: Here, run: AcceptedAnswer, request: Request) -> StreamingResponse:
     """Record an answer, and stream the turn that carries it out."""
-    run = await _accept_answer(call, thread_id, interrupt_id, answer, idempotency_key)
-    _, may_read = await call.run(thread_id, run.run_id)
+    _, may_read = await call.run(run.thread_id, run.run_id)
     return _stream(call, request, run, may_read=may_read)
 
 
@@ -236,17 +219,6 @@ async def cancel_run(call: Here, thread_id: str, run_id: str) -> RunInfo:
 
 
 # --- shared
-
-
-async def _accept_message(call: Call, thread_id: str, message: Message, key: str | None) -> Run:
-    talk = call.conversation(thread_id, writes=True)
-    content: Any = message.content if message.text is None else message.text
-    return call.accepted(await talk.asubmit(content, pending=message.pending, key=key))
-
-
-async def _accept_answer(call: Call, thread_id: str, interrupt_id: str, answer: Answer, key: str | None) -> Run:
-    talk = call.conversation(thread_id, decides=True, writes=True)
-    return call.accepted(await talk.asubmit_answer(answer.answer, interrupt_id, by=call.user_id, key=key))
 
 
 async def _wait(call: Call, request: Request, run: Run) -> Any:
