@@ -11,7 +11,7 @@ from typing import Any, Final
 import ormsgpack
 
 from holdfast.checkpoints.backends.records import BASE, NOTES, CheckpointKey
-from holdfast.checkpoints.errors import EncryptedDatabase
+from holdfast.checkpoints.errors import DamagedThread, EncryptedDatabase
 from holdfast.checkpoints.langgraph_internals import DELTA_COUNTERS
 from holdfast.checkpoints.serde.encryption import SEALED_TEXT, Sealer
 
@@ -40,9 +40,12 @@ def open_metadata(sealer: Sealer, key: CheckpointKey, metadata: Any) -> Any:
     """Return the metadata that were sealed.
 
     Raises:
+        DamagedThread: they are no JSON object.
         SealBroken, KeyMissing: see `Sealer.open_bytes`.
     """
-    if not sealer.encrypts or metadata == BASE or not isinstance(metadata, Mapping):
+    if not isinstance(metadata, Mapping):
+        raise DamagedThread(key.thread_id, f"the metadata of checkpoint {key.checkpoint_id} are no JSON object")
+    if not sealer.encrypts or metadata == BASE:
         return metadata
     sealed = _decoded(metadata.get(SEALED_TEXT))
     opened = sealer.open_bytes(key.thread_id, _place(key, "metadata"), sealed)

@@ -43,7 +43,7 @@ from holdfast.checkpoints.backends.postgres.session import transaction as begun
 from holdfast.checkpoints.backends.postgres.tables import PostgresTables
 from holdfast.checkpoints.backends.records import Row, RowNames
 from holdfast.checkpoints.backends.retry import Patience
-from holdfast.checkpoints.errors import DatabaseUnavailable, NotOpen
+from holdfast.checkpoints.errors import DatabaseUnavailable, DriverFault, NotOpen
 from holdfast.checkpoints.sql import Statement, load_statements
 from holdfast.checkpoints.urls import PostgresURL
 
@@ -112,7 +112,14 @@ def _rows(statement: Statement, cursor: psycopg.Cursor[tuple[Any, ...]]) -> list
     result = cursor.pgresult
     if result is None or not result.ntuples:
         return []
-    return _names.name(statement, lambda: [column.name for column in cursor.description or ()], cursor.fetchall())
+    try:
+        values = cursor.fetchall()
+    except ValueError as error:  # such as a number of 5,000 digits in JSON
+        raise DriverFault(
+            f"A value that the statement {statement.name!r} has found cannot be read ({error}). Nothing was changed. "
+            "`holdfast db check --deep` names the threads that are damaged; restore them from a backup."
+        ) from error
+    return _names.name(statement, lambda: [column.name for column in cursor.description or ()], values)
 
 
 @dataclass(slots=True)

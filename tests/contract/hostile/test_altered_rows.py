@@ -10,11 +10,11 @@ import ormsgpack
 import pytest
 
 from holdfast.checkpoints import HoldfastSaver
-from holdfast.errors import DamagedThread, HoldfastError
+from holdfast.errors import DamagedThread, DriverFault, HoldfastError
 from tests.support.attacked import Attacked, readers, scene
 from tests.support.dialects import dialect_of
 from tests.support.hostile import CANARY, made_canary, watched
-from tests.support.kit import change
+from tests.support.kit import change, thread
 from tests.support.sweep import Sweep
 
 _READERS_OF_EACH = 4
@@ -29,6 +29,19 @@ def test_a_user_and_an_answer_that_are_no_text_are_refused_or_read(saver: Holdfa
     change(saver, "UPDATE holdfast_interrupts SET answer = :answer WHERE answer IS NOT NULL", answer=answer)
     with pytest.raises(DamagedThread, match="the answer to the request"):
         list(saver.transcript("ada-1"))
+
+
+def test_a_document_that_is_no_object_or_has_a_number_without_end_is_refused(saver: HoldfastSaver) -> None:
+    scene(saver)
+    if dialect_of(saver) == "postgres":
+        change(saver, "UPDATE checkpoints SET checkpoint = jsonb_build_object('v', CAST(repeat('1', 5000) AS NUMERIC))")
+        with pytest.raises(DriverFault, match=r"cannot be read [\s\S]* db check --deep"):
+            saver.get_tuple(thread())
+        change(saver, "UPDATE checkpoints SET checkpoint = '{}'")
+    null = "CAST('null' AS JSONB)" if dialect_of(saver) == "postgres" else "'null'"
+    change(saver, f"UPDATE checkpoints SET metadata = {null}")
+    with pytest.raises(DamagedThread, match="'ada-1'"):
+        saver.get_tuple(thread())
 
 
 @pytest.mark.timeout(1800)
