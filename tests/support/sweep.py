@@ -35,7 +35,7 @@ ALL_ON_POSTGRES: Final = (
 )
 """Where the fast suite runs every test on PostgreSQL: what is tested there has its own code or its own statements.
 
-Every other file has a sample: its first test, with its first parameters. All of them run on SQLite.
+Every other folder has a sample: its first test, with its first parameters. All of them run on SQLite.
 """
 
 _FEWER: Final = 8
@@ -106,9 +106,10 @@ def _is_in_sample(item: pytest.Item, seen: set[tuple[str, str]]) -> bool:
     backend = _backend(item)
     if backend in {"", "sqlite", "memory://"} or file.startswith(ALL_ON_POSTGRES):
         return True
-    if (file, backend) in seen:
+    folder = file.rpartition("/")[0]
+    if (folder, backend) in seen:
         return False
-    seen.add((file, backend))
+    seen.add((folder, backend))
     return True
 
 
