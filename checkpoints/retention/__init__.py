@@ -29,7 +29,7 @@ from holdfast.checkpoints.retention.policy import RetentionPolicy, RetentionRule
 from holdfast.checkpoints.threads.prune import bury_threads
 
 _MOST_ROWS: Final = 512
-"""About how many rows one transaction deletes, unless a thread has more: a few milliseconds on SQLite."""
+"""About how many rows one transaction deletes, unless a thread has more."""
 
 _ROWS_BESIDE: Final = 8  # of a thread, beside messages and checkpoints
 

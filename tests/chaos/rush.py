@@ -182,8 +182,8 @@ class _Player:
                 self._way.send(said)
             except ThreadConflict as error:
                 self.place.journal.write(told=type(error).__name__, thread=self._thread)
-                # Without a lease all of them would refuse each other for long, as long as a try takes.
-                time.sleep(self._random.uniform(0, (time.monotonic() - began) * min(tries, 2 * PROCESSES)))
+                pause = self._random.uniform(0, (time.monotonic() - began) * min(tries, 2 * PROCESSES))
+                time.sleep(pause)  # as long as some tries take: without a lease all would refuse each other for long
             else:
                 self.place.journal.write(acknowledged=said.id, thread=self._thread)
                 return
