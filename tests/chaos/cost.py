@@ -12,8 +12,8 @@ from langchain_core.tools import BaseTool, tool
 from holdfast.checkpoints import open_checkpointer
 from holdfast.graph import Conversation, build_graph, needs_approval, once, repeatable
 from tests.chaos.journal import Place
-from tests.chaos.marks import watch
-from tests.chaos.scene import Clerk
+from tests.chaos.talks.marks import watch
+from tests.chaos.talks.scene import Clerk
 
 MOST = {"safe": 0, "changes the world": 2, "changes the world, approved": 2}
 """Transactions that the ledger may add to a call."""

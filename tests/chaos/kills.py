@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from tests.chaos.crowd import Crowd, End, Job, each, run
 from tests.chaos.journal import Place
-from tests.chaos.marks import AFTER_A_DOUBT, MARKS
-from tests.chaos.playing import play
-from tests.chaos.verdict import Verdict, judge
-from tests.chaos.ways import WAYS
+from tests.chaos.talks.marks import AFTER_A_DOUBT, MARKS
+from tests.chaos.talks.playing import play
+from tests.chaos.talks.verdict import Verdict, judge
+from tests.chaos.talks.ways import WAYS
 
 WIDTH: Final = 12
 """Processes at once: most of them wait for what a dead one held."""

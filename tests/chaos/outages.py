@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from tests.chaos.crowd import Crowd, End, Job, run
 from tests.chaos.journal import Place
-from tests.chaos.playing import Player, opened
-from tests.chaos.scene import agent_on, script_of
-from tests.chaos.verdict import Verdict, judge
-from tests.chaos.ways import WAYS, Way
+from tests.chaos.talks.playing import Player, opened
+from tests.chaos.talks.scene import agent_on, script_of
+from tests.chaos.talks.verdict import Verdict, judge
+from tests.chaos.talks.ways import WAYS, Way
 from tests.support.servers import Server
 
 CHILDREN: Final = 6

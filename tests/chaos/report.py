@@ -8,11 +8,11 @@ from typing import Any
 
 from tests.chaos.cost import MOST, Cost
 from tests.chaos.kills import Kills
-from tests.chaos.marks import MARKS
 from tests.chaos.outages import Outages
 from tests.chaos.rush import Rush
 from tests.chaos.sweeps import Sweeps
-from tests.chaos.verdict import Verdict
+from tests.chaos.talks.marks import MARKS
+from tests.chaos.talks.verdict import Verdict
 
 
 @dataclass

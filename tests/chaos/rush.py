@@ -16,10 +16,10 @@ from holdfast.checkpoints.errors import NotAnswered, ThreadConflict
 from holdfast.graph import NothingWaits
 from tests.chaos.crowd import Crowd, End, Job, run
 from tests.chaos.journal import Place
-from tests.chaos.playing import opened
-from tests.chaos.scene import PRICE, Said, agent_on, is_langchains
-from tests.chaos.verdict import Evidence, Verdict, judge
-from tests.chaos.ways import WAY_OF_OTHERS, Way
+from tests.chaos.talks.playing import opened
+from tests.chaos.talks.scene import PRICE, Said, agent_on, is_langchains
+from tests.chaos.talks.verdict import Evidence, Verdict, judge
+from tests.chaos.talks.ways import WAY_OF_OTHERS, Way
 from tests.support.forked import context
 
 PROCESSES: Final = 8

@@ -16,10 +16,10 @@ from tests.chaos.crowd import Crowd, End, Job
 from tests.chaos.journal import Place
 from tests.chaos.kills import kill
 from tests.chaos.outages import break_off
-from tests.chaos.playing import play
 from tests.chaos.report import Report
 from tests.chaos.rush import rush
-from tests.chaos.verdict import judge
+from tests.chaos.talks.playing import play
+from tests.chaos.talks.verdict import judge
 from tests.support.kit import change
 from tests.support.servers import Server
 

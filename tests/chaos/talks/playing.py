@@ -17,9 +17,9 @@ from holdfast.checkpoints import HoldfastSaver, open_checkpointer, times
 from holdfast.checkpoints.errors import DatabaseUnavailable, EffectTaken, NotAnswered, ThreadBusy, ThreadConflict
 from holdfast.graph import NothingWaits
 from tests.chaos.journal import Place
-from tests.chaos.marks import Marks, watch
-from tests.chaos.scene import Said, Script, agent_on, decision_about, is_langchains, script_of, verdict_about
-from tests.chaos.ways import WAY_OF_OTHERS, Way
+from tests.chaos.talks.marks import Marks, watch
+from tests.chaos.talks.scene import Said, Script, agent_on, decision_about, is_langchains, script_of, verdict_about
+from tests.chaos.talks.ways import WAY_OF_OTHERS, Way
 
 TOLD: Final = (NothingWaits, NotAnswered, UnknownInterruptError, ThreadBusy, ThreadConflict, EffectTaken)
 """The errors that tell a player: it was not done, or another did it. The player looks again then."""

@@ -9,7 +9,7 @@ from langchain_core.messages import HumanMessage
 from langgraph.types import Command
 
 from holdfast.graph import Conversation, NothingWaits
-from tests.chaos.scene import Said
+from tests.chaos.talks.scene import Said
 
 WAYS: Final = ("conversation", "loop", "bare")
 

@@ -13,8 +13,8 @@ from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.effects import effect_key
 from tests.chaos.journal import Place
-from tests.chaos.playing import opened
-from tests.chaos.scene import agent_on, is_langchains
+from tests.chaos.talks.playing import opened
+from tests.chaos.talks.scene import agent_on, is_langchains
 from tests.support.kit import rows
 
 Broken = tuple[str, str]
