@@ -1,14 +1,9 @@
 """The names and values of LangGraph that are not part of its documented interface.
 
 All of them are in this package, so that a new minor release of LangGraph means one place to check; only the server's
-own modules are used elsewhere, in `holdfast/server/registry.py`. Any layer may import it, and it imports nothing of
-Holdfast. A test compares its values with the installed LangGraph, and another one keeps such names out of the other
-modules.
-
-This module does not import LangGraph's graphs, which take longer to import than most commands take to run. What needs
-them is in `graphs`.
-
-Files of SQL repeat the places of `WRITES_IDX_MAP`: -1 for an error, -3 for an interrupt. The same test checks them.
+own modules are used elsewhere, in `holdfast/server/langgraph/registry.py`. Any layer may import it, and it imports
+nothing of Holdfast. A test compares its values with the installed LangGraph, and another one keeps such names out of
+the other modules.
 """
 
 from __future__ import annotations

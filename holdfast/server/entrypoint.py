@@ -13,8 +13,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph_sdk.runtime import ServerRuntime
 
 from holdfast import factory, settings
-from holdfast.server import registry
-from holdfast.server.agent import ServedAgent, turn
+from holdfast.server.langgraph import registry
+from holdfast.server.langgraph.agent import ServedAgent, turn
 
 # Loaded at import, which happens in a thread: the server does not allow file I/O on its event loop.
 _settings = settings.load()

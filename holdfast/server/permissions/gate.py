@@ -8,11 +8,11 @@ from typing import Any
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from holdfast.server import registry
 from holdfast.server.access import Principal, Role
 from holdfast.server.gates.access import is_preflight, principal_of
 from holdfast.server.gates.bodies import Unreadable, read_body
 from holdfast.server.gates.problems import refuse
+from holdfast.server.langgraph import registry
 from holdfast.server.permissions.bodies import named_threads, other_thread
 from holdfast.server.permissions.grants import Grant, current_grant
 from holdfast.server.permissions.routes import Need, Route, find_route

@@ -6,7 +6,7 @@ from typing import Any
 
 from langgraph_sdk import Auth
 
-from holdfast.server import registry
+from holdfast.server.langgraph import registry
 from holdfast.server.permissions.grants import Grant, current_grant
 from holdfast.server.permissions.standing import find_shared
 

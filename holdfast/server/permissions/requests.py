@@ -12,10 +12,10 @@ from starlette.routing import Route
 
 from holdfast.checkpoints import HoldfastSaver, Waiting
 from holdfast.checkpoints.errors import AlreadyAnswered, InvalidAnswer, NotAnswered, RequestClosed
-from holdfast.server import registry
 from holdfast.server.gates import user_of
 from holdfast.server.gates.problems import problem
-from holdfast.server.worker import ServerWorker
+from holdfast.server.langgraph import registry
+from holdfast.server.langgraph.worker import ServerWorker
 
 _STATUS: Final = {AlreadyAnswered: 409, RequestClosed: 409, InvalidAnswer: 422}
 

@@ -10,7 +10,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.errors import HoldfastError
-from holdfast.server import registry
+from holdfast.server.langgraph import registry
 
 # Number of shared threads that a list of the server has at most.
 _SHARED: Final = 100

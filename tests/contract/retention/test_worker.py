@@ -11,7 +11,7 @@ import pytest
 from holdfast import open_checkpointer
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.errors import DatabaseUnavailable
-from holdfast.server.worker import workers_of
+from holdfast.server.langgraph.worker import workers_of
 from holdfast.worker import RetentionWorker
 from tests.support.retention_kit import MONTH, listed, talk
 

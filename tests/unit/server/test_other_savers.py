@@ -12,8 +12,9 @@ from holdfast import settings
 from holdfast.checkpoints import urls
 from holdfast.checkpoints.errors import InvalidURL
 from holdfast.savers import open_saver
-from holdfast.server import registry, run
-from holdfast.server.agent import turn
+from holdfast.server import run
+from holdfast.server.langgraph import registry
+from holdfast.server.langgraph.agent import turn
 from holdfast.server.store import NoStore
 from tests.support.stand_in import SHOWN, URL, stand_in
 

@@ -9,8 +9,8 @@ import langgraph_sdk
 import pytest
 
 from holdfast import Conversation, HoldfastSaver, open_checkpointer
-from holdfast.server import registry
-from holdfast.server.worker import ServerWorker
+from holdfast.server.langgraph import registry
+from holdfast.server.langgraph.worker import ServerWorker
 from tests.support.kept_kit import in_file
 
 THREAD = "3f1f8a52-5a0e-4c5e-8f0a-0b3a5a2f9d11"

@@ -14,9 +14,9 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from holdfast.checkpoints import HoldfastSaver, open_checkpointer
-from holdfast.server import registry
 from holdfast.server.access import Authenticator, Role, TokenFile
 from holdfast.server.gates import AccessGate
+from holdfast.server.langgraph import registry
 from holdfast.server.permissions.gate import BypassGate, PermissionGate
 from holdfast.server.permissions.grants import current_grant
 from holdfast.server.permissions.routes import Need, find_route

@@ -14,14 +14,14 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdfast.checkpoints import HoldfastSaver
-from holdfast.server import registry
 from holdfast.server.gates.access import is_up
+from holdfast.server.langgraph import registry
+from holdfast.server.langgraph.worker import workers_of
 from holdfast.server.observed import Metrics, configure_logs
 from holdfast.server.permissions import requests
 from holdfast.server.permissions.gate import BypassGate, PermissionGate
 from holdfast.server.permissions.routes import begins_turn, is_stream
 from holdfast.server.protection import Requests, gates_before, outer_gates
-from holdfast.server.worker import workers_of
 from holdfast.settings import load
 
 AUTH = "holdfast.server.permissions.handlers:auth"

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from holdfast.checkpoints import Answered, HoldfastSaver, RetentionPolicy
 from holdfast.graph.plans import Io
-from holdfast.server import registry
+from holdfast.server.langgraph import registry
 from holdfast.settings import load
 from holdfast.worker import AnswerWorker, RetentionWorker
 from holdfast.worker.periodic import Periodic

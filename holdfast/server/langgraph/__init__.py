@@ -1,0 +1,1 @@
+"""What is mounted in LangGraph's server: our threads, leases, record of answers and access to them."""
