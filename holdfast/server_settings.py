@@ -80,6 +80,13 @@ class ServerSettings(BaseSettings):
         description="the origins of web pages that may call the server, with commas between; `*` for any. Not set: its "
         "own, and on this machine those of this machine",
     )
+    drain: float = Field(
+        5.0,
+        ge=0,
+        allow_inf_nan=False,
+        validation_alias="HOLDFAST_DRAIN",
+        description="seconds that `serve --router` goes on listening after SIGTERM, while `/readyz` says that it stops",
+    )
     max_body: int = Field(
         10 * 1024 * 1024,
         ge=1,

@@ -16,7 +16,7 @@ from holdfast.server.access import check_address, make_authenticator
 from holdfast.server.gates import AccessGate, HostGate, LimitGate, known_names, make_limits
 from holdfast.server.gates.access import IsPublic, is_up
 from holdfast.server.observed import HealthGate, Metrics, MetricsGate, WatchGate
-from holdfast.server.observed.health import FindSaver
+from holdfast.server.observed.health import FindSaver, IsStopping, never
 from holdfast.server_settings import ServerSettings
 
 _TURN: Final = re.compile(r".*/threads/[^/]+/(?:messages|retry|pending/[^/]+)(?:/wait|/stream)?/?")
@@ -34,7 +34,11 @@ class Requests:
 
 
 def gates_before(
-    settings: ServerSettings, requests: Requests, find_saver: FindSaver, metrics: Metrics
+    settings: ServerSettings,
+    requests: Requests,
+    find_saver: FindSaver,
+    metrics: Metrics,
+    is_stopping: IsStopping = never,
 ) -> list[Middleware]:
     """Return the gates before an application, from outside to inside.
 
@@ -43,6 +47,7 @@ def gates_before(
         requests: what its requests are.
         find_saver: returns its checkpointer.
         metrics: its metrics.
+        is_stopping: returns whether it is about to stop.
 
     Raises:
         InvalidAccess: access control cannot be set up.
@@ -50,7 +55,7 @@ def gates_before(
     authenticator = make_authenticator(settings)
     limits = make_limits(settings, has_access_control=authenticator is not None)
     return [
-        *outer_gates(settings, requests, find_saver, metrics),
+        *outer_gates(settings, requests, find_saver, metrics, is_stopping),
         Middleware(AccessGate, authenticator, requests.is_public),
         Middleware(LimitGate, limits, requests.begins_turn, requests.is_stream),
         Middleware(MetricsGate, metrics, find_saver),
@@ -58,23 +63,30 @@ def gates_before(
 
 
 def outer_gates(
-    settings: ServerSettings, requests: Requests, find_saver: FindSaver, metrics: Metrics
+    settings: ServerSettings,
+    requests: Requests,
+    find_saver: FindSaver,
+    metrics: Metrics,
+    is_stopping: IsStopping = never,
 ) -> list[Middleware]:
     """Return those of the gates that do not depend on who calls."""
     return [
         Middleware(WatchGate, metrics),
-        Middleware(HealthGate, find_saver),
+        Middleware(HealthGate, find_saver, is_stopping=is_stopping),
         Middleware(HostGate, known_names(settings), requests.is_public),
     ]
 
 
-def protect(app: Starlette, saver: HoldfastSaver, settings: ServerSettings) -> Metrics:
+def protect(
+    app: Starlette, saver: HoldfastSaver, settings: ServerSettings, *, is_stopping: IsStopping = never
+) -> Metrics:
     """Put the gates before an application with the router in it, whose `user` is `principal_of`.
 
     Args:
         app: the application, which has not started yet.
         saver: the checkpointer of its agent.
         settings: of the server, such as `holdfast.settings.load()`.
+        is_stopping: returns whether the application is about to stop. It is not ready then.
 
     Returns:
         The metrics of the application.
@@ -88,7 +100,7 @@ def protect(app: Starlette, saver: HoldfastSaver, settings: ServerSettings) -> M
     async def find_saver() -> HoldfastSaver:
         return saver
 
-    for gate in reversed(gates_before(settings, ROUTER, find_saver, metrics)):
+    for gate in reversed(gates_before(settings, ROUTER, find_saver, metrics, is_stopping)):
         app.add_middleware(gate.cls, *gate.args, **gate.kwargs)
     return metrics
 

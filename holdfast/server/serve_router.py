@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from holdfast import factory
 from holdfast.checkpoints import HoldfastSaver, RetentionPolicy, urls
@@ -15,13 +15,10 @@ from holdfast.server.observed import configure_logs
 from holdfast.server.protection import protect
 from holdfast.server.run import CannotServe, check_port, check_retention
 from holdfast.settings import Settings
-from holdfast.worker import AT_ONCE, RetentionWorker
+from holdfast.worker import AT_ONCE, RetentionWorker, Worker
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-
-# Seconds that a stopping server waits for connections, before it closes them. Their turns have the grace of the worker.
-_GRACE: Final = 10
 
 
 def serve_router(settings: Settings, *, say: Callable[[str], object] = print) -> None:
@@ -36,9 +33,7 @@ def serve_router(settings: Settings, *, say: Callable[[str], object] = print) ->
         HoldfastError: the database cannot be used.
     """
     try:
-        import uvicorn
-
-        from holdfast.server import web  # noqa: F401 - it needs FastAPI
+        from holdfast.server.web.draining import run
     except ImportError as error:
         raise CannotServe(f"The router is not installed ({error}). Install it: {install_command('web')}") from None
     settings = settings.in_full()
@@ -51,13 +46,7 @@ def serve_router(settings: Settings, *, say: Callable[[str], object] = print) ->
         say(line)
     if settings.logs == "json":
         configure_logs()
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_level="warning",
-        timeout_graceful_shutdown=_GRACE,
-    )
+    run(app, settings.host, settings.port, begin=app.state.worker.stop, seconds=settings.drain)
 
 
 def make_app(settings: Settings) -> FastAPI:
@@ -79,7 +68,8 @@ def make_app(settings: Settings) -> FastAPI:
             beside=_sweeping(settings, saver),
             at_once=settings.workers if is_set else AT_ONCE,
         )
-        protect(app, saver, settings)
+        worker: Worker = app.state.worker
+        protect(app, saver, settings, is_stopping=lambda: worker.is_stopping)
     except InvalidAccess as error:
         raise CannotServe(str(error)) from None
     app.add_api_route("/ok", lambda: {"ok": True}, include_in_schema=False)

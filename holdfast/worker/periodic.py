@@ -59,6 +59,11 @@ class Periodic(ABC):
         awake.clear()
         return not self._stopped.is_set()
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopped.is_set()
+
     def stop(self) -> None:
         """Let `run` or `arun` end after what it is at work on. It may be called from any thread."""
         self._stopped.set()

@@ -87,7 +87,7 @@ def served(folder: Path, words: Sequence[str] = (), *, anew: bool = False, **env
     """
     port = free_port()
     started = [*(words or ["-m", "holdfast", "serve"]), "--port", str(port)]
-    env = {"LC_ALL": "C.UTF-8", **clean_environment(**environment)}
+    env = {"LC_ALL": "C.UTF-8", "HOLDFAST_DRAIN": "0", **clean_environment(**environment)}  # no balancer looks
     with (
         tempfile.NamedTemporaryFile(prefix="holdfast-server-", suffix=".log") as log,
         Path(os.devnull).open() as nothing,

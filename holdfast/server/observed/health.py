@@ -1,4 +1,4 @@
-"""Whether the process lives (`/healthz`), and whether the database answers (`/readyz`)."""
+"""Whether the process lives (`/healthz`), and whether it wants requests: the database answers (`/readyz`)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 FindSaver = Callable[[], Awaitable[BaseCheckpointSaver[Any]]]
 """Returns the checkpointer, or raises an error while there is none."""
 
+IsStopping = Callable[[], bool]
+"""Returns whether the server is about to stop."""
+
 PATIENCE: Final = 2.0
 """Seconds within which the database has to answer."""
 
 # No thread: a database that answers finds nothing.
 _NO_THREAD: Final[Any] = {"configurable": {"thread_id": "-", "checkpoint_ns": ""}}
+
+
+def never() -> bool:
+    """Return that the server is not about to stop."""
+    return False
 
 
 class HealthGate:
@@ -27,12 +35,20 @@ class HealthGate:
         app: the application behind it.
         find_saver: returns the checkpointer.
         patience: seconds within which the database has to answer.
+        is_stopping: returns whether the server is about to stop. It is not ready then.
     """
 
-    def __init__(self, app: ASGIApp, find_saver: FindSaver, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        find_saver: FindSaver,
+        patience: float = PATIENCE,
+        is_stopping: IsStopping = never,
+    ) -> None:
         self._app = app
         self._find_saver = find_saver
         self._patience = patience
+        self._is_stopping = is_stopping
         # A database that does not answer must not have one thread more wait for it with each question.
         self._looking: asyncio.Task[None] | None = None
 
@@ -48,6 +64,8 @@ class HealthGate:
 
     async def _problem(self) -> str | None:
         """Return why the server is not ready, without what the database says: anyone may ask."""
+        if self._is_stopping():
+            return "The server is stopping."
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look())
         try:

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from holdfast.graph.conversation.agents import AnyAgent
 from holdfast.graph.own_database import own_saver
-from holdfast.server.web.routes import router
+from holdfast.server.web.routes import make_api, routes_of
 
 
 def create_app(
@@ -25,8 +25,12 @@ def create_app(
         agent: a compiled graph with a checkpointer of `open_checkpointer`.
         beside: returns the context of what is at work while it runs.
         **options: those of `router`.
+
+    Returns:
+        The application. Its `state.worker` is the worker behind the routes.
     """
     saver = own_saver(agent.checkpointer, "The application")
+    api = make_api(agent, **options)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -34,5 +38,6 @@ def create_app(
             yield
 
     app = FastAPI(title="Holdfast", lifespan=lifespan)
-    app.include_router(router(agent, **options))
+    app.state.worker = api.worker
+    app.include_router(routes_of(api))
     return app

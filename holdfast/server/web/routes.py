@@ -43,16 +43,32 @@ def router(
     Raises:
         NeedsOwnDatabase: the agent has another checkpointer.
     """
+    return routes_of(make_api(agent, user=user, context=context, messages_key=messages_key, at_once=at_once))
+
+
+def make_api(
+    agent: AnyAgent,
+    *,
+    user: FindUser | None = None,
+    context: Any = None,
+    messages_key: str | None = None,
+    at_once: int = AT_ONCE,
+) -> Api:
+    """Return what the routes of an agent share, with its worker. The arguments are those of `router`."""
     saver, live = own_saver(agent.checkpointer, "The router"), Live()
     options: dict[str, Any] = {"context": context, "messages_key": messages_key}
     turn_worker = TurnWorker(agent, at_once=at_once, listener=live, **options)
     worker = Worker(agent, context=context, turns=turn_worker)
-    api = Api(agent, saver, worker, live, find_caller(user), options)
+    return Api(agent, saver, worker, live, find_caller(user), options)
+
+
+def routes_of(api: Api) -> APIRouter:
+    """Return the routes of an agent. The worker is at work as long as their application."""
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
-        await saver.asetup()
-        async with worker:
+        await api.saver.asetup()
+        async with api.worker:
             yield
 
     routes = APIRouter(

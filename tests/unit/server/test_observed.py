@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import signal
 from collections.abc import Iterator
 from threading import Event
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -23,6 +26,8 @@ from holdfast.server.access import Principal, Role
 from holdfast.server.observed import HealthGate, JsonFormatter, Metrics, MetricsGate, WatchGate, traces
 from holdfast.server.observed.outcomes import told
 from holdfast.server.observed.watch import route_of
+from holdfast.server.web.draining import DrainingServer
+from holdfast.worker import Worker
 
 WORDS = "my-card-is-4111"
 
@@ -67,6 +72,41 @@ async def test_the_database_is_asked_once_at_a_time_and_has_so_long_to_answer(sa
         saver.close()
         refused = await http.get("/readyz")
         assert (refused.status_code, refused.json()["problem"]) == (503, "The database cannot be used.")
+
+
+async def test_a_server_that_is_about_to_stop_is_not_ready_and_still_alive(saver: HoldfastSaver) -> None:
+    async def find() -> Any:
+        return saver
+
+    worker = Worker(build_graph(checkpointer=saver))
+    async with client(HealthGate(behind, find, is_stopping=lambda: worker.is_stopping)) as http:
+        assert (await http.get("/readyz")).status_code == 200
+        worker.stop()
+        refused = await http.get("/readyz")
+        assert (refused.status_code, refused.json()["problem"]) == (503, "The server is stopping.")
+        assert (await http.get("/healthz")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("signal_", "drains"), [(signal.SIGTERM, True), (signal.SIGINT, False)], ids=["SIGTERM", "SIGINT"]
+)
+async def test_the_port_is_closed_some_seconds_after_sigterm_and_at_once_after_ctrl_c(
+    monkeypatch: pytest.MonkeyPatch, signal_: int, drains: bool
+) -> None:
+    seen: list[float | str] = []
+
+    async def rest(seconds: float) -> None:
+        seen.append(seconds)
+
+    async def close(*_: object) -> None:
+        seen.append("closed")
+
+    monkeypatch.setattr(asyncio, "sleep", rest)
+    monkeypatch.setattr(uvicorn.Server, "shutdown", close)
+    server = DrainingServer(uvicorn.Config(behind), lambda: seen.append("begun"), seconds=0.2)
+    server.handle_exit(signal_, None)
+    await server.shutdown()
+    assert seen == ["begun", *([0.1, 0.1] if drains else []), "closed"]
 
 
 async def test_a_request_is_one_line_without_a_text_or_a_token(caplog: pytest.LogCaptureFixture) -> None:
