@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import StreamingResponse
@@ -239,8 +240,15 @@ def _stream(
 
 
 def _location(request: Request, run: Run) -> dict[str, str]:
-    """Return the header with the address of a run."""
-    return {"Location": str(request.url_for("get_run", thread_id=run.thread_id, run_id=run.run_id).path)}
+    """Return the header with the address of a run.
+
+    It is made from the address of this request: by its name the route of another router of the application may be
+    found, such as that of another agent.
+    """
+    path, root = request.scope["path"], request.scope.get("root_path", "")
+    before = path.rstrip("/").rsplit("/", request.scope["route"].path.count("/"))[0]
+    prefix = before if before.startswith(root) else root + before
+    return {"Location": quote(f"{prefix}/threads/{run.thread_id}/runs/{run.run_id}")}
 
 
 def _info(run: Run) -> RunInfo:
