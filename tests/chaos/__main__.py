@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from tests.chaos.cost import count
+from tests.chaos.failover.failovers import fail_over
 from tests.chaos.journal import Place
 from tests.chaos.kills import kill
 from tests.chaos.outages import break_off
@@ -19,7 +20,7 @@ from tests.chaos.rush import rush
 from tests.chaos.sweeps import sweep
 from tests.support.servers import Server, server
 
-PARTS = ("cost", "outages", "rush", "sweeps", "kills")
+PARTS = ("cost", "outages", "failover", "rush", "sweeps", "kills")
 BACKENDS = ("sqlite", "postgres")
 
 
@@ -40,7 +41,7 @@ def main(words: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace, report: Report, places: _Places, began: float) -> None:
     until = began + options.limit
     for part in PARTS:
-        if part not in options.only or (part == "outages" and "postgres" not in options.backends):
+        if part not in options.only or (part in ("outages", "failover") and "postgres" not in options.backends):
             continue
         print(f"{time.monotonic() - began:4.0f} s: {part} ...", file=sys.stderr, flush=True)
         match part:
@@ -50,6 +51,8 @@ def _run(options: argparse.Namespace, report: Report, places: _Places, began: fl
             case "outages":
                 place = places.new("postgres")
                 report.outages = break_off(places.server, place, options.restarts, options.cuts, until)
+            case "failover":
+                report.failovers = fail_over(places.folder(), options.seed, options.failovers, until)
             case "rush":
                 report.rush = rush([places.new(backend) for backend in options.backends], options.rounds, until)
             case "sweeps":
@@ -70,10 +73,14 @@ class _Places:
         self._seed = seed
         self._number = 0
 
-    def new(self, backend: str) -> Place:
+    def folder(self) -> Path:
         self._number += 1
         folder = self._folder / str(self._number)
         folder.mkdir()
+        return folder
+
+    def new(self, backend: str) -> Place:
+        folder = self.folder()
         url = f"sqlite:///{folder / 'holdfast.db'}"
         if backend == "postgres":
             url = self.server.database(f"chaos_{self._number}")
@@ -93,6 +100,7 @@ def _options(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=200, help="in which processes race each other")
     parser.add_argument("--restarts", type=int, default=50, help="of PostgreSQL")
     parser.add_argument("--cuts", type=int, default=50, help="of all its connections")
+    parser.add_argument("--failovers", type=int, default=5, help="of PostgreSQL to a standby")
     parser.add_argument("--limit", type=float, default=1500.0, help="seconds after which it gives up, and fails")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(words)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.chaos.cost import MOST, Cost
+from tests.chaos.failover.failovers import Failovers
 from tests.chaos.kills import Kills
 from tests.chaos.outages import Outages
 from tests.chaos.rush import Rush
@@ -24,6 +25,7 @@ class Report:
     """By backend."""
     rush: Rush | None = None
     outages: Outages | None = None
+    failovers: Failovers | None = None
     sweeps: Sweeps | None = None
     cost: dict[str, Cost] = field(default_factory=dict)
     """By backend."""
@@ -37,6 +39,8 @@ class Report:
             found += [("rush", *what) for verdict in self.rush.verdicts for what in verdict.broken]
         if self.outages is not None:
             found += [("outages", *what) for what in _of(self.outages)]
+        if self.failovers is not None:
+            found += [("failover", *what) for what in _of(self.failovers)]
         if self.sweeps is not None:
             found += [("sweeps", *what) for what in self.sweeps.failures]
         found += [(f"cost, {backend}", *what) for backend, part in self.cost.items() for what in part.failures]
@@ -58,6 +62,9 @@ class Report:
             outages = {"restarts": part_.restarts, "cuts": part_.cuts, "connections_cut": part_.connections}
             slowest = {"slowest_recovery": round(part_.slowest, 2), "seconds": round(part_.seconds)}
             found["outages"] = {**outages, **_counts(part_.verdict), **slowest}
+        if self.failovers is not None:
+            failover = {**self.failovers.figures(), **_counts(self.failovers.verdict)}
+            found["failover"] = {**failover, "seconds": round(self.failovers.seconds)}
         if self.sweeps is not None:
             found["sweeps"] = {"tests": self.sweeps.tests, "seconds": round(self.sweeps.seconds)}
         for backend, cost in self.cost.items():
@@ -68,7 +75,14 @@ class Report:
         """For people."""
         lines = [
             line
-            for part in (self._kills(), self._rush(), self._outages(), self._sweeps(), self._cost())
+            for part in (
+                self._kills(),
+                self._rush(),
+                self._outages(),
+                self._failovers(),
+                self._sweeps(),
+                self._cost(),
+            )
             for line in part
         ]
         broken = self.broken()
@@ -116,6 +130,18 @@ class Report:
             _seconds(part),
         ]
 
+    def _failovers(self) -> list[str]:
+        if self.failovers is None:
+            return []
+        figures = self.failovers.figures()
+        return [
+            "",
+            "The primary of PostgreSQL is killed under load, and its standby takes over",
+            *(_row(name.replace("_", " "), figure) for name, figure in figures.items()),
+            *_verdicts([self.failovers.verdict]),
+            _seconds(self.failovers),
+        ]
+
     def _sweeps(self) -> list[str]:
         if self.sweeps is None:
             return []
@@ -141,7 +167,7 @@ _ROWS = {
 }
 
 
-def _of(part: Kills | Outages) -> list[tuple[str, str]]:
+def _of(part: Kills | Outages | Failovers) -> list[tuple[str, str]]:
     return [*part.failures, *part.verdict.broken]
 
 
@@ -157,7 +183,7 @@ def _verdicts(verdicts: list[Verdict]) -> list[str]:
     return [*lines, _row("broken promises", *(len(verdict.broken) for verdict in verdicts))]
 
 
-def _seconds(*parts: Kills | Rush | Outages | Sweeps) -> str:
+def _seconds(*parts: Kills | Rush | Outages | Failovers | Sweeps) -> str:
     return _row("seconds", *(f"{part.seconds:.0f}" for part in parts))
 
 

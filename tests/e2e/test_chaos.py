@@ -13,6 +13,7 @@ from holdfast.checkpoints import open_checkpointer
 from holdfast.graph.tools.once import RunPolicy
 from tests.chaos.cost import MOST, count
 from tests.chaos.crowd import Crowd, End, Job
+from tests.chaos.failover.failovers import fail_over
 from tests.chaos.journal import Place
 from tests.chaos.kills import kill
 from tests.chaos.outages import break_off
@@ -57,6 +58,17 @@ def test_processes_outlive_a_restart_of_their_database(own_server: Server, tmp_p
     done = break_off(own_server, place, 1, 1, soon(), children=2)
     assert Report(1, outages=done).broken() == []
     assert done.connections
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(300)
+def test_a_standby_takes_over_with_all_that_was_acknowledged(tmp_path: Path) -> None:
+    done = fail_over(tmp_path, 1, 1, time.monotonic() + 120)
+    report = Report(1, failovers=done)
+    assert report.broken() == []
+    assert "its standby takes over" in report.table()
+    assert report.figures()["failover"]["failovers"] == 1
+    assert done.accepted
 
 
 @pytest.mark.sweep

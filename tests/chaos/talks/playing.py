@@ -129,6 +129,7 @@ class Player:
             order = question.value["args"]["order"]
             self.place.journal.write(answer=answer["type"], order=order, amount=amount, by=by, id=question.id)
         self.way.answer(answers, by)
+        self.place.journal.write(carried_out=list(answers), thread=self.script.thread)
 
     def _decided(self, question: dict[str, Any]) -> dict[str, Any]:
         order = question["args"]["order"]
