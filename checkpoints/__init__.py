@@ -41,7 +41,7 @@ from holdfast.checkpoints.langgraph_internals import STRICT_MSGPACK_ENABLED, typ
 from holdfast.checkpoints.lifecycle import Head, HoldfastDatabase
 from holdfast.checkpoints.redaction.service import Redacted
 from holdfast.checkpoints.retention import RetentionPolicy, RetentionRule, Swept
-from holdfast.checkpoints.runs import Claimed, NewRun, Run, Runs
+from holdfast.checkpoints.runs import Claimed, DeadTurn, NewRun, Run, Runs
 from holdfast.checkpoints.saver import HoldfastSaver
 from holdfast.checkpoints.search.service import Hit, Search
 from holdfast.checkpoints.serde.types import TypeName
@@ -64,6 +64,7 @@ __all__ = [
     "Claimed",
     "Damage",
     "Database",
+    "DeadTurn",
     "Effect",
     "Effects",
     "Ended",

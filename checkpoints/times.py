@@ -58,6 +58,9 @@ CHECKPOINT_WAIT: Final = 10.0
 # As for a lease, which its turn holds as well: another worker goes on with the run of a dead one after this long.
 RUN_TTL: Final = 15.0
 
+# A turn whose process has died is gone on with within this time. After a longer one its user has done something else.
+DEAD_TURN_KEPT: Final = 86_400.0
+
 # What became of a run, and its idempotency key, are known for this long: 30 days.
 RUN_KEPT: Final = 30 * 86_400.0
 

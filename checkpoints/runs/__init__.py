@@ -10,9 +10,8 @@ The input of a run is stored until the run has ended. By then what it said is in
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final, Literal
@@ -20,7 +19,7 @@ from typing import Any, Final, Literal
 from langchain_core.messages import BaseMessage
 
 from holdfast.checkpoints import times
-from holdfast.checkpoints.backends.base import Call
+from holdfast.checkpoints.backends.base import Call, Transaction
 from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.config import thread_of, user_of
@@ -33,88 +32,15 @@ from holdfast.checkpoints.errors import KeyReused, UnknownRun
 from holdfast.checkpoints.load import MessageRows, explained
 from holdfast.checkpoints.moments import utc_datetime
 from holdfast.checkpoints.runs.claims import Claims
+from holdfast.checkpoints.runs.records import Claimed, DeadTurn, NewRun, Run
 from holdfast.checkpoints.serde.messages import is_sql_text
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
 from holdfast.checkpoints.transcript.header import MOST_ROWS
 
-__all__ = ["Claimed", "NewRun", "Run", "Runs"]
-
-Kind = Literal["message", "answer", "retry"]
-State = Literal["accepted", "running", "done", "failed", "cancelled"]
-
-OPEN: Final = ("accepted", "running")
+__all__ = ["Claimed", "DeadTurn", "NewRun", "Run", "Runs"]
 
 # As for lists of requests.
 _LIMIT: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A turn that was accepted."""
-
-    run_id: str
-    """Also the id of the message that it sends."""
-    thread_id: str
-    agent: str
-    """The name of the agent that has to carry it out."""
-    user_id: str | None
-    kind: Kind
-    """"message": it sends a message. "answer": it carries out an answer. "retry": it goes on with a turn."""
-    state: State
-    attempts: int
-    """How often it was begun: more than once if a process died in the middle of it."""
-    accepted_at: datetime
-    started_at: datetime | None
-    ended_at: datetime | None
-    is_cancelled: bool
-    """Whether it was asked to stop."""
-    error_type: str | None
-    """Why it failed: the name of the error."""
-    error: str | None
-    after_seq: int | None
-    """The number of the last message row of its thread before it began."""
-    until_seq: int | None
-    """The number of the last one when it ended."""
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it has not ended."""
-        return self.state in OPEN
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A run that a worker carries out."""
-
-    run: Run
-    input: Mapping[str, Any]
-    owner: str
-    """The worker."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewRun:
-    """A run to accept.
-
-    Args:
-        thread_id: the thread.
-        agent: the name of the agent.
-        kind: see `Run`.
-        input: what it is begun with, of plain values.
-        user_id: the user.
-        key: an idempotency key of the user: the same request under the same key is accepted once.
-        request: what the key is given for; by default the input.
-        run_id: its id; by default a new one.
-    """
-
-    thread_id: str
-    agent: str
-    kind: Kind
-    input: Mapping[str, Any]
-    user_id: str | None = None
-    key: str | None = None
-    request: Any = None
-    run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
 
 @checks_arguments
@@ -189,6 +115,33 @@ class Runs:
             if self._database.sealer.open_bytes(new.thread_id, place, bytes(row.request_digest)) != _digest(new):
                 raise KeyReused(new.thread_id, new.key)
             return self._run_of(row)
+        return None
+
+    # --- turns without a run, whose process has died
+
+    def dead_turns(self, purpose: str) -> Sequence[DeadTurn]:
+        """Return the turns that have no run, whose process has died, and that nothing has gone on with since.
+
+        A process that dies leaves its lease behind, until the next holder of a lease of the thread gives it back. A
+        turn that was cancelled, or has raised an error, has given its lease back.
+
+        Args:
+            purpose: that of the leases.
+        """
+        params = {"purpose": purpose, "kept": times.DEAD_TURN_KEPT, "limit": _LIMIT}
+        [rows] = self._database.read((self._database.backend.sql["dead_turns"], params))
+        return [DeadTurn(row.thread_id, int(row.ticket), row.owner) for row in rows]
+
+    def take_up(self, dead: DeadTurn, new: NewRun) -> Run | None:
+        """Accept the run that goes on with a dead turn, unless something has gone on with it.
+
+        Returns:
+            The run, or `None`.
+        """
+        while not persist(self._database.backend, lambda: self._insert(new, dead)):
+            self._database.sealer.forget(new.thread_id)
+        with suppress(UnknownRun):
+            return self.get(new.run_id)
         return None
 
     # --- reading
@@ -323,8 +276,13 @@ class Runs:
 
     # --- inside
 
-    def _insert(self, new: NewRun) -> bool:
-        """Insert a run, in a transaction of its own. Return whether the thread has the key that it was sealed with."""
+    def _insert(self, new: NewRun, dead: DeadTurn | None = None) -> bool:
+        """Insert a run, in a transaction of its own. Return whether the thread has the key that it was sealed with.
+
+        Args:
+            new: the run.
+            dead: insert it only if nothing has gone on with this turn.
+        """
         backend, sealer, thread = self._database.backend, self._database.sealer, {"thread_id": new.thread_id}
         key_no = sealer.key_no(new.thread_id)
         with backend.writing() as transaction:
@@ -333,10 +291,17 @@ class Runs:
                 row.key_no is not None or not give_key(transaction, backend, sealer, new.thread_id)
             ):
                 return False
+            if dead is not None and not self._is_dead(transaction, dead):
+                return True
             forget = backend.sql["forget_runs"], {**thread, "age": times.RUN_KEPT}
             transaction.run([forget, *self.acceptance(new)])
         sealer.is_stored(new.thread_id)
         return True
+
+    def _is_dead(self, transaction: Transaction, dead: DeadTurn) -> bool:
+        params = {"thread_id": dead.thread_id, "ticket": dead.ticket, "kept": times.DEAD_TURN_KEPT}
+        [rows] = transaction.run([(self._database.backend.sql["is_dead"], params)])
+        return bool(rows)
 
     def _end(self, statement: str, claimed: Claimed, **how: str | None) -> bool:
         run = claimed.run

@@ -5,8 +5,9 @@ Parameters are named, `:thread_id`. `{now}` stands for the database's own clock 
 condition that a request, `i`, is closed, `{said}` for the condition that a message row, `m`, was said, `{of_user}` for
 the condition that a thread, `t`, is a user's or shared with this user, `{as_known}` for the condition that a thread is
 as it is known, `{has_gone_on}` for the condition that a thread has gone on with a new message, `{claim}` for the claim
-of a row, and `{free}` for the condition that a run, `r`, is open and no living worker has it; the other names in braces
-are in `_WORDS`.
+of a row, `{free}` for the condition that a run, `r`, is open and no living worker has it, and `{is_dead}` for the
+condition that the holder of a lease, `l`, died in a turn that nothing has gone on with; the other names in braces are
+in `_WORDS`.
 """
 
 from __future__ import annotations
@@ -134,6 +135,24 @@ WHERE thread_id = :thread_id AND seq = :seq"""  # noqa: S608 - our own text
 # A run `r` is open, and no living worker has it.
 _FREE = "(r.state = 'accepted' OR r.state = 'running' AND r.alive_until <= {now})"
 
+# The holder of a lease `l` died in a turn, not too long ago. No caller has or awaits the lease of the thread, or has
+# had it since; and no run goes on with the turn, or has ended since. Each is a subquery for each lease: with EXISTS,
+# PostgreSQL may read all runs.
+_IS_DEAD = """l.held_at IS NOT NULL AND l.expires_at <= {now} AND l.expires_at > {now} - :kept AND (
+    SELECT 1 FROM holdfast_threads AS t
+    WHERE t.thread_id = l.thread_id AND t.unfinished = 1 AND t.head IS NOT NULL AND t.deleted_at IS NULL
+  ) IS NOT NULL AND (
+    SELECT 1 FROM holdfast_leases AS other
+    WHERE other.thread_id = l.thread_id
+      AND (other.expires_at > {now} OR other.held_at IS NOT NULL AND other.ticket > l.ticket)
+    LIMIT 1
+  ) IS NULL AND (
+    SELECT 1 FROM holdfast_runs AS r
+    WHERE r.thread_id = l.thread_id
+      AND (r.state IN ('accepted', 'running') OR r.started_at IS NOT NULL AND r.ended_at >= l.held_at)
+    LIMIT 1
+  ) IS NULL"""
+
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 
 
@@ -197,6 +216,7 @@ def _read(dialect: str, now: str) -> dict[str, Statement]:
                 .replace("{claim}", _CLAIM)
                 .replace("{has_gone_on}", _HAS_GONE_ON)
                 .replace("{free}", _FREE)
+                .replace("{is_dead}", _IS_DEAD)
                 .replace("{now}", now)
             )
             by_name[name] = Statement(name, _in(dialect, bare))

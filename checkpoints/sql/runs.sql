@@ -93,6 +93,18 @@ SELECT EXISTS (
   WHERE m.thread_id = :thread_id AND m.seq > :after AND m.message_id = :run_id AND {said}
 ) AS was_sent;
 
+-- name: dead_turns
+SELECT l.thread_id, l.ticket, l.owner
+FROM holdfast_leases AS l
+WHERE l.purpose = :purpose AND {is_dead}
+ORDER BY l.expires_at DESC
+LIMIT :limit;
+
+-- name: is_dead
+SELECT l.ticket
+FROM holdfast_leases AS l
+WHERE l.thread_id = :thread_id AND l.ticket = :ticket AND {is_dead};
+
 -- name: delete_runs
 DELETE FROM holdfast_runs
 WHERE thread_id {among_ids};

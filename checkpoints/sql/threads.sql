@@ -197,7 +197,7 @@ LIMIT :looked_at;
 SELECT *
 FROM (
   SELECT facts.*,
-         CASE WHEN runs = 1 THEN 'running' WHEN pending > 0 THEN 'paused' WHEN fails = 1 THEN 'failed'
+         CASE WHEN runs = 1 THEN 'running' WHEN pending > 0 THEN 'paused' WHEN fails = 1 OR gave_up = 1 THEN 'failed'
               WHEN unfinished = 1 THEN 'unfinished' ELSE 'idle' END AS status
   FROM (
     SELECT listed.*,
@@ -214,7 +214,14 @@ FROM (
              WHERE w.thread_id = listed.thread_id AND w.checkpoint_ns = '' AND w.checkpoint_id = listed.head
                AND w.idx = -1
              LIMIT 1
-           ) AS fails
+           ) AS fails,
+           (
+             -- Its run has failed without an error of the graph, such as by the death of each of its processes.
+             SELECT 1 FROM holdfast_runs AS r
+             WHERE listed.unfinished = 1 AND r.thread_id = listed.thread_id AND r.state = 'failed'
+               AND r.until_seq = listed.next_seq - 1
+             LIMIT 1
+           ) AS gave_up
     FROM ({threads}) AS listed
     ORDER BY listed.updated_at DESC, listed.thread_id DESC
     LIMIT :looked_at

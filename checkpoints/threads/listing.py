@@ -24,7 +24,8 @@ _log = logging.getLogger(__name__)
 
 Status = Literal["running", "paused", "failed", "unfinished", "idle"]
 """`running`: a caller holds the thread's lease. `paused`: an approval waits for a person. `failed`: the last run ended
-in an error. `unfinished`: tasks remain, and no run works on them. `idle`: the last turn has ended."""
+in an error, or its processes died so often that it is not begun again. `unfinished`: tasks remain, and no run works on
+them. `idle`: the last turn has ended."""
 
 STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 

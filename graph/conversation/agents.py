@@ -73,6 +73,11 @@ class AgentProfile:
         return self.agent.get_name()
 
     @property
+    def lease_purpose(self) -> str:
+        """The purpose of the leases of its turns. If a process dies in one, it tells a worker whose turn that was."""
+        return f"a turn of {self.name}"
+
+    @property
     def merges_by_id(self) -> bool:
         """Whether the messages are merged by `add_messages`, so that a message can take the place of another."""
         return getattr(self.agent.channels[self.messages_key], "operator", None) is add_messages

@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableConfig
 
 from holdfast.checkpoints import HoldfastSaver, Threads, Transcript
 from holdfast.checkpoints.errors import UnknownThread
-from holdfast.graph.conversation.agents import AnyAgent
+from holdfast.graph.conversation.agents import AgentProfile, AnyAgent
 from holdfast.graph.own_database import own_saver
 from holdfast.graph.plans import Io, blocking, twin
 
@@ -39,6 +39,7 @@ class Managed:
 
     thread_id: str
     user_id: str | None
+    _profile: AgentProfile
     _members: Sequence[str]
     _is_approver: bool
     _agent: AnyAgent
@@ -162,7 +163,8 @@ class Managed:
         lease: AbstractAsyncContextManager[object] = nullcontext()
         if isinstance(saver, HoldfastSaver):
             limit = {} if self._wait is None else {"wait": self._wait}
-            lease = io.holding(saver.lease, saver.alease, self.thread_id, **limit)
+            purpose = self._profile.lease_purpose
+            lease = io.holding(saver.lease, saver.alease, self.thread_id, purpose=purpose, **limit)
         async with lease:
             role = await self._check_user(io, decides=decides)  # another user may have begun the thread since
             if self._members and not role.is_begun:

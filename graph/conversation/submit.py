@@ -8,7 +8,6 @@ from langchain_core.runnables import RunnableConfig
 
 from holdfast.checkpoints import NewRun, Run
 from holdfast.graph.approvals.policy import OnMessage
-from holdfast.graph.conversation.agents import AgentProfile
 from holdfast.graph.conversation.answer import NewAnswer, NothingWaits
 from holdfast.graph.conversation.manage import Managed
 from holdfast.graph.conversation.sending import UserMessage, sent_message
@@ -24,7 +23,6 @@ class Submitting(Managed):
         TypeError: the agent has another checkpointer.
     """
 
-    _profile: AgentProfile
     _config: RunnableConfig
 
     @blocking

@@ -1,8 +1,8 @@
 """Carry out what the database has for an agent: turns that were accepted, answers on record, requests that expired.
 
 A worker is needed for turns of `Conversation.submit`, and for what a process leaves behind that dies: the turn that it
-was at work on, and an answer that it had recorded. One in each process is enough; they need no other coordination than
-the database.
+was at work on, accepted or not, and an answer that it had recorded. One in each process is enough; they need no other
+coordination than the database.
 
     async with Worker(agent):              # or: with, for example in a program without an event loop
         ...                                # what the application does; the worker is at work beside it
@@ -12,8 +12,8 @@ the database.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from contextlib import suppress
-from typing import Any
+from contextlib import nullcontext, suppress
+from typing import Any, Final
 
 from langgraph.types import StateSnapshot
 
@@ -26,14 +26,17 @@ from holdfast.graph.kept import kept_calls
 from holdfast.graph.own_database import own_saver
 from holdfast.graph.plans import Io
 from holdfast.worker.answers import PERIOD, SOON, AnswerWorker, Pass
+from holdfast.worker.dead_turns import DeadTurns, DeadTurnWorker
 from holdfast.worker.retention import RetentionWorker
-from holdfast.worker.turns import AT_ONCE, TurnListener, TurnWorker
+from holdfast.worker.turns import AT_ONCE, PROCESS_DIED, TurnListener, TurnWorker
 
 __all__ = [
     "AT_ONCE",
     "PERIOD",
     "SOON",
     "AnswerWorker",
+    "DeadTurnWorker",
+    "DeadTurns",
     "Pass",
     "RetentionWorker",
     "TurnListener",
@@ -42,8 +45,12 @@ __all__ = [
 ]
 
 
+# The runs of a thread are carried out in their order, so those that are open are among the newest.
+_NEWEST: Final = 20
+
+
 class Worker(AnswerWorker):
-    """A worker for the turns of an agent: those that were accepted, and those that have an answer to carry out.
+    """A worker for the turns of an agent: those that were accepted, those of dead processes, and recorded answers.
 
     Several may be at work in several processes: the lease of each thread lets one go on. Threads of other agents in the
     same database are left alone: runs that name another agent, and answers for which no step of this agent waits, or
@@ -54,6 +61,8 @@ class Worker(AnswerWorker):
         period: seconds between two looks for answers and expired requests.
         context: the context of each run, for an agent with a `context_schema`.
         turns: the worker for accepted turns, by default `TurnWorker(agent, context=context)`.
+        dead_turns: whether turns that were not accepted, such as those of `Conversation.send`, are gone on with if
+            their process dies. A turn that was cancelled, or has failed, is not.
 
     Raises:
         NeedsOwnDatabase: the agent has another checkpointer, which has no record of answers.
@@ -61,23 +70,32 @@ class Worker(AnswerWorker):
     """
 
     def __init__(
-        self, agent: AnyAgent, *, period: float = PERIOD, context: Any = None, turns: TurnWorker | None = None
+        self,
+        agent: AnyAgent,
+        *,
+        period: float = PERIOD,
+        context: Any = None,
+        turns: TurnWorker | None = None,
+        dead_turns: bool = True,
     ) -> None:
         super().__init__(own_saver(agent.checkpointer, "A worker"), period=period)
         self.turns = turns or TurnWorker(agent, context=context)
+        self.dead_turns = DeadTurns(self.turns.profile, self.turns.wake) if dead_turns else None
         self._agent = agent
         self._context = context
         self._tools = GraphTools.of(agent)
 
     def run(self) -> None:
-        with self.turns:
+        with self.turns, self.dead_turns or nullcontext():
             super().run()
 
     async def arun(self) -> None:
-        async with self.turns:
+        async with self.turns, self.dead_turns or nullcontext():
             await super().arun()
 
     async def _first(self, io: Io) -> Sequence[str]:
+        if self.dead_turns is not None:
+            await self.dead_turns.look(io)
         return await self.turns.carry_out_all(io)
 
     async def carry_out(self, io: Io, thread_id: str, answers: Sequence[Answered]) -> str | None:
@@ -85,11 +103,22 @@ class Worker(AnswerWorker):
         state = await io.either(self._agent.get_state, self._agent.aget_state, config)
         if why := why_left(state, {found.interrupt_id for found in answers}, self._tools):
             return why
+        if why := await self._has_run(io, thread_id, answers):
+            return why
         owner = await io.call(self._saver.threads.owner, thread_id)
         conversation = Conversation(self._agent, thread_id, owner, wait=0, context=self._context)
         with suppress(NothingWaits):  # another process has carried them out meanwhile
             await io.either(conversation.retry, conversation.aretry)
         return None
+
+    async def _has_run(self, io: Io, thread_id: str, answers: Sequence[Answered]) -> str | None:
+        """Return why answers are not to be carried out here: a run does, or its processes died of it too often."""
+        runs = await io.call(self._saver.runs.list, thread_id, limit=_NEWEST)
+        if any(run.is_open for run in runs):
+            return "a turn that was accepted carries it out"
+        latest = max(answer.at for answer in answers)
+        died = next((run for run in runs[:1] if run.error_type == PROCESS_DIED), None)
+        return str(died.error) if died is not None and died.ended_at is not None and died.ended_at > latest else None
 
 
 def why_left(state: StateSnapshot, due: Collection[str], tools: GraphTools) -> str | None:

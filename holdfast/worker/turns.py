@@ -34,6 +34,9 @@ AT_ONCE: Final = 100
 ATTEMPTS: Final = 5
 GRACE: Final = 30.0
 
+PROCESS_DIED: Final = "ProcessDied"
+"""The name of the error of a turn whose processes have died so often that it is not begun again."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -125,8 +128,8 @@ class TurnWorker(Periodic):
         self._at_once, self._attempts, self._grace = at_once, attempts, grace
         self._listener = listener or TurnListener()
         self._turns: dict[str, _Turn] = {}
-        name = AgentProfile(agent, messages_key).name
-        self._claims = self._saver.runs.claims(name, self.stop_turn)
+        self.profile = AgentProfile(agent, messages_key)
+        self._claims = self._saver.runs.claims(self.profile.name, self.stop_turn)
 
     # --- looking
 
@@ -202,7 +205,7 @@ class TurnWorker(Periodic):
         if run.is_cancelled:
             return _Ending("cancelled")
         if run.attempts > self._attempts:
-            return _Ending("failed", "ProcessDied", _died(run.attempts - 1))
+            return _Ending("failed", PROCESS_DIED, _died(run.attempts - 1))
         try:
             async with aclosing(self._events(io, turn.claimed)) as events:
                 async for event in events:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatResult
@@ -55,6 +56,39 @@ def work_or_die(url: str, effects: str, commit: int) -> list[str]:
         talk = booking(saver, Path(effects))
         saver._backend.on_statement = DieBeforeCommit(commit)
         return Worker(talk._agent, turns=TurnWorker(talk._agent, attempts=1000)).run_once().carried_out
+
+
+def send_or_die(url: str, effects: str, thread_id: str, commit: int) -> str:
+    """Send a message, and die before that commit. Return the reply, if there were not that many."""
+    with open_checkpointer(url) as saver:
+        talk = booking(saver, Path(effects), thread_id)
+        saver._backend.on_statement = DieBeforeCommit(commit)
+        return talk.send("room 7").text
+
+
+def begin_and_die(talk: Conversation, text: str) -> None:
+    """Begin a turn, and leave it before its first step, with its lease, as a process that dies."""
+    said = {"messages": [HumanMessage(text)]}
+    talk._agent.invoke(said, talk._config, interrupt_before="*", durability="sync")
+    leave_lease(talk._agent.checkpointer, talk.thread_id, f"a turn of {talk._agent.get_name()}")
+
+
+def leave_lease(saver: Any, thread_id: str, purpose: str, ended: float = 1) -> None:
+    """Leave a lease as a process that died, and whose lease has ended some seconds ago."""
+    take = "UPDATE holdfast_threads SET next_ticket = next_ticket + 1 WHERE thread_id = :thread_id"
+    leave = (
+        "INSERT INTO holdfast_leases (thread_id, ticket, owner, purpose, asked_at, held_at, expires_at) "
+        "SELECT thread_id, next_ticket - 1, 'a dead process', CAST(:purpose AS TEXT), :at, :at, :at "
+        "FROM holdfast_threads WHERE thread_id = :thread_id"
+    )
+    change(saver, take, thread_id=thread_id)
+    change(saver, leave, thread_id=thread_id, purpose=purpose, at=time.time() - ended)
+
+
+def let_leases_expire(saver: HoldfastSaver) -> None:
+    """Make it later: the leases of dead processes have ended."""
+    change(saver, "UPDATE holdfast_leases SET expires_at = expires_at - 15, held_at = held_at - 15")
+    change(saver, "UPDATE holdfast_effects SET alive_until = 0")
 
 
 def let_claims_expire(saver: HoldfastSaver) -> None:
