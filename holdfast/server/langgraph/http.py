@@ -11,17 +11,19 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.server.gates.access import is_up
 from holdfast.server.langgraph import registry
+from holdfast.server.langgraph.mounted import PREFIX, MountedRouter, is_mounted
 from holdfast.server.langgraph.worker import workers_of
 from holdfast.server.observed import Metrics, configure_logs
 from holdfast.server.permissions import requests
 from holdfast.server.permissions.gate import BypassGate, PermissionGate
 from holdfast.server.permissions.routes import begins_turn, is_stream
-from holdfast.server.protection import Requests, gates_before, outer_gates
+from holdfast.server.protection import ROUTER, Requests, gates_before, outer_gates
 from holdfast.settings import load
 
 AUTH = "holdfast.server.permissions.handlers:auth"
@@ -34,6 +36,7 @@ _RUN = re.compile(r"/threads/([0-9a-fA-F-]{32,36})/runs/[0-9a-fA-F-]{32,36}/?$")
 
 _settings = load()
 _metrics = Metrics()
+_router = MountedRouter(_settings)
 
 
 class KnowThreads:
@@ -46,7 +49,7 @@ class KnowThreads:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] == "http" and not is_mounted(scope["path"]):
             found = _THREAD.search(scope["path"])
             if found:
                 await registry.restore(found[1])
@@ -103,7 +106,8 @@ async def _lifespan(_: Any) -> AsyncIterator[None]:
     workers = await asyncio.to_thread(workers_of, saver) if isinstance(saver, HoldfastSaver) else []
     at_work = [asyncio.create_task(worker.arun()) for worker in workers]
     try:
-        yield
+        async with _router.running(saver):
+            yield
     finally:
         for task in at_work:
             task.cancel()
@@ -126,9 +130,17 @@ def _is_public(scope: Scope) -> bool:
 
 
 def _begins_turn(scope: Scope) -> bool:
-    return begins_turn(scope["method"], scope["path"])
+    return begins_turn(scope["method"], scope["path"]) or ROUTER.begins_turn(scope)
 
 
-_REQUESTS = Requests(_begins_turn, lambda scope: is_stream(scope["path"]), _is_public)
+def _is_stream(scope: Scope) -> bool:
+    return is_stream(scope["path"]) or ROUTER.is_stream(scope)
 
-app = Starlette(routes=requests.ROUTES, lifespan=_lifespan, middleware=[*_gates(), Middleware(KnowThreads)])
+
+_REQUESTS = Requests(_begins_turn, _is_stream, _is_public)
+
+app = Starlette(
+    routes=[*requests.ROUTES, Mount(PREFIX, _router)],
+    lifespan=_lifespan,
+    middleware=[*_gates(), Middleware(KnowThreads)],
+)

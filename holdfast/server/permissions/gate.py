@@ -27,7 +27,7 @@ class Refusal(Exception):
     detail: str
 
 
-_UNASKED = ("/internal", "/deploy", "/ui", "/metrics", "/profile", "/requests")
+_UNASKED = ("/internal", "/deploy", "/ui", "/metrics", "/profile", "/requests", "/holdfast")
 _AUDITS = Refusal(403, "An auditor reads all threads and changes nothing.")
 _CLOSED = Refusal(404, "Not Found")
 
@@ -90,7 +90,7 @@ async def _granted(scope: Scope, receive: Receive, principal: Principal) -> tupl
     route = find_route(method, _path(scope), scope["query_string"].decode("latin-1"))
     if route is None:
         raise _CLOSED
-    if method in ("GET", "HEAD", "WEBSOCKET"):
+    if method in ("GET", "HEAD", "WEBSOCKET") or route.need is Need.ROUTER:
         return await _grant(route, principal, {}), receive
     body, receive = await read_body(scope, receive)
     return await _grant(route, principal, _checked(route, body.value())), receive
@@ -109,7 +109,7 @@ def _checked(route: Route, value: Any) -> Any:
 
 async def _grant(route: Route, principal: Principal, value: Any) -> Grant:
     match route.need:
-        case Need.NOTHING | Need.LIST:
+        case Need.NOTHING | Need.ROUTER | Need.LIST:
             return Grant(principal)
         case Need.METRICS | Need.REQUESTS as need:
             return _grant_by_role(need, principal)

@@ -13,6 +13,8 @@ class Need(Enum):
 
     NOTHING = auto()
     """A caller whose token is valid, and nothing else."""
+    ROUTER = auto()
+    """The same: our own router, which is mounted in the server, asks the database about each request."""
     METRICS = auto()
     """The role for it."""
     READ = auto()
@@ -72,6 +74,7 @@ _ROUTES: Final = {
         "POST /assistants/count",
         "POST /assistants/{id}/versions",
     ),
+    Need.ROUTER: tuple(f"{method} /holdfast/{{rest}}" for method in ("GET", "POST", "PUT", "PATCH", "DELETE")),
     Need.METRICS: ("GET /metrics",),
     Need.READ: (
         "GET /threads/{thread_id}",
