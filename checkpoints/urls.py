@@ -9,6 +9,9 @@ is passed to libpq unchanged, but without these options of Holdfast, so every op
   a pooler, and each after a few uses on a direct connection.
   Prepared statements belong to a session, and a pooler in transaction mode gives each transaction another one.
 
+With several hosts, libpq tries one after the other, and takes the first that is a primary server, unless the URL has an
+option `target_session_attrs`.
+
 Its password is never shown. `types=strict` and `compact_after=N` go with every URL.
 
 `redis://`, `valkey://`, `mongodb://`, `dynamodb://` and `mysql://` name databases of other checkpointers, which
@@ -34,6 +37,7 @@ _LONGEST_SCHEMA = 63  # bytes; PostgreSQL cuts off the rest of a longer name
 
 # Holdfast's own options of a PostgreSQL URL, which libpq would refuse.
 _OWN_OPTION = re.compile(r"(?<=[?&])(timeout|types|compact_after|schema|prepare_threshold)=([^&]*)&?")
+_SEVERAL_HOSTS = re.compile(r"(?i)[?&]host(addr)?=[^&]*(,|%2c)")
 _SECRET_OPTION = re.compile(r"(?i)([?&](?:\w*password|passwd|oauth_client_secret|authMechanismProperties)=)([^&]+)")
 
 
@@ -109,6 +113,12 @@ class PostgresURL:
         if self.schema is None:
             return self.shown
         return f"{self.shown}{'&' if '?' in self.shown else '?'}schema={quote(self.schema)}"
+
+    @property
+    def has_several_hosts(self) -> bool:
+        """Whether the URL names several servers, which libpq tries in their order."""
+        place = self.dsn.partition("://")[2].rpartition("@")[2]
+        return "," in re.split("[/?]", place, maxsplit=1)[0] or _SEVERAL_HOSTS.search(self.dsn) is not None
 
     @property
     def secrets(self) -> frozenset[str]:

@@ -88,11 +88,12 @@ class Node:
 
     def start(self) -> None:
         """Start it, and wait until it can be asked."""
+        self._wait_until_gone()
         options = f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories={self._folder}"
         self._control("start", "-l", self._folder / f"{self.name}.log", "-o", options)
 
     def stop(self) -> None:
-        """Stop it, if it runs."""
+        """Stop it as it is, if it runs."""
         with suppress(RuntimeError):
             self._control("stop", "-m", "immediate")
 
@@ -122,7 +123,6 @@ class Node:
 
     def copy(self, primary: Node) -> None:
         """Become a standby by `pg_basebackup`. What was in the folder is gone."""
-        self._wait_until_gone()
         shutil.rmtree(self.data, ignore_errors=True)
         self.run("pg_basebackup", "-D", self.data, "-d", primary._replication(self), "-R", "-X", "stream", "-c", "fast")
         self.start()

@@ -50,6 +50,23 @@ def test_a_postgresql_url_passes_to_libpq_as_it_is(scheme: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "several"),
+    [
+        ("postgresql://u:a,b@h1/db?target_session_attrs=any", False),
+        ("postgresql://u:p@h1:5432,h2:5433/db", True),
+        ("postgresql://[::1]:5432,[::2]:5433", True),
+        ("postgresql:///db?port=1&host=/one%2C/two", True),
+        ("postgresql:///db?host=/one,/two&options=-c%20a=b,c", True),
+        ("postgresql:///db?host=/one&application_name=a,b", False),
+    ],
+)
+def test_a_postgresql_url_may_name_several_hosts(url: str, several: bool) -> None:
+    location = parse(url)
+    assert isinstance(location, PostgresURL)
+    assert location.has_several_hosts == several
+
+
+@pytest.mark.parametrize(
     ("url", "dsn"),
     [
         ("postgresql://h/db?timeout=2.5", "postgresql://h/db"),

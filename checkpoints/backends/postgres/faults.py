@@ -41,6 +41,9 @@ _TOO_LARGE: Final = "54000"
 # A prepared statement that the server does not know, or knows already: it belongs to another session.
 _PREPARED: Final = frozenset({"26000", "42P05"})
 
+# psycopg's words before its list of what it was told by each host; before them are those of the last host.
+_SEVERAL_FAILED: Final = "Multiple connection attempts failed. All failures were:"
+
 _UNSAVED: Final = "Nothing of this step was saved."
 
 _GRANTS: Final = (
@@ -111,6 +114,11 @@ def not_opened(url: PostgresURL, error: psycopg.Error) -> HoldfastError:
                 "a server that takes writes, to make the tables or bring them up to date: open the primary server "
                 "with this version once; a standby can then be read"
             )
+        case _ if url.has_several_hosts:
+            needed = (
+                "one of these servers to answer and to be the primary, such as a standby after `pg_ctl promote`, and a "
+                "user who may log in and make tables. To read from a standby, add target_session_attrs=any to the URL"
+            )
         case _:
             needed = "a server that answers there, and a user who may log in and make tables"
     return DatabaseUnavailable(f"Cannot open the PostgreSQL database {url}: {said}. Needed: {needed}.")
@@ -126,7 +134,9 @@ def unknown_encoding(url: PostgresURL, encoding: str) -> DatabaseUnavailable:
 
 
 def _said(url: PostgresURL, error: psycopg.Error) -> str:
-    return " ".join(url.hide(error.diag.message_primary or str(error)).split()).rstrip(".")
+    text = error.diag.message_primary or str(error)
+    _, _, of_each_host = text.partition(_SEVERAL_FAILED)
+    return " ".join(url.hide(of_each_host.lstrip("\n -") or text).split()).rstrip(".")
 
 
 def _not_prepared(url: PostgresURL, said: str) -> DriverFault:

@@ -26,6 +26,9 @@ _CONNECT_TIMEOUT: Final = 4
 # hours.
 _NETWORK: Final = {"tcp_user_timeout": 30_000, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
 
+# Of several servers, the one that has taken over. Without it, libpq takes the first that answers, also a standby.
+_PRIMARY: Final = "primary"
+
 # Seconds. Between two statements of a transaction this process may wait for its turn on the processor. A server that
 # ends such a transaction earlier would end it again each time that it is repeated.
 _LEAST_IDLE_IN_TRANSACTION: Final = 10
@@ -62,8 +65,10 @@ def connect(url: PostgresURL, repertoire: Repertoire | None = None) -> Connectio
     Raises:
         psycopg.Error: the connection failed.
     """
-    given = {"connect_timeout": _CONNECT_TIMEOUT, **_NETWORK}
-    options: dict[str, Any] = {name: value for name, value in given.items() if name not in url.dsn}
+    given: dict[str, Any] = {"connect_timeout": _CONNECT_TIMEOUT, **_NETWORK}
+    if url.has_several_hosts:
+        given["target_session_attrs"] = _PRIMARY
+    options = {name: value for name, value in given.items() if name not in url.dsn}
     connection = psycopg.connect(url.dsn, autocommit=True, client_encoding="UTF8", prepare_threshold=None, **options)
     if url.prepare_threshold != "auto":
         connection.prepare_threshold = url.prepare_threshold
