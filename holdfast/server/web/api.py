@@ -71,6 +71,23 @@ class Call:
         approver = decides and self.caller.is_approver and user_id is not None
         return Conversation(self.api.agent, thread_id, user_id, approver=approver, **self.api.options)
 
+    async def begun(self, thread_id: str, *, decides: bool = False, writes: bool = False) -> Conversation:
+        """Return the conversation of a thread that is there, for its caller: to a stranger, one of others is not there.
+
+        An approver who decides learns of no thread either, only of requests.
+
+        Args:
+            thread_id, decides, writes: as for `conversation`.
+
+        Raises:
+            NotPermitted: the caller only reads.
+            UnknownThread: there is none, or it is of others.
+        """
+        talk = self.conversation(thread_id, decides=decides, writes=writes)
+        if not (decides and self.caller.is_approver):
+            await self.saver.threads.aget(thread_id, user_id=talk.user_id)
+        return talk
+
     def accepted(self, run: Run) -> Run:
         """Let the worker of this process begin a run at once."""
         self.api.worker.turns.wake()

@@ -116,7 +116,7 @@ async def accept_retry(
     call: Here, thread_id: str, request: Request, response: Response, idempotency_key: IdempotencyKey = None
 ) -> RunInfo:
     """Accept a run that goes on where a turn failed."""
-    talk = call.conversation(thread_id, writes=True)
+    talk = await call.begun(thread_id, writes=True)
     run = call.accepted(await talk.asubmit_retry(key=idempotency_key))
     response.headers.update(_location(request, run))
     return _info(run)
@@ -148,13 +148,13 @@ async def inbox(call: Here, limit: int = 100) -> list[dict[str, Any]]:
 @routes.get("/threads/{thread_id}/pending", tags=["approvals"])
 async def pending_of_thread(call: Here, thread_id: str) -> list[Pending]:
     """List the requests of a thread that wait for a person."""
-    return await call.conversation(thread_id, decides=True).apending()
+    return await (await call.begun(thread_id, decides=True)).apending()
 
 
 async def _accept_answer(
     call: Here, thread_id: str, interrupt_id: str, answer: Answer, idempotency_key: IdempotencyKey = None
 ) -> Run:
-    talk = call.conversation(thread_id, decides=True, writes=True)
+    talk = await call.begun(thread_id, decides=True, writes=True)
     submitted = await talk.asubmit_answer(answer.answer, interrupt_id, by=call.user_id, key=idempotency_key)
     return call.accepted(submitted)
 

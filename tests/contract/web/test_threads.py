@@ -49,7 +49,8 @@ async def test_a_thread_is_listed_read_and_changed_over_http(saver: HoldfastSave
         assert (await client.delete(thread, headers={"user": "bob"})).status_code == 403
         assert (await client.post(f"{thread}/restart")).json()["thread_id"] == thread.rpartition("/")[2]
         assert (await client.delete(thread)).status_code == 204
-        assert (await client.get(thread)).json()["type"] == "urn:holdfast:error:UnknownThread"
+        for path in ("", "/pending"):
+            assert (await client.get(thread + path)).json()["type"] == "urn:holdfast:error:UnknownThread"
         assert (await client.get("/agent")).json()["name"] == agent_of(saver).get_name()
 
 
