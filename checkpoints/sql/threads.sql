@@ -206,9 +206,14 @@ FROM (
              WHERE i.thread_id = listed.thread_id AND i.answered_at IS NULL AND i.closed_at IS NULL
                AND (i.expires_at IS NULL OR i.expires_at > {now}) AND NOT ({over})
            ) AS pending,
-           (
+           -- A turn that was accepted and has no lease is about to begin, or its process has died and another goes on.
+           coalesce((
              SELECT 1 FROM holdfast_leases AS l WHERE l.thread_id = listed.thread_id AND l.expires_at > {now} LIMIT 1
-           ) AS runs,
+           ), (
+             SELECT 1 FROM holdfast_runs AS r
+             WHERE r.thread_id = listed.thread_id AND r.state IN ('accepted', 'running')
+             LIMIT 1
+           )) AS runs,
            (
              SELECT 1 FROM {writes} AS w
              WHERE w.thread_id = listed.thread_id AND w.checkpoint_ns = '' AND w.checkpoint_id = listed.head

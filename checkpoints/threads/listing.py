@@ -23,9 +23,9 @@ from holdfast.checkpoints.sql import Statement, Statements
 _log = logging.getLogger(__name__)
 
 Status = Literal["running", "paused", "failed", "unfinished", "idle"]
-"""`running`: a caller holds the thread's lease. `paused`: an approval waits for a person. `failed`: the last run ended
-in an error, or its processes died so often that it is not begun again. `unfinished`: tasks remain, and no run works on
-them. `idle`: the last turn has ended."""
+"""`running`: a caller holds the thread's lease, or a turn was accepted and has not ended. `paused`: an approval waits
+for a person. `failed`: the last run ended in an error, or its processes died so often that it is not begun again.
+`unfinished`: tasks remain, and no run works on them. `idle`: the last turn has ended."""
 
 STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 
@@ -49,7 +49,8 @@ _CONDITIONS: Final[Mapping[str, str]] = {
 _CANDIDATES: Final[Mapping[str, str]] = {
     "paused": "t.thread_id IN ("
     "SELECT thread_id FROM holdfast_interrupts WHERE answered_at IS NULL AND closed_at IS NULL)",
-    "running": "t.thread_id IN (SELECT thread_id FROM holdfast_leases)",
+    "running": "(t.thread_id IN (SELECT thread_id FROM holdfast_leases)"
+    " OR t.thread_id IN (SELECT thread_id FROM holdfast_runs WHERE state IN ('accepted', 'running')))",
 }
 
 

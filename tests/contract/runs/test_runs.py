@@ -56,6 +56,17 @@ def test_accepted_messages_are_answered_in_their_order(saver: HoldfastSaver) -> 
     assert rows(saver, "SELECT count(input) FROM holdfast_runs") == [(0,)]
 
 
+def test_a_thread_runs_as_long_as_a_turn_that_was_accepted(saver: HoldfastSaver) -> None:
+    talk = ada(saver, "Hi")
+    talk.send("Hello")
+    run = talk.submit("And again")
+    assert saver.threads.get("ada-1").status == "running"
+    assert [thread.thread_id for thread in saver.threads.list(status="running").threads] == ["ada-1"]
+    saver.runs.cancel(run.run_id)
+    assert saver.threads.get("ada-1").status == "idle"
+    assert saver.threads.list(status="running").threads == []
+
+
 def test_a_turn_whose_process_died_goes_on_and_says_its_message_once(saver: HoldfastSaver) -> None:
     talk = ada(saver)
     run = talk.submit("Hello")
