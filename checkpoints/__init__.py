@@ -9,8 +9,9 @@ The same object serves `invoke` and `ainvoke`.
 
 Other packages import the names below, and from these modules; import-linter checks it:
 
-- `errors`: all errors. `encryption.masters`: master keys. `urls`: database URLs. `moments`: times as
-  callers give them. `extras`: what to install. `core.arguments`: the check of a caller's arguments.
+- `errors`: all errors. `errors.logged`: what a log tells of one. `encryption.masters`: master keys. `urls`: database
+  URLs. `moments`: times as callers give them. `extras`: what to install. `core.arguments`: the check of a caller's
+  arguments.
 - `convert`, `deploy`, `maintenance`, `transfer` and `transfer.archive`: work on a database as a whole.
 - `store.items`: long-term memory as rows of the database. `store.service`: `open_store`.
 - `transcript.export`: transcripts as text. `search.query`: parsing of search queries.

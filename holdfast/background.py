@@ -21,6 +21,8 @@ from threading import Lock, Thread
 from time import monotonic
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
+from holdfast.checkpoints.errors.logged import for_log
+
 __all__ = ["BackgroundTurns"]
 
 T = TypeVar("T")
@@ -147,7 +149,8 @@ async def _afinish(events: AsyncGenerator[Any, None], read: asyncio.Queue[Any]) 
 
 
 def _failed(error: Exception) -> _Failure:
-    _log.warning("A turn in the background failed: %s: %s", type(error).__name__, error)
+    _log.warning("A turn in the background failed: %s", for_log(error))
+    _log.debug("A turn in the background failed.", exc_info=error)
     return _Failure(error)
 
 

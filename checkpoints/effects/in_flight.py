@@ -16,6 +16,7 @@ from holdfast.checkpoints.backends.base import Backend, Call
 from holdfast.checkpoints.backends.heartbeat import Heartbeat
 from holdfast.checkpoints.effects.states import Started
 from holdfast.checkpoints.errors import DatabaseUnavailable
+from holdfast.checkpoints.errors.logged import for_log
 
 _log = logging.getLogger(__name__)
 
@@ -79,8 +80,11 @@ class EffectsInFlight:
             except DatabaseUnavailable as error:
                 _log.warning("The ledger of effects is out of reach and will be tried again: %s", error)
                 return True
-            except Exception:  # noqa: BLE001 - an outcome that can never be written must not end the renewal of others
-                _log.exception("An effect could not be renewed or its outcome not be written; it will be in doubt.")
+            except Exception as error:  # noqa: BLE001 - an outcome that can never be written must not end the renewal of others
+                _log.error(
+                    "An effect could not be renewed or its outcome not be written; it will be in doubt: %s",
+                    for_log(error),
+                )
             if running.outcome:
                 self._remove(running)
         return True

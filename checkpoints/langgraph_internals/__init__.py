@@ -8,6 +8,7 @@ the other modules.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -52,6 +53,7 @@ __all__ = [
     "DeltaSnapshot",
     "decides_next",
     "enclosing_checkpoint",
+    "failed_node",
     "graph_ns",
     "graph_type",
     "has_own_coroutine",
@@ -61,6 +63,7 @@ __all__ = [
     "next_nodes",
     "node_of_task",
     "run_object",
+    "running_step",
     "set_last_uuid6_timestamp",
     "types_of_serializer",
 ]
@@ -143,6 +146,9 @@ _PULLED: Final = "__pregel_pull"
 
 _INNER: Final = "_inner"
 
+# The note that LangGraph adds to an error of a task.
+_FAILED_IN: Final = re.compile(r"During task with name '(.*)' and id '")
+
 
 def next_nodes(values: Mapping[str, Any]) -> set[str]:
     """Return the nodes that are next in a checkpoint with these values of channels."""
@@ -223,6 +229,24 @@ def enclosing_checkpoint(thread_id: str) -> str | None:
         return None
     found: str | None = (own.get(CHECKPOINT_MAP) or {}).get("")
     return found
+
+
+def failed_node(error: BaseException) -> str | None:
+    """Return the node of the graph in which an error, or its cause, was raised; of a subgraph as `subgraph|node`."""
+    told = (note for raised in (error, error.__cause__) for note in getattr(raised, "__notes__", ()))
+    return NS_SEP.join(found[1] for found in reversed([*map(_FAILED_IN.match, told)]) if found) or None
+
+
+def running_step() -> Mapping[str, Any]:
+    """Return what the code that calls is part of: `thread`, `run`, `step` and `node`. Outside of a run it is empty."""
+    config = var_child_runnable_config.get() or {}
+    metadata, configurable = config.get("metadata", {}), config.get("configurable", {})
+    return {
+        "thread": configurable.get("thread_id"),
+        "run": configurable.get("run_id"),
+        "step": metadata.get("langgraph_step"),
+        "node": metadata.get("langgraph_node"),
+    }
 
 
 def is_sent_task(config: Mapping[str, Any]) -> bool:

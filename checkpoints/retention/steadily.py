@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core.database import Database
+from holdfast.checkpoints.errors.logged import for_log
 from holdfast.checkpoints.retention.newest import MOST, MOST_BESIDE, keep_newest
 
 _MOST_THREADS: Final = 4096
@@ -72,7 +73,7 @@ class SteadyPruning:
             try:
                 self._prune(thread_id)
             except Exception as error:  # noqa: BLE001 - the conversation goes on, and a later round tries again
-                _log.warning("Thread %s: its older checkpoints could not be pruned: %s", thread_id, error)
+                _log.warning("Thread %s: its older checkpoints could not be pruned: %s", thread_id, for_log(error))
 
     def _next(self) -> str | None:
         with self._lock:

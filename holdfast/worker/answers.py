@@ -12,6 +12,7 @@ from typing import Final
 
 from holdfast.checkpoints import Answered, HoldfastSaver
 from holdfast.checkpoints.errors import ThreadBusy
+from holdfast.checkpoints.errors.logged import for_log
 from holdfast.graph.plans import Io, blocking, twin
 from holdfast.worker.periodic import Periodic
 
@@ -94,7 +95,7 @@ class AnswerWorker(Periodic):
         try:
             outcome = await self._look(io)
         except Exception as error:  # noqa: BLE001 - a database that is out of reach for a while must not end the worker
-            _log.warning("Recorded answers could not be looked up: %s", error)
+            _log.warning("Recorded answers could not be looked up: %s", for_log(error))
             return min(SOON, self._period)
         return min(SOON, self._period) if outcome.busy else self._period
 
@@ -105,7 +106,8 @@ class AnswerWorker(Periodic):
             outcome.busy.append(thread_id)
             return
         except Exception as error:  # noqa: BLE001 - one thread that fails must not stop the others
-            _log.warning("Thread %s: a recorded answer could not be carried out: %s", thread_id, error)
+            _log.warning("Thread %s: a recorded answer could not be carried out: %s", thread_id, for_log(error))
+            _log.debug("Thread %s: a recorded answer could not be carried out.", thread_id, exc_info=error)
             outcome.failed[thread_id] = str(error)
         else:
             if why_left is None:

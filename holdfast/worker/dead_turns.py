@@ -10,6 +10,7 @@ from typing import Any, Final
 from langgraph.types import StateSnapshot
 
 from holdfast.checkpoints import DeadTurn, HoldfastSaver, NewRun
+from holdfast.checkpoints.errors.logged import for_log
 from holdfast.deploy.tools import GraphTools
 from holdfast.graph.conversation.agents import AgentProfile
 from holdfast.graph.conversation.events import unfinished
@@ -59,14 +60,14 @@ class DeadTurnWorker(Periodic):
         try:
             await self.look(io)
         except Exception as error:  # noqa: BLE001 - a database that is out of reach for a while must not end the worker
-            _log.warning("Turns of dead processes could not be looked up: %s", type(error).__name__)
+            _log.warning("Turns of dead processes could not be looked up: %s", for_log(error))
         return self._period
 
     async def _try(self, io: Io, dead: DeadTurn) -> None:
         try:
             why_left = await self.go_on(io, dead)
         except Exception as error:  # noqa: BLE001 - the next look tries it again
-            _log.warning("Thread %s: its dead turn could not be looked at: %s", dead.thread_id, type(error).__name__)
+            _log.warning("Thread %s: its dead turn could not be looked at: %s", dead.thread_id, for_log(error))
             return
         if why_left is None:
             _log.info("Thread %s: its turn goes on, whose process has died (%s)", dead.thread_id, dead.owner)

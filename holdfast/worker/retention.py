@@ -13,6 +13,7 @@ from threading import Event
 from typing import Final
 
 from holdfast.checkpoints import HoldfastSaver, RetentionPolicy, Swept
+from holdfast.checkpoints.errors.logged import for_log
 from holdfast.graph.plans import Io
 from holdfast.worker.periodic import Periodic
 
@@ -47,7 +48,7 @@ class RetentionWorker(Periodic):
         try:
             swept = await io.wait(self._sweep)
         except Exception as error:  # noqa: BLE001 - a database that is out of reach for a while must not end the worker
-            _log.warning("The retention policy could not be carried out: %s", error)
+            _log.warning("The retention policy could not be carried out: %s", for_log(error))
             return self._period
         for problem in swept.failed.values():
             _log.warning("The retention policy could not be carried out: %s", problem)

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Any, Final, Literal, NamedTuple
@@ -16,6 +17,7 @@ from langchain_core.messages import HumanMessage
 
 from holdfast.checkpoints import Claimed, Run
 from holdfast.checkpoints.errors import DatabaseUnavailable, HoldfastError, NotOpen, ThreadBusy
+from holdfast.checkpoints.errors.logged import for_log
 from holdfast.graph import BadAnswer, Conversation, NothingWaits
 from holdfast.graph import Event as TurnEvent
 from holdfast.graph.conversation.agents import AgentProfile, AnyAgent
@@ -34,6 +36,9 @@ AT_ONCE: Final = 100
 ATTEMPTS: Final = 5
 GRACE: Final = 30.0
 
+RUN: Final[ContextVar[Run | None]] = ContextVar("holdfast_run", default=None)
+"""The run that the present code is part of, also in the nodes of its graph. For logs."""
+
 PROCESS_DIED: Final = "ProcessDied"
 """The name of the error of a turn whose processes have died so often that it is not begun again."""
 
@@ -45,6 +50,9 @@ class TurnListener:
 
     def event(self, run: Run, event: TurnEvent) -> None:
         """Take an event of a turn."""
+
+    def failed(self, run: Run, error: Exception) -> None:
+        """Take the error of a turn, before it has ended."""
 
     def ended(self, run: Run, outcome: str | None, seconds: float) -> None:
         """Take note that this worker is done with a run.
@@ -140,7 +148,7 @@ class TurnWorker(Periodic):
         try:
             claimed = await io.call(self._claims.claim, free)
         except Exception as error:  # noqa: BLE001 - a database that is out of reach for a while must not end the worker
-            _log.warning("Accepted turns could not be looked up: %s", error)
+            _log.warning("Accepted turns could not be looked up: %s", for_log(error))
             return AFTER_OUTAGE
         for one in claimed:
             self._begin(io, self._added(one))
@@ -177,7 +185,7 @@ class TurnWorker(Periodic):
 
     async def _carry_out(self, io: Io, turn: _Turn) -> bool:
         """Carry out a run, and record how it ended. Return whether it has ended."""
-        claimed, began = turn.claimed, time.monotonic()
+        claimed, began, context = turn.claimed, time.monotonic(), RUN.set(turn.claimed.run)
         ending: _Ending | None = None
         try:
             ending = await self._ending(io, turn)
@@ -189,7 +197,7 @@ class TurnWorker(Periodic):
             await io.call(self._claims.release, claimed)
             raise
         except Exception as error:  # noqa: BLE001 - the claim expires, and a worker goes on with the run
-            _log.warning("Run %s: how it ended could not be recorded: %s", claimed.run.run_id, error)
+            _log.warning("Run %s: how it ended could not be recorded: %s", claimed.run.run_id, for_log(error))
             return False
         else:
             return ending is not None
@@ -198,6 +206,7 @@ class TurnWorker(Periodic):
             del self._turns[claimed.run.run_id]
             self._listener.ended(claimed.run, ending and ending.outcome, time.monotonic() - began)
             self.wake()  # for the next run of the thread
+            RUN.reset(context)
 
     async def _ending(self, io: Io, turn: _Turn) -> _Ending | None:
         """Carry out a run, and return how it ended; `None` if it is given back."""
@@ -218,10 +227,12 @@ class TurnWorker(Periodic):
             turn.task.uncancel()
             return _Ending("cancelled")
         except (ThreadBusy, DatabaseUnavailable, NotOpen) as error:
-            _log.warning("Run %s is given back: %s", run.run_id, error)
+            _log.warning("Run %s is given back: %s", run.run_id, for_log(error))
             return None
         except Exception as error:  # noqa: BLE001 - one turn that fails must not stop the others
-            _log.warning("Run %s failed: %s", run.run_id, type(error).__name__, exc_info=not _is_told(error))
+            _log.warning("Run %s failed: %s", run.run_id, for_log(error))
+            _log.debug("Run %s failed.", run.run_id, exc_info=error)  # with its message, which may hold a text
+            self._listener.failed(run, error)
             return _Ending("failed", type(error).__name__, _told(error))
         return _Ending("done")
 

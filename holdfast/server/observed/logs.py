@@ -5,15 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import traceback
 from datetime import UTC, datetime
 from typing import Any, Final
 
-FIELDS: Final = (
-    "request", "user", "method", "route", "thread", "run", "step", "status", "duration_ms", "first_text_ms", "trace"
-)  # fmt: skip
-"""What a record may tell beside its message, given as `extra={"holdfast": {…}}`."""
+from holdfast.checkpoints.errors.logged import places_in
+from holdfast.checkpoints.langgraph_internals import running_step
+from holdfast.worker.turns import RUN
 
+FIELDS: Final = (
+    "request", "user", "method", "route", "thread", "run", "step", "node", "status", "duration_ms", "first_text_ms",
+    "trace",
+)  # fmt: skip
+"""What a record may tell beside its message, given as `extra={"holdfast": {…}}`.
+
+What is logged within a step of a graph tells its thread, its run, the number of the step and the node.
+"""
 
 _OURS: Final = ("holdfast", "uvicorn")
 _OTHERS: Final = "A message of another library is not logged: it may hold a text."
@@ -34,13 +40,20 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage() if record.name.partition(".")[0] in _OURS else _OTHERS,
         }
-        given = getattr(record, "holdfast", {})
+        given = {**_where(), **getattr(record, "holdfast", {})}
         found |= {name: given[name] for name in FIELDS if given.get(name) is not None}
         if record.exc_info and record.exc_info[0] is not None:
             kind, _, trace = record.exc_info
             found["error"] = kind.__name__
-            found["at"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(trace)]
+            found["at"] = places_in(trace)
         return json.dumps(found, ensure_ascii=False, default=str)
+
+
+def _where() -> dict[str, Any]:
+    """Return what the code that logs is part of: a run that was accepted, and a step of a graph."""
+    run = RUN.get()
+    found = {} if run is None else {"thread": run.thread_id, "run": run.run_id}
+    return found | {name: value for name, value in running_step().items() if value is not None}
 
 
 def configure_logs() -> None:

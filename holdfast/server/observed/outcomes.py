@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from holdfast.checkpoints.langgraph_internals import failed_node
+
 DONE: Final = "done"
 
 _log: Final = logging.getLogger("holdfast.turns")
@@ -28,19 +30,21 @@ def told(thread_id: str | None = None, run_id: str | None = None) -> Iterator[No
         thread_id: the thread of the turn.
         run_id: its run.
     """
-    outcome, began = None, time.perf_counter()
+    outcome, node, began = None, None, time.perf_counter()
     try:
         yield
         outcome = DONE
     except Exception as error:
-        outcome = type(error).__name__
+        outcome, node = type(error).__name__, failed_node(error)
         raise
     finally:
         if outcome is not None:
-            tell(outcome, time.perf_counter() - began, thread_id, run_id)
+            tell(outcome, time.perf_counter() - began, thread_id, run_id, node)
 
 
-def tell(outcome: str, seconds: float, thread_id: str | None = None, run_id: str | None = None) -> None:
+def tell(
+    outcome: str, seconds: float, thread_id: str | None = None, run_id: str | None = None, node: str | None = None
+) -> None:
     """Tell how a turn has ended, and log it.
 
     Args:
@@ -48,8 +52,10 @@ def tell(outcome: str, seconds: float, thread_id: str | None = None, run_id: str
         seconds: how long it took.
         thread_id: the thread of the turn.
         run_id: its run.
+        node: the node of the graph in which it failed.
     """
     for listener in _listeners:
         listener(outcome)
-    fields = {"thread": thread_id, "run": run_id, "status": outcome, "duration_ms": round(1000 * seconds, 1)}
+    duration = round(1000 * seconds, 1)
+    fields = {"thread": thread_id, "run": run_id, "node": node, "status": outcome, "duration_ms": duration}
     _log.info("turn", extra={"holdfast": fields})

@@ -7,12 +7,16 @@ import json
 import logging
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Event
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
+from langchain_core.tools import tool
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -27,7 +31,9 @@ from holdfast.server.observed import HealthGate, JsonFormatter, Metrics, Metrics
 from holdfast.server.observed.outcomes import told
 from holdfast.server.observed.watch import route_of
 from holdfast.server.web.draining import DrainingServer
-from holdfast.worker import Worker
+from holdfast.server.web.streams.live import Live
+from holdfast.worker import TurnWorker, Worker
+from tests.support.graph_kit import calls
 
 WORDS = "my-card-is-4111"
 
@@ -133,6 +139,62 @@ def test_what_another_library_or_an_error_says_is_not_logged() -> None:
         record = logging.LogRecord(name, logging.ERROR, __file__, 1, message, (), given)
         line = JsonFormatter().format(record)
         assert (WORDS in line, json.loads(line)["error"]) == (False, "ValueError")
+
+
+@pytest.mark.parametrize("fails", ["model", "tool", "arguments"])
+def test_no_text_is_logged_whatever_fails(saver: HoldfastSaver, fails: str, caplog: pytest.LogCaptureFixture) -> None:
+    lines = Lines()
+    caplog.set_level(logging.INFO)
+    with lines.of("holdfast"):
+        agent = failing_agent(saver, fails)
+        run = Conversation(agent, "ada-1").submit(WORDS)
+        Worker(agent, turns=TurnWorker(agent, listener=Live())).run_once()
+    assert WORDS not in caplog.text + "".join(lines.written)
+    told = [json.loads(line) for line in lines.written]
+    assert {(line["thread"], line["run"]) for line in told} == {("ada-1", run.run_id)}
+    node = {"tool": "tools"}.get(fails, "model")
+    assert [(line["node"], line["status"]) for line in told if line["message"] == "turn"] == [(node, "ValueError")]
+    if fails == "tool":
+        assert (told[0]["message"], told[0]["step"], told[0]["node"]) == ("in a tool", 2, "tools")
+
+
+class Lines(logging.Handler):
+    """What a server writes to its log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.setFormatter(JsonFormatter())
+        self.written: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.written.append(self.format(record))
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        logging.getLogger(name).addHandler(self)
+        try:
+            yield
+        finally:
+            logging.getLogger(name).removeHandler(self)
+
+
+def failing_agent(saver: HoldfastSaver, fails: str) -> Any:
+    """An agent that fails with an error that holds the text of its user."""
+
+    @tool
+    def pay(amount: int) -> str:
+        """Pay."""
+        logging.getLogger("holdfast.test").info("in a tool")
+        raise ValueError(f"{WORDS} {amount}")
+
+    def model(state: MessagesState) -> dict[str, Any]:
+        if fails == "model" or len(state["messages"]) > 1:
+            raise ValueError(state["messages"][0].text)
+        return {"messages": [calls(("pay", {"amount": WORDS if fails == "arguments" else 1}))]}
+
+    builder = StateGraph(MessagesState).add_node("model", model).add_node("tools", ToolNode([pay]))
+    builder.add_edge(START, "model").add_edge("model", "tools").add_edge("tools", "model")
+    return builder.compile(checkpointer=saver)
 
 
 async def test_the_metrics_count_requests_turns_and_what_waits(saver: HoldfastSaver) -> None:

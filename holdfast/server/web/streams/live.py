@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from holdfast.checkpoints import Run
+from holdfast.checkpoints.langgraph_internals import failed_node
 from holdfast.graph import Event, Token
 from holdfast.server.observed import outcomes
 from holdfast.worker import TurnListener
@@ -23,6 +24,7 @@ class Live(TurnListener):
     def __init__(self) -> None:
         self._listeners: defaultdict[str, set[asyncio.Queue[str | None]]] = defaultdict(set)
         self._texts: dict[str, str] = {}
+        self._failed_in: dict[str, str | None] = {}
 
     def event(self, run: Run, event: Event) -> None:
         if isinstance(event, Token):
@@ -32,9 +34,13 @@ class Live(TurnListener):
             self._texts[run.run_id] = ""  # the text is a message by now
             self._tell(run.run_id, NEWS)
 
+    def failed(self, run: Run, error: Exception) -> None:
+        self._failed_in[run.run_id] = failed_node(error)
+
     def ended(self, run: Run, outcome: str | None, seconds: float) -> None:
+        node = self._failed_in.pop(run.run_id, None)
         if outcome not in (None, "cancelled"):
-            outcomes.tell(str(outcome), seconds, run.thread_id, run.run_id)
+            outcomes.tell(str(outcome), seconds, run.thread_id, run.run_id, node)
         self._texts.pop(run.run_id, None)
         self._tell(run.run_id, NEWS)
 
