@@ -8,6 +8,7 @@ import secrets
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.chaos.cost import count
@@ -17,10 +18,13 @@ from tests.chaos.kills import kill
 from tests.chaos.outages import break_off
 from tests.chaos.report import Report
 from tests.chaos.rush import rush
+from tests.chaos.servers.replicas import PRELOADED
+from tests.chaos.servers.trial import DOORS, Trial, try_all
 from tests.chaos.sweeps import sweep
+from tests.support import forked
 from tests.support.servers import Server, server
 
-PARTS = ("cost", "outages", "failover", "rush", "sweeps", "kills")
+PARTS = ("cost", "outages", "failover", "rush", "sweeps", "kills", "servers")
 BACKENDS = ("sqlite", "postgres")
 
 
@@ -28,6 +32,8 @@ def main(words: list[str] | None = None) -> int:
     """Run what is asked for, and print what was found."""
     options = _options(words)
     report, began = Report(options.seed), time.monotonic()
+    if "servers" in options.only:
+        forked.preload(*PRELOADED)
     print(f"Seed {options.seed}; give it as --seed to choose the same again.", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="holdfast-chaos-", ignore_cleanup_errors=True) as folder, server() as ours:
         _run(options, report, _Places(Path(folder), ours, options.seed), began)
@@ -62,6 +68,17 @@ def _run(options: argparse.Namespace, report: Report, places: _Places, began: fl
                     share = (until - time.monotonic()) / left
                     wanted = -(-options.kills // len(options.backends))
                     report.kills[backend] = kill(places.new(backend), wanted, time.monotonic() + share)
+            case "servers":
+                report.served = try_all(list(_trials(options, places)), until)
+
+
+def _trials(options: argparse.Namespace, places: _Places) -> Iterator[Trial]:
+    """Yield a trial for each kind of server on each database. SQLite has fewer rounds: one process writes at a time."""
+    share = len(options.servers) * len(options.backends)
+    for kind in options.servers:
+        for backend in options.backends:
+            rounds = options.server_rounds if backend == "postgres" else options.server_rounds // 4
+            yield Trial(places.new(backend), kind, -(-options.server_kills // share), rounds)
 
 
 class _Places:
@@ -101,11 +118,17 @@ def _options(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--restarts", type=int, default=50, help="of PostgreSQL")
     parser.add_argument("--cuts", type=int, default=50, help="of all its connections")
     parser.add_argument("--failovers", type=int, default=5, help="of PostgreSQL to a standby")
-    parser.add_argument("--limit", type=float, default=1500.0, help="seconds after which it gives up, and fails")
+    parser.add_argument("--server-kills", type=int, default=200, help="how many, over all servers and backends")
+    parser.add_argument("--server-rounds", type=int, default=100, help="of answers at once, for each kind of server")
+    parser.add_argument(
+        "--server", dest="servers", action="append", choices=list(DOORS), help="kill this kind; all by default"
+    )
+    parser.add_argument("--limit", type=float, default=2400.0, help="seconds after which it gives up, and fails")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(words)
     options.only = options.only or list(PARTS)
     options.backends = options.backends or list(BACKENDS)
+    options.servers = options.servers or list(DOORS)
     return options
 
 

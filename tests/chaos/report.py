@@ -11,6 +11,7 @@ from tests.chaos.failover.failovers import Failovers
 from tests.chaos.kills import Kills
 from tests.chaos.outages import Outages
 from tests.chaos.rush import Rush
+from tests.chaos.servers.trial import Served
 from tests.chaos.sweeps import Sweeps
 from tests.chaos.talks.marks import MARKS
 from tests.chaos.talks.verdict import Verdict
@@ -27,6 +28,7 @@ class Report:
     outages: Outages | None = None
     failovers: Failovers | None = None
     sweeps: Sweeps | None = None
+    served: list[Served] = field(default_factory=list)
     cost: dict[str, Cost] = field(default_factory=dict)
     """By backend."""
     seconds: float = 0.0
@@ -43,6 +45,7 @@ class Report:
             found += [("failover", *what) for what in _of(self.failovers)]
         if self.sweeps is not None:
             found += [("sweeps", *what) for what in self.sweeps.failures]
+        found += [(f"servers, {part.name}", *what) for part in self.served for what in part.broken]
         found += [(f"cost, {backend}", *what) for backend, part in self.cost.items() for what in part.failures]
         return [f"{part}: thread {thread}, seed {self.seed}: {what}" for part, thread, what in found]
 
@@ -67,6 +70,9 @@ class Report:
             found["failover"] = {**failover, "seconds": round(self.failovers.seconds)}
         if self.sweeps is not None:
             found["sweeps"] = {"tests": self.sweeps.tests, "seconds": round(self.sweeps.seconds)}
+        for served in self.served:
+            figures = {name.strip(): figure for name, figure in served.figures().items()}
+            found[f"servers, {served.name}"] = {**figures, **_counts(served.verdict), "seconds": round(served.seconds)}
         for backend, cost in self.cost.items():
             found[f"cost_{backend}"] = {kind: cost.added[kind] for kind in MOST}
         return found
@@ -80,6 +86,7 @@ class Report:
                 self._rush(),
                 self._outages(),
                 self._failovers(),
+                self._served(),
                 self._sweeps(),
                 self._cost(),
             )
@@ -142,6 +149,21 @@ class Report:
             _seconds(self.failovers),
         ]
 
+    def _served(self) -> list[str]:
+        if not self.served:
+            return []
+        figures = [part.figures() for part in self.served]
+        return [
+            "",
+            "Two servers of one database, killed while clients talk to both",
+            _row("", *(part.kind for part in self.served)),
+            _row("", *(part.place.backend for part in self.served)),
+            *(_row(label, *(each[label] for each in figures)) for label in figures[0]),
+            *_verdicts([part.verdict for part in self.served]),
+            _row("broken otherwise", *(len(part.broken) - len(part.verdict.broken) for part in self.served)),
+            _seconds(*self.served),
+        ]
+
     def _sweeps(self) -> list[str]:
         if self.sweeps is None:
             return []
@@ -183,7 +205,7 @@ def _verdicts(verdicts: list[Verdict]) -> list[str]:
     return [*lines, _row("broken promises", *(len(verdict.broken) for verdict in verdicts))]
 
 
-def _seconds(*parts: Kills | Rush | Outages | Failovers | Sweeps) -> str:
+def _seconds(*parts: Kills | Rush | Outages | Failovers | Sweeps | Served) -> str:
     return _row("seconds", *(f"{part.seconds:.0f}" for part in parts))
 
 

@@ -19,6 +19,8 @@ from tests.chaos.kills import kill
 from tests.chaos.outages import break_off
 from tests.chaos.report import Report
 from tests.chaos.rush import rush
+from tests.chaos.servers.trial import Trial, try_out
+from tests.chaos.servers.verdict import judge_served
 from tests.chaos.talks.playing import play
 from tests.chaos.talks.verdict import judge
 from tests.support.kit import change
@@ -50,6 +52,27 @@ def test_of_those_who_answer_at_once_one_is_heard_and_the_others_are_told(
     # Of three answers one is taken. Without a lease, its run may be refused, and another one carries it out.
     assert done.answers == 24
     assert 16 <= sum(done.told.values()) <= 20
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(150)
+def test_servers_that_are_killed_leave_nothing_undone(sqlite_url: str, tmp_path: Path) -> None:
+    place = Place(sqlite_url, tmp_path, 1)
+    done = try_out(Trial(place, "router", kills=1, rounds=1, clients=2), time.monotonic() + 60)
+    report = Report(1, served=[done])
+    assert report.broken() == []
+    assert (done.kills, done.rounds.answers, done.rounds.told) == (1, 16, 14)
+    assert "Two servers of one database" in report.table()
+    assert report.figures()["servers, router, sqlite"]["turns accepted"] == done.verdict.counts["runs"]
+
+    with open_checkpointer(sqlite_url) as saver:
+        change(saver, "UPDATE holdfast_runs SET ended_at = ended_at + 300 WHERE number = 1")
+        change(saver, "UPDATE holdfast_effects SET interrupt_id = 'another' WHERE tool = 'pay'")
+        change(saver, "UPDATE holdfast_runs SET state = 'accepted', ended_at = NULL WHERE kind = 'answer'")
+    broken = "\n".join(what for _, what in judge_served(place).broken)
+    assert "s after it was accepted, and 0 processes died" in broken
+    assert "which no client has answered" in broken
+    assert "was accepted, and is accepted at the end" in broken
 
 
 @pytest.mark.sweep

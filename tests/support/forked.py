@@ -67,6 +67,11 @@ def environment(**more: str) -> dict[str, str]:
     return {**keep, "PYTHONPATH": str(HOUSE), "TERM": "dumb", "LC_ALL": "C.UTF-8", **more}
 
 
+def preload(*modules: str) -> None:
+    """Import further modules in the process that others are forked from, if it does not run yet."""
+    _PRELOADED[-1:-1] = modules
+
+
 @cache
 def context() -> ForkServerContext:
     """Return the context that starts processes, with its server running."""

@@ -85,28 +85,47 @@ def served(folder: Path, words: Sequence[str] = (), *, anew: bool = False, **env
         anew: start a new interpreter, as people do, instead of a forked one. See `forked.start`.
         environment: environment variables.
     """
+    with (
+        tempfile.NamedTemporaryFile(prefix="holdfast-server-", suffix=".log") as log,
+        starting(folder, words, log=Path(log.name), anew=anew, **environment) as server,
+    ):
+        wait_until_up(server)
+        yield server
+
+
+@contextmanager
+def starting(
+    folder: Path, words: Sequence[str] = (), *, log: Path, anew: bool = False, **environment: str
+) -> Iterator[Server]:
+    """A server that starts, and may not be up yet. See `served`.
+
+    Args:
+        folder, words, anew, environment: as for `served`.
+        log: the file for what it prints.
+    """
     port = free_port()
     started = [*(words or ["-m", "holdfast", "serve"]), "--port", str(port)]
     env = {"LC_ALL": "C.UTF-8", "HOLDFAST_DRAIN": "0", **clean_environment(**environment)}  # no balancer looks
-    with (
-        tempfile.NamedTemporaryFile(prefix="holdfast-server-", suffix=".log") as log,
-        Path(os.devnull).open() as nothing,
-    ):
-        streams = (nothing.fileno(), log.fileno(), log.fileno())
+    with log.open("a") as said, Path(os.devnull).open() as nothing:
+        streams = (nothing.fileno(), said.fileno(), said.fileno())
         process = forked.start(started, cwd=folder, env=env, streams=streams, anew=anew)
-        url = f"http://127.0.0.1:{port}"
-        with get_sync_client(url=url) as client:
-            server = Server(process, url, Path(log.name), client)
-            try:
-                _wait_until_up(server)
-                yield server
-            finally:
-                process.terminate()  # a process that is killed says nothing of what it did: to coverage, for one
-                process.join(PATIENCE)
-                server.kill()
+    url = f"http://127.0.0.1:{port}"
+    with get_sync_client(url=url) as client:
+        server = Server(process, url, log, client)
+        try:
+            yield server
+        finally:
+            process.terminate()  # a process that is killed says nothing of what it did: to coverage, for one
+            process.join(PATIENCE)
+            server.kill()
 
 
-def _wait_until_up(server: Server) -> None:
+def wait_until_up(server: Server) -> None:
+    """Wait until a server that starts answers.
+
+    Raises:
+        AssertionError: it does not, or has ended.
+    """
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         code = server.process.exitcode

@@ -78,16 +78,22 @@ class Evidence:
         return [line for line in self.answers[order] if line["answer"] in kinds]
 
 
-def judge(place: Place, ready: Callable[[], None] = lambda: None) -> Verdict:
-    """Look at every thread that the journal knows."""
+def judge(place: Place, ready: Callable[[], None] = lambda: None, *, case: type[Case] | None = None) -> Verdict:
+    """Look at every thread that the journal knows.
+
+    Args:
+        place: where.
+        ready: is called when the database is open.
+        case: how a thread is looked at, by default as a `Case`.
+    """
     evidence, verdict = Evidence(place), Verdict()
     with opened(place) as saver:
         ready()
         agents = {langchain: agent_on(saver, place, langchain=langchain) for langchain in (False, True)}
         for thread in sorted(evidence.acknowledged):
-            case = Case(thread, evidence, agents[is_langchains(thread)], saver)
-            verdict.broken += [(thread, what) for what in case.broken()]
-            verdict.counts.update(case.counts())
+            found = (case or Case)(thread, evidence, agents[is_langchains(thread)], saver)
+            verdict.broken += [(thread, what) for what in found.broken()]
+            verdict.counts.update(found.counts())
         known = set(evidence.acknowledged)
         for order in evidence.done:
             if (thread := order.rpartition("-")[0]) not in known:
@@ -138,6 +144,10 @@ class Case:
                 found[call["args"]["order"]] = (call["name"], key, answer)
         return found
 
+    def name(self, message: AnyMessage) -> str:
+        """Return the name of a message in the journal."""
+        return str(message.id)
+
     def counts(self) -> Counter[str]:
         mine = [order for order in self.evidence.done if order.rpartition("-")[0] == self.thread]
         return Counter(
@@ -164,7 +174,7 @@ class Case:
                 yield from self._doubt(order, entry)
 
     def _messages(self) -> Iterator[str]:
-        found = Counter(message.id for message in self.messages)
+        found = Counter(map(self.name, self.messages))
         for message in sorted(self.evidence.acknowledged[self.thread]):
             if not found[message]:
                 # The answer to a call that was in doubt takes the place of what stood there, under the same id.
