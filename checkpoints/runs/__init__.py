@@ -42,6 +42,9 @@ __all__ = ["Claimed", "DeadTurn", "NewRun", "Run", "Runs"]
 # As for lists of requests.
 _LIMIT: Final = 1000
 
+# The runs of a worker that one look tells to stop. They are first, so the next look tells the others.
+_STOPS: Final = 16
+
 
 @checks_arguments
 class Runs:
@@ -197,18 +200,29 @@ class Runs:
 
     # --- carrying out
 
-    def claim(self, agent: str, owner: str, *, limit: int = 1) -> Sequence[Claimed]:
+    def claim(
+        self, agent: str, owner: str, *, limit: int = 1, stop: Callable[[str], object] = lambda _: None
+    ) -> Sequence[Claimed]:
         """Claim runs that no living worker has: of each thread its first open one, the oldest first.
 
         Args:
             agent: the name of the agent that can carry them out.
             owner: the worker. It renews its claims before `times.RUN_TTL` is over.
             limit: the maximum number of runs.
+            stop: called with the id of each run that this worker has and that was asked to stop.
         """
-        check_count(limit, "limit")
         sql = self._database.backend.sql
-        [free] = self._database.read((sql["free_runs"], {"agent": agent, "limit": limit}))
-        claims = [(sql["claim_run"], {"run_id": run_id, "owner": owner, "ttl": times.RUN_TTL}) for (run_id,) in free]
+        params = {"agent": agent, "owner": owner, "limit": limit + _STOPS}
+        [found] = self._database.read((sql["free_runs"], params))
+        for row in found:
+            if row.is_stopped:
+                stop(row.run_id)
+        free = [row for row in found if not row.is_stopped][:limit]
+        for row in free:
+            if row.is_deleted:
+                self._database.write((sql["delete_run"], {"run_id": row.run_id}))
+        params = {"owner": owner, "ttl": times.RUN_TTL}
+        claims = [(sql["claim_run"], {"run_id": row.run_id, **params}) for row in free if not row.is_deleted]
         # A claim whose commit was lost is not repeated: it would be found taken. It expires.
         claimed = self._database.write(*claims, repeatable=False) if claims else []
         return [Claimed(self._run_of(row), self._input(row), owner) for rows in claimed for row in rows]

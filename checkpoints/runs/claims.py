@@ -36,8 +36,8 @@ class Claims:
         self._heartbeat: Heartbeat | None = None
 
     def claim(self, limit: int) -> Sequence[Claimed]:
-        """Claim runs, and renew the claims from now on."""
-        claimed = self._runs.claim(self._agent, self._owner, limit=limit)
+        """Claim runs, and renew the claims from now on. Stop those of this worker that were asked to stop."""
+        claimed = self._runs.claim(self._agent, self._owner, limit=limit, stop=self._stop)
         with self._lock:
             self._held.update(one.run.run_id for one in claimed)
             if self._held and self._heartbeat is None:

@@ -32,15 +32,21 @@ ORDER BY number DESC
 LIMIT :limit;
 
 -- name: free_runs
--- The first open run of each thread, if no living worker has it; oldest first.
-SELECT r.run_id
+-- The runs of a worker that were asked to stop. Then the first open run of each thread, if no living worker has it;
+-- oldest first. Code from before this table leaves the runs of a thread that it deletes.
+SELECT r.run_id, CASE WHEN {free} THEN 0 ELSE 1 END AS is_stopped,
+       (
+         SELECT count(*) FROM holdfast_threads AS t WHERE t.thread_id = r.thread_id AND t.deleted_at > r.accepted_at
+       ) AS is_deleted
 FROM holdfast_runs AS r
-WHERE r.state IN ('accepted', 'running') AND r.agent = :agent AND {free}
-  AND NOT EXISTS (
-    SELECT 1 FROM holdfast_runs AS earlier
-    WHERE earlier.thread_id = r.thread_id AND earlier.number < r.number AND earlier.state IN ('accepted', 'running')
+WHERE r.state IN ('accepted', 'running') AND (
+    r.agent = :agent AND {free} AND NOT EXISTS (
+      SELECT 1 FROM holdfast_runs AS earlier
+      WHERE earlier.thread_id = r.thread_id AND earlier.number < r.number AND earlier.state IN ('accepted', 'running')
+    )
+    OR r.owner = :owner AND r.cancelled_at IS NOT NULL AND NOT {free}
   )
-ORDER BY r.accepted_at, r.run_id
+ORDER BY is_stopped DESC, r.accepted_at, r.run_id
 LIMIT :limit;
 
 -- name: claim_run
@@ -104,6 +110,10 @@ LIMIT :limit;
 SELECT l.ticket
 FROM holdfast_leases AS l
 WHERE l.thread_id = :thread_id AND l.ticket = :ticket AND {is_dead};
+
+-- name: delete_run
+DELETE FROM holdfast_runs
+WHERE run_id = :run_id;
 
 -- name: delete_runs
 DELETE FROM holdfast_runs

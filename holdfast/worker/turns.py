@@ -142,9 +142,7 @@ class TurnWorker(Periodic):
     # --- looking
 
     async def _pass(self, io: Io) -> float:
-        free = self._at_once - len(self._turns)
-        if free <= 0:
-            return self._period
+        free = max(self._at_once - len(self._turns), 0)
         try:
             claimed = await io.call(self._claims.claim, free)
         except Exception as error:  # noqa: BLE001 - a database that is out of reach for a while must not end the worker

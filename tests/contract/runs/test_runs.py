@@ -191,19 +191,36 @@ async def test_a_worker_beside_an_application_begins_at_once_what_it_is_woken_fo
 
 
 @pytest.mark.sweep
-async def test_a_turn_that_is_cancelled_while_the_model_thinks_stops(saver: HoldfastSaver) -> None:
+@pytest.mark.parametrize("told_by", ["look", "heartbeat"])
+async def test_a_turn_that_another_process_cancels_while_the_model_thinks_stops(
+    saver: HoldfastSaver, told_by: str
+) -> None:
     model = Thinking(lines=[])
     talk = Conversation(build_graph(model=model, checkpointer=saver), "ada-1")
     listener = Ending()
-    turns = TurnWorker(talk._agent, period=3600, listener=listener)
+    turns = TurnWorker(talk._agent, period=3600, at_once=1, listener=listener)
     async with turns:
         run = await talk.asubmit("Hello")
         turns.wake()
         await model._thinks.wait()
         assert (await saver.runs.acancel(run.run_id)).is_cancelled
-        turns._claims._beat()
+        if told_by == "look":
+            turns.wake()
+        else:
+            turns._claims._beat()
         await listener.has_ended.wait()
     assert saver.runs.get(run.run_id).state == "cancelled"
+
+
+def test_a_turn_whose_thread_was_deleted_by_older_code_does_not_begin_it_anew(saver: HoldfastSaver) -> None:
+    talk = ada(saver, "Hi")
+    talk.send("Hello")
+    run = talk.submit("And again")
+    change(saver, "UPDATE holdfast_threads SET deleted_at = created_at + 60, head = NULL")  # it leaves the run
+    worker = worker_of(talk)
+    assert worker.run_once().carried_out == []
+    with pytest.raises(UnknownRun):
+        saver.runs.get(run.run_id)
 
 
 def test_an_accepted_turn_of_an_encrypted_database_is_sealed_and_begins_its_thread(url: str) -> None:

@@ -132,7 +132,7 @@ def looked_after(saver: HoldfastSaver) -> list[Any]:
 
 def accepted(saver: HoldfastSaver) -> list[Any]:
     run = saver.runs.accept(NewRun("ada-1", "agent", "message", {"text": "Hello"}, user_id="ada"))
-    return [run, *saver.runs.claim("agent", "a worker")]
+    return [run, *saver.runs.claim("agent", "a worker"), checkpoints.DeadTurn("ada-1", 7, "a dead process")]
 
 
 @pytest.mark.parametrize("name", sorted(public_results()))
