@@ -141,6 +141,7 @@ def test_a_conversation_goes_on_under_its_owners_name_by_whichever_user_spoke_la
     assert cli("approvals", "approve")[0] == 0
 
 
+@pytest.mark.sweep
 def test_one_question_that_cannot_be_read_does_not_hide_the_others(cli: Cli) -> None:
     for thread_id in ("a", "b"):
         cli("chat", f"--thread={thread_id}", said=ASKED.encode())
@@ -192,6 +193,7 @@ def test_a_request_of_another_agent_is_left_to_that_agent(cli: Cli) -> None:
         assert [found.by for found in saver.interrupts.todo()] == ["Grace"]
 
 
+@pytest.mark.sweep
 def test_a_call_without_a_decision_in_time_is_closed(cli: Cli) -> None:
     cli("chat", "--thread=a", said=ASKED.encode())
     assert cli("approvals", "expire")[1] == "No call has expired.\n"

@@ -131,6 +131,7 @@ def test_a_mistyped_variable_is_told_and_the_command_does_its_work(cli: Cli, mon
     assert err == "HOLDFAST_DATABSE is no setting, and changes nothing. Is HOLDFAST_DATABASE meant?\n"
 
 
+@pytest.mark.sweep
 def test_a_database_that_is_a_folder_or_something_else(cli: Cli) -> None:
     (cli.folder / "folder.db").mkdir()
     assert "folder.db" in cli.refused("chat", "--database=sqlite:///folder.db", code=1)

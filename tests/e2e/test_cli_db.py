@@ -85,7 +85,7 @@ def test_a_thread_that_stays_as_it_is_is_named(cli: Cli, bare_url: str) -> None:
     assert "no thread 'no-such'" in cli.refused("db", "check", at, "--thread=no-such")
 
 
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep(every=9)
 @pytest.mark.parametrize("version", EARLIER)
 def test_a_database_of_an_earlier_version_is_checked_and_upgraded(
     cli: Cli, bare_url: str, version: int, monkeypatch: pytest.MonkeyPatch

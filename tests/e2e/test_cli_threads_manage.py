@@ -258,6 +258,7 @@ def test_threads_that_are_not_listed_yet_are_reported_and_can_be_managed(cli: Cl
     assert len(json.loads(cli("threads", "list", "--database=sqlite:///there.db", "--json")[1])["threads"]) == 3
 
 
+@pytest.mark.sweep
 def test_upgrading_names_what_cannot_be_listed(cli: Cli) -> None:
     in_stock("sqlite:///stock.db", lambda stock: [say(stock, name, None, "Hello") for name in ("ada-1", "ada-2")])
     with open_checkpointer("sqlite:///stock.db") as saver:
@@ -276,6 +277,7 @@ def test_a_conversation_that_waits_says_so_in_the_list(cli: Cli, sqlite_url: str
     assert far[1].startswith("9999-12-31 23:59:59 UTC")  # a database may say anything
 
 
+@pytest.mark.sweep
 def test_a_thread_that_is_deleted_during_an_export_of_all_is_left_out(
     talked: Callable[..., tuple[int, str, str]], cli: Cli, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,7 @@ def test_ctrl_c_says_what_is_there_and_the_same_command_goes_on(cli: Cli, monkey
     assert "1 conversation copied to sqlite:///there.db" in cli("db", "copy", HERE, "sqlite:///there.db")[1]
 
 
+@pytest.mark.sweep
 def test_conversations_go_through_a_file(cli: Cli) -> None:
     talk(HERE, "ada-1", "bob-1")
     with open_checkpointer(HERE) as saver:

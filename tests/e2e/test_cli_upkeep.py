@@ -47,6 +47,7 @@ def test_all_conversations_of_a_user_are_deleted_and_those_only_shared_stay(cli:
     assert listed(cli, filled) == ["grace-1"]
 
 
+@pytest.mark.sweep
 def test_conversations_of_a_time_are_deleted_if_the_person_confirms(
     cli: Cli, filled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

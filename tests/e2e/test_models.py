@@ -105,6 +105,7 @@ async def test_the_tokens_that_an_answer_used_are_kept_with_it(saver: HoldfastSa
         assert last.usage_metadata["total_tokens"] == stub.USAGE["total_tokens"]
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("way", ["stream", "astream"])
 async def test_words_arrive_one_by_one(way: str, saver: HoldfastSaver) -> None:
     with stub.stub_openai(says("one two three")) as endpoint:
@@ -113,7 +114,7 @@ async def test_words_arrive_one_by_one(way: str, saver: HoldfastSaver) -> None:
         assert [token for token in talk.tokens if token] == ["one ", "two ", "three"]
 
 
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep(every=4)
 async def test_a_call_waits_for_a_person_and_its_result_goes_back(way: str, saver: HoldfastSaver) -> None:
     asks = calls(call("refund_order", '{"order_id": 1001}', "call_a"), text="I ask for the refund.")
     with stub.stub_openai(asks, says("It is refunded.")) as endpoint:
@@ -129,7 +130,7 @@ async def test_a_call_waits_for_a_person_and_its_result_goes_back(way: str, save
         assert "1001" in answer["content"]
 
 
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep(every=4)
 async def test_a_refused_request_is_made_again_when_the_endpoint_says(way: str, saver: HoldfastSaver) -> None:
     with stub.stub_openai(refuses(429, Retry_After="0.01"), says("Hello.")) as endpoint:
         talk = Talk(endpoint, saver, way, retries=1)
@@ -181,7 +182,7 @@ FAILURES: dict[str, tuple[Reply, type[Exception], str]] = {
 }
 
 
-@pytest.mark.sweep(every=8)
+@pytest.mark.sweep(every=16)
 @pytest.mark.sweep(way="way", of=len(WAYS))
 @pytest.mark.parametrize("failure", FAILURES)
 async def test_a_failure_is_clear_shows_no_key_and_costs_no_message(

@@ -42,7 +42,7 @@ def own(module: str) -> str:
 # --- which agents there are
 
 
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep(every=6)
 @pytest.mark.parametrize(
     "name", ["agent", "builder", "make", "make_builder", "make_with", "make_with_config", "make_later"]
 )
@@ -94,7 +94,7 @@ def test_the_calls_of_a_request_are_shown_with_what_is_allowed(cli: Cli, own: st
     assert [action["args"] for action in asked["actions"]] == [{"order": 1}, {"order": 2}]
 
 
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep(every=6)
 @pytest.mark.parametrize(
     ("words", "made"),
     [
@@ -112,7 +112,7 @@ def test_a_person_decides_about_one_of_several_calls(cli: Cli, own: str, words: 
     assert sorted(effects(cli.folder)) == made
 
 
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep(every=6)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -140,6 +140,7 @@ def test_a_question_of_a_graph_is_answered(cli: Cli, module: str) -> None:
     assert cli("approvals", "answer", "--text=Ada", f"--agent={module}:builder")[1] == "You said: Ada\n"
 
 
+@pytest.mark.sweep
 def test_a_recorded_answer_is_carried_out(cli: Cli, own: str) -> None:
     cli("chat", "--thread=ada-1", own, said=b"Refund 1")
     with open_checkpointer(URL) as saver:
@@ -211,6 +212,7 @@ def test_a_decision_of_another_agent_is_not_carried_out_by_the_shops(cli: Cli, o
     assert (code, "was begun by another agent" in err, effects(cli.folder)) == (1, True, [])
 
 
+@pytest.mark.sweep
 def test_a_decision_about_a_call_of_the_shop_is_not_carried_out_by_another_agent(cli: Cli, own: str) -> None:
     cli("chat", "--thread=ada-1", said=b"Please refund order 1001.")
     with open_checkpointer(URL) as saver:
@@ -240,6 +242,7 @@ def test_the_agent_of_the_shop_goes_on_with_its_own_threads(cli: Cli) -> None:
         assert cli("chat", f"--thread=ada-{number}", said=b"Hello")[0] == 0
 
 
+@pytest.mark.sweep
 def test_a_turn_that_failed_before_its_first_answer_is_finished_by_the_shops_agent(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,6 +139,7 @@ def test_of_many_decisions_at_once_one_is_carried_out_and_the_others_are_refused
         assert saver.interrupts.todo() == saver.interrupts.waiting() == []
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("answer", [{"type": "reject"}, {"type": "respond", "message": "By hand."}, APPROVE])
 def test_a_call_that_waits_needs_its_answer_although_its_tool_needs_no_approval_any_more(
     saver: HoldfastSaver, answer: dict[str, Any]

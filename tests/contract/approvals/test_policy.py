@@ -58,6 +58,7 @@ class Item(BaseModel):
 PARTS = {"properties": {"sku": {"type": "string"}, "parts": {"type": "array"}}, "required": ["sku"]}
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize(
     ("schema", "shown"),
     [
@@ -175,7 +176,7 @@ BAD_ANSWERS: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=4)
 @pytest.mark.parametrize(("answer", "said"), BAD_ANSWERS.values(), ids=BAD_ANSWERS)
 def test_a_bad_answer_is_a_clear_error_and_the_pause_stays(desk: Desk, answer: Any, said: str) -> None:
     talk = paused(desk, 7)

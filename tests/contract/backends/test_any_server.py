@@ -186,6 +186,7 @@ def reads(saver: HoldfastSaver) -> None:
     assert maintenance.collect_stats(saver.database).threads == 1
 
 
+@pytest.mark.sweep
 def test_a_role_whose_transactions_are_read_only_reads(postgres_url: str, ada: str, run: Run) -> None:
     run(MAY_MAKE, "ALTER ROLE ada SET default_transaction_read_only = on")
     with pytest.raises(DatabaseUnavailable, match=r"read-only.*Needed: a server that takes writes, to make the tables"):
@@ -205,6 +206,7 @@ def test_a_role_whose_transactions_are_read_only_reads(postgres_url: str, ada: s
                 write()
 
 
+@pytest.mark.sweep
 def test_a_search_of_a_read_only_server_finds_what_is_in_its_index(
     postgres_url: str, ada: str, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -30,7 +30,7 @@ def schema(saver: HoldfastSaver) -> Any:
     return [rows(saver, statement) for statement in (columns, options, indexes, views)]
 
 
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep(every=9)
 @pytest.mark.parametrize("version", EARLIER)
 def test_a_database_of_an_earlier_version_becomes_what_a_new_one_is(
     bare_url: str, version: int, monkeypatch: pytest.MonkeyPatch

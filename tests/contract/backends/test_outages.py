@@ -120,7 +120,7 @@ def test_work_whose_connection_breaks_before_any_statement_is_done_once(
             assert everything(saver, name) == expected, f"terminated before {name}"
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("work", WORK)
 def test_work_whose_commit_is_not_confirmed_is_done_once(wire: Wire, saver: HoldfastSaver, work: Work) -> None:
     prepare(saver, "t", work)

@@ -97,6 +97,7 @@ def test_the_offline_model_knows_what_has_left_in_another_process_and_says_no_no
     assert ada.send("What did I ask first?").text == 'The first thing you wrote was: "Hi there."'
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.sweep(on="postgres")
 @pytest.mark.parametrize("again", [False, True])
 def test_a_run_that_dies_over_a_summary_is_made_again(saver: HoldfastSaver, model: Listener, again: bool) -> None:

@@ -208,6 +208,7 @@ def test_an_approved_call_runs_once_after_one_request_although_its_process_is_ki
     assert commit > 3
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_the_answer_to_a_call_of_a_removed_tool_names_the_decision_that_was_not_carried_out(
     saver: HoldfastSaver, asynchronous: bool
@@ -261,6 +262,7 @@ async def test_an_answer_that_comes_as_the_conversation_goes_on_is_an_error(save
     assert "a person had decided about this call" in desk.ada.history()[2].text
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("asynchronous", [False, True])
 async def test_an_answer_that_another_run_carries_out_first_is_not_carried_out_again(
     saver: HoldfastSaver, asynchronous: bool

@@ -175,6 +175,7 @@ def test_a_recorded_answer_that_no_longer_fits_the_tool_opens_its_request_again(
     assert ada.approve(asked.interrupt_id).text == "done"
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.sweep(on="postgres")
 @pytest.mark.parametrize("kind", ["middleware", "langchain", "react"])
 def test_a_call_is_rejected_edited_or_answered(saver: HoldfastSaver, kind: str) -> None:
@@ -227,7 +228,7 @@ def test_an_edit_of_several_calls_at_once_is_refused(two: Refunds) -> None:
     assert len(two.ada.pending()) == 1
 
 
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep(every=6)
 @pytest.mark.parametrize("answer", [[{"type": "approve"}], {"decisions": []}, "yes", {"type": "nonsense"}, None, 3])
 def test_an_answer_that_does_not_fit_is_refused_and_the_request_waits(two: Refunds, answer: Any) -> None:
     with pytest.raises(BadAnswer, match="still waits"):
@@ -239,6 +240,7 @@ def test_an_answer_that_does_not_fit_is_refused_and_the_request_waits(two: Refun
 # --- graphs around a graph
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("kind", ["langchain", "middleware", "asking"])
 def test_an_agent_within_a_graph_asks_through_it(saver: HoldfastSaver, kind: str) -> None:
     made: list[int] = []

@@ -74,6 +74,7 @@ async def test_the_same_on_an_event_loop(ada: Conversation, shop: Path) -> None:
     assert len(await ada.ahistory()) == len(ada.history())
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.sweep(on="postgres")
 @pytest.mark.parametrize(
     ("decide", "args", "count"),
@@ -186,7 +187,7 @@ def test_a_stream_that_is_left_early_releases_the_lease(ada: Conversation) -> No
     assert ada.send("What is my name?").text
 
 
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep(every=4)
 @pytest.mark.parametrize(
     ("answer", "count", "said"),
     [

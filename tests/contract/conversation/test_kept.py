@@ -109,6 +109,7 @@ def test_the_note_to_the_model_is_not_stored(desk: Desk) -> None:
     assert [entry.replaced for entry in entries if entry.role == "tool"] == [True, False]
 
 
+@pytest.mark.sweep
 async def test_on_an_event_loop_it_is_the_same(desk: Desk) -> None:
     [asked] = (await desk.ada.asend("Refund order 1")).pending
     seen = [event async for event in desk.ada.astream("How are you?")]
@@ -206,6 +207,7 @@ def test_a_call_that_waits_does_not_leave_the_state(saver: HoldfastSaver, mode: 
     assert "order 1 refunded" in desk.model.seen[-1][-1].text
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("way", ["send", "bare"])
 def test_a_message_closes_what_waits_if_it_or_the_tool_says_so(saver: HoldfastSaver, way: str) -> None:
     desk = Desk(saver, on_message="keep" if way == "send" else "close")

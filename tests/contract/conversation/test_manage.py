@@ -70,6 +70,7 @@ def test_another_user_cannot_read_or_change_it(saver: HoldfastSaver) -> None:
     assert said(conversation(saver)) == ["My name is Ada."]
 
 
+@pytest.mark.sweep
 async def test_on_an_event_loop_it_is_the_same(saver: HoldfastSaver) -> None:
     talk = conversation(saver)
     await talk.asend("My name is Ada.")

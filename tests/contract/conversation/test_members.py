@@ -59,6 +59,7 @@ def test_a_new_conversation_is_shared_with_its_members_from_its_first_turn(saver
     assert [request.thread_id for request in saver.threads.list(user_id="grace").threads] == ["ada-1"]
 
 
+@pytest.mark.sweep
 async def test_the_same_on_an_event_loop(saver: HoldfastSaver, talk: Talk) -> None:
     await talk("ada", members=["grace"]).asend("Please refund order 7.")
     assert await saver.threads.amembers("ada-1") == ["grace"]

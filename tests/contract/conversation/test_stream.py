@@ -54,6 +54,7 @@ async def test_each_pause_of_an_asynchronous_stream_is_approved_inside_the_loop(
     assert (refunds(shop), ada.pending()) == (2, [])
 
 
+@pytest.mark.sweep
 def test_a_pause_that_follows_an_answer_is_approved_inside_the_loop(ada: Conversation, shop: Path) -> None:
     first, _ = ada.send(ASKED).pending
     approve_each(ada, ada.stream_answer(APPROVE, first.interrupt_id))
@@ -96,6 +97,7 @@ def test_a_pause_of_a_retried_stream_is_approved_inside_the_loop(
     assert (refunds(shop), ada.pending()) == (2, [])
 
 
+@pytest.mark.sweep
 async def test_a_pause_of_an_asynchronous_retried_stream_is_approved_inside_the_loop(
     ada: Conversation, shop: Path, fail_once: Callable[[], None]
 ) -> None:

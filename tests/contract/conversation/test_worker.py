@@ -33,6 +33,7 @@ async def test_a_pass_carries_out_what_is_on_record_once(desk: Desk) -> None:
     assert worker.run_once().carried_out == []
 
 
+@pytest.mark.sweep
 async def test_a_pass_on_an_event_loop_does_the_same(desk: Desk) -> None:
     [asked] = desk.ids()
     desk.record(asked, APPROVE)

@@ -35,6 +35,7 @@ def loaded(saver: HoldfastSaver) -> Any:
     return found.config
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("begun", [True, False])
 def test_a_message_that_a_save_holds_in_two_channels_is_said_once(saver: HoldfastSaver, begun: bool) -> None:
     if begun:

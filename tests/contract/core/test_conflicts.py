@@ -135,6 +135,7 @@ def test_a_run_is_refused_when_another_writer_saved_meanwhile(
     assert rows(saver, SAID) == during[1], "nothing of it is said"
 
 
+@pytest.mark.sweep(on="memory")
 def test_a_put_that_is_refused_leaves_the_thread_and_what_was_said_as_they_were(
     saver: HoldfastSaver, other: HoldfastSaver
 ) -> None:
@@ -169,6 +170,7 @@ def test_the_second_of_two_runs_that_found_an_empty_thread_is_refused(saver: Hol
     assert texts(saver) == ["theirs"]
 
 
+@pytest.mark.sweep(on="memory")
 def test_a_run_that_addressed_an_old_checkpoint_is_free(saver: HoldfastSaver, other: HoldfastSaver) -> None:
     graph = echo_graph(saver)
     graph.invoke(say("one"), thread())
@@ -216,6 +218,7 @@ def test_a_subgraphs_namespace_is_not_guarded(saver: HoldfastSaver) -> None:
     assert len(list(saver.list(thread(checkpoint_ns="sub")))) == 3
 
 
+@pytest.mark.sweep(on="memory")
 def test_a_thread_that_is_deleted_while_a_run_goes_on_refuses_it(saver: HoldfastSaver, other: HoldfastSaver) -> None:
     begin(saver, "old")
     loaded = saver.get_tuple(thread())
@@ -230,6 +233,7 @@ def test_a_thread_that_is_deleted_while_a_run_goes_on_refuses_it(saver: Holdfast
     assert rows(saver, EVERYTHING) == [(0, 0)]
 
 
+@pytest.mark.sweep(on="memory")
 def test_an_id_can_be_used_again_by_a_new_run_and_not_by_one_of_the_deleted_thread(
     saver: HoldfastSaver, other: HoldfastSaver
 ) -> None:

@@ -37,6 +37,7 @@ def said(saver: HoldfastSaver) -> list[str]:
     return [content for (content,) in rows(saver, "SELECT content FROM holdfast_messages ORDER BY seq")]
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("hello", HELLO, ids=str)
 def test_data_that_looks_like_a_message_is_not_said(saver: HoldfastSaver, hello: Any) -> None:
     agent = graph_over(saver)
@@ -51,6 +52,7 @@ def test_data_that_looks_like_a_message_is_not_said(saver: HoldfastSaver, hello:
     assert len(said(saver)) == 6
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("hello", HELLO, ids=str)
 def test_an_input_of_a_channel_that_makes_messages_of_it_is_stored_once(saver: HoldfastSaver, hello: Any) -> None:
     agent = graph_over(saver)

@@ -146,6 +146,7 @@ def test_an_update_that_a_run_overtakes_is_merged_with_what_the_run_has_saved(
     assert (title, mood) == ("Hello", "good")
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("durability", ["sync", "exit"])
 def test_a_channel_that_both_have_changed_is_a_conflict(
     saver: HoldfastSaver, other: HoldfastSaver, durability: Any

@@ -98,7 +98,7 @@ def said(saver: HoldfastSaver, thread_id: str = "ada-1") -> list[Any]:
     return [(e.role, e.message_id, e.text) for e in saver.transcript(thread_id) if isinstance(e, MessageEntry)]
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 def test_messages_that_tasks_wrote_to_a_delta_channel_are_said_as_with_a_plain_one(
     saver: HoldfastSaver, durability: str
@@ -165,6 +165,7 @@ async def test_a_write_that_no_checkpoint_is_made_of_is_not_said(saver: Holdfast
     assert_counted(saver)
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("made_by", ["stock", "an older version"])
 def test_earlier_writes_are_said_as_soon_as_the_thread_is_in_the_index(url: str, made_by: str) -> None:
     def talk(saver: Any) -> None:

@@ -65,6 +65,7 @@ def within(name: str) -> Any:
     return builder.add_edge(START, "begin").add_edge("begin", name).add_edge(name, "end")
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("build", [by_edge, by_send, by_command, by_join, within])
 def test_the_answer_to_a_pause_in_a_renamed_node_is_taken_under_its_id(
     saver: HoldfastSaver, build: Callable[[str], Any]

@@ -96,6 +96,7 @@ def test_a_call_that_was_closed_is_not_started(
     assert [answer.text[:7] for answer in answers(second.agent)] == ["Not run"]
 
 
+@pytest.mark.sweep(every=2)
 @AGENTS
 def test_on_a_branch_from_before_it_may_still_run(
     saver: HoldfastSaver, other: HoldfastSaver, kind: Callable[[HoldfastSaver], Langchain]
@@ -122,6 +123,7 @@ def test_on_a_branch_from_before_it_may_still_run(
     assert branch.done == [1]
 
 
+@pytest.mark.sweep(every=2)
 @AGENTS
 def test_a_run_that_saves_at_its_end_does_not_say_that_it_was_not_run(
     saver: HoldfastSaver, kind: Callable[[HoldfastSaver], Langchain]

@@ -136,6 +136,7 @@ def tamperings(dialect: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("what", tamperings("sqlite"))
 def test_what_was_altered_moved_or_put_in_is_refused_with_its_place(url: str, what: str) -> None:
     with encrypted(url) as saver:
@@ -151,6 +152,7 @@ def test_what_was_altered_moved_or_put_in_is_refused_with_its_place(url: str, wh
             texts(saver)
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("column", ["title", "metadata"])
 def test_titles_and_metadata_cannot_be_exchanged_or_put_in(sqlite_url: str, column: str) -> None:
     with encrypted(sqlite_url) as saver:

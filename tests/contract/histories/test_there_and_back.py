@@ -93,6 +93,7 @@ def exported(saver: HoldfastSaver) -> Told:
     ]
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize(
     "kind",
     [

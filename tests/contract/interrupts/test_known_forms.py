@@ -48,7 +48,7 @@ def test_a_request_is_shown_as_its_actions_with_the_decisions_allowed(saver: Hol
     assert action.description is not None
 
 
-@pytest.mark.sweep(every=5)
+@pytest.mark.sweep(every=10)
 @pytest.mark.parametrize("answer", BAD, ids=str)
 @pytest.mark.parametrize("mode", MODES)
 def test_an_answer_that_does_not_fit_is_refused_before_it_is_saved(
@@ -76,6 +76,7 @@ def test_each_call_of_a_batch_has_its_decision(saver: HoldfastSaver) -> None:
     assert (shop.refunded, shop.ended) == ([2], True)
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("mode", MODES)
 def test_edited_arguments_are_checked_as_far_as_the_request_has_a_schema(saver: HoldfastSaver, mode: Any) -> None:
     shop = shop_with(saver, mode)
@@ -89,7 +90,7 @@ def test_edited_arguments_are_checked_as_far_as_the_request_has_a_schema(saver: 
     assert shop.refunded == [2]
 
 
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep(every=4)
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize("mode", MODES)
 def test_a_resume_that_contradicts_the_recorded_answer_is_refused(saver: HoldfastSaver, mode: Any, named: bool) -> None:
@@ -122,6 +123,7 @@ def test_another_branch_may_be_answered_otherwise(saver: HoldfastSaver) -> None:
     assert shop.refunded == [1]
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("named", [True, False])
 def test_a_thread_that_a_bad_answer_has_wedged_is_healed_by_reopening(saver: HoldfastSaver, named: bool) -> None:
     shop = shop_with(saver, "batched")

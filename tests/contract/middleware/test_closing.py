@@ -84,6 +84,7 @@ def cut_off(saver: HoldfastSaver) -> Shop:
     return shop
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize(
     ("verdict", "refunded", "text"),
     [

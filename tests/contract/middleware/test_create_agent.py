@@ -250,6 +250,7 @@ def test_a_call_that_fails_without_saying_what_happened_is_asked_about_and_settl
     assert shop.answers[0].additional_kwargs["effect"]["by"] == "Bob"
 
 
+@pytest.mark.sweep
 def test_a_late_click_on_the_approval_does_not_settle_a_doubt_in_langgraphs_own_resume(saver: HoldfastSaver) -> None:
     shop = Shop(saver, behave=boom)
     shop.say()
@@ -325,6 +326,7 @@ def test_a_call_whose_process_was_killed_is_settled_from_the_inbox_and_has_one_e
         assert [message.text for message in shop.messages[-2:]] == ["refunded", "done"]
 
 
+@pytest.mark.sweep
 def test_the_key_of_a_call_includes_its_message(saver: HoldfastSaver) -> None:
     line = calls(("refund", {"order": 1}))  # its call is call_0 in every turn
     shop = Shop(saver, line, says("done"), line, says("again"), middleware=[HoldfastMiddleware(once=["refund"])])

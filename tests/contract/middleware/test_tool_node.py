@@ -123,6 +123,7 @@ def test_an_answer_to_one_call_is_none_to_another_call_of_the_task(saver: Holdfa
     assert (team.refunded, len(team.asked())) == ([first.value["args"]["order"]], 1)
 
 
+@pytest.mark.sweep
 async def test_it_is_the_same_on_an_event_loop(saver: HoldfastSaver) -> None:
     team = Team(saver, "v2", 1)
     await team.graph.ainvoke({"messages": [("user", "go")]}, thread())

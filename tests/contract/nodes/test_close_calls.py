@@ -109,7 +109,7 @@ def test_a_message_to_an_old_paused_checkpoint_tells_what_happened_there(desk: D
     ]
 
 
-@pytest.mark.sweep(every=3)
+@pytest.mark.sweep
 @pytest.mark.parametrize("durability", DURABILITIES)
 def test_a_message_to_an_old_branch_tells_what_happened_on_that_branch(desk: Desk, durability: Durability) -> None:
     talk = half_done(desk)
@@ -239,6 +239,7 @@ def outer(agent: Any, saver: Any) -> Any:
     return builder.compile(checkpointer=saver)
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("own_thread", [False, True], ids=["fresh each time", "with a memory of its own"])
 def test_inside_another_graph_it_pauses_resumes_and_closes_calls(desk: Desk, own_thread: bool) -> None:
     wanted = calls(("refund", {"order_id": 1}), ("refund", {"order_id": 2}))

@@ -17,6 +17,7 @@ from tests.support.world import World, asked, crash, ledger, settle, talk_with
 pytestmark = pytest.mark.usefixtures("quick")
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("answer", ["run_again", "happened", "skip"])
 def test_when_its_run_was_cut_off_in_the_middle_a_person_is_asked(
     saver: HoldfastSaver, world: World, answer: str
@@ -128,6 +129,7 @@ def test_a_doubt_beside_a_call_that_waits_is_asked_about_after_a_new_message(
     assert talk.kinds == "hattha"
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("outcome", ["done", "in doubt", "never begun"])
 def test_after_a_crash_a_new_message_gets_the_answer_from_the_ledger(
     saver: HoldfastSaver, world: World, outcome: str

@@ -79,6 +79,7 @@ def test_a_thread_of_delta_channels_stays_the_same(saver: HoldfastSaver) -> None
 # --- as a thread goes on
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("given", ["argument", "url"])
 def test_a_busy_thread_keeps_about_as_many_checkpoints(sqlite_url_with_tables: str, given: str) -> None:
     url = f"{sqlite_url_with_tables}?compact_after=5" if given == "url" else sqlite_url_with_tables

@@ -99,6 +99,7 @@ def failed(saver: HoldfastSaver, _: Path) -> None:
         echo_graph(saver, fail).invoke({"messages": [("user", "Hello")]}, thread("it"))
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("pend", [paused, answered, kept, in_doubt, unfinished, failed])
 def test_a_pending_thread_stays_unless_the_policy_says_how_long_that_may_take(
     sqlite_url_with_tables: str, tmp_path: Path, pend: Callable[[HoldfastSaver, Path], None]
@@ -137,6 +138,7 @@ def test_a_thread_that_a_stock_saver_has_continued_stays(saver: HoldfastSaver) -
     assert listed(saver) == {"it"}
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("days", [0, 100])
 def test_the_ledger_of_a_thread_goes_with_the_last_of_its_copies(sqlite_url_with_tables: str, days: int) -> None:
     with open_checkpointer(sqlite_url_with_tables) as saver:

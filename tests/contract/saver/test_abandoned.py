@@ -18,6 +18,7 @@ from holdfast.checkpoints import open_checkpointer
 from holdfast.checkpoints.core.queue import SaveQueues
 from holdfast.checkpoints.serde.values import Detacher
 from tests.support.kit import checkpoint, put, texts, thread
+from tests.support.sweep import Sweep
 
 
 @pytest.fixture
@@ -49,10 +50,10 @@ async def opened(url: str) -> AsyncIterator[Any]:
 @pytest.mark.sweep(every=6)
 @pytest.mark.parametrize("durability", ["async", "sync", "exit"])
 @pytest.mark.parametrize("next_is", ["run", "update"])
-def test_what_comes_after_an_abandoned_stream_is_taken(url: str, durability: Any, next_is: str) -> None:
+def test_what_comes_after_an_abandoned_stream_is_taken(url: str, durability: Any, next_is: str, sweep: Sweep) -> None:
     async def main() -> None:
         async with opened(url) as graph:
-            for number in range(12):
+            for number in range(sweep(5, 12)):
                 config = thread(f"t-{number}")
                 async for _ in graph.astream({"said": ["old"]}, config, durability=durability):
                     break
@@ -69,10 +70,10 @@ def test_what_comes_after_an_abandoned_stream_is_taken(url: str, durability: Any
 @pytest.mark.sweep(on="postgres")
 @pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("durability", ["async", "exit"])
-def test_a_run_after_a_cancelled_one_that_was_not_waited_for_is_taken(url: str, durability: Any) -> None:
+def test_a_run_after_a_cancelled_one_that_was_not_waited_for_is_taken(url: str, durability: Any, sweep: Sweep) -> None:
     async def main() -> None:
         async with opened(url) as graph:
-            for number in range(24):
+            for number in range(0, 24, sweep(3, 1)):
                 config = thread(f"t-{number}")
                 cancelled = asyncio.create_task(graph.ainvoke({"said": ["old"]}, config, durability=durability))
                 for _ in range(number):

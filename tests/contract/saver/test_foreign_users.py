@@ -103,6 +103,7 @@ def test_every_method_takes_a_user_or_is_known_to_need_none(part: str) -> None:
     assert without == WITHOUT_USER[part].keys()
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.sweep(on="postgres")
 @pytest.mark.parametrize("user", [FOREIGN, ""], ids=["another", "empty"])
 async def test_a_thread_is_unknown_to_every_method_that_is_given_another_user(user: str, saver: HoldfastSaver) -> None:

@@ -125,7 +125,7 @@ FORMS = [
 
 
 @pytest.mark.sweep(on="postgres")
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=4)
 @pytest.mark.parametrize("form", FORMS)
 def test_a_thread_in_an_older_form_is_read_goes_on_and_is_converted(bare_url: str, form: str) -> None:
     begin(bare_url, asking)
@@ -175,7 +175,7 @@ def test_sends_that_an_older_release_saved_are_carried_out(bare_url: str) -> Non
         ends_with_three(saver)
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=5)
 @pytest.mark.parametrize("form", ["compact", "stock"])
 @pytest.mark.parametrize("change", ["prune", "copy", "fork", "undo of another", "convert there and back", "transfer"])
 def test_sends_of_an_older_release_stay_when_their_thread_is_changed(bare_url: str, change: str, form: str) -> None:

@@ -75,6 +75,7 @@ def inside_another(graph: Any, saver: HoldfastSaver) -> Any:
     return outer.compile(checkpointer=saver)
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("given", [compiled, copied, set_later])
 def test_a_value_of_a_type_in_the_state_is_rebuilt(url: str, given: Callable[[Any, HoldfastSaver], Any]) -> None:
     for _ in range(2):  # the second time, the thread is there and the type is new

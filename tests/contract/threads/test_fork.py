@@ -140,6 +140,7 @@ def test_a_fork_from_a_pause_asks_again(saver: HoldfastSaver) -> None:
     assert_counted(saver)
 
 
+@pytest.mark.sweep
 def test_of_two_questions_one_after_the_other_a_fork_asks_the_last(saver: HoldfastSaver) -> None:
     inner = StateGraph(MessagesState)
     for name in ("first", "second"):

@@ -78,6 +78,7 @@ def test_a_restart_closes_waiting_requests_and_refuses_other_writers(
                 method("ada-1")
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("what", ["restart", "undo"])
 def test_a_message_that_another_writer_saves_meanwhile_is_not_lost(
     saver: HoldfastSaver, what: str, monkeypatch: pytest.MonkeyPatch
@@ -106,6 +107,7 @@ def test_a_message_that_another_writer_saves_meanwhile_is_not_lost(
 # --- take back a turn
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("graph_of", [echo_graph, remembering, lambda saver: talker(saver, DeltaState)])
 def test_turns_are_taken_back_one_after_the_other(saver: HoldfastSaver, graph_of: Callable[[Any], Any]) -> None:
     graph = graph_of(saver)

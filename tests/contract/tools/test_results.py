@@ -24,6 +24,7 @@ from tests.support.world import World, asked, ledger, settle, talk_with
 pytestmark = pytest.mark.usefixtures("quick")
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize(
     ("error", "state", "text"),
     [
@@ -53,6 +54,7 @@ class Unspeakable(Exception):
         raise RuntimeError("it cannot even be named")
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("declare", [once, repeatable])
 def test_an_error_without_a_text_that_cannot_be_pickled_is_named(
     saver: HoldfastSaver, world: World, declare: Any
@@ -66,6 +68,7 @@ def test_an_error_without_a_text_that_cannot_be_pickled_is_named(
     assert "Unspeakable" in talk.answers[0].content
 
 
+@pytest.mark.sweep(every=2)
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_a_tool_that_hangs_is_left_and_its_late_result_counts(
     saver: HoldfastSaver, world: World, asynchronous: bool
@@ -176,6 +179,7 @@ def test_a_tool_that_pauses_by_itself_runs_when_it_is_answered(saver: HoldfastSa
     assert (done, talk.answers[0].content) == (["savings"], "paid from savings")
 
 
+@pytest.mark.sweep(every=3)
 @pytest.mark.parametrize("error", [BadAnswer("of another conversation"), GraphBubbleUp("?"), ParentCommand(Command())])
 def test_only_a_pause_of_its_own_releases_a_claim(saver: HoldfastSaver, world: World, error: Exception) -> None:
     """Anything else may have come after the effect."""
@@ -198,7 +202,7 @@ def circular() -> Any:
     return found
 
 
-@pytest.mark.sweep(every=2)
+@pytest.mark.sweep(every=5)
 @pytest.mark.parametrize("asynchronous", [False, True])
 @pytest.mark.parametrize(
     "returned",
