@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support import children
+from tests.support.runs_kit import send_or_die
 from tests.support.serving import Server, served
 from tests.support.web_kit import events_in
 
@@ -47,6 +49,20 @@ def test_turns_of_a_killed_server_are_ended_by_another_one(bare_url: str, tmp_pa
         assert 'holdfast_turns_total{outcome="done"}' in told
     assert len(accepted) == 6 * kills
     assert Counter(bookings.read_text().splitlines()) == dict.fromkeys([*accepted, "last"], 1)
+
+
+@pytest.mark.sweep
+def test_a_turn_of_another_program_that_is_killed_is_ended_by_a_server(bare_url: str, tmp_path: Path) -> None:
+    bookings = tmp_path / "bookings"
+    with served(tmp_path, ROUTER, HOLDFAST_DATABASE=bare_url, BOOKINGS=str(bookings)) as server:
+        assert children.run(send_or_die, bare_url, str(bookings), "ada-1", 6) == -9
+        until = time.monotonic() + PATIENCE
+        while not (runs := httpx.get(f"{server.url}/threads/ada-1/runs").json()):
+            assert time.monotonic() < until
+            time.sleep(0.2)  # its lease has to end
+        assert runs[0]["kind"] == "retry"
+        _see_the_end(server, "room 7", f"/threads/ada-1/runs/{runs[0]['run_id']}", bookings)
+        assert httpx.get(f"{server.url}/threads/ada-1").json()["status"] == "idle"
 
 
 def _accept(server: Server, wanted: list[str]) -> dict[str, str]:
