@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo serve test pgbouncer mariadb chaos bench table pictures docs check format lock clean
+.PHONY: help env demo serve test pgbouncer haproxy mariadb chaos bench table pictures docs check format lock clean
 
 help: ## list what there is
 	@echo "Holdfast: conversations and approvals that survive anything"
@@ -39,6 +39,11 @@ pgbouncer: ## PgBouncer for the tests of poolers, where apt-get may; without it 
 	@command -v pgbouncer >/dev/null || test -x /usr/sbin/pgbouncer || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
 	  && apt-get update -qq && apt-get install -qq --yes --no-install-recommends pgbouncer >/dev/null; } \
 	  || echo "PgBouncer is not here, and apt-get may not install it: the tests of poolers will be skipped."
+
+haproxy: ## HAProxy for the test of the deployment guide, where apt-get may; without it that is skipped
+	@command -v haproxy >/dev/null || test -x /usr/sbin/haproxy || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	  && apt-get update -qq && apt-get install -qq --yes --no-install-recommends haproxy >/dev/null; } \
+	  || echo "HAProxy is not here, and apt-get may not install it: the test of the deployment guide will be skipped."
 
 mariadb: ## MariaDB for the tests of imports from it, where apt-get may; without it they are skipped
 	@command -v mariadbd >/dev/null || test -x /usr/sbin/mariadbd || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \

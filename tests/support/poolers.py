@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import shutil
 import signal
 import socket
@@ -31,20 +33,56 @@ def pgbouncer(url: str, *, size: int = 4, mode: str = "transaction") -> Iterator
         size: how many sessions of the server its clients share.
         mode: when a client gives its session back: after a `transaction` or a `statement`.
     """
-    assert _BINARY is not None
     [host] = parse_qs(urlsplit(url).query)["host"]
+    config = (
+        f"[databases]\n* = host={host} user=postgres\n[pgbouncer]\nlisten_addr=127.0.0.1\n"
+        f"auth_type=any\npool_mode={mode}\ndefault_pool_size={size}\n"
+    )
+    with _running(config, Path(host)) as port:
+        yield f"postgresql://postgres@127.0.0.1:{port}{urlsplit(url).path}"
+
+
+@contextmanager
+def configured_pgbouncer(url: str, config: Path, password_file: Path) -> Iterator[str]:
+    """Run a pooler as a file configures it, which names a database and a role `holdfast`. Yield the URL of that.
+
+    Args:
+        url: the database, on a server with a socket in a folder. It takes the place of the file's.
+        config: the file, whose last section is that of PgBouncer itself.
+        password_file: is written, for libpq.
+    """
+    [host] = parse_qs(urlsplit(url).query)["host"]
+    name, secret = urlsplit(url).path.removeprefix("/"), secrets.token_hex()
+    database = f"holdfast = host={host} user=postgres dbname={name}"
+    copy = re.sub("(?m)^holdfast = .*$", database, config.read_text())
+    with _running(copy, Path(host), users=f'"holdfast" "{secret}"\n') as port:
+        password_file.touch(0o600)
+        password_file.write_text(f"127.0.0.1:{port}:holdfast:holdfast:{secret}\n")
+        yield f"postgresql://holdfast@127.0.0.1:{port}/holdfast?passfile={password_file}"
+
+
+@contextmanager
+def _running(config: str, host: Path, *, users: str = "") -> Iterator[int]:
+    """Run a pooler. Yield its port.
+
+    Args:
+        config: what is in its file beside the places of this machine. What comes last counts.
+        host: the folder with the server's socket.
+        users: those who may log in, if the config asks for passwords.
+    """
+    assert _BINARY is not None
     with tempfile.TemporaryDirectory(prefix="pooler-") as folder:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+            port: int = free.getsockname()[1]
+        (Path(folder) / "users.txt").write_text(users)
         (Path(folder) / "pooler.ini").write_text(
-            f"[databases]\n* = host={host} user=postgres\n[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port={port}\n"
-            f"unix_socket_dir=\nauth_type=any\npool_mode={mode}\ndefault_pool_size={size}\n"
+            f"{config}listen_port={port}\nunix_socket_dir=\nauth_file={folder}/users.txt\n"
             f"logfile={folder}/log\npidfile={folder}/pid\n"
         )
-        owner = (Path(host) / ".s.PGSQL.5432").stat().st_uid
-        shutil.chown(folder, owner)
-        shutil.chown(f"{folder}/pooler.ini", owner)
+        owner = (host / ".s.PGSQL.5432").stat().st_uid
+        for path in (folder, f"{folder}/pooler.ini", f"{folder}/users.txt"):
+            shutil.chown(path, owner)
         # It refuses to run as root. The server's own user may use its socket.
         process = subprocess.Popen(
             [_BINARY, "-q", f"{folder}/pooler.ini"],
@@ -54,7 +92,7 @@ def pgbouncer(url: str, *, size: int = 4, mode: str = "transaction") -> Iterator
         )
         try:
             _wait_for(port, process, Path(folder) / "log")
-            yield f"postgresql://postgres@127.0.0.1:{port}{urlsplit(url).path}"
+            yield port
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(20)

@@ -76,18 +76,21 @@ class Server:
 
 
 @contextmanager
-def served(folder: Path, words: Sequence[str] = (), *, anew: bool = False, **environment: str) -> Iterator[Server]:
+def served(
+    folder: Path, words: Sequence[str] = (), *, anew: bool = False, port: int | None = None, **environment: str
+) -> Iterator[Server]:
     """A server in `folder`, with `environment` set; it is gone when the block ends.
 
     Args:
         folder: its working directory.
         words: what follows `python` in a shell, but for the port; `-m holdfast serve` by default.
+        port: where it listens; on a free port by default.
         anew: start a new interpreter, as people do, instead of a forked one. See `forked.start`.
         environment: environment variables.
     """
     with (
         tempfile.NamedTemporaryFile(prefix="holdfast-server-", suffix=".log") as log,
-        starting(folder, words, log=Path(log.name), anew=anew, **environment) as server,
+        starting(folder, words, log=Path(log.name), anew=anew, port=port, **environment) as server,
     ):
         wait_until_up(server)
         yield server
@@ -95,15 +98,21 @@ def served(folder: Path, words: Sequence[str] = (), *, anew: bool = False, **env
 
 @contextmanager
 def starting(
-    folder: Path, words: Sequence[str] = (), *, log: Path, anew: bool = False, **environment: str
+    folder: Path,
+    words: Sequence[str] = (),
+    *,
+    log: Path,
+    anew: bool = False,
+    port: int | None = None,
+    **environment: str,
 ) -> Iterator[Server]:
     """A server that starts, and may not be up yet. See `served`.
 
     Args:
-        folder, words, anew, environment: as for `served`.
+        folder, words, anew, port, environment: as for `served`.
         log: the file for what it prints.
     """
-    port = free_port()
+    port = port or free_port()
     started = [*(words or ["-m", "holdfast", "serve"]), "--port", str(port)]
     env = {"LC_ALL": "C.UTF-8", "HOLDFAST_DRAIN": "0", **clean_environment(**environment)}  # no balancer looks
     with log.open("a") as said, Path(os.devnull).open() as nothing:
