@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from langgraph.types import StateSnapshot
@@ -19,7 +19,7 @@ from holdfast.graph.own_database import own_saver
 from holdfast.graph.plans import Io
 from holdfast.worker.periodic import Periodic
 
-# Seconds between two looks. A lease ends 15 seconds after its process.
+# Seconds between two looks. A lease ends 15 seconds after its process, and a living one renews it as often as this.
 PERIOD: Final = 5.0
 
 _log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ class DeadTurnWorker(Periodic):
     def __init__(self, saver: HoldfastSaver, purpose: str, *, period: float = PERIOD) -> None:
         super().__init__(saver, period=period)
         self._purpose = purpose
+        self._seen: Collection[DeadTurn] = ()
         # Those that this worker leaves alone. Each is looked at once.
         self._left: set[DeadTurn] = set()
 
@@ -50,15 +51,25 @@ class DeadTurnWorker(Periodic):
         Raises:
             DatabaseUnavailable: the database is out of reach.
         """
+        await self._go_on_with(io, await self._found(io))
+
+    async def _found(self, io: Io) -> Sequence[DeadTurn]:
         found = await io.call(self._saver.runs.dead_turns, self._purpose)
         self._left.intersection_update(found)
+        return [dead for dead in found if dead not in self._left]
+
+    async def _go_on_with(self, io: Io, found: Sequence[DeadTurn]) -> None:
         for dead in found:
-            if dead not in self._left:
-                await self._try(io, dead)
+            await self._try(io, dead)
 
     async def _pass(self, io: Io) -> float:
+        # While the database was away, or this machine asleep, the leases of living processes have ended too. By the
+        # next look these have renewed them.
+        seen, self._seen = self._seen, ()
         try:
-            await self.look(io)
+            found = await self._found(io)
+            await self._go_on_with(io, [dead for dead in found if dead in seen])
+            self._seen = found
         except Exception as error:  # noqa: BLE001 - a database that is out of reach for a while must not end the worker
             _log.warning("Turns of dead processes could not be looked up: %s", for_log(error))
         return self._period

@@ -10,8 +10,9 @@ from langchain_core.messages import HumanMessage
 
 from holdfast.checkpoints import HoldfastSaver, NewRun, open_checkpointer
 from holdfast.graph import Conversation, build_graph
+from holdfast.graph.conversation.agents import AgentProfile
 from holdfast.graph.plans import BLOCKING, run
-from holdfast.worker import Worker
+from holdfast.worker import DeadTurns, Worker
 from tests.support import children
 from tests.support.desk import APPROVE, Desk
 from tests.support.graph_kit import ScriptedModel, says
@@ -70,6 +71,20 @@ def test_a_turn_is_taken_up_once_and_only_while_nothing_has_gone_on_with_it(save
     [dead] = saver.runs.dead_turns(PURPOSE)
     taken = [saver.runs.take_up(dead, NewRun("ada-1", NAME, "retry", {})) for _ in range(2)]
     assert [one is None for one in taken] == [False, True]
+
+
+def test_a_turn_whose_process_lives_and_renews_its_lease_late_is_left_to_it(saver: HoldfastSaver) -> None:
+    talk, accepted = ada(saver, "Hi"), []
+    begin_and_die(talk, "Hello")
+    dead_turns = DeadTurns(AgentProfile(talk._agent), lambda: accepted.append(1))
+    run(dead_turns._pass(BLOCKING))  # the database was away, and its lease has ended
+    change(saver, "UPDATE holdfast_leases SET expires_at = expires_at + 60")
+    run(dead_turns._pass(BLOCKING))
+    change(saver, "UPDATE holdfast_leases SET expires_at = expires_at - 60")
+    run(dead_turns._pass(BLOCKING))
+    assert accepted == []
+    run(dead_turns._pass(BLOCKING))
+    assert accepted == [1]
 
 
 def failed(saver: HoldfastSaver) -> None:
