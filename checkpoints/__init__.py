@@ -46,7 +46,7 @@ from holdfast.checkpoints.runs import Claimed, DeadTurn, NewRun, Run, Runs
 from holdfast.checkpoints.saver import HoldfastSaver
 from holdfast.checkpoints.search.service import Hit, Search
 from holdfast.checkpoints.serde.types import TypeName
-from holdfast.checkpoints.threads import Damage, Page, Salvaged, Status, Thread, Threads
+from holdfast.checkpoints.threads import Begun, Damage, Page, Salvaged, Status, Thread, Threads
 from holdfast.checkpoints.threads.leases import Lease
 from holdfast.checkpoints.transcript import Transcript
 from holdfast.checkpoints.transcript.entries import (
@@ -61,6 +61,7 @@ from holdfast.checkpoints.transcript.entries import (
 __all__ = [
     "Answered",
     "ApprovalEntry",
+    "Begun",
     "CalledTool",
     "Claimed",
     "Damage",

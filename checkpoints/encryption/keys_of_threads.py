@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from holdfast.checkpoints.backends.base import Backend, Call, Transaction
+from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.encryption.sealer import KeyedSealer
 from holdfast.checkpoints.serde.encryption import Sealer
 
@@ -31,3 +34,28 @@ def give_key(transaction: Transaction, backend: Backend, sealer: Sealer, thread_
     set_key: Call = (backend.sql["set_thread_key"], {"thread_id": thread_id, "key_no": key.no})
     *added, _ = transaction.run([*add, set_key])
     return all(added)
+
+
+def write_with_key(backend: Backend, sealer: Sealer, thread_id: str, write: Callable[[Transaction], object]) -> None:
+    """Write to a thread that is locked, in a transaction of its own. The thread is begun if it is new.
+
+    Args:
+        backend: the database.
+        sealer: encrypts with the key of the thread, which the transaction stores if it is new.
+        thread_id: the thread.
+        write: writes. It is called again if another process has begun the thread, with another key.
+    """
+    while not persist(backend, lambda: _write(backend, sealer, thread_id, write)):
+        sealer.forget(thread_id)
+
+
+def _write(backend: Backend, sealer: Sealer, thread_id: str, write: Callable[[Transaction], object]) -> bool:
+    """Return whether the thread has the key that was used."""
+    key_no, thread = sealer.key_no(thread_id), {"thread_id": thread_id}
+    with backend.writing() as transaction:
+        _, [row] = transaction.run([(backend.sql[name], thread) for name in ("add_thread", "lock_thread")])
+        if row.key_no != key_no and (row.key_no is not None or not give_key(transaction, backend, sealer, thread_id)):
+            return False
+        write(transaction)
+    sealer.is_stored(thread_id)
+    return True

@@ -14,7 +14,6 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import groupby
 from typing import Any, Final
 
@@ -27,21 +26,16 @@ from holdfast.checkpoints.core.arguments import check_count, checks_arguments
 from holdfast.checkpoints.core.conflicts import moment_of
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
-from holdfast.checkpoints.errors import HoldfastError, InvalidAnswer, ReadOnlyDatabase, RequestClosed, UnknownInterrupt
-from holdfast.checkpoints.interrupts.answers import (
-    Answered,
-    answer_digest,
-    answered_of,
-    is_same_answer,
-    pack_answer,
-    stored_digest,
-)
-from holdfast.checkpoints.interrupts.forms import Action, actions_of, answer_problem
+from holdfast.checkpoints.errors import HoldfastError, InvalidAnswer, ReadOnlyDatabase
+from holdfast.checkpoints.interrupts.answers import Answered, answer_digest, is_same_answer
+from holdfast.checkpoints.interrupts.forms import answer_problem
 from holdfast.checkpoints.interrupts.record import insert_requests, interrupts_in, read_interrupts
+from holdfast.checkpoints.interrupts.recording import Recording
 from holdfast.checkpoints.interrupts.resume import answers_by_id, forget_saved_answers
+from holdfast.checkpoints.interrupts.waiting import Waiting
 from holdfast.checkpoints.moments import utc_datetime
 
-__all__ = ["LIMIT", "Answered", "Interrupts", "Waiting", "answer_digest"]
+__all__ = ["LIMIT", "Answered", "Interrupts", "Waiting", "answer_digest", "answers_by_id"]
 
 _log = logging.getLogger(__name__)
 
@@ -52,36 +46,9 @@ LIMIT: Final = 1000
 _EXPIRED_ANSWER: Final = {"expired": True}
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A request that waits for a person."""
-
-    thread_id: str
-    interrupt_id: str
-    value: Any
-    """The value that the graph passed to `interrupt`; `None` if it cannot be read."""
-    asked_at: datetime
-    """In UTC, by the database's clock."""
-    expires_at: datetime | None
-    user_id: str | None
-    """The owner of the thread, if its checkpoint names one."""
-    problem: str | None = None
-    """The reason why the value cannot be read."""
-    schema: Any = None
-    """The JSON schema of the answer, if the graph gave one."""
-
-    @property
-    def actions(self) -> list[Action]:
-        """The actions that the person is asked about, with the decisions allowed; none if the form is unknown.
-
-        Known are the requests of Holdfast, of LangChain's `HumanInTheLoopMiddleware` and of Agent Inbox.
-        """
-        return actions_of(self.value, self.schema)
-
-
 @checks_arguments
 @dataclass
-class Interrupts:
+class Interrupts(Recording):
     """The requests of a database.
 
     Its methods block. For event loops there are twins, such as `awaiting`.
@@ -137,16 +104,31 @@ class Interrupts:
             RequestClosed: the request waits no more: the thread went on without an answer, or the request expired.
             UnknownInterrupt: there is no request with this id.
         """
-        waiting = self.waiting(thread_id=thread_id)
-        request = next((waiting for waiting in waiting if waiting.interrupt_id == interrupt_id), None)
-        # One that waits no more gets the error that says so.
-        problem = None if request is None else answer_problem(request.value, request.schema, answer)
-        if problem is not None:
-            raise InvalidAnswer(str(thread_id), interrupt_id, problem)
+        self._check(thread_id, {interrupt_id: answer})
         is_own, recorded = self._record(thread_id, interrupt_id, answer, by, also, run_id=run_id)
         if not is_own:
             raise recorded.told()
         return recorded
+
+    def answer_all(
+        self, thread_id: str, answers: Mapping[str, Any], *, run_id: str | None = None, also: Sequence[Any] = ()
+    ) -> None:
+        """Record answers to several requests of a thread as `answer` does: all of them, or none.
+
+        Args:
+            thread_id: the thread.
+            answers: the answers by the ids of their requests.
+            run_id, also: as for `answer`.
+
+        Raises:
+            InvalidAnswer, AlreadyAnswered, RequestClosed, UnknownInterrupt: as `answer`, for the first that is refused.
+        """
+        self._check(thread_id, answers)
+        given = {id_: self._stored(thread_id, id_, answer, None, run_id=run_id) for id_, answer in answers.items()}
+        lost = persist(self._database.backend, lambda: self._insert_all(str(thread_id), given, also), repeatable=False)
+        if lost is not None:
+            interrupt_id, row = lost
+            raise self._judged(thread_id, interrupt_id, row).told()
 
     def settle(
         self, thread_id: str, interrupt_id: str, answer: Any, *, run_id: str | None = None, anywhere: bool = False
@@ -299,55 +281,15 @@ class Interrupts:
     ahold = async_twin(hold)
     aheld = async_twin(held)
 
-    # --- recording
+    # --- inside
 
-    def _record(
-        self, thread_id: str, interrupt_id: str, answer: Any, by: str | None, also: Sequence[Call] = (), **where: Any
-    ) -> tuple[bool, Answered]:
-        """Record an answer, and return whether it was the first, with the one on record."""
-        if isinstance(answer, Mapping) and by is None:
-            by = answer.get("by")
-        self._database.sealer.key_no(str(thread_id))
-        type_, blob = pack_answer(self._database, str(thread_id), interrupt_id, answer)
-        place = {"thread_id": str(thread_id), "interrupt_id": interrupt_id}
-        digest = stored_digest(self._database, str(thread_id), interrupt_id, answer)
-        given = {"by": by, "type": type_, "blob": blob, "digest": digest}
-        run = {"run_id": where.get("run_id"), "anywhere": int(where.get("anywhere", False))}
-        is_own, row = self._insert_answer(place, {**given, **run}, also)
-        if row is None:
-            self._add_unlisted(str(thread_id))
-            is_own, row = self._insert_answer(place, {**given, **run}, also)
-        if row is None:
-            raise UnknownInterrupt(str(thread_id), interrupt_id)
-        if row.answered_at is None:
-            raise RequestClosed(
-                str(thread_id), interrupt_id, expired_at=utc_datetime(row.expires_at) if row.is_late else None
-            )
-        recorded = self._answered(thread_id, row)
-        if recorded.expired:
-            raise RequestClosed(str(thread_id), interrupt_id, expired_at=utc_datetime(row.expires_at))
-        return is_own, recorded
-
-    def _insert_answer(
-        self, place: Mapping[str, Any], given: Mapping[str, Any], also: Sequence[Call]
-    ) -> tuple[bool, Row | None]:
-        sql = self._database.backend.sql
-        # The lock keeps the thread from going on meanwhile. If it is unknown whether the commit took place, it is not
-        # repeated: this answer would then look like an earlier one by another person.
-        _, _, inserted, found, *_ = self._database.write(
-            (sql["adopt_thread"], {"thread_id": place["thread_id"]}),
-            (sql["lock_thread"], {"thread_id": place["thread_id"]}),
-            (sql["record_answer"], {**place, **given}),
-            (sql["interrupt"], place),
-            *also,
-            repeatable=False,
-        )
-        return bool(inserted), found[0] if found else None
-
-    # --- to bytes and back
-
-    def _answered(self, thread_id: str, row: Row) -> Answered:
-        return answered_of(self._database, thread_id, row)
+    def _check(self, thread_id: str, answers: Mapping[str, Any]) -> None:
+        """Raise `InvalidAnswer` for an answer that does not fit. One whose request waits no more gets another error."""
+        for request in self.waiting(thread_id=thread_id):
+            if request.interrupt_id in answers:
+                problem = answer_problem(request.value, request.schema, answers[request.interrupt_id])
+                if problem is not None:
+                    raise InvalidAnswer(str(thread_id), request.interrupt_id, problem)
 
     def _waiting(self, row: Row, value: Sequence[Any] | HoldfastError) -> list[tuple[Waiting, tuple[str, str, int]]]:
         """Return a request with its sort key among those of its step; nothing if its task has another request now."""

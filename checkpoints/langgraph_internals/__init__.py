@@ -1,7 +1,7 @@
 """The names and values of LangGraph that are not part of its documented interface.
 
 All of them are in this package, so that a new minor release of LangGraph means one place to check; only the server's
-own modules are used elsewhere, in `holdfast/server/langgraph/registry.py`. Any layer may import it, and it imports
+own modules are used elsewhere, in `holdfast/server/langgraph/runtime.py`. Any layer may import it, and it imports
 nothing of Holdfast. A test compares its values with the installed LangGraph, and another one keeps such names out of
 the other modules.
 """

@@ -21,13 +21,12 @@ from langchain_core.messages import BaseMessage
 from holdfast.checkpoints import times
 from holdfast.checkpoints.backends.base import Call, Transaction
 from holdfast.checkpoints.backends.records import Row
-from holdfast.checkpoints.backends.retry import persist
-from holdfast.checkpoints.config import thread_of, user_of
+from holdfast.checkpoints.config import run_value, thread_of, user_of
 from holdfast.checkpoints.core.arguments import check_count, checks_arguments
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
 from holdfast.checkpoints.encryption import places
-from holdfast.checkpoints.encryption.keys_of_threads import give_key
+from holdfast.checkpoints.encryption.keys_of_threads import write_with_key
 from holdfast.checkpoints.errors import KeyReused, UnknownRun
 from holdfast.checkpoints.load import MessageRows, explained
 from holdfast.checkpoints.moments import utc_datetime
@@ -37,7 +36,7 @@ from holdfast.checkpoints.serde.messages import is_sql_text
 from holdfast.checkpoints.serde.msgpack import Packing, Unpacking
 from holdfast.checkpoints.transcript.header import MOST_ROWS
 
-__all__ = ["Claimed", "DeadTurn", "NewRun", "Run", "Runs"]
+__all__ = ["Claimed", "Claims", "DeadTurn", "NewRun", "Run", "Runs"]
 
 # As for lists of requests.
 _LIMIT: Final = 1000
@@ -58,8 +57,12 @@ class Runs:
 
     # --- accepting
 
-    def accept(self, new: NewRun) -> Run:
+    def accept(self, new: NewRun, *, owner: str | None = None) -> Run:
         """Accept a run. When this returns, it is in the database, and a worker will carry it out.
+
+        Args:
+            new: the run.
+            owner: the worker that has the run from the start, as if it had claimed it.
 
         Returns:
             The run, or the one that was accepted earlier under the same idempotency key.
@@ -69,16 +72,16 @@ class Runs:
             InvalidThread: the id of the thread, or of the user, cannot be stored.
         """
         thread_of({"configurable": {"thread_id": new.thread_id}})
-        while not persist(self._database.backend, lambda: self._insert(new)):
-            self._database.sealer.forget(new.thread_id)  # another process has begun the thread, with another key
+        self._insert(new, owner=owner)
         return self.earlier(new) or self.get(new.run_id)
 
-    def acceptance(self, new: NewRun, *, answers: str | None = None) -> list[Call]:
+    def acceptance(self, new: NewRun, *, answers: str | None = None, owner: str | None = None) -> list[Call]:
         """Return the calls that accept a run, for a transaction in which the thread is locked.
 
         Args:
             new: the run.
             answers: accept it only if it has answered the request with this id, in the same transaction.
+            owner: as for `accept`.
         """
         sql, body = self._database.backend.sql, Packing(self._database.types).pack(dict(new.input))
         if self._database.storage_filter is not None:
@@ -95,6 +98,8 @@ class Runs:
             "type": type_,
             "blob": blob,
             "key": new.key,
+            "owner": owner,
+            "ttl": times.RUN_TTL,
             "digest": sealer.seal_bytes(new.thread_id, places.run_request(new.run_id), _digest(new)),
         }
         answered = {} if answers is None else {"interrupt_id": answers}
@@ -141,8 +146,7 @@ class Runs:
         Returns:
             The run, or `None`.
         """
-        while not persist(self._database.backend, lambda: self._insert(new, dead)):
-            self._database.sealer.forget(new.thread_id)
+        self._insert(new, dead=dead)
         with suppress(UnknownRun):
             return self.get(new.run_id)
         return None
@@ -172,6 +176,28 @@ class Runs:
         params = {"thread_id": str(thread_id), "limit": limit}
         [rows] = self._database.read((self._database.backend.sql["runs_of_thread"], params))
         return [self._run_of(row) for row in rows]
+
+    def open(self, limit: int = _LIMIT) -> Sequence[Run]:
+        """Return the runs that have not ended, of all threads, oldest first.
+
+        Args:
+            limit: the maximum number of runs.
+        """
+        check_count(limit, "limit")
+        [rows] = self._database.read((self._database.backend.sql["open_runs"], {"limit": limit}))
+        return [self._run_of(row) for row in rows]
+
+    def some(self, run_ids: Sequence[str]) -> Sequence[Run]:
+        """Return those of some runs that there are."""
+        params = {"run_ids": self._database.backend.array(run_ids)}
+        [rows] = self._database.read((self._database.backend.sql["some_runs"], params))
+        return [self._run_of(row) for row in rows]
+
+    def has_begun(self, run: Run) -> bool:
+        """Return whether a checkpoint of a run is in its thread: an earlier attempt has taken its input."""
+        params = {"thread_id": run.thread_id, "run_id": run.run_id, "run_value": run_value(run.run_id)}
+        [[row]] = self._database.read((self._database.backend.sql["has_begun"], params))
+        return bool(row.has_begun)
 
     def was_sent(self, run: Run) -> bool:
         """Return whether the message of a run is in its thread: an earlier attempt has sent it."""
@@ -227,14 +253,13 @@ class Runs:
         claimed = self._database.write(*claims, repeatable=False) if claims else []
         return [Claimed(self._run_of(row), self._input(row), owner) for rows in claimed for row in rows]
 
-    def claims(self, agent: str, stop: Callable[[str], object]) -> Claims:
+    def claims(self, stop: Callable[[str], object]) -> Claims:
         """Return the claims of a new worker, which it renews until they end; see `Claims`.
 
         Args:
-            agent: the name of the agent that the worker has.
             stop: called with the id of a run that was asked to stop, or that another worker has by now.
         """
-        return Claims(self, agent, stop)
+        return Claims(self, stop)
 
     def renew(self, owner: str, run_ids: Sequence[str]) -> dict[str, bool]:
         """Renew claims of a worker.
@@ -280,37 +305,38 @@ class Runs:
         self._database.write((self._database.backend.sql["cancel_run"], {"run_id": run.run_id}))
         return self.get(run_id)
 
+    def delete(self, run_id: str) -> None:
+        """Delete the record of a run, open or ended. If a worker has it, it is told to stop."""
+        self._database.write((self._database.backend.sql["delete_run"], {"run_id": run_id}))
+
     # --- the same for event loops
 
     aaccept = async_twin(accept)
     aget = async_twin(get)
     alist = async_twin(list)
     acancel = async_twin(cancel)
+    adelete = async_twin(delete)
+    asome = async_twin(some)
     asaid = async_twin(said)
 
     # --- inside
 
-    def _insert(self, new: NewRun, dead: DeadTurn | None = None) -> bool:
-        """Insert a run, in a transaction of its own. Return whether the thread has the key that it was sealed with.
+    def _insert(self, new: NewRun, *, owner: str | None = None, dead: DeadTurn | None = None) -> None:
+        """Insert a run, in a transaction of its own.
 
         Args:
             new: the run.
+            owner: as for `accept`.
             dead: insert it only if nothing has gone on with this turn.
         """
-        backend, sealer, thread = self._database.backend, self._database.sealer, {"thread_id": new.thread_id}
-        key_no = sealer.key_no(new.thread_id)
-        with backend.writing() as transaction:
-            _, [row] = transaction.run([(backend.sql[name], thread) for name in ("add_thread", "lock_thread")])
-            if row.key_no != key_no and (
-                row.key_no is not None or not give_key(transaction, backend, sealer, new.thread_id)
-            ):
-                return False
-            if dead is not None and not self._is_dead(transaction, dead):
-                return True
-            forget = backend.sql["forget_runs"], {**thread, "age": times.RUN_KEPT}
-            transaction.run([forget, *self.acceptance(new)])
-        sealer.is_stored(new.thread_id)
-        return True
+
+        def insert(transaction: Transaction) -> None:
+            if dead is None or self._is_dead(transaction, dead):
+                age = {"thread_id": new.thread_id, "age": times.RUN_KEPT}
+                forget = self._database.backend.sql["forget_runs"], age
+                transaction.run([forget, *self.acceptance(new, owner=owner)])
+
+        write_with_key(self._database.backend, self._database.sealer, new.thread_id, insert)
 
     def _is_dead(self, transaction: Transaction, dead: DeadTurn) -> bool:
         params = {"thread_id": dead.thread_id, "ticket": dead.ticket, "kept": times.DEAD_TURN_KEPT}

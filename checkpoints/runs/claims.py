@@ -22,28 +22,35 @@ class Claims:
 
     Args:
         runs: the runs of the database.
-        agent: the name of the agent that the worker has.
         stop: called with the id of a run that was asked to stop, or that another worker has by now.
     """
 
-    def __init__(self, runs: Runs, agent: str, stop: Callable[[str], object]) -> None:
+    def __init__(self, runs: Runs, stop: Callable[[str], object]) -> None:
         self._runs = runs
-        self._agent = agent
         self._stop = stop
         self._owner = f"{default_owner()}, worker {uuid.uuid4().hex}"
         self._held: set[str] = set()
         self._lock = Lock()
         self._heartbeat: Heartbeat | None = None
 
-    def claim(self, limit: int) -> Sequence[Claimed]:
-        """Claim runs, and renew the claims from now on. Stop those of this worker that were asked to stop."""
-        claimed = self._runs.claim(self._agent, self._owner, limit=limit, stop=self._stop)
+    @property
+    def owner(self) -> str:
+        """The worker, as the owner of its runs."""
+        return self._owner
+
+    def claim(self, agent: str, limit: int) -> Sequence[Claimed]:
+        """Claim runs of an agent, and renew the claims from now on. Stop those of this worker that were told to."""
+        claimed = self._runs.claim(agent, self._owner, limit=limit, stop=self._stop)
+        self.hold(*(one.run.run_id for one in claimed))
+        return claimed
+
+    def hold(self, *run_ids: str) -> None:
+        """Renew the claims of runs that this worker has from now on, also those that it has accepted for itself."""
         with self._lock:
-            self._held.update(one.run.run_id for one in claimed)
+            self._held.update(run_ids)
             if self._held and self._heartbeat is None:
                 self._heartbeat = Heartbeat("holdfast-runs", times.RUN_RENEWAL, self._beat)
                 self._heartbeat.start()
-        return claimed
 
     def release(self, claimed: Claimed) -> bool:
         """Give a run back; see `Runs.release`."""
@@ -59,10 +66,10 @@ class Claims:
         """Record how a run ended; see `Runs.finish`."""
         return self._runs.finish(claimed, state, error_type=error_type, error=error)
 
-    def forget(self, claimed: Claimed) -> None:
+    def forget(self, run_id: str) -> None:
         """Renew the claim of a run no more. If its end is not on record, the claim expires."""
         with self._lock:
-            self._held.discard(claimed.run.run_id)
+            self._held.discard(run_id)
 
     def close(self) -> None:
         """Renew no more claims."""

@@ -1,12 +1,16 @@
 -- Runs: turns that were accepted, and who carries them out.
 
 -- name: accept_run
--- The thread is locked. Its tickets number the runs; `take_ticket` follows.
+-- The thread is locked. Its tickets number the runs; `take_ticket` follows. A worker may have the run from the start.
 INSERT INTO holdfast_runs (thread_id, number, run_id, agent, user_id, kind, input_type, input, idempotency_key,
-                           request_digest, state, attempts, accepted_at)
+                           request_digest, accepted_at, state, attempts, owner, alive_until, started_at, after_seq)
 SELECT t.thread_id, t.next_ticket, CAST(:run_id AS TEXT), CAST(:agent AS TEXT), CAST(:user_id AS TEXT),
        CAST(:kind AS TEXT), CAST(:type AS TEXT), CAST(:blob AS {bytes}), CAST(:key AS TEXT), CAST(:digest AS {bytes}),
-       'accepted', 0, {now}
+       {now}, CASE WHEN CAST(:owner AS TEXT) IS NULL THEN 'accepted' ELSE 'running' END,
+       CASE WHEN CAST(:owner AS TEXT) IS NULL THEN 0 ELSE 1 END, CAST(:owner AS TEXT),
+       CASE WHEN CAST(:owner AS TEXT) IS NOT NULL THEN {now} + :ttl END,
+       CASE WHEN CAST(:owner AS TEXT) IS NOT NULL THEN {now} END,
+       CASE WHEN CAST(:owner AS TEXT) IS NOT NULL THEN t.next_seq - 1 END
 FROM holdfast_threads AS t
 WHERE t.thread_id = :thread_id AND {where}
 ON CONFLICT DO NOTHING;
@@ -23,6 +27,16 @@ SELECT * FROM holdfast_runs WHERE run_id = :run_id;
 SELECT *
 FROM holdfast_runs
 WHERE thread_id = :thread_id AND idempotency_key = :key AND coalesce(user_id, '') = coalesce(CAST(:user_id AS TEXT), '');
+
+-- name: some_runs
+SELECT * FROM holdfast_runs WHERE run_id {among_runs};
+
+-- name: open_runs
+SELECT *
+FROM holdfast_runs
+WHERE state IN ('accepted', 'running')
+ORDER BY accepted_at, run_id
+LIMIT :limit;
 
 -- name: runs_of_thread
 SELECT *
@@ -110,6 +124,12 @@ LIMIT :limit;
 SELECT l.ticket
 FROM holdfast_leases AS l
 WHERE l.thread_id = :thread_id AND l.ticket = :ticket AND {is_dead};
+
+-- name: has_begun
+SELECT EXISTS (
+  SELECT 1 FROM checkpoints AS own
+  WHERE own.thread_id = :thread_id AND own.checkpoint_ns = '' AND {of_run}
+) AS has_begun;
 
 -- name: delete_run
 DELETE FROM holdfast_runs

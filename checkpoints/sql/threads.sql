@@ -107,6 +107,27 @@ SET messages = (
     )
 WHERE thread_id = :thread_id;
 
+-- name: note_thread
+-- The thread is locked. It may have no checkpoint yet. One that was deleted is begun anew.
+UPDATE holdfast_threads
+SET metadata = CAST(:metadata AS TEXT), user_id = coalesce(user_id, CAST(:user_id AS TEXT)), deleted_at = NULL,
+    updated_at = CASE WHEN head IS NULL THEN {now} ELSE updated_at END,
+    created_at = CASE WHEN deleted_at IS NULL THEN created_at ELSE {now} END
+WHERE thread_id = :thread_id;
+
+-- name: begun_thread
+SELECT t.thread_id, t.user_id, t.metadata, t.created_at, t.updated_at
+FROM holdfast_threads AS t
+WHERE t.thread_id = :thread_id AND t.deleted_at IS NULL AND t.metadata IS NOT NULL;
+
+-- name: newest_begun
+-- Those that have no checkpoint among the threads that were changed last.
+SELECT t.thread_id, t.user_id, t.metadata, t.created_at, t.updated_at
+FROM (
+  SELECT * FROM holdfast_threads WHERE deleted_at IS NULL ORDER BY updated_at DESC, thread_id DESC LIMIT :limit
+) AS t
+WHERE t.head IS NULL AND t.metadata IS NOT NULL;
+
 -- name: index_thread
 UPDATE holdfast_threads
 SET head = CAST(:head AS TEXT), unfinished = :unfinished,

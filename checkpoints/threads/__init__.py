@@ -28,11 +28,12 @@ from holdfast.checkpoints.threads import copy as copying
 from holdfast.checkpoints.threads import listing, reindex, reset, salvage
 from holdfast.checkpoints.threads.access import Sharing
 from holdfast.checkpoints.threads.histories import Adding
+from holdfast.checkpoints.threads.histories.begun import Beginning, Begun
 from holdfast.checkpoints.threads.index import event_data, first_title, given_title, sealed_fields
 from holdfast.checkpoints.threads.listing import LONGEST_PAGE, STATUSES, Page, Status, Thread
 from holdfast.checkpoints.threads.salvage import Damage, Salvaged
 
-__all__ = ["Damage", "ManagedSaver", "Page", "Salvaged", "Status", "Thread", "Threads"]
+__all__ = ["Begun", "Damage", "ManagedSaver", "Page", "Salvaged", "Status", "Thread", "Threads"]
 
 _ALL: Final = 2**63 - 1
 
@@ -46,7 +47,7 @@ class ManagedSaver(Protocol):
 
 
 @checks_arguments
-class Threads(Adding, Sharing):
+class Threads(Adding, Beginning, Sharing):
     """The threads of a database, as `HoldfastSaver.threads`.
 
     Raises, from every method about one thread:

@@ -13,8 +13,9 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph_sdk.runtime import ServerRuntime
 
 from holdfast import factory, settings
-from holdfast.server.langgraph import registry
+from holdfast.server.langgraph import hooks, registry
 from holdfast.server.langgraph.agent import ServedAgent, turn
+from holdfast.server.langgraph.record import recording
 
 # Loaded at import, which happens in a thread: the server does not allow file I/O on its event loop.
 _settings = settings.load()
@@ -36,5 +37,6 @@ async def checkpointer() -> AsyncIterator[BaseCheckpointSaver[Any]]:
     """Open the checkpointer for as long as the server runs."""
     async with factory.aopen_any_saver(_settings) as saver:
         registry.forget()
-        registry.delete_one_by_one()
-        yield saver
+        hooks.install()
+        async with recording(saver):
+            yield saver

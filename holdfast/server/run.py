@@ -21,9 +21,9 @@ from typing import Any
 from holdfast import factory
 from holdfast.checkpoints import RetentionPolicy, urls
 from holdfast.checkpoints.extras import install_command
+from holdfast.server import modules
 from holdfast.server.access import InvalidAccess, check_address, make_authenticator
 from holdfast.server.gates import known_names
-from holdfast.server.langgraph import modules
 from holdfast.settings import Settings
 
 _HERE = Path(__file__).resolve().parent

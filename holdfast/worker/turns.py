@@ -137,14 +137,14 @@ class TurnWorker(Periodic):
         self._listener = listener or TurnListener()
         self._turns: dict[str, _Turn] = {}
         self.profile = AgentProfile(agent, messages_key)
-        self._claims = self._saver.runs.claims(self.profile.name, self.stop_turn)
+        self._claims = self._saver.runs.claims(self.stop_turn)
 
     # --- looking
 
     async def _pass(self, io: Io) -> float:
         free = max(self._at_once - len(self._turns), 0)
         try:
-            claimed = await io.call(self._claims.claim, free)
+            claimed = await io.call(self._claims.claim, self.profile.name, free)
         except Exception as error:  # noqa: BLE001 - a database that is out of reach for a while must not end the worker
             _log.warning("Accepted turns could not be looked up: %s", for_log(error))
             return AFTER_OUTAGE
@@ -155,7 +155,7 @@ class TurnWorker(Periodic):
     async def carry_out_all(self, io: Io) -> list[str]:
         """Carry out one accepted turn after the other, until none is left. Return their threads."""
         threads: list[str] = []
-        while claimed := await io.call(self._claims.claim, 1):
+        while claimed := await io.call(self._claims.claim, self.profile.name, 1):
             turn = self._added(claimed[0])
             if not await self._carry_out(io, turn):
                 break
@@ -200,7 +200,7 @@ class TurnWorker(Periodic):
         else:
             return ending is not None
         finally:
-            self._claims.forget(claimed)
+            self._claims.forget(claimed.run.run_id)
             del self._turns[claimed.run.run_id]
             self._listener.ended(claimed.run, ending and ending.outcome, time.monotonic() - began)
             self.wake()  # for the next run of the thread
@@ -212,7 +212,7 @@ class TurnWorker(Periodic):
         if run.is_cancelled:
             return _Ending("cancelled")
         if run.attempts > self._attempts:
-            return _Ending("failed", PROCESS_DIED, _died(run.attempts - 1))
+            return _Ending("failed", PROCESS_DIED, died(run.attempts - 1))
         try:
             async with aclosing(self._events(io, turn.claimed)) as events:
                 async for event in events:
@@ -283,7 +283,8 @@ class TurnWorker(Periodic):
             await self._on_loop.call(self._claims.close)
 
 
-def _died(times: int) -> str:
+def died(times: int) -> str:
+    """Return the words about a turn whose process has died again and again."""
     return (
         f"The process that carried this turn out died {times} times, so it is not begun again. What it had saved is in "
         "the thread. To go on, accept a retry, or send another message."

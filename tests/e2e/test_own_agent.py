@@ -313,8 +313,8 @@ def test_a_served_agent_pauses_and_goes_on_over_http(server: Server, place: Path
 def test_an_answer_that_does_not_fit_is_refused_over_http_and_the_request_waits(server: Server) -> None:
     thread_id = new_thread(server)
     asked = asked_of(server.say(thread_id, "Refund 2"))
-    refused = server.answer(thread_id, asked, {"type": "approve"})
-    assert "This answer does not fit" in str(refused["__error__"])
+    status, words = server.refusal(thread_id, command={"resume": {asked: {"type": "approve"}}})
+    assert (status, "This answer does not fit" in words) == (422, True)
     state = server.answer(thread_id, asked, {"decisions": [{"type": "reject"}]})
     assert "rejected" in state["messages"][-1]["content"]
 

@@ -40,7 +40,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(place: Path) -> Iterator[Server]:
     """One server for the tests that do not stop it, on `sqlite:///holdfast.db` in `place`."""
-    with served(place) as server:
+    with served(place, HOLDFAST_MAX_MESSAGE="5000000") as server:
         yield server
 
 
@@ -229,8 +229,10 @@ def test_an_answer_that_does_not_say_which_of_several_calls_it_is_for_is_told_so
     paused = server.say(thread_id, "Please refund order 1001. Please refund order 1002.")
     if len(paused["__interrupt__"]) < 2:
         pytest.fail(f"the offline model asked for {len(paused['__interrupt__'])} call")
-    refused = server.wait_for_run(thread_id, command={"resume": {"type": "approve"}})
-    assert "Several calls wait. Name the one you answer" in refused["__error__"]["message"]
+    status, words = server.refusal(thread_id, command={"resume": {"type": "approve"}})
+    assert (status, words[:50]) == (422, "Several calls wait. Name the one you answer: {'res")
+    assert server.client.threads.get(thread_id)["status"] == "interrupted"
+    assert server.client.runs.list(thread_id, status="error") == []
 
 
 # --- bad input
@@ -291,26 +293,27 @@ def test_half_a_character_costs_nothing(server: Server) -> None:
 
 @pytest.mark.sweep
 def test_a_bad_answer_is_a_clear_error_and_the_call_still_waits(server: Server) -> None:
-    def refuse(name: str, clear: str, interrupt_id: str | None, answer: Any) -> None:
+    def refuse(status: int, clear: str, interrupt_id: str | None, answer: Any) -> None:
         thread_id = new_thread(server)
         [pause] = server.say(thread_id, "Please refund order 1003.")["__interrupt__"]
-        refused = server.answer(thread_id, interrupt_id or pause["id"], answer)
-        assert refused["__error__"]["error"] == name
-        assert clear in refused["__error__"]["message"]
+        code, words = server.refusal(thread_id, command={"resume": {interrupt_id or pause["id"]: answer}})
+        assert (code, clear in words) == (status, True), words
+        assert server.client.threads.get(thread_id)["status"] == "interrupted"
         assert [found["id"] for found in waiting(server, thread_id)] == [pause["id"]]
         last_words(server.answer(thread_id, pause["id"], {"type": "reject"}))
-        late = server.answer(thread_id, pause["id"], {"type": "approve"})
-        assert late["__error__"]["error"] == "AlreadyAnswered"
-        assert "has answered this already with 'reject', at 20" in late["__error__"]["message"]
+        code, words = server.refusal(thread_id, command={"resume": {pause["id"]: {"type": "approve"}}})
+        assert (code, "has answered this already with 'reject', at 20" in words) == (409, True), words
+        assert server.client.threads.get(thread_id)["status"] == "idle"
+        assert server.client.runs.list(thread_id, status="error") == []
         last_words(server.say(thread_id, "Hello"))
 
     misfit = {"type": "edit", "edited_action": {"name": "refund_order", "args": {"order_id": "many"}}}
     at_once(
         lambda case: refuse(*case),
-        ("BadAnswer", "its \"type\" is 'maybe'", None, {"type": "maybe"}),
-        ("BadAnswer", "order_id", None, misfit),
-        ("BadAnswer", "This answer does not fit", None, "yes"),
-        ("UnknownInterruptError", "No call waits under this id", "0" * 32, {"type": "approve"}),
+        (422, "found 'maybe'", None, {"type": "maybe"}),
+        (422, "order_id", None, misfit),
+        (422, "This answer does not fit", None, "yes"),
+        (409, "Nothing was asked", "0" * 32, {"type": "approve"}),
     )
 
 

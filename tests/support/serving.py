@@ -71,6 +71,11 @@ class Server:
     def say(self, thread_id: str, text: str, **run: Any) -> dict[str, Any]:
         return self.wait_for_run(thread_id, input={"messages": [{"role": "user", "content": text}]}, **run)
 
+    def refusal(self, thread_id: str, **run: Any) -> tuple[int, str]:
+        """Ask for a run that is not accepted. Gives the status, and the words."""
+        told = httpx.post(f"{self.url}/threads/{thread_id}/runs", json={"assistant_id": "agent", **run})
+        return told.status_code, str(told.json().get("detail"))
+
     def answer(self, thread_id: str, interrupt_id: str, answer: dict[str, Any]) -> dict[str, Any]:
         return self.wait_for_run(thread_id, command={"resume": {interrupt_id: answer}})
 

@@ -24,7 +24,7 @@ from holdfast.checkpoints.langgraph_internals import graphs
 ROOT: Final = Path(__file__).parents[2]
 PACKAGES: Final = ("checkpoints", "graph", "holdfast")
 HOME: Final = "checkpoints/langgraph_internals/"
-SERVER: Final = "holdfast/server/langgraph/registry.py"
+SERVER: Final = "holdfast/server/langgraph/runtime.py"
 """The one file that may use the server's private modules."""
 
 THEIRS: Final = ("langgraph", "langchain")

@@ -22,6 +22,7 @@ from langgraph.types import Command
 from holdfast.agents import AnotherAgent
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.errors import HoldfastError, NotAnswered
+from holdfast.checkpoints.interrupts import answers_by_id
 from holdfast.checkpoints.runtime import running_saver, unwrap_saver
 from holdfast.graph import BadAnswer
 from holdfast.graph.conversation.agents import AgentProfile, AnyAgent
@@ -71,14 +72,14 @@ class ServedAgent(CompiledStateGraph[Any, Any, Any, Any]):
         profile, io = AgentProfile(self), OnLoop(saver)
         answers = ThreadAnswers(profile, thread_id)
         runs = ThreadRuns(profile, answers, config, None)
-        if isinstance(input, Command):
+        if isinstance(input, Command) and not await io.call(_is_recorded, saver, thread_id, input):
             if not profile.records_answers:
                 await io.call(answers.record_resume, (await runs.look(io)).state, input.resume, config)
             yield input, config
             return
         is_due = isinstance(saver, HoldfastSaver) and bool(await io.call(saver.interrupts.todo, 1, thread_id))
         due = (await runs.look(io)).input if is_due else None
-        if input is None:
+        if input is None or isinstance(input, Command):  # answers on record, which are due, or were carried out
             yield due, config
             return
         if is_due:
@@ -96,6 +97,18 @@ class ServedAgent(CompiledStateGraph[Any, Any, Any, Any]):
             if found is not None:
                 return found.told()
         return None
+
+
+def _is_recorded(saver: BaseCheckpointSaver[Any], thread_id: str, command: Command[Any]) -> bool:
+    """Return whether a command is nothing but answers that are on record. A run finds these. It blocks."""
+    answers = answers_by_id(command.resume)
+    if not isinstance(saver, HoldfastSaver) or not answers or command.update is not None or command.goto:
+        return False
+    for interrupt_id, answer in answers.items():
+        found = saver.interrupts.recorded(thread_id, interrupt_id)
+        if found is None or not saver.interrupts.is_recorded(found, answer):
+            return False
+    return True
 
 
 def _own_run(config: RunnableConfig) -> RunnableConfig:
@@ -153,5 +166,5 @@ def _errors_for_clients() -> Iterator[None]:
 
 
 def _named(error: Exception, text: str) -> RuntimeError:
-    kind: type[RuntimeError] = type(type(error).__name__, (RuntimeError,), {})
+    kind: type[RuntimeError] = type(type(error).__name__, (RuntimeError,), {"words_for_clients": text})
     return kind(text)

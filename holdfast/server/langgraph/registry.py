@@ -1,40 +1,41 @@
 """The server's registry of threads, filled from the database.
 
 LangGraph's server keeps its list of threads in memory, so it knows none that is older than its process. The newest
-threads are therefore entered when the server starts, and any other when a request first names it.
-
-The in-memory runtime has no public names for this. All use of its private names is in this file, its version is pinned,
-and a test starts the real server.
+threads are therefore entered when the server starts, and any other when a request first names it. So are their runs:
+those that other processes carry out, and those that have ended.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.types import StateSnapshot
 
-from holdfast.checkpoints import Head, HoldfastSaver
+from holdfast.checkpoints import Begun, Head, HoldfastSaver, Run
 from holdfast.checkpoints.langgraph_internals import OF_THE_RUN
-from holdfast.checkpoints.runtime import unwrap_saver
+from holdfast.server.langgraph import elsewhere, runtime
+from holdfast.server.langgraph.runtime import Entry, server_saver
+
+__all__ = ["SHARED", "server_saver"]
 
 # Number of threads that are entered at the start, so that clients can list them. Each one is loaded for that.
 NEWEST: Final = 100
+
+# Number of a thread's runs that a request finds.
+_RUNS: Final = 100
 
 # Where an entry has the users with whom its thread is shared, as far as they have asked for lists.
 SHARED: Final = "shared_with"
 
 # A checkpoint's id is a time in units of 100 ns since the Gregorian calendar began.
 _UUID_EPOCH: Final = datetime(1582, 10, 15, tzinfo=UTC)
-
-# Held while a thread is taken out of the list. The server has one event loop.
-_deleting = asyncio.Lock()
 
 _log = logging.getLogger(__name__)
 
@@ -45,41 +46,23 @@ def forget() -> None:
     `langgraph dev` restores what its last process pickled, and starts the unfinished runs again, so a run could happen
     twice. The threads are in the database.
     """
-    from langgraph_runtime_inmem.database import GLOBAL_STORE
-
-    for kind in ("threads", "runs"):
-        GLOBAL_STORE[kind] = []
-
-
-def delete_one_by_one() -> None:
-    """Let the runtime delete one thread at a time.
-
-    It looks up the index of a thread in its list, waits for the checkpointer, and then removes the entry at that index.
-    With two deletions at once, one would remove another thread.
-    """
-    from langgraph_runtime_inmem.ops import Threads
-
-    delete = Threads.delete
-
-    @functools.wraps(delete)
-    async def one_by_one(*args: Any, **kwargs: Any) -> Any:
-        async with _deleting:
-            return await delete(*args, **kwargs)
-
-    Threads.delete = staticmethod(one_by_one)
+    runtime.forget()
 
 
 async def restore_newest() -> None:
     """Enter the newest threads. One that cannot be read is entered as failed."""
-    from langgraph_api.graph import GRAPHS
-
     saver = await server_saver()
     if not isinstance(saver, HoldfastSaver):
         return  # another checkpointer has no index: a thread is entered when a request names it
-    for graph in GRAPHS.values():  # a graph that is made for each request passes its types then
+    for graph in runtime.graphs().values():  # a graph that is made for each request passes its types then
         saver.allow_types_of(graph)
+    is_open = await asyncio.to_thread(saver.runs.open, NEWEST)
     for head in reversed(await asyncio.to_thread(saver.heads, NEWEST)):
-        await _enter(saver, head)
+        await _enter(saver, head, [run for run in is_open if run.thread_id == head.thread_id])
+    for begun in reversed(await asyncio.to_thread(saver.threads.newest_begun, NEWEST)):
+        await _enter_begun(begun, [run for run in is_open if run.thread_id == begun.thread_id])
+    for thread_id in {run.thread_id for run in is_open}:
+        await restore(thread_id)
 
 
 async def restore(thread_id: str) -> None:
@@ -88,33 +71,65 @@ async def restore(thread_id: str) -> None:
     Enters a thread that only the database knows, and updates or removes one that another process wrote to or deleted.
     """
     wanted = _id(thread_id)
-    entry = None if wanted is None else _find(wanted)
-    if wanted is None or (entry is not None and entry["status"] == "busy"):
-        return  # a run of this server brings it up to date when it ends
+    if wanted is None:
+        return
     saver = await server_saver()
+    rows = await saver.runs.alist(str(wanted), limit=_RUNS) if isinstance(saver, HoldfastSaver) else []
+    entry, has_changed = runtime.find_thread(wanted), False
+    if entry is not None:
+        has_changed = elsewhere.enter(rows)
+        if elsewhere.is_at_work_here(wanted):
+            return  # a run of this server brings it up to date when it ends
     heads = await asyncio.to_thread(_heads, saver, str(wanted))
     for head in heads:
         if entry is None:
-            await _enter(saver, head)
-        elif "values" not in entry or _time(head.checkpoint_id) > entry["state_updated_at"]:
-            await _refresh(entry, head, await _read(saver, head))
-    if entry is not None and entry.get("values") and not heads:
-        if isinstance(saver, HoldfastSaver) and await asyncio.to_thread(saver.is_deleted, str(wanted)):
-            await _forget(wanted)
+            await _enter(saver, head, rows)
+        elif has_changed or "values" not in entry or _time(head.checkpoint_id) > entry["state_updated_at"]:
+            await _refresh(entry, head, await _read(saver, head), rows)
+    if not heads:
+        await _restore_without_head(saver, wanted, entry, rows)
+
+
+async def _restore_without_head(
+    saver: BaseCheckpointSaver[Any], thread_id: UUID, entry: Entry | None, rows: Collection[Run]
+) -> None:
+    begun = await saver.threads.abegun(str(thread_id)) if isinstance(saver, HoldfastSaver) else None
+    if entry is None:
+        if begun is not None:
+            await _enter_begun(begun, rows)
+    elif begun is None and isinstance(saver, HoldfastSaver) and (entry.get("values") or not _has_runs(thread_id)):
+        if await asyncio.to_thread(saver.is_deleted, str(thread_id)):
+            await _forget(thread_id)
         else:
             _empty(entry)
+    elif entry.get("values"):
+        _empty(entry)
+    elif begun is not None:
+        _set_busy(entry)
+
+
+async def refresh(thread_id: UUID) -> None:
+    """Set the status of a thread to that which the database has."""
+    saver, entry = await server_saver(), runtime.find_thread(thread_id)
+    if entry is None or elsewhere.is_at_work_here(thread_id):
+        return
+    rows = await saver.runs.alist(str(thread_id), limit=1) if isinstance(saver, HoldfastSaver) else []
+    for head in await asyncio.to_thread(_heads, saver, str(thread_id)):
+        await _refresh(entry, head, await _read(saver, head), rows)
+        return
+    _set_busy(entry)
 
 
 async def restore_copies() -> None:
     """Bring the entries of copies up to date. The runtime enters a copy without the values of its source."""
-    for entry in [entry for entry in _threads() if "values" not in entry]:
+    for entry in [entry for entry in runtime.threads() if "values" not in entry]:
         await restore(str(entry["thread_id"]))
 
 
 async def restore_after_deletion(thread_id: str) -> None:
     """Bring the entry of a thread up to date after a run of it was deleted, whose values the entry may have."""
     wanted = _id(thread_id)
-    if wanted is not None and (entry := _find(wanted)) is not None and entry.get("values"):
+    if wanted is not None and (entry := runtime.find_thread(wanted)) is not None and entry.get("values"):
         entry["state_updated_at"] = _UUID_EPOCH
     await restore(thread_id)
 
@@ -122,23 +137,26 @@ async def restore_after_deletion(thread_id: str) -> None:
 def metadata_of(thread_id: str) -> Mapping[str, Any] | None:
     """Return the metadata of the registry's entry of a thread; `None` if there is no entry."""
     wanted = _id(thread_id)
-    entry = None if wanted is None else _find(wanted)
+    entry = None if wanted is None else runtime.find_thread(wanted)
     return None if entry is None else entry["metadata"]
+
+
+def own_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata that are a thread's own, of those of its entry or of a checkpoint."""
+    return {key: value for key, value in metadata.items() if key not in {*OF_THE_RUN, SHARED, "user_id"}}
 
 
 def has_run(thread_id: str, run_id: str) -> bool:
     """Return whether a run that the server knows is one of a thread. The runtime does not check this for all routes."""
-    from langgraph_runtime_inmem.database import GLOBAL_STORE
-
     wanted = (_id(thread_id), _id(run_id))
-    return any((run["thread_id"], run["run_id"]) == wanted for run in GLOBAL_STORE["runs"])
+    return any((run["thread_id"], run["run_id"]) == wanted for run in runtime.runs())
 
 
 async def mark_shared(user_id: str, thread_ids: Collection[str]) -> None:
     """Note in the registry which threads are shared with a user, for the filter of the user's lists."""
     for thread_id in thread_ids:
         await restore(thread_id)
-    for entry in _threads():
+    for entry in runtime.threads():
         others = [member for member in entry["metadata"].get(SHARED, ()) if member != user_id]
         members = [*others, user_id] if str(entry["thread_id"]) in thread_ids else others
         if members:
@@ -155,18 +173,41 @@ def _heads(saver: BaseCheckpointSaver[Any], thread_id: str) -> list[Head]:
     return [] if found is None else [Head(thread_id, found.checkpoint["id"], found.checkpoint["id"])]
 
 
-async def _enter(saver: BaseCheckpointSaver[Any], head: Head) -> None:
+async def _enter(saver: BaseCheckpointSaver[Any], head: Head, rows: Collection[Run]) -> None:
     thread_id = _id(head.thread_id)
     if thread_id is None:
         return  # the server only takes UUIDs; the command line and Python take any id
     read = await _read(saver, head)
-    # The checkpoint names the user of the last run, who may be a member.
-    owner = await asyncio.to_thread(saver.threads.owner, head.thread_id) if isinstance(saver, HoldfastSaver) else None
-    if _find(thread_id) is not None:  # another request has entered it meanwhile
+    known = await asyncio.to_thread(_known, saver, head.thread_id, {} if isinstance(read, Exception) else read)
+    if runtime.find_thread(thread_id) is not None:  # another request has entered it meanwhile
         return
-    entry = _entry(thread_id, head, {} if isinstance(read, Exception) else read, owner)
-    _threads().append(entry)
-    await _refresh(entry, head, read)
+    entry = _entry(thread_id, *known, _time(head.first_id), _time(head.checkpoint_id))
+    runtime.threads().append(entry)
+    elsewhere.enter(rows)
+    await _refresh(entry, head, read, rows)
+
+
+async def _enter_begun(begun: Begun, rows: Collection[Run]) -> None:
+    """Enter a thread that has no checkpoint yet."""
+    thread_id = _id(begun.thread_id)
+    if thread_id is None or runtime.find_thread(thread_id) is not None:
+        return
+    entry = _entry(thread_id, begun.user_id, begun.metadata, begun.created_at, begun.updated_at)
+    runtime.threads().append(entry)
+    elsewhere.enter(rows)
+    _set_busy(entry)
+
+
+def _known(
+    saver: BaseCheckpointSaver[Any], thread_id: str, metadata: Mapping[str, Any]
+) -> tuple[str | None, Mapping[str, Any]]:
+    """Return the user and the metadata of a thread. Its newest checkpoint names the user of the last run."""
+    user_id = metadata.get("user_id")  # the server writes "" if no user was named
+    if not isinstance(saver, HoldfastSaver):
+        return user_id, metadata
+    begun = saver.threads.begun(thread_id)
+    owner = begun.user_id if begun is not None else None
+    return owner or saver.threads.owner(thread_id) or user_id, {**metadata, **(begun.metadata if begun else {})}
 
 
 async def _read(saver: BaseCheckpointSaver[Any], head: Head) -> Mapping[str, Any] | Exception:
@@ -178,77 +219,78 @@ async def _read(saver: BaseCheckpointSaver[Any], head: Head) -> Mapping[str, Any
     return cast("Mapping[str, Any]", found.metadata) if found else {}
 
 
-async def _refresh(entry: dict[str, Any], head: Head, read: Mapping[str, Any] | Exception) -> None:
+async def _refresh(entry: Entry, head: Head, read: Mapping[str, Any] | Exception, rows: Iterable[Run]) -> None:
     """Set an entry's status, values and pauses to those of the newest checkpoint."""
-    from langgraph_runtime_inmem.database import connect
-    from langgraph_runtime_inmem.ops import Threads
-
     checkpoint: dict[str, Any] | None = None
-    failed = read if isinstance(read, Exception) else None
-    async with connect() as connection:
+    failed = unreadable = read if isinstance(read, Exception) else None
+    if unreadable is None:
         try:
-            if failed is None:
-                # In the form from which the runtime derives a thread's status.
-                state = await Threads.State.get(connection, _config(head.thread_id))
-                tasks = [{"id": task.id, "interrupts": task.interrupts} for task in state.tasks]
-                checkpoint = {"values": state.values, "next": state.next, "tasks": tasks}
+            # In the form from which the runtime derives a thread's status.
+            state = await runtime.state_of(_config(head.thread_id))
+            tasks = [{"id": task.id, "interrupts": task.interrupts} for task in state.tasks]
+            checkpoint = {"values": state.values, "next": state.next, "tasks": tasks}
+            failed = None if state.interrupts else _failure(state, rows, _time(head.checkpoint_id))
         except Exception as error:  # noqa: BLE001 - a thread that a graph cannot read must not stop the server
-            failed = error
-        if failed is not None:
-            _log.warning("Thread %s cannot be read: %s", head.thread_id, failed)
-        await Threads.set_status(connection, entry["thread_id"], checkpoint, failed)
+            failed = unreadable = error
+    if unreadable is not None:
+        _log.warning("Thread %s cannot be read: %s", head.thread_id, unreadable)
+    await runtime.set_status(entry["thread_id"], checkpoint, failed)
     entry["updated_at"] = entry["state_updated_at"] = _time(head.checkpoint_id)
 
 
-def _empty(entry: dict[str, Any]) -> None:
+def _failure(state: StateSnapshot, rows: Iterable[Run], head_at: datetime) -> Exception | None:
+    """Return why the last turn of a thread failed, if it did."""
+    newest = next(iter(rows), None)
+    if newest is not None and newest.state == "failed" and newest.ended_at is not None and newest.ended_at >= head_at:
+        kind: type[RuntimeError] = type(newest.error_type or "RuntimeError", (RuntimeError,), {})
+        return kind(newest.error or "")
+    errors: list[Any] = [task.error for task in state.tasks if task.error is not None]
+    for error in errors:  # of a remote graph it is text
+        return error if isinstance(error, Exception) else RuntimeError(str(error))
+    return None
+
+
+def _set_busy(entry: Entry) -> None:
+    """Set the status of a thread without a checkpoint."""
+    entry["status"] = "busy" if any(runtime.active_runs(entry["thread_id"])) else "idle"
+
+
+def _empty(entry: Entry) -> None:
     """Set an entry to that of a thread whose runs were all deleted."""
     entry.update(status="idle", values=None, interrupts={}, error=None, state_updated_at=datetime.now(UTC))
 
 
+def _has_runs(thread_id: UUID) -> bool:
+    return any(run["thread_id"] == thread_id for run in runtime.runs())
+
+
 async def _forget(thread_id: UUID) -> None:
-    async with _deleting:
-        _threads()[:] = [entry for entry in _threads() if entry["thread_id"] != thread_id]
+    async with runtime.deleting:
+        runtime.threads()[:] = [entry for entry in runtime.threads() if entry["thread_id"] != thread_id]
 
 
 def _config(thread_id: str) -> RunnableConfig:
     return {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
 
 
-def _entry(thread_id: UUID, head: Head, metadata: Mapping[str, Any], owner: str | None) -> dict[str, Any]:
-    from langgraph_api.graph import GRAPHS
-
-    user_id = owner or metadata.get("user_id")  # the server writes "" if no user was named
-    own = {key: value for key, value in metadata.items() if key not in {*OF_THE_RUN, SHARED, "user_id"}}
+def _entry(
+    thread_id: UUID, user_id: str | None, metadata: Mapping[str, Any], created_at: datetime, updated_at: datetime
+) -> Entry:
     return {
         "thread_id": thread_id,
-        "created_at": _time(head.first_id),
-        "updated_at": _time(head.checkpoint_id),
-        "state_updated_at": _time(head.checkpoint_id),
+        "created_at": created_at,
+        "updated_at": updated_at,
+        "state_updated_at": updated_at,
         # Without a graph the server shows an empty state. A thread that began elsewhere is given the first graph.
-        "metadata": {"graph_id": next(iter(GRAPHS)), **own, **({"user_id": user_id} if user_id else {})},
+        "metadata": {
+            "graph_id": next(iter(runtime.graphs())),
+            **own_metadata(metadata),
+            **({"user_id": user_id} if user_id else {}),
+        },
         "status": "idle",
         "config": {"configurable": {"user_id": user_id}} if user_id else {},
         "values": None,
     }
-
-
-async def server_saver() -> BaseCheckpointSaver[Any]:
-    """Return the server's checkpointer. It is Holdfast's, or that of another database."""
-    from langgraph_api._checkpointer import get_checkpointer
-
-    saver: BaseCheckpointSaver[Any] = unwrap_saver(await get_checkpointer())
-    return saver
-
-
-def _threads() -> list[dict[str, Any]]:
-    from langgraph_runtime_inmem.database import GLOBAL_STORE
-
-    found: list[dict[str, Any]] = GLOBAL_STORE["threads"]
-    return found
-
-
-def _find(thread_id: UUID) -> dict[str, Any] | None:
-    return next((entry for entry in _threads() if entry["thread_id"] == thread_id), None)
 
 
 def _id(text: str) -> UUID | None:

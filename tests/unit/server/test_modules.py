@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.server.langgraph.modules import by_module
+from holdfast.server.modules import by_module
 
 
 @pytest.fixture

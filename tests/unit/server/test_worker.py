@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
-import langgraph_sdk
 import pytest
 
 from holdfast import Conversation, HoldfastSaver, open_checkpointer
-from holdfast.server.langgraph import registry
+from holdfast.server.langgraph import registry, runtime
 from holdfast.server.langgraph.worker import ServerWorker
 from tests.support.kept_kit import in_file
 
@@ -22,18 +20,15 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The runs that were started."""
     started: list[Any] = []
 
-    async def create(thread_id: str, graph_id: str, **command: Any) -> None:
+    async def begin(thread_id: str, graph_id: str, **command: Any) -> None:
         started.append((thread_id, graph_id, command))
-
-    async def get(_: str) -> dict[str, Any]:
-        return {"metadata": {"graph_id": "agent"}}
 
     async def restore(_: str) -> None:
         pass
 
-    client = SimpleNamespace(threads=SimpleNamespace(get=get), runs=SimpleNamespace(create=create))
-    monkeypatch.setattr(langgraph_sdk, "get_client", lambda **_: client)
+    monkeypatch.setattr(runtime, "begin_run", begin)
     monkeypatch.setattr(registry, "restore", restore)
+    monkeypatch.setattr(registry, "metadata_of", lambda _: {"graph_id": "agent"})
     return started
 
 

@@ -1,0 +1,183 @@
+"""What the runtime does about threads and runs is recorded in the database before its client is told.
+
+Each hook goes around a method of the runtime. A change is made to a copy of the registry first, so that a client who is
+refused, or whose request could not be stored, leaves no trace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+from holdfast.server.langgraph import elsewhere, registry, runtime
+from holdfast.server.langgraph.record import RunRecord, current
+from holdfast.server.langgraph.runtime import ACTIVE, Entry
+
+Original: TypeAlias = Callable[..., Any]
+
+# Set by how a run ended in the registry.
+_STATES: Final = {"success": "done", "interrupted": "cancelled", "error": "failed", "timeout": "failed"}
+
+_locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+
+
+def install() -> None:
+    """Put the hooks around the runtime's methods. Idempotent."""
+    runtime.wrap("Threads.delete", _delete_thread)
+    runtime.wrap("Threads.put", _put_thread)
+    runtime.wrap("Threads.patch", _patch_thread)
+    runtime.wrap("Threads.set_joint_status", _end_run)
+    runtime.wrap("Runs.put", _put_run)
+    runtime.wrap("Runs.cancel", _cancel_runs)
+    runtime.wrap("Runs.delete", _delete_run)
+
+
+def _lock_of(thread_id: UUID) -> asyncio.Lock:
+    return _locks.setdefault(thread_id, asyncio.Lock())
+
+
+# --- runs
+
+
+async def _put_run(original: Original, connection: Any, assistant_id: Any, kwargs: Any, **options: Any) -> Any:
+    """Accept a run: it is in the registry when it is in the database. One without a lasting thread is not recorded."""
+    record, thread_id, run_id = current(), options.get("thread_id"), options.get("run_id")
+    if record is None or kwargs.get("temporary") or thread_id is None or run_id is None:
+        return await original(connection, assistant_id, kwargs, **options)
+    thread_id = UUID(str(thread_id))
+    if kwargs.get("durability") == "async":  # what a client has seen must outlive the process
+        kwargs = {**kwargs, "durability": "sync"}
+    async with _lock_of(thread_id):
+        trial = runtime.copy_of_registry(thread_id)
+        found = [run async for run in await original(trial, assistant_id, kwargs, **options)]
+        if not found or str(found[0]["run_id"]) != str(run_id):
+            return _each(found)
+        [thread] = trial.store["threads"]
+        is_new = runtime.find_thread(thread_id) is None
+        if is_new:
+            await _begin(record, thread)
+        await record.accept(found[0])
+        if not enter_run(found[0], thread, is_new=is_new):  # the thread was deleted meanwhile
+            await record.delete(run_id)
+            return _each([])
+    return _each(found)
+
+
+def enter_run(run: Entry, thread: Entry | None = None, *, is_new: bool = False) -> bool:
+    """Enter a run on record into the registry, as the runtime does.
+
+    Args:
+        run: the run.
+        thread: its thread, as the runtime has it with this run.
+        is_new: whether the thread was not there before.
+
+    Returns:
+        Whether its thread is there.
+    """
+    entry = runtime.find_thread(run["thread_id"])
+    if entry is None and (thread is None or not is_new):
+        return False
+    if entry is None:
+        runtime.threads().append(thread)  # type: ignore[arg-type]
+    elif entry["status"] != "busy":
+        entry["status"] = "busy"
+        if thread is not None:
+            names = {"graph_id", "assistant_id"} & thread["metadata"].keys()
+            metadata = {**entry["metadata"], **{name: thread["metadata"][name] for name in names}}
+            entry.update(metadata=metadata, config=thread["config"], updated_at=thread["updated_at"])
+    elsewhere.remove(run["run_id"])  # another request may have found its row first
+    runtime.runs().append(run)
+    return True
+
+
+async def _end_run(
+    original: Original, connection: Any, thread_id: Any, run_id: Any, run_status: Any, *rest: Any, **options: Any
+) -> Any:
+    """Record how a run ended before its client can see it. A rollback deletes the run."""
+    record, state = current(), _STATES.get(run_status)
+    if record is not None and state is not None:
+        error = options.get("exception", rest[2] if len(rest) > 2 else None)
+        await record.end(run_id, state, error if state == "failed" else None)  # type: ignore[arg-type]
+    return await original(connection, thread_id, run_id, run_status, *rest, **options)
+
+
+async def _cancel_runs(original: Original, *args: Any, **options: Any) -> Any:
+    """Record which runs were asked to stop: if this process dies, the next one must not go on with them."""
+    record, before = current(), {run["run_id"]: run["status"] for run in runtime.runs() if run["status"] in ACTIVE}
+    result = await original(*args, **options)
+    if record is not None:
+        stopped = [run for run in runtime.runs() if run["run_id"] in before and run["status"] not in ACTIVE]
+        for run in stopped:
+            await record.cancel(run["run_id"], has_begun=before[run["run_id"]] == "running")
+        for thread_id in {run["thread_id"] for run in stopped if before[run["run_id"]] == "pending"}:
+            await registry.refresh(thread_id)
+    return result
+
+
+async def _delete_run(original: Original, connection: Any, run_id: Any, **options: Any) -> Any:
+    result = await original(connection, run_id, **options)
+    if (record := current()) is not None:
+        await record.delete(run_id)
+    return result
+
+
+# --- threads
+
+
+async def _put_thread(original: Original, connection: Any, thread_id: Any, **options: Any) -> Any:
+    """Create a thread: its user and metadata are in the database when its client is told."""
+    record = current()
+    if record is None:
+        return await original(connection, thread_id, **options)
+    thread_id = UUID(str(thread_id))
+    async with _lock_of(thread_id):
+        trial = runtime.copy_of_registry(thread_id)
+        found = [entry async for entry in await original(trial, thread_id, **options)]
+        if found and runtime.find_thread(thread_id) is None:
+            await _begin(record, found[0])
+            if runtime.find_thread(thread_id) is None:
+                runtime.threads().append(found[0])
+    return _each(found)
+
+
+async def _patch_thread(original: Original, connection: Any, thread_id: Any, **options: Any) -> Any:
+    record = current()
+    if record is None:
+        return await original(connection, thread_id, **options)
+    thread_id = UUID(str(thread_id))
+    async with _lock_of(thread_id):
+        trial = runtime.copy_of_registry(thread_id)
+        found = [entry async for entry in await original(trial, thread_id, **options)]
+        for changed in found:
+            await _begin(record, changed)
+            if (entry := runtime.find_thread(thread_id)) is not None:
+                entry.update(metadata=changed["metadata"], updated_at=changed["updated_at"])
+    return _each(found)
+
+
+async def _delete_thread(original: Original, *args: Any, **options: Any) -> Any:
+    """Delete one thread at a time.
+
+    The runtime looks up the index of a thread in its list, waits for the checkpointer, and then removes the entry at
+    that index. With two deletions at once, one would remove another thread.
+    """
+    async with runtime.deleting:
+        return await original(*args, **options)
+
+
+async def _begin(record: RunRecord, thread: Entry) -> None:
+    """Put a thread of the registry on record.
+
+    Raises:
+        HTTPException: the database is out of reach.
+    """
+    metadata = registry.own_metadata(thread["metadata"])
+    await record.begin_thread(str(thread["thread_id"]), metadata, thread["metadata"].get("user_id") or None)
+
+
+async def _each(found: Iterable[Entry]) -> AsyncIterator[Entry]:
+    for entry in found:
+        yield entry
