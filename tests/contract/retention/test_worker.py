@@ -58,7 +58,7 @@ async def test_a_worker_sweeps_on_an_event_loop_and_an_outage_does_not_end_it(
         monkeypatch.setattr(saver, "sweep", fail_once)
         async with RetentionWorker(saver, MONTH, period=0.001):
             assert await asyncio.to_thread(done.wait, 60)
-        assert "The retention policy could not be carried out: It is away." in caplog.text
+        assert "The retention policy could not be carried out: DatabaseUnavailable: It is away." in caplog.text
         assert listed(saver) == set()
 
 
