@@ -48,6 +48,9 @@ _log = logging.getLogger(__name__)
 class TurnListener:
     """What is told of turns while they go on, in the thread or on the event loop that they run in."""
 
+    def began(self, run: Run) -> None:
+        """Take note that this worker is at work on a run."""
+
     def event(self, run: Run, event: TurnEvent) -> None:
         """Take an event of a turn."""
 
@@ -185,6 +188,7 @@ class TurnWorker(Periodic):
         """Carry out a run, and record how it ended. Return whether it has ended."""
         claimed, began, context = turn.claimed, time.monotonic(), RUN.set(turn.claimed.run)
         ending: _Ending | None = None
+        self._listener.began(claimed.run)
         try:
             ending = await self._ending(io, turn)
             if ending is None:

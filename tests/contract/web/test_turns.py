@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from fastapi import FastAPI
 
 from holdfast.checkpoints import HoldfastSaver
-from holdfast.graph import build_graph
+from holdfast.graph import Conversation, build_graph
+from holdfast.server.web.routes import make_api, routes_of
+from holdfast.server.web.streams.live import NEWS
 from tests.support.desk import Desk
 from tests.support.graph_kit import ScriptedModel, says
 from tests.support.runs_kit import Thinking
@@ -120,3 +123,19 @@ async def test_a_stream_of_a_thread_that_is_deleted_meanwhile_says_so(saver: Hol
         await model._thinks.wait()
         await saver.adelete_thread("t")
         assert events_in((await stream).text)[-1][0] == "interrupted"
+
+
+@pytest.mark.sweep
+async def test_a_stream_is_told_of_a_turn_here_before_its_model_has_said_anything(saver: HoldfastSaver) -> None:
+    model = Thinking(lines=[])
+    api = make_api(build_graph(model=model, checkpointer=saver))
+    app = FastAPI()
+    app.include_router(routes_of(api))
+    async with app.router.lifespan_context(app):
+        run = await Conversation(api.agent, "t").asubmit("Hello")
+        with api.live.listening(run.run_id) as news:
+            api.worker.turns.wake()
+            assert await news.get() is NEWS
+            assert api.live.is_here(run.run_id)  # it need not ask the database on end
+        await model._thinks.wait()
+        api.worker.turns.stop_turn(run.run_id)

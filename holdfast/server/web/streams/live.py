@@ -26,6 +26,10 @@ class Live(TurnListener):
         self._texts: dict[str, str] = {}
         self._failed_in: dict[str, str | None] = {}
 
+    def began(self, run: Run) -> None:
+        self._texts[run.run_id] = ""
+        self._tell(run.run_id, NEWS)
+
     def event(self, run: Run, event: Event) -> None:
         if isinstance(event, Token):
             self._texts[run.run_id] = self._texts.get(run.run_id, "") + event.text
@@ -45,7 +49,7 @@ class Live(TurnListener):
         self._tell(run.run_id, NEWS)
 
     def is_here(self, run_id: str) -> bool:
-        """Return whether this process carries the run out, and has told of it."""
+        """Return whether this process carries the run out, and tells of what is new."""
         return run_id in self._texts
 
     def text(self, run_id: str) -> str:
