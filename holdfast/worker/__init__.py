@@ -18,6 +18,7 @@ from typing import Any, Final
 from langgraph.types import StateSnapshot
 
 from holdfast.checkpoints import Answered
+from holdfast.checkpoints.errors import ThreadBusy
 from holdfast.checkpoints.interrupts.forms import tools_of_request
 from holdfast.deploy.tools import GraphTools
 from holdfast.graph import Conversation, NothingWaits
@@ -99,11 +100,11 @@ class Worker(AnswerWorker):
         return await self.turns.carry_out_all(io)
 
     async def carry_out(self, io: Io, thread_id: str, answers: Sequence[Answered]) -> str | None:
+        if why := await self._given_up(io, thread_id, answers):
+            return why
         config = {"configurable": {"thread_id": thread_id}}
         state = await io.either(self._agent.get_state, self._agent.aget_state, config)
         if why := why_left(state, {found.interrupt_id for found in answers}, self._tools):
-            return why
-        if why := await self._has_run(io, thread_id, answers):
             return why
         owner = await io.call(self._saver.threads.owner, thread_id)
         conversation = Conversation(self._agent, thread_id, owner, wait=0, context=self._context)
@@ -111,11 +112,15 @@ class Worker(AnswerWorker):
             await io.either(conversation.retry, conversation.aretry)
         return None
 
-    async def _has_run(self, io: Io, thread_id: str, answers: Sequence[Answered]) -> str | None:
-        """Return why answers are not to be carried out here: a run does, or its processes died of it too often."""
+    async def _given_up(self, io: Io, thread_id: str, answers: Sequence[Answered]) -> str | None:
+        """Return why answers are not carried out again: the processes of their run died too often. `None` if not.
+
+        Raises:
+            ThreadBusy: a run that was accepted will carry them out.
+        """
         runs = await io.call(self._saver.runs.list, thread_id, limit=_NEWEST)
         if any(run.is_open for run in runs):
-            return "a turn that was accepted carries it out"
+            raise ThreadBusy(thread_id, owner="a worker", purpose="a turn that was accepted", since=0.0, waited=0.0)
         latest = max(answer.at for answer in answers)
         died = next((run for run in runs[:1] if run.error_type == PROCESS_DIED), None)
         return str(died.error) if died is not None and died.ended_at is not None and died.ended_at > latest else None

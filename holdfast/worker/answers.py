@@ -30,10 +30,10 @@ class Pass:
     carried_out: list[str] = field(default_factory=list)
     """The threads that went on."""
     busy: list[str] = field(default_factory=list)
-    """The threads whose lease another writer holds. The next pass looks at them again."""
+    """The threads with another writer, or with a turn that was accepted. The next pass looks at them again."""
     left: dict[str, str] = field(default_factory=dict)
-    """The threads that another agent or an accepted turn goes on with, with the reason. This worker does not look at
-    them again."""
+    """The threads that another agent has to go on with, or a person, with the reason. This worker does not look at them
+    again."""
     failed: dict[str, str] = field(default_factory=dict)
     """The threads that failed, with the error. This worker does not try them again; any run of the thread does."""
 
