@@ -36,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run what the fast suite leaves out or only samples, in full: `make chaos`",
     )
     parser.addoption("--encrypted", action="store_true", help="encrypt every database that a test opens without keys")
+    parser.addoption("--parts", type=int, help="partition the tables on PostgreSQL into so many parts")
 
 
 def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, obj: object) -> list[pytest.Item] | None:
@@ -220,14 +221,20 @@ def postgres_database(postgres_server: Server, worker_id: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_database_with_tables(postgres_server: Server, worker_id: str) -> tuple[str, list[Any]]:
+def postgres_database_with_tables(
+    postgres_server: Server, worker_id: str, pytestconfig: pytest.Config
+) -> tuple[str, list[Any]]:
     """URL and tables of a database that the tests of this worker use one after the other, without rows in between."""
     import psycopg
 
     from holdfast.checkpoints import open_checkpointer
+    from tests.support.partitioned import partition
 
     url = postgres_server.database(f"made_{worker_id}")
-    with open_checkpointer(url), psycopg.connect(url) as connection:
+    open_checkpointer(url).open().close()
+    if parts := pytestconfig.getoption("--parts"):
+        partition(url, parts)
+    with psycopg.connect(url) as connection:
         return url, _schema(connection)
 
 

@@ -24,10 +24,10 @@ UNREACHABLE: Final = (
 """Where deleted rows may be that are out of reach."""
 
 _TABLES: Final = """
-SELECT format('%%I.%%I', namespaces.nspname, tables.relname), namespaces.nspname, tables.relname
+SELECT format('%%I.%%I', namespaces.nspname, tables.relname), namespaces.nspname, tables.relname, tables.relkind = 'p'
 FROM pg_class AS tables
 JOIN pg_namespace AS namespaces ON namespaces.oid = tables.relnamespace
-WHERE tables.relkind = 'r' AND namespaces.nspname = coalesce(CAST(%s AS TEXT), current_schema())
+WHERE tables.relkind IN ('r', 'p') AND namespaces.nspname = coalesce(CAST(%s AS TEXT), current_schema())
   AND (starts_with(tables.relname, 'holdfast_') OR starts_with(tables.relname, 'checkpoint')
        OR tables.relname IN ('store', 'store_vectors'))
 ORDER BY tables.relname
@@ -85,9 +85,11 @@ def scrub_tables(connection: Connection, schema: str | None, timeout: float) -> 
         return
     with _notices(connection) as notices, _lock_timeout(connection, timeout):
         tables = connection.execute(_TABLES, [schema]).fetchall()
-        for table, namespace, name in tables:
+        for table, namespace, name, has_parts in tables:
             yield from _samples(connection, namespace, name)
-            yield from _rewrite(connection, f"VACUUM (FULL, ANALYZE, VERBOSE) {table}", name)
+            # The parts are tables of their own, and the whole has statistics only.
+            work = "ANALYZE" if has_parts else "VACUUM (FULL, ANALYZE, VERBOSE)"
+            yield from _rewrite(connection, f"{work} {table}", name)
         if not _wait_for_older(connection, timeout):
             yield f"The statistics of the server may still {older}"
         yield from _rewrite(connection, "VACUUM (FULL) pg_catalog.pg_statistic", "pg_statistic")

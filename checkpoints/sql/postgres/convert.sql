@@ -84,9 +84,11 @@ ORDER BY thread_id
 LIMIT 1;
 
 -- name: our_objects
-SELECT CASE relkind WHEN 'r' THEN 'table' WHEN 'v' THEN 'view' ELSE 'index' END AS kind, relname AS name
+-- Those of a partitioned table are dropped with it.
+SELECT CASE WHEN relkind IN ('r', 'p') THEN 'table' WHEN relkind = 'v' THEN 'view' ELSE 'index' END AS kind,
+       relname AS name
 FROM pg_class
 LEFT JOIN pg_index ON indexrelid = pg_class.oid
 WHERE relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('checkpoints'))
-  AND starts_with(relname, 'holdfast_')
-  AND (relkind IN ('r', 'v') OR (relkind = 'i' AND indrelid = to_regclass('checkpoints')));
+  AND starts_with(relname, 'holdfast_') AND NOT relispartition
+  AND (relkind IN ('r', 'p', 'v') OR (relkind IN ('i', 'I') AND indrelid = to_regclass('checkpoints')));

@@ -4,7 +4,7 @@
 SELECT tables.relname AS name
 FROM pg_class AS tables
 JOIN pg_attribute AS columns ON columns.attrelid = tables.oid AND columns.attname = 'thread_id'
-WHERE tables.relkind = 'r' AND tables.relnamespace = (
+WHERE tables.relkind IN ('r', 'p') AND tables.relnamespace = (
   SELECT relnamespace FROM pg_class WHERE oid = to_regclass('checkpoints')
 );
 

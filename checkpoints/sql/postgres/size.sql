@@ -4,21 +4,23 @@
 SELECT TRUE AS can_measure;
 
 -- name: sizes
-SELECT kind, name, of_table, bytes
+-- The parts of a partitioned table count as that table.
+SELECT kind, name, of_table, CAST(sum(bytes) AS BIGINT) AS bytes
 FROM (
-  SELECT 'table' AS kind, relname AS name, relname AS of_table, pg_table_size(pg_class.oid) AS bytes
-  FROM pg_class
-  WHERE relkind = 'r'
-    AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('checkpoints'))
-    AND (starts_with(relname, 'holdfast_') OR starts_with(relname, 'checkpoint'))
+  SELECT 'table' AS kind, whole.relname AS name, whole.relname AS of_table, pg_table_size(parts.oid) AS bytes
+  FROM pg_class AS parts
+  JOIN pg_class AS whole ON whole.oid = coalesce(pg_partition_root(parts.oid), parts.oid)
+  WHERE parts.relkind = 'r'
+    AND whole.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('checkpoints'))
   UNION ALL
-  SELECT 'index', indexes.relname, tables.relname, pg_relation_size(indexes.oid)
-  FROM pg_index
-  JOIN pg_class AS indexes ON indexes.oid = indexrelid
-  JOIN pg_class AS tables ON tables.oid = indrelid
-  WHERE tables.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('checkpoints'))
-    AND (starts_with(tables.relname, 'holdfast_') OR starts_with(tables.relname, 'checkpoint'))
+  SELECT 'index', whole_index.relname, whole.relname, pg_relation_size(parts.indexrelid)
+  FROM pg_index AS parts
+  JOIN pg_class AS whole_index ON whole_index.oid = coalesce(pg_partition_root(indexrelid), indexrelid)
+  JOIN pg_class AS whole ON whole.oid = coalesce(pg_partition_root(indrelid), indrelid)
+  WHERE whole.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('checkpoints'))
 ) AS parts
+WHERE starts_with(of_table, 'holdfast_') OR starts_with(of_table, 'checkpoint')
+GROUP BY kind, name, of_table
 ORDER BY bytes DESC, name;
 
 -- name: whole_size
