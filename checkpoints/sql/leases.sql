@@ -25,7 +25,8 @@ ORDER BY ticket
 LIMIT 2;
 
 -- name: take_lease
--- Under the thread's lock, as `hold_lease`: a caller with a lower ticket may have come back from an outage.
+-- Under the thread's lock, as `hold_lease`: a caller with a lower ticket may have come back from an outage. Return
+-- whether the thread has tasks that are left.
 UPDATE holdfast_leases
 SET expires_at = {now} + :ttl, held_at = {now}
 WHERE thread_id = :thread_id AND ticket = :ticket AND expires_at > {now}
@@ -34,7 +35,7 @@ WHERE thread_id = :thread_id AND ticket = :ticket AND expires_at > {now}
     FROM holdfast_leases AS earlier
     WHERE earlier.thread_id = :thread_id AND earlier.ticket < :ticket AND earlier.expires_at > {now}
   )
-RETURNING ticket;
+RETURNING (SELECT t.unfinished FROM holdfast_threads AS t WHERE t.thread_id = :thread_id) AS unfinished;
 
 -- name: hold_lease
 -- An expired lease holder keeps its place until another caller takes the lease. The new holder has a higher ticket, and

@@ -20,7 +20,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,6 +30,7 @@ from holdfast.checkpoints import times
 from holdfast.checkpoints.backends.base import Backend, Transaction
 from holdfast.checkpoints.backends.executor import Executor
 from holdfast.checkpoints.backends.heartbeat import Heartbeat
+from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.errors import DatabaseUnavailable, ThreadBusy
 
@@ -43,6 +44,8 @@ class Lease:
     thread_id: str
     ticket: int
     """A number that grows with each lease of the thread: a fencing token for services that accept one."""
+    is_unfinished: bool = False
+    """Whether tasks of the thread's last turn were left to run when the lease was taken."""
     lost: threading.Event = field(default_factory=threading.Event)
     """Set when another caller may have taken the lease although this holder is alive: the process was suspended, or the
     database was out of reach, for longer than `ttl`. From then on the conflict check decides: this holder's saves
@@ -81,7 +84,7 @@ def lease(
     """
     queue = _LeaseQueue(backend, thread_id, owner or default_owner(), purpose, ttl, give_up or threading.Event())
     try:
-        held = Lease(thread_id, queue.wait_for(queue.enter(), wait))
+        held = queue.wait_for(queue.enter(), wait)
         heartbeat = queue.heartbeat(held)
         heartbeat.start()
         try:
@@ -163,18 +166,18 @@ class _LeaseQueue:
         transaction.send([(sql["join_lease_queue"], {**entry, "ticket": taken.ticket})])
         return int(taken.ticket)
 
-    def wait_for(self, ticket: int, wait: float) -> int:
-        """Wait until the ticket is the lowest, and return the ticket that holds the lease.
+    def wait_for(self, ticket: int, wait: float) -> Lease:
+        """Wait until the ticket is the lowest, and return the lease that it holds.
 
-        That is another one than given if the entry expired meanwhile, because the process was suspended or the database
+        It is that of another ticket if the entry expired meanwhile, because the process was suspended or the database
         was out of reach. The caller has then joined the queue again at its end.
         """
         deadline = time.monotonic() + wait
         pause, next_renewal = times.FIRST_POLL, time.monotonic() + self.ttl / times.RENEWALS_PER_TTL
         while True:
             first, owner, purpose, since, second = self._persist(self._front)
-            if first == ticket and self._persist(partial(self._renew, "take_lease", ticket)):
-                return ticket
+            if first == ticket and (taken := self._persist(partial(self._renew, "take_lease", ticket))):
+                return Lease(self.thread_id, ticket, bool(taken[0].unfinished))
             now = time.monotonic()
             if now >= next_renewal or first is None or first > ticket:
                 next_renewal = now + self.ttl / times.RENEWALS_PER_TTL
@@ -222,15 +225,15 @@ class _LeaseQueue:
             return None, "an unknown owner", "", 0.0, None
         return *entries[0], entries[1][0] if len(entries) > 1 else None
 
-    def _renew(self, statement: str, ticket: int) -> bool:
-        """Run one of the statements that move an entry's expiry, and return whether the entry still qualified."""
+    def _renew(self, statement: str, ticket: int) -> Sequence[Row]:
+        """Run one of the statements that move an entry's expiry, and return its row if the entry still qualified."""
         with self.backend.writing() as transaction:
             sql = self.backend.sql
             # Under the thread's lock, so that a holder that renews an expired lease and a caller that takes it see each
             # other.
             renewal = (sql[statement], self._params(ticket=ticket, ttl=self.ttl))
             [_, rows] = transaction.run([(sql["lock_thread"], self._params()), renewal])
-        return bool(rows)
+        return rows
 
     def _params(self, **params: Any) -> dict[str, Any]:
         return {"thread_id": self.thread_id, **params}

@@ -334,7 +334,8 @@ class Conversation(Submitting):
         message = sent.message
         if role.is_shared and self.user_id is not None:
             message = with_speaker(message, self.user_id)
-        return await self._runs.input(io, [message], sent.pending)
+        unread = await self._runs.unread(io) if role.is_unfinished else []
+        return await self._runs.input(io, [*unread, message], sent.pending)
 
     async def _accept(self, io: Io, new: NewAnswer) -> _Accepted:
         """Check an answer and record it."""

@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 
 from langchain_core.runnables import RunnableConfig
 
-from holdfast.checkpoints import HoldfastSaver, Threads, Transcript
+from holdfast.checkpoints import HoldfastSaver, Lease, Threads, Transcript
 from holdfast.checkpoints.errors import UnknownThread
 from holdfast.graph.conversation.agents import AgentProfile, AnyAgent
 from holdfast.graph.own_database import own_saver
@@ -26,6 +26,8 @@ class Role(NamedTuple):
     """Whether several users speak in it."""
     may_read: bool = True
     """False for an approver, who may only decide about its requests."""
+    is_unfinished: bool = False
+    """Whether tasks of the last turn were left to run."""
 
 
 class Managed:
@@ -165,13 +167,13 @@ class Managed:
             limit = {} if self._wait is None else {"wait": self._wait}
             purpose = self._profile.lease_purpose
             lease = io.holding(saver.lease, saver.alease, self.thread_id, purpose=purpose, **limit)
-        async with lease:
+        async with lease as held:
             role = await self._check_user(io, decides=decides)  # another user may have begun the thread since
             if self._members and not role.is_begun:
                 share = self._threads.share
                 await io.call(share, self.thread_id, *self._members, user_id=self.user_id, not_begun=True)
                 role = role._replace(is_shared=True)
-            yield role
+            yield role._replace(is_unfinished=isinstance(held, Lease) and held.is_unfinished)
 
     def _checked_members(self, members: Sequence[str]) -> Sequence[str]:
         """Return the members of a new thread.

@@ -6,13 +6,14 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
+from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, StateSnapshot, StreamMode
 
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.checkpoints.core.arguments import check_metadata
 from holdfast.checkpoints.errors import row_explained
-from holdfast.checkpoints.langgraph_internals import STRICT_RESUME
+from holdfast.checkpoints.langgraph_internals import START, STRICT_RESUME
 from holdfast.checkpoints.runtime import unwrap_saver
 from holdfast.graph.approvals.policy import OnMessage
 from holdfast.graph.conversation.agents import AgentProfile
@@ -61,6 +62,18 @@ class ThreadRuns:
         with row_explained(self._config["configurable"]["thread_id"], "its state"):
             kept = await io.call(self._answers.kept, state) if self._answers.may_have_kept(state) else []
             return Look(state, recorded, self._answers.resume(state, recorded), kept)
+
+    async def unread(self, io: Io) -> list[HumanMessage]:
+        """Return what the user has said in a turn that was stopped, or died, before its first step.
+
+        It is in the thread and not in its state: LangGraph drops an input that no step has read when it is given
+        another one.
+        """
+        saver: Any = self._agent.checkpointer
+        found = await io.either(saver.get_tuple, saver.aget_tuple, self._config)
+        given = None if found is None else found.checkpoint["channel_values"].get(START)
+        messages = given.get(self._profile.messages_key) if isinstance(given, Mapping) else None
+        return [message for message in messages or () if isinstance(message, HumanMessage)]
 
     async def input(self, io: Io, new: Sequence[Any], pending: OnMessage | None = None) -> dict[str, list[Any]]:
         """Return the input of the run that new messages begin, with the answers that close calls if it needs them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -63,6 +64,23 @@ def test_what_was_undone_is_not_in_the_history_also_when_what_came_later_has_lef
     ada.undo()
     ask(ada, 4, 5, 6)
     assert asked(ada.history()) == [f"Question {number}." for number in (0, 4, 5, 6)]
+
+
+def test_a_message_whose_turn_was_stopped_before_its_first_step_is_in_the_context_of_the_next_one(
+    saver: HoldfastSaver,
+) -> None:
+    ada = talk_of(saver, 2, Context())
+    given, config = (
+        {"messages": [HumanMessage("Question 0.")]},
+        {"configurable": {"thread_id": "ada-1", "user_id": "ada"}},
+    )
+    with closing(ada._agent.stream(given, config, stream_mode="checkpoints", durability="sync")) as steps:
+        next(steps)  # the input is saved, and no step has read it
+    assert asked(ada.history()) == ["Question 0."]
+    ask(ada, 1)
+    assert asked(ada.context()) == asked(ada.history()) == ["Question 0.", "Question 1."]
+    ask(ada, 2)
+    assert len(ada.context()) == 5
 
 
 def test_an_input_of_several_messages_is_undone_as_one_turn(saver: HoldfastSaver) -> None:

@@ -128,7 +128,7 @@ def test_who_waited_for_too_long_a_sleep_stands_in_line_again(saver: HoldfastSav
     line = leases._LeaseQueue(saver._backend, "ada-1", "Ada", "run", 60, threading.Event())
     ticket = line.enter()
     change(saver, "UPDATE holdfast_leases SET expires_at = 0")
-    assert line.wait_for(ticket, 0) > ticket
+    assert line.wait_for(ticket, 0).ticket > ticket
     line.leave()
     assert rows(saver, "SELECT count(*) FROM holdfast_leases") == [(0,)]
 
