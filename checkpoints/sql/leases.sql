@@ -60,3 +60,9 @@ RETURNING ticket;
 -- By the nonce, since the caller may not know its ticket.
 DELETE FROM holdfast_leases
 WHERE thread_id = :thread_id AND (nonce = :nonce OR expires_at <= {now});
+
+-- name: is_running
+SELECT l.ticket
+FROM holdfast_leases AS l
+WHERE l.thread_id = :thread_id AND l.expires_at > {now}
+LIMIT 1;

@@ -95,6 +95,11 @@ class Sharing:
         """
         return check_user(self._database, thread_id, user_id)
 
+    def is_running(self, thread_id: str) -> bool:
+        """Return whether a process holds the thread's lease."""
+        [rows] = self._database.read((self._database.backend.sql["is_running"], {"thread_id": str(thread_id)}))
+        return bool(rows)
+
     def members(self, thread_id: str, *, user_id: str | None = None) -> list[str]:
         """Return the users with whom a thread is shared, oldest first. The thread's own user is not among them."""
         thread = self.get(thread_id, user_id=user_id)
@@ -164,6 +169,7 @@ class Sharing:
         return [name for name in there if name not in names]
 
     aowner = async_twin(owner)
+    ais_running = async_twin(is_running)
     amembers = async_twin(members)
     ashare = async_twin(share)
     aunshare = async_twin(unshare)

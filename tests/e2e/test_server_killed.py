@@ -56,6 +56,14 @@ def end_of(server: Server, thread_id: str, run_id: str) -> str:
     return status
 
 
+def wait_for_requests(endpoint: Stub, left: int = 0) -> None:
+    """Wait until a model was asked for all of its script but the last replies."""
+    until = time.monotonic() + TOLD
+    while len(endpoint.script) > left:
+        assert time.monotonic() < until, endpoint.script
+        time.sleep(0.05)  # it tells of its first request only
+
+
 def said(server: Server, thread_id: str) -> list[str]:
     values: Any = server.client.threads.get_state(thread_id)["values"]
     return [f"{message['type']}: {message['content']}" for message in values["messages"]]
@@ -67,8 +75,7 @@ def test_a_run_that_had_not_begun_is_carried_out_once_after_a_kill(url: str, tmp
             thread_id, run_id = begun(server, input=HELLO, after_seconds=3, metadata={"team": "red"})
             server.kill()
         with replica(tmp_path, url, endpoint) as server:
-            entry = server.client.threads.get(thread_id)
-            assert (entry["status"], entry["metadata"]["owner"]) == ("busy", "ada")
+            assert server.client.threads.get(thread_id)["metadata"]["owner"] == "ada"
             assert end_of(server, thread_id, run_id) == "success", server.said
             assert said(server, thread_id) == ["human: Hello", "ai: Hi."]
             assert server.client.threads.get(thread_id)["status"] == "idle"
@@ -85,6 +92,26 @@ def test_a_run_that_was_killed_in_its_model_goes_on_under_its_id(url: str, tmp_p
             assert [run["run_id"] for run in server.client.runs.list(thread_id)] == [run_id]
             assert end_of(server, thread_id, run_id) == "success", server.said
             assert said(server, thread_id) == ["human: Hello", "ai: Hi."]
+
+
+def test_a_thread_whose_run_has_not_ended_is_busy_after_a_kill(url: str, tmp_path: Path) -> None:
+    with stub_openai(hangs(), hangs()) as endpoint:
+        with replica(tmp_path, url, endpoint) as server:
+            thread_id, run_id = begun(server, input=HELLO)
+            endpoint.wait_for_request()
+            server.kill()
+        with replica(tmp_path, url, endpoint) as server:
+            [entry] = server.client.threads.search()
+            assert (entry["thread_id"], entry["status"]) == (thread_id, "busy")
+            assert server.client.runs.get(thread_id, run_id)["status"] in ("pending", "running")
+            wait_for_requests(endpoint)
+            assert server.client.threads.get(thread_id)["status"] == "busy"
+            endpoint.let_go.set()
+            assert end_of(server, thread_id, run_id) == "error"
+            assert server.client.threads.get(thread_id)["status"] == "error"
+            server.kill()
+        with replica(tmp_path, url, endpoint) as server:
+            assert server.client.threads.get(thread_id)["status"] == "error"
 
 
 def test_after_the_end_nothing_is_done_again_and_every_status_is_true(url: str, tmp_path: Path) -> None:
@@ -117,8 +144,7 @@ def test_an_answer_that_was_accepted_is_carried_out_once_after_a_kill(url: str, 
             thread_id = str(server.client.threads.create()["thread_id"])
             server.say(thread_id, "Please refund order 1001.")
             run_id = str(server.client.runs.create(thread_id, "agent", command={"resume": APPROVE})["run_id"])
-            while len(endpoint.script) > 1:  # until the tool has run and the model is asked again
-                time.sleep(0.05)  # it tells of its first request only
+            wait_for_requests(endpoint, left=1)
             server.kill()
         with replica(tmp_path, url, endpoint) as server:
             assert end_of(server, thread_id, run_id) == "success", server.said
@@ -182,6 +208,7 @@ def test_another_replica_tells_ends_and_stops_what_the_first_one_accepted(postgr
                 assert end_of(second, thread_id, run["run_id"]) == "success"
             assert said(second, thread_id)[-1] == "ai: Done."
             run_id = str(second.client.runs.create(thread_id, "agent", input=HELLO)["run_id"])
+            wait_for_requests(endpoint)
             assert other.client.runs.get(thread_id, run_id)["status"] == "running"
             other.client.runs.cancel(thread_id, run_id)
             assert end_of(second, thread_id, run_id) == "interrupted"

@@ -80,3 +80,14 @@ def record_answers(
         raise refused(422, str(error)) from error
     except NotAnswered as error:
         raise refused(409, str(error)) from error
+
+
+def answers_due(saver: HoldfastSaver, thread_id: str) -> dict[str, Any]:
+    """Return the answers of a thread that a run has to be given, by interrupt id. It blocks.
+
+    An expired request has no answer to pass on, and a kept one has no pause to resume now; our own agent finds both on
+    record.
+    """
+    kept = saver.interrupts.held(thread_id)
+    due = [found for found in saver.interrupts.todo(thread_id=thread_id) if not found.expired]
+    return {found.interrupt_id: found.answer for found in due if not kept.get(found.interrupt_id)}

@@ -50,6 +50,8 @@ async def _put_run(original: Original, connection: Any, assistant_id: Any, kwarg
     thread_id = UUID(str(thread_id))
     if kwargs.get("durability") == "async":  # what a client has seen must outlive the process
         kwargs = {**kwargs, "durability": "sync"}
+    if runtime.find_thread(thread_id) is None:  # a cron may name one that no request has named
+        await registry.restore(str(thread_id))
     async with _lock_of(thread_id):
         trial = runtime.copy_of_registry(thread_id)
         found = [run async for run in await original(trial, assistant_id, kwargs, **options)]
@@ -104,12 +106,17 @@ async def _end_run(
     return await original(connection, thread_id, run_id, run_status, *rest, **options)
 
 
-async def _cancel_runs(original: Original, *args: Any, **options: Any) -> Any:
+async def _cancel_runs(original: Original, connection: Any, run_ids: Any = None, **options: Any) -> Any:
     """Record which runs were asked to stop: if this process dies, the next one must not go on with them."""
     record, before = current(), {run["run_id"]: run["status"] for run in runtime.runs() if run["status"] in ACTIVE}
-    result = await original(*args, **options)
+    result = await original(connection, run_ids, **options)
     if record is not None:
-        stopped = [run for run in runtime.runs() if run["run_id"] in before and run["status"] not in ACTIVE]
+        named = {str(run_id) for run_id in run_ids or ()}
+        stopped = [
+            run
+            for run in runtime.runs()
+            if run["run_id"] in before and (str(run["run_id"]) in named or run["status"] == "interrupted")
+        ]
         for run in stopped:
             await record.cancel(run["run_id"], has_begun=before[run["run_id"]] == "running")
         for thread_id in {run["thread_id"] for run in stopped if before[run["run_id"]] == "pending"}:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from functools import partial
 from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
@@ -19,7 +20,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from holdfast.checkpoints import Claimed, HoldfastSaver, NewRun, Run
 from holdfast.checkpoints.errors import HoldfastError, UnknownRun
 from holdfast.server.langgraph import runtime
-from holdfast.server.langgraph.answers import bound_answers, brings_answers, record_answers
+from holdfast.server.langgraph.answers import answers_due, bound_answers, brings_answers, record_answers
 from holdfast.server.langgraph.runtime import Entry, refused
 
 T = TypeVar("T")
@@ -43,6 +44,8 @@ class RunRecord:
         self.saver = saver
         self.elsewhere: set[UUID] = set()
         """The runs in the registry that other processes carry out."""
+        self.leased: set[UUID] = set()
+        """The threads in the registry whose lease another process holds."""
         self._held: dict[str, Claimed] = {}
         self._loop = asyncio.get_running_loop()
         self._claims = saver.runs.claims(self._stop)
@@ -236,3 +239,39 @@ def _new_run(run: Entry, answers: Iterable[str]) -> NewRun:
 def _at_checkpoint(run: Entry) -> bool:
     """Return whether a run was sent to an older checkpoint. It may answer there what was answered otherwise since."""
     return bool(run["kwargs"]["config"]["configurable"].get("checkpoint_id"))
+
+
+# --- going on with a run whose process died
+
+
+def run_to_go_on(saver: HoldfastSaver, claimed: Claimed) -> Entry:
+    """Return the entry of a run that another process has accepted, as this server can begin it. It blocks."""
+    run, stored = claimed.run, claimed.input["run"]
+    entry: Entry = {
+        **stored,
+        **{name: UUID(stored[name]) for name in ("run_id", "thread_id", "assistant_id")},
+        **{name: datetime.fromisoformat(stored[name]) for name in ("created_at", "updated_at")},
+        "status": "pending",
+    }
+    kwargs = entry["kwargs"]
+    has_begun = saver.runs.has_begun(run)
+    if has_begun:
+        kwargs.update(input=None, command=None)
+        kwargs["config"]["configurable"].pop("checkpoint_id", None)  # it goes on from its own newest checkpoint
+    if has_begun or _resumes(kwargs):
+        kwargs["command"] = _command(kwargs.get("command"), answers_due(saver, run.thread_id))
+    return entry
+
+
+def _resumes(kwargs: Mapping[str, Any]) -> bool:
+    """Return whether a run carries out answers on record. At an older checkpoint it may bring others."""
+    is_elsewhere = kwargs["config"]["configurable"].get("checkpoint_id")
+    return not is_elsewhere and (kwargs.get("command") or {}).get("resume") is not None
+
+
+def _command(given: Mapping[str, Any] | None, answers: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return a command with the answers that are left to carry out. Without one there may be nothing to command."""
+    command = {key: value for key, value in (given or {}).items() if key != "resume" and value is not None}
+    if answers:
+        command["resume"] = dict(answers)
+    return command or None

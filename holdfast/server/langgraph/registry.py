@@ -21,6 +21,7 @@ from langgraph.types import StateSnapshot
 from holdfast.checkpoints import Begun, Head, HoldfastSaver, Run
 from holdfast.checkpoints.langgraph_internals import OF_THE_RUN
 from holdfast.server.langgraph import elsewhere, runtime
+from holdfast.server.langgraph.record import current
 from holdfast.server.langgraph.runtime import Entry, server_saver
 
 __all__ = ["SHARED", "server_saver"]
@@ -146,8 +147,14 @@ def own_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in metadata.items() if key not in {*OF_THE_RUN, SHARED, "user_id"}}
 
 
-def has_run(thread_id: str, run_id: str) -> bool:
-    """Return whether a run that the server knows is one of a thread. The runtime does not check this for all routes."""
+async def has_run(thread_id: str, run_id: str) -> bool:
+    """Return whether a run is one of a thread. The runtime does not check this for all routes."""
+    if not _has_run(thread_id, run_id):
+        await restore(thread_id)  # it may be another process's
+    return _has_run(thread_id, run_id)
+
+
+def _has_run(thread_id: str, run_id: str) -> bool:
     wanted = (_id(thread_id), _id(run_id))
     return any((run["thread_id"], run["run_id"]) == wanted for run in runtime.runs())
 
@@ -236,6 +243,17 @@ async def _refresh(entry: Entry, head: Head, read: Mapping[str, Any] | Exception
         _log.warning("Thread %s cannot be read: %s", head.thread_id, unreadable)
     await runtime.set_status(entry["thread_id"], checkpoint, failed)
     entry["updated_at"] = entry["state_updated_at"] = _time(head.checkpoint_id)
+    await _note_lease(entry)
+
+
+async def _note_lease(entry: Entry) -> None:
+    """Set a thread to busy while another process holds its lease, such as a conversation in Python."""
+    if (record := current()) is None:
+        return
+    is_held = await record.saver.threads.ais_running(str(entry["thread_id"]))
+    (record.leased.add if is_held else record.leased.discard)(entry["thread_id"])
+    if is_held:
+        entry["status"] = "busy"
 
 
 def _failure(state: StateSnapshot, rows: Iterable[Run], head_at: datetime) -> Exception | None:

@@ -13,9 +13,8 @@ from holdfast.checkpoints import Answered, Claimed, HoldfastSaver, RetentionPoli
 from holdfast.checkpoints.errors import DatabaseUnavailable, HoldfastError, ThreadBusy
 from holdfast.graph.plans import Io
 from holdfast.server.langgraph import elsewhere, hooks, registry, runtime
-from holdfast.server.langgraph.answers import recorded_already
-from holdfast.server.langgraph.going_on import answers_due, run_to_go_on
-from holdfast.server.langgraph.record import RunRecord, current
+from holdfast.server.langgraph.answers import answers_due, recorded_already
+from holdfast.server.langgraph.record import RunRecord, current, run_to_go_on
 from holdfast.settings import load
 from holdfast.worker import AnswerWorker, RetentionWorker
 from holdfast.worker.periodic import Periodic
@@ -82,15 +81,15 @@ class RunWorker(Periodic):
 
     async def _look_elsewhere(self) -> None:
         """Bring the runs that other processes carry out up to date, and their threads once they have ended."""
-        if not (known := [*self._record.elsewhere]):
-            return
-        rows = await self._saver.runs.asome([str(run_id) for run_id in known])
-        threads = {UUID(row.thread_id) for row in rows if not row.is_open}
+        known, threads = [*self._record.elsewhere], {*self._record.leased}
+        rows = await self._saver.runs.asome([str(run_id) for run_id in known]) if known else []
+        threads |= {UUID(row.thread_id) for row in rows if not row.is_open}
         elsewhere.enter(rows)
         for run_id in {*known} - {UUID(row.run_id) for row in rows}:  # they were deleted
             if (gone := runtime.find_run(run_id)) is not None:
                 threads.add(gone["thread_id"])
             elsewhere.remove(run_id)
+        self._record.leased.difference_update(threads)
         for thread_id in threads:
             await registry.refresh(thread_id)
 

@@ -157,7 +157,7 @@ async def _grant_thread(route: Route, principal: Principal, value: Any) -> Grant
         begins = not standing.exists and isinstance(value, dict) and value.get("if_not_exists") == "create"
         if not (begins and route.need is Need.RUN):
             raise _unknown(thread_id)
-    if route.run_id is not None and not registry.has_run(thread_id, route.run_id):
+    if route.run_id is not None and not await registry.has_run(thread_id, route.run_id):
         raise Refusal(404, f"Run with ID {route.run_id} not found")
     if principal.is_auditor and route.need is not Need.READ:
         raise _AUDITS
