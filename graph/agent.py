@@ -42,6 +42,7 @@ def build_graph(
     checkpointer: BaseCheckpointSaver[Any] | None = None,
     context: Context | None = None,
     store: BaseStore | None = None,
+    name: str = "holdfast",
 ) -> Agent:
     """Build the agent.
 
@@ -55,6 +56,8 @@ def build_graph(
             the model summarises the messages beyond its budget.
         store: LangGraph's long-term memory, as `open_store` returns it, for tools: `langgraph.config.get_store()`.
             LangGraph's server brings its own.
+        name: the agent's name. Agents that share a database need different ones: a worker carries out the turns of its
+            own agent.
 
     Returns:
         A compiled graph over `State`, for `invoke`, `ainvoke` and the streams. A pause is answered with
@@ -86,7 +89,7 @@ def build_graph(
     builder.add_edge(DOUBT, MODEL)
     # Makes a late answer to a pause that is gone an error; by default LangGraph ignores it silently.
     strict: RunnableConfig = {"configurable": {STRICT_RESUME: True}}
-    return builder.compile(checkpointer=checkpointer, store=store, name="holdfast").with_config(strict)
+    return builder.compile(checkpointer=checkpointer, store=store, name=name).with_config(strict)
 
 
 def _by_name(tools: Sequence[BaseTool | Callable[..., Any]]) -> dict[str, BaseTool]:

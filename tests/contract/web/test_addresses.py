@@ -16,15 +16,17 @@ from tests.support.graph_kit import ScriptedModel, says
 
 @pytest.mark.sweep(on="postgres")
 async def test_a_run_is_found_at_its_address_wherever_the_router_is(saver: HoldfastSaver) -> None:
-    agents = [build_graph(model=ScriptedModel(lines=[says("Hello.")] * 3), checkpointer=saver) for _ in range(2)]
-    agents[1].name = "another"
+    agents = [
+        build_graph(model=ScriptedModel(lines=[says("Hello.")] * 3), checkpointer=saver, name=name)
+        for name in ("one", "another")
+    ]
     app = FastAPI()
 
     @app.get("/other/{thread_id}/{run_id}")
     async def get_run(thread_id: str, run_id: str) -> None: ...
 
-    for agent, prefix in zip(agents, ("/one", "/another"), strict=True):
-        app.include_router(router(agent), prefix=prefix)
+    for agent in agents:
+        app.include_router(router(agent), prefix=f"/{agent.name}")
     mounted = Starlette(routes=[Mount("/mounted", create_app(agents[0]))])
     async with app.router.lifespan_context(app):
         for outer, root, prefix in ((app, "", "/one"), (app, "/proxy", "/another"), (mounted, "", "/mounted")):
