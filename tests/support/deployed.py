@@ -122,7 +122,10 @@ class Deployment:
         """Run a replica: one that the balancer knows by this name."""
         words = ("-m", "holdfast", "serve", "--router", "--agent", "tests.support.deployed:clerk")
         with served(self.bookings.parent, words, port=self.ports[name], **self.environment) as server:
-            yield server
+            try:
+                yield server
+            finally:
+                server.kill()  # else it would drain
 
     def ready(self) -> set[str]:
         """Return the names of the replicas that the balancer sends requests to."""
@@ -160,7 +163,7 @@ def deployment(folder: Path, database: str) -> Iterator[Deployment]:
             "HOLDFAST_TOKENS": str(folder / "tokens.jsonl"),
             "HOLDFAST_HOSTS": NAME,
             "HOLDFAST_MAX_TURNS": "100000",
-            "HOLDFAST_DRAIN": "10",
+            "HOLDFAST_DRAIN": "15",
             "BOOKINGS": str(folder / "bookings"),
         }
         stack.enter_context(
