@@ -84,7 +84,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if not given:
         scratch.enter()
     config.stash[_NOTES] = Path(given or tempfile.mkdtemp(prefix="holdfast-notes-"))
-    if not _only_starts_workers(config):
+    if _only_starts_workers(config):
+        _start_what_forks(config)
+    else:
         from tests.support import forked
         from tests.support.sweep import load_profile
 
@@ -96,6 +98,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _only_starts_workers(config: pytest.Config) -> bool:
     return bool(config.getoption("numprocesses")) and not hasattr(config, "workerinput")
+
+
+def _start_what_forks(config: pytest.Config) -> None:
+    from tests.support import forked, workers
+
+    if config.args_source is config.ArgsSource.TESTPATHS and not config.getoption("sweep"):
+        workers.fork_them()
+    forked.share()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -31,8 +31,8 @@ class Forked:
     def __init__(self, command, *, env, **_):
         (stdin, into), (out, stdout) = os.pipe(), os.pipe()
         streams = [Connection(stream) for stream in (stdin, stdout, os.dup(2))]
-        words = (command[1:], Path.cwd(), env, streams, False, False, {})
-        self.process = multiprocessing.get_context("fork").Process(target=forked._main, args=words)
+        words = (command[1:], Path.cwd(), env, streams)
+        self.process = multiprocessing.get_context("fork").Process(target=forked.main, args=words)
         self.process.start()
         for stream in streams:
             stream.close()

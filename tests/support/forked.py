@@ -125,7 +125,7 @@ def start(
     assert not (anew and changed), "a new interpreter cannot be changed from outside"
     held = [Connection(os.dup(stream)) for stream in streams]  # in this form they go to another process
     process = context().Process(
-        target=_main, args=(list(words), cwd, dict(env), held, terminal, anew, changed or {}), daemon=True
+        target=main, args=(list(words), cwd, dict(env), held, terminal, anew, changed), daemon=True
     )
     process.start()
     for stream in held:
@@ -175,15 +175,16 @@ def _read(stream: int) -> bytes:
 # --- in the process ---
 
 
-def _main(
+def main(
     words: list[str],
     cwd: Path,
-    env: dict[str, str],
+    env: Mapping[str, str],
     streams: list[Connection],
-    terminal: bool,
-    anew: bool,
-    changed: dict[str, Any],
+    terminal: bool = False,
+    anew: bool = False,
+    changed: Mapping[str, Any] | None = None,
 ) -> None:
+    """Run Python with these words in a process that was forked for it. See `start`."""
     if terminal:
         os.setsid()
         fcntl.ioctl(streams[0].fileno(), termios.TIOCSCTTY, 0)
@@ -202,7 +203,7 @@ def _main(
     sys.stdin = sys.__stdin__ = _text(0, "r", "surrogateescape")
     sys.stdout = sys.__stdout__ = _text(1, "w", "surrogateescape")
     sys.stderr = sys.__stderr__ = _text(2, "w", "backslashreplace")
-    for name, value in changed.items():
+    for name, value in (changed or {}).items():
         module, _, attribute = name.rpartition(".")
         found = pkgutil.resolve_name(module)
         assert hasattr(found, attribute), name
