@@ -97,6 +97,11 @@ class RunRecord:
         except HoldfastError as error:
             raise refused(503, f"The thread could not be stored: {error}") from error
 
+    def accepted_at(self, run_id: Any) -> datetime | None:
+        """Return when a run of this server was accepted, by the database's clock; `None` if it has no row."""
+        held = self._held.get(str(run_id))
+        return None if held is None else held.run.accepted_at
+
     def holds(self, run_id: str) -> bool:
         """Return whether this server has a run."""
         return run_id in self._held

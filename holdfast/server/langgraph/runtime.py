@@ -181,6 +181,16 @@ async def begin_run(thread_id: str, graph: str, **payload: Any) -> None:
         await create_valid_run(connection, thread_id, {"assistant_id": graph, **payload}, {})
 
 
+async def begin(run: Entry) -> int:
+    """Let a run that waits be running, as `Runs.next` does. Return the number of its attempt."""
+    from langgraph_runtime_inmem.database import connect
+
+    run["status"] = "running"
+    async with connect() as connection:
+        attempt: int = await connection.retry_counter.increment(run["run_id"])
+        return attempt
+
+
 async def stop_run(run: Entry) -> bool:
     """Stop a run of this server. Return whether it has ended by that: it had not begun."""
     from langgraph_runtime_inmem.database import connect
@@ -202,7 +212,7 @@ def plain(value: Any) -> Any:
 # --- its methods
 
 
-def wrap(method: str, around: Callable[..., Awaitable[Any]]) -> None:
+def wrap(method: str, around: Callable[..., Any]) -> None:
     """Call a function around a method of the runtime. The newest function takes the place of an earlier one.
 
     Args:
@@ -216,8 +226,8 @@ def wrap(method: str, around: Callable[..., Awaitable[Any]]) -> None:
     original = _originals.setdefault(method, getattr(kind, name))
 
     @functools.wraps(original)
-    async def wrapped(*args: Any, **kwargs: Any) -> Any:
-        return await around(original, *args, **kwargs)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return around(original, *args, **kwargs)
 
     setattr(kind, name, staticmethod(wrapped))
 

@@ -1,0 +1,62 @@
+"""Runs of one thread that two servers have accepted: each server begins its own when no earlier one is in front."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from holdfast import open_checkpointer
+from holdfast.checkpoints import Claimed, HoldfastSaver, NewRun, Run
+from holdfast.server.langgraph import elsewhere, runtime
+from holdfast.server.langgraph.record import agent_of, current, recording
+
+THREAD = "3f1f8a52-5a0e-4c5e-8f0a-0b3a5a2f9d11"
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The runs in the registry."""
+    runs: list[Any] = []
+    monkeypatch.setattr(runtime, "runs", lambda: runs)
+    monkeypatch.setattr(runtime, "graphs", lambda: {"agent": None})
+    monkeypatch.setattr(runtime, "assistant_of", lambda _: uuid4())
+    return runs
+
+
+def accepted(saver: HoldfastSaver) -> Run:
+    return saver.runs.accept(NewRun(THREAD, agent_of("agent"), "message", {}))
+
+
+def enter_here(registry: list[Any], row: Run) -> dict[str, Any]:
+    """Let this server have a run that it had begun to accept a moment before the database had it."""
+    record = current()
+    assert record is not None
+    record._held[row.run_id] = Claimed(row, {}, "this server")
+    entry = {"run_id": UUID(row.run_id), "thread_id": UUID(THREAD), "status": "pending"}
+    registry.append({**entry, "created_at": row.accepted_at - timedelta(seconds=1)})
+    return registry[-1]
+
+
+async def test_a_run_waits_for_no_later_run_of_another_server(registry: list[Any]) -> None:
+    async with open_checkpointer("memory://") as saver, recording(saver):
+        first, second, third = (accepted(saver) for _ in range(3))
+        entry, _ = enter_here(registry, first), enter_here(registry, third)
+        elsewhere.enter([second])
+        assert elsewhere.ready(10) == [entry]
+        assert elsewhere.ready(0) == []
+        entry["status"] = "running"
+        assert elsewhere.ready(10) == []
+
+
+async def test_a_run_waits_for_an_earlier_run_of_another_server(registry: list[Any]) -> None:
+    async with open_checkpointer("memory://") as saver, recording(saver):
+        first, second = (accepted(saver) for _ in range(2))
+        entry = enter_here(registry, second)
+        elsewhere.enter([first])
+        assert elsewhere.ready(10) == []
+        elsewhere.enter([replace(first, state="done")])
+        assert elsewhere.ready(10) == [entry]
