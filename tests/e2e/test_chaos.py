@@ -76,6 +76,15 @@ def test_servers_that_are_killed_leave_nothing_undone(sqlite_url: str, tmp_path:
 
 
 @pytest.mark.sweep
+@pytest.mark.timeout(150)
+def test_two_of_langgraphs_servers_take_one_of_eight_answers(sqlite_url: str, tmp_path: Path) -> None:
+    place = Place(sqlite_url, tmp_path, 1)
+    done = try_out(Trial(place, "dev server", kills=0, rounds=2), time.monotonic() + 100)
+    assert Report(1, served=[done]).broken() == []
+    assert (done.rounds.answers, done.rounds.told) == (32, 28)
+
+
+@pytest.mark.sweep
 def test_processes_outlive_a_restart_of_their_database(own_server: Server, tmp_path: Path) -> None:
     place = Place(own_server.database("chaos"), tmp_path, 1)
     done = break_off(own_server, place, 1, 1, soon(), children=2)

@@ -134,13 +134,17 @@ def starting(
             server.kill()
 
 
-def wait_until_up(server: Server) -> None:
+def wait_until_up(server: Server, patience: float = PATIENCE) -> None:
     """Wait until a server that starts answers.
+
+    Args:
+        server: the server.
+        patience: seconds to wait.
 
     Raises:
         AssertionError: it does not, or has ended.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         code = server.process.exitcode
         assert code is None, f"The server ended with {code}: {server.said}"
@@ -149,7 +153,7 @@ def wait_until_up(server: Server) -> None:
                 return
         except httpx.TransportError:
             time.sleep(0.05)  # nothing tells when it listens, and to ask on end would slow its start
-    raise AssertionError(f"The server was not up after {PATIENCE:.0f} s: {server.said}")
+    raise AssertionError(f"The server was not up after {patience:.0f} s: {server.said}")
 
 
 def last_words(state: dict[str, Any]) -> str:

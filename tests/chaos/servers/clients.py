@@ -111,13 +111,15 @@ class Talk:
 
     def _sent(self, text: str, key: str | None) -> str | None:
         """Send a message until it is accepted. Return the run; `None` if a person had to look whether it was."""
+        return self._until_sent(text, key, lambda url: self._door.send(url, self.thread, text, key))
+
+    def _until_sent(self, text: str, key: str | None, send: Callable[[str], Result]) -> Result | None:
         if key is not None:
-            return self._ask(lambda url: self._door.send(url, self.thread, text, key))
+            return self._ask(send)
         while True:
             try:
-                return self._door.send(self._url(), self.thread, text)
+                return send(self._url())
             except Unreachable:
-                self._tally.counts["looked up"] += 1
                 self._wait_until_quiet()
                 if text in self._texts():
                     return None
@@ -131,9 +133,10 @@ class Talk:
 
     def _stream(self, text: str, key: str | None) -> None:
         """Read a turn in pieces, from one replica and the other. All that is read has to be all that there is."""
-        some = self._random.randint(1, 4)
-        part = self._ask(lambda url: self._door.send_and_leave(url, self.thread, text, some, key))
+        part = self._streamed(text, key)
         self._journal.write(acknowledged=text, thread=self.thread)
+        if part is None:
+            return
         began, pieces = time.monotonic(), 1
         while not part.has_ended and time.monotonic() < began + PATIENCE:
             read, most = part, self._random.choice([2, 3, None])
@@ -145,6 +148,11 @@ class Talk:
         whole = self._ask(lambda url: self._door.read(url, self.thread, Part(part.run_id)))
         if whole.has_ended and list(whole.ids) != list(part.ids):
             self._fail(f"a stream in pieces had the events {part.ids}, and the whole one {whole.ids}")
+
+    def _streamed(self, text: str, key: str | None) -> Part | None:
+        """Send a message and read some events; see `_sent`."""
+        some = self._random.randint(1, 4)
+        return self._until_sent(text, key, lambda url: self._door.send_and_leave(url, self.thread, text, some, key))
 
     # --- turns
 
@@ -160,13 +168,14 @@ class Talk:
         if seen.state == "cancelled" and not cancelled:
             self._fail(f"the run {run_id} was cancelled, and no client did that")
         elif seen.state == "failed":
-            self._go_on_after(run_id, seen)
+            self._go_on_after(run_id)
 
-    def _go_on_after(self, run_id: str, seen: Seen) -> None:
-        if seen.error_type not in ("RuntimeError", "ProcessDied"):
-            self._fail(f"the run {run_id} failed with {seen.error_type}: {seen.error}")
-        self._journal.write(told=seen.error_type, thread=self.thread)
-        if seen.error_type == "RuntimeError" and self._random.random() < 0.5:
+    def _go_on_after(self, run_id: str) -> None:
+        why, words = self.client.truth.failure(run_id)
+        if why not in ("RuntimeError", "ProcessDied"):
+            self._fail(f"the run {run_id} failed with {why}: {words}")
+        self._journal.write(told=why, thread=self.thread)
+        if why == "RuntimeError" and self._random.random() < 0.5:
             self._expect("failed")
         key = self._key(always=True)
         try:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 
 import httpx
 
-_TIMEOUT: Final = 60.0
+TIMEOUT: Final = 60.0
 """Seconds after which a request that is not answered is a failure of the server."""
 
 ENDED: Final = ("done", "failed", "cancelled")
@@ -32,8 +32,6 @@ class Seen:
     """A run, as a client sees it."""
 
     state: str
-    error_type: str | None = None
-    error: str | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -143,7 +141,7 @@ class Router(Door):
     has_keys = True
 
     def __init__(self) -> None:
-        self._client = httpx.Client(timeout=_TIMEOUT)
+        self._client = httpx.Client(timeout=TIMEOUT)
 
     def close(self) -> None:
         self._client.close()
@@ -174,8 +172,7 @@ class Router(Door):
         self._ask("POST", f"{url}/threads/{thread}/runs/{run_id}/cancel")
 
     def run(self, url: str, thread: str, run_id: str) -> Seen:
-        found = self._ask("GET", f"{url}/threads/{thread}/runs/{run_id}").json()
-        return Seen(found["state"], found["error_type"], found["error"])
+        return Seen(self._ask("GET", f"{url}/threads/{thread}/runs/{run_id}").json()["state"])
 
     def questions(self, url: str, thread: str) -> list[Question]:
         found = self._of_thread(f"{url}/threads/{thread}/pending") or []

@@ -26,9 +26,6 @@ _PAUSE: Final = 6.0
 _AT_THE_START: Final = 0.1
 """The share of kills that hit a server that is starting."""
 
-_SETTLES: Final = 3.0
-"""Seconds for which a thread that goes on may have another status than a moment before."""
-
 _AT_REST: Final = 20
 """Threads at rest whose status is compared after each start."""
 
@@ -98,18 +95,8 @@ class Killing:
         at_rest = [thread for thread in listed if thread not in going_on][:_AT_REST]
         self._compare_list({thread: listed[thread] for thread in at_rest})
         for thread in going_on:
-            self._compare(thread, *self._settled(url, thread))
-
-    def _settled(self, url: str, thread: str) -> tuple[str, str]:
-        """Return what a server says of a thread that goes on, and what it is: the same, if that is so for a moment."""
-        deadline = time.monotonic() + _SETTLES
-        while True:
-            before, told, after = self.truth.status(thread), self.door.status(url, thread), self.truth.status(thread)
-            if told in (before, after) or not self.truth.has_begun(thread):
-                return told, told
-            if before == after and time.monotonic() > deadline:
-                return told, after
-            time.sleep(0.1)  # it goes on
+            told, true = self.truth.beside(thread, lambda: self.door.status(url, thread))  # noqa: B023 - it is called here
+            self._compare(thread, told, true)
 
     def _compare_list(self, listed: dict[str, str]) -> None:
         for thread, told in listed.items():

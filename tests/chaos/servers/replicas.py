@@ -10,7 +10,7 @@ from typing import Final
 
 from tests.chaos.journal import Place
 from tests.chaos.servers.scene import environment
-from tests.support.serving import PATIENCE, Server, starting, wait_until_up
+from tests.support.serving import Server, starting, wait_until_up
 
 PRELOADED: Final = ("uvicorn", "holdfast.server.serve_router", "holdfast.server.web", "tests.chaos.servers.scene")
 """What a server imports, for `forked.preload`."""
@@ -22,6 +22,9 @@ PROGRAMS: Final = {
     "dev server": ("-m", "holdfast", "serve", "--agent", AGENT),
 }
 """What is served, and what follows `python` to start it."""
+
+_STARTS: Final = 120.0
+"""Seconds at the most until a server is up, beside seven others on two cores."""
 
 
 @dataclass
@@ -39,7 +42,7 @@ class Replica:
     def start(self) -> str:
         """Start it, wait until it is up, and return its address."""
         server = self._begin()
-        wait_until_up(server)
+        wait_until_up(server, _STARTS)
         self.server = server
         return server.url
 
@@ -103,7 +106,7 @@ class Pair:
             random: chooses one.
             beside: the address of another one, if both are up.
         """
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + _STARTS
         while time.monotonic() < deadline:
             if found := self.urls:
                 return random.choice([url for url in found if url != beside] or found)

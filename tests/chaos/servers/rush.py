@@ -112,7 +112,7 @@ class Rush:
                 return
             time.sleep(0.05)  # as a page does that polls
         if seen.state != "done":
-            self.done.failures.append((thread, f"the run {run_id} has {seen.state}: {seen.error_type}: {seen.error}"))
+            self.done.failures.append((thread, f"the run {run_id} is {seen.state}: {self.truth.failure(run_id)}"))
 
     def _faults(self, thread: str, given: list[_Given]) -> Iterator[str]:
         """Yield each fault in how the answers went."""
@@ -135,8 +135,7 @@ class Rush:
         yield from self._wrong_statuses(thread)
 
     def _wrong_statuses(self, thread: str) -> Iterator[str]:
-        true = self.truth.status(thread)
         for url in self.pair.urls:
-            told = self.door.status(url, thread)
+            told, true = self.truth.beside(thread, lambda: self.door.status(url, thread))  # noqa: B023 - it is called here
             if (told, true) != ("idle", "idle"):
                 yield f"all is answered; it is {true}, and a server says {told}"

@@ -13,6 +13,7 @@ from typing import Final
 from tests.chaos.crowd import run
 from tests.chaos.journal import Place
 from tests.chaos.servers.clients import Tally
+from tests.chaos.servers.dev_server import DevServer
 from tests.chaos.servers.doors import Door, Router
 from tests.chaos.servers.kills import CLIENTS, Killing
 from tests.chaos.servers.replicas import Pair
@@ -21,7 +22,7 @@ from tests.chaos.servers.truth import Truth
 from tests.chaos.servers.verdict import judge_served
 from tests.chaos.talks.verdict import Verdict
 
-DOORS: Final[Mapping[str, type[Door]]] = {"router": Router}
+DOORS: Final[Mapping[str, type[Door]]] = {"router": Router, "dev server": DevServer}
 """What is served, and how clients speak to it."""
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from holdfast.checkpoints import open_checkpointer
 from holdfast.graph import build_graph
 from tests.chaos.journal import Place
 from tests.chaos.talks.scene import Clerk, tools
 from tests.support.kit import rows
+
+_SETTLES: Final = 3.0
+"""Seconds for which a thread that goes on may have another status than a moment before."""
 
 
 class Truth:
@@ -46,7 +50,28 @@ class Truth:
             "failed" if any(run.state == "failed" for run in self._saver.runs.list(thread, limit=1)) else "unfinished"
         )
 
-    def has_begun(self, thread: str) -> bool:
+    def beside(self, thread: str, ask: Callable[[], str]) -> tuple[str, str]:
+        """Return the status that a server tells, and the true one; the same, if that is so for a moment.
+
+        Args:
+            thread: the thread, which may be going on.
+            ask: asks the server.
+        """
+        deadline = time.monotonic() + _SETTLES
+        while True:
+            before, told, after = self.status(thread), ask(), self.status(thread)
+            if told in (before, after) or not self._has_begun(thread):
+                return told, told
+            if before == after and time.monotonic() > deadline:
+                return told, after
+            time.sleep(0.1)  # it goes on
+
+    def failure(self, run_id: str) -> tuple[str | None, str | None]:
+        """Return why a run failed: the name of the error, and its words."""
+        run = self._saver.runs.get(run_id)
+        return run.error_type, run.error
+
+    def _has_begun(self, thread: str) -> bool:
         """Return whether anything was saved of a thread."""
         return self._agent.get_state({"configurable": {"thread_id": thread}}).created_at is not None
 

@@ -55,7 +55,7 @@ class ServedCase(Case):
     def _approval(self, order: str, entry: Entry | None) -> Iterator[str]:
         yield from super()._approval(order, entry)
         paid = [line for line in self.evidence.done[order] if line["tool"] == "pay"]
-        given = {line["id"] for line in self.evidence.given(order, "approve", "edit")}
+        given = {line["id"] for line in self.evidence.given(order, "approve", "edit", "run_again")}
         if paid and entry is not None and entry.interrupt_id not in given:
             yield f"order {order} was paid under the request {entry.interrupt_id}, which no client has answered"
 
