@@ -90,7 +90,7 @@ class Node:
 
     def start(self) -> None:
         """Start it, and wait until it can be asked."""
-        self._wait_until_gone()
+        self.wait_until_gone()
         options = f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories={self._folder}"
         self._control("start", "-l", self._folder / f"{self.name}.log", "-o", options)
 
@@ -131,7 +131,7 @@ class Node:
 
     def rewind(self, primary: Node) -> None:
         """Become the standby of the server that has taken over, by `pg_rewind`."""
-        self._wait_until_gone()
+        self.wait_until_gone()
         self.run("pg_rewind", "-D", self.data, "--source-server", primary._replication(self), "-R")
         # The settings are those of the source by now, which waits for no standby yet.
         self.start()
@@ -149,7 +149,8 @@ class Node:
     def _replication(self, standby: Node) -> str:
         return f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres application_name={standby.name}"
 
-    def _wait_until_gone(self) -> None:
+    def wait_until_gone(self) -> None:
+        """Wait until nothing is left of the processes that were killed, not even a number."""
         wait_for(
             lambda: not any(Path(f"/proc/{process}").exists() for process in self._killed), "the server to be gone"
         )

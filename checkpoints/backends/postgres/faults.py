@@ -120,7 +120,9 @@ def not_opened(url: PostgresURL, error: psycopg.Error) -> HoldfastError:
                 "user who may log in and make tables. To read from a standby, add target_session_attrs=any to the URL"
             )
         case _:
-            needed = "a server that answers there, and a user who may log in and make tables"
+            needed = (
+                "a server that answers there and has a connection to spare, and a user who may log in and make tables"
+            )
     return DatabaseUnavailable(f"Cannot open the PostgreSQL database {url}: {said}. Needed: {needed}.")
 
 
