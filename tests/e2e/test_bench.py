@@ -123,6 +123,7 @@ def test_rounds_are_compared_by_their_median_and_the_cpu_time_of_others_by_its_s
     assert found["ours_ms"] == {"wall": 200.0, "cpu": 100.0, "all_cpu": 200.0}
 
 
+@pytest.mark.sweep
 def test_the_cpu_time_of_the_server_is_counted(postgres_database: str) -> None:
     spent: list[Spent] = []
     meter = Meter(postgres_database)
