@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -38,8 +39,8 @@ def pgbouncer(url: str, *, size: int = 4, mode: str = "transaction") -> Iterator
         f"[databases]\n* = host={host} user=postgres\n[pgbouncer]\nlisten_addr=127.0.0.1\n"
         f"auth_type=any\npool_mode={mode}\ndefault_pool_size={size}\n"
     )
-    with _running(config, Path(host)) as port:
-        yield f"postgresql://postgres@127.0.0.1:{port}{urlsplit(url).path}"
+    with running(config, _owner(host)) as pooler:
+        yield f"postgresql://postgres@127.0.0.1:{pooler.port}{urlsplit(url).path}"
 
 
 @contextmanager
@@ -55,19 +56,34 @@ def configured_pgbouncer(url: str, config: Path, password_file: Path) -> Iterato
     name, secret = urlsplit(url).path.removeprefix("/"), secrets.token_hex()
     database = f"holdfast = host={host} user=postgres dbname={name}"
     copy = re.sub("(?m)^holdfast = .*$", database, config.read_text())
-    with _running(copy, Path(host), users=f'"holdfast" "{secret}"\n') as port:
+    with running(copy, _owner(host), users=f'"holdfast" "{secret}"\n') as pooler:
         password_file.touch(0o600)
-        password_file.write_text(f"127.0.0.1:{port}:holdfast:holdfast:{secret}\n")
-        yield f"postgresql://holdfast@127.0.0.1:{port}/holdfast?passfile={password_file}"
+        password_file.write_text(f"127.0.0.1:{pooler.port}:holdfast:holdfast:{secret}\n")
+        yield f"postgresql://holdfast@127.0.0.1:{pooler.port}/holdfast?passfile={password_file}"
+
+
+@dataclass(frozen=True)
+class Pooler:
+    """A pooler that runs."""
+
+    port: int
+    _file: Path
+    _of_this_machine: str
+    _process: subprocess.Popen[bytes]
+
+    def reload(self, config: str) -> None:
+        """Give it another configuration, as `systemctl reload` does after its file was changed."""
+        self._file.write_text(config + self._of_this_machine)
+        self._process.send_signal(signal.SIGHUP)
 
 
 @contextmanager
-def _running(config: str, host: Path, *, users: str = "") -> Iterator[int]:
-    """Run a pooler. Yield its port.
+def running(config: str, owner: int, *, users: str = "") -> Iterator[Pooler]:
+    """Run a pooler for as long as the block takes.
 
     Args:
         config: what is in its file beside the places of this machine. What comes last counts.
-        host: the folder with the server's socket.
+        owner: the user that it runs as if root starts it, such as the server's own, who may use its socket.
         users: those who may log in, if the config asks for passwords.
     """
     assert _BINARY is not None
@@ -75,27 +91,33 @@ def _running(config: str, host: Path, *, users: str = "") -> Iterator[int]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port: int = free.getsockname()[1]
-        (Path(folder) / "users.txt").write_text(users)
-        (Path(folder) / "pooler.ini").write_text(
-            f"{config}listen_port={port}\nunix_socket_dir=\nauth_file={folder}/users.txt\n"
+        file = Path(folder) / "pooler.ini"
+        here = (
+            f"listen_port={port}\nunix_socket_dir=\nauth_file={folder}/users.txt\n"
             f"logfile={folder}/log\npidfile={folder}/pid\n"
         )
-        owner = (host / ".s.PGSQL.5432").stat().st_uid
-        for path in (folder, f"{folder}/pooler.ini", f"{folder}/users.txt"):
+        (Path(folder) / "users.txt").write_text(users)
+        file.write_text(config + here)
+        for path in (folder, file, f"{folder}/users.txt"):
             shutil.chown(path, owner)
-        # It refuses to run as root. The server's own user may use its socket.
+        # It refuses to run as root.
         process = subprocess.Popen(
-            [_BINARY, "-q", f"{folder}/pooler.ini"],
+            [_BINARY, "-q", file],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             user=owner if os.getuid() == 0 else None,
         )
         try:
             _wait_for(port, process, Path(folder) / "log")
-            yield port
+            yield Pooler(port, file, here, process)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(20)
+
+
+def _owner(host: str) -> int:
+    """Return the user of a server with a socket in a folder."""
+    return (Path(host) / ".s.PGSQL.5432").stat().st_uid
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from langchain_core.messages import HumanMessage
 
 from holdfast.checkpoints import open_checkpointer
 from holdfast.checkpoints.errors import DatabaseUnavailable
+from tests.support import poolers
 from tests.support.cluster import Cluster, cluster, wait_for
+from tests.support.forked import HOUSE
 from tests.support.kit import checkpoint, put, say, texts, thread
 
 
@@ -77,6 +80,35 @@ def test_an_old_primary_that_is_started_by_mistake_acknowledges_nothing() -> Non
         servers.primary.ask("INSERT INTO said VALUES ('kept')")
         servers.wait_until_equal()
         assert servers.standby.ask("SELECT string_agg(word, ' ') FROM said") == "kept"
+
+
+@pytest.mark.sweep
+@pytest.mark.skipif(bool(poolers.missing()), reason=poolers.missing() or "")
+def test_a_pooler_is_pointed_at_the_new_primary() -> None:
+    with cluster() as servers, ThreadPoolExecutor(4) as aside:
+        servers.primary.ask("CREATE DATABASE shop")
+        owner = servers.primary.data.stat().st_uid
+        with poolers.running(_pooled(servers), owner) as pooler:
+            url = f"postgresql://postgres@127.0.0.1:{pooler.port}/shop"
+            with open_checkpointer(url) as saver:
+                say(saver, "apples")
+                talks = [aside.submit(say, saver, *"abcdefgh", thread_id=f"thread-{number}") for number in range(4)]
+                servers.primary.kill()
+                servers.take_over()
+                pooler.reload(_pooled(servers))
+                say(saver, "pears")
+                for number, talk in enumerate(talks):
+                    talk.result()
+                    assert len(texts(saver, f"thread-{number}")) == 16
+                assert len(texts(saver)) == 4
+
+
+def _pooled(servers: Cluster) -> str:
+    """Return the configuration of a pooler before the primary, with the lines of the guide that matter for it."""
+    database = f"[databases]\nshop = host=127.0.0.1 port={servers.primary.port} user=postgres\n"
+    given = (HOUSE / "examples" / "deployment" / "pgbouncer.ini").read_text()
+    [retry] = re.findall("(?m)^server_login_retry = .*$", given)
+    return f"{database}[pgbouncer]\nlisten_addr=127.0.0.1\nauth_type=any\npool_mode=transaction\n{retry}\n"
 
 
 def _standby_first(servers: Cluster) -> str:
