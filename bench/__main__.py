@@ -37,6 +37,7 @@ from bench import (
     long,
     others,
     searching,
+    serving,
     short,
     states,
     sweeping,
@@ -164,6 +165,14 @@ def _sweeping(bench: Bench) -> Rows:
         yield sweeping.sweeping(pair.database, bench.folder, bench.server)
 
 
+def _serving(bench: Bench) -> Rows:
+    for pair in bench.pairs:
+        for thinks in (0, 0.3):
+            yield serving.turns(pair.database, thinks, bench.folder, bench.server, bench.sizes)
+        yield serving.streams(pair.database, bench.folder, bench.server, bench.sizes)
+        yield serving.many_threads(pair.database, bench.folder, bench.server, bench.sizes)
+
+
 def _encrypting(bench: Bench) -> Rows:
     for pair in bench.pairs:
         meter = bench.meter(pair.database)
@@ -214,6 +223,7 @@ ON_DEMAND: dict[str, Callable[[Bench], Rows]] = {
     "importing": _importing,
     "sweeping": _sweeping,
     "rotating": _rotating,
+    "serving": _serving,
     "others": _others,
 }
 """The measures that are taken when they are named. They take another half an hour."""

@@ -199,6 +199,43 @@ def state_lines(found: Found) -> Iterator[Line]:
     yield Line("tools", "`create_react_agent`, 100 turns with tools: bytes", figures, targets=_both(0.05))
 
 
+def serving_lines(found: Found) -> Iterator[Line]:
+    """Yield the lines about the servers."""
+    served = found.get("serving", [])
+    for thinks, rows in _by(served, "thinks", "floor"):
+        model = f"a model of {thinks:g} s" if thinks else "a model that answers at once"
+        what = f"a turn over HTTP ÷ a turn in the process, {model}: time"
+        yield Line(f"http-{thinks}", what, _by_database(rows, itemgetter("time")), targets=_both(1.3))
+        yield Line(
+            f"http-cpu-{thinks}", "the same: CPU time of all processes", _by_database(rows, itemgetter("all_cpu"))
+        )
+    floor = [row for row in served if "floor" in row and not row["thinks"]]
+    figures = _by_database(floor, lambda row: row["floor"]["time"])
+    yield Line("http-floor", "a turn in the process and one bare commit ÷ such a turn, time", figures)
+    many = [row for row in served if "streams" in row]
+    what = next((f"{row['streams']} streams at once, a model of {row['thinks']:g} s" for row in many), "")
+    yield Line("streams", f"{what}: failed", _by_database(many, itemgetter("failed")), targets=_both(0), digits=0)
+    yield Line(
+        "streams-time", "the same: until the last one has ended", _by_database(many, itemgetter("wall_s")), unit=" s"
+    )
+    full = [row for row in served if "lists_ms" in row]
+    threads = next((f"{row['threads']:,} threads" for row in full), "")
+    for name, server in (("router", "`holdfast serve --router`"), ("langgraph", "`holdfast serve`")):
+        figures = _by_database(full, itemgetter(f"{name}_ready"))
+        yield Line(f"{name}-ready", f"{server} is ready with {threads} ÷ with none", figures, targets=_both(1.5))
+    for name in dict.fromkeys(name for row in full for name in row["lists_ms"]):
+        figures = _by_database(full, lambda row, name=name: row["lists_ms"][name]["median"])
+        what = f"{threads}, over HTTP: {name.replace('_', ' ')}, median"
+        yield Line(f"served-{name}", what, figures, targets=_both(20), unit=" ms", digits=1)
+
+
+def _by(rows: Rows, field_: str, other: str) -> Iterator[tuple[Any, Rows]]:
+    """Yield the rows that have another field by the value of a field."""
+    chosen = [row for row in rows if other in row]
+    for value in dict.fromkeys(row[field_] for row in chosen):
+        yield value, [row for row in chosen if row[field_] == value]
+
+
 def record_lines(found: Found) -> Iterator[Line]:
     """Yield the lines about lists of threads, search, sweeps and imports."""
     listed, search = found.get("listing", []), found.get("search", [])

@@ -21,7 +21,7 @@ class Spent(NamedTuple):
     cpu: float
     """CPU time of this process."""
     all_cpu: float
-    """CPU time of this process and of all processes of the PostgreSQL server."""
+    """CPU time of this process, of all processes of the PostgreSQL server, and of the other processes that count."""
 
 
 class Meter:
@@ -29,10 +29,12 @@ class Meter:
 
     Args:
         server: the URL of the PostgreSQL server whose processes count; none by default.
+        others: the ids of other processes that count.
     """
 
-    def __init__(self, server: str = "") -> None:
+    def __init__(self, server: str = "", others: Sequence[int] = ()) -> None:
         self._postmaster: psutil.Process | None = None
+        self._others = [psutil.Process(number) for number in others]
         if server:
             with psycopg.connect(server) as connection:
                 self._postmaster = psutil.Process(connection.info.backend_pid).parent()
@@ -40,17 +42,21 @@ class Meter:
     @contextmanager
     def timing(self, spent: list[Spent]) -> Iterator[None]:
         """Add to `spent` what the block takes."""
-        server, cpu, begin = self._server_cpu(), time.process_time(), time.perf_counter()
+        server, cpu, begin = self._others_cpu(), time.process_time(), time.perf_counter()
         yield
         wall, cpu = time.perf_counter() - begin, time.process_time() - cpu
-        spent.append(Spent(wall, cpu, cpu + self._server_cpu() - server))
+        spent.append(Spent(wall, cpu, cpu + self._others_cpu() - server))
 
-    def _server_cpu(self) -> float:
-        """Return the CPU time of the server's processes until now: those that run, and those that have ended."""
+    def _others_cpu(self) -> float:
+        """Return the CPU time until now of all other processes that count; those of the server may have ended."""
+        total = 0.0
+        for other in self._others:
+            times = other.cpu_times()
+            total += times.user + times.system
         if self._postmaster is None:
-            return 0.0
+            return total
         own = self._postmaster.cpu_times()
-        total = own.user + own.system + own.children_user + own.children_system
+        total += own.user + own.system + own.children_user + own.children_system
         for child in self._postmaster.children():
             try:
                 times = child.cpu_times()

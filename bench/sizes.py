@@ -42,6 +42,16 @@ class Sizes:
     files_rounds: int = 4
     channel_rounds: int = 20
     """Rounds of one thread of ten turns with 50 channels."""
+    served_rounds: int = 60
+    """Turns over HTTP beside turns in the process, with a model that answers at once; a fifth with a slow one."""
+    streams: int = 500
+    """Streams of one server at once."""
+    threads: int = 100_000
+    """Threads in the database of a server."""
+    asked: int = 400
+    """Threads beside them that wait for a person."""
+    starts: int = 3
+    """Starts of each server."""
     others_turns: int = 100
     """Turns of the conversation over the checkpointers of other databases."""
     others_kills: int = 3
@@ -66,6 +76,11 @@ QUICK = Sizes(
     files_mb=5,
     files_rounds=3,
     channel_rounds=4,
+    served_rounds=20,
+    streams=100,
+    threads=10_000,
+    asked=100,
+    starts=1,
     others_turns=10,
     others_kills=1,
 )

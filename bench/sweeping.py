@@ -66,7 +66,8 @@ def sweeping(database: str, folder: Path, server: str, many: int = 100_000, alon
     path.write_text(_POLICY, "utf-8")
     policy = RetentionPolicy.from_file(path)
     with open_checkpointer(url) as saver:
-        _fill(saver, many, database)
+        fill(saver, many, database)
+        age(saver)
         dry = timed(lambda: saver.sweep(policy, dry_run=True))
         talk_until(saver, lambda: Event().wait(alone / 10))  # warms up
         before = talk_until(saver, lambda: Event().wait(alone))
@@ -105,19 +106,23 @@ def _check(saver: HoldfastSaver) -> None:
 # --- old threads
 
 
-def _fill(saver: HoldfastSaver, many: int, database: str) -> None:
+def fill(saver: HoldfastSaver, many: int, database: str, *, asked: int = ASKED) -> None:
+    """Fill a database with threads `old-1`, `old-2` … of one turn, and `asked-1` … that wait for a person."""
     say = Texts(_CHARACTERS)
-    for name, graph, copies in (("old", graph_of(saver, say), many), ("asked", _asking(saver), ASKED)):
+    for name, graph, copies in (("old", graph_of(saver, say), many), ("asked", _asking(saver), asked)):
         config: Any = {"configurable": {"thread_id": name}}
         graph.invoke({"messages": [("user", say())]}, config)
         for table in _TABLES[database]:
             _copy(saver, table, name, copies, database)
         saver.delete_thread(name)
-    saver.database.write(
-        (Statement("age", "UPDATE holdfast_threads SET updated_at = updated_at - :by"), {"by": _YEARS})
-    )
     if database == "PostgreSQL":
         saver.database.write((Statement("analyze", "ANALYZE"), {}))
+
+
+def age(saver: HoldfastSaver) -> None:
+    """Make all threads of a database old."""
+    statement = Statement("age", "UPDATE holdfast_threads SET updated_at = updated_at - :by")
+    saver.database.write((statement, {"by": _YEARS}))
 
 
 def _copy(saver: HoldfastSaver, table: str, name: str, copies: int, database: str) -> None:

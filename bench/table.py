@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from bench.lines import REASONS, Found, Line, own_lines, record_lines, state_lines, turn_lines
+from bench.lines import REASONS, Found, Line, own_lines, record_lines, serving_lines, state_lines, turn_lines
 from bench.plots import plots
 
 HOUSE: Final = Path(__file__).resolve().parent.parent
@@ -27,6 +27,7 @@ _TABLES: Final[tuple[tuple[str, Callable[[Found], Iterator[Line]]], ...]] = (
     ("Other states, ours ÷ stock", state_lines),
     ("Beside itself", own_lines),
     ("Lists, search, sweeps and imports", record_lines),
+    ("Served over HTTP", serving_lines),
 )
 
 

@@ -75,8 +75,10 @@ RUN_RENEWAL: Final = RUN_TTL / RENEWALS_PER_TTL
 # --- requests for a person
 
 # Looking through all threads for pauses that a stock saver has saved takes longer the more threads there are, and such
-# pauses are rare. An open checkpointer does it once in this time.
-UNLISTED_PAUSES_POLL: Final = 60.0
+# pauses are rare. An open checkpointer does it once in this time, or in so many times as long as it has taken. A worker
+# looks earlier, in each of its passes, so that an inbox does not wait for it.
+UNLISTED_PAUSES_POLL: Final = 90.0
+UNLISTED_PAUSES_REST: Final = 100
 
 # --- retention
 

@@ -55,7 +55,8 @@ class Interrupts(Recording):
     """
 
     _database: Database
-    _looked_at: float | None = field(default=None, init=False, repr=False)
+    _next_look: float = field(default=float("-inf"), init=False, repr=False)
+    """When all threads are looked through next, on the clock `time.monotonic`."""
 
     def waiting(self, limit: int = LIMIT, thread_id: str | None = None, user_id: str | None = None) -> list[Waiting]:
         """List the requests that wait, newest first; those of one step in the order of their tasks.
@@ -80,6 +81,17 @@ class Interrupts(Recording):
         ordered = [entry for row, value in persist(self._database.backend, read) for entry in self._waiting(row, value)]
         steps = groupby(ordered, key=lambda entry: entry[0].thread_id)
         return [request for _, step in steps for request, _ in sorted(step, key=lambda entry: entry[1])]
+
+    def look_ahead(self, seconds: float) -> None:
+        """Do now what `waiting` would have to do within some seconds: look through all threads for pauses of a stock
+        saver. The more threads there are, the longer that takes.
+
+        Args:
+            seconds: the time until the next call.
+        """
+        if time.monotonic() + seconds >= self._next_look:
+            self._next_look = float("-inf")
+            self._add_unlisted()
 
     def answer(
         self, thread_id: str, interrupt_id: str, answer: Any, by: str | None = None, *,
@@ -314,14 +326,18 @@ class Interrupts(Recording):
 
     # --- pauses that were saved without a request
 
-    def _add_unlisted(self, thread_id: str | None) -> None:
-        """Add requests for the pauses that a stock saver, or a version without requests, has saved."""
+    def _add_unlisted(self, thread_id: str | None = None) -> None:
+        """Add requests for the pauses that a stock saver, or a version without requests, has saved.
+
+        Args:
+            thread_id: the thread; by default all of them, if it is time for that.
+        """
+        begin = time.monotonic()
         if thread_id is None:
-            now = time.monotonic()
-            if self._looked_at is not None and now < self._looked_at + times.UNLISTED_PAUSES_POLL:
+            if begin < self._next_look:
                 return
-            self._looked_at = now
-        statement, params = self._of_thread("unlisted", "c", thread_id)
+            self._next_look = begin + times.UNLISTED_PAUSES_POLL
+        statement, params = self._of_thread("unlisted", "asked", thread_id)
         calls: list[Call] = []
         with self._database.backend.reading() as transaction:
             [rows] = transaction.run([(statement, params)])
@@ -331,6 +347,9 @@ class Interrupts(Recording):
                 calls += insert_requests(self._database, key, task_id, pauses, asked_at=moment_of(checkpoint_id))
         if calls:
             self._database.write(*calls)
+        if thread_id is None:
+            rest = times.UNLISTED_PAUSES_REST * (time.monotonic() - begin)
+            self._next_look = begin + max(times.UNLISTED_PAUSES_POLL, rest)
 
     def _of_thread(self, name: str, table: str, thread_id: str | None) -> tuple[Any, dict[str, Any]]:
         statement = self._database.backend.sql[name]

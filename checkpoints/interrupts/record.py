@@ -31,7 +31,7 @@ def insert_requests_of_fork(transaction: Transaction, database: Database, source
     left out.
     """
     sql = database.backend.sql
-    statement = sql["unlisted"].where("c.thread_id = :thread_id")
+    statement = sql["unlisted"].where("asked.thread_id = :thread_id")
     [rows] = transaction.run([(statement, {"thread_id": target})])
     for _, checkpoint_id, task_id, type_, blob in rows:
         key = CheckpointKey(target, "", checkpoint_id)

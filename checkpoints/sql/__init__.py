@@ -101,6 +101,12 @@ _IS_MEMBER = """EXISTS (
     WHERE shared.thread_id = t.thread_id AND shared.user_id = :user_id AND shared.owner_id = t.user_id
   )"""
 
+# The user whom the checkpoint of a request `i` names.
+_USER_OF_REQUEST = """(
+    SELECT {user_id} FROM checkpoints AS c
+    WHERE c.thread_id = i.thread_id AND c.checkpoint_ns = i.checkpoint_ns AND c.checkpoint_id = i.checkpoint_id
+  )"""
+
 OF_USER: Final = f"(t.user_id = :user_id OR {_IS_MEMBER})"
 """The condition that a thread `t` is the user's, or is shared with this user."""
 
@@ -224,7 +230,12 @@ def _read(dialect: str, now: str) -> dict[str, Statement]:
 
 
 def _in(dialect: str, text: str) -> str:
-    shared = {"{said}": _SAID, "{of_user}": OF_USER, "{is_member}": _IS_MEMBER}
+    shared = {
+        "{said}": _SAID,
+        "{of_user}": OF_USER,
+        "{is_member}": _IS_MEMBER,
+        "{user_of_request}": _USER_OF_REQUEST,
+    }
     for word, meant in {**shared, **_WORDS[dialect]}.items():
         text = text.replace(word, meant)
     return text

@@ -165,40 +165,58 @@ ORDER BY i.answered_at DESC
 LIMIT 1;
 
 -- name: waiting
--- A thread that is not in the index yet has no user there; its checkpoint may name one.
-SELECT i.thread_id, i.interrupt_id, i.checkpoint_id, i.task_id, asked.task_path, i.asked_at, i.expires_at,
-       asked.type, asked.{value} AS blob, CASE WHEN t.head IS NULL THEN {user_id} ELSE t.user_id END AS user_id
-FROM holdfast_interrupts AS i
-LEFT JOIN holdfast_threads AS t ON t.thread_id = i.thread_id
-JOIN checkpoints AS c
-  ON c.thread_id = i.thread_id AND c.checkpoint_ns = i.checkpoint_ns AND c.checkpoint_id = i.checkpoint_id
+-- Requests are chosen by their index, newest first, until there are enough; each condition is a search by key. Joined or
+-- with EXISTS, PostgreSQL would read the writes of all threads. A thread that is not in the index yet has no user there;
+-- its checkpoint may name one.
+SELECT chosen.thread_id, chosen.interrupt_id, chosen.checkpoint_id, chosen.task_id, asked.task_path, chosen.asked_at,
+       chosen.expires_at, asked.type, asked.{value} AS blob, chosen.user_id
+FROM (
+  SELECT i.*, CASE WHEN t.head IS NULL THEN {user_of_request} ELSE t.user_id END AS user_id
+  FROM holdfast_interrupts AS i
+  LEFT JOIN holdfast_threads AS t ON t.thread_id = i.thread_id
+  WHERE {where} AND i.answered_at IS NULL AND i.closed_at IS NULL
+    AND (i.expires_at IS NULL OR i.expires_at > {now}) AND NOT ({over})
+    AND (
+      SELECT 1 FROM checkpoints AS c
+      WHERE c.thread_id = i.thread_id AND c.checkpoint_ns = i.checkpoint_ns AND c.checkpoint_id = i.checkpoint_id
+      LIMIT 1
+    ) = 1
+    AND (
+      SELECT 1 FROM {writes} AS asked
+      WHERE asked.thread_id = i.thread_id AND asked.checkpoint_ns = i.checkpoint_ns
+        AND asked.checkpoint_id = i.checkpoint_id AND asked.task_id = i.task_id AND asked.idx = -3
+      LIMIT 1
+    ) = 1
+    AND (CAST(:user_id AS TEXT) IS NULL OR {of_user} OR (t.head IS NULL AND {user_of_request} = :user_id))
+  ORDER BY i.asked_at DESC, i.thread_id DESC
+  LIMIT :limit
+) AS chosen
 JOIN {writes} AS asked
-  ON asked.thread_id = i.thread_id AND asked.checkpoint_ns = i.checkpoint_ns
-  AND asked.checkpoint_id = i.checkpoint_id AND asked.task_id = i.task_id AND asked.idx = -3
-WHERE {where} AND i.answered_at IS NULL AND i.closed_at IS NULL
-  AND (i.expires_at IS NULL OR i.expires_at > {now}) AND NOT ({over})
-  AND (CAST(:user_id AS TEXT) IS NULL OR {of_user} OR (t.head IS NULL AND {user_id} = :user_id))
-ORDER BY i.asked_at DESC, i.thread_id
-LIMIT :limit;
+  ON asked.thread_id = chosen.thread_id AND asked.checkpoint_ns = chosen.checkpoint_ns
+  AND asked.checkpoint_id = chosen.checkpoint_id AND asked.task_id = chosen.task_id AND asked.idx = -3
+ORDER BY chosen.asked_at DESC, chosen.thread_id DESC;
 
 -- name: unlisted
 -- Pauses on the newest checkpoints of threads that have no row yet: saved before this table existed, or by a stock
--- saver.
-SELECT heads.thread_id, heads.head, asked.task_id, asked.type, asked.{value} AS blob
-FROM (
-  SELECT c.thread_id, max(c.checkpoint_id) AS head
-  FROM checkpoints AS c
-  WHERE c.checkpoint_ns = '' AND {where}
-  GROUP BY c.thread_id
-) AS heads
-JOIN {writes} AS asked
-  ON asked.thread_id = heads.thread_id AND asked.checkpoint_ns = '' AND asked.checkpoint_id = heads.head
-  AND asked.idx = -3
-WHERE NOT EXISTS (
-  SELECT 1
-  FROM holdfast_interrupts AS i
-  WHERE i.thread_id = heads.thread_id AND i.checkpoint_id = heads.head AND i.task_id = asked.task_id
-);
+-- saver. Without a thread it reads the keys of all writes.
+SELECT asked.thread_id, asked.checkpoint_id AS head, asked.task_id, asked.type, asked.{value} AS blob
+FROM {writes} AS asked
+WHERE {where} AND asked.idx = -3 AND asked.checkpoint_ns = ''
+  AND NOT EXISTS (
+    SELECT 1
+    FROM holdfast_interrupts AS i
+    WHERE i.thread_id = asked.thread_id AND i.checkpoint_id = asked.checkpoint_id AND i.task_id = asked.task_id
+  )
+  AND NOT EXISTS (
+    SELECT 1
+    FROM checkpoints AS newer
+    WHERE newer.thread_id = asked.thread_id AND newer.checkpoint_ns = '' AND newer.checkpoint_id > asked.checkpoint_id
+  )
+  AND EXISTS (
+    SELECT 1
+    FROM checkpoints AS head
+    WHERE head.thread_id = asked.thread_id AND head.checkpoint_ns = '' AND head.checkpoint_id = asked.checkpoint_id
+  );
 
 -- name: ask_again
 -- Ask the requests of a checkpoint again in a fork from there, with the same time to answer.

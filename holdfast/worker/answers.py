@@ -82,6 +82,7 @@ class AnswerWorker(Periodic):
     async def _look(self, io: Io) -> Pass:
         outcome = Pass()
         await io.call(self._saver.interrupts.expire)
+        await io.call(self._saver.interrupts.look_ahead, PERIOD)
         todo = await io.call(self._saver.interrupts.todo)
         new = sorted((found for found in todo if _key(found) not in self._tried), key=lambda found: found.thread_id)
         for thread_id, group in groupby(new, lambda found: found.thread_id):

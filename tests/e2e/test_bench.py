@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from bench import __main__ as bench
-from bench import calls, growth, importing, listing, others, searching, short, sweeping, table
+from bench import calls, growth, importing, listing, others, searching, serving, short, sweeping, table
 from bench.peers import Pair, pairs, peer_at, peers
 from bench.places import SqliteFile
 from bench.plots import plots
@@ -113,6 +113,23 @@ def test_a_sweep_deletes_all_old_threads_beside_conversations(
     assert 0 < found["beside_ms"]["median"] <= found["beside_ms"]["longest"]
     keys = {line.key for line in table.record_lines({"sweeping": [found]}) if line.figures}
     assert keys == {"sweep", "sweep-alone", "sweep-time", "sweep-idle"}
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(300)
+def test_turns_streams_and_lists_of_servers_are_measured(tmp_path: Path) -> None:
+    tiny = replace(TINY, served_rounds=5, streams=3, threads=1000, asked=40, starts=1)
+    found = [
+        serving.turns("SQLite", 0, tmp_path, "", tiny),
+        serving.streams("SQLite", tmp_path, "", tiny, thinks=0.1),
+        serving.many_threads("SQLite", tmp_path, "", tiny),
+    ]
+    lines = [line for line in table.serving_lines({"serving": found}) if line.figures]
+    assert {"http-0", "http-floor", "streams", "router-ready", "langgraph-ready", "served-inbox"} <= {
+        line.key for line in lines
+    }
+    assert all(figure > 0 for line in lines for figure in line.figures.values() if line.key != "streams")
+    assert found[1]["failed"] == 0
 
 
 def test_rounds_are_compared_by_their_median_and_the_cpu_time_of_others_by_its_sum() -> None:

@@ -341,7 +341,7 @@ def test_waiting_requests_are_found_by_their_index_and_not_among_all_requests(
 
     assert {"waiting", "todo", "record_answer", "expire_interrupts", "unlisted"} <= {call[0].name for call in calls}
     for call in calls:
-        few = re.compile("holdfast_interrupts_(waiting|open)|SCAN heads")  # `heads` is one thread here
+        few = re.compile("holdfast_interrupts_(waiting|open)|SCAN chosen")  # `chosen` is what was found
         assert [step for step in scans(plan(full, call)) if not few.search(step)] == [], call[0].name
 
 

@@ -122,7 +122,7 @@ def test_a_pause_that_has_no_row_is_listed_all_the_same(saver: HoldfastSaver) ->
     assert saver.interrupts.answer("ada-1", ids[0], "yes").answer == "yes"
     assert [w.interrupt_id for w in saver.interrupts.waiting(thread_id="ada-1")] == ids[1:]
     change(saver, "DELETE FROM holdfast_interrupts")
-    saver.interrupts._looked_at = None
+    saver.interrupts._next_look = float("-inf")
     found = saver.interrupts.waiting()
     assert [w.interrupt_id for w in found] == ids
     assert abs(found[0].asked_at - datetime.now(UTC)) < timedelta(seconds=20)
