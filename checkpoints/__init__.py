@@ -42,7 +42,7 @@ from holdfast.checkpoints.langgraph_internals import STRICT_MSGPACK_ENABLED, typ
 from holdfast.checkpoints.lifecycle import Head, HoldfastDatabase
 from holdfast.checkpoints.redaction.service import Redacted
 from holdfast.checkpoints.retention import RetentionPolicy, RetentionRule, Swept
-from holdfast.checkpoints.runs import Claimed, DeadTurn, NewRun, Run, Runs
+from holdfast.checkpoints.runs import Claimed, DeadTurn, EndedRun, NewRun, Run, Runs
 from holdfast.checkpoints.saver import HoldfastSaver
 from holdfast.checkpoints.search.service import Hit, Search
 from holdfast.checkpoints.serde.types import TypeName
@@ -70,6 +70,7 @@ __all__ = [
     "Effect",
     "Effects",
     "Ended",
+    "EndedRun",
     "Entry",
     "Erased",
     "EventEntry",

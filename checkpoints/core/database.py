@@ -53,6 +53,8 @@ class Database:
     """Calls a function that blocks in a thread: `HoldfastSaver.run_in_executor`."""
     prompts: dict[str, str] = field(default_factory=dict)
     """By thread: the system prompt in force. The next save in the thread records it."""
+    workers: dict[str, Any] = field(default_factory=dict)
+    """By the name of an agent: the claims of the worker of this process, `runs.claims.Claims`."""
 
     def keeping(self) -> Database:
         """Return the same database, with values loaded as they are stored; see `Types.keeping`."""

@@ -8,6 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from holdfast.checkpoints.backends.records import Row
+from holdfast.checkpoints.encryption import places
+from holdfast.checkpoints.moments import utc_datetime
+from holdfast.checkpoints.serde.encryption import Sealer
+from holdfast.checkpoints.threads.leases import Lease
+
 Kind = Literal["message", "answer", "retry"]
 State = Literal["accepted", "running", "done", "failed", "cancelled"]
 
@@ -56,6 +62,17 @@ class Claimed:
     input: Mapping[str, Any]
     owner: str
     """The worker."""
+    lease: Lease | None = None
+    """The lease of the thread, if it was taken with the claim: when the run was accepted, and nothing was before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndedRun:
+    """The end of a run, as it is on record."""
+
+    run: Run
+    has_next: bool
+    """Whether its thread has a run that waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +109,29 @@ class DeadTurn:
     """That of the lease."""
     owner: str
     """The process that held it."""
+
+
+def run_of(sealer: Sealer, row: Row) -> Run:
+    """Return a run from its row."""
+    error, place = row.error, places.run_error(row.run_id)
+    return Run(
+        run_id=row.run_id,
+        thread_id=row.thread_id,
+        agent=row.agent,
+        user_id=row.user_id,
+        kind=row.kind,
+        state=row.state,
+        attempts=row.attempts,
+        accepted_at=utc_datetime(row.accepted_at),
+        started_at=_moment(row.started_at),
+        ended_at=_moment(row.ended_at),
+        is_cancelled=row.cancelled_at is not None,
+        error_type=row.error_type,
+        error=None if error is None else sealer.open_text(row.thread_id, place, error),
+        after_seq=row.after_seq,
+        until_seq=row.until_seq,
+    )
+
+
+def _moment(at: float | None) -> datetime | None:
+    return None if at is None else utc_datetime(at)

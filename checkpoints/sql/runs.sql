@@ -71,8 +71,20 @@ SET state = 'running', attempts = attempts + 1, owner = :owner, alive_until = {n
     after_seq = coalesce(after_seq, (
       SELECT t.next_seq - 1 FROM holdfast_threads AS t WHERE t.thread_id = r.thread_id
     ))
-WHERE r.run_id = :run_id AND {free}
+WHERE r.run_id = :run_id AND {free} AND {where}
 RETURNING *;
+
+-- name: take_lease_of_run
+-- With the claim of a run that was just accepted, if no other caller is in the queue. The thread is locked. The number
+-- of the run is a ticket of the thread.
+INSERT INTO holdfast_leases (thread_id, ticket, owner, purpose, nonce, asked_at, expires_at, held_at)
+SELECT r.thread_id, r.number, CAST(:process AS TEXT), 'run', r.run_id, {now}, {now} + :ttl, {now}
+FROM holdfast_runs AS r
+WHERE r.run_id = :run_id AND r.state = 'running' AND r.owner = :owner
+  AND NOT EXISTS (
+    SELECT 1 FROM holdfast_leases AS held WHERE held.thread_id = r.thread_id AND held.expires_at > {now}
+  )
+ON CONFLICT DO NOTHING;
 
 -- name: renew_runs
 -- SQLite returns true for `cancelled_at IS NOT NULL` here, whatever it is: the table has no rowid.
@@ -86,7 +98,7 @@ RETURNING run_id, cancelled_at;
 UPDATE holdfast_runs
 SET state = 'accepted', attempts = attempts - 1, owner = NULL, alive_until = NULL
 WHERE run_id = :run_id AND owner = :owner AND attempts = :attempts AND state = 'running'
-RETURNING run_id;
+RETURNING *;
 
 -- name: finish_run
 UPDATE holdfast_runs
@@ -94,7 +106,10 @@ SET state = :state, ended_at = {now}, alive_until = NULL, input_type = NULL, inp
     error_type = CAST(:error_type AS TEXT), error = CAST(:error AS TEXT),
     until_seq = (SELECT t.next_seq - 1 FROM holdfast_threads AS t WHERE t.thread_id = holdfast_runs.thread_id)
 WHERE run_id = :run_id AND owner = :owner AND attempts = :attempts AND state = 'running'
-RETURNING run_id;
+RETURNING *;
+
+-- name: next_run
+SELECT 1 AS waits FROM holdfast_runs WHERE thread_id = :thread_id AND state = 'accepted' LIMIT 1;
 
 -- name: cancel_run
 -- One that has begun is stopped by its worker, or by the next one if that is dead.

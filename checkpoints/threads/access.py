@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from holdfast.checkpoints.backends.base import Call
+from holdfast.checkpoints.backends.base import Backend, Call
+from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.config import asked_user, user_of, user_text
 from holdfast.checkpoints.core.arguments import checks_arguments
 from holdfast.checkpoints.core.database import Database
@@ -42,8 +43,17 @@ def read_standing(database: Database, thread_id: str, user_id: str | None = None
     """Return whether a thread exists, its user, and how another one stands to it."""
     if not is_sql_text(str(thread_id)):
         return _NEW
-    params = {"thread_id": str(thread_id), "user_id": asked_user(user_id)}
-    [rows] = database.read((database.backend.sql["owner"], params))
+    [rows] = database.read(owner_call(database.backend, str(thread_id), user_id))
+    return standing_of(rows)
+
+
+def owner_call(backend: Backend, thread_id: str, user_id: str | None) -> Call:
+    """Return the call that finds how a user stands to a thread, for `standing_of`."""
+    return backend.sql["owner"], {"thread_id": thread_id, "user_id": asked_user(user_id)}
+
+
+def standing_of(rows: Sequence[Row]) -> Standing:
+    """Return what the rows of `owner_call` say."""
     if not rows:
         return _NEW
     [row] = rows
@@ -60,8 +70,16 @@ def check_user(database: Database, thread_id: str, user_id: str) -> Standing:
         UnknownThread: the thread exists and is of other users or of none, or `user_id` is empty.
         InvalidThread: the `user_id` cannot be stored, so no thread can be this user's.
     """
+    return refuse_others(read_standing(database, thread_id, user_of(user_id)), thread_id, user_id)
+
+
+def refuse_others(standing: Standing, thread_id: str, user_id: str | None) -> Standing:
+    """Return how a user stands to a thread.
+
+    Raises:
+        UnknownThread, InvalidThread: see `check_user`.
+    """
     user = user_of(user_id)
-    standing = read_standing(database, thread_id, user)
     if user is None or (standing.exists and standing.owner != user and not standing.is_member):
         raise UnknownThread(thread_id, user_id)
     return standing

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, Self
 from langchain_core.messages import AnyMessage
 from langgraph.types import StateSnapshot
 
-from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints import HoldfastSaver, Lease
 from holdfast.checkpoints.core.arguments import checked
 from holdfast.checkpoints.errors import UnknownThread, row_explained
 from holdfast.graph.approvals.policy import OnMessage
@@ -47,12 +47,11 @@ class Conversation(Submitting):
         user_id: the user, stored with every checkpoint. Every method refuses a thread that exists and is neither this
             user's nor shared with this user. Without it no method checks whose the thread is: the application vouches
             for it.
-        members: the users with whom a new thread is shared when its first turn begins. `checkpointer.threads.share`
-            adds others later.
+        members: the users with whom a new thread is shared; `checkpointer.threads.share` adds others later.
         approver: whether the user may decide in threads that are not theirs. Then `pending` and the methods that answer
             a request work in each thread, record this user, and return no message of the thread.
-        wait: seconds to wait while another writer holds the thread's lease; by default as long as the checkpointer's
-            `lease` waits.
+        wait: seconds to wait for the thread's lease; by default as long as the checkpointer's `lease` waits.
+        lease: the thread's lease, if the caller holds it. By default each turn takes it.
         messages_key: the name of the messages in the agent's state, if it is not "messages".
         context: the context of each run, for an agent with a `context_schema`.
         metadata: texts and numbers by name, stored with every checkpoint; `threads.list(metadata=…)` finds them.
@@ -87,6 +86,7 @@ class Conversation(Submitting):
         messages_key: str | None = None,
         context: Any = None,
         metadata: Mapping[str, Any] | None = None,
+        lease: Lease | None = None,
     ) -> None:
         self._profile = AgentProfile(agent, messages_key)
         check_checkpointer(agent)
@@ -99,7 +99,7 @@ class Conversation(Submitting):
         if approver and user_id is None:
             raise ValueError("approver is True, and user_id is None. Needed: the user_id of the person who decides.")
         self._answers = ThreadAnswers(self._profile, thread_id)
-        self._wait = wait
+        self._wait, self._held = wait, lease
         self._context = context
         self._on_loop = OnLoop(agent.checkpointer)
         self._config = config_of(thread_id, self.user_id, metadata)

@@ -46,6 +46,7 @@ class Managed:
     _is_approver: bool
     _agent: AnyAgent
     _wait: float | None
+    _held: Lease | None
     _on_loop: Io
 
     @blocking
@@ -160,10 +161,10 @@ class Managed:
     @asynccontextmanager
     async def _lease(self, io: Io, *, decides: bool = False) -> AsyncIterator[Role]:
         """Hold the thread's lease, if the user may use the thread. Share a thread that is begun with its members."""
-        await self._check_user(io, decides=decides)  # before the lease, which makes a row for the thread
         saver = self._agent.checkpointer
         lease: AbstractAsyncContextManager[object] = nullcontext()
-        if isinstance(saver, HoldfastSaver):
+        if isinstance(saver, HoldfastSaver) and self._held is None:
+            await self._check_user(io, decides=decides)  # before the lease, which makes a row for the thread
             limit = {} if self._wait is None else {"wait": self._wait}
             purpose = self._profile.lease_purpose
             lease = io.holding(saver.lease, saver.alease, self.thread_id, purpose=purpose, **limit)

@@ -39,13 +39,12 @@ class Submitting(Managed):
         sent = sent_message(self._profile, message, pending)
         request = {"message": sent.message.model_dump(exclude={"id"}), "pending": pending}
         new = self._new_run("message", {**request, "metadata": dict(self._config.get("metadata", {}))}, key, request)
-        if earlier := await io.call(self._saver.runs.earlier, new):
+        if key is not None and (earlier := await io.call(self._saver.runs.earlier, new)):
             return earlier
-        role = await self._check_user(io)
-        if self._members and not role.is_begun:
+        if self._members and not (await self._check_user(io)).is_begun:
             share = self._threads.share
             await io.call(share, self.thread_id, *self._members, user_id=self.user_id, not_begun=True)
-        return await io.call(self._saver.runs.accept, new)
+        return await io.call(self._saver.runs.accept, new, for_user=self.user_id is not None)
 
     @blocking
     async def submit_answer(

@@ -10,12 +10,12 @@ from contextlib import aclosing, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from threading import Event, Thread
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Self
 
 from langchain_core.exceptions import ModelError
 from langchain_core.messages import HumanMessage
 
-from holdfast.checkpoints import Claimed, Run
+from holdfast.checkpoints import Claimed, EndedRun, Run
 from holdfast.checkpoints.errors import DatabaseUnavailable, HoldfastError, NotOpen, ThreadBusy
 from holdfast.checkpoints.errors.logged import for_log
 from holdfast.graph import BadAnswer, Conversation, NothingWaits
@@ -61,7 +61,7 @@ class TurnListener:
         """Take note that this worker is done with a run.
 
         Args:
-            run: the run.
+            run: the run, as it is on record by now.
             outcome: "done", "cancelled", or the name of the error; `None` if the run was given back.
             seconds: how long this worker was at work on it.
         """
@@ -140,11 +140,22 @@ class TurnWorker(Periodic):
         self._listener = listener or TurnListener()
         self._turns: dict[str, _Turn] = {}
         self.profile = AgentProfile(agent, messages_key)
-        self._claims = self._saver.runs.claims(self.stop_turn)
+        self._claims = self._saver.runs.claims(self.stop_turn, room=self._room, has_more=self._has_more)
+        self._is_at_work = self._is_woken = self._is_full = False
+        self._looks_at = 0.0
 
     # --- looking
 
     async def _pass(self, io: Io) -> float:
+        self._begin_taken(io)
+        if self._is_woken or time.monotonic() >= self._looks_at:
+            self._is_woken = False  # before the look: what wakes the worker meanwhile is not seen by it
+            rest = await self._look(io)
+            self._looks_at = time.monotonic() + rest
+        return max(self._looks_at - time.monotonic(), 0.0)
+
+    async def _look(self, io: Io) -> float:
+        """Begin what other processes have accepted or left behind. Return the seconds until the next look."""
         free = max(self._at_once - len(self._turns), 0)
         try:
             claimed = await io.call(self._claims.claim, self.profile.name, free)
@@ -153,7 +164,27 @@ class TurnWorker(Periodic):
             return AFTER_OUTAGE
         for one in claimed:
             self._begin(io, self._added(one))
+        self._is_full = len(claimed) == free
         return self._period
+
+    def wake(self) -> None:
+        """Look at once for accepted turns. It may be called from any thread."""
+        self._is_woken = True
+        super().wake()
+
+    def begin_accepted(self) -> None:
+        """Begin what was claimed when it was accepted, on the event loop of this worker."""
+        self._begin_taken(self._on_loop)
+
+    def _room(self) -> int:
+        return self._at_once - len(self._turns) if self._is_at_work and not self.is_stopping else 0
+
+    def _has_more(self) -> None:
+        super().wake()
+
+    def _begin_taken(self, io: Io) -> None:
+        for claimed in self._claims.taken():
+            self._begin(io, self._added(claimed))
 
     async def carry_out_all(self, io: Io) -> list[str]:
         """Carry out one accepted turn after the other, until none is left. Return their threads."""
@@ -174,6 +205,7 @@ class TurnWorker(Periodic):
 
     def _added(self, claimed: Claimed) -> _Turn:
         turn = self._turns[claimed.run.run_id] = _Turn(claimed)
+        self._listener.began(claimed.run)
         return turn
 
     def _begin(self, io: Io, turn: _Turn) -> None:
@@ -188,13 +220,13 @@ class TurnWorker(Periodic):
         """Carry out a run, and record how it ended. Return whether it has ended."""
         claimed, began, context = turn.claimed, time.monotonic(), RUN.set(turn.claimed.run)
         ending: _Ending | None = None
-        self._listener.began(claimed.run)
+        ended: EndedRun | None = None
         try:
             ending = await self._ending(io, turn)
             if ending is None:
                 await io.call(self._claims.release, claimed)
             else:
-                await io.call(self._claims.finish, claimed, *ending)
+                ended = await io.call(self._claims.finish, claimed, *ending)
         except asyncio.CancelledError:  # this worker stops
             await io.call(self._claims.release, claimed)
             raise
@@ -206,8 +238,10 @@ class TurnWorker(Periodic):
         finally:
             self._claims.forget(claimed.run.run_id)
             del self._turns[claimed.run.run_id]
-            self._listener.ended(claimed.run, ending and ending.outcome, time.monotonic() - began)
-            self.wake()  # for the next run of the thread
+            run = claimed.run if ended is None else ended.run
+            self._listener.ended(run, ending and ending.outcome, time.monotonic() - began)
+            if ended is None or ended.has_next or self._is_full:
+                self.wake()
             RUN.reset(context)
 
     async def _ending(self, io: Io, turn: _Turn) -> _Ending | None:
@@ -241,11 +275,12 @@ class TurnWorker(Periodic):
     async def _events(self, io: Io, claimed: Claimed) -> AsyncGenerator[TurnEvent, None]:
         """Begin the turn of a run, or go on with it, and yield its events."""
         run, runs = claimed.run, self._saver.runs
-        sends = run.kind == "message" and not await io.call(runs.was_sent, run)
+        is_new = claimed.lease is not None
+        sends = run.kind == "message" and (is_new or not await io.call(runs.was_sent, run))
         # An approver who answers may not read the thread; the turn is its user's.
         user_id = run.user_id if run.kind == "message" else await io.call(self._saver.threads.owner, run.thread_id)
-        metadata = claimed.input.get("metadata")
-        conversation = Conversation(self._agent, run.thread_id, user_id, metadata=metadata, **self._options)
+        given = {"metadata": claimed.input.get("metadata"), "lease": claimed.lease, **self._options}
+        conversation = Conversation(self._agent, run.thread_id, user_id, **given)
         if sends:
             message = HumanMessage(**claimed.input["message"], id=run.run_id)
             pending = claimed.input["pending"]
@@ -267,6 +302,7 @@ class TurnWorker(Periodic):
 
     def run(self) -> None:
         try:
+            self._open()
             super().run()
         finally:
             for turn in list(self._turns.values()):
@@ -276,6 +312,7 @@ class TurnWorker(Periodic):
 
     async def arun(self) -> None:
         try:
+            self._open()
             await super().arun()
         finally:
             tasks = [turn.task for turn in self._turns.values() if turn.task is not None]
@@ -285,6 +322,19 @@ class TurnWorker(Periodic):
                     task.cancel()
                 await asyncio.gather(*late, return_exceptions=True)
             await self._on_loop.call(self._claims.close)
+
+    def __enter__(self) -> Self:
+        self._open()
+        return super().__enter__()
+
+    async def __aenter__(self) -> Self:
+        self._open()
+        return await super().__aenter__()
+
+    def _open(self) -> None:
+        """Let this worker claim what its process accepts."""
+        self._is_at_work = True
+        self._claims.open(self.profile.name)
 
 
 def died(times: int) -> str:

@@ -13,10 +13,10 @@ from langchain_core.outputs import ChatResult
 from langchain_core.tools import tool
 from pydantic import PrivateAttr
 
-from holdfast.checkpoints import HoldfastSaver, open_checkpointer
+from holdfast.checkpoints import HoldfastSaver, Run, open_checkpointer
 from holdfast.graph import Conversation, build_graph, once
 from holdfast.graph.conversation.agents import AnyAgent
-from holdfast.worker import TurnWorker, Worker
+from holdfast.worker import TurnListener, TurnWorker, Worker
 from tests.support.children import DieBeforeCommit
 from tests.support.graph_kit import ScriptedModel, StrictModel, calls, says
 from tests.support.kit import change
@@ -56,6 +56,37 @@ def work_or_die(url: str, effects: str, commit: int) -> list[str]:
         talk = booking(saver, Path(effects))
         saver._backend.on_statement = DieBeforeCommit(commit)
         return Worker(talk._agent, turns=TurnWorker(talk._agent, attempts=1000)).run_once().carried_out
+
+
+def accept_and_work_or_die(url: str, effects: str, commit: int) -> str:
+    """Accept a turn beside a worker, which begins it at once, and die before that commit. Return how the run ended.
+
+    A file beside `effects` says that the turn was accepted.
+    """
+
+    async def work() -> str:
+        async with open_checkpointer(url) as saver:
+            talk, listener = booking(saver, Path(effects), Path(effects).name), Ending()
+            async with TurnWorker(talk._agent, period=3600, listener=listener):
+                saver._backend.on_statement = DieBeforeCommit(commit)
+                await talk.asubmit("room 7")
+                await asyncio.to_thread(Path(f"{effects}.accepted").touch)
+                await listener.has_ended.wait()
+                return listener.outcome
+
+    return asyncio.run(work())
+
+
+class Ending(TurnListener):
+    """Learns that a turn has ended."""
+
+    def __init__(self) -> None:
+        self.has_ended = asyncio.Event()
+        self.outcome = ""
+
+    def ended(self, run: Run, outcome: str | None, seconds: float) -> None:
+        self.outcome = f"{outcome}"
+        self.has_ended.set()
 
 
 def send_or_die(url: str, effects: str, thread_id: str, commit: int) -> str:

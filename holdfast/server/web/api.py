@@ -11,12 +11,12 @@ from langchain_core.messages import AIMessage
 
 from holdfast.checkpoints import HoldfastSaver, Run
 from holdfast.checkpoints.errors import HoldfastError, UnknownRun
-from holdfast.graph import Conversation, Pending
+from holdfast.graph import Conversation
 from holdfast.graph.conversation.agents import AnyAgent
 from holdfast.server.web.caller import Caller
 from holdfast.server.web.problems import problem_fields
 from holdfast.server.web.streams.following import Following, Position, StreamEvent, run_fields
-from holdfast.server.web.streams.live import Live
+from holdfast.server.web.streams.live import Live, TurnEnd
 from holdfast.worker import Worker
 
 
@@ -89,8 +89,11 @@ class Call:
         return talk
 
     def accepted(self, run: Run) -> Run:
-        """Let the worker of this process begin a run at once."""
-        self.api.worker.turns.wake()
+        """Let the worker of this process begin a run at once: it may have claimed it already."""
+        if run.state == "accepted":
+            self.api.worker.turns.wake()
+        else:
+            self.api.worker.turns.begin_accepted()
         return run
 
     async def run(self, thread_id: str, run_id: str) -> tuple[Run, bool]:
@@ -138,32 +141,39 @@ class Call:
         try:
             async for event in following.events():
                 yield event
-            for event in await self._end(following.run, may_read=may_read):
+            for event in await self._end(following.end, may_read=may_read):
                 yield event
         except HoldfastError as error:
             yield StreamEvent("interrupted", dict(problem_fields(type(error).__name__, str(error))))
 
-    async def _end(self, run: Run, *, may_read: bool) -> list[StreamEvent]:
+    async def _end(self, end: TurnEnd | None, *, may_read: bool) -> list[StreamEvent]:
         """Return the last events of a run that has ended."""
-        if run.state != "done":
-            return [StreamEvent(run.state, {"run": run_fields(run), **_why(run)})]
-        outcome = await self.outcome(run, may_read=may_read)
+        if end is None:
+            return []
+        if end.run.state != "done":
+            return [StreamEvent(end.run.state, {"run": run_fields(end.run), **_why(end.run)})]
+        outcome = await self.outcome(end, may_read=may_read)
         paused = [StreamEvent("paused", {"pending": pending}) for pending in outcome["pending"]]
         return [*paused, StreamEvent("done", outcome)]
 
-    async def outcome(self, run: Run, *, may_read: bool = True) -> dict[str, Any]:
+    async def outcome(self, end: TurnEnd, *, may_read: bool = True) -> dict[str, Any]:
         """Return what came of a run that is done: the agent's last text, and the requests that wait now."""
-        said = await self.saver.runs.asaid(run) if may_read else []
-        texts = [str(message.text) for _, message in said if isinstance(message, AIMessage) and message.text]
-        pending: list[Pending] = await self.conversation(run.thread_id, decides=True).apending()
-        return {"run": run_fields(run), "text": texts[-1] if texts else "", "pending": pending}
+        run, reply = end
+        if reply is not None and run.kind == "message":  # the last text is one of this run
+            text, pending = reply.text, reply.pending
+        else:
+            said = await self.saver.runs.asaid(run) if may_read else []
+            texts = [str(message.text) for _, message in said if isinstance(message, AIMessage) and message.text]
+            text = texts[-1] if texts else ""
+            pending = await self.conversation(run.thread_id, decides=True).apending()
+        return {"run": run_fields(run), "text": text if may_read else "", "pending": pending}
 
 
 def _why(run: Run) -> dict[str, str]:
     return {} if run.error_type is None else problem_fields(run.error_type, str(run.error))
 
 
-def _call(request: Request) -> Call:
+async def _call(request: Request) -> Call:  # FastAPI would run a plain function in a thread
     call: Call = request.state.holdfast
     return call
 

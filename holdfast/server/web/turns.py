@@ -102,7 +102,9 @@ async def accept_message(run: AcceptedMessage, request: Request, response: Respo
 @routes.post("/threads/{thread_id}/messages/wait", tags=["turns"], response_model=Outcome)
 async def send_and_wait(call: Here, run: AcceptedMessage, request: Request) -> Any:
     """Accept a message, and wait until its turn has ended. The turn goes on if the client goes away."""
-    return await _wait(call, request, run)
+    is_repeated = "idempotency-key" in request.headers  # the caller may have lost the thread since
+    may_read = (await call.run(run.thread_id, run.run_id))[1] if is_repeated else True
+    return await _wait(call, request, run, may_read=may_read)
 
 
 @routes.post("/threads/{thread_id}/messages/stream", tags=["turns"], responses=sse.DESCRIPTION)
@@ -172,7 +174,8 @@ async def accept_answer(run: AcceptedAnswer, request: Request, response: Respons
 @routes.post("/threads/{thread_id}/pending/{interrupt_id}/wait", tags=["approvals"], response_model=Outcome)
 async def answer_and_wait(call: Here, run: AcceptedAnswer, request: Request) -> Any:
     """Record an answer, and wait until its turn has ended."""
-    return await _wait(call, request, run)
+    _, may_read = await call.run(run.thread_id, run.run_id)
+    return await _wait(call, request, run, may_read=may_read)
 
 
 @routes.post("/threads/{thread_id}/pending/{interrupt_id}/stream", tags=["approvals"], responses=sse.DESCRIPTION)
@@ -222,11 +225,11 @@ async def cancel_run(call: Here, thread_id: str, run_id: str) -> RunInfo:
 # --- shared
 
 
-async def _wait(call: Call, request: Request, run: Run) -> Any:
-    _, may_read = await call.run(run.thread_id, run.run_id)
-    ended = await call.follow(run).end()
+async def _wait(call: Call, request: Request, run: Run, *, may_read: bool) -> Any:
+    end = await call.follow(run).wait()
+    ended = end.run
     if ended.state == "done":
-        return await call.outcome(ended, may_read=may_read)
+        return await call.outcome(end, may_read=may_read)
     failed = ended.state == "failed"
     detail = str(ended.error) if failed else "The run was cancelled. What it had said and done stays."
     kind = str(ended.error_type) if failed else "RunCancelled"

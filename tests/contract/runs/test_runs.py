@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from langchain_core.messages import HumanMessage
 
-from holdfast.checkpoints import HoldfastSaver, Run
+from holdfast.checkpoints import HoldfastSaver
 from holdfast.errors import KeyReused, NothingWaits, UnknownRun, UnknownThread
 from holdfast.graph import Conversation, build_graph
-from holdfast.worker import TurnListener, TurnWorker, Worker
+from holdfast.worker import TurnWorker, Worker
 from tests.support.desk import APPROVE, Desk
 from tests.support.encryption_kit import encrypted
 from tests.support.graph_kit import ScriptedModel, says
 from tests.support.kit import change, rows
-from tests.support.runs_kit import Thinking
-
-
-class Ending(TurnListener):
-    """Tells when a run has ended."""
-
-    def __init__(self) -> None:
-        self.has_ended = asyncio.Event()
-
-    def ended(self, run: Run, outcome: str | None, seconds: float) -> None:
-        self.has_ended.set()
+from tests.support.runs_kit import Ending, Thinking
 
 
 def ada(saver: HoldfastSaver, *said: str, user_id: str | None = None) -> Conversation:
@@ -188,6 +176,50 @@ async def test_a_worker_beside_an_application_begins_at_once_what_it_is_woken_fo
         await listener.has_ended.wait()
     assert saver.runs.get(run.run_id).state == "done"
     assert said(talk) == ["Hello", "Hi"]
+
+
+async def test_a_turn_is_begun_by_the_worker_of_the_process_that_accepts_it(saver: HoldfastSaver) -> None:
+    talk = ada(saver, "Hi", "And Hi")
+    listener = Ending()
+    async with TurnWorker(talk._agent, period=3600, listener=listener):
+        run = await talk.asubmit("Hello")
+        assert (run.state, run.attempts) == ("running", 1)
+        assert rows(saver, "SELECT nonce FROM holdfast_leases") == [(run.run_id,)]
+        assert (await talk.asubmit("And again")).state == "accepted"
+        await listener.has_ended.wait()
+    assert rows(saver, "SELECT count(*) FROM holdfast_leases") == [(0,)]
+    assert (await talk.asubmit("A third time")).state == "accepted"  # the worker has stopped
+
+
+async def test_a_turn_that_is_begun_at_once_has_no_more_transactions_than_one_without_a_run(
+    saver: HoldfastSaver,
+) -> None:
+    talk, listener = ada(saver, *"abcd"), Ending()
+    seen: list[str] = []
+    async with TurnWorker(talk._agent, period=3600, listener=listener) as turns:
+        for _ in range(2):  # the first turn of a thread has others
+            saver._backend.on_statement = seen.append if turns._looks_at else None  # it looks once when it begins
+            await talk.asubmit("Hello")
+            await listener.has_ended.wait()
+            listener.has_ended.clear()
+    accepted, seen[:] = seen.count("commit"), []
+    await talk.asend("Hello")
+    assert 0 < accepted <= seen.count("commit")
+
+
+async def test_a_full_worker_and_a_held_lease_leave_a_turn_accepted(saver: HoldfastSaver) -> None:
+    talk = ada(saver, "Hi")
+    async with TurnWorker(talk._agent, period=3600, at_once=1) as turns:
+        with turns._claims.reserving() as owner:
+            assert owner is not None
+            assert (await talk.asubmit("Hello")).state == "accepted"
+    turns = TurnWorker(talk._agent)
+    turns._open()
+    async with saver.alease("bob-1"):
+        run = await Conversation(talk._agent, "bob-1").asubmit("Hello")
+    [claimed] = turns._claims.taken()
+    assert (claimed.run, claimed.lease) == (run, None)  # the turn takes it when it is free
+    await turns._on_loop.call(turns._claims.close)
 
 
 @pytest.mark.sweep

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
 
 import pytest
 from fastapi import FastAPI
@@ -10,11 +12,23 @@ from fastapi import FastAPI
 from holdfast.checkpoints import HoldfastSaver
 from holdfast.graph import Conversation, build_graph
 from holdfast.server.web.routes import make_api, routes_of
-from holdfast.server.web.streams.live import NEWS
 from tests.support.desk import Desk
 from tests.support.graph_kit import ScriptedModel, says
 from tests.support.runs_kit import Thinking
 from tests.support.web_kit import events_in, served
+
+OF_A_RUN = (
+    "accept_run",
+    "claim_run",
+    "take_lease_of_run",
+    "forget_runs",
+    "run",
+    "own_ticket",
+    "finish_run",
+    "next_run",
+)
+LOOKS = {"begin", "commit", "free_runs", "close_all_passed", "expire_interrupts", "unlisted", "todo"}
+"""The statements of a worker that looks for work."""
 
 
 @pytest.mark.sweep(on="postgres")
@@ -35,6 +49,27 @@ async def test_a_turn_with_an_approval_over_http(saver: HoldfastSaver) -> None:
         assert names == ["run", "tool_answered", "message", "done"]
         assert events_in(streamed.text)[-1][2]["text"] == "done"
     assert desk.refunded == [1]
+
+
+async def test_a_turn_over_http_has_the_statements_of_one_in_the_process_and_those_of_its_run(
+    saver: HoldfastSaver,
+) -> None:
+    agent = build_graph(model=ScriptedModel(lines=[*map(says, "abcd")]), checkpointer=saver)
+    counts: list[Counter[str]] = []
+
+    async def count(turn: Callable[[], Awaitable[object]]) -> None:
+        await turn()  # the first turn of a thread has others
+        seen: list[str] = []
+        saver._backend.on_statement = seen.append
+        await turn()
+        saver._backend.on_statement = None
+        counts.append(Counter(name for name in seen if name not in LOOKS))
+
+    async with served(agent) as client:
+        await count(lambda: client.post("/threads/ada-1/messages/wait", json={"text": "Hello"}))
+    await count(lambda: Conversation(agent, "ada-2", "ada").asend("Hello"))
+    over_http, in_process = counts
+    assert over_http - in_process == dict.fromkeys(OF_A_RUN, 1)
 
 
 @pytest.mark.sweep(on="postgres")
@@ -133,9 +168,6 @@ async def test_a_stream_is_told_of_a_turn_here_before_its_model_has_said_anythin
     app.include_router(routes_of(api))
     async with app.router.lifespan_context(app):
         run = await Conversation(api.agent, "t").asubmit("Hello")
-        with api.live.listening(run.run_id) as news:
-            api.worker.turns.wake()
-            assert await news.get() is NEWS
-            assert api.live.is_here(run.run_id)  # it need not ask the database on end
         await model._thinks.wait()
+        assert api.live.run(run.run_id)  # a stream need not ask the database on end
         api.worker.turns.stop_turn(run.run_id)

@@ -14,10 +14,10 @@ from typing import Any, Final, NamedTuple, Self
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from holdfast.checkpoints import HoldfastSaver, Run
-from holdfast.server.web.streams.live import NEWS, Live
+from holdfast.server.web.streams.live import Live, News, TurnEnd
 
-# Seconds between two looks at the database: soon after news, and longer the longer nothing comes. What this process
-# carries out tells when to look; what another one does is looked for.
+# Seconds between two looks at the database: soon after news, which may come before its row, and longer the longer
+# nothing comes. What this process carries out tells when to look; what another one does is looked for.
 _FIRST: Final = 0.02
 _GROWTH: Final = 1.6
 _ELSEWHERE: Final = 0.5
@@ -71,39 +71,57 @@ class Following:
     run: Run
     after: Position = field(default_factory=Position)
     may_read: bool = True
+    end: TurnEnd | None = field(default=None, init=False)
+    """Known after the last event."""
 
     async def events(self) -> AsyncIterator[StreamEvent]:
-        """Yield the events of the run until it ends, and nothing about its end: `run` has that."""
+        """Yield the events of the run until it ends, and nothing about its end: `end` has that."""
         with self.live.listening(self.run.run_id) as news:
             if self.may_read and (so_far := self.live.text(self.run.run_id)):
                 yield _text(so_far)
-            pause = _FIRST
+            looks = not self.live.is_quiet(self.run.run_id)
+            pause = _FIRST if looks else _HERE
             while True:
-                self.run = await self.saver.runs.aget(self.run.run_id)
-                for event in await self._new():
-                    yield event
-                if not self.run.is_open:
-                    return
+                if looks:
+                    await self._look()
+                    for event in await self._new():
+                        yield event
+                    if self.end is not None:
+                        return
+                looks = True
                 try:
-                    while (text := await asyncio.wait_for(news.get(), pause)) is not NEWS:
+                    while isinstance(found := await _next(news, pause), str):
                         if self.may_read:
-                            yield _text(text)
+                            yield _text(found)
                     pause = _FIRST
+                    self.end = found
                 except TimeoutError:
                     pause = min(pause * _GROWTH, self._longest())
                     yield KEEP_ALIVE
 
+    async def _look(self) -> None:
+        """Learn how the run stands: from this process if it carries the run out, else from the database."""
+        if self.end is None and (here := self.live.run(self.run.run_id)) is not None:
+            self.run = here
+        elif self.end is None:
+            self.run = await self.saver.runs.aget(self.run.run_id)
+            self.end = None if self.run.is_open else TurnEnd(self.run, None)
+        else:
+            self.run = self.end.run
+
     def _longest(self) -> float:
-        if self.live.is_here(self.run.run_id):
+        if self.live.run(self.run.run_id) is not None:
             return _HERE
         return _WAITING if self.run.state == "accepted" else _ELSEWHERE
 
-    async def end(self) -> Run:
-        """Wait until the run has ended, and return it."""
+    async def wait(self) -> TurnEnd:
+        """Wait until the run has ended. What came of it is known if this process has carried it out."""
         self.may_read = False
         async for _ in self.events():
             pass
-        return self.run
+        if self.end is None:
+            raise RuntimeError("The events of a run are over before it has ended.")
+        return self.end
 
     async def _new(self) -> list[StreamEvent]:
         """Return the events since the last one. What a client may not read is not looked for."""
@@ -115,6 +133,16 @@ class Following:
         if new:
             self.after = new[-1][0]
         return [event for _, event in new]
+
+
+async def _next(news: asyncio.Queue[News], pause: float) -> News:
+    """Return the next news.
+
+    Raises:
+        TimeoutError: none came during the pause.
+    """
+    # Pieces of text come close together: those that are there need no timer.
+    return await asyncio.wait_for(news.get(), pause) if news.empty() else news.get_nowait()
 
 
 def _text(text: str) -> StreamEvent:
