@@ -61,8 +61,7 @@ RETURNING ticket;
 DELETE FROM holdfast_leases
 WHERE thread_id = :thread_id AND (nonce = :nonce OR expires_at <= {now});
 
--- name: is_running
-SELECT l.ticket
+-- name: running
+SELECT DISTINCT l.thread_id
 FROM holdfast_leases AS l
-WHERE l.thread_id = :thread_id AND l.expires_at > {now}
-LIMIT 1;
+WHERE l.expires_at > {now} AND {where};

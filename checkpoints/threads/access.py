@@ -113,10 +113,16 @@ class Sharing:
         """
         return check_user(self._database, thread_id, user_id)
 
-    def is_running(self, thread_id: str) -> bool:
-        """Return whether a process holds the thread's lease."""
-        [rows] = self._database.read((self._database.backend.sql["is_running"], {"thread_id": str(thread_id)}))
-        return bool(rows)
+    def running(self, thread_id: str | None = None) -> set[str]:
+        """Return the threads whose lease a process holds.
+
+        Args:
+            thread_id: look at this thread only.
+        """
+        conditions = [] if thread_id is None else ["l.thread_id = :thread_id"]
+        params = {} if thread_id is None else {"thread_id": str(thread_id)}
+        [rows] = self._database.read((self._database.backend.sql["running"].where(*conditions), params))
+        return {row.thread_id for row in rows}
 
     def members(self, thread_id: str, *, user_id: str | None = None) -> list[str]:
         """Return the users with whom a thread is shared, oldest first. The thread's own user is not among them."""
@@ -187,7 +193,7 @@ class Sharing:
         return [name for name in there if name not in names]
 
     aowner = async_twin(owner)
-    ais_running = async_twin(is_running)
+    arunning = async_twin(running)
     amembers = async_twin(members)
     ashare = async_twin(share)
     aunshare = async_twin(unshare)

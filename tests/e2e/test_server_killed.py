@@ -94,6 +94,38 @@ def test_a_run_that_was_killed_in_its_model_goes_on_under_its_id(url: str, tmp_p
             assert said(server, thread_id) == ["human: Hello", "ai: Hi."]
 
 
+def test_runs_that_waited_for_one_another_all_end_after_a_kill(url: str, tmp_path: Path) -> None:
+    with stub_openai(hangs(), says("One."), says("Two."), says("Three.")) as endpoint:
+        with replica(tmp_path, url, endpoint) as server:
+            thread_id, run_id = begun(server, input=HELLO)
+            run_ids = [
+                run_id,
+                *(str(server.client.runs.create(thread_id, "agent", input=HELLO)["run_id"]) for _ in "ab"),
+            ]
+            endpoint.wait_for_request()
+            server.kill()
+        with replica(tmp_path, url, endpoint) as server:
+            assert [end_of(server, thread_id, run_id) for run_id in run_ids] == ["success"] * 3
+            assert said(server, thread_id)[1::2] == ["ai: One.", "ai: Two.", "ai: Three."]
+            assert server.client.threads.get(thread_id)["status"] == "idle"
+
+
+def test_runs_of_one_thread_that_two_servers_accepted_all_end(url: str, tmp_path: Path) -> None:
+    with (
+        stub_openai(says("One."), says("Two."), says("Three.")) as endpoint,
+        replica(tmp_path, url, endpoint) as first,
+        replica(tmp_path, url, endpoint) as other,
+    ):
+        thread_id, run_id = begun(first, input=HELLO)
+        run_ids = [
+            run_id,
+            *(str(server.client.runs.create(thread_id, "agent", input=HELLO)["run_id"]) for server in (other, first)),
+        ]
+        for server in (first, other):
+            assert [end_of(server, thread_id, run_id) for run_id in run_ids] == ["success"] * 3
+        assert len(said(other, thread_id)) == 6
+
+
 def test_a_thread_whose_run_has_not_ended_is_busy_after_a_kill(url: str, tmp_path: Path) -> None:
     with stub_openai(hangs(), hangs()) as endpoint:
         with replica(tmp_path, url, endpoint) as server:

@@ -34,6 +34,8 @@ def install() -> None:
     runtime.wrap("Runs.next", _next_runs)
     runtime.wrap("Runs.cancel", _cancel_runs)
     runtime.wrap("Runs.delete", _delete_run)
+    runtime.wrap("Runs.get", _get_run)
+    runtime.wrap("Runs.search", _search_runs)
 
 
 def _lock_of(thread_id: UUID) -> asyncio.Lock:
@@ -54,7 +56,7 @@ async def _put_run(original: Original, connection: Any, assistant_id: Any, kwarg
     if runtime.find_thread(thread_id) is None:  # a cron may name one that no request has named
         await registry.restore(str(thread_id))
     async with _lock_of(thread_id):
-        trial = runtime.copy_of_registry(thread_id)
+        trial = runtime.copy_of_registry(thread_id, elsewhere.shown(thread_id))
         found = [run async for run in await original(trial, assistant_id, kwargs, **options)]
         if not found or str(found[0]["run_id"]) != str(run_id):
             return _each(found)
@@ -93,6 +95,7 @@ def enter_run(run: Entry, thread: Entry | None = None, *, is_new: bool = False) 
             entry.update(metadata=metadata, config=thread["config"], updated_at=thread["updated_at"])
     elsewhere.remove(run["run_id"])  # another request may have found its row first
     runtime.runs().append(run)
+    elsewhere.arrange(run["thread_id"])
     return True
 
 
@@ -104,7 +107,9 @@ async def _end_run(
     if record is not None and state is not None:
         error = options.get("exception", rest[2] if len(rest) > 2 else None)
         await record.end(run_id, state, error if state == "failed" else None)  # type: ignore[arg-type]
-    return await original(connection, thread_id, run_id, run_status, *rest, **options)
+    result = await original(connection, thread_id, run_id, run_status, *rest, **options)
+    elsewhere.arrange(UUID(str(thread_id)))  # the thread is busy still if another process has a run of it
+    return result
 
 
 async def _next_runs(original: Original, wait: bool, limit: int = 1) -> AsyncIterator[tuple[Entry, int]]:
@@ -120,14 +125,14 @@ async def _next_runs(original: Original, wait: bool, limit: int = 1) -> AsyncIte
 async def _cancel_runs(original: Original, connection: Any, run_ids: Any = None, **options: Any) -> Any:
     """Record which runs were asked to stop: if this process dies, the next one must not go on with them."""
     record, before = current(), {run["run_id"]: run["status"] for run in runtime.runs() if run["status"] in ACTIVE}
+    if options.get("thread_id") is not None:
+        connection = runtime.with_runs(more := elsewhere.shown(UUID(str(options["thread_id"]))))
+        before.update((run["run_id"], run["status"]) for run in more)
     result = await original(connection, run_ids, **options)
     if record is not None:
         named = {str(run_id) for run_id in run_ids or ()}
-        stopped = [
-            run
-            for run in runtime.runs()
-            if run["run_id"] in before and (str(run["run_id"]) in named or run["status"] == "interrupted")
-        ]
+        known = {run["run_id"]: run for run in [*runtime.runs(), *record.elsewhere.values()] if run["run_id"] in before}
+        stopped = [run for id_, run in known.items() if str(id_) in named or run["status"] == "interrupted"]
         for run in stopped:
             await record.cancel(run["run_id"], has_begun=before[run["run_id"]] == "running")
         for thread_id in {run["thread_id"] for run in stopped if before[run["run_id"]] == "pending"}:
@@ -136,10 +141,27 @@ async def _cancel_runs(original: Original, connection: Any, run_ids: Any = None,
 
 
 async def _delete_run(original: Original, connection: Any, run_id: Any, **options: Any) -> Any:
+    record, wanted = current(), UUID(str(run_id))
+    if record is not None and wanted in record.elsewhere:
+        connection = runtime.with_runs([record.elsewhere[wanted]])
     result = await original(connection, run_id, **options)
-    if (record := current()) is not None:
+    if record is not None:
+        elsewhere.remove(wanted)
         await record.delete(run_id)
     return result
+
+
+async def _get_run(original: Original, connection: Any, run_id: Any, **options: Any) -> Any:
+    thread_id = options.get("thread_id")
+    if thread_id is not None and (more := elsewhere.shown(UUID(str(thread_id)))):
+        connection = runtime.with_runs(more)
+    return await original(connection, run_id, **options)
+
+
+async def _search_runs(original: Original, connection: Any, thread_id: Any, **options: Any) -> Any:
+    if more := elsewhere.shown(UUID(str(thread_id))):
+        connection = runtime.with_runs(more)
+    return await original(connection, thread_id, **options)
 
 
 # --- threads
@@ -152,7 +174,7 @@ async def _put_thread(original: Original, connection: Any, thread_id: Any, **opt
         return await original(connection, thread_id, **options)
     thread_id = UUID(str(thread_id))
     async with _lock_of(thread_id):
-        trial = runtime.copy_of_registry(thread_id)
+        trial = runtime.copy_of_registry(thread_id, elsewhere.shown(thread_id))
         found = [entry async for entry in await original(trial, thread_id, **options)]
         if found and runtime.find_thread(thread_id) is None:
             await _begin(record, found[0])
@@ -167,7 +189,7 @@ async def _patch_thread(original: Original, connection: Any, thread_id: Any, **o
         return await original(connection, thread_id, **options)
     thread_id = UUID(str(thread_id))
     async with _lock_of(thread_id):
-        trial = runtime.copy_of_registry(thread_id)
+        trial = runtime.copy_of_registry(thread_id, elsewhere.shown(thread_id))
         found = [entry async for entry in await original(trial, thread_id, **options)]
         for changed in found:
             await _begin(record, changed)

@@ -42,8 +42,8 @@ class RunRecord:
 
     def __init__(self, saver: HoldfastSaver) -> None:
         self.saver = saver
-        self.elsewhere: set[UUID] = set()
-        """The runs in the registry that other processes carry out."""
+        self.elsewhere: dict[UUID, Entry] = {}
+        """The open runs that other processes carry out; see `elsewhere`."""
         self.leased: set[UUID] = set()
         """The threads in the registry whose lease another process holds."""
         self._held: dict[str, Claimed] = {}

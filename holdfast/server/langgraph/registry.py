@@ -57,9 +57,9 @@ async def restore_newest() -> None:
         return  # another checkpointer has no index: a thread is entered when a request names it
     for graph in runtime.graphs().values():  # a graph that is made for each request passes its types then
         saver.allow_types_of(graph)
-    is_open = await asyncio.to_thread(saver.runs.open, NEWEST)
+    is_open, leased = await asyncio.to_thread(saver.runs.open, NEWEST), await _leased()
     for head in reversed(await asyncio.to_thread(saver.heads, NEWEST)):
-        await _enter(saver, head, [run for run in is_open if run.thread_id == head.thread_id])
+        await _enter(saver, head, [run for run in is_open if run.thread_id == head.thread_id], leased)
     for begun in reversed(await asyncio.to_thread(saver.threads.newest_begun, NEWEST)):
         await _enter_begun(begun, [run for run in is_open if run.thread_id == begun.thread_id])
     for thread_id in {run.thread_id for run in is_open}:
@@ -109,6 +109,16 @@ async def _restore_without_head(
         _set_busy(entry)
 
 
+async def leased_here() -> set[UUID]:
+    """Return the threads of the registry that another process is at work on, by their leases."""
+    wanted = {_id(thread_id) for thread_id in await _leased()}
+    return {
+        entry["thread_id"]
+        for entry in runtime.threads()
+        if entry["thread_id"] in wanted and not elsewhere.is_at_work_here(entry["thread_id"])
+    }
+
+
 async def refresh(thread_id: UUID) -> None:
     """Set the status of a thread to that which the database has."""
     saver, entry = await server_saver(), runtime.find_thread(thread_id)
@@ -156,7 +166,8 @@ async def has_run(thread_id: str, run_id: str) -> bool:
 
 def _has_run(thread_id: str, run_id: str) -> bool:
     wanted = (_id(thread_id), _id(run_id))
-    return any((run["thread_id"], run["run_id"]) == wanted for run in runtime.runs())
+    known = [*runtime.runs(), *(elsewhere.open_runs(wanted[0]) if wanted[0] is not None else ())]
+    return any((run["thread_id"], run["run_id"]) == wanted for run in known)
 
 
 async def mark_shared(user_id: str, thread_ids: Collection[str]) -> None:
@@ -180,7 +191,9 @@ def _heads(saver: BaseCheckpointSaver[Any], thread_id: str) -> list[Head]:
     return [] if found is None else [Head(thread_id, found.checkpoint["id"], found.checkpoint["id"])]
 
 
-async def _enter(saver: BaseCheckpointSaver[Any], head: Head, rows: Collection[Run]) -> None:
+async def _enter(
+    saver: BaseCheckpointSaver[Any], head: Head, rows: Collection[Run], leased: Collection[str] | None = None
+) -> None:
     thread_id = _id(head.thread_id)
     if thread_id is None:
         return  # the server only takes UUIDs; the command line and Python take any id
@@ -191,7 +204,12 @@ async def _enter(saver: BaseCheckpointSaver[Any], head: Head, rows: Collection[R
     entry = _entry(thread_id, *known, _time(head.first_id), _time(head.checkpoint_id))
     runtime.threads().append(entry)
     elsewhere.enter(rows)
-    await _refresh(entry, head, read, rows)
+    await _refresh(entry, head, read, rows, leased)
+
+
+async def _leased(thread_id: str | None = None) -> Collection[str]:
+    record = current()
+    return () if record is None else await record.saver.threads.arunning(thread_id)
 
 
 async def _enter_begun(begun: Begun, rows: Collection[Run]) -> None:
@@ -213,8 +231,9 @@ def _known(
     if not isinstance(saver, HoldfastSaver):
         return user_id, metadata
     begun = saver.threads.begun(thread_id)
-    owner = begun.user_id if begun is not None else None
-    return owner or saver.threads.owner(thread_id) or user_id, {**metadata, **(begun.metadata if begun else {})}
+    if begun is None:  # it is not in the index of threads yet
+        return saver.threads.owner(thread_id) or user_id, metadata
+    return begun.user_id or user_id, {**metadata, **begun.metadata}
 
 
 async def _read(saver: BaseCheckpointSaver[Any], head: Head) -> Mapping[str, Any] | Exception:
@@ -226,8 +245,24 @@ async def _read(saver: BaseCheckpointSaver[Any], head: Head) -> Mapping[str, Any
     return cast("Mapping[str, Any]", found.metadata) if found else {}
 
 
-async def _refresh(entry: Entry, head: Head, read: Mapping[str, Any] | Exception, rows: Iterable[Run]) -> None:
-    """Set an entry's status, values and pauses to those of the newest checkpoint."""
+async def _refresh(
+    entry: Entry,
+    head: Head,
+    read: Mapping[str, Any] | Exception,
+    rows: Iterable[Run],
+    leased: Collection[str] | None = None,
+) -> None:
+    """Set an entry's status, values and pauses to those of the newest checkpoint.
+
+    Args:
+        entry: the entry.
+        head: the newest checkpoint.
+        read: its metadata, or the error with which it cannot be read.
+        rows: the newest runs of the thread.
+        leased: the threads whose lease is held, if they are known.
+    """
+    if leased is None:
+        leased = await _leased(head.thread_id)
     checkpoint: dict[str, Any] | None = None
     failed = unreadable = read if isinstance(read, Exception) else None
     if unreadable is None:
@@ -243,15 +278,15 @@ async def _refresh(entry: Entry, head: Head, read: Mapping[str, Any] | Exception
         _log.warning("Thread %s cannot be read: %s", head.thread_id, unreadable)
     await runtime.set_status(entry["thread_id"], checkpoint, failed)
     entry["updated_at"] = entry["state_updated_at"] = _time(head.checkpoint_id)
-    await _note_lease(entry)
+    _note_lease(entry, leased)
+    elsewhere.arrange(entry["thread_id"])
 
 
-async def _note_lease(entry: Entry) -> None:
+def _note_lease(entry: Entry, leased: Collection[str]) -> None:
     """Set a thread to busy while another process holds its lease, such as a conversation in Python."""
-    if (record := current()) is None:
-        return
-    is_held = await record.saver.threads.ais_running(str(entry["thread_id"]))
-    (record.leased.add if is_held else record.leased.discard)(entry["thread_id"])
+    record, is_held = current(), str(entry["thread_id"]) in leased
+    if record is not None:
+        (record.leased.add if is_held else record.leased.discard)(entry["thread_id"])
     if is_held:
         entry["status"] = "busy"
 
@@ -271,6 +306,7 @@ def _failure(state: StateSnapshot, rows: Iterable[Run], head_at: datetime) -> Ex
 def _set_busy(entry: Entry) -> None:
     """Set the status of a thread without a checkpoint."""
     entry["status"] = "busy" if any(runtime.active_runs(entry["thread_id"])) else "idle"
+    elsewhere.arrange(entry["thread_id"])
 
 
 def _empty(entry: Entry) -> None:

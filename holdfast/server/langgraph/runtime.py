@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -34,7 +34,9 @@ PRIVATE: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         ),
         "Runs.cancel": ("conn", "run_ids", "action", "thread_id", "status", "assistant_id"),
         "Runs.delete": ("conn", "run_id", "thread_id"),
+        "Runs.get": ("conn", "run_id", "thread_id"),
         "Runs.next": ("wait", "limit"),
+        "Runs.search": ("conn", "thread_id"),
         "Runs.set_status": ("conn", "run_id", "status"),
         "Threads.put": ("conn", "thread_id", "metadata", "if_exists"),
         "Threads.patch": ("conn", "thread_id", "metadata"),
@@ -110,15 +112,24 @@ def _listed(kind: str) -> list[Entry]:
     return found
 
 
-def copy_of_registry(thread_id: UUID) -> Any:
-    """Return a connection to a copy of the registry, with one thread and its runs, for a change on trial."""
+def with_runs(more: Iterable[Entry]) -> Any:
+    """Return a connection to the registry with more runs than it has, for a method that reads its list of runs."""
+    from langgraph_runtime_inmem.database import GLOBAL_STORE, InMemConnectionProto
+
+    connection = InMemConnectionProto()
+    connection.store = {**GLOBAL_STORE, "runs": [*runs(), *more]}
+    return connection
+
+
+def copy_of_registry(thread_id: UUID, more: Iterable[Entry]) -> Any:
+    """Return a connection to a copy of the registry, with one thread, its runs and more, for a change on trial."""
     from langgraph_runtime_inmem.database import GLOBAL_STORE, InMemConnectionProto
 
     connection = InMemConnectionProto()
     connection.store = {
         **GLOBAL_STORE,
         "threads": [copy.deepcopy(entry) for entry in threads() if entry["thread_id"] == thread_id],
-        "runs": [run for run in runs() if run["thread_id"] == thread_id],
+        "runs": [*(run for run in runs() if run["thread_id"] == thread_id), *more],
     }
     return connection
 

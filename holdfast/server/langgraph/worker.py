@@ -81,15 +81,15 @@ class RunWorker(Periodic):
 
     async def _look_elsewhere(self) -> None:
         """Bring the runs that other processes carry out up to date, and their threads once they have ended."""
-        known, threads = [*self._record.elsewhere], {*self._record.leased}
+        known, leased = [*self._record.elsewhere], await registry.leased_here()
+        threads = leased ^ self._record.leased
         rows = await self._saver.runs.asome([str(run_id) for run_id in known]) if known else []
         threads |= {UUID(row.thread_id) for row in rows if not row.is_open}
         elsewhere.enter(rows)
         for run_id in {*known} - {UUID(row.run_id) for row in rows}:  # they were deleted
-            if (gone := runtime.find_run(run_id)) is not None:
+            if (gone := self._record.elsewhere.get(run_id)) is not None:
                 threads.add(gone["thread_id"])
             elsewhere.remove(run_id)
-        self._record.leased.difference_update(threads)
         for thread_id in threads:
             await registry.refresh(thread_id)
 
