@@ -38,6 +38,7 @@ from holdfast.checkpoints.backends.postgres.session import (
     quoted,
     read_role,
     settings,
+    takes_writes,
 )
 from holdfast.checkpoints.backends.postgres.session import transaction as begun
 from holdfast.checkpoints.backends.postgres.tables import PostgresTables
@@ -176,6 +177,10 @@ class PostgresBackend(PostgresTables):
     def connections(self) -> int:
         """The number of open connections."""
         return 0 if self._pool is None else len(self._pool)
+
+    def takes_writes(self) -> bool:
+        with self._session() as session:
+            return takes_writes(session.connection)
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:

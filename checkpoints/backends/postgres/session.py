@@ -45,6 +45,8 @@ SELECT getdatabaseencoding() AS encoding,
             AS DOUBLE PRECISION) AS idle
 """
 
+_TAKES_WRITES: Final = "SELECT NOT pg_is_in_recovery() AND current_setting('default_transaction_read_only') = 'off'"
+
 
 class Role(NamedTuple):
     """What the server has set for a role in a database, which is the same in each of its sessions."""
@@ -94,6 +96,12 @@ def read_role(connection: Connection) -> Role:
     """Return what the server has set for the role of a connection."""
     [(encoding, idle)] = connection.execute(_ROLE).fetchall()
     return Role(encoding if isinstance(encoding, str) else encoding.decode(), idle)
+
+
+def takes_writes(connection: Connection) -> bool:
+    """Return whether the server of a connection takes writes now: a standby does not."""
+    [(does,)] = connection.execute(_TAKES_WRITES).fetchall()
+    return bool(does)
 
 
 def quoted(name: str) -> str:

@@ -10,6 +10,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from holdfast.checkpoints import HoldfastSaver
+
 FindSaver = Callable[[], Awaitable[BaseCheckpointSaver[Any]]]
 """Returns the checkpointer, or raises an error while there is none."""
 
@@ -50,7 +52,7 @@ class HealthGate:
         self._patience = patience
         self._is_stopping = is_stopping
         # A database that does not answer must not have one thread more wait for it with each question.
-        self._looking: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[bool] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] not in ("/healthz", "/readyz"):
@@ -69,13 +71,21 @@ class HealthGate:
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look())
         try:
-            await asyncio.wait_for(asyncio.shield(self._looking), self._patience)
+            takes_writes = await asyncio.wait_for(asyncio.shield(self._looking), self._patience)
         except TimeoutError:
             return f"The database has not answered within {self._patience:g} s."
         except Exception:  # noqa: BLE001 - each driver has its own
             return "The database cannot be used."
-        return None
+        return None if takes_writes else "The database takes no writes."
 
-    async def _look(self) -> None:
+    async def _look(self) -> bool:
+        """Return whether the database, which answers, takes writes.
+
+        Raises:
+            Exception: it does not answer.
+        """
         saver = await self._find_saver()
         await asyncio.to_thread(saver.get_tuple, _NO_THREAD)
+        # Only PostgreSQL has servers that answer and take no writes.
+        ask = getattr(saver.database.backend, "takes_writes", None) if isinstance(saver, HoldfastSaver) else None
+        return ask is None or await asyncio.to_thread(ask)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import httpx
 import psycopg
 import pytest
 from langchain_core.messages import HumanMessage
 
 from holdfast.checkpoints import HoldfastSaver, maintenance, open_checkpointer, urls
 from holdfast.checkpoints.errors import DatabaseUnavailable, ReadOnlyDatabase
+from holdfast.server.observed import HealthGate
 from tests.support.kit import checkpoint, put, rows, say, texts, thread
 from tests.support.roles import MAY_MAKE, MAY_USE, Run, work
 from tests.support.servers import Server, standby_of
@@ -186,6 +190,23 @@ def reads(saver: HoldfastSaver) -> None:
     assert maintenance.collect_stats(saver.database).threads == 1
 
 
+NOT_READY = {"status": "not ready", "problem": "The database takes no writes."}
+
+
+async def readiness(saver: HoldfastSaver) -> Any:
+    """Return what a server over a checkpointer says of itself to a balancer."""
+
+    async def find() -> HoldfastSaver:
+        return saver
+
+    async def behind(*_: object) -> None:
+        raise AssertionError
+
+    gate = HealthGate(behind, find, patience=30)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url="http://test") as http:
+        return (await http.get("/readyz")).json()
+
+
 @pytest.mark.sweep
 def test_a_role_whose_transactions_are_read_only_reads(postgres_url: str, ada: str, run: Run) -> None:
     run(MAY_MAKE, "ALTER ROLE ada SET default_transaction_read_only = on")
@@ -196,6 +217,7 @@ def test_a_role_whose_transactions_are_read_only_reads(postgres_url: str, ada: s
     run(MAY_USE)
     with open_checkpointer(ada) as saver:
         reads(saver)
+        assert asyncio.run(readiness(saver)) == NOT_READY
         for write in (
             lambda: say(saver, "pears"),
             lambda: saver.delete_thread("ada-1"),
@@ -227,6 +249,7 @@ def test_a_standby_is_read_and_refuses_to_write(own_server: Server) -> None:
         say(saver, "apples")
     with standby_of(own_server) as on_standby, open_checkpointer(on_standby(url)) as saver:
         reads(saver)
+        assert asyncio.run(readiness(saver)) == NOT_READY
         with pytest.raises(ReadOnlyDatabase, match="It is a standby"):
             say(saver, "pears")
         with pytest.raises(ReadOnlyDatabase):
