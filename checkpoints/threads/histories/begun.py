@@ -11,7 +11,7 @@ from typing import Any
 from holdfast.checkpoints.backends.base import Transaction
 from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.config import thread_of, user_of
-from holdfast.checkpoints.core.arguments import check_count
+from holdfast.checkpoints.core.arguments import check_count, checks_arguments
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
 from holdfast.checkpoints.encryption import places
@@ -34,18 +34,19 @@ class Begun:
     updated_at: datetime
 
 
+@checks_arguments
 class Beginning:
     """The part of `Threads` about threads before their first message."""
 
     _database: Database
 
-    def begin(self, thread_id: str, metadata: Mapping[str, Any], *, user_id: str | None = None) -> None:
+    def begin(self, thread_id: str, metadata: Mapping[str, Any], *, owner: str | None = None) -> None:
         """Put a thread on record before its first message, or replace its metadata.
 
         Args:
             thread_id: the thread.
             metadata: all of its metadata.
-            user_id: its user, if it has none yet.
+            owner: its user, if it has none yet.
 
         Raises:
             InvalidThread: the id of the thread, or of the user, cannot be stored.
@@ -54,7 +55,7 @@ class Beginning:
         database, text = self._database, self._database.stored_text(json.dumps(storable(metadata)))
 
         def note(transaction: Transaction) -> None:
-            params = {"thread_id": thread_id, "user_id": user_of(user_id)}
+            params = {"thread_id": thread_id, "user_id": user_of(owner)}
             stored = sealed_fields(database.sealer, thread_id, {"metadata": text})
             transaction.run([(database.backend.sql["note_thread"], {**params, **stored})])
 

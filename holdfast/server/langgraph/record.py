@@ -93,7 +93,7 @@ class RunRecord:
             HTTPException: the database is out of reach (503).
         """
         try:
-            await self.saver.threads.abegin(thread_id, metadata, user_id=user_id)
+            await self.saver.threads.abegin(thread_id, metadata, owner=user_id)
         except HoldfastError as error:
             raise refused(503, f"The thread could not be stored: {error}") from error
 
