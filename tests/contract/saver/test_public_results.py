@@ -132,7 +132,7 @@ def looked_after(saver: HoldfastSaver) -> list[Any]:
 
 def accepted(saver: HoldfastSaver) -> list[Any]:
     run = saver.runs.accept(NewRun("ada-1", "agent", "message", {"text": "Hello"}, user_id="ada"))
-    saver.threads.begin("new-1", {"team": "red"}, user_id="ada")
+    saver.threads.begin("new-1", {"team": "red"}, owner="ada")
     begun = saver.threads.newest_begun(10)
     return [run, *saver.runs.claim("agent", "a worker"), checkpoints.DeadTurn("ada-1", 7, "a dead process"), *begun]
 
