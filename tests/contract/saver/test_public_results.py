@@ -32,6 +32,7 @@ from tests.support.public_methods import PARTS, classes, methods_of
 MODULES: Final = (holdfast, checkpoints, graph, deploy, maintenance, convert, transfer)
 
 NO_RESULTS: Final = {
+    "Claimed": "held, perhaps with a lease",
     "Context": "an argument",
     "Database": "an open database",
     "Effect": "an argument",
@@ -134,7 +135,8 @@ def accepted(saver: HoldfastSaver) -> list[Any]:
     run = saver.runs.accept(NewRun("ada-1", "agent", "message", {"text": "Hello"}, user_id="ada"))
     saver.threads.begin("new-1", {"team": "red"}, owner="ada")
     begun = saver.threads.newest_begun(10)
-    return [run, *saver.runs.claim("agent", "a worker"), checkpoints.DeadTurn("ada-1", 7, "a dead process"), *begun]
+    [claimed] = saver.runs.claim("agent", "a worker")
+    return [run, saver.runs.finish(claimed, "done"), checkpoints.DeadTurn("ada-1", 7, "a dead process"), *begun]
 
 
 @pytest.mark.parametrize("name", sorted(public_results()))
