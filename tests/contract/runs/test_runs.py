@@ -178,6 +178,7 @@ async def test_a_worker_beside_an_application_begins_at_once_what_it_is_woken_fo
     assert said(talk) == ["Hello", "Hi"]
 
 
+@pytest.mark.sweep(on="postgres")
 async def test_a_turn_is_begun_by_the_worker_of_the_process_that_accepts_it(saver: HoldfastSaver) -> None:
     talk = ada(saver, "Hi", "And Hi")
     listener = Ending()
@@ -191,6 +192,7 @@ async def test_a_turn_is_begun_by_the_worker_of_the_process_that_accepts_it(save
     assert (await talk.asubmit("A third time")).state == "accepted"  # the worker has stopped
 
 
+@pytest.mark.sweep(on="postgres")
 async def test_a_turn_that_is_begun_at_once_has_no_more_transactions_than_one_without_a_run(
     saver: HoldfastSaver,
 ) -> None:
@@ -207,6 +209,7 @@ async def test_a_turn_that_is_begun_at_once_has_no_more_transactions_than_one_wi
     assert 0 < accepted <= seen.count("commit")
 
 
+@pytest.mark.sweep(on="postgres")
 async def test_a_full_worker_and_a_held_lease_leave_a_turn_accepted(saver: HoldfastSaver) -> None:
     talk = ada(saver, "Hi")
     async with TurnWorker(talk._agent, period=3600, at_once=1) as turns:

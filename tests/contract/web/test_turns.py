@@ -51,6 +51,7 @@ async def test_a_turn_with_an_approval_over_http(saver: HoldfastSaver) -> None:
     assert desk.refunded == [1]
 
 
+@pytest.mark.sweep(on="postgres")
 async def test_a_turn_over_http_has_the_statements_of_one_in_the_process_and_those_of_its_run(
     saver: HoldfastSaver,
 ) -> None:
