@@ -14,7 +14,7 @@ from holdfast.checkpoints.errors import HoldfastError, UnknownRun
 from holdfast.graph import Conversation
 from holdfast.graph.conversation.agents import AnyAgent
 from holdfast.server.web.caller import Caller
-from holdfast.server.web.problems import problem_fields
+from holdfast.server.web.problems import problem_fields, words_of
 from holdfast.server.web.streams.following import Following, Position, StreamEvent, run_fields
 from holdfast.server.web.streams.live import Live, TurnEnd
 from holdfast.worker import Worker
@@ -144,7 +144,7 @@ class Call:
             for event in await self._end(following.end, may_read=may_read):
                 yield event
         except HoldfastError as error:
-            yield StreamEvent("interrupted", dict(problem_fields(type(error).__name__, str(error))))
+            yield StreamEvent("interrupted", dict(problem_fields(type(error).__name__, words_of(error))))
 
     async def _end(self, end: TurnEnd | None, *, may_read: bool) -> list[StreamEvent]:
         """Return the last events of a run that has ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
@@ -16,10 +17,17 @@ from holdfast.checkpoints import errors
 from holdfast.graph import AnsweredBefore, BadAnswer, NothingWaits
 from holdfast.server.web.caller import NotAuthenticated
 
+_log = logging.getLogger(__name__)
+
 MEDIA_TYPE: Final = "application/problem+json"
 
 # Seconds after which a client may try again.
 _RETRY_AFTER: Final = 5
+
+_AWAY: Final = (
+    "The database cannot be used at the moment. A message or an answer may have been accepted before: send it again "
+    "under the same Idempotency-Key."
+)
 
 # The first that fits counts: a class is before those that it derives from.
 _STATUS: Final[tuple[tuple[type[Exception], int], ...]] = (
@@ -110,12 +118,20 @@ def status_of(error: Exception) -> int | None:
 
 def problem_of(request: Request, error: Exception, status: int) -> Response:
     """Return an error of the library as a problem."""
-    response = problem(request, status, type(error).__name__, str(error))
+    response = problem(request, status, type(error).__name__, words_of(error))
     if status == 503:
         response.headers["Retry-After"] = str(_RETRY_AFTER)
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
+
+
+def words_of(error: Exception) -> str:
+    """Return the words of an error for clients. Where the database is goes into the log alone."""
+    if not isinstance(error, errors.DatabaseUnavailable):
+        return str(error)
+    _log.warning("%s", error)
+    return _AWAY
 
 
 def problem(request: Request, status: int, kind: str, detail: str, **more: Any) -> Response:
