@@ -33,7 +33,16 @@ _CONVERSATIONS: Final = 3
 
 _ROUTER: Final = ("-m", "holdfast", "serve", "--router", "--agent", "tests.chaos.failover.served:agent")
 
-_TABLES: Final = ("checkpoints", "checkpoint_writes", "holdfast_messages", "holdfast_effects", "holdfast_runs")
+_TABLES: Final = (
+    "checkpoints",
+    "checkpoint_blobs",
+    "checkpoint_writes",
+    "holdfast_messages",
+    "holdfast_threads",
+    "holdfast_interrupts",
+    "holdfast_effects",
+    "holdfast_runs",
+)
 
 
 @dataclass
@@ -88,14 +97,7 @@ def fail_over(folder: Path, seed: int, wanted: int, until: float) -> Failovers:
             kills = list(_kills(servers, load, random, wanted, until))
         done.promotions = [kill.over - kill.at for kill in kills]
         done.verdict = run(judge, place)
-        done.failures += [*_runs(place, done), *_differences(servers, "chaos")]
-        for client, worked in load.clients().items():
-            for number, kill in enumerate(kills):
-                found = _recovery(kill, worked)
-                done.recoveries += [] if found is None else [found]
-                if found is None or found > MOST:
-                    took = "no turn" if found is None else f"{found:.0f} s to its next turn"
-                    done.failures.append((client, f"{took} after kill {number + 1}"))
+        done.failures += [*_runs(place, done), *_differences(servers, "chaos"), *_late(load, kills, done)]
     if len(kills) < wanted:
         done.failures.append(("-", f"stopped after {len(kills)} of {wanted} kills"))
     done.seconds = time.monotonic() - began
@@ -189,9 +191,17 @@ class _Load:
         return found
 
 
-def _recovery(kill: _Kill, worked: list[float]) -> float | None:
-    """Return the seconds from a kill to the next turn of a client."""
-    return next((at - kill.at for at in worked if at > kill.over), None)
+def _late(load: _Load, kills: list[_Kill], done: Failovers) -> Iterator[tuple[str, str]]:
+    """Note how long each client waited for its next turn after each kill, and yield those that waited too long."""
+    for client, worked in load.clients().items():
+        for number, kill in enumerate(kills, 1):
+            waited = next((at - kill.at for at in worked if at > kill.over), None)
+            if waited is None:
+                yield client, f"no turn after kill {number}"
+                continue
+            done.recoveries.append(waited)
+            if waited > MOST:
+                yield client, f"{waited:.0f} s to its next turn after kill {number}"
 
 
 def _runs(place: Place, done: Failovers) -> Iterator[tuple[str, str]]:
