@@ -9,14 +9,12 @@ wait for a later one for ever. What reads runs is shown the others as well, by `
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
-from itertools import islice
 from typing import Any, Final
 from uuid import UUID
 
 from holdfast.checkpoints import Run
 from holdfast.server.langgraph import runtime
-from holdfast.server.langgraph.record import RunRecord, current, graph_of_row
+from holdfast.server.langgraph.record import current, graph_of_row
 from holdfast.server.langgraph.runtime import Entry
 
 _STATUSES: Final = {"done": "success", "failed": "error", "cancelled": "interrupted"}
@@ -54,12 +52,16 @@ def _enter(row: Run) -> bool:
 
 
 def arrange(thread_id: UUID) -> None:
-    """Let the first open run of a thread be the next: one of another process holds those of this server up."""
+    """Let the first open run of a thread be the next: one of another process holds those of this server up.
+
+    The order is that of the database's clock, which is the same to each server: else two might wait for each other.
+    """
     record = current()
     theirs = open_runs(thread_id)
     if record is None or not theirs:
         return
-    ours = [run["created_at"] for run in runtime.active_runs(thread_id) if run["run_id"] not in record.elsewhere]
+    active = (run for run in runtime.active_runs(thread_id) if run["run_id"] not in record.elsewhere)
+    ours = [record.accepted_at(run["run_id"]) or run["created_at"] for run in active]
     first = theirs[0] if not ours or theirs[0]["created_at"] < min(ours) else None
     for run in theirs:
         run["status"] = "running" if run is theirs[0] else "pending"
@@ -93,42 +95,6 @@ def is_at_work_here(thread_id: UUID) -> bool:
     record = current()
     known = record.elsewhere if record is not None else {}
     return any(run["run_id"] not in known for run in runtime.active_runs(thread_id))
-
-
-def ready(limit: int) -> list[Entry]:
-    """Return runs of this server that wait, and that no earlier run of their thread is in front of.
-
-    The runtime begins none while the registry has a running one of the thread, and what other servers have is running:
-    two servers that accept a run of one thread at once would wait for each other.
-
-    Args:
-        limit: the maximum number of runs.
-    """
-    record, now = current(), datetime.now(UTC)
-    if record is None:
-        return []
-    waiting = [run for run in runtime.runs() if run["status"] == "pending" and run["created_at"] < now]
-    first = (run for run in sorted(waiting, key=_created_at) if _is_first(record, run))
-    return [*islice(first, limit)]
-
-
-def _created_at(run: Entry) -> datetime:
-    created_at: datetime = run["created_at"]
-    return created_at
-
-
-def _is_first(record: RunRecord, run: Entry) -> bool:
-    accepted_at = record.accepted_at(run["run_id"])
-    if accepted_at is None:
-        return False
-    for other in runtime.active_runs(run["thread_id"]):
-        if other["run_id"] in record.elsewhere:  # by the times of the database, which are the same to each server
-            is_behind = (accepted_at, str(run["run_id"])) < (other["created_at"], str(other["run_id"]))
-        else:
-            is_behind = other is run or (other["status"] == "pending" and run["created_at"] < other["created_at"])
-        if not is_behind:
-            return False
-    return True
 
 
 def _entry(row: Run, run_id: UUID, status: str) -> Entry:

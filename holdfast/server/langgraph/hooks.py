@@ -31,7 +31,6 @@ def install() -> None:
     runtime.wrap("Threads.patch", _patch_thread)
     runtime.wrap("Threads.set_joint_status", _end_run)
     runtime.wrap("Runs.put", _put_run)
-    runtime.wrap("Runs.next", _next_runs)
     runtime.wrap("Runs.cancel", _cancel_runs)
     runtime.wrap("Runs.delete", _delete_run)
     runtime.wrap("Runs.get", _get_run)
@@ -110,16 +109,6 @@ async def _end_run(
     result = await original(connection, thread_id, run_id, run_status, *rest, **options)
     elsewhere.arrange(UUID(str(thread_id)))  # the thread is busy still if another process has a run of it
     return result
-
-
-async def _next_runs(original: Original, wait: bool, limit: int = 1) -> AsyncIterator[tuple[Entry, int]]:
-    """Yield the runs to begin, each with its attempt: also those that only later runs of other servers hold up."""
-    found = 0
-    async for run, attempt in original(wait, limit):
-        found += 1
-        yield run, attempt
-    for run in elsewhere.ready(limit - found):
-        yield run, await runtime.begin(run)
 
 
 async def _cancel_runs(original: Original, connection: Any, run_ids: Any = None, **options: Any) -> Any:

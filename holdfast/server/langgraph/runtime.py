@@ -192,16 +192,6 @@ async def begin_run(thread_id: str, graph: str, **payload: Any) -> None:
         await create_valid_run(connection, thread_id, {"assistant_id": graph, **payload}, {})
 
 
-async def begin(run: Entry) -> int:
-    """Let a run that waits be running, as `Runs.next` does. Return the number of its attempt."""
-    from langgraph_runtime_inmem.database import connect
-
-    run["status"] = "running"
-    async with connect() as connection:
-        attempt: int = await connection.retry_counter.increment(run["run_id"])
-        return attempt
-
-
 async def stop_run(run: Entry) -> bool:
     """Stop a run of this server. Return whether it has ended by that: it had not begun."""
     from langgraph_runtime_inmem.database import connect

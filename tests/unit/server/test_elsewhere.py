@@ -41,22 +41,32 @@ def enter_here(registry: list[Any], row: Run) -> dict[str, Any]:
     return registry[-1]
 
 
+def begun_next(registry: list[Any]) -> list[str]:
+    """The open runs that the runtime's queue sees, in its order; it waits while one is running."""
+    open_runs = (run for run in registry if run["status"] in runtime.ACTIVE)
+    return [
+        f"{run['run_id']} {run['status']}" for run in sorted(open_runs, key=lambda run: run["status"], reverse=True)
+    ]
+
+
 async def test_a_run_waits_for_no_later_run_of_another_server(registry: list[Any]) -> None:
     async with open_checkpointer("memory://") as saver, recording(saver):
         first, second, third = (accepted(saver) for _ in range(3))
         entry, _ = enter_here(registry, first), enter_here(registry, third)
         elsewhere.enter([second])
-        assert elsewhere.ready(10) == [entry]
-        assert elsewhere.ready(0) == []
-        entry["status"] = "running"
-        assert elsewhere.ready(10) == []
+        assert begun_next(registry) == [f"{first.run_id} pending", f"{third.run_id} pending"]
+        assert [str(run["run_id"]) for run in elsewhere.shown(UUID(THREAD))] == [second.run_id]
+        entry["status"] = "success"
+        elsewhere.arrange(UUID(THREAD))
+        assert begun_next(registry) == [f"{second.run_id} running", f"{third.run_id} pending"]
+        assert elsewhere.shown(UUID(THREAD)) == []
 
 
 async def test_a_run_waits_for_an_earlier_run_of_another_server(registry: list[Any]) -> None:
     async with open_checkpointer("memory://") as saver, recording(saver):
         first, second = (accepted(saver) for _ in range(2))
-        entry = enter_here(registry, second)
+        enter_here(registry, second)
         elsewhere.enter([first])
-        assert elsewhere.ready(10) == []
+        assert begun_next(registry) == [f"{first.run_id} running", f"{second.run_id} pending"]
         elsewhere.enter([replace(first, state="done")])
-        assert elsewhere.ready(10) == [entry]
+        assert begun_next(registry) == [f"{second.run_id} pending"]
