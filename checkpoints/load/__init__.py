@@ -332,4 +332,6 @@ def _load_rows(transaction: Transaction, backend: Backend, thread_id: str, seqs:
         (backend.sql["load_rows"], {"thread_id": thread_id, "first": first, "last": last})
         for first, last in ranges.spans(seqs)
     ]
+    if not calls:  # even an empty run is a round trip on PostgreSQL
+        return {}
     return {row.seq: row for rows in transaction.run(calls) for row in rows}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -78,6 +80,25 @@ def test_waiting_requests_of_all_threads_are_listed_newest_first(saver: Holdfast
     assert asked(saver.interrupts.waiting(thread_id="t1")) == [("t1", "a"), ("t1", "b")]
     assert asked(saver.interrupts.waiting(user_id="bob")) == [("t2", "a"), ("t2", "b")]
     assert len(saver.interrupts.waiting(3)) == 3
+
+
+@pytest.mark.sweep(on="postgres")
+def test_a_list_of_requests_is_one_round_trip(saver: HoldfastSaver, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask(saver)
+    saver.interrupts.waiting()  # it has looked for the pauses of stock savers
+    trips: list[Any] = []
+    reading = saver._backend.reading
+
+    @contextmanager
+    def counted() -> Iterator[Any]:
+        with reading() as transaction:
+            run = transaction.run
+            monkeypatch.setattr(transaction, "run", lambda calls: (trips.append(calls), run(calls))[1])
+            yield transaction
+
+    monkeypatch.setattr(saver._backend, "reading", counted)
+    assert len(saver.interrupts.waiting()) == 2
+    assert len(trips) == 1
 
 
 def test_a_question_waits_until_its_task_has_ended_or_the_thread_goes_on(saver: HoldfastSaver) -> None:
