@@ -27,8 +27,10 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return runs
 
 
-def accepted(saver: HoldfastSaver) -> Run:
-    return saver.runs.accept(NewRun(THREAD, agent_of("agent"), "message", {}))
+def accepted(saver: HoldfastSaver, number: int) -> list[Run]:
+    """Return new runs, accepted a second after one another."""
+    rows = [saver.runs.accept(NewRun(THREAD, agent_of("agent"), "message", {})) for _ in range(number)]
+    return [replace(row, accepted_at=row.accepted_at + timedelta(seconds=place)) for place, row in enumerate(rows)]
 
 
 def enter_here(registry: list[Any], row: Run) -> dict[str, Any]:
@@ -51,7 +53,7 @@ def begun_next(registry: list[Any]) -> list[str]:
 
 async def test_a_run_waits_for_no_later_run_of_another_server(registry: list[Any]) -> None:
     async with open_checkpointer("memory://") as saver, recording(saver):
-        first, second, third = (accepted(saver) for _ in range(3))
+        first, second, third = accepted(saver, 3)
         entry, _ = enter_here(registry, first), enter_here(registry, third)
         elsewhere.enter([second])
         assert begun_next(registry) == [f"{first.run_id} pending", f"{third.run_id} pending"]
@@ -64,7 +66,7 @@ async def test_a_run_waits_for_no_later_run_of_another_server(registry: list[Any
 
 async def test_a_run_waits_for_an_earlier_run_of_another_server(registry: list[Any]) -> None:
     async with open_checkpointer("memory://") as saver, recording(saver):
-        first, second = (accepted(saver) for _ in range(2))
+        first, second = accepted(saver, 2)
         enter_here(registry, second)
         elsewhere.enter([first])
         assert begun_next(registry) == [f"{first.run_id} running", f"{second.run_id} pending"]
