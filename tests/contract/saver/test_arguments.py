@@ -23,6 +23,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "str": (*TEXTS, None),
     "str | None": TEXTS,
     "int": ("5", 2.5, True, None, [5]),
+    "float": ("5", None, [5]),
     "bool": ("yes", 1, None),
     "Sequence[str]": ("ada", 7, None, [7], {"ada"}),
     "Sequence[str | None] | None": ("ada", 7, [7]),
@@ -81,6 +82,7 @@ ENTRY = Entry("ada-1", "key", "ada-1", "pay", "", "in_doubt", 1, "me", NOW, True
 RIGHT: dict[str, Any] = {
     "str": "ada",
     "int": 1,
+    "float": 1.0,
     "bool": False,
     "dict[str, Any]": {},
     "Mapping[str, Any]": {},
