@@ -230,7 +230,7 @@ def test_an_answer_that_does_not_say_which_of_several_calls_it_is_for_is_told_so
     if len(paused["__interrupt__"]) < 2:
         pytest.fail(f"the offline model asked for {len(paused['__interrupt__'])} call")
     status, words = server.refusal(thread_id, command={"resume": {"type": "approve"}})
-    assert (status, words[:50]) == (422, "Several calls wait. Name the one you answer: {'res")
+    assert (status, words[:50]) == (422, 'Several calls wait. Name the one you answer: {"res')
     assert server.client.threads.get(thread_id)["status"] == "interrupted"
     assert server.client.runs.list(thread_id, status="error") == []
 

@@ -54,7 +54,7 @@ def bound_answers(saver: HoldfastSaver, thread_id: str, resume: Any, *, has_brea
         choices = ", ".join(request.interrupt_id for request in waiting)
         raise refused(
             422,
-            f"Several calls wait. Name the one you answer: {{'resume': {{interrupt_id: answer}}}}. Waiting: {choices}.",
+            f'Several calls wait. Name the one you answer: {{"resume": {{interrupt_id: answer}}}}. Waiting: {choices}.',
         )
     if has_breakpoints:
         return {}

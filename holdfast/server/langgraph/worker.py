@@ -11,6 +11,7 @@ from uuid import UUID
 
 from holdfast.checkpoints import Answered, Claimed, HoldfastSaver, RetentionPolicy, Run
 from holdfast.checkpoints.errors import DatabaseUnavailable, HoldfastError, ThreadBusy
+from holdfast.checkpoints.errors.logged import for_log
 from holdfast.graph.plans import Io
 from holdfast.server.langgraph import elsewhere, hooks, registry, runtime
 from holdfast.server.langgraph.answers import answers_due, recorded_already
@@ -75,7 +76,7 @@ class RunWorker(Periodic):
             for claimed in await self._record.claim():
                 await self._go_on(io, claimed)
         except Exception as error:  # noqa: BLE001 - a database that is out of reach for a while must not end the worker
-            _log.warning("Accepted runs could not be looked up: %s", error)
+            _log.warning("Accepted runs could not be looked up: %s", for_log(error))
             return AFTER_OUTAGE
         return self._period
 
@@ -109,7 +110,7 @@ class RunWorker(Periodic):
             await self._record.release(claimed)
             raise
         except Exception as error:  # noqa: BLE001 - one run that fails must not stop the others
-            _log.warning("Run %s cannot be gone on with: %s", run.run_id, error)
+            _log.warning("Run %s cannot be gone on with: %s", run.run_id, for_log(error))
             await self._end(run, "failed", error)
 
     async def _end(self, run: Run, state: Literal["failed", "cancelled"], error: Exception | None = None) -> None:
