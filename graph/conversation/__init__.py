@@ -56,9 +56,8 @@ class Conversation(Submitting):
         context: the context of each run, for an agent with a `context_schema`.
         metadata: texts and numbers by name, stored with every checkpoint; `threads.list(metadata=…)` finds them.
 
-    Leases and records of answers need a checkpointer of `open_checkpointer`; with another one, two writers of a thread
-    are not kept apart, and an answer is lost if its process dies. A graph with breakpoints (`interrupt_before`) stops
-    there, and `retry` goes on.
+    Leases and records of answers need a checkpointer of `open_checkpointer`: with another one, two writers of a thread
+    are not kept apart, and an answer is lost with its process. At a breakpoint (`interrupt_before`) `retry` goes on.
 
     Raises:
         TypeError: the agent is not a compiled graph, or has another checkpointer, and there are members.
