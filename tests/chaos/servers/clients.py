@@ -17,7 +17,7 @@ from tests.chaos.journal import Place
 from tests.chaos.servers.doors import Door, Part, Question, Refused, Seen, Unreachable
 from tests.chaos.servers.replicas import Pair
 from tests.chaos.servers.scene import STUMBLES
-from tests.chaos.servers.truth import Truth
+from tests.chaos.servers.truth import SETTLES, Truth
 from tests.chaos.talks.scene import Said, Script, decision_about, script_of, verdict_about
 
 Result = TypeVar("Result")
@@ -95,25 +95,22 @@ class Talk:
 
     def _say(self, said: Said, *, is_last: bool) -> None:
         text = f"{STUMBLES}; {said.text}" if self._random.random() < 0.1 else said.text
-        cancels = not is_last and self._random.random() < 0.15
-        how = self._random.random()
-        if how < 0.3:
+        if self._random.random() < 0.3:
             self._stream(text, self._key(always=True))
-        elif cancels:
+        elif not is_last and self._random.random() < 0.15:
             self._cancel(self._sent(text, self._key()))
         else:
             run_id = self._sent(text, self._key())
             self._journal.write(acknowledged=text, thread=self.thread)
             if run_id is not None:
                 self._follow(run_id)
-        if not cancels:
-            self._journal.write(seen=[text], thread=self.thread)
 
     def _sent(self, text: str, key: str | None) -> str | None:
-        """Send a message until it is accepted. Return the run; `None` if a person had to look whether it was."""
+        """Send a message, and return the run; see `_until_sent`."""
         return self._until_sent(text, key, lambda url: self._door.send(url, self.thread, text, key))
 
     def _until_sent(self, text: str, key: str | None, send: Callable[[str], Result]) -> Result | None:
+        """Send a message until it is accepted. Return `None` if a person had to look whether it was."""
         if key is not None:
             return self._ask(send)
         while True:
@@ -133,7 +130,8 @@ class Talk:
 
     def _stream(self, text: str, key: str | None) -> None:
         """Read a turn in pieces, from one replica and the other. All that is read has to be all that there is."""
-        part = self._streamed(text, key)
+        some = self._random.randint(1, 4)
+        part = self._until_sent(text, key, lambda url: self._door.send_and_leave(url, self.thread, text, some, key))
         self._journal.write(acknowledged=text, thread=self.thread)
         if part is None:
             return
@@ -148,11 +146,6 @@ class Talk:
         whole = self._ask(lambda url: self._door.read(url, self.thread, Part(part.run_id)))
         if whole.has_ended and list(whole.ids) != list(part.ids):
             self._fail(f"a stream in pieces had the events {part.ids}, and the whole one {whole.ids}")
-
-    def _streamed(self, text: str, key: str | None) -> Part | None:
-        """Send a message and read some events; see `_sent`."""
-        some = self._random.randint(1, 4)
-        return self._until_sent(text, key, lambda url: self._door.send_and_leave(url, self.thread, text, some, key))
 
     # --- turns
 
@@ -260,7 +253,7 @@ class Talk:
     def _expect(self, status: str) -> None:
         """Compare the status that both replicas tell with the one that the thread is to have."""
         found = ""
-        deadline = time.monotonic() + 3
+        deadline = time.monotonic() + SETTLES
         while time.monotonic() < deadline:
             first = self._url()
             urls = {first, self._url(beside=first)}

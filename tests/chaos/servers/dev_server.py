@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any, Final
 
 import httpx
@@ -27,6 +28,7 @@ class DevServer(Door):
 
     def __init__(self) -> None:
         self._clients: dict[str, SyncLangGraphClient] = {}
+        self._making = Lock()
 
     def close(self) -> None:
         for client in self._clients.values():
@@ -124,8 +126,9 @@ class DevServer(Door):
     @contextmanager
     def _at(self, url: str) -> Iterator[SyncLangGraphClient]:
         """Yield the client of a server. The one that the SDK makes by itself would try a dead server for seconds."""
-        if url not in self._clients:
-            self._clients[url] = SyncLangGraphClient(httpx.Client(base_url=url, timeout=TIMEOUT))
+        with self._making:
+            if url not in self._clients:
+                self._clients[url] = SyncLangGraphClient(httpx.Client(base_url=url, timeout=TIMEOUT))
         try:
             yield self._clients[url]
         except APIStatusError as error:

@@ -13,7 +13,7 @@ from tests.chaos.journal import Place
 from tests.chaos.talks.scene import Clerk, tools
 from tests.support.kit import rows
 
-_SETTLES: Final = 3.0
+SETTLES: Final = 5.0
 """Seconds for which a thread that goes on may have another status than a moment before."""
 
 
@@ -57,7 +57,7 @@ class Truth:
             thread: the thread, which may be going on.
             ask: asks the server.
         """
-        deadline = time.monotonic() + _SETTLES
+        deadline = time.monotonic() + SETTLES
         while True:
             before, told, after = self.status(thread), ask(), self.status(thread)
             if told in (before, after) or not self._has_begun(thread):
