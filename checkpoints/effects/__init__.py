@@ -113,7 +113,9 @@ class Effects:
                 self.in_flight.add(status)
             if isinstance(status, Started | Ended | InDoubt):
                 return status
-            if status is None and time.monotonic() - since > times.CHECKPOINT_WAIT:
+            # One that is committed by now is claimed once more, however long that look took.
+            is_committed = standing is not None and standing.is_committed
+            if status is None and not is_committed and time.monotonic() - since > times.CHECKPOINT_WAIT:
                 break
         raise EffectNotCommitted(effect.thread_id, effect.tool)
 

@@ -251,6 +251,7 @@ def test_runs_are_accepted_claimed_and_ended_by_their_indexes(full: HoldfastSave
     def work() -> None:
         new = NewRun("bob-9", "agent", "message", {}, key="key")
         full.runs.accept(new)
+        full.runs.accept(NewRun("bob-9", "agent", "message", {}, key="key"))
         for claimed in full.runs.claim("agent", "me", limit=2):
             full.runs.renew("me", [claimed.run.run_id])
             full.runs.was_sent(claimed.run)

@@ -299,7 +299,7 @@ def test_an_approval_loads_the_thread_for_its_check_its_run_and_its_reply_only(
     desk.record(second, APPROVE)
     loads.clear()
     assert desk.ada.send("And?").text == "later"
-    assert len(loads) == 5, "a look, two runs, and a look after each"
+    assert len(loads) == 6, "a look, one for what was not read, two runs, and a look after each"
 
 
 def test_an_agent_without_the_tool_cannot_approve_its_call_and_leaves_the_request_open(saver: HoldfastSaver) -> None:

@@ -212,6 +212,14 @@ def test_a_call_whose_checkpoint_is_on_its_way_waits_for_it(saver: HoldfastSaver
         assert isinstance(waiting.result(5), Started)
 
 
+def test_a_call_that_is_committed_is_told_apart_on_a_slow_database(
+    saver: HoldfastSaver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(times, "CHECKPOINT_WAIT", 0)
+    with pytest.raises(EffectNotApproved):
+        saver.effects.begin(replace(begun(saver), interrupt_id="unknown", answer_digest=b"yes"))
+
+
 def test_an_effect_that_needs_an_answer_runs_under_that_answer_alone(saver: HoldfastSaver) -> None:
     effect = begun(saver)
     change(
