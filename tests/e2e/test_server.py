@@ -24,7 +24,10 @@ from tests.support.serving import HOUSE, PATIENCE, Server, last_words, served
 from tests.support.stub_openai import KEY, breaks_off, call, calls, hangs, refuses, says, stub_openai
 from tests.support.sweep import Sweep
 
-pytestmark = pytest.mark.sweep  # the sample of the fast suite is tests/fundamentals/test_server.py
+pytestmark = [
+    pytest.mark.sweep,
+    pytest.mark.timeout(180),
+]  # the sample of the fast suite is tests/fundamentals/test_server.py
 
 T = TypeVar("T")
 U = TypeVar("U")
