@@ -11,7 +11,7 @@ import httpx
 from langgraph_sdk.client import SyncLangGraphClient
 from langgraph_sdk.errors import APIStatusError
 
-from tests.chaos.servers.doors import TIMEOUT, Door, Part, Question, Refused, Seen, Unreachable
+from tests.chaos.servers.doors import LIMITS, TIMEOUT, Door, Part, Question, Refused, Seen, Unreachable
 
 _RUNS: Final = {"success": "done", "error": "failed", "timeout": "failed", "interrupted": "cancelled"}
 """The states of runs that have ended, in our words."""
@@ -128,7 +128,7 @@ class DevServer(Door):
         """Yield the client of a server. The one that the SDK makes by itself would try a dead server for seconds."""
         with self._making:
             if url not in self._clients:
-                self._clients[url] = SyncLangGraphClient(httpx.Client(base_url=url, timeout=TIMEOUT))
+                self._clients[url] = SyncLangGraphClient(httpx.Client(base_url=url, timeout=TIMEOUT, limits=LIMITS))
         try:
             yield self._clients[url]
         except APIStatusError as error:

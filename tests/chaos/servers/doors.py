@@ -12,6 +12,9 @@ import httpx
 TIMEOUT: Final = 60.0
 """Seconds after which a request that is not answered is a failure of the server."""
 
+LIMITS: Final = httpx.Limits(keepalive_expiry=1.0)
+"""Servers close a connection that has been idle for five seconds; a client must not send on it in that moment."""
+
 ENDED: Final = ("done", "failed", "cancelled")
 
 
@@ -141,7 +144,7 @@ class Router(Door):
     has_keys = True
 
     def __init__(self) -> None:
-        self._client = httpx.Client(timeout=TIMEOUT)
+        self._client = httpx.Client(timeout=TIMEOUT, limits=LIMITS)
 
     def close(self) -> None:
         self._client.close()
