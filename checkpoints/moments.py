@@ -6,6 +6,8 @@ import math
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final, TypeAlias
 
+from holdfast.checkpoints.errors import InvalidArgument
+
 Moment: TypeAlias = datetime | date | str | float
 """A `datetime` with an offset; a `date`: its midnight in UTC; ISO 8601 text for one of these; or epoch seconds."""
 
@@ -29,14 +31,14 @@ def epoch_seconds(value: Moment, name: str, *, zone: tzinfo | None = None) -> fl
             guess can be wrong by hours.
 
     Raises:
-        ValueError: the value is not a time, or has no offset.
+        InvalidArgument: the value is not a time, or has no offset.
     """
     try:
         seconds = _seconds(value, zone)
     except (ValueError, OverflowError):  # not a time, or out of range
         seconds = None
     if seconds is None or not math.isfinite(seconds):
-        raise ValueError(f"{name} is no time: found {_shown(value)}. {_NEEDED}")
+        raise InvalidArgument(f"{name} is no time: found {_shown(value)}. {_NEEDED}")
     return seconds
 
 
@@ -44,7 +46,7 @@ def epoch_seconds_if_given(value: Moment | None, name: str) -> float | None:
     """Convert a time that may be left out; see `epoch_seconds`.
 
     Raises:
-        ValueError: the value is not a time, or has no offset.
+        InvalidArgument: the value is not a time, or has no offset.
     """
     return None if value is None else epoch_seconds(value, name)
 

@@ -21,6 +21,7 @@ from typing import (
 )
 from uuid import UUID
 
+from holdfast.checkpoints.errors import InvalidArgument
 from holdfast.checkpoints.langgraph_internals import OF_THE_RUN
 from holdfast.checkpoints.moments import Moment
 
@@ -92,10 +93,10 @@ def check_count(value: int, name: str) -> None:
     """Check a maximum number of results.
 
     Raises:
-        ValueError: it is below 1.
+        InvalidArgument: it is below 1.
     """
     if value < 1:
-        raise ValueError(f"{name} is {value}. Needed: a number of at least 1.")
+        raise InvalidArgument(f"{name} is {value}. Needed: a number of at least 1.")
 
 
 def check_metadata(metadata: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from holdfast.checkpoints.errors.answers import (
 )
 from holdfast.checkpoints.errors.base import (
     HoldfastError,
+    InvalidArgument,
 )
 from holdfast.checkpoints.errors.databases import (
     DatabaseUnavailable,
@@ -91,6 +92,7 @@ __all__ = [
     "HoldfastError",
     "InvalidAnswer",
     "InvalidArchive",
+    "InvalidArgument",
     "InvalidCursor",
     "InvalidExport",
     "InvalidKeys",

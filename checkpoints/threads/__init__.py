@@ -20,7 +20,7 @@ from holdfast.checkpoints.config import asked_user, thread_of
 from holdfast.checkpoints.core.arguments import check_metadata, checks_arguments
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
-from holdfast.checkpoints.errors import UnknownCheckpoint, UnknownThread
+from holdfast.checkpoints.errors import InvalidArgument, UnknownCheckpoint, UnknownThread
 from holdfast.checkpoints.moments import Moment, epoch_seconds_if_given
 from holdfast.checkpoints.serde.jsonb import storable
 from holdfast.checkpoints.serde.messages import is_sql_text, sql_text
@@ -96,13 +96,13 @@ class Threads(Adding, Beginning, Sharing):
 
         Raises:
             InvalidCursor: the cursor is not one of this list.
-            ValueError: the status does not exist, `limit` is out of range, or `since` or `until` is not a time.
+            InvalidArgument: the status does not exist, `limit` is out of range, or `since` or `until` is not a time.
             EncryptedDatabase: there is a `text` or `metadata`, and the database is encrypted.
         """
         if status is not None and status not in STATUSES:
-            raise ValueError(f"There is no status {status!r}. Needed: one of {', '.join(STATUSES)}.")
+            raise InvalidArgument(f"There is no status {status!r}. Needed: one of {', '.join(STATUSES)}.")
         if not 1 <= limit <= LONGEST_PAGE:
-            raise ValueError(f"limit is {limit}. Needed: a number of threads from 1 to {LONGEST_PAGE:,}.")
+            raise InvalidArgument(f"limit is {limit}. Needed: a number of threads from 1 to {LONGEST_PAGE:,}.")
         check_metadata(metadata or {})
         filters: dict[str, Any] = {
             "user_id": asked_user(user_id),
@@ -203,7 +203,7 @@ class Threads(Adding, Beginning, Sharing):
         """Set a thread's title. `None` resets it to the first words that were said in the thread.
 
         Raises:
-            ValueError: the title is empty, or longer than 200 characters.
+            InvalidArgument: the title is empty, or longer than 200 characters.
         """
         self.get(thread_id, user_id=user_id)
         sql, params = self._database.backend.sql, {"thread_id": thread_id}
@@ -296,10 +296,12 @@ class Threads(Adding, Beginning, Sharing):
         Raises:
             UnknownCheckpoint, UnknownMessage: the thread has no such checkpoint or message, or it was pruned.
             ThreadNotEmpty: the target exists already.
-            ValueError: both a checkpoint and a message are given.
+            InvalidArgument: both a checkpoint and a message are given.
         """
         if checkpoint_id is not None and message_id is not None:
-            raise ValueError("Both checkpoint_id and message_id were given. Name one of them as the start of the fork.")
+            raise InvalidArgument(
+                "Both checkpoint_id and message_id were given. Name one of them as the start of the fork."
+            )
         fork = partial(copying.fork_thread, checkpoint_id=checkpoint_id, message_id=message_id, actor=by or user_id)
         return self._branch(fork, thread_id, target, user_id)
 

@@ -17,7 +17,7 @@ from holdfast.checkpoints.config import asked_user, user_of, user_text
 from holdfast.checkpoints.core.arguments import checks_arguments
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.twins import async_twin
-from holdfast.checkpoints.errors import NotPermitted, UnknownThread
+from holdfast.checkpoints.errors import InvalidArgument, NotPermitted, UnknownThread
 from holdfast.checkpoints.serde.messages import is_sql_text
 from holdfast.checkpoints.threads.index import add_event
 from holdfast.checkpoints.threads.listing import Thread
@@ -153,13 +153,13 @@ class Sharing:
             All members now.
 
         Raises:
-            ValueError: no member is named, or the thread has no user who could share it.
+            InvalidArgument: no member is named, or the thread has no user who could share it.
         """
         names = _names_of(new_members)
         is_new = not_begun and user_id is not None and not self.check_user(thread_id, user_id).exists
         owner = user_of(user_id) if is_new else self._owned(thread_id, user_id, "share it").user_id
         if owner is None:
-            raise ValueError(f"Thread {thread_id!r} has no user, so it cannot be shared. Begin it with a user_id.")
+            raise InvalidArgument(f"Thread {thread_id!r} has no user, so it cannot be shared. Begin it with a user_id.")
         there = _read_members(self._database, thread_id, owner)
         if new := [name for name in names if name not in {owner, *there}]:
             record = [] if is_new else _record(self._database, thread_id, "share", new, by or user_id)
@@ -181,7 +181,7 @@ class Sharing:
             All members now.
 
         Raises:
-            ValueError: no member is named.
+            InvalidArgument: no member is named.
         """
         names = _names_of(old_members)
         is_own = user_id is not None and names == [user_of(user_id)]
@@ -221,7 +221,7 @@ def _names_of(members: Sequence[str]) -> list[str]:
     """Return the user ids of members, each once.
 
     Raises:
-        ValueError: there is none, or one is empty or cannot be stored.
+        InvalidArgument: there is none, or one is empty or cannot be stored.
         TypeError: one is no text.
     """
     for member in members:
@@ -229,7 +229,7 @@ def _names_of(members: Sequence[str]) -> list[str]:
             raise TypeError(f"The member {member!r} is a {type(member).__name__}. Needed: the id of a user, as text.")
     names = list(dict.fromkeys(name for name in map(user_of, members) if name is not None))
     if not members or not all(members):
-        raise ValueError(f"There is no user in {list(members)!r}. Needed: the ids of one user or several.")
+        raise InvalidArgument(f"There is no user in {list(members)!r}. Needed: the ids of one user or several.")
     return names
 
 

@@ -19,6 +19,7 @@ from holdfast.checkpoints.core.cache.thread_state import ThreadRow
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.core.placement import Placement, RowOwner
 from holdfast.checkpoints.encryption import places
+from holdfast.checkpoints.errors import InvalidArgument
 from holdfast.checkpoints.langgraph_internals import BRANCH_TO, OF_THE_RUN, START, TASKS
 from holdfast.checkpoints.serde.encryption import Sealer
 from holdfast.checkpoints.serde.known import Known
@@ -78,11 +79,11 @@ def given_title(title: str) -> str:
     """Return a title that a user gave, on one line.
 
     Raises:
-        ValueError: the title is empty, or longer than 200 characters.
+        InvalidArgument: the title is empty, or longer than 200 characters.
     """
     line = sql_text(_on_one_line(title))
     if not 0 < len(line) <= LONGEST_GIVEN_TITLE:
-        raise ValueError(f"A title has 1 to {LONGEST_GIVEN_TITLE} characters; found {len(line)}.")
+        raise InvalidArgument(f"A title has 1 to {LONGEST_GIVEN_TITLE} characters; found {len(line)}.")
     return line
 
 

@@ -21,7 +21,7 @@ from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core.arguments import checks_arguments
 from holdfast.checkpoints.core.database import Database
-from holdfast.checkpoints.errors import HoldfastError, ThreadChanged, row_explained
+from holdfast.checkpoints.errors import HoldfastError, InvalidArgument, ThreadChanged, row_explained
 from holdfast.checkpoints.interrupts.answers import answered_of
 from holdfast.checkpoints.interrupts.decisions import Decision, decision_in_answer, decision_in_note
 from holdfast.checkpoints.load import MessageRows
@@ -116,10 +116,10 @@ class Transcript:
         """Restrict the transcript to the last messages, with the events and answers from the first of them on.
 
         Raises:
-            ValueError: `count` is below 1.
+            InvalidArgument: `count` is below 1.
         """
         if count < 1:
-            raise ValueError(f"The number of last messages must be at least 1; found {count}.")
+            raise InvalidArgument(f"The number of last messages must be at least 1; found {count}.")
         statement = self._database.backend.sql["said_from_the_end"].where(*self._time_conditions())
         [rows] = self._run((statement, {**self._params(), "skip": min(count, MOST_ROWS) - 1}))
         if not rows:  # the thread has fewer messages
@@ -134,7 +134,7 @@ class Transcript:
             moment: a datetime with an offset, a date (its midnight in UTC), either as ISO 8601 text, or epoch seconds.
 
         Raises:
-            ValueError: `moment` is none of these.
+            InvalidArgument: `moment` is none of these.
         """
         since = epoch_seconds(moment, "moment")
         return replace(self, _bounds=self._bounds._replace(since=max(self._bounds.since, since)))

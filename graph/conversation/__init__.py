@@ -122,9 +122,8 @@ class Conversation(Submitting):
                 the tool declares (`needs_approval(on_message=…)`), and "close" if it declares nothing.
 
         Raises:
-            ValueError: `pending` is neither.
-            TypeError: the agent cannot keep a request open: it is not one of `build_graph`, or has another
-                checkpointer.
+            InvalidArgument: `pending` is neither, or the agent cannot keep a request open: it is not one of
+                `build_graph`, or has another checkpointer.
         """
         return await self._turn(io, sent_message(self._profile, message, pending))
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, get_args
 
 from langchain_core.messages import HumanMessage
 
+from holdfast.checkpoints.errors import InvalidArgument
 from holdfast.graph.approvals.policy import OnMessage
 from holdfast.graph.conversation.agents import AgentProfile
 
@@ -26,13 +27,12 @@ def sent_message(profile: AgentProfile, message: UserMessage, pending: OnMessage
     """Return a message as it is sent to an agent.
 
     Raises:
-        ValueError: `pending` is neither "keep" nor "close".
-        TypeError: the agent cannot keep a request open.
+        InvalidArgument: `pending` is neither "keep" nor "close", or the agent cannot keep a request open.
     """
     if pending not in (None, *get_args(OnMessage)):
-        raise ValueError(f"pending is {pending!r}. Needed: 'keep', 'close' or None.")
+        raise InvalidArgument(f"pending is {pending!r}. Needed: 'keep', 'close' or None.")
     if pending == "keep" and not profile.closes_calls:
-        raise TypeError(
+        raise InvalidArgument(
             "This agent cannot keep a request open while the conversation goes on. Needed for pending='keep': an agent "
             "of build_graph. Nothing was saved."
         )

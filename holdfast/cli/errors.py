@@ -129,6 +129,7 @@ def _errors_of_database() -> tuple[_Kinds, _Kinds]:
 
     mistakes = (
         InvalidSettings,
+        errors.InvalidArgument,
         errors.InvalidURL,
         errors.InvalidThread,
         errors.NotPermitted,

@@ -23,6 +23,13 @@ async def served(agent: Any, **options: Any) -> AsyncIterator[httpx.AsyncClient]
     """A client of an application with the router of an agent. Ada is its user."""
     app = FastAPI()
     app.include_router(router(agent, **{"user": by_header, **options}))
+    async with calling(app) as client:
+        yield client
+
+
+@asynccontextmanager
+async def calling(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an application, which runs meanwhile. Ada is its user."""
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test", headers={"user": "ada"}) as client:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 from langchain_core.messages import AIMessage
 
 from holdfast.checkpoints import HoldfastSaver, Run
@@ -177,6 +177,9 @@ async def _call(request: Request) -> Call:  # FastAPI would run a plain function
     call: Call = request.state.holdfast
     return call
 
+
+Count = Annotated[int, Query(ge=1, le=1000)]
+"""A maximum number of results, for routes."""
 
 Here = Annotated[Call, Depends(_call)]
 """The call of a request, for routes."""

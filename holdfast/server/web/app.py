@@ -7,9 +7,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 
 from holdfast.graph.conversation.agents import AnyAgent
 from holdfast.graph.own_database import own_saver
+from holdfast.server.web.problems import no_route
 from holdfast.server.web.routes import make_api, routes_of
 
 
@@ -39,5 +41,6 @@ def create_app(
 
     app = FastAPI(title="Holdfast", lifespan=lifespan)
     app.state.worker = api.worker
+    app.add_exception_handler(HTTPException, no_route)
     app.include_router(routes_of(api))
     return app

@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Coroutine
+from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 
 from holdfast.checkpoints import errors
 from holdfast.graph import AnsweredBefore, BadAnswer, NothingWaits
 from holdfast.server.web.caller import NotAuthenticated
+from holdfast.server.web.responses import AnyTextResponse
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +29,10 @@ _RETRY_AFTER: Final = 5
 _AWAY: Final = (
     "The database cannot be used at the moment. A message or an answer may have been accepted before: send it again "
     "under the same Idempotency-Key."
+)
+
+_NO_JSON: Final = (
+    "The body cannot be read: it is nested too deeply, or has a number of too many digits. Nothing was changed."
 )
 
 # The first that fits counts: a class is before those that it derives from.
@@ -99,6 +105,10 @@ class ProblemRoute(APIRoute):
                 return await handle(request)
             except RequestValidationError as error:
                 return problem(request, 422, "InvalidRequest", _invalid(error), errors=_places(error))
+            except HTTPException as error:
+                if error.status_code != 400:  # of the application's own `user`
+                    raise
+                return problem(request, 400, "InvalidRequest", _NO_JSON)
             except Exception as error:
                 status = status_of(error)
                 if status is None:
@@ -106,6 +116,15 @@ class ProblemRoute(APIRoute):
                 return problem_of(request, error, status)
 
         return handler
+
+
+async def no_route(request: Request, error: Any) -> Response:
+    """Return a problem for a request that no route takes. It handles the `HTTPException`s of an application."""
+    kind = HTTPStatus(error.status_code).phrase.title().replace(" ", "")
+    detail = f"There is no route {request.method} {request.url.path}. `/docs` lists the routes."
+    response = problem(request, error.status_code, kind, detail)
+    response.headers.update(error.headers or {})
+    return response
 
 
 def status_of(error: Exception) -> int | None:
@@ -144,7 +163,7 @@ def problem(request: Request, status: int, kind: str, detail: str, **more: Any) 
         detail: what was found, needed, and what to do.
         more: other members.
     """
-    return JSONResponse(
+    return AnyTextResponse(
         {"status": status, **problem_fields(kind, detail), "instance": request.url.path, **more},
         status,
         media_type=MEDIA_TYPE,

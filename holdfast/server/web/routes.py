@@ -15,6 +15,7 @@ from holdfast.server.web import threads, turns
 from holdfast.server.web.api import Api
 from holdfast.server.web.caller import FindUser, find_caller
 from holdfast.server.web.problems import RESPONSES, ProblemRoute
+from holdfast.server.web.responses import AnyTextResponse
 from holdfast.server.web.streams.live import Live
 from holdfast.worker import AT_ONCE, TurnWorker, Worker
 
@@ -72,7 +73,11 @@ def routes_of(api: Api) -> APIRouter:
             yield
 
     routes = APIRouter(
-        dependencies=[Depends(api.enter)], lifespan=lifespan, route_class=ProblemRoute, responses=RESPONSES
+        dependencies=[Depends(api.enter)],
+        lifespan=lifespan,
+        route_class=ProblemRoute,
+        default_response_class=AnyTextResponse,
+        responses=RESPONSES,
     )
     for part in (threads.routes, turns.routes, of_agent.routes):
         routes.include_router(part)

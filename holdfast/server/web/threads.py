@@ -12,9 +12,9 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.checkpoints import Hit, Page, Thread
-from holdfast.checkpoints.errors import ThreadNotEmpty
+from holdfast.checkpoints.errors import InvalidArgument, ThreadNotEmpty
 from holdfast.checkpoints.transcript import export
-from holdfast.server.web.api import Call, Here
+from holdfast.server.web.api import Call, Count, Here
 from holdfast.server.web.problems import ProblemRoute
 
 routes = APIRouter(route_class=ProblemRoute, tags=["threads"])
@@ -30,7 +30,9 @@ class NewThread(BaseModel):
     """A thread that is about to begin."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"members": ["grace"]}]})
-    thread_id: str | None = Field(None, description="By default a random one.")
+    thread_id: str | None = Field(
+        None, min_length=1, max_length=1024, pattern=r"^[^\x00]*$", description="By default a random one."
+    )
     members: list[str] = Field([], description="The users with whom it is shared.")
 
 
@@ -67,7 +69,7 @@ async def list_threads(
     text: str | None = None,
     since: str | None = None,
     until: str | None = None,
-    limit: int = 20,
+    limit: Count = 20,
     cursor: str | None = None,
 ) -> Page:
     """List the threads of the user, and those that are shared with the user, the most recently written one first."""
@@ -83,7 +85,7 @@ async def search(
     thread_id: str | None = None,
     since: str | None = None,
     until: str | None = None,
-    limit: int = 20,
+    limit: Count = 20,
 ) -> list[Hit]:
     """Find messages by their words, best first."""
     return await call.saver.search.afind(
@@ -132,6 +134,10 @@ async def create_thread(call: Here, new: NewThread) -> dict[str, Any]:
         standing = await call.saver.run_in_executor(call.saver.threads.check_user, thread_id, talk.user_id)
         if standing.exists:
             raise ThreadNotEmpty(thread_id)
+    elif new.members:
+        raise InvalidArgument(
+            "There are members and no user who could share the thread. Leave them out, or set `user=`."
+        )
     if new.members:
         await call.saver.threads.ashare(thread_id, *new.members, user_id=talk.user_id, not_begun=True)
     return {"thread_id": thread_id, "members": new.members}

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from holdfast.checkpoints import Run, Waiting
 from holdfast.graph import Pending
-from holdfast.server.web.api import Call, Here
+from holdfast.server.web.api import Call, Count, Here
 from holdfast.server.web.problems import ProblemRoute, problem
 from holdfast.server.web.streams import sse
 from holdfast.server.web.streams.following import run_fields
@@ -20,7 +20,11 @@ routes = APIRouter(route_class=ProblemRoute)
 
 IdempotencyKey = Annotated[
     str | None,
-    Header(max_length=200, description="The same request under the same key is one. Another one is refused with 422."),
+    Header(
+        min_length=1,
+        max_length=200,
+        description="The same request under the same key is one. Another one is refused with 422.",
+    ),
 ]
 
 LastEventId = Annotated[str | None, Header(description="The id of the last event that the client has.")]
@@ -128,7 +132,7 @@ async def accept_retry(
 
 
 @routes.get("/pending", tags=["approvals"])
-async def inbox(call: Here, limit: int = 100) -> list[dict[str, Any]]:
+async def inbox(call: Here, limit: Count = 100) -> list[dict[str, Any]]:
     """List the requests that wait in all threads of the user, newest first; for an approver in all threads."""
     user_id = None if call.caller.is_approver else call.caller.reads_as
     found: list[Waiting] = await call.saver.interrupts.awaiting(limit, user_id=user_id)
@@ -189,7 +193,7 @@ async def answer_and_stream(call: Here, run: AcceptedAnswer, request: Request) -
 
 
 @routes.get("/threads/{thread_id}/runs", tags=["turns"])
-async def list_runs(call: Here, thread_id: str, limit: int = 100) -> list[RunInfo]:
+async def list_runs(call: Here, thread_id: str, limit: Count = 100) -> list[RunInfo]:
     """List the runs of a thread that the caller may see, newest first."""
     found = await call.saver.runs.alist(thread_id, limit=limit)
     return [_info(run) for run in found if await call.may_see(run)]
