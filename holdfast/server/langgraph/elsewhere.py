@@ -34,7 +34,7 @@ def enter(rows: Iterable[Run]) -> bool:
 
 def _enter(row: Run) -> bool:
     record, run_id = current(), _id(row.run_id)
-    if record is None or run_id is None or record.holds(row.run_id):
+    if record is None or run_id is None or record.has(row.run_id):
         return False
     if row.is_open:
         is_new = run_id not in record.elsewhere

@@ -47,6 +47,8 @@ class RunRecord:
         self.leased: set[UUID] = set()
         """The threads in the registry whose lease another process holds."""
         self._held: dict[str, Claimed] = {}
+        # Those whose end this server records, or has recorded. A row that was read before says that they are open.
+        self._ended: set[str] = set()
         self._loop = asyncio.get_running_loop()
         self._claims = saver.runs.claims(self._stop)
 
@@ -102,9 +104,9 @@ class RunRecord:
         held = self._held.get(str(run_id))
         return None if held is None else held.run.accepted_at
 
-    def holds(self, run_id: str) -> bool:
-        """Return whether this server has a run."""
-        return run_id in self._held
+    def has(self, run_id: str) -> bool:
+        """Return whether a run is, or was, this server's to carry out."""
+        return run_id in self._held or run_id in self._ended
 
     # --- ending
 
@@ -116,12 +118,16 @@ class RunRecord:
         if claimed is None:
             return
         why = {} if error is None else {"error_type": type(error).__name__, "error": told(error)}
+        self._ended.add(claimed.run.run_id)
+        ended = None
         try:
-            await self._call(partial(self._claims.finish, claimed, state, **why))
+            ended = await self._call(partial(self._claims.finish, claimed, state, **why))
         except HoldfastError as problem:
             _log.warning("Run %s: how it ended could not be recorded: %s", run_id, problem)
         finally:
             self._claims.forget(claimed.run.run_id)
+            if ended is None:  # it is another process's by now, or will be
+                self._ended.discard(claimed.run.run_id)
 
     async def cancel(self, run_id: UUID, *, has_begun: bool) -> None:
         """Record that a run is to stop. One of this server that has not begun has ended."""

@@ -51,6 +51,19 @@ def begun_next(registry: list[Any]) -> list[str]:
     ]
 
 
+async def test_a_run_that_ended_here_a_moment_ago_is_not_taken_for_another_servers(registry: list[Any]) -> None:
+    async with open_checkpointer("memory://") as saver, recording(saver):
+        record = current()
+        assert record is not None
+        row = saver.runs.accept(NewRun(THREAD, agent_of("agent"), "message", {}), owner=record._claims.owner)
+        entry = enter_here(registry, row)
+        record._held[row.run_id] = Claimed(row, {}, record._claims.owner)
+        await record.end(row.run_id, "done")
+        assert saver.runs.get(row.run_id).state == "done"
+        elsewhere.enter([row])  # a request has read it before
+        assert (registry, elsewhere.shown(UUID(THREAD))) == ([entry], [])
+
+
 async def test_a_run_waits_for_no_later_run_of_another_server(registry: list[Any]) -> None:
     async with open_checkpointer("memory://") as saver, recording(saver):
         first, second, third = accepted(saver, 3)
