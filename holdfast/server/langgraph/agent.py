@@ -85,7 +85,12 @@ class ServedAgent(CompiledStateGraph[Any, Any, Any, Any]):
         if is_due:
             yield due, _own_run(config)
         given = input.get(profile.messages_key) if isinstance(input, Mapping) else None
-        yield {**input, **await runs.input(io, given)} if isinstance(given, list) else input, config
+        if not isinstance(given, list):
+            yield input, config
+            return
+        is_elsewhere = config["configurable"].get("checkpoint_id")  # an older checkpoint, on purpose
+        unread = [] if is_elsewhere else await runs.unread(io)
+        yield {**input, **await runs.input(io, [*unread, *given])}, config
 
     async def _earlier_answer(self, input: Any, thread_id: str) -> NotAnswered | None:
         """Return the error that names the earlier answer to a request, if a run was given a second one."""
