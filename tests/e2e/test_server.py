@@ -321,6 +321,31 @@ def test_a_bad_answer_is_a_clear_error_and_the_call_still_waits(server: Server) 
 
 
 @pytest.mark.sweep
+def test_the_status_of_a_thread_is_true_after_a_run_that_could_not_begin(postgres_url: str, tmp_path: Path) -> None:
+    with served(tmp_path, HOLDFAST_DATABASE=postgres_url) as server:
+        empty, paused = new_thread(server), new_thread(server)
+        assert server.wait_for_run(empty, input=None)["__error__"]["error"] == "EmptyInputError"
+        assert server.say(paused, "Please refund order 1003.")["__interrupt__"]
+        assert "__error__" in server.wait_for_run(paused, config={"recursion_limit": -1})
+        assert server.refusal(paused, command={"resume": None})[0] == 422
+        assert server.client.threads.get(empty)["status"] == "error"
+        assert server.client.threads.get(paused)["status"] == "interrupted"
+    with served(tmp_path, HOLDFAST_DATABASE=postgres_url) as server:
+        found = {entry["thread_id"]: entry["status"] for entry in server.client.threads.search()}
+        assert found == {empty: "error", paused: "interrupted"}
+        error: Any = server.client.threads.get(empty)
+        assert error["error"]["error"] == "EmptyInputError"
+
+
+@pytest.mark.sweep
+def test_the_history_of_a_thread_is_read_by_pages(server: Server) -> None:
+    thread_id = new_thread(server)
+    last_words(server.say(thread_id, "Hello"))
+    first, *earlier = server.client.threads.get_history(thread_id)
+    assert server.client.threads.get_history(thread_id, before=first["checkpoint"]) == earlier
+
+
+@pytest.mark.sweep
 def test_a_model_that_fails_is_a_clear_error_and_the_message_is_kept(tmp_path: Path) -> None:
     failing = [refuses(401), refuses(429), refuses(500), hangs(), breaks_off("Hel", rudely=True)]
     clear = ["(401)", "(429)", "(500)", "did not answer in time", "broke the connection off"]

@@ -17,7 +17,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import UnknownInterruptError
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.types import Command
+from langgraph.types import Command, StateSnapshot
 
 from holdfast.agents import AnotherAgent
 from holdfast.checkpoints import HoldfastSaver
@@ -43,6 +43,15 @@ class ServedAgent(CompiledStateGraph[Any, Any, Any, Any]):
     def of(cls, agent: AnyAgent) -> ServedAgent:
         """Return the same agent as an instance of this class. It is a compiled StateGraph."""
         return cls(**{name: value for name, value in vars(agent).items() if name != "__orig_class__"})
+
+    def aget_state_history(
+        self, config: RunnableConfig, *, before: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[StateSnapshot]:
+        if (
+            before is not None and "configurable" not in before
+        ):  # the server passes on a checkpoint as its client has it
+            before = {"configurable": dict(before)}
+        return super().aget_state_history(config, before=before, **kwargs)
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
         if self.checkpointer:

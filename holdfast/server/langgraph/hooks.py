@@ -107,6 +107,9 @@ async def _end_run(
         error = options.get("exception", rest[2] if len(rest) > 2 else None)
         await record.end(run_id, state, error if state == "failed" else None)  # type: ignore[arg-type]
     result = await original(connection, thread_id, run_id, run_status, *rest, **options)
+    thread = runtime.find_thread(UUID(str(thread_id)))
+    if thread is not None and thread["status"] == "error" and thread.get("interrupts"):
+        thread.update(status="interrupted", error=None)  # what waits can be answered, as the database says
     elsewhere.arrange(UUID(str(thread_id)))  # the thread is busy still if another process has a run of it
     return result
 

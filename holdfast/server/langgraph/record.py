@@ -58,9 +58,11 @@ class RunRecord:
         """Write the row of a run, and record the answers that it brings, both or neither.
 
         Raises:
-            HTTPException: an answer was refused (409 or 422), or the database is out of reach (503).
+            HTTPException: an answer was refused (409 or 422) or is null (422), or the database is out of reach (503).
         """
         command = run["kwargs"].get("command") or {}
+        if "resume" in command and not any(value is not None for value in command.values()):
+            raise refused(422, "The answer is null, which LangGraph takes for no answer. Needed: {'resume': answer}.")
         resume = command.get("resume") if brings_answers() and not _at_checkpoint(run) else None
         try:
             answers = {} if resume is None else await self._call(self._bound, run, resume)

@@ -106,7 +106,7 @@ async def _restore_without_head(
     elif entry.get("values"):
         _empty(entry)
     elif begun is not None:
-        _set_busy(entry)
+        _set_status_before_first_step(entry, rows)
 
 
 async def leased_here() -> set[UUID]:
@@ -128,7 +128,7 @@ async def refresh(thread_id: UUID) -> None:
     for head in await asyncio.to_thread(_heads, saver, str(thread_id)):
         await _refresh(entry, head, await _read(saver, head), rows)
         return
-    _set_busy(entry)
+    _set_status_before_first_step(entry, rows)
 
 
 async def restore_copies() -> None:
@@ -220,7 +220,9 @@ async def _enter_begun(begun: Begun, rows: Collection[Run]) -> None:
     entry = _entry(thread_id, begun.user_id, begun.metadata, begun.created_at, begun.updated_at)
     runtime.threads().append(entry)
     elsewhere.enter(rows)
-    _set_busy(entry)
+    if not rows and (record := current()) is not None:  # when the server starts, only those that are open are known
+        rows = await record.saver.runs.alist(begun.thread_id, limit=1)
+    _set_status_before_first_step(entry, rows)
 
 
 def _known(
@@ -303,9 +305,15 @@ def _failure(state: StateSnapshot, rows: Iterable[Run], head_at: datetime) -> Ex
     return None
 
 
-def _set_busy(entry: Entry) -> None:
-    """Set the status of a thread without a checkpoint."""
-    entry["status"] = "busy" if any(runtime.active_runs(entry["thread_id"])) else "idle"
+def _set_status_before_first_step(entry: Entry, rows: Iterable[Run]) -> None:
+    """Set the status of a thread without a checkpoint, which that of its newest run is."""
+    newest = next(iter(rows), None)
+    if any(runtime.active_runs(entry["thread_id"])):
+        entry["status"] = "busy"
+    elif newest is not None and newest.state == "failed":
+        entry.update(status="error", error={"error": newest.error_type, "message": newest.error})
+    else:
+        entry["status"] = "idle"
     elsewhere.arrange(entry["thread_id"])
 
 
