@@ -6,6 +6,7 @@ in the working directory, runs one turn at a time, and asks the package index fo
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -197,9 +198,13 @@ def check_port(host: str, port: int) -> None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
     except OSError as error:
-        raise CannotServe(
-            f"Cannot listen on {host}, port {port}: {error.strerror or error}. Set another by --port or HOLDFAST_PORT."
-        ) from None
+        is_address = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+        what = (
+            "an address of this machine by --host or HOLDFAST_HOST"
+            if is_address
+            else "another by --port or HOLDFAST_PORT"
+        )
+        raise CannotServe(f"Cannot listen on {host}, port {port}: {error.strerror or error}. Set {what}.") from None
 
 
 def _introduction(settings: Settings, graphs: Mapping[str, Any], access: str) -> Iterator[str]:

@@ -96,8 +96,8 @@ def test_the_programs_of_the_page_about_the_router_run_as_they_stand(tmp_path: P
     done = forked.run(str(tmp_path / "program.py"), cwd=tmp_path, env=environment())
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "Refund order 1001 in full",
-        "Order 1001 is refunded: 49.00 EUR go back to Ada.",
+        "Refund order 1002 in full",
+        "Order 1002 is refunded: 12.50 EUR go back to Ada.",
         "ada has answered t",
     ]
 

@@ -45,6 +45,11 @@ def test_a_port_that_is_taken_is_refused(start: Callable[..., tuple[int, str]]) 
     assert (code, f"Cannot listen on 127.0.0.1, port {port}: Address already in use." in line) == (2, True), line
 
 
+def test_an_address_of_another_machine_is_refused() -> None:
+    with pytest.raises(run.CannotServe, match="Set an address of this machine by --host"):
+        run.check_port("192.0.2.7", free_port())
+
+
 def test_an_address_that_others_reach_is_refused_without_access_control(start: Callable[..., tuple[int, str]]) -> None:
     code, line = start("--port", str(free_port()), "--host", "0.0.0.0")  # noqa: S104 - it is refused
     assert code == 2

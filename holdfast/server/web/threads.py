@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from pydantic import BaseModel, ConfigDict, Field
 
-from holdfast.checkpoints import Hit, Page, Thread
+from holdfast.checkpoints import Hit, Page, Status, Thread
 from holdfast.checkpoints.errors import InvalidArgument, ThreadNotEmpty
 from holdfast.checkpoints.transcript import export
 from holdfast.server.web.api import Call, Count, Here
@@ -65,7 +65,7 @@ class Copy(BaseModel):
 @routes.get("/threads")
 async def list_threads(
     call: Here,
-    status: Literal["running", "paused", "failed", "unfinished", "idle"] | None = None,
+    status: Status | None = None,
     text: str | None = None,
     since: str | None = None,
     until: str | None = None,
