@@ -99,10 +99,16 @@ class Runs(Accepting):
         return bool(row.has_begun)
 
     def was_sent(self, run: Run) -> bool:
-        """Return whether the message of a run is in its thread: an earlier attempt has sent it."""
+        """Return whether the message of a run is in its thread: an earlier attempt has sent it.
+
+        Raises:
+            UnknownRun: the run was deleted, with its thread or alone.
+        """
         params = {"thread_id": run.thread_id, "run_id": run.run_id, "after": run.after_seq or 0}
-        [[row]] = self._database.read((self._database.backend.sql["was_sent"], params))
-        return bool(row.was_sent)
+        [rows] = self._database.read((self._database.backend.sql["was_sent"], params))
+        if not rows:
+            raise UnknownRun(run.run_id)
+        return bool(rows[0].was_sent)
 
     def said(self, run: Run, *, after_seq: int = 0) -> Sequence[tuple[int, BaseMessage]]:
         """Return the messages that were said in a run so far, each with the number of its row, in their order.

@@ -123,10 +123,13 @@ WHERE run_id = :run_id AND state IN ('accepted', 'running');
 
 -- name: was_sent
 -- Whether the message of a run is in its thread. There is no index on the id: the rows since the run began are read.
+-- No row: the run was deleted, with its thread or alone.
 SELECT EXISTS (
   SELECT 1 FROM holdfast_messages AS m
   WHERE m.thread_id = :thread_id AND m.seq > :after AND m.message_id = :run_id AND {said}
-) AS was_sent;
+) AS was_sent
+FROM holdfast_runs
+WHERE run_id = :run_id;
 
 -- name: dead_turns
 SELECT l.thread_id, l.ticket, l.owner

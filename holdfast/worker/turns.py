@@ -16,7 +16,7 @@ from langchain_core.exceptions import ModelError
 from langchain_core.messages import HumanMessage
 
 from holdfast.checkpoints import Claimed, EndedRun, Run
-from holdfast.checkpoints.errors import DatabaseUnavailable, HoldfastError, NotOpen, ThreadBusy
+from holdfast.checkpoints.errors import DatabaseUnavailable, HoldfastError, NotOpen, ThreadBusy, UnknownRun
 from holdfast.checkpoints.errors.logged import for_log
 from holdfast.graph import BadAnswer, Conversation, NothingWaits
 from holdfast.graph import Event as TurnEvent
@@ -265,6 +265,8 @@ class TurnWorker(Periodic):
         except (ThreadBusy, DatabaseUnavailable, NotOpen) as error:
             _log.warning("Run %s is given back: %s", run.run_id, for_log(error))
             return None
+        except UnknownRun:  # it was deleted before it could begin; its thread must not begin anew
+            return _Ending("cancelled")
         except Exception as error:  # noqa: BLE001 - one turn that fails must not stop the others
             _log.warning("Run %s failed: %s", run.run_id, for_log(error))
             _log.debug("Run %s failed.", run.run_id, exc_info=error)  # with its message, which may hold a text

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from langchain_core.messages import HumanMessage
 
-from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints import HoldfastSaver, Run
 from holdfast.errors import KeyReused, NothingWaits, UnknownRun, UnknownThread
 from holdfast.graph import Conversation, build_graph
-from holdfast.worker import TurnWorker, Worker
+from holdfast.worker import TurnListener, TurnWorker, Worker
 from tests.support.desk import APPROVE, Desk
 from tests.support.encryption_kit import encrypted
 from tests.support.graph_kit import ScriptedModel, says
@@ -256,6 +256,17 @@ def test_a_turn_whose_thread_was_deleted_by_older_code_does_not_begin_it_anew(sa
     assert worker.run_once().carried_out == []
     with pytest.raises(UnknownRun):
         saver.runs.get(run.run_id)
+
+
+def test_a_turn_whose_thread_is_deleted_when_it_is_about_to_begin_does_not_begin_it_anew(saver: HoldfastSaver) -> None:
+    class Deleting(TurnListener):
+        def began(self, run: Run) -> None:
+            saver.delete_thread(run.thread_id)
+
+    talk = ada(saver, "Hi")
+    talk.submit("Hello")
+    Worker(talk._agent, turns=TurnWorker(talk._agent, listener=Deleting())).run_once()
+    assert (said(talk), saver.runs.list("ada-1")) == ([], [])
 
 
 def test_an_accepted_turn_of_an_encrypted_database_is_sealed_and_begins_its_thread(url: str) -> None:
