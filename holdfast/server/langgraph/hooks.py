@@ -41,6 +41,16 @@ def _lock_of(thread_id: UUID) -> asyncio.Lock:
     return _locks.setdefault(thread_id, asyncio.Lock())
 
 
+async def _on_trial(original: Original, thread_id: UUID, *args: Any, **options: Any) -> tuple[list[Entry], Any]:
+    """Call a method of the runtime on a copy of what the registry has of a thread.
+
+    Returns:
+        What the method found, and the connection to the copy, which it has changed.
+    """
+    trial = runtime.copy_of_registry(thread_id, elsewhere.shown(thread_id))
+    return [entry async for entry in await original(trial, *args, **options)], trial
+
+
 # --- runs
 
 
@@ -55,8 +65,7 @@ async def _put_run(original: Original, connection: Any, assistant_id: Any, kwarg
     if runtime.find_thread(thread_id) is None:  # a cron may name one that no request has named
         await registry.restore(str(thread_id))
     async with _lock_of(thread_id):
-        trial = runtime.copy_of_registry(thread_id, elsewhere.shown(thread_id))
-        found = [run async for run in await original(trial, assistant_id, kwargs, **options)]
+        found, trial = await _on_trial(original, thread_id, assistant_id, kwargs, **options)
         if not found or str(found[0]["run_id"]) != str(run_id):
             return _each(found)
         [thread] = trial.store["threads"]
@@ -166,8 +175,7 @@ async def _put_thread(original: Original, connection: Any, thread_id: Any, **opt
         return await original(connection, thread_id, **options)
     thread_id = UUID(str(thread_id))
     async with _lock_of(thread_id):
-        trial = runtime.copy_of_registry(thread_id, elsewhere.shown(thread_id))
-        found = [entry async for entry in await original(trial, thread_id, **options)]
+        found, _ = await _on_trial(original, thread_id, thread_id, **options)
         if found and runtime.find_thread(thread_id) is None:
             await _begin(record, found[0])
             if runtime.find_thread(thread_id) is None:
@@ -181,8 +189,7 @@ async def _patch_thread(original: Original, connection: Any, thread_id: Any, **o
         return await original(connection, thread_id, **options)
     thread_id = UUID(str(thread_id))
     async with _lock_of(thread_id):
-        trial = runtime.copy_of_registry(thread_id, elsewhere.shown(thread_id))
-        found = [entry async for entry in await original(trial, thread_id, **options)]
+        found, _ = await _on_trial(original, thread_id, thread_id, **options)
         for changed in found:
             await _begin(record, changed)
             if (entry := runtime.find_thread(thread_id)) is not None:
