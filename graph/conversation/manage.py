@@ -162,7 +162,7 @@ class Managed:
     async def _lease(self, io: Io, *, decides: bool = False) -> AsyncIterator[Role]:
         """Hold the thread's lease, if the user may use the thread. Share a thread that is begun with its members."""
         saver = self._agent.checkpointer
-        lease: AbstractAsyncContextManager[object] = nullcontext()
+        lease: AbstractAsyncContextManager[object] = nullcontext(self._held)
         if isinstance(saver, HoldfastSaver) and self._held is None:
             await self._check_user(io, decides=decides)  # before the lease, which makes a row for the thread
             limit = {} if self._wait is None else {"wait": self._wait}

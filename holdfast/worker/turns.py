@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from threading import Event, Thread
@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, NamedTuple, Self
 from langchain_core.exceptions import ModelError
 from langchain_core.messages import HumanMessage
 
-from holdfast.checkpoints import Claimed, EndedRun, Run
+from holdfast.checkpoints import Claimed, EndedRun, Lease, Run
 from holdfast.checkpoints.errors import DatabaseUnavailable, HoldfastError, NotOpen, ThreadBusy, UnknownRun
 from holdfast.checkpoints.errors.logged import for_log
 from holdfast.graph import BadAnswer, Conversation, NothingWaits
@@ -278,27 +278,36 @@ class TurnWorker(Periodic):
         """Begin the turn of a run, or go on with it, and yield its events."""
         run, runs = claimed.run, self._saver.runs
         is_new = claimed.lease is not None
-        sends = run.kind == "message" and (is_new or not await io.call(runs.was_sent, run))
-        # An approver who answers may not read the thread; the turn is its user's.
-        user_id = run.user_id if run.kind == "message" else await io.call(self._saver.threads.owner, run.thread_id)
-        given = {"metadata": claimed.input.get("metadata"), "lease": claimed.lease, **self._options}
-        conversation = Conversation(self._agent, run.thread_id, user_id, **given)
-        if sends:
-            message = HumanMessage(**claimed.input["message"], id=run.run_id)
-            pending = claimed.input["pending"]
-            streams = io.each(conversation.stream, conversation.astream, message, pending=pending)
-        else:
-            streams = io.each(conversation.stream_retry, conversation.astream_retry)
-        with suppress(*() if sends else (NothingWaits,)):  # it has ended already
-            async with aclosing(streams) as events:
-                async for event in events:
-                    yield event
+        async with self._lease(io, claimed) as lease:
+            # The run may have waited for the lease, and may have been deleted meanwhile.
+            sends = run.kind == "message" and (is_new or not await io.call(runs.was_sent, run))
+            # An approver who answers may not read the thread; the turn is its user's.
+            user_id = run.user_id if run.kind == "message" else await io.call(self._saver.threads.owner, run.thread_id)
+            given = {"metadata": claimed.input.get("metadata"), "lease": lease, **self._options}
+            conversation = Conversation(self._agent, run.thread_id, user_id, **given)
+            if sends:
+                message = HumanMessage(**claimed.input["message"], id=run.run_id)
+                pending = claimed.input["pending"]
+                streams = io.each(conversation.stream, conversation.astream, message, pending=pending)
+            else:
+                streams = io.each(conversation.stream_retry, conversation.astream_retry)
+            with suppress(*() if sends else (NothingWaits,)):  # it has ended already
+                async with aclosing(streams) as events:
+                    async for event in events:
+                        yield event
         interrupt_id = claimed.input.get("interrupt_id")
         if interrupt_id and await io.call(self._saver.interrupts.is_dropped, run.thread_id, interrupt_id):
             raise NothingWaits(
                 "The conversation went on in the moment of this answer, before it could be carried out. The call was "
                 "closed and did not run."
             )
+
+    def _lease(self, io: Io, claimed: Claimed) -> AbstractAsyncContextManager[Lease]:
+        """Hold the lease for a run: the one that was taken with its claim, or else a new one."""
+        if claimed.lease is not None:
+            return nullcontext(claimed.lease)
+        thread_id, purpose = claimed.run.thread_id, self.profile.lease_purpose
+        return io.holding(self._saver.lease, self._saver.alease, thread_id, purpose=purpose)
 
     # --- stopping
 
