@@ -34,14 +34,17 @@ def enter(rows: Iterable[Run]) -> bool:
 
 def _enter(row: Run) -> bool:
     record, run_id = current(), _id(row.run_id)
-    if record is None or run_id is None or record.has(row.run_id):
+    if record is None or run_id is None:
+        return False
+    known = runtime.find_run(run_id)
+    # One that this server has just claimed is shown as another's until it is entered, which takes its time.
+    if known is not None and run_id not in record.elsewhere and record.has(row.run_id):
         return False
     if row.is_open:
         is_new = run_id not in record.elsewhere
         record.elsewhere.setdefault(run_id, _entry(row, run_id, "pending"))
         return is_new
     entry = record.elsewhere.pop(run_id, None)
-    known = runtime.find_run(run_id)
     if entry is None and (known is not None or graph_of_row(row) is None):
         return False  # it is known, or is a turn of a conversation in Python, which has its own record
     if known is None:

@@ -200,6 +200,7 @@ async def _enter(
     read = await _read(saver, head)
     known = await asyncio.to_thread(_known, saver, head.thread_id, {} if isinstance(read, Exception) else read)
     if runtime.find_thread(thread_id) is not None:  # another request has entered it meanwhile
+        elsewhere.enter(rows)  # which it may have read before
         return
     entry = _entry(thread_id, *known, _time(head.first_id), _time(head.checkpoint_id))
     runtime.threads().append(entry)
@@ -215,7 +216,10 @@ async def _leased(thread_id: str | None = None) -> Collection[str]:
 async def _enter_begun(begun: Begun, rows: Collection[Run]) -> None:
     """Enter a thread that has no checkpoint yet."""
     thread_id = _id(begun.thread_id)
-    if thread_id is None or runtime.find_thread(thread_id) is not None:
+    if thread_id is None:
+        return
+    if runtime.find_thread(thread_id) is not None:
+        elsewhere.enter(rows)
         return
     entry = _entry(thread_id, begun.user_id, begun.metadata, begun.created_at, begun.updated_at)
     runtime.threads().append(entry)

@@ -64,6 +64,20 @@ async def test_a_run_that_ended_here_a_moment_ago_is_not_taken_for_another_serve
         assert (registry, elsewhere.shown(UUID(THREAD))) == ([entry], [])
 
 
+async def test_a_run_that_was_claimed_here_is_shown_before_it_is_entered(registry: list[Any]) -> None:
+    async with open_checkpointer("memory://") as saver, recording(saver):
+        [row] = accepted(saver, 1)
+        record = current()
+        assert record is not None
+        [claimed] = await record.claim()
+        assert record.has(row.run_id)
+        elsewhere.enter([claimed.run])
+        assert begun_next(registry) == [f"{row.run_id} running"]
+        await record.end(row.run_id, "cancelled")  # it cannot be gone on with
+        elsewhere.enter([saver.runs.get(row.run_id)])
+        assert [(str(run["run_id"]), run["status"]) for run in registry] == [(row.run_id, "interrupted")]
+
+
 async def test_a_run_waits_for_no_later_run_of_another_server(registry: list[Any]) -> None:
     async with open_checkpointer("memory://") as saver, recording(saver):
         first, second, third = accepted(saver, 3)
