@@ -41,7 +41,7 @@ def _lock_of(thread_id: UUID) -> asyncio.Lock:
     return _locks.setdefault(thread_id, asyncio.Lock())
 
 
-async def _on_trial(original: Original, thread_id: UUID, *args: Any, **options: Any) -> tuple[list[Entry], Any]:
+async def _on_trial(original: Original, thread_id: UUID, /, *args: Any, **options: Any) -> tuple[list[Entry], Any]:
     """Call a method of the runtime on a copy of what the registry has of a thread.
 
     Returns:
