@@ -7,7 +7,7 @@ refused, or whose request could not be stored, leaves no trace.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -156,13 +156,13 @@ async def _get_run(original: Original, connection: Any, run_id: Any, **options: 
     thread_id = options.get("thread_id")
     if thread_id is not None and (more := elsewhere.shown(UUID(str(thread_id)))):
         connection = runtime.with_runs(more)
-    return await original(connection, run_id, **options)
+    return await _at_once(original(connection, run_id, **options))
 
 
 async def _search_runs(original: Original, connection: Any, thread_id: Any, **options: Any) -> Any:
     if more := elsewhere.shown(UUID(str(thread_id))):
         connection = runtime.with_runs(more)
-    return await original(connection, thread_id, **options)
+    return await _at_once(original(connection, thread_id, **options))
 
 
 # --- threads
@@ -215,6 +215,11 @@ async def _begin(record: RunRecord, thread: Entry) -> None:
     """
     metadata = registry.own_metadata(thread["metadata"])
     await record.begin_thread(str(thread["thread_id"]), metadata, thread["metadata"].get("user_id") or None)
+
+
+async def _at_once(asked: Awaitable[AsyncIterator[Entry]]) -> AsyncIterator[Entry]:
+    """Look up entries now. The server reads what was found a moment later, when the lists may be arranged anew."""
+    return _each([entry async for entry in await asked])
 
 
 async def _each(found: Iterable[Entry]) -> AsyncIterator[Entry]:

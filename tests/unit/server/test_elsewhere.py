@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,7 +13,7 @@ import pytest
 
 from holdfast import open_checkpointer
 from holdfast.checkpoints import Claimed, HoldfastSaver, NewRun, Run
-from holdfast.server.langgraph import elsewhere, runtime
+from holdfast.server.langgraph import elsewhere, hooks, runtime
 from holdfast.server.langgraph.record import agent_of, current, recording
 
 THREAD = "3f1f8a52-5a0e-4c5e-8f0a-0b3a5a2f9d11"
@@ -99,3 +101,23 @@ async def test_a_run_waits_for_an_earlier_run_of_another_server(registry: list[A
         assert begun_next(registry) == [f"{first.run_id} running", f"{second.run_id} pending"]
         elsewhere.enter([replace(first, state="done")])
         assert begun_next(registry) == [f"{second.run_id} pending"]
+
+
+async def test_a_run_is_found_also_if_the_lists_are_arranged_anew_meanwhile(
+    registry: list[Any],
+) -> None:
+    async def get(connection: Any, run_id: Any, **_: Any) -> AsyncIterator[Any]:
+        return (run async for run in _each(connection.store["runs"]) if run["run_id"] == run_id)
+
+    async with open_checkpointer("memory://") as saver, recording(saver):
+        [row] = accepted(saver, 1)
+        elsewhere.enter([row])
+        [entry] = registry
+        found = await hooks._get_run(get, SimpleNamespace(store={"runs": registry}), entry["run_id"], thread_id=THREAD)
+        registry.clear()
+        assert [run async for run in found] == [entry]
+
+
+async def _each(runs: list[Any]) -> AsyncIterator[Any]:
+    for run in runs:
+        yield run
