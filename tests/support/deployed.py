@@ -51,10 +51,10 @@ def missing() -> str | None:
 
 
 class Clerk(StrictModel):
-    """Takes half a second for a message. It books what it is asked to; "ask" needs an approval, "hold" a signal."""
+    """Thinks for a moment. It books what it is asked to; "ask" needs an approval, "hold" a signal."""
 
     def line(self, messages: list[BaseMessage]) -> AIMessage:
-        time.sleep(0.1)
+        time.sleep(0.1)  # so that a replica dies or stops in the middle of turns
         wanted = next(message.text for message in reversed(messages) if isinstance(message, HumanMessage))
         if isinstance(messages[-1], HumanMessage):
             return calls(("ask_and_book" if wanted.startswith("ask") else "book", {"what": wanted}))

@@ -128,4 +128,4 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
                 return
         has_ended = process.poll() is not None or time.monotonic() > deadline
         assert not has_ended, log.read_text() if log.exists() else "no log"
-        time.sleep(0.01)
+        time.sleep(0.01)  # nothing tells when it listens

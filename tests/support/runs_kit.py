@@ -144,7 +144,7 @@ class SlowBooking(Booking):
     """Thinks for a moment, so that a process can be killed meanwhile."""
 
     def line(self, messages: list[BaseMessage]) -> AIMessage:
-        time.sleep(0.1)
+        time.sleep(0.1)  # so that it can be killed meanwhile
         return super().line(messages)
 
 

@@ -249,9 +249,8 @@ def test_the_ledger_is_read_and_written_by_its_indexes(full: HoldfastSaver, reco
 
 def test_runs_are_accepted_claimed_and_ended_by_their_indexes(full: HoldfastSaver, record: Record) -> None:
     def work() -> None:
-        new = NewRun("bob-9", "agent", "message", {}, key="key")
-        full.runs.accept(new)
-        full.runs.accept(NewRun("bob-9", "agent", "message", {}, key="key"))
+        new, again = [NewRun("bob-9", "agent", "message", {}, key="key") for _ in range(2)]
+        assert full.runs.accept(new) == full.runs.accept(again)
         for claimed in full.runs.claim("agent", "me", limit=2):
             full.runs.renew("me", [claimed.run.run_id])
             full.runs.was_sent(claimed.run)
