@@ -30,7 +30,7 @@ class Thinker(BaseChatModel):
         return self
 
     def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-        time.sleep(_seconds(messages))
+        time.sleep(_seconds(messages))  # as a model does
         return ChatResult(generations=[ChatGeneration(message=AIMessage(_ANSWER))])
 
     async def _agenerate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
