@@ -13,7 +13,7 @@ import ormsgpack
 from holdfast.checkpoints.backends.records import BASE, NOTES, CheckpointKey
 from holdfast.checkpoints.errors import DamagedThread, EncryptedDatabase
 from holdfast.checkpoints.langgraph_internals import DELTA_COUNTERS
-from holdfast.checkpoints.serde.encryption import SEALED_TEXT, Sealer
+from holdfast.checkpoints.serde.encryption import SEALED_TEXT, Sealer, without_keys
 
 READABLE: Final = frozenset({"source", "step", "parents", "run_id", "user_id", DELTA_COUNTERS}) | NOTES
 """The names of metadata that are not encrypted: what follows from what, and the run and the user that deletion and
@@ -87,9 +87,12 @@ def open_document(sealer: Sealer, key: CheckpointKey, document: Mapping[str, Any
     """Return a document in the form without encryption.
 
     Raises:
+        NotStorable: it is encrypted, and there are no keys.
         SealBroken, KeyMissing: see `Sealer.open_bytes`.
     """
     if not sealer.encrypts:
+        if document.get(SEALED_TEXT) is not None:
+            raise without_keys(key.thread_id, f"Checkpoint {key.checkpoint_id}")
         return document
     sealed = _decoded(document.get(SEALED_TEXT))
     opened = sealer.open_bytes(key.thread_id, _place(key, "checkpoint"), sealed)

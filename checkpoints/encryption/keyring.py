@@ -122,12 +122,10 @@ class Keyring:
     def make(self, thread_id: str) -> DataKey:
         """Return the new key of a thread that has none. It must be stored with the first save of the thread."""
         key = DataKey.new(self.service.key_ids[0])
-        with self._lock:
-            key = self._new.setdefault(thread_id, key)
         if self.is_apart:
-            self._store_apart(thread_id, key)
-            key = self.find(thread_id) or key
-        return key
+            return self._store_apart(thread_id, key)
+        with self._lock:
+            return self._new.setdefault(thread_id, key)
 
     def is_new(self, thread_id: str) -> bool:
         """Return whether the key of a thread is not stored yet."""
@@ -152,10 +150,15 @@ class Keyring:
         if self.is_apart:
             self._write((self.backend.sql["delete_keys"], {"thread_ids": self.backend.array([thread_id])}))
 
-    def _store_apart(self, thread_id: str, key: DataKey) -> None:
-        self._write((self.backend.sql["add_key"], self.row_of(thread_id, key)))
-        with self._lock:  # of two processes, one was first
-            self._new.pop(thread_id, None)
+    def _store_apart(self, thread_id: str, key: DataKey) -> DataKey:
+        """Return the key that the thread has then: of two writers, one is first.
+
+        It is never one of the new keys: another thread of this process would store it beside the messages.
+        """
+        while True:
+            self._write((self.backend.sql["add_key"], self.row_of(thread_id, key)))
+            if (stored := self.find(thread_id)) is not None:  # else it was deleted at once
+                return stored
 
     def _write(self, call: Call) -> None:
         def write() -> None:

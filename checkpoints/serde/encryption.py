@@ -24,7 +24,12 @@ SEALED_TEXT: Final = "holdfast_sealed"
 """The name under which a JSON object has what is sealed of it, in base64."""
 
 
-_NO_KEYS: Final = "No keys were given. Needed: the keys of this database, as `keys=` or in HOLDFAST_KEYS."
+def without_keys(thread_id: str, what: str) -> NotStorable:
+    """Return the error for something of a thread that is encrypted, in a process without keys."""
+    return NotStorable(
+        f"{what} of thread {thread_id!r} is encrypted. No keys were given. Needed: the keys of this database, as "
+        "`keys=` or in HOLDFAST_KEYS."
+    )
 
 
 class Sealer(Protocol):
@@ -151,7 +156,7 @@ class Plain:
 
     def open_row(self, thread_id: str, seq: int, key_no: int | None, row: MessageRow) -> MessageRow:
         if key_no is not None:
-            raise NotStorable(f"Message row {seq} of thread {thread_id!r} is encrypted. {_NO_KEYS}")
+            raise without_keys(thread_id, f"Message row {seq}")
         return row
 
     def seal_value(self, thread_id: str, place: str, type_: str, blob: bytes) -> tuple[str, bytes]:
@@ -159,7 +164,7 @@ class Plain:
 
     def open_value(self, thread_id: str, place: str, type_: str, blob: bytes) -> tuple[str, bytes]:
         if type_.startswith(SEALED):
-            raise NotStorable(f"A value of thread {thread_id!r} is encrypted. {_NO_KEYS}")
+            raise without_keys(thread_id, "A value")
         return type_, blob
 
     def seal_bytes(self, thread_id: str, place: str, data: bytes) -> bytes:

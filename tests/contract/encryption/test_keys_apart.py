@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.checkpoints import HoldfastSaver, convert, open_checkpointer, open_database
+from holdfast.checkpoints.backends.base import Call
+from holdfast.checkpoints.encryption.keyring import Keyring
 from holdfast.checkpoints.errors import DamagedThread, InvalidKeys, KeyMissing
 from tests.support.encryption_kit import KEY, NEWER_KEY
 from tests.support.kit import rows, say, texts
@@ -38,6 +40,22 @@ def test_a_deleted_thread_is_not_readable_in_an_older_backup(url: str, tmp_path:
         say(saver, "anew", thread_id="ada-1")
         saver.copy_thread("bob-1", "copy-1")
         assert (texts(saver, "ada-1")[0], texts(saver, "copy-1")[0]) == ("anew", SAID)
+
+
+def test_a_key_is_not_among_the_new_ones_while_its_database_stores_it(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, seen = Keyring._write, list[bool]()
+
+    def write_and_look(keyring: Keyring, call: Call) -> None:
+        write(keyring, call)
+        seen.append(keyring.is_new("ada-1"))  # another thread would store it beside the messages
+
+    monkeypatch.setattr(Keyring, "_write", write_and_look)
+    with apart(sqlite_url, f"sqlite:///{tmp_path / 'keys.db'}") as saver:
+        say(saver, SAID)
+    assert seen
+    assert not any(seen)
 
 
 def test_an_older_backup_holds_nothing_of_a_thread_that_was_deleted(sqlite_url: str, tmp_path: Path) -> None:
