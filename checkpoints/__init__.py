@@ -29,7 +29,7 @@ from collections.abc import Collection, Sequence
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from holdfast.checkpoints import urls
-from holdfast.checkpoints.backends.by_url import POOL_SIZE, backend_of
+from holdfast.checkpoints.backends.by_url import backend_of
 from holdfast.checkpoints.core.arguments import checked
 from holdfast.checkpoints.core.database import Database
 from holdfast.checkpoints.effects import Effects
@@ -114,7 +114,7 @@ def open_checkpointer(  # noqa: PLR0913 - each is a choice of the caller, by nam
     *,
     allow: Collection[type | TypeName] = (),
     strict: bool | None = None,
-    pool_size: int = POOL_SIZE,
+    pool_size: int = urls.POOL_SIZE,
     serde: SerializerProtocol | None = None,
     compact_after: int | None = None,
     redact: Sequence[str | re.Pattern[str]] = (),

@@ -31,6 +31,9 @@ from holdfast.checkpoints.errors import InvalidURL
 
 DEFAULT_URL = "sqlite:///holdfast.db"
 
+POOL_SIZE: Final = 10
+"""The largest number of connections to PostgreSQL, unless the caller says otherwise."""
+
 _FORMS = "memory://, sqlite:///relative.db, sqlite:////absolute/path.db or postgresql://user:password@host/database"
 _TIMEOUT = "timeout is a number of seconds, as in sqlite:///holdfast.db?timeout=10."
 _LONGEST_SCHEMA = 63  # bytes; PostgreSQL cuts off the rest of a longer name

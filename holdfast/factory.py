@@ -27,13 +27,18 @@ def make_checkpointer(settings: Settings) -> HoldfastSaver:
         InvalidURL: the database is one of another checkpointer.
         InvalidKeys: the keys of the settings cannot be used.
     """
-    keys, redact = settings.master_keys(), settings.redaction
-    return open_checkpointer(settings.database, redact=redact, keys=keys, keys_database=settings.keys_database)
+    return open_checkpointer(
+        settings.database,
+        pool_size=settings.pool_size,
+        redact=settings.redaction,
+        keys=settings.master_keys(),
+        keys_database=settings.keys_database,
+    )
 
 
 def make_store(settings: Settings) -> HoldfastStore:
     """Make the long-term memory, on the same database. Open it by `with` or `async with`."""
-    return open_store(settings.database)
+    return open_store(settings.database, pool_size=settings.pool_size)
 
 
 def open_any_saver(settings: Settings) -> AbstractContextManager[BaseCheckpointSaver[Any]]:

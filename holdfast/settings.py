@@ -87,6 +87,12 @@ class Settings(ServerSettings):
         description="where conversations live: a URL of `open_checkpointer`, or for `chat`, `serve` and `approvals "
         "--thread` of `open_saver`",
     )
+    pool_size: int = Field(
+        urls.POOL_SIZE,
+        ge=1,
+        validation_alias="HOLDFAST_POOL_SIZE",
+        description="connections of a process to PostgreSQL at the most, and as many again for long-term memory",
+    )
     model: Annotated[str | None, AfterValidator(lambda name: name and _model(name))] = Field(
         None,
         validation_alias="HOLDFAST_MODEL",

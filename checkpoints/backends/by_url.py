@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from holdfast.checkpoints import urls
 from holdfast.checkpoints.backends.base import Backend
 from holdfast.checkpoints.errors import DriverMissing
 from holdfast.checkpoints.extras import install_command
 
-POOL_SIZE: Final = 10
-"""The largest number of connections to PostgreSQL, unless the caller says otherwise."""
 
-
-def backend_of(place: urls.Location, pool_size: int = POOL_SIZE) -> Backend:
+def backend_of(place: urls.Location, pool_size: int = urls.POOL_SIZE) -> Backend:
     """Return the backend of a database, not open yet.
 
     Args:

@@ -16,7 +16,7 @@ from langgraph.store.memory import InMemoryStore
 
 from holdfast.checkpoints import urls
 from holdfast.checkpoints.backends.base import Backend
-from holdfast.checkpoints.backends.by_url import POOL_SIZE, backend_of
+from holdfast.checkpoints.backends.by_url import backend_of
 from holdfast.checkpoints.backends.executor import Executor, run_in_own_executor
 from holdfast.checkpoints.backends.retry import persist
 from holdfast.checkpoints.core.arguments import checked
@@ -106,7 +106,7 @@ class HoldfastStore(BaseStore):
         *,
         index: IndexConfig | None = None,
         ttl: TTLConfig | None = None,
-        pool_size: int = POOL_SIZE,
+        pool_size: int = urls.POOL_SIZE,
     ) -> None:
         self._place = place
         self._index = index
@@ -293,7 +293,7 @@ def open_store(
     *,
     index: IndexConfig | None = None,
     ttl: TTLConfig | None = None,
-    pool_size: int = POOL_SIZE,
+    pool_size: int = urls.POOL_SIZE,
 ) -> HoldfastStore:
     """Return LangGraph's own store on a database: long-term memory beside the conversations.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -87,6 +88,7 @@ def test_an_empty_one_counts_as_not_set(name: str, monkeypatch: pytest.MonkeyPat
         ("HOLDFAST_MODEL_TIMEOUT", "inf", "finite"),
         ("HOLDFAST_PORT", "70000", "it has to be at most 65535.*the port that `serve` listens on"),
         ("HOLDFAST_WORKERS", "0", "at least 1"),
+        ("HOLDFAST_POOL_SIZE", "0", "at least 1.*connections of a process to PostgreSQL"),
         ("HOLDFAST_CONTEXT", "all", "it has to be 'summarise', 'trim' or 'off'"),
         ("HOLDFAST_CONTEXT_BUDGET", "0", "it has to be more than 0.*tokens of messages that the model sees"),
         ("HOLDFAST_CONTEXT_LIMIT", "23999", "it is 23999, less than HOLDFAST_CONTEXT_BUDGET, which is 24000"),
@@ -102,6 +104,16 @@ def test_a_setting_that_cannot_be_used_is_named_with_what_is_needed(
     with pytest.raises(InvalidSettings, match=f"{name} cannot be used: .*({said})") as raised:
         load()
     assert "sk-secret" not in str(raised.value)
+
+
+def test_both_pools_of_a_process_have_the_size_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOLDFAST_POOL_SIZE", "3")
+    of_store: list[int] = []
+    monkeypatch.setattr(factory, "open_store", lambda _url, *, pool_size: of_store.append(pool_size))
+    found = load(database="postgresql://ada@localhost/chat")
+    factory.make_store(found)
+    backend: Any = factory.make_checkpointer(found).database.backend
+    assert (backend.workers, of_store) == (3, [3])
 
 
 def test_an_option_that_is_wrong_is_named_as_an_option() -> None:

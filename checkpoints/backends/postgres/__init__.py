@@ -310,7 +310,7 @@ class PostgresBackend(PostgresTables):
         except Exhausted:
             raise DatabaseUnavailable(
                 f"All {self.workers} connections to {self._url} were in use for {self._url.timeout:.0f} s. Raise "
-                "pool_size, or run less at once."
+                "pool_size (with `holdfast serve`, HOLDFAST_POOL_SIZE), or run less at once."
             ) from None
         except Closed:
             raise NotOpen(NOT_OPEN) from None
