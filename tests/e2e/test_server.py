@@ -19,6 +19,7 @@ from holdfast import factory, settings
 from holdfast.checkpoints import open_checkpointer
 from holdfast.graph import Conversation
 from holdfast.graph.shop import Shop
+from tests.support.cluster import wait_for
 from tests.support.kit import change
 from tests.support.serving import HOUSE, PATIENCE, Server, last_words, served
 from tests.support.stub_openai import KEY, breaks_off, call, calls, hangs, refuses, says, stub_openai
@@ -215,6 +216,15 @@ def test_a_request_for_a_thread_sees_what_another_process_did_to_it(server: Serv
     with pytest.raises(NotFoundError):
         server.client.threads.get(gone)
     last_words(server.answer(thread_id, call.interrupt_id, {"type": "reject"}))
+
+
+@pytest.mark.sweep
+def test_a_thread_is_busy_for_as_long_as_another_process_has_it(server: Server, place: Path) -> None:
+    thread_id = new_thread(server)
+    last_words(server.say(thread_id, "My name is Ada."))
+    with open_checkpointer(f"sqlite:///{place}/holdfast.db") as saver, saver.lease(thread_id):
+        wait_for(lambda: server.client.threads.get(thread_id)["status"] == "busy", "the server sees the lease")
+    assert server.client.threads.get(thread_id)["status"] == "idle"
 
 
 @pytest.mark.sweep

@@ -85,7 +85,7 @@ async def restore(thread_id: str) -> None:
     for head in heads:
         if entry is None:
             await _enter(saver, head, rows)
-        elif has_changed or "values" not in entry or _time(head.checkpoint_id) > entry["state_updated_at"]:
+        elif has_changed or await _is_outdated(entry, head):
             await _refresh(entry, head, await _read(saver, head), rows)
     if not heads:
         await _restore_without_head(saver, wanted, entry, rows)
@@ -206,6 +206,14 @@ async def _enter(
     runtime.threads().append(entry)
     elsewhere.enter(rows)
     await _refresh(entry, head, read, rows, leased)
+
+
+async def _is_outdated(entry: Entry, head: Head) -> bool:
+    """Return whether an entry is older than its thread, or says "busy" and nobody is at work any more."""
+    if "values" not in entry or _time(head.checkpoint_id) > entry["state_updated_at"]:
+        return True
+    is_busy = entry["status"] == "busy" and not elsewhere.open_runs(entry["thread_id"])
+    return is_busy and head.thread_id not in await _leased(head.thread_id)
 
 
 async def _leased(thread_id: str | None = None) -> Collection[str]:

@@ -96,13 +96,13 @@ class Killing:
         self._compare_list({thread: listed[thread] for thread in at_rest})
         for thread in going_on:
             told, true = self.truth.beside(thread, lambda: self.door.status(url, thread))  # noqa: B023 - it is called here
-            self._compare(thread, told, true)
+            self._compare(thread, "server", told, true)
 
     def _compare_list(self, listed: dict[str, str]) -> None:
         for thread, told in listed.items():
-            self._compare(thread, told, self.truth.status(thread))
+            self._compare(thread, "list", told, self.truth.status(thread))
 
-    def _compare(self, thread: str, told: str, true: str) -> None:
+    def _compare(self, thread: str, who: str, told: str, true: str) -> None:
         self.statuses += 1
         if told != true:
-            self.tally.failures.append((thread, f"after a start the server says that it is {told}; it is {true}"))
+            self.tally.failures.append((thread, f"after a start the {who} says that it is {told}; it is {true}"))
