@@ -14,7 +14,7 @@ from langgraph_sdk.runtime import ServerRuntime
 
 from holdfast import factory, settings
 from holdfast.server.langgraph import hooks, registry
-from holdfast.server.langgraph.agent import ServedAgent, turn
+from holdfast.server.langgraph.agent import ServedAgent, check_thread
 from holdfast.server.langgraph.record import recording
 
 # Loaded at import, which happens in a thread: the server does not allow file I/O on its event loop.
@@ -25,11 +25,9 @@ _agent = ServedAgent.of(factory.make_agent(_settings))
 @asynccontextmanager
 async def agent(config: RunnableConfig, runtime: ServerRuntime[Any]) -> AsyncIterator[ServedAgent]:
     """Yield the agent for one request of the server."""
-    if runtime.access_context != "threads.create_run":  # the request only reads
-        yield _agent
-        return
-    async with turn(config, lambda saver, thread_id: factory.check_thread(_settings, saver, _agent, thread_id)):
-        yield _agent
+    if runtime.access_context == "threads.create_run":  # another request only reads
+        await check_thread(config, lambda saver, thread_id: factory.check_thread(_settings, saver, _agent, thread_id))
+    yield _agent
 
 
 @asynccontextmanager

@@ -200,6 +200,17 @@ def test_a_run_waits_for_who_has_the_thread_and_the_other_threads_go_on(server: 
 
 
 @pytest.mark.sweep
+def test_a_run_that_waits_for_who_has_the_thread_can_be_stopped(server: Server, place: Path) -> None:
+    held = new_thread(server)
+    with open_checkpointer(f"sqlite:///{place}/holdfast.db") as saver, saver.lease(held):
+        stream = server.client.runs.stream(held, "agent", input={"messages": [{"role": "user", "content": "Hello"}]})
+        run_id = next(stream).data["run_id"]
+        server.client.runs.cancel(held, run_id, wait=True)
+        assert server.client.runs.get(held, run_id)["status"] == "interrupted"
+    assert server.client.threads.get(held)["status"] == "idle"
+
+
+@pytest.mark.sweep
 def test_a_request_for_a_thread_sees_what_another_process_did_to_it(server: Server, place: Path) -> None:
     thread_id, gone = new_thread(server, owner="ada"), new_thread(server)
     for known in (thread_id, gone):

@@ -7,6 +7,7 @@ error.
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
@@ -58,7 +59,7 @@ class ServedAgent(CompiledStateGraph[Any, Any, Any, Any]):
             kwargs["durability"] = "sync"
         configurable = (config or {}).get("configurable", {})
         thread_id = str(configurable.get("thread_id", ""))
-        with told(thread_id, configurable.get("run_id")), _errors_for_clients():
+        async with self._turn(thread_id, configurable.get("run_id")):
             async for run_input, run_config in self._runs(input, config, thread_id):
                 chunks = cast("AsyncGenerator[Any, None]", super().astream(run_input, run_config, **kwargs))
                 async with aclosing(chunks):
@@ -69,6 +70,22 @@ class ServedAgent(CompiledStateGraph[Any, Any, Any, Any]):
                         if earlier := await self._earlier_answer(run_input, thread_id):
                             raise earlier from error
                         raise
+
+    @asynccontextmanager
+    async def _turn(self, thread_id: str, run_id: str | None) -> AsyncIterator[None]:
+        """Hold the lease of the thread that a run writes to, tell how the run ends, and name its error for clients.
+
+        The run waits for as long as another writer has the thread. It can be stopped meanwhile: unlike what the server
+        does before it has the agent, the stream is cancelled at once.
+        """
+        saver = unwrap_saver(self.checkpointer)
+        async with AsyncExitStack() as stack:
+            if isinstance(saver, HoldfastSaver) and thread_id:
+                with _errors_for_clients():
+                    lease = saver.alease(thread_id, purpose="a run of the server", wait=math.inf)
+                    await stack.enter_async_context(lease)
+            with told(thread_id, run_id), _errors_for_clients():
+                yield
 
     async def _runs(
         self, input: Any, config: RunnableConfig | None, thread_id: str
@@ -139,30 +156,21 @@ def _own_run(config: RunnableConfig) -> RunnableConfig:
     }
 
 
-@asynccontextmanager
-async def turn(config: RunnableConfig, check: Callable[[BaseCheckpointSaver[Any], str], None]) -> AsyncIterator[None]:
-    """Hold the lease of the thread that a run is about to write to.
-
-    A run without a thread needs none, and another checkpointer than Holdfast's has none.
+async def check_thread(config: RunnableConfig, check: Callable[[BaseCheckpointSaver[Any], str], None]) -> None:
+    """Refuse a run of a thread to which the agent may not write.
 
     Args:
-        config: the config of the run.
+        config: the config of the run. One without a thread is not refused.
         check: raises if the agent may not write to the thread. It blocks.
 
     Raises:
-        AnotherAgent: the thread is another agent's.
-        ThreadBusy: another writer, such as another replica, held the lease until the wait was over.
+        RuntimeError: named `AnotherAgent`: the thread is another agent's. Or named as the error of the database.
     """
-    configurable = config.get("configurable", {})
-    saver, thread_id = running_saver(config), configurable.get("thread_id")
-    async with AsyncExitStack() as stack:
-        if isinstance(saver, BaseCheckpointSaver) and thread_id:
-            with _errors_for_clients():
-                in_thread = saver.run_in_executor if isinstance(saver, HoldfastSaver) else asyncio.to_thread
-                await in_thread(check, saver, str(thread_id))
-                if isinstance(saver, HoldfastSaver):
-                    await stack.enter_async_context(saver.alease(str(thread_id), purpose="a run of the server"))
-        yield
+    saver, thread_id = running_saver(config), config.get("configurable", {}).get("thread_id")
+    if isinstance(saver, BaseCheckpointSaver) and thread_id:
+        in_thread = saver.run_in_executor if isinstance(saver, HoldfastSaver) else asyncio.to_thread
+        with _errors_for_clients():
+            await in_thread(check, saver, str(thread_id))
 
 
 @contextmanager

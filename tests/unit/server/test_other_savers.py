@@ -6,16 +6,18 @@ import uuid
 from typing import Any
 
 import pytest
+from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import empty_checkpoint
 
-from holdfast import settings
+from holdfast import build_graph, settings
 from holdfast.checkpoints import urls
 from holdfast.checkpoints.errors import InvalidURL
 from holdfast.savers import open_saver
 from holdfast.server import run
 from holdfast.server.langgraph import registry
-from holdfast.server.langgraph.agent import turn
+from holdfast.server.langgraph.agent import ServedAgent, check_thread
 from holdfast.server.store import NoStore
+from tests.support.graph_kit import ScriptedModel, says
 from tests.support.stand_in import SHOWN, URL, stand_in
 
 THREAD = str(uuid.uuid4())
@@ -30,8 +32,12 @@ async def test_a_thread_is_found_by_its_id_and_run_without_a_lease(monkeypatch: 
         saved = saver.put(config, empty_checkpoint(), {}, {})["configurable"]["checkpoint_id"]
         assert [(head.thread_id, head.checkpoint_id) for head in registry._heads(saver, THREAD)] == [(THREAD, saved)]
         config["configurable"]["__pregel_checkpointer"] = saver
-        async with turn(config, lambda *given: checked.append(given)):
-            assert checked == [(saver, THREAD)]
+        await check_thread(config, lambda *given: checked.append(given))
+        assert checked == [(saver, THREAD)]
+        model = ScriptedModel(lines=[says("Noted.")])
+        agent = ServedAgent.of(build_graph(model=model, tools=[], checkpointer=saver))
+        config = {"configurable": {"thread_id": str(uuid.uuid4())}}
+        assert (await agent.ainvoke({"messages": [HumanMessage("One.")]}, config))["messages"][-1].text == "Noted."
 
 
 def test_the_server_says_in_one_line_what_is_missing_and_the_way_out() -> None:
