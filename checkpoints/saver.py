@@ -33,6 +33,7 @@ from holdfast.checkpoints.langgraph_internals import INTERRUPT, enclosing_checkp
 from holdfast.checkpoints.lifecycle import DatabaseOptions, HoldfastDatabase
 from holdfast.checkpoints.load import listing
 from holdfast.checkpoints.reconcile import put_checkpoint
+from holdfast.checkpoints.runs.records import mark_of
 from holdfast.checkpoints.save import save_writes
 from holdfast.checkpoints.serde.jsonb import contained_by
 from holdfast.checkpoints.serde.types import TypeName
@@ -142,6 +143,7 @@ class HoldfastSaver(HoldfastDatabase, BaseCheckpointSaver[str]):
         Raises:
             DamagedThread: what is stored is incomplete or altered.
             NotStorable: a type is not allowed or no longer exists.
+            UnknownRun: `config` is that of an accepted turn that was deleted, with its thread or alone.
         """
         thread, ns = thread_of(config), ns_of(config)
         checkpoint_id = config["configurable"].get("checkpoint_id")
@@ -152,7 +154,11 @@ class HoldfastSaver(HoldfastDatabase, BaseCheckpointSaver[str]):
             self._database.queues.settle(thread, self._backend.patience.is_lost)
         else:
             self._database.loads.note_run(config, None)
-        raw, generation = persist(self._backend, partial(self._read, wanted, with_generation=loads_head))
+        mark = mark_of(config, thread, ns)
+        needs_generation = loads_head or mark is not None
+        raw, generation = persist(self._backend, partial(self._read, wanted, with_generation=needs_generation))
+        if mark is not None:
+            self._runs.check_mark(mark, generation if raw is None else raw.stored.generation)
         if raw is None:
             if loads_head:
                 within = enclosing_checkpoint(thread)

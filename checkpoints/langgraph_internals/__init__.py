@@ -44,6 +44,7 @@ __all__ = [
     "RESERVED",
     "RESUME_MAP",
     "RESUMING",
+    "RUN_MARK",
     "SAFE_MSGPACK_TYPES",
     "START",
     "STRICT_MSGPACK_ENABLED",
@@ -100,6 +101,10 @@ RESUME_MAP: Final = "__pregel_resume_map"
 
 STRICT_RESUME: Final = "__pregel_strict_resume"
 """Makes an answer to an interrupt that is not pending an error; without it LangGraph takes it silently."""
+
+RUN_MARK: Final = "__pregel_holdfast_run"
+"""The key of our own for the accepted run of a config. LangGraph puts keys that begin like this into no metadata, and
+shows them to no client."""
 
 CHECKPOINT_MAP: Final = "checkpoint_map"
 """The checkpoint that each enclosing graph is at, by namespace."""

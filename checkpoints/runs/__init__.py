@@ -25,7 +25,7 @@ from holdfast.checkpoints.errors import UnknownRun
 from holdfast.checkpoints.load import MessageRows, explained
 from holdfast.checkpoints.runs.accepting import Accepting
 from holdfast.checkpoints.runs.claims import Claims
-from holdfast.checkpoints.runs.records import Claimed, DeadTurn, EndedRun, NewRun, Run, run_of
+from holdfast.checkpoints.runs.records import Claimed, DeadTurn, EndedRun, NewRun, Run, RunMark, run_of
 from holdfast.checkpoints.serde.messages import is_sql_text
 from holdfast.checkpoints.serde.msgpack import Unpacking
 from holdfast.checkpoints.threads.leases import Lease
@@ -98,6 +98,19 @@ class Runs(Accepting):
         [[row]] = self._database.read((self._database.backend.sql["has_begun"], params))
         return bool(row.has_begun)
 
+    def check_mark(self, mark: RunMark, generation: int | None) -> None:
+        """Refuse a turn whose run was deleted, with its thread or alone, before it has loaded the thread.
+
+        Args:
+            mark: that of the run.
+            generation: the generation of the thread that was loaded.
+
+        Raises:
+            UnknownRun: the run was deleted.
+        """
+        if generation != mark.generation:  # or a message was redacted, or another run rolled back
+            self.get(mark.run_id)
+
     def was_sent(self, run: Run) -> bool:
         """Return whether the message of a run is in its thread: an earlier attempt has sent it.
 
@@ -153,11 +166,14 @@ class Runs(Accepting):
             if row.is_deleted:
                 self._database.write((sql["delete_run"], {"run_id": row.run_id}))
         params = {"owner": owner, "ttl": times.RUN_TTL}
-        claims = [(sql["claim_run"].where(), {"run_id": row.run_id, **params}) for row in free if not row.is_deleted]
+        claims = [
+            (sql["claim_run"].where(), {"run_id": row.run_id, "thread_id": row.thread_id, **params})
+            for row in free
+            if not row.is_deleted
+        ]
         # A claim whose commit was lost is not repeated: it would be found taken. It expires.
         claimed = self._database.write(*claims, repeatable=False) if claims else []
-        every, sealer = (row for rows in claimed for row in rows), self._database.sealer
-        return [Claimed(run_of(sealer, row), self._input(row), owner) for row in every]
+        return [self._claimed(row, self._input(row), owner) for rows in claimed for row in rows]
 
     def claims(self, stop: Callable[[str], object], **options: Any) -> Claims:
         """Return the claims of a new worker, which it renews until they end.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from hashlib import blake2b
 from typing import Any, Final
@@ -45,14 +45,13 @@ class Accepting:
 
     # --- accepting
 
-    def accept(self, new: NewRun, *, owner: str | None = None, for_user: bool = False) -> Run:
+    def accept(self, new: NewRun, *, for_user: bool = False) -> Run:
         """Accept a run. When this returns, it is in the database, and a worker will carry it out.
 
         If a worker of this process has room, and the thread has no other open run, it has claimed the run by then.
 
         Args:
             new: the run.
-            owner: the worker that has the run from the start, as if it had claimed it.
             for_user: whether the user of the run has to be one who may use the thread.
 
         Returns:
@@ -64,15 +63,40 @@ class Accepting:
             UnknownThread: the thread is neither the user's nor shared with this user. Nothing was accepted.
         """
         thread_of({"configurable": {"thread_id": new.thread_id}})
-        claims: Claims | None = self.workers.get(new.agent) if owner is None else None
+        claims: Claims | None = self.workers.get(new.agent)
         with nullcontext() if claims is None else claims.reserving() as worker:
-            rows, tickets = self._insert(new, owner=owner, worker=worker, for_user=for_user)
+            rows, tickets = self._insert(new, worker=worker, for_user=for_user)
             if claims is not None and worker is not None and rows and rows[0].owner == worker:
                 lease = Lease(new.thread_id, int(tickets[0].ticket)) if tickets else None
-                claims.take(Claimed(run_of(self._database.sealer, rows[0]), new.input, worker, lease))
+                claims.take(self._claimed(rows[0], new.input, worker, lease))
         if rows:
             return run_of(self._database.sealer, rows[0])
         return self.earlier(new) or self.get(new.run_id)
+
+    def accept_for(self, owner: str, new: NewRun) -> Claimed:
+        """Accept a run that a worker has from the start, as if it had claimed it. It has no idempotency key.
+
+        Args:
+            owner: the worker.
+            new: the run.
+
+        Raises:
+            InvalidThread: as `accept`.
+        """
+        thread_of({"configurable": {"thread_id": new.thread_id}})
+        [row], _ = self._insert(new, owner=owner)
+        return self._claimed(row, new.input, owner)
+
+    def accepted_for(self, owner: str, new: NewRun) -> Claimed:
+        """Return a run that was accepted for a worker with the calls of `acceptance`.
+
+        Raises:
+            UnknownRun: it was not accepted, or was deleted since.
+        """
+        [rows] = self._database.read((self._database.backend.sql["run"], {"run_id": new.run_id}))
+        if not rows:
+            raise UnknownRun(new.run_id)
+        return self._claimed(rows[0], new.input, owner)
 
     def acceptance(self, new: NewRun, *, answers: str | None = None, owner: str | None = None) -> list[Call]:
         """Return the calls that accept a run, for a transaction in which the thread is locked.
@@ -80,7 +104,7 @@ class Accepting:
         Args:
             new: the run.
             answers: accept it only if it has answered the request with this id, in the same transaction.
-            owner: as for `accept`.
+            owner: the worker that has it from the start, if one has.
         """
         sql, body = self._database.backend.sql, Packing(self._database.types).pack(dict(new.input))
         if self._database.storage_filter is not None:
@@ -167,7 +191,7 @@ class Accepting:
 
         Args:
             new: the run.
-            owner: as for `accept`.
+            owner: as for `acceptance`.
             worker: the worker that claims it if it is the first open run of its thread.
             dead: insert it only if nothing has gone on with this turn.
             for_user: as for `accept`.
@@ -197,8 +221,11 @@ class Accepting:
         """Return the calls that claim a run which was just inserted, with the lease of its thread if that is free."""
         sql, run = self._database.backend.sql, {"run_id": new.run_id, "owner": worker}
         lease = {**run, "process": default_owner(), "ttl": times.LEASE_TTL}
-        claim = sql["claim_run"].where(_IS_FIRST), {**run, "ttl": times.RUN_TTL}
+        claim = sql["claim_run"].where(_IS_FIRST), {**run, "thread_id": new.thread_id, "ttl": times.RUN_TTL}
         return [claim, (sql["take_lease_of_run"], lease)]
+
+    def _claimed(self, row: Row, input: Mapping[str, Any], owner: str, lease: Lease | None = None) -> Claimed:
+        return Claimed(run_of(self._database.sealer, row), input, owner, lease, row.generation)
 
     def _is_dead(self, transaction: Transaction, dead: DeadTurn) -> bool:
         params = {"thread_id": dead.thread_id, "ticket": dead.ticket, "kept": times.DEAD_TURN_KEPT}

@@ -6,10 +6,13 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
+
+from langchain_core.runnables import RunnableConfig
 
 from holdfast.checkpoints.backends.records import Row
 from holdfast.checkpoints.encryption import places
+from holdfast.checkpoints.langgraph_internals import RUN_MARK
 from holdfast.checkpoints.moments import utc_datetime
 from holdfast.checkpoints.serde.encryption import Sealer
 from holdfast.checkpoints.threads.leases import Lease
@@ -54,6 +57,15 @@ class Run:
         return self.state in OPEN
 
 
+class RunMark(NamedTuple):
+    """What a turn's config has of its run: by it, a load finds that the run was deleted with its thread."""
+
+    thread_id: str
+    run_id: str
+    generation: int | None
+    """That of the thread when the run was claimed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """A run that a worker carries out."""
@@ -64,6 +76,13 @@ class Claimed:
     """The worker."""
     lease: Lease | None = None
     """The lease of the thread, if it was taken with the claim: when the run was accepted, and nothing was before it."""
+    generation: int | None = None
+    """The generation of the thread when it was claimed."""
+
+    @property
+    def mark(self) -> RunMark:
+        """What the config of its turn has of it."""
+        return RunMark(self.run.thread_id, self.run.run_id, self.generation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +128,12 @@ class DeadTurn:
     """That of the lease."""
     owner: str
     """The process that held it."""
+
+
+def mark_of(config: RunnableConfig, thread_id: str, ns: str) -> RunMark | None:
+    """Return what a config that loads a thread has of its run. A node may have passed the key on to another thread."""
+    mark: RunMark | None = config["configurable"].get(RUN_MARK)
+    return mark if mark is not None and mark.thread_id == thread_id and not ns else None
 
 
 def run_of(sealer: Sealer, row: Row) -> Run:

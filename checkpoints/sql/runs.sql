@@ -21,7 +21,11 @@ DELETE FROM holdfast_runs
 WHERE thread_id = :thread_id AND ended_at < {now} - :age;
 
 -- name: run
-SELECT * FROM holdfast_runs WHERE run_id = :run_id;
+-- With the generation of its thread.
+SELECT r.*, t.generation
+FROM holdfast_runs AS r
+LEFT JOIN holdfast_threads AS t ON t.thread_id = r.thread_id
+WHERE r.run_id = :run_id;
 
 -- name: run_of_key
 SELECT *
@@ -48,7 +52,7 @@ LIMIT :limit;
 -- name: free_runs
 -- The runs of a worker that were asked to stop. Then the first open run of each thread, if no living worker has it;
 -- oldest first. Code from before this table leaves the runs of a thread that it deletes.
-SELECT r.run_id, CASE WHEN {free} THEN 0 ELSE 1 END AS is_stopped,
+SELECT r.run_id, r.thread_id, CASE WHEN {free} THEN 0 ELSE 1 END AS is_stopped,
        (
          SELECT count(*) FROM holdfast_threads AS t WHERE t.thread_id = r.thread_id AND t.deleted_at > r.accepted_at
        ) AS is_deleted
@@ -64,7 +68,8 @@ ORDER BY is_stopped DESC, r.accepted_at, r.run_id
 LIMIT :limit;
 
 -- name: claim_run
--- The condition is that of `free_runs`: another worker may have claimed it since.
+-- The condition is that of `free_runs`: another worker may have claimed it since. Return also the generation of the
+-- thread.
 UPDATE holdfast_runs AS r
 SET state = 'running', attempts = attempts + 1, owner = :owner, alive_until = {now} + :ttl,
     started_at = coalesce(started_at, {now}),
@@ -72,7 +77,7 @@ SET state = 'running', attempts = attempts + 1, owner = :owner, alive_until = {n
       SELECT t.next_seq - 1 FROM holdfast_threads AS t WHERE t.thread_id = r.thread_id
     ))
 WHERE r.run_id = :run_id AND {free} AND {where}
-RETURNING *;
+RETURNING *, (SELECT t.generation FROM holdfast_threads AS t WHERE t.thread_id = :thread_id) AS generation;
 
 -- name: take_lease_of_run
 -- With the claim of a run that was just accepted, if no other caller is in the queue. The thread is locked. The number

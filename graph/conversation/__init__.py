@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, Self
 from langchain_core.messages import AnyMessage
 from langgraph.types import StateSnapshot
 
-from holdfast.checkpoints import HoldfastSaver, Lease
+from holdfast.checkpoints import Claimed, HoldfastSaver, Lease
 from holdfast.checkpoints.core.arguments import checked
 from holdfast.checkpoints.errors import UnknownThread, row_explained
 from holdfast.graph.approvals.policy import OnMessage
@@ -52,6 +52,7 @@ class Conversation(Submitting):
             a request work in each thread, record this user, and return no message of the thread.
         wait: seconds to wait for the thread's lease; by default as long as the checkpointer's `lease` waits.
         lease: the thread's lease, if the caller holds it. By default each turn takes it.
+        claimed: the accepted run that a worker carries out. If it was deleted meanwhile, a turn raises `UnknownRun`.
         messages_key: the name of the messages in the agent's state, if it is not "messages".
         context: the context of each run, for an agent with a `context_schema`.
         metadata: texts and numbers by name, stored with every checkpoint; `threads.list(metadata=…)` finds them.
@@ -86,6 +87,7 @@ class Conversation(Submitting):
         context: Any = None,
         metadata: Mapping[str, Any] | None = None,
         lease: Lease | None = None,
+        claimed: Claimed | None = None,
     ) -> None:
         self._profile = AgentProfile(agent, messages_key)
         check_checkpointer(agent)
@@ -98,10 +100,9 @@ class Conversation(Submitting):
         if approver and user_id is None:
             raise ValueError("approver is True, and user_id is None. Needed: the user_id of the person who decides.")
         self._answers = ThreadAnswers(self._profile, thread_id)
-        self._wait, self._held = wait, lease
-        self._context = context
+        self._wait, self._held, self._context = wait, lease, context
         self._on_loop = OnLoop(agent.checkpointer)
-        self._config = config_of(thread_id, self.user_id, metadata)
+        self._config = config_of(thread_id, self.user_id, metadata, claimed)
         self._runs = ThreadRuns(self._profile, self._answers, self._config, context)
 
     def __repr__(self) -> str:

@@ -10,10 +10,10 @@ from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, StateSnapshot, StreamMode
 
-from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints import Claimed, HoldfastSaver
 from holdfast.checkpoints.core.arguments import check_metadata
 from holdfast.checkpoints.errors import row_explained
-from holdfast.checkpoints.langgraph_internals import START, STRICT_RESUME
+from holdfast.checkpoints.langgraph_internals import RUN_MARK, START, STRICT_RESUME
 from holdfast.checkpoints.runtime import unwrap_saver
 from holdfast.graph.approvals.policy import OnMessage
 from holdfast.graph.conversation.agents import AgentProfile
@@ -25,16 +25,22 @@ from holdfast.graph.plans import Io
 _MODES: Final[list[StreamMode]] = ["messages", "updates"]  # those that `Turn.events` reads
 
 
-def config_of(thread_id: str, user_id: str | None, metadata: Mapping[str, Any] | None) -> RunnableConfig:
+def config_of(
+    thread_id: str, user_id: str | None, metadata: Mapping[str, Any] | None, claimed: Claimed | None
+) -> RunnableConfig:
     """Return the config of each run of a thread.
 
     Raises:
         TypeError, ValueError: see `check_metadata`.
     """
     check_metadata(metadata or {})
-    user = {} if user_id is None else {"user_id": user_id}
     # Strict: a late answer to a pause that is gone is an error; by default LangGraph ignores it silently.
-    return {"configurable": {"thread_id": thread_id, STRICT_RESUME: True, **user}, "metadata": dict(metadata or {})}
+    configurable: dict[str, Any] = {"thread_id": thread_id, STRICT_RESUME: True}
+    if user_id is not None:
+        configurable["user_id"] = user_id
+    if claimed is not None:
+        configurable[RUN_MARK] = claimed.mark
+    return {"configurable": configurable, "metadata": dict(metadata or {})}
 
 
 class ThreadRuns:

@@ -16,7 +16,14 @@ from langchain_core.exceptions import ModelError
 from langchain_core.messages import HumanMessage
 
 from holdfast.checkpoints import Claimed, EndedRun, Lease, Run
-from holdfast.checkpoints.errors import DatabaseUnavailable, HoldfastError, NotOpen, ThreadBusy, UnknownRun
+from holdfast.checkpoints.errors import (
+    DatabaseUnavailable,
+    HoldfastError,
+    NotOpen,
+    ThreadBusy,
+    ThreadConflict,
+    UnknownRun,
+)
 from holdfast.checkpoints.errors.logged import for_log
 from holdfast.graph import BadAnswer, Conversation, NothingWaits
 from holdfast.graph import Event as TurnEvent
@@ -268,11 +275,20 @@ class TurnWorker(Periodic):
         except UnknownRun:  # it was deleted before it could begin; its thread must not begin anew
             return _Ending("cancelled")
         except Exception as error:  # noqa: BLE001 - one turn that fails must not stop the others
+            if isinstance(error, ThreadConflict) and await io.call(self._is_deleted, run):
+                return _Ending("cancelled")
             _log.warning("Run %s failed: %s", run.run_id, for_log(error))
             _log.debug("Run %s failed.", run.run_id, exc_info=error)  # with its message, which may hold a text
             self._listener.failed(run, error)
             return _Ending("failed", type(error).__name__, _told(error))
         return _Ending("done")
+
+    def _is_deleted(self, run: Run) -> bool:
+        try:
+            self._saver.runs.get(run.run_id)
+        except UnknownRun:
+            return True
+        return False
 
     async def _events(self, io: Io, claimed: Claimed) -> AsyncGenerator[TurnEvent, None]:
         """Begin the turn of a run, or go on with it, and yield its events."""
@@ -283,7 +299,7 @@ class TurnWorker(Periodic):
             sends = run.kind == "message" and (is_new or not await io.call(runs.was_sent, run))
             # An approver who answers may not read the thread; the turn is its user's.
             user_id = run.user_id if run.kind == "message" else await io.call(self._saver.threads.owner, run.thread_id)
-            given = {"metadata": claimed.input.get("metadata"), "lease": lease, **self._options}
+            given = {"metadata": claimed.input.get("metadata"), "lease": lease, "claimed": claimed, **self._options}
             conversation = Conversation(self._agent, run.thread_id, user_id, **given)
             if sends:
                 message = HumanMessage(**claimed.input["message"], id=run.run_id)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import Checkpoint
@@ -90,6 +91,18 @@ def change(saver: HoldfastSaver, sql: str, **params: Any) -> None:
     with saver._backend.writing() as transaction:
         transaction.run([(Statement("test", sql), params)])
     forget(saver)
+
+
+def once_before(monkeypatch: pytest.MonkeyPatch, saver: HoldfastSaver, method: str, work: Callable[[], object]) -> None:
+    """Let something happen right before the first call of a method of a checkpointer."""
+    original = getattr(saver, method)
+
+    def first(*args: Any, **options: Any) -> Any:
+        monkeypatch.setattr(saver, method, original)
+        work()
+        return original(*args, **options)
+
+    monkeypatch.setattr(saver, method, first)
 
 
 def forget(saver: HoldfastSaver) -> None:

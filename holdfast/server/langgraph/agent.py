@@ -30,6 +30,7 @@ from holdfast.graph.conversation.agents import AgentProfile, AnyAgent
 from holdfast.graph.conversation.answer import ThreadAnswers
 from holdfast.graph.conversation.runs import ThreadRuns
 from holdfast.graph.plans import OnLoop
+from holdfast.server.langgraph.record import current
 from holdfast.server.observed.outcomes import told
 
 
@@ -57,6 +58,8 @@ class ServedAgent(CompiledStateGraph[Any, Any, Any, Any]):
     async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
         if self.checkpointer:
             kwargs["durability"] = "sync"
+        if config is not None and (record := current()) is not None:
+            config = record.marked(config)
         configurable = (config or {}).get("configurable", {})
         thread_id = str(configurable.get("thread_id", ""))
         async with self._turn(thread_id, configurable.get("run_id")):

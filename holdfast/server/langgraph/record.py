@@ -15,10 +15,12 @@ from functools import partial
 from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from holdfast.checkpoints import Claimed, HoldfastSaver, NewRun, Run
 from holdfast.checkpoints.errors import HoldfastError, UnknownRun
+from holdfast.checkpoints.langgraph_internals import RUN_MARK
 from holdfast.server.langgraph import runtime
 from holdfast.server.langgraph.answers import answers_due, bound_answers, brings_answers, record_answers
 from holdfast.server.langgraph.runtime import Entry, refused
@@ -84,10 +86,9 @@ class RunRecord:
         if answers:
             also = self.saver.runs.acceptance(new, answers=next(iter(answers)), owner=owner)
             record_answers(self.saver, new.thread_id, answers, new.run_id, also)
-            row = self.saver.runs.get(new.run_id)
+            self._held[new.run_id] = self.saver.runs.accepted_for(owner, new)
         else:
-            row = self.saver.runs.accept(new, owner=owner)
-        self._held[new.run_id] = Claimed(row, new.input, owner)
+            self._held[new.run_id] = self.saver.runs.accept_for(owner, new)
         self._claims.hold(new.run_id)  # its claim lasts for some seconds without
 
     async def begin_thread(self, thread_id: str, metadata: Mapping[str, Any], user_id: str | None) -> None:
@@ -105,6 +106,12 @@ class RunRecord:
         """Return when a run of this server was accepted, by the database's clock; `None` if it has no row."""
         held = self._held.get(str(run_id))
         return None if held is None else held.run.accepted_at
+
+    def marked(self, config: RunnableConfig) -> RunnableConfig:
+        """Return the config of a run with what its loads need to find that it was deleted with its thread."""
+        configurable = config.get("configurable", {})
+        claimed = self._held.get(str(configurable.get("run_id")))
+        return config if claimed is None else {**config, "configurable": {**configurable, RUN_MARK: claimed.mark}}
 
     def has(self, run_id: str) -> bool:
         """Return whether a run is, or was, this server's to carry out."""
@@ -182,8 +189,7 @@ class RunRecord:
 
     async def _stop_here(self, run_id: str) -> None:
         entry = runtime.find_run(UUID(run_id))
-        if entry is None:  # it was deleted with its thread
-            self._held.pop(run_id, None)
+        if entry is None:  # it was deleted with its thread; it may still wait for the lease, and is marked then
             self._claims.forget(run_id)
         elif await runtime.stop_run(entry):
             await self.end(run_id, "cancelled")

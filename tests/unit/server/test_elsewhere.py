@@ -57,9 +57,10 @@ async def test_a_run_that_ended_here_a_moment_ago_is_not_taken_for_another_serve
     async with open_checkpointer("memory://") as saver, recording(saver):
         record = current()
         assert record is not None
-        row = saver.runs.accept(NewRun(THREAD, agent_of("agent"), "message", {}), owner=record._claims.owner)
+        claimed = saver.runs.accept_for(record._claims.owner, NewRun(THREAD, agent_of("agent"), "message", {}))
+        row = claimed.run
         entry = enter_here(registry, row)
-        record._held[row.run_id] = Claimed(row, {}, record._claims.owner)
+        record._held[row.run_id] = claimed
         await record.end(row.run_id, "done")
         assert saver.runs.get(row.run_id).state == "done"
         elsewhere.enter([row])  # a request has read it before

@@ -12,10 +12,12 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from holdfast import build_graph, open_checkpointer
-from holdfast.checkpoints import HoldfastSaver
+from holdfast.checkpoints import HoldfastSaver, NewRun
 from holdfast.checkpoints.threads import leases
 from holdfast.server.langgraph.agent import ServedAgent
+from holdfast.server.langgraph.record import agent_of, current, recording
 from tests.support.graph_kit import ScriptedModel, says
+from tests.support.kit import once_before, rows
 
 CONFIG: Any = {"configurable": {"thread_id": "ada-1"}}
 
@@ -78,3 +80,22 @@ async def test_a_run_that_waits_for_its_thread_can_be_stopped(monkeypatch: pytes
                 await run
         async with saver.alease("ada-1", wait=0):  # the run has left the queue
             assert await said(agent) == []
+
+
+@pytest.mark.sweep(on="postgres")
+async def test_a_run_whose_thread_is_deleted_right_before_its_first_load_begins_nothing(
+    saver: HoldfastSaver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = served(saver)
+    async with recording(saver):
+        record = current()
+        assert record is not None
+        claimed = saver.runs.accept_for(record._claims.owner, NewRun("ada-1", agent_of("agent"), "message", {}))
+        record._held[claimed.run.run_id] = claimed
+        once_before(monkeypatch, saver, "get_tuple", lambda: saver.delete_thread("ada-1"))
+        config: Any = {"configurable": {"thread_id": "ada-1", "run_id": claimed.run.run_id}}
+        with pytest.raises(RuntimeError, match="There is no run"):
+            async for _ in agent.astream({"messages": [HumanMessage("One.")]}, config):
+                pass
+    assert rows(saver, "SELECT count(*) FROM checkpoints") == [(0,)]
+    assert saver.is_deleted("ada-1")
