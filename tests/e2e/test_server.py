@@ -263,6 +263,16 @@ def test_an_answer_that_does_not_say_which_of_several_calls_it_is_for_is_told_so
 
 
 @pytest.mark.sweep
+def test_a_run_that_would_begin_at_no_date_is_refused(server: Server) -> None:
+    thread_id = new_thread(server)
+    for after_seconds in (10**12, -(10**12)):
+        status, words = server.refusal(thread_id, input={}, after_seconds=after_seconds)
+        assert (status, "Needed: the seconds until it begins" in words) == (422, True)
+    assert server.client.runs.list(thread_id) == []
+    assert server.client.threads.get(thread_id)["status"] == "idle"
+
+
+@pytest.mark.sweep
 @pytest.mark.parametrize("thread_id", ["ada-1", "a" * 10_000, "..%2F..%2Fetc", "%00", "'; DROP TABLE checkpoints; --"])
 def test_a_thread_id_that_is_none_is_refused(server: Server, thread_id: str) -> None:
     answer = httpx.get(f"{server.url}/threads/{thread_id}/state")

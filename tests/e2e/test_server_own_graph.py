@@ -113,6 +113,17 @@ def test_a_copied_thread_has_the_state_and_the_pause_of_its_source(server: Serve
 
 
 @pytest.mark.sweep
+def test_a_search_in_values_passes_over_threads_without_any(server: Server) -> None:
+    bare, done = (str(server.client.threads.create(metadata={"kind": "search"})["thread_id"]) for _ in range(2))
+    server.say(done, "Hello")
+    values = {"kinds": ["Order", "Line"]}
+    found = server.client.threads.search(values=values, metadata={"kind": "search"})
+    assert [entry["thread_id"] for entry in found] == [done]
+    assert server.client.threads.count(values=values, metadata={"kind": "search"}) == 1
+    assert {entry["thread_id"] for entry in server.client.threads.search(metadata={"kind": "search"})} == {bare, done}
+
+
+@pytest.mark.sweep
 def test_a_thread_whose_only_run_is_deleted_is_empty_and_still_there(server: Server) -> None:
     thread_id = new_thread(server)
     run = server.client.runs.create(thread_id, "agent", input={"messages": [("user", "one")]})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -29,6 +30,8 @@ def install() -> None:
     runtime.wrap("Threads.delete", _delete_thread)
     runtime.wrap("Threads.put", _put_thread)
     runtime.wrap("Threads.patch", _patch_thread)
+    runtime.wrap("Threads.search", _search_threads)
+    runtime.wrap("Threads.count", _search_threads)
     runtime.wrap("Threads.set_joint_status", _end_run)
     runtime.wrap("Runs.put", _put_run)
     runtime.wrap("Runs.cancel", _cancel_runs)
@@ -56,6 +59,7 @@ async def _on_trial(original: Original, thread_id: UUID, /, *args: Any, **option
 
 async def _put_run(original: Original, connection: Any, assistant_id: Any, kwargs: Any, **options: Any) -> Any:
     """Accept a run: it is in the registry when it is in the database. One without a lasting thread is not recorded."""
+    _check_beginning(options.get("after_seconds") or 0)
     record, thread_id, run_id = current(), options.get("thread_id"), options.get("run_id")
     if record is None or kwargs.get("temporary") or thread_id is None or run_id is None:
         return await original(connection, assistant_id, kwargs, **options)
@@ -77,6 +81,22 @@ async def _put_run(original: Original, connection: Any, assistant_id: Any, kwarg
             await record.delete(run_id)
             return _each([])
     return _each(found)
+
+
+def _check_beginning(after_seconds: float) -> None:
+    """Check that there is a time at which a run begins.
+
+    Raises:
+        HTTPException: there is none (422).
+    """
+    try:
+        datetime.now(UTC) + timedelta(seconds=after_seconds)
+    except (OverflowError, ValueError):
+        raise runtime.refused(
+            422,
+            "With this after_seconds the run would begin at no date of the calendar, which ends with the year 9999. "
+            "Needed: the seconds until it begins.",
+        ) from None
 
 
 def enter_run(run: Entry, thread: Entry | None = None, *, is_new: bool = False) -> bool:
@@ -195,6 +215,11 @@ async def _patch_thread(original: Original, connection: Any, thread_id: Any, **o
             if (entry := runtime.find_thread(thread_id)) is not None:
                 entry.update(metadata=changed["metadata"], updated_at=changed["updated_at"])
     return _each(found)
+
+
+async def _search_threads(original: Original, connection: Any, **options: Any) -> Any:
+    """Search or count threads. One without values is no match for a search in values, over which the runtime fails."""
+    return await original(runtime.with_values() if options.get("values") else connection, **options)
 
 
 async def _delete_thread(original: Original, *args: Any, **options: Any) -> Any:

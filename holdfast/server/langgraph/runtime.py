@@ -41,6 +41,8 @@ PRIVATE: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "Threads.put": ("conn", "thread_id", "metadata", "if_exists"),
         "Threads.patch": ("conn", "thread_id", "metadata"),
         "Threads.delete": ("conn", "thread_id"),
+        "Threads.search": ("conn", "values"),
+        "Threads.count": ("conn", "values"),
         "Threads.set_status": ("conn", "thread_id", "checkpoint", "exception"),
         "Threads.set_joint_status": (
             "conn",
@@ -114,23 +116,28 @@ def _listed(kind: str) -> list[Entry]:
 
 def with_runs(more: Iterable[Entry]) -> Any:
     """Return a connection to the registry with more runs than it has, for a method that reads its list of runs."""
-    from langgraph_runtime_inmem.database import GLOBAL_STORE, InMemConnectionProto
+    return _connection(runs=[*runs(), *more])
 
-    connection = InMemConnectionProto()
-    connection.store = {**GLOBAL_STORE, "runs": [*runs(), *more]}
-    return connection
+
+def with_values() -> Any:
+    """Return a connection to the registry without the threads that have no values, for a method that compares these."""
+    return _connection(threads=[entry for entry in threads() if isinstance(entry.get("values"), Mapping)])
 
 
 def copy_of_registry(thread_id: UUID, more: Iterable[Entry]) -> Any:
     """Return a connection to a copy of the registry, with one thread, its runs and more, for a change on trial."""
+    return _connection(
+        threads=[copy.deepcopy(entry) for entry in threads() if entry["thread_id"] == thread_id],
+        runs=[*(run for run in runs() if run["thread_id"] == thread_id), *more],
+    )
+
+
+def _connection(**lists: list[Entry]) -> Any:
+    """Return a connection to the registry with other lists than it has."""
     from langgraph_runtime_inmem.database import GLOBAL_STORE, InMemConnectionProto
 
     connection = InMemConnectionProto()
-    connection.store = {
-        **GLOBAL_STORE,
-        "threads": [copy.deepcopy(entry) for entry in threads() if entry["thread_id"] == thread_id],
-        "runs": [*(run for run in runs() if run["thread_id"] == thread_id), *more],
-    }
+    connection.store = {**GLOBAL_STORE, **lists}
     return connection
 
 
