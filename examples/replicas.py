@@ -43,7 +43,7 @@ def main(database: str) -> None:
         talk = Conversation(build_graph(checkpointer=checkpointer), "shared")
         said = [message.text for message in talk.history() if message.type == "human"]
         print(f"{len(said)} messages of two replicas, each there once: {len(set(said)) == len(said)}")
-        print(talk.send("Please refund order 1001.").text)
+        print(talk.send("Please refund order 1003.").text)
     at_once(approve, database)
 
 
