@@ -30,7 +30,7 @@ from holdfast.checkpoints.redaction.service import Redacted
 from holdfast.checkpoints.serde.messages import is_sql_text
 from holdfast.checkpoints.store.items import erase_items_in, is_label
 from holdfast.checkpoints.threads import Threads
-from holdfast.checkpoints.threads.access import check_owner
+from holdfast.checkpoints.threads.access import check_owner, waits_to_begin
 from holdfast.checkpoints.transcript.export.facts import holdfast_version
 
 Others = Literal["list", "redact"]
@@ -220,6 +220,8 @@ class _Erasure:
         user, threads = self._wishes.user_id, self._public.threads
         if user is None:
             return threads.owner(thread_id)
+        if waits_to_begin(self._inner, thread_id, user):
+            return asked_user(user)
         standing = threads.check_user(thread_id, user)
         if standing.exists and standing.owner != asked_user(user):
             check_owner(threads.get(thread_id, user_id=user), user, "erase it")

@@ -5,9 +5,10 @@ Parameters are named, `:thread_id`. `{now}` stands for the database's own clock 
 condition that a request, `i`, is closed, `{said}` for the condition that a message row, `m`, was said, `{of_user}` for
 the condition that a thread, `t`, is a user's or shared with this user, `{as_known}` for the condition that a thread is
 as it is known, `{has_gone_on}` for the condition that a thread has gone on with a new message, `{claim}` for the claim
-of a row, `{free}` for the condition that a run, `r`, is open and no living worker has it, and `{is_dead}` for the
-condition that the holder of a lease, `l`, died in a turn that nothing has gone on with; the other names in braces are
-in `_WORDS`.
+of a row, `{on_record}` for the condition that something is on record of a thread that has not begun, `{begun_by_run}`
+for the user whose run begins it, `{free}` for the condition that a run, `r`, is open and no living worker has it, and
+`{is_dead}` for the condition that the holder of a lease, `l`, died in a turn that nothing has gone on with; the other
+names in braces are in `_WORDS`.
 """
 
 from __future__ import annotations
@@ -126,6 +127,18 @@ _HAS_GONE_ON = """EXISTS (
       AND {is_input}
   )"""
 
+# Something is on record of a thread `t` that has not begun: it was created, or a run was accepted.
+_ON_RECORD = """(t.metadata IS NOT NULL OR t.user_id IS NOT NULL OR EXISTS (
+    SELECT 1 FROM holdfast_runs AS r WHERE r.thread_id = t.thread_id
+  ))"""
+
+# The user of the run that begins a thread `t`: the first that is open, or else the first.
+_BEGUN_BY_RUN = """(
+    SELECT r.user_id FROM holdfast_runs AS r WHERE r.thread_id = t.thread_id
+    ORDER BY CASE WHEN r.state IN ('accepted', 'running') THEN 1 ELSE 2 END, r.number
+    LIMIT 1
+  )"""
+
 # A save claims a row. It may not know that the row is part of the conversation by now: it stays part of it.
 _CLAIM = f"""UPDATE holdfast_messages
 SET message_id = coalesce(message_id, :message_id),
@@ -234,6 +247,8 @@ def _in(dialect: str, text: str) -> str:
         "{said}": _SAID,
         "{of_user}": OF_USER,
         "{is_member}": _IS_MEMBER,
+        "{on_record}": _ON_RECORD,
+        "{begun_by_run}": _BEGUN_BY_RUN,
         "{user_of_request}": _USER_OF_REQUEST,
     }
     for word, meant in {**shared, **_WORDS[dialect]}.items():

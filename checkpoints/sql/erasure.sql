@@ -55,10 +55,14 @@ DELETE FROM holdfast_leases
 WHERE thread_id = :thread_id;
 
 -- name: threads_of_user
-SELECT thread_id
-FROM holdfast_threads
-WHERE user_id = :user_id AND deleted_at IS NULL
-ORDER BY thread_id;
+-- Also those that an accepted run of the user is about to begin.
+SELECT t.thread_id
+FROM holdfast_threads AS t
+WHERE t.user_id = :user_id AND t.deleted_at IS NULL OR t.user_id IS NULL AND t.head IS NULL
+  AND t.thread_id IN (SELECT r.thread_id FROM holdfast_runs AS r WHERE r.user_id = :user_id)
+  AND {begun_by_run} = :user_id
+  AND NOT EXISTS (SELECT 1 FROM checkpoints AS c WHERE c.thread_id = t.thread_id AND c.checkpoint_ns = '')
+ORDER BY t.thread_id;
 
 -- name: leave_threads
 -- A user is no member of any thread, and shares none, any more.

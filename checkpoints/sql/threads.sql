@@ -188,6 +188,26 @@ LEFT JOIN holdfast_threads AS t ON t.thread_id = :thread_id
 WHERE t.head IS NOT NULL OR t.user_id IS NOT NULL
    OR EXISTS (SELECT 1 FROM checkpoints AS c WHERE c.thread_id = :thread_id AND c.checkpoint_ns = '');
 
+-- name: not_begun
+-- What is on record of a thread that has no checkpoint, and never had one or was deleted: its user if it was begun with
+-- one, else the one whose run begins it, else the one who shares it. No row: nothing is.
+SELECT found.user_id
+FROM (
+  SELECT CASE WHEN t.user_id IS NULL THEN 4 ELSE 1 END AS place, t.user_id
+  FROM holdfast_threads AS t
+  WHERE t.thread_id = :thread_id AND t.deleted_at IS NULL AND {on_record}
+  UNION ALL
+  SELECT 2, {begun_by_run}
+  FROM (SELECT CAST(:thread_id AS TEXT) AS thread_id) AS t
+  WHERE EXISTS (SELECT 1 FROM holdfast_runs AS r WHERE r.thread_id = t.thread_id)
+  UNION ALL
+  SELECT 3, shared.owner_id FROM holdfast_members AS shared WHERE shared.thread_id = :thread_id
+) AS found
+WHERE NOT EXISTS (SELECT 1 FROM holdfast_threads AS t WHERE t.thread_id = :thread_id AND t.head IS NOT NULL)
+  AND NOT EXISTS (SELECT 1 FROM checkpoints AS c WHERE c.thread_id = :thread_id AND c.checkpoint_ns = '')
+ORDER BY found.place
+LIMIT 1;
+
 -- name: unindexed
 -- Threads with checkpoints that are not in the index: saved by older versions or by the savers of LangGraph.
 SELECT DISTINCT c.thread_id

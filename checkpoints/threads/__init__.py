@@ -26,7 +26,7 @@ from holdfast.checkpoints.serde.jsonb import storable
 from holdfast.checkpoints.serde.messages import is_sql_text, sql_text
 from holdfast.checkpoints.threads import copy as copying
 from holdfast.checkpoints.threads import listing, reindex, reset, salvage
-from holdfast.checkpoints.threads.access import Sharing
+from holdfast.checkpoints.threads.access import Sharing, waits_to_begin
 from holdfast.checkpoints.threads.histories import Adding
 from holdfast.checkpoints.threads.histories.begun import Beginning, Begun
 from holdfast.checkpoints.threads.index import event_data, first_title, given_title, sealed_fields
@@ -252,8 +252,12 @@ class Threads(Adding, Beginning, Sharing):
         return self.get(thread_id)
 
     def delete(self, thread_id: str, *, user_id: str | None = None) -> None:
-        """Delete everything of a thread. A run in progress can no longer write to it; its id can be used again."""
-        self._owned(thread_id, user_id, "delete it")
+        """Delete everything of a thread, also before it has begun: with it goes what was accepted for it.
+
+        A run in progress can no longer write to it; its id can be used again.
+        """
+        if not waits_to_begin(self._database, thread_id, user_id):
+            self._owned(thread_id, user_id, "delete it")
         self._saver.delete_thread(thread_id)
 
     # --- making a new thread

@@ -85,6 +85,25 @@ def refuse_others(standing: Standing, thread_id: str, user_id: str | None) -> St
     return standing
 
 
+def waits_to_begin(database: Database, thread_id: str, user_id: str | None) -> bool:
+    """Return whether something is on record of a thread that has not begun, such as an accepted run.
+
+    Args:
+        database: the database.
+        thread_id: the thread.
+        user_id: the user whose it must be; `None` for any.
+
+    Raises:
+        UnknownThread: it is on record for another user.
+    """
+    if not is_sql_text(str(thread_id)):
+        return False
+    [rows] = database.read((database.backend.sql["not_begun"], {"thread_id": str(thread_id)}))
+    if rows and user_id is not None and rows[0].user_id != asked_user(user_id):
+        raise UnknownThread(thread_id, user_id)
+    return bool(rows)
+
+
 @checks_arguments
 class Sharing:
     """The part of `Threads` about who may use a thread."""

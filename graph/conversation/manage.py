@@ -114,7 +114,9 @@ class Managed:
 
     @blocking
     async def delete(self, io: Io) -> None:
-        """Delete all data of the conversation, the transcript too. The thread's id can be used again.
+        """Delete all data of the conversation, the transcript too, and the turns that were accepted for it.
+
+        The thread's id can be used again.
 
         Raises:
             NotPermitted: the thread is shared with the user, and only its own user may delete it.

@@ -208,6 +208,12 @@ class TurnWorker(Periodic):
         if turn := self._turns.get(run_id):
             turn.stop()
 
+    def stop_turns_of(self, thread_id: str) -> None:
+        """Stop the turns of this worker in a thread that was deleted. It may be called anywhere."""
+        for turn in [*self._turns.values()]:
+            if turn.claimed.run.thread_id == thread_id:
+                turn.stop()
+
     # --- beginning and ending
 
     def _added(self, claimed: Claimed) -> _Turn:

@@ -239,6 +239,19 @@ def test_a_thread_is_busy_for_as_long_as_another_process_has_it(server: Server, 
 
 
 @pytest.mark.sweep
+def test_a_thread_is_deleted_right_after_its_first_run_was_accepted(server: Server, place: Path) -> None:
+    threads = [new_thread(server) for _ in range(4)]
+    for thread_id in threads:
+        run = server.client.runs.create(thread_id, "agent", input={"messages": [{"role": "user", "content": "Hello"}]})
+        server.client.threads.delete(thread_id)
+        with pytest.raises(NotFoundError):
+            server.client.runs.get(thread_id, run["run_id"])
+    last_words(server.say(new_thread(server), "Hello"))  # the server has had time for the others
+    with open_checkpointer(f"sqlite:///{place}/holdfast.db") as saver:
+        assert all(saver.is_deleted(thread_id) and not saver.runs.list(thread_id) for thread_id in threads)
+
+
+@pytest.mark.sweep
 def test_threads_that_are_deleted_at_once_are_those_that_were_meant(server: Server) -> None:
     threads = [new_thread(server, batch="deleted at once") for _ in range(6)]
     at_once(lambda thread_id: server.say(thread_id, "Hello"), *threads)

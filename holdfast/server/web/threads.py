@@ -151,8 +151,9 @@ async def rename_thread(call: Here, thread_id: str, new: Title) -> Thread:
 
 @routes.delete("/threads/{thread_id}", status_code=204)
 async def delete_thread(call: Here, thread_id: str) -> Response:
-    """Delete all data of a thread. Only its own user may."""
+    """Delete all data of a thread, and the messages that were accepted for it. Only its own user may."""
     await call.conversation(thread_id, writes=True).adelete()
+    call.api.worker.turns.stop_turns_of(thread_id)
     return Response(status_code=204)
 
 

@@ -14,6 +14,7 @@ from holdfast.graph import Conversation, build_graph
 from holdfast.server.web.routes import make_api, routes_of
 from tests.support.desk import Desk
 from tests.support.graph_kit import ScriptedModel, says
+from tests.support.kit import rows
 from tests.support.runs_kit import Thinking
 from tests.support.web_kit import events_in, served
 
@@ -159,6 +160,18 @@ async def test_a_stream_of_a_thread_that_is_deleted_meanwhile_says_so(saver: Hol
         await model._thinks.wait()
         await saver.adelete_thread("t")
         assert events_in((await stream).text)[-1][0] == "interrupted"
+
+
+@pytest.mark.sweep(on="postgres")
+async def test_a_thread_is_deleted_right_after_its_first_message_was_accepted(saver: HoldfastSaver) -> None:
+    async with served(build_graph(model=Thinking(lines=[]), checkpointer=saver)) as client:
+        accepted = await client.post("/threads/t/messages", json={"text": "Hello"})
+        assert (await client.delete("/threads/t", headers={"user": "bob"})).status_code == 404
+        assert (await client.delete("/threads/t")).status_code == 204
+        assert (await client.get(accepted.headers["location"])).status_code == 404
+        assert (await client.delete("/threads/t")).status_code == 404
+    assert saver.is_deleted("t")
+    assert rows(saver, "SELECT count(*) FROM checkpoints") == [(0,)]
 
 
 @pytest.mark.sweep
