@@ -348,7 +348,7 @@ class HoldfastDatabase(Redacting, Erasing):
 
         A thread that is pending or in use is left alone: it waits for a person, has a call in doubt, an answer that is
         not carried out, an unfinished run, or a lease. `keep_pending_days` of a rule limits the first four of these.
-        Only threads in the list of threads are swept.
+        What is swept is in the list of threads, or was created, or had a turn accepted, and never began.
 
         Threads are deleted in small transactions, with pauses between them, so that conversations go on meanwhile.
         Several sweeps may be at work at once. A sweep that is cut off has deleted some threads whole; the next one

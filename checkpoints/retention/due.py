@@ -27,7 +27,7 @@ class Found(NamedTuple):
     thread_id: str
     verdict: Verdict
     head: str
-    """Its newest checkpoint."""
+    """Its newest checkpoint; `""` if it has none."""
     messages: int
     bytes: int
     """The bytes of its message rows."""
@@ -69,7 +69,7 @@ def judge(policy: RetentionPolicy, row: Row, now: float, *, is_long: bool) -> Fo
     verdict: Verdict = "keep"
     if age > terms.transcript:
         verdict = "delete"
-    elif age > terms.state and not row.is_emptied:
+    elif age > terms.state and not row.is_emptied and row.head is not None:
         verdict = "empty"
     elif is_long and terms.checkpoints is not None and age <= terms.state:
         verdict = "prune"
@@ -78,7 +78,7 @@ def judge(policy: RetentionPolicy, row: Row, now: float, *, is_long: bool) -> Fo
     is_waiting = row.is_pending and (verdict == "prune" or age <= terms.pending)
     if verdict != "keep" and (is_in_use or is_waiting):
         verdict = "pending"
-    return Found(row.thread_id, verdict, row.head, int(row.messages), int(row.bytes), terms.checkpoints or 0)
+    return Found(row.thread_id, verdict, row.head or "", int(row.messages), int(row.bytes), terms.checkpoints or 0)
 
 
 def _pages_of(

@@ -127,10 +127,11 @@ _HAS_GONE_ON = """EXISTS (
       AND {is_input}
   )"""
 
-# Something is on record of a thread `t` that has not begun: it was created, or a run was accepted.
-_ON_RECORD = """(t.metadata IS NOT NULL OR t.user_id IS NOT NULL OR EXISTS (
-    SELECT 1 FROM holdfast_runs AS r WHERE r.thread_id = t.thread_id
-  ))"""
+# Something is on record of a thread `t` that has not begun: it was created, or a run was accepted. A subquery for each
+# thread: with EXISTS, PostgreSQL may read all runs.
+_ON_RECORD = """(t.metadata IS NOT NULL OR t.user_id IS NOT NULL OR (
+    SELECT 1 FROM holdfast_runs AS r WHERE r.thread_id = t.thread_id LIMIT 1
+  ) IS NOT NULL)"""
 
 # The user of the run that begins a thread `t`: the first that is open, or else the first.
 _BEGUN_BY_RUN = """(

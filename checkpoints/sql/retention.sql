@@ -4,10 +4,11 @@
 SELECT CAST({now} AS DOUBLE PRECISION) AS now;
 
 -- name: aged_threads
--- The threads that were written last before a time, from the index of threads, the oldest first.
+-- The threads that were written last before a time, from the index of threads, the oldest first; also those that were
+-- created, or had a run accepted, and have not begun.
 SELECT t.*
 FROM holdfast_threads AS t
-WHERE t.deleted_at IS NULL AND t.head IS NOT NULL AND t.updated_at < :before
+WHERE t.deleted_at IS NULL AND (t.head IS NOT NULL OR {on_record}) AND t.updated_at < :before
   AND (t.updated_at, t.thread_id) > (:after_at, :after_id) AND {where}
   AND (CAST(:metadata AS TEXT) IS NULL OR {has_metadata})
 ORDER BY t.updated_at, t.thread_id
@@ -30,7 +31,7 @@ LIMIT :limit;
 -- name: some_threads
 SELECT t.*
 FROM holdfast_threads AS t
-WHERE t.deleted_at IS NULL AND t.head IS NOT NULL AND t.thread_id {among_ids};
+WHERE t.deleted_at IS NULL AND (t.head IS NOT NULL OR {on_record}) AND t.thread_id {among_ids};
 
 -- name: retention_facts
 -- What decides about threads. Each fact is a subquery for each thread, as in `threads`.

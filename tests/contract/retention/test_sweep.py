@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from holdfast import RetentionPolicy, RetentionRule, open_checkpointer
-from holdfast.checkpoints import HoldfastSaver, retention
+from holdfast.checkpoints import HoldfastSaver, NewRun, retention
 from holdfast.checkpoints.effects.states import Effect
 from holdfast.checkpoints.errors import DamagedThread, ThreadConflict
 from holdfast.checkpoints.retention import due
@@ -287,6 +287,23 @@ def test_a_sweep_that_is_killed_before_any_statement_leaves_each_thread_whole_or
                 break
         assert listed(saver) == {"record", "young"}
         assert {"begin", "bury_threads", "empty_thread", "delete_checkpoints_of", "commit"} <= set(names)
+
+
+@pytest.mark.sweep(on="postgres")
+def test_a_thread_that_was_created_or_had_a_turn_accepted_and_never_began_goes_too(saver: HoldfastSaver) -> None:
+    for thread_id in ("young", "old"):
+        saver.threads.begin(thread_id, {"label": "new"}, owner="ada")
+    waiting, stopped = (saver.runs.accept(NewRun(id_, "agent", "message", {})) for id_ in ("waiting", "stopped"))
+    saver.runs.cancel(stopped.run_id)
+    with saver.lease("locked"):
+        pass  # it has a row, and nothing in it
+    for thread_id in ("old", "waiting", "stopped", "locked"):
+        age(saver, thread_id, 31)
+    swept = saver.sweep(policy(keep_days=30, keep_transcript_days=30.5))
+    assert (swept.threads, swept.emptied, swept.pending) == (2, 0, 1)
+    assert (saver.threads.begun("old"), saver.threads.begun("young") is None) == (None, False)
+    assert saver.runs.open() == [waiting]
+    assert saver.runs.list("stopped") == []
 
 
 # --- the cost
