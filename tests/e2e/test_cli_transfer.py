@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from holdfast.checkpoints import open_checkpointer
+from holdfast.checkpoints import NewRun, open_checkpointer
 from holdfast.checkpoints import transfer as work
 from holdfast.cli.db import transfer
 from tests.support.cli_kit import Cli
@@ -46,6 +46,20 @@ def test_a_database_is_copied_and_what_is_there_is_passed_over(cli: Cli, url: st
     )
     with open_checkpointer(url) as saver:
         assert texts(saver, "cy-1") == ["cy-1", "You said: cy-1"]
+
+
+@pytest.mark.sweep
+def test_a_copy_has_threads_that_never_began_and_says_that_accepted_turns_stay_behind(cli: Cli) -> None:
+    with open_checkpointer(HERE) as saver:
+        saver.threads.begin("created", {"label": "new"}, owner="ada")
+        saver.runs.accept(NewRun("waits", "agent", "message", {}))
+    assert cli("db", "copy", HERE, "sqlite:///one.db", "--thread=created")[2] == ""
+    code, _, err = cli("db", "copy", HERE, "sqlite:///new.db")
+    assert (code, err.startswith("Not copied: 1 accepted turn, not ended yet.")) == (0, True)
+    with open_checkpointer("sqlite:///new.db") as saver:
+        begun = saver.threads.begun("created")
+        assert begun is not None
+        assert (begun.user_id, begun.metadata, saver.runs.open()) == ("ada", {"label": "new"}, [])
 
 
 def test_a_copy_that_makes_no_sense_is_refused_and_makes_nothing(cli: Cli) -> None:

@@ -151,7 +151,18 @@ def copy_database(
         totals = _transfer_all(transfers(), "Copying", total, as_json=as_json)
         if wanted is None:
             totals.memory = copy_memory(old, new, target, as_json=as_json)
+        _notice_open_runs(source_saver, wanted)
     _report(totals, "copied to", target_place, as_json=as_json, source=str(source_place))
+
+
+def _notice_open_runs(source: HoldfastDatabase, wanted: Collection[str] | None) -> None:
+    """Say that accepted turns which have not ended are not copied: they are carried out where they were accepted."""
+    there = [run for run in source.runs.open() if wanted is None or run.thread_id in wanted]
+    if there:
+        print_notice(
+            f"Not copied: {counted(len(there), 'accepted turn')}, not ended yet. "
+            "Let a worker of the source end what was accepted there, and copy into a new database."
+        )
 
 
 def _copy_from_saver(
