@@ -225,14 +225,18 @@ class Runs(Accepting):
         """
         return self._end("finish_run", claimed, state=state, error_type=error_type, error=error)
 
-    def cancel(self, run_id: str) -> Run:
+    def cancel(self, run_id: str, *, error_type: str | None = None) -> Run:
         """Ask a run to stop. One that has not begun is cancelled at once; a worker stops one that has.
+
+        Args:
+            run_id: the run.
+            error_type: the name of the error with which its worker is to stop it, if its kind of worker knows several.
 
         Raises:
             UnknownRun: there is none with this id.
         """
-        run = self.get(run_id)
-        self._database.write((self._database.backend.sql["cancel_run"], {"run_id": run.run_id}))
+        params = {"run_id": self.get(run_id).run_id, "error_type": error_type}
+        self._database.write((self._database.backend.sql["cancel_run"], params))
         return self.get(run_id)
 
     def delete(self, run_id: str) -> None:

@@ -44,7 +44,7 @@ class Run:
     is_cancelled: bool
     """Whether it was asked to stop."""
     error_type: str | None
-    """Why it failed: the name of the error."""
+    """Why it failed: the name of the error. Before it has ended: the error with which it is to be stopped."""
     error: str | None
     after_seq: int | None
     """The number of the last message row of its thread before it began."""

@@ -120,6 +120,7 @@ SELECT 1 AS waits FROM holdfast_runs WHERE thread_id = :thread_id AND state = 'a
 -- One that has begun is stopped by its worker, or by the next one if that is dead.
 UPDATE holdfast_runs
 SET cancelled_at = coalesce(cancelled_at, {now}),
+    error_type = coalesce(CAST(:error_type AS TEXT), error_type),
     ended_at = CASE state WHEN 'accepted' THEN {now} END,
     input_type = CASE state WHEN 'accepted' THEN NULL ELSE input_type END,
     input = CASE state WHEN 'accepted' THEN NULL ELSE input END,

@@ -247,3 +247,25 @@ def test_another_replica_tells_ends_and_stops_what_the_first_one_accepted(postgr
             unknown = other.client.threads.create(thread_id=str(uuid.uuid4()), metadata={"owner": "ada"})
             assert second.client.threads.get(unknown["thread_id"])["metadata"]["owner"] == "ada"
         endpoint.let_go.set()
+
+
+def test_a_run_that_another_replica_rolls_back_leaves_no_trace_on_either(postgres_url: str, tmp_path: Path) -> None:
+    with (
+        stub_openai(says("Hi."), hangs(), hangs(), says("Again.")) as endpoint,
+        replica(tmp_path, postgres_url, endpoint) as first,
+        replica(tmp_path, postgres_url, endpoint) as other,
+    ):
+        thread_id, kept = begun(first, input=HELLO)
+        assert end_of(first, thread_id, kept) == "success"
+        gone = str(first.client.runs.create(thread_id, "agent", input=HELLO)["run_id"])
+        wait_for_requests(endpoint, left=2)
+        other.client.runs.cancel(thread_id, gone, action="rollback", wait=True)
+        first.client.runs.create(thread_id, "agent", input=HELLO)
+        wait_for_requests(endpoint, left=1)
+        last = str(other.client.runs.create(thread_id, "agent", input=HELLO, multitask_strategy="rollback")["run_id"])
+        assert end_of(other, thread_id, last) == "success"
+        endpoint.let_go.set()
+        for server in (first, other):
+            assert [run["run_id"] for run in server.client.runs.list(thread_id)] == [last, kept]
+            assert said(server, thread_id) == ["human: Hello", "ai: Hi.", "human: Hello", "ai: Again."]
+            assert server.client.threads.get(thread_id)["status"] == "idle"

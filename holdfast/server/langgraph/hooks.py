@@ -13,6 +13,8 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 from weakref import WeakValueDictionary
 
+from starlette.exceptions import HTTPException
+
 from holdfast.server.langgraph import elsewhere, registry, runtime
 from holdfast.server.langgraph.record import RunRecord, current
 from holdfast.server.langgraph.runtime import ACTIVE, Entry
@@ -145,20 +147,48 @@ async def _end_run(
 
 async def _cancel_runs(original: Original, connection: Any, run_ids: Any = None, **options: Any) -> Any:
     """Record which runs were asked to stop: if this process dies, the next one must not go on with them."""
-    record, before = current(), {run["run_id"]: run["status"] for run in runtime.runs() if run["status"] in ACTIVE}
-    if options.get("thread_id") is not None:
-        connection = runtime.with_runs(more := elsewhere.shown(UUID(str(options["thread_id"]))))
-        before.update((run["run_id"], run["status"]) for run in more)
-    result = await original(connection, run_ids, **options)
-    if record is not None:
-        named = {str(run_id) for run_id in run_ids or ()}
-        known = {run["run_id"]: run for run in [*runtime.runs(), *record.elsewhere.values()] if run["run_id"] in before}
-        stopped = [run for id_, run in known.items() if str(id_) in named or run["status"] == "interrupted"]
-        for run in stopped:
-            await record.cancel(run["run_id"], has_begun=before[run["run_id"]] == "running")
-        for thread_id in {run["thread_id"] for run in stopped if before[run["run_id"]] == "pending"}:
-            await registry.refresh(thread_id)
-    return result
+    record, thread_id = current(), options.get("thread_id")
+    if record is None:
+        return await original(connection, run_ids, **options)
+    theirs, rolls_back = [*record.elsewhere.values()], options.get("action") == "rollback"
+    before = {run["run_id"]: run["status"] for run in [*runtime.runs(), *theirs] if run["status"] in ACTIVE}
+    if rolls_back:
+        theirs = [{**run} for run in theirs]  # they are shown as at work until nothing of them is left
+        await _roll_back(original, record, theirs, run_ids, **options)
+    else:
+        more = [] if thread_id is None else elsewhere.shown(UUID(str(thread_id)))
+        await original(runtime.with_runs(more), run_ids, **options)
+    named = {str(run_id) for run_id in run_ids or ()}
+    known = {run["run_id"]: run for run in [*runtime.runs(), *theirs] if run["run_id"] in before}
+    stopped = [run for id_, run in known.items() if str(id_) in named or run["status"] == "interrupted"]
+    for run in stopped:
+        await record.cancel(run["run_id"], has_begun=before[run["run_id"]] == "running", rolls_back=rolls_back)
+    for waited_in in {run["thread_id"] for run in stopped if before[run["run_id"]] == "pending"}:
+        await registry.refresh(waited_in)
+    return None
+
+
+async def _roll_back(
+    original: Original, record: RunRecord, theirs: Iterable[Entry], run_ids: Any, **options: Any
+) -> None:
+    """Roll back the runs of this server, and mark those of others, which the servers that have them roll back.
+
+    Raises:
+        HTTPException: there is none to roll back (404), or the caller may not.
+    """
+    ours = [run for run in runtime.runs() if run["run_id"] not in record.elsewhere]
+    missing = []
+    for runs, action in ((ours, "rollback"), (theirs, "interrupt")):
+        try:
+            await original(runtime.only_runs(runs), run_ids, **{**options, "action": action})
+        except HTTPException as error:
+            if error.status_code != 404:
+                raise
+            missing.append(error)
+    if len(missing) > 1:
+        raise missing[0]
+    for thread_id in {run["thread_id"] for run in theirs if run["status"] not in ACTIVE}:
+        elsewhere.arrange(thread_id)
 
 
 async def _delete_run(original: Original, connection: Any, run_id: Any, **options: Any) -> Any:
@@ -169,6 +199,7 @@ async def _delete_run(original: Original, connection: Any, run_id: Any, **option
     if record is not None:
         elsewhere.remove(wanted)
         await record.delete(run_id)
+        await registry.refresh(UUID(str(options["thread_id"])))
     return result
 
 

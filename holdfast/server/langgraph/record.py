@@ -23,11 +23,14 @@ from holdfast.checkpoints.errors import HoldfastError, UnknownRun
 from holdfast.checkpoints.langgraph_internals import RUN_MARK
 from holdfast.server.langgraph import runtime
 from holdfast.server.langgraph.answers import answers_due, bound_answers, brings_answers, record_answers
-from holdfast.server.langgraph.runtime import Entry, refused
+from holdfast.server.langgraph.runtime import ACTIVE, Entry, refused
 
 T = TypeVar("T")
 
 AT_ONCE: Final = 100
+
+ROLLBACK: Final = "UserRollback"
+"""The runtime's name of the error that stops a run and leaves nothing of it."""
 
 # A worker for turns of `Conversation` has an agent's own name, and must not find these.
 _PREFIX: Final = "langgraph:"
@@ -130,7 +133,10 @@ class RunRecord:
         self._ended.add(claimed.run.run_id)
         ended = None
         try:
-            ended = await self._call(partial(self._claims.finish, claimed, state, **why))
+            if state == "cancelled" and claimed.run.error_type == ROLLBACK:  # the process that was to do it has died
+                await self._roll_back(claimed.run.run_id)
+            else:
+                ended = await self._call(partial(self._claims.finish, claimed, state, **why))
         except HoldfastError as problem:
             _log.warning("Run %s: how it ended could not be recorded: %s", run_id, problem)
         finally:
@@ -138,13 +144,25 @@ class RunRecord:
             if ended is None:  # it is another process's by now, or will be
                 self._ended.discard(claimed.run.run_id)
 
-    async def cancel(self, run_id: UUID, *, has_begun: bool) -> None:
-        """Record that a run is to stop. One of this server that has not begun has ended."""
+    async def cancel(self, run_id: UUID, *, has_begun: bool, rolls_back: bool = False) -> None:
+        """Record that a run is to stop. One of this server that has not begun has ended.
+
+        Args:
+            run_id: the run.
+            has_begun: whether it has begun.
+            rolls_back: whether the server that has it is to leave nothing of it.
+        """
         if str(run_id) in self._held and not has_begun:
             await self.end(run_id, "cancelled")
             return
         with suppress(UnknownRun):
-            await self.saver.runs.acancel(str(run_id))
+            run = await self.saver.runs.acancel(str(run_id), error_type=ROLLBACK if rolls_back else None)
+            if rolls_back and not run.is_open:  # no server had it
+                await self._roll_back(run.run_id)
+
+    async def _roll_back(self, run_id: str) -> None:
+        await self.saver.adelete_for_runs([run_id])
+        await self.saver.runs.adelete(run_id)
 
     async def delete(self, run_id: Any) -> None:
         """Delete the row of a run."""
@@ -191,8 +209,11 @@ class RunRecord:
         entry = runtime.find_run(UUID(run_id))
         if entry is None:  # it was deleted with its thread; it may still wait for the lease, and is marked then
             self._claims.forget(run_id)
-        elif await runtime.stop_run(entry):
-            await self.end(run_id, "cancelled")
+        elif entry["status"] in ACTIVE:
+            rows = await self.saver.runs.asome([run_id])
+            is_gone = not rows or rows[0].error_type == ROLLBACK  # without a row, another server has deleted it
+            if await runtime.stop_run(entry, "rollback" if is_gone else "interrupt"):
+                await self.end(run_id, "cancelled")
 
 
 # The runtime has one registry for each process.

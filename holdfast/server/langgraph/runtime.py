@@ -10,7 +10,7 @@ import asyncio
 import copy
 import functools
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
@@ -119,6 +119,11 @@ def with_runs(more: Iterable[Entry]) -> Any:
     return _connection(runs=[*runs(), *more])
 
 
+def only_runs(some: Iterable[Entry]) -> Any:
+    """Return a connection to the registry with some runs only, for a method that reads its list of runs."""
+    return _connection(runs=[*some])
+
+
 def with_values() -> Any:
     """Return a connection to the registry without the threads that have no values, for a method that compares these."""
     return _connection(threads=[entry for entry in threads() if isinstance(entry.get("values"), Mapping)])
@@ -199,14 +204,15 @@ async def begin_run(thread_id: str, graph: str, **payload: Any) -> None:
         await create_valid_run(connection, thread_id, {"assistant_id": graph, **payload}, {})
 
 
-async def stop_run(run: Entry) -> bool:
-    """Stop a run of this server. Return whether it has ended by that: it had not begun."""
+async def stop_run(run: Entry, action: Literal["interrupt", "rollback"]) -> bool:
+    """Stop a run of this server, or roll it back. Return whether it has ended by that: it had not begun."""
     from langgraph_runtime_inmem.database import connect
 
     status = run["status"]
     if status in ACTIVE:
         async with connect() as connection:
-            await _originals["Runs.cancel"](connection, [run["run_id"]], thread_id=run["thread_id"])
+            options = {"thread_id": run["thread_id"], "action": action}
+            await _originals["Runs.cancel"](connection, [run["run_id"]], **options)
     return bool(status == "pending")
 
 

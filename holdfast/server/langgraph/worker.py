@@ -113,7 +113,7 @@ class RunWorker(Periodic):
 
     async def _end(self, run: Run, state: Literal["failed", "cancelled"], error: Exception | None = None) -> None:
         await self._record.end(run.run_id, state, error)
-        elsewhere.enter([await self._saver.runs.aget(run.run_id)])
+        elsewhere.enter(await self._saver.runs.asome([run.run_id]))
         await registry.refresh(UUID(run.thread_id))
 
 

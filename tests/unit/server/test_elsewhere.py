@@ -10,11 +10,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from langgraph.checkpoint.base import empty_checkpoint
 
 from holdfast import open_checkpointer
 from holdfast.checkpoints import Claimed, HoldfastSaver, NewRun, Run
 from holdfast.server.langgraph import elsewhere, hooks, runtime
 from holdfast.server.langgraph.record import agent_of, current, recording
+from tests.support.kit import change
 
 THREAD = "3f1f8a52-5a0e-4c5e-8f0a-0b3a5a2f9d11"
 
@@ -117,6 +119,24 @@ async def test_a_run_is_found_also_if_the_lists_are_arranged_anew_meanwhile(
         found = await hooks._get_run(get, SimpleNamespace(store={"runs": registry}), entry["run_id"], thread_id=THREAD)
         registry.clear()
         assert [run async for run in found] == [entry]
+
+
+@pytest.mark.parametrize("owner", [None, "a server that has died"], ids=["not begun", "begun"])
+async def test_a_rollback_is_done_also_if_no_server_has_the_run(registry: list[Any], owner: str | None) -> None:
+    async with open_checkpointer("memory://") as saver, recording(saver):
+        record = current()
+        assert record is not None
+        new = NewRun(THREAD, agent_of("agent"), "message", {})
+        _ = saver.runs.accept(new) if owner is None else saver.runs.accept_for(owner, new)
+        config: Any = {"configurable": {"thread_id": THREAD, "checkpoint_ns": ""}}
+        saver.put(config, empty_checkpoint(), {"run_id": new.run_id}, {})  # type: ignore[typeddict-unknown-key]
+        await record.cancel(UUID(new.run_id), has_begun=True, rolls_back=True)
+        if owner is not None:
+            change(saver, "UPDATE holdfast_runs SET alive_until = 0")
+            [claimed] = await record.claim()
+            assert claimed.run.is_cancelled
+            await record.end(new.run_id, "cancelled")
+        assert (saver.runs.list(THREAD), saver.get_tuple(config)) == ([], None)
 
 
 async def _each(runs: list[Any]) -> AsyncIterator[Any]:
