@@ -202,16 +202,16 @@ def state_lines(found: Found) -> Iterator[Line]:
 def serving_lines(found: Found) -> Iterator[Line]:
     """Yield the lines about the servers."""
     served = found.get("serving", [])
-    for thinks, rows in _by(served, "thinks", "floor"):
+    for thinks, rows in _by(served, "thinks", "plain"):
         model = f"a model of {thinks:g} s" if thinks else "a model that answers at once"
         what = f"a turn over HTTP ÷ a turn in the process, {model}: time"
         yield Line(f"http-{thinks}", what, _by_database(rows, itemgetter("time")), targets=_both(1.3))
         yield Line(
             f"http-cpu-{thinks}", "the same: CPU time of all processes", _by_database(rows, itemgetter("all_cpu"))
         )
-    floor = [row for row in served if "floor" in row and not row["thinks"]]
-    figures = _by_database(floor, lambda row: row["floor"]["time"])
-    yield Line("http-floor", "a turn in the process and one bare commit ÷ such a turn, time", figures)
+    instant = [row for row in served if "plain" in row and not row["thinks"]]
+    figures = _by_database(instant, lambda row: row["plain"]["time"])
+    yield Line("http-plain", "the plainest FastAPI route, which keeps nothing ÷ a turn in the process, time", figures)
     many = [row for row in served if "streams" in row]
     what = next((f"{row['streams']} streams at once, a model of {row['thinks']:g} s" for row in many), "")
     yield Line("streams", f"{what}: failed", _by_database(many, itemgetter("failed")), targets=_both(0), digits=0)

@@ -50,28 +50,38 @@ class Server:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=_PATIENCE)
 
 
+_SERVE: Final = ("holdfast", "serve", "--agent", _AGENT)
+
+PROGRAMS: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
+    "router": ((*_SERVE, "--router"), "/readyz"),
+    "langgraph": (_SERVE, "/ok"),
+    "plain": (("uvicorn", "bench.plain_route:app", "--log-level", "warning"), "/readyz"),
+}
+"""The servers: what follows `python -m`, and the path that is answered when they are ready."""
+
+
 @contextmanager
-def started(url: str, *, router: bool, folder: Path, **environment: str) -> Iterator[Server]:
+def started(url: str, program: str, folder: Path, **environment: str) -> Iterator[Server]:
     """Start a server as people do, and end it.
 
     Args:
         url: the database.
-        router: whether it is `holdfast serve --router`, or LangGraph's server.
+        program: which server, one of `PROGRAMS`.
         folder: its working directory.
         environment: what its environment has beside that of this process.
     """
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
-    command = [sys.executable, "-m", "holdfast", "serve", *(["--router"] if router else [])]
-    command += ["--agent", _AGENT, "--database", url, "--port", str(port)]
+    words, path = PROGRAMS[program]
     ours = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")}
+    theirs = {**ours, "PYTHONPATH": str(_HOUSE), "HOLDFAST_DATABASE": url, **environment}
     begin = time.perf_counter()
     process = subprocess.Popen(  # noqa: S603 - our own command
-        command, cwd=folder, env={**ours, "PYTHONPATH": str(_HOUSE), **environment}, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", *words, "--port", str(port)], cwd=folder, env=theirs, stdout=subprocess.DEVNULL
     )
     try:
-        _wait_until(port, "/readyz" if router else "/ok", process)
+        _wait_until(port, path, process)
         yield Server(port, process.pid, time.perf_counter() - begin)
     finally:
         process.terminate()
@@ -107,8 +117,8 @@ def _database(kind: str, folder: Path, server: str) -> str:
 def turns(kind: str, thinks: float, folder: Path, server: str, sizes: Sizes = FULL) -> dict[str, Any]:
     """Compare turns over HTTP with turns in this process, each on a database of its own, in turn.
 
-    `floor` compares a turn in the process and one bare commit with a turn in the process: what a turn costs at least
-    that is in the database before it begins.
+    `plain` compares a turn over the plainest route there is with a turn in the process: what HTTP and an event loop
+    cost, if nothing is kept of what was accepted.
 
     Args:
         kind: `SQLite` or `PostgreSQL`.
@@ -119,14 +129,16 @@ def turns(kind: str, thinks: float, folder: Path, server: str, sizes: Sizes = FU
     """
     rounds = sizes.served_rounds if thinks == 0 else sizes.served_rounds // 5
     with (
-        started(_database(kind, folder, server), router=True, folder=folder) as served,
+        started(_database(kind, folder, server), "router", folder) as served,
+        started(_database(kind, folder, server), "plain", folder) as plain_route,
         open_checkpointer(_database(kind, folder, server)) as saver,
     ):
-        meter = Meter(server if kind == "PostgreSQL" else "", [served.pid])
-        sends = _sends(saver, thinks)
-        over_http = compare(_posts(served, thinks), sends, rounds=rounds, turns=1, meter=meter)
-        floor = compare(_then(sends, _commits(saver)), sends, rounds=rounds, turns=1, meter=meter)
-    return {"database": kind, "thinks": thinks, **over_http, "floor": floor}
+        sends, database = _sends(saver, thinks), server if kind == "PostgreSQL" else ""
+        over_http, plain = (
+            compare(_posts(each, thinks), sends, rounds=rounds, turns=1, meter=Meter(database, [each.pid]))
+            for each in (served, plain_route)
+        )
+    return {"database": kind, "thinks": thinks, **over_http, "plain": plain}
 
 
 def _in_threads(turn: Callable[[str], object]) -> Step:
@@ -162,20 +174,6 @@ def _posts(served: Server, thinks: float) -> Step:
     return _in_threads(post)
 
 
-def _commits(saver: HoldfastSaver) -> Step:
-    """Return the step that commits a small change."""
-    saver.database.write((Statement("bare", "CREATE TABLE bare (number BIGINT)"), {}))
-    return lambda: saver.database.write((Statement("bare", "INSERT INTO bare VALUES (1)"), {}))
-
-
-def _then(*steps: Step) -> Step:
-    def all_of_them() -> None:
-        for step in steps:
-            step()
-
-    return all_of_them
-
-
 # --- streams
 
 
@@ -185,7 +183,7 @@ def streams(kind: str, folder: Path, server: str, sizes: Sizes = FULL, thinks: f
     Returns:
         How many failed, the seconds until the last one had ended, and the seconds of CPU time of the server's process.
     """
-    with started(_database(kind, folder, server), router=True, folder=folder) as served:
+    with started(_database(kind, folder, server), "router", folder) as served:
         spent: list[Any] = []
         with Meter("", [served.pid]).timing(spent):
             ended = asyncio.run(_stream_all(served, sizes.streams, thinks))
@@ -251,10 +249,10 @@ def many_threads(kind: str, folder: Path, server: str, sizes: Sizes = FULL) -> d
     }
     for _ in range(sizes.starts):
         for url, many in ((empty, "none"), (full, "many")):
-            for name, router in (("router", True), ("langgraph", False)):
-                with started(url, router=router, folder=folder) as served:
+            for name in ready:
+                with started(url, name, folder) as served:
                     ready[name][many].append(served.ready_s)
-    with started(full, router=True, folder=folder, HOLDFAST_TOKENS=str(path)) as served:
+    with started(full, "router", folder, HOLDFAST_TOKENS=str(path)) as served:
         lists = {name: _times(served, *asked) for name, asked in _lists(served, tokens).items()}
     seconds = {name: {many: statistics.median(each) for many, each in of.items()} for name, of in ready.items()}
     return {

@@ -125,7 +125,7 @@ def test_turns_streams_and_lists_of_servers_are_measured(tmp_path: Path) -> None
         serving.many_threads("SQLite", tmp_path, "", tiny),
     ]
     lines = [line for line in table.serving_lines({"serving": found}) if line.figures]
-    assert {"http-0", "http-floor", "streams", "router-ready", "langgraph-ready", "served-inbox"} <= {
+    assert {"http-0", "http-plain", "streams", "router-ready", "langgraph-ready", "served-inbox"} <= {
         line.key for line in lines
     }
     assert all(figure > 0 for line in lines for figure in line.figures.values() if line.key != "streams")
