@@ -248,15 +248,21 @@ class HoldfastDatabase(Redacting, Erasing):
     def heads(self, limit: int = 1, *, thread_id: str | None = None) -> builtins.list[Head]:
         """Return the threads that were written last, newest first.
 
+        A thread that only a saver of LangGraph has written is among them if there are fewer than `limit` others.
+
         Args:
             limit: the largest number of threads.
             thread_id: only this thread.
         """
         check_count(limit, "limit")
         sql = self._backend.sql
-        call = (sql["heads"], {"limit": limit}) if thread_id is None else (sql["head_of"], {"thread_id": thread_id})
-        [rows] = self._database.read(call)
-        return [Head(*map(str, row)) for row in rows]
+        if thread_id is not None:
+            [rows] = self._database.read((sql["head_of"], {"thread_id": thread_id}))
+        else:
+            [rows] = self._database.read((sql["newest_heads"], {"limit": limit}))
+            if len(rows) < limit:  # there may be threads that are not in the index
+                [rows] = self._database.read((sql["all_heads"], {"limit": limit}))
+        return [Head(*map(str, row)) for row in rows if row.head is not None]
 
     aheads = async_twin(heads)
 

@@ -6,8 +6,25 @@ FROM checkpoints
 WHERE checkpoint_ns = '' AND thread_id = :thread_id
 GROUP BY thread_id;
 
--- name: heads
--- The first and the newest root checkpoint of each thread, from the key alone.
+-- name: newest_heads
+-- The first and the newest root checkpoint of the threads that were written last, by the index of threads. Both are NULL
+-- for a thread whose checkpoints another program has deleted.
+SELECT t.thread_id,
+       (
+         SELECT min(c.checkpoint_id) FROM checkpoints AS c WHERE c.thread_id = t.thread_id AND c.checkpoint_ns = ''
+       ) AS first,
+       (
+         SELECT max(c.checkpoint_id) FROM checkpoints AS c WHERE c.thread_id = t.thread_id AND c.checkpoint_ns = ''
+       ) AS head
+FROM (
+  SELECT thread_id FROM holdfast_threads WHERE deleted_at IS NULL AND head IS NOT NULL
+  ORDER BY updated_at DESC, thread_id DESC
+  LIMIT :limit
+) AS t
+ORDER BY head DESC;
+
+-- name: all_heads
+-- The same of each thread, also of those that are not in the index, from the key of the checkpoints alone.
 SELECT thread_id, min(checkpoint_id) AS first, max(checkpoint_id) AS head
 FROM checkpoints
 WHERE checkpoint_ns = ''

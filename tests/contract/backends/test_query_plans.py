@@ -177,6 +177,14 @@ def test_threads_are_listed_from_an_index(full: HoldfastSaver, record: Record) -
         assert not any("holdfast_threads" in step and "Sort" in step for step in steps)
 
 
+@pytest.mark.sweep(on="postgres")
+def test_the_newest_heads_are_found_by_the_index_of_threads(full: HoldfastSaver, record: Record) -> None:
+    [call] = record(lambda: full.heads(5))
+    steps = plan(full, call)
+    assert any("holdfast_threads_newest" in step for step in steps), steps
+    assert scans([step for step in steps if not re.search("holdfast_threads_newest|SCAN t$|Subquery", step)]) == []
+
+
 def test_a_sweep_finds_old_threads_from_the_end_of_an_index(full: HoldfastSaver, record: Record) -> None:
     rules = RetentionPolicy([RetentionRule(keep_days=30_000), RetentionRule(user_id="ada", keep_days=30_000)])
     calls = [call for call in record(lambda: full.sweep(rules)) if call[0].name == "retention_facts"]
