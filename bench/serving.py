@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -44,10 +44,12 @@ class Server:
     pid: int
     ready_s: float
     """The seconds from the start of its process until it was ready."""
+    connections: ExitStack
+    """Those that are open."""
 
     def connect(self) -> http.client.HTTPConnection:
-        """Return a connection that is kept for many requests."""
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=_PATIENCE)
+        """Return a connection for many requests, which is kept until the server ends."""
+        return self.connections.enter_context(_connection(self.port, _PATIENCE))
 
 
 _SERVE: Final = ("holdfast", "serve", "--agent", _AGENT)
@@ -82,7 +84,8 @@ def started(url: str, program: str, folder: Path, **environment: str) -> Iterato
     )
     try:
         _wait_until(port, path, process)
-        yield Server(port, process.pid, time.perf_counter() - begin)
+        with ExitStack() as connections:
+            yield Server(port, process.pid, time.perf_counter() - begin, connections)
     finally:
         process.terminate()
         process.wait(_PATIENCE)
@@ -93,11 +96,15 @@ def _wait_until(port: int, path: str, process: subprocess.Popen[bytes]) -> None:
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise AssertionError(f"the server has ended with {process.returncode}")
-        with suppress(OSError, http.client.HTTPException):
-            if _get(http.client.HTTPConnection("127.0.0.1", port, timeout=5), path)[0] == 200:
+        with suppress(OSError, http.client.HTTPException), _connection(port, 5) as connection:
+            if _get(connection, path)[0] == 200:
                 return
         time.sleep(0.02)  # nothing tells when it listens
     raise AssertionError(f"the server was not ready after {_PATIENCE:.0f} s")
+
+
+def _connection(port: int, timeout: float) -> closing[http.client.HTTPConnection]:
+    return closing(http.client.HTTPConnection("127.0.0.1", port, timeout=timeout))
 
 
 def _get(connection: http.client.HTTPConnection, path: str, token: str = "") -> tuple[int, Any]:
