@@ -218,12 +218,26 @@ def test_what_is_logged_of_all_that_holds_no_text_and_no_token(place: Place) -> 
     failed: Any = place.client.runs.wait(own, "agent", input=wrong, raise_error=False)
     assert WORDS in str(failed["__error__"])  # the client is told
     thread = place.http.get(f"/threads/{place.ids['thread_id']}", headers=place.headers("ada"))
-    logged = [json.loads(line) for line in place.server.said.splitlines() if line.startswith("{")]
-    told = next(line for line in logged if line.get("request") == thread.headers["x-request-id"])
+    told, logged = _logged(place, thread.headers["x-request-id"])
     assert (told["route"], told["thread"], told["status"]) == ("/threads/{thread_id}", place.ids["thread_id"], 200)
     assert any(line["logger"] == "holdfast.turns" and line["thread"] == place.ids["thread_id"] for line in logged)
     for secret in (WORDS, *place.tokens.values()):
         assert secret not in place.server.said
+
+
+def _logged(place: Place, request_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Wait for the line of the log about a request, and return it, and all lines."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        logged = [json.loads(line) for line in place.server.said.splitlines(keepends=True) if _is_whole(line)]
+        if told := [line for line in logged if line.get("request") == request_id]:
+            return told[0], logged
+        time.sleep(0.05)  # the line is written when the client has the answer
+    raise AssertionError(place.server.said)
+
+
+def _is_whole(line: str) -> bool:
+    return line.startswith("{") and line.endswith("\n")
 
 
 def _closed(place: Place) -> bool:
