@@ -83,20 +83,20 @@ def seal_document(sealer: Sealer, key: CheckpointKey, document: Mapping[str, Any
     return {**readable, SEALED_TEXT: b64encode(sealed).decode()}
 
 
-def open_document(sealer: Sealer, key: CheckpointKey, document: Mapping[str, Any]) -> Mapping[str, Any]:
+def open_document(sealer: Sealer, key: CheckpointKey, document: Any) -> Any:
     """Return a document in the form without encryption.
 
     Raises:
         NotStorable: it is encrypted, and there are no keys.
         SealBroken, KeyMissing: see `Sealer.open_bytes`.
     """
+    text = document.get(SEALED_TEXT) if isinstance(document, Mapping) else None  # an altered row has any JSON
     if not sealer.encrypts:
-        if document.get(SEALED_TEXT) is not None:
+        if text is not None:
             raise without_keys(key.thread_id, f"Checkpoint {key.checkpoint_id}")
         return document
-    sealed = _decoded(document.get(SEALED_TEXT))
-    opened = sealer.open_bytes(key.thread_id, _place(key, "checkpoint"), sealed)
-    if document.get(SEALED_TEXT) is None:
+    opened = sealer.open_bytes(key.thread_id, _place(key, "checkpoint"), _decoded(text))
+    if text is None:
         return document
     readable = {name: part for name, part in document.items() if name in _READABLE_PARTS}
     return {**readable, **_unpacked(opened)}

@@ -124,8 +124,8 @@ class Keyring:
         key = DataKey.new(self.service.key_ids[0])
         if self.is_apart:
             return self._store_apart(thread_id, key)
-        with self._lock:
-            return self._new.setdefault(thread_id, key)
+        with self._lock:  # another thread of this process may have stored one since the caller looked
+            return self._keys.get(thread_id) or self._new.setdefault(thread_id, key)
 
     def is_new(self, thread_id: str) -> bool:
         """Return whether the key of a thread is not stored yet."""

@@ -127,8 +127,9 @@ def test_statistics_count_the_items(talked: Cli) -> None:
 
 @pytest.mark.sweep(on="postgres")
 def test_deleting_a_user_erases_the_users_memory_and_no_others(
-    cli: Cli, url: str, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, bare_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    url = bare_url
     remember(url)
     at = f"--database={url}"
     code, out, _ = cli("threads", "delete", "--user=ada", "--dry-run", at)

@@ -72,9 +72,10 @@ def write_histories(folder: Path) -> None:
 def write_table(url: str) -> None:
     with psycopg.connect(url) as connection:
         connection.execute(
-            "CREATE TABLE chat_messages (session_id text, user_id text, role text, content text, created_at timestamp)"
+            "CREATE TABLE chat_messages (id bigint, session_id text, user_id text, role text, content text,"
+            " created_at timestamp)"
         )
-        connection.execute("INSERT INTO chat_messages VALUES ('p-1', 'ada', 'user', 'Hi', '2021-03-01 12:00')")
+        connection.execute("INSERT INTO chat_messages VALUES (7, 'p-1', 'ada', 'user', 'Hi', '2021-03-01 12:00')")
 
 
 def test_the_commands_of_the_page_about_histories_work(
@@ -83,7 +84,7 @@ def test_the_commands_of_the_page_about_histories_work(
     write_histories(cli.folder)
     write_table(postgres_database)
     (cli.folder / "my_app").mkdir()
-    (cli.folder / "my_app" / "db.py").write_text(
+    (cli.folder / "my_app" / "saving.py").write_text(
         "from langgraph.checkpoint.memory import InMemorySaver\n"
         "from tests.support.kit import echo_graph, thread\n"
         "saver = InMemorySaver()\n"

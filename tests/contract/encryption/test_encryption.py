@@ -36,7 +36,6 @@ def read(saver: HoldfastSaver) -> set[str]:
 
 
 @pytest.mark.sweep(on="postgres")
-@pytest.mark.sweep(on="postgres")
 def test_no_column_of_any_table_has_a_word_in_the_clear_and_every_reader_has_all_of_them(url: str) -> None:
     with open_checkpointer("memory://") as plain:
         plant(plain)
@@ -70,6 +69,15 @@ def test_a_database_is_opened_with_its_own_keys_and_no_others(url: str) -> None:
         say(saver, "new", thread_id="new")
         assert rows(saver, "SELECT master_id FROM holdfast_keys WHERE thread_id = 'new'") == [("second",)]
         assert KEY.partition(":")[2] not in repr([saver, vars(saver._database.sealer.keyring.service)])
+
+
+def test_a_thread_keeps_its_key_if_another_writer_looked_before_it_was_stored() -> None:
+    with encrypted("memory://") as saver:
+        keyring = saver._database.sealer.keyring
+        assert keyring.find("ada-1") is None  # the other writer looks
+        say(saver, SAID)
+        assert keyring.make("ada-1") is keyring.find("ada-1")
+        assert texts(saver) == [SAID, f"You said: {SAID}"]
 
 
 def test_a_database_that_is_not_encrypted_is_not_opened_with_keys_unless_it_is_empty(url: str) -> None:
