@@ -21,7 +21,13 @@ from holdfast.checkpoints.errors import KeyReused, UnknownRun
 from holdfast.checkpoints.runs.claims import Claims
 from holdfast.checkpoints.runs.records import Claimed, DeadTurn, NewRun, Run, run_of
 from holdfast.checkpoints.serde.msgpack import Packing
-from holdfast.checkpoints.threads.access import owner_call, refuse_others, standing_of
+from holdfast.checkpoints.threads.access import (
+    not_begun_call,
+    owner_call,
+    refuse_others,
+    refuse_strangers,
+    standing_of,
+)
 from holdfast.checkpoints.threads.leases import Lease, default_owner
 
 # As for lists of requests.
@@ -205,8 +211,7 @@ class Accepting:
         def insert(transaction: Transaction) -> None:
             found[:] = [], []
             if for_user:
-                [rows] = transaction.run([owner_call(self._database.backend, new.thread_id, new.user_id)])
-                refuse_others(standing_of(rows), new.thread_id, new.user_id)
+                self._check_user(transaction, new)
             if dead is None or self._is_dead(transaction, dead):
                 forget = sql["forget_runs"], {**thread, "age": times.RUN_KEPT}
                 claim = [] if worker is None else self._claim_at_once(new, worker)
@@ -216,6 +221,14 @@ class Accepting:
         write_with_key(self._database.backend, self._database.sealer, new.thread_id, insert)
         runs, tickets = found
         return runs, tickets
+
+    def _check_user(self, transaction: Transaction, new: NewRun) -> None:
+        """Refuse a run in a thread of others, also if their first message was only accepted. The thread is locked."""
+        backend, thread_id = self._database.backend, new.thread_id
+        [rows] = transaction.run([owner_call(backend, thread_id, new.user_id)])
+        if not refuse_others(standing_of(rows), thread_id, new.user_id).exists:
+            [rows] = transaction.run([not_begun_call(backend, thread_id)])
+            refuse_strangers(rows, thread_id, new.user_id)
 
     def _claim_at_once(self, new: NewRun, worker: str) -> Sequence[Call]:
         """Return the calls that claim a run which was just inserted, with the lease of its thread if that is free."""

@@ -98,7 +98,21 @@ def waits_to_begin(database: Database, thread_id: str, user_id: str | None) -> b
     """
     if not is_sql_text(str(thread_id)):
         return False
-    [rows] = database.read((database.backend.sql["not_begun"], {"thread_id": str(thread_id)}))
+    [rows] = database.read(not_begun_call(database.backend, thread_id))
+    return refuse_strangers(rows, thread_id, user_id)
+
+
+def not_begun_call(backend: Backend, thread_id: str) -> Call:
+    """Return the call that finds what is on record of a thread that has not begun, for `refuse_strangers`."""
+    return backend.sql["not_begun"], {"thread_id": str(thread_id)}
+
+
+def refuse_strangers(rows: Sequence[Row], thread_id: str, user_id: str | None) -> bool:
+    """Return whether something is on record of a thread that has not begun.
+
+    Raises:
+        UnknownThread: it is on record for another user.
+    """
     if rows and user_id is not None and rows[0].user_id != asked_user(user_id):
         raise UnknownThread(thread_id, user_id)
     return bool(rows)
@@ -173,9 +187,12 @@ class Sharing:
 
         Raises:
             InvalidArgument: no member is named, or the thread has no user who could share it.
+            UnknownThread: it is another user's, also if that one's first message was only accepted.
         """
         names = _names_of(new_members)
         is_new = not_begun and user_id is not None and not self.check_user(thread_id, user_id).exists
+        if is_new:
+            waits_to_begin(self._database, thread_id, user_id)
         owner = user_of(user_id) if is_new else self._owned(thread_id, user_id, "share it").user_id
         if owner is None:
             raise InvalidArgument(f"Thread {thread_id!r} has no user, so it cannot be shared. Begin it with a user_id.")

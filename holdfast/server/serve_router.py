@@ -42,6 +42,8 @@ def serve_router(settings: Settings, *, say: Callable[[str], object] = print) ->
     check_port(settings.host, settings.port)
     check_retention(settings)
     app = make_app(settings)
+    with factory.open_any_saver(settings):
+        pass  # here a database that cannot be opened is one clear error; inside the server it is a page of them
     for line in _introduction(settings):
         say(line)
     if settings.logs == "json":

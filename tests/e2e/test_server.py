@@ -233,22 +233,16 @@ def test_a_request_for_a_thread_sees_what_another_process_did_to_it(server: Serv
 def test_a_thread_is_busy_for_as_long_as_another_process_has_it(server: Server, place: Path) -> None:
     thread_id = new_thread(server)
     last_words(server.say(thread_id, "My name is Ada."))
-    with open_checkpointer(f"sqlite:///{place}/holdfast.db") as saver, saver.lease(thread_id):
-        wait_for(lambda: server.client.threads.get(thread_id)["status"] == "busy", "the server sees the lease")
-    assert server.client.threads.get(thread_id)["status"] == "idle"
-
-
-@pytest.mark.sweep
-def test_a_thread_is_deleted_right_after_its_first_run_was_accepted(server: Server, place: Path) -> None:
-    threads = [new_thread(server) for _ in range(4)]
-    for thread_id in threads:
-        run = server.client.runs.create(thread_id, "agent", input={"messages": [{"role": "user", "content": "Hello"}]})
-        server.client.threads.delete(thread_id)
-        with pytest.raises(NotFoundError):
-            server.client.runs.get(thread_id, run["run_id"])
-    last_words(server.say(new_thread(server), "Hello"))  # the server has had time for the others
+    threads = server.client.threads
     with open_checkpointer(f"sqlite:///{place}/holdfast.db") as saver:
-        assert all(saver.is_deleted(thread_id) and not saver.runs.list(thread_id) for thread_id in threads)
+        with saver.lease(thread_id):
+            wait_for(lambda: threads.get(thread_id)["status"] == "busy", "the server sees the lease")
+        assert threads.get(thread_id)["status"] == "idle"
+        listed = {"metadata": {"listed": "yes"}, "status": "busy"}
+        threads.update(thread_id, metadata={"listed": "yes"})
+        with saver.lease(thread_id):
+            assert [found["thread_id"] for found in threads.search(**listed)] == [thread_id]
+        assert threads.search(**listed) == []
 
 
 @pytest.mark.sweep

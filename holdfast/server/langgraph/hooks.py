@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
 from uuid import UUID
@@ -15,6 +16,7 @@ from weakref import WeakValueDictionary
 
 from starlette.exceptions import HTTPException
 
+from holdfast.checkpoints.errors import DatabaseUnavailable
 from holdfast.server.langgraph import elsewhere, registry, runtime
 from holdfast.server.langgraph.record import RunRecord, current
 from holdfast.server.langgraph.runtime import ACTIVE, Entry
@@ -249,7 +251,12 @@ async def _patch_thread(original: Original, connection: Any, thread_id: Any, **o
 
 
 async def _search_threads(original: Original, connection: Any, **options: Any) -> Any:
-    """Search or count threads. One without values is no match for a search in values, over which the runtime fails."""
+    """Search or count threads, with the statuses that they have now: others may have begun or ended turns.
+
+    A thread without values is no match for a search in values, over which the runtime fails.
+    """
+    with suppress(DatabaseUnavailable):  # the worker says so in the log
+        await registry.look_elsewhere()
     return await original(runtime.with_values() if options.get("values") else connection, **options)
 
 

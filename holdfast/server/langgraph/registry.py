@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Coroutine, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 from uuid import UUID
@@ -109,14 +109,32 @@ async def _restore_without_head(
         _set_status_before_first_step(entry, rows)
 
 
-async def leased_here() -> set[UUID]:
-    """Return the threads of the registry that another process is at work on, by their leases."""
-    wanted = {_id(thread_id) for thread_id in await _leased()}
-    return {
-        entry["thread_id"]
-        for entry in runtime.threads()
-        if entry["thread_id"] in wanted and not elsewhere.is_at_work_here(entry["thread_id"])
-    }
+async def look_elsewhere() -> None:
+    """Bring the runs that other processes carry out up to date, and the threads that they began or ended work on."""
+    if (record := current()) is None:
+        return
+    known, leased = [*record.elsewhere], {_id(thread_id) for thread_id in await _leased()}
+    rows = await record.saver.runs.asome([str(run_id) for run_id in known]) if known else []
+    here = {entry["thread_id"] for entry in runtime.threads()}
+    theirs = {thread_id for thread_id in here & leased if not elsewhere.is_at_work_here(thread_id)}
+    threads = theirs ^ record.leased | {UUID(row.thread_id) for row in rows if not row.is_open}
+    elsewhere.enter(rows)
+    for run_id in {*known} - {UUID(row.run_id) for row in rows}:  # they were deleted
+        if (gone := record.elsewhere.get(run_id)) is not None:
+            threads.add(gone["thread_id"])
+        elsewhere.remove(run_id)
+    await all_of(map(refresh, threads))
+
+
+async def all_of(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Do these at the same time. Each comes to its end, also if one of them fails.
+
+    Raises:
+        Exception: the error of the first that failed.
+    """
+    for error in await asyncio.gather(*works, return_exceptions=True):
+        if error is not None:
+            raise error
 
 
 async def refresh(thread_id: UUID) -> None:

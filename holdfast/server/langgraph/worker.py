@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Sequence
 from contextvars import Context
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -72,25 +72,12 @@ class RunWorker(Periodic):
 
     async def _pass(self, io: Io) -> float:
         try:
-            await self._look_elsewhere()
-            await _all(self._go_on(io, claimed) for claimed in await self._record.claim())
+            await registry.look_elsewhere()
+            await registry.all_of(self._go_on(io, claimed) for claimed in await self._record.claim())
         except Exception as error:  # noqa: BLE001 - a database that is out of reach for a while must not end the worker
             _log.warning("Accepted runs could not be looked up: %s", for_log(error))
             return AFTER_OUTAGE
         return self._period
-
-    async def _look_elsewhere(self) -> None:
-        """Bring the runs that other processes carry out up to date, and their threads once they have ended."""
-        known, leased = [*self._record.elsewhere], await registry.leased_here()
-        threads = leased ^ self._record.leased
-        rows = await self._saver.runs.asome([str(run_id) for run_id in known]) if known else []
-        threads |= {UUID(row.thread_id) for row in rows if not row.is_open}
-        elsewhere.enter(rows)
-        for run_id in {*known} - {UUID(row.run_id) for row in rows}:  # they were deleted
-            if (gone := self._record.elsewhere.get(run_id)) is not None:
-                threads.add(gone["thread_id"])
-            elsewhere.remove(run_id)
-        await _all(map(registry.refresh, threads))
 
     async def _go_on(self, io: Io, claimed: Claimed) -> None:
         """Enter a run of another process into the registry, or end it."""
@@ -124,17 +111,6 @@ class ProcessDied(HoldfastError):
     def words_for_clients(self) -> str:
         """The words that the client of the run is told."""
         return str(self)
-
-
-async def _all(works: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Do these at the same time. Each comes to its end, also if one of them fails.
-
-    Raises:
-        Exception: the error of the first that failed.
-    """
-    for error in await asyncio.gather(*works, return_exceptions=True):
-        if error is not None:
-            raise error
 
 
 def _is_known(thread_id: str) -> bool:

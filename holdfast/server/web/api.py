@@ -13,8 +13,9 @@ from holdfast.checkpoints import HoldfastSaver, Run
 from holdfast.checkpoints.errors import HoldfastError, UnknownRun
 from holdfast.graph import Conversation
 from holdfast.graph.conversation.agents import AnyAgent
+from holdfast.server.gates.problems import problem_fields
 from holdfast.server.web.caller import Caller
-from holdfast.server.web.problems import problem_fields, words_of
+from holdfast.server.web.problems import words_of
 from holdfast.server.web.streams.following import Following, Position, StreamEvent, run_fields
 from holdfast.server.web.streams.live import Live, TurnEnd
 from holdfast.worker import Worker

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Coroutine
-from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import Request, Response
@@ -16,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from holdfast.checkpoints import errors
 from holdfast.graph import AnsweredBefore, BadAnswer, NothingWaits
+from holdfast.server.gates.problems import kind_of, problem_fields
 from holdfast.server.web.caller import NotAuthenticated
 from holdfast.server.web.responses import AnyTextResponse
 
@@ -120,7 +119,7 @@ class ProblemRoute(APIRoute):
 
 async def no_route(request: Request, error: Any) -> Response:
     """Return a problem for a request that no route takes. It handles the `HTTPException`s of an application."""
-    kind = HTTPStatus(error.status_code).phrase.title().replace(" ", "")
+    kind = kind_of(error.status_code)
     detail = f"There is no route {request.method} {request.url.path}. `/docs` lists the routes."
     response = problem(request, error.status_code, kind, detail)
     response.headers.update(error.headers or {})
@@ -168,12 +167,6 @@ def problem(request: Request, status: int, kind: str, detail: str, **more: Any) 
         status,
         media_type=MEDIA_TYPE,
     )
-
-
-def problem_fields(kind: str, detail: str) -> dict[str, str]:
-    """Return the members of a problem that say what it is about."""
-    title = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind).capitalize()
-    return {"type": f"urn:holdfast:error:{kind}", "title": title, "detail": detail}
 
 
 def _invalid(error: RequestValidationError) -> str:

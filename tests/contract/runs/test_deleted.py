@@ -90,9 +90,10 @@ def test_a_turn_goes_on_if_its_thread_is_there_and_a_message_of_it_was_redacted(
 def test_a_thread_that_waits_for_its_first_turn_is_deleted_with_that_turn(saver: HoldfastSaver) -> None:
     talk = ada(saver, "Hi", user_id="ada")
     run = talk.submit("Hello")
-    ada(saver, user_id="bob").submit("I was second")
-    with pytest.raises(UnknownThread):
-        ada(saver, user_id="bob").delete()
+    bob = ada(saver, user_id="bob")
+    for taken in (lambda: bob.submit("I was second"), bob.delete):
+        with pytest.raises(UnknownThread):
+            taken()
     talk.delete()
     with pytest.raises(UnknownRun):
         saver.runs.get(run.run_id)

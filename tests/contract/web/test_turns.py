@@ -174,6 +174,21 @@ async def test_a_thread_is_deleted_right_after_its_first_message_was_accepted(sa
     assert rows(saver, "SELECT count(*) FROM checkpoints") == [(0,)]
 
 
+@pytest.mark.sweep(on="postgres")
+async def test_a_thread_is_taken_as_soon_as_its_first_message_was_accepted(saver: HoldfastSaver) -> None:
+    bob = {"user": "bob"}
+    async with served(build_graph(model=Thinking(lines=[]), checkpointer=saver)) as client:
+        for _ in range(2):  # the second one waits for the first
+            assert (await client.post("/threads/t/messages", json={"text": "Hello"})).status_code == 202
+        refused = await client.post("/threads/t/messages", json={"text": "Mine"}, headers=bob)
+        shared = await client.post("/threads", json={"thread_id": "t", "members": ["eve"]}, headers=bob)
+        assert [(one.status_code, one.json()["type"][-13:]) for one in (refused, shared)] == [
+            (404, "UnknownThread")
+        ] * 2
+    assert rows(saver, "SELECT DISTINCT user_id FROM holdfast_runs") == [("ada",)]
+    assert rows(saver, "SELECT user_id FROM holdfast_members") == []
+
+
 @pytest.mark.sweep
 async def test_a_stream_is_told_of_a_turn_here_before_its_model_has_said_anything(saver: HoldfastSaver) -> None:
     model = Thinking(lines=[])
