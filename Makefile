@@ -50,7 +50,7 @@ mariadb: ## MariaDB for the tests of imports from it, where apt-get may; without
 	  && apt-get update -qq && apt-get install -qq --yes --no-install-recommends mariadb-server >/dev/null; } \
 	  || echo "MariaDB is not here, and apt-get may not install it: the tests of imports from it will be skipped."
 
-chaos: $(STAMP) ## what no test has time for: 1,000 processes and 200 servers killed, 200 rounds of races, 50 restarts and 5 failovers of PostgreSQL, sweeps; half an hour
+chaos: $(STAMP) ## what no test has time for: 1,000 processes and 200 servers killed, 200 rounds of races, 50 restarts and 5 failovers of PostgreSQL, sweeps; an hour
 	@# Another seed, less of it, or a part: make chaos WITH="--seed 7 --kills 100 --only kills"
 	@$(BIN)/python -W ignore -m tests.chaos $(WITH)
 

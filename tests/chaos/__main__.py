@@ -123,7 +123,7 @@ def _options(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--server", dest="servers", action="append", choices=list(DOORS), help="kill this kind; all by default"
     )
-    parser.add_argument("--limit", type=float, default=2400.0, help="seconds after which it gives up, and fails")
+    parser.add_argument("--limit", type=float, default=7200.0, help="seconds after which it gives up, and fails")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(words)
     options.only = options.only or list(PARTS)
