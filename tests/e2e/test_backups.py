@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 from threading import Event, Thread
 
@@ -21,6 +24,7 @@ from tests.support.forked import HOUSE
 from tests.support.servers import Server
 
 RESTORED = HOUSE / "examples" / "deployment" / "restored.sql"
+PAGE = (HOUSE / "docs" / "guides" / "postgresql.md").read_text("utf-8")
 
 
 class Shop:
@@ -100,6 +104,8 @@ def test_a_moment_is_restored_from_a_base_backup_and_an_archive(tmp_path: Path) 
         with open_checkpointer(node.url_of("chat")) as saver:
             shop = Shop(tmp_path, saver)
             with _load(shop) as said:
+                # Without a reload only the backup has it, as if it had been made of a server with a standby.
+                node.ask("ALTER SYSTEM SET synchronous_standby_names = 'db2'")
                 node.run("pg_basebackup", "-D", backup, "-d", node.url_of("chat"), "-c", "fast")
                 shop.begin()
                 moment = node.ask("SELECT clock_timestamp()")
@@ -108,7 +114,7 @@ def test_a_moment_is_restored_from_a_base_backup_and_an_archive(tmp_path: Path) 
                 wait_for(lambda: len(said) > before + 1, "messages after the moment")
             _archive_all(node)
         node.kill()
-        other.restore(backup, archive, moment)
+        _restore(other, backup, archive, moment)
         _run("psql", "-v", "ON_ERROR_STOP=1", "-f", RESTORED, other.url_of("chat"))
         with open_checkpointer(other.url_of("chat")) as saver:
             restored = Shop(tmp_path, saver)
@@ -152,6 +158,18 @@ def _load(shop: Shop) -> Iterator[list[str]]:
     finally:
         stop.set()
         thread.join()
+
+
+def _restore(node: Node, backup: Path, archive: Path, moment: datetime) -> None:
+    """Delete from the archive what a backup does not need, and restore a moment, both as the page says."""
+    page = PAGE.replace("/srv/archive", str(archive)).replace("/srv/backup/2026-11-30", str(backup))
+    page = re.sub("(?m)^recovery_target_time = .*$", f"recovery_target_time = '{moment.isoformat()}'", page)
+    [clean_up] = re.findall(r"\$ (pg_archivecleanup .*)", page)
+    [settings] = re.findall(r'(?s)auto\.conf"\n(.*?\n)\$', page)
+    files = {*archive.iterdir()}
+    node.run("env", f"PATH={PROGRAMS}:{os.environ['PATH']}", "sh", "-c", clean_up)
+    assert {*archive.iterdir()} < files
+    node.restore(backup, settings)
 
 
 def _archive_all(node: Node) -> None:

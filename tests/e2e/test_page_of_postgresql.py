@@ -14,6 +14,7 @@ from tests.support.kit import say, texts
 
 PAGE = (HOUSE / "docs" / "guides" / "postgresql.md").read_text("utf-8")
 COMMANDS = re.findall(r"(?m)^(db[12])\$ (.*)$", PAGE)
+HOSTS = re.findall(r"(?s)```\n(host.*?)```", PAGE)[0].replace("192.0.2.0/24", "127.0.0.1/32")
 
 
 @pytest.mark.sweep
@@ -22,6 +23,7 @@ def test_the_commands_of_the_page_let_a_standby_take_over_and_the_old_primary_co
     with nodes() as (first, second):
         servers = {"db1": first, "db2": second}
         first.initialize(re.findall(r"(?s)```\n(listen.*?)```", PAGE)[0])
+        (first.data / "pg_hba.conf").write_text(f"host all postgres 127.0.0.1/32 trust\n{HOSTS}")
         first.start()
         promotion = COMMANDS.index(("db2", "pg_ctl promote"))
         for name, command in COMMANDS[:promotion]:
@@ -44,7 +46,8 @@ def type_in(servers: dict[str, Node], name: str, command: str) -> None:
     node = servers[name]
     for other, at in servers.items():
         command = command.replace(f"host={other}", f"host=127.0.0.1 port={at.port}")
-    here = {"PGDATA": node.data, "PGPORT": node.port, "PGHOST": "127.0.0.1", "PGUSER": "postgres"}
+    home = node.data.parent
+    here = {"HOME": home, "PGDATA": node.data, "PGPORT": node.port, "PGHOST": "127.0.0.1", "PGUSER": "postgres"}
     path = f"PATH={PROGRAMS}:{os.environ['PATH']}"
     node.run("env", *(f"{key}={value}" for key, value in here.items()), path, "sh", "-c", command)
 
@@ -54,4 +57,4 @@ def _url(first: Node, second: Node) -> str:
     [url] = re.findall(r"(?m)^HOLDFAST_DATABASE=(.*)$", PAGE)
     login, _, rest = url.partition("@db1,db2/")
     assert login == "postgresql://holdfast:PASSWORD"
-    return f"postgresql://postgres@127.0.0.1:{first.port},127.0.0.1:{second.port}/{rest}"
+    return f"{login}@127.0.0.1:{first.port},127.0.0.1:{second.port}/{rest}"

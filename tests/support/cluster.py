@@ -11,7 +11,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -136,12 +135,11 @@ class Node:
         # The settings are those of the source by now, which waits for no standby yet.
         self.start()
 
-    def restore(self, backup: Path, archive: Path, moment: datetime) -> None:
-        """Become what a server was at a moment: its base backup, and its write-ahead log from an archive."""
+    def restore(self, backup: Path, settings: str) -> None:
+        """Become what another server was, by its base backup, and by settings that name its archive and the moment."""
         self.run("cp", "-a", backup, self.data)
         with (self.data / "postgresql.auto.conf").open("a") as file:
-            file.write(f"restore_command = 'cp {archive}/%f %p'\nrecovery_target_time = '{moment.isoformat()}'\n")
-            file.write("recovery_target_action = promote\narchive_mode = off\n")
+            file.write(settings)
         self.run("touch", self.data / "recovery.signal")
         self.start()
         wait_for(lambda: not self.ask("SELECT pg_is_in_recovery()"), "the server to be restored")
