@@ -17,7 +17,7 @@ env: $(STAMP) ## make the environment in .venv, if it is not there
 $(STAMP): requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else \
 	  "Holdfast needs Python 3.11 or newer; %s is %d.%d. Say which to use: make PYTHON=python3.12 ..." % (sys.executable, v[0], v[1]))'
-	@echo "Making the environment in $(VENV) (once; about a minute) ..."
+	@echo "Making the environment in $(VENV) (once; it takes one to three minutes) ..."
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock

@@ -1,6 +1,6 @@
 """A chat over HTTP, with streams and approvals, and a route of your own beside them.
 
-pip install 'holdfast[web]', then: uvicorn fastapi_sse:app
+With the extra `web`: uvicorn fastapi_sse:app
 """
 
 import os

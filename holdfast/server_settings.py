@@ -45,7 +45,7 @@ class ServerSettings(BaseSettings):
         10,
         ge=1,
         validation_alias="HOLDFAST_WORKERS",
-        description="how many runs `serve` carries out at the same time",
+        description="how many runs `serve` carries out at the same time. Not set: 100 with `--router`",
     )
     tokens: Annotated[Path | None, BeforeValidator(expanded_if_given)] = Field(
         None,

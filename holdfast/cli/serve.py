@@ -31,7 +31,11 @@ def serve(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", metavar="N", help="Runs at the same time. Default: HOLDFAST_WORKERS, else 10."),
+        typer.Option(
+            "--workers",
+            metavar="N",
+            help="Runs at the same time. Default: HOLDFAST_WORKERS, else 10, or 100 with --router.",
+        ),
     ] = None,
     database: Database = None,
     agent: Agent = None,

@@ -15,7 +15,7 @@ import pytest
 from holdfast.checkpoints import open_checkpointer
 from holdfast.graph import Conversation, build_graph
 from tests.support import forked
-from tests.support.cli_kit import Cli
+from tests.support.cli_kit import Cli, run
 from tests.support.forked import HOUSE, environment
 from tests.support.reader import commands_of
 
@@ -168,6 +168,21 @@ def test_the_program_of_the_page_about_agents_runs_as_it_stands(tmp_path: Path) 
     (tmp_path / "program.py").write_text(program, "utf-8")
     done = forked.run(str(tmp_path / "program.py"), cwd=tmp_path, env=environment())
     assert (done.returncode, done.stdout) == (0, "Hello, Ada.\n"), done.stderr
+
+
+@pytest.mark.sweep
+def test_the_commands_of_the_page_about_deployment_work_as_they_stand(tmp_path: Path) -> None:
+    (tmp_path / "my_package.py").write_text("from holdfast import build_graph\n\nagent = build_graph()\n")
+    with open_checkpointer(f"sqlite:///{tmp_path / 'chat.db'}") as saver:
+        Conversation(build_graph(checkpointer=saver), "ada-1").send("Please refund order 1002.")
+    page = (HOUSE / "docs" / "guides" / "deployment.md").read_text("utf-8")
+    commands = re.findall(r"(?m)^[#$] .*\bholdfast ((?:db|tokens) [^&\n]*)", page)
+    assert len(commands) == 7
+    for command in commands:
+        settings = {"HOLDFAST_DATABASE": "sqlite:///chat.db", "HOLDFAST_TOKENS": "tokens.jsonl"}
+        done = run(*shlex.split(command), cwd=tmp_path, **settings)
+        assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "holdfast.db").exists()
 
 
 def test_the_commands_of_make_that_are_named_are_there() -> None:

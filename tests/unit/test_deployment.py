@@ -21,6 +21,7 @@ from holdfast.worker.turns import GRACE
 from tests.support.forked import HOUSE
 
 EXAMPLES = HOUSE / "examples" / "deployment"
+PAGE = (HOUSE / "docs" / "guides" / "deployment.md").read_text("utf-8")
 
 ANALYZE = shutil.which("systemd-analyze")
 
@@ -77,6 +78,7 @@ def test_the_image_has_the_extras_no_root_and_no_shell_before_the_server() -> No
     assert (steps["USER"], json.loads(steps["CMD"])) == ("10001", ["holdfast", "serve", "--router"])
     assert json.loads(steps["HEALTHCHECK"].partition("CMD ")[2])[0] == "python"
     [extras] = re.findall(r"'\.\[(.*)\]'", read("Dockerfile"))
+    assert f"'/where/the/repository/is[{extras}]'" in PAGE
     project = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
     assert set(extras.split(",")) <= set(project["optional-dependencies"])
     kept = re.findall(r"(?m)^!(.*)$", read("Dockerfile.dockerignore"))
@@ -84,10 +86,17 @@ def test_the_image_has_the_extras_no_root_and_no_shell_before_the_server() -> No
 
 
 def test_the_image_has_the_versions_that_are_locked() -> None:
-    [pattern] = re.findall(r"sed -nE 's/(.*)/\\1/p' requirements.lock", read("Dockerfile"))
+    [program] = re.findall(r"(sed -nE '.*') requirements.lock", read("Dockerfile"))
+    assert program in PAGE
+    [pattern] = re.findall(r"'s/(.*)/\\1/p'", program)
     lock = (HOUSE / "requirements.lock").read_text()
     found = [re.sub(pattern, r"\1", line).partition("==")[0] for line in lock.splitlines() if re.match(pattern, line)]
     assert found == re.findall(r"(?m)^([\w.-]+)==", lock)
+
+
+def test_the_settings_of_the_guide_are_known() -> None:
+    known = {str(field.validation_alias) for field in Settings.model_fields.values()}
+    assert {*re.findall(r"\b((?:HOLDFAST|OPENAI)_\w+)=", PAGE)} <= known
 
 
 def test_the_units_differ_only_in_the_port_and_have_time_to_stop() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -44,6 +45,14 @@ def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
         found = (page.parent / target).resolve() if target else page
         assert found.exists(), target
         assert not anchor or anchor in headings(found), f"{target}#{anchor}"
+
+
+def test_the_table_of_extras_has_all_that_are_for_users() -> None:
+    page = (HOUSE / "docs" / "README.md").read_text("utf-8")
+    rows = re.findall(r"(?m)^\| (`[^|]*`) \|", page.split("## Pages")[0])
+    extras = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    parts_of_others = {"observed"}
+    assert {name.strip("`") for row in rows for name in row.split(", ")} == extras.keys() - parts_of_others
 
 
 def test_the_site_has_every_page_in_its_navigation_but_single_decisions() -> None:
