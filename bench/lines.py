@@ -30,6 +30,8 @@ REASONS: Final[dict[str, str]] = {
     "channels-time": _PYTHON,
     "dicts-bytes": "the row of the thread",
     "channels-bytes": "the row of the thread",
+    "http-0": "HTTP and an event loop take most of it, as the plainest route shows; then the turn is on record before "
+    "it begins and when it has ended, and its text is streamed to whoever asks for it",
     "bytes": "a page of 4 KB holds one message of 2,000 characters; with 8 KB it was 2.13, and the log twice as large",
 }
 """By the key of a line: why its target was not reached. docs/performance.md names it until it is."""
