@@ -58,6 +58,6 @@ def test_the_reason_stands_below_the_table_until_the_target_is_reached(monkeypat
 
 def test_each_reason_belongs_to_a_line() -> None:
     found = json.loads(table.RESULTS.read_text("utf-8"))
-    of_tables = (lines.turn_lines, lines.state_lines, lines.own_lines, lines.record_lines)
+    of_tables = (lines.turn_lines, lines.state_lines, lines.own_lines, lines.record_lines, lines.serving_lines)
     keys = {line.key for line in chain.from_iterable(of(found) for of in of_tables)}
     assert set(lines.REASONS) <= keys
