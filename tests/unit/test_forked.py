@@ -91,6 +91,7 @@ def test_it_ends_as_a_new_interpreter_would(
     assert (done.stdout, done.stderr.strip().rpartition("\n")[2], done.returncode) == end
 
 
+@pytest.mark.sweep
 def test_ctrl_c_reaches_it(tmp_path: Path, anew: bool) -> None:
     program = """
 import signal

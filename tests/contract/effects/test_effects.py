@@ -135,6 +135,7 @@ def begin_and_die(url: str, effect: Effect) -> None:
         children.die()
 
 
+@pytest.mark.sweep
 def test_when_its_process_is_killed_it_is_in_doubt(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_checkpointer(url) as saver:
         effect = begun(saver)

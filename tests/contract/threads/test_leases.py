@@ -153,7 +153,7 @@ def test_only_the_next_caller_in_the_queue_keeps_polling_often(saver: HoldfastSa
     assert polls[0].longest <= times.NEXT_IN_QUEUE_POLL < polls[1].longest
 
 
-@pytest.mark.sweep(on="postgres")
+@pytest.mark.sweep
 def test_the_lease_of_a_killed_process_ends_by_itself(shared_url: str) -> None:
     assert children.run(children.die_with_lease, shared_url, 1.0) == -SIGKILL
 
