@@ -255,13 +255,11 @@ class HoldfastDatabase(Redacting, Erasing):
             thread_id: only this thread.
         """
         check_count(limit, "limit")
-        sql = self._backend.sql
-        if thread_id is not None:
-            [rows] = self._database.read((sql["head_of"], {"thread_id": thread_id}))
-        else:
-            [rows] = self._database.read((sql["newest_heads"], {"limit": limit}))
-            if len(rows) < limit:  # there may be threads that are not in the index
-                [rows] = self._database.read((sql["all_heads"], {"limit": limit}))
+        sql, statement = self._backend.sql, "newest_heads" if thread_id is None else "head_of"
+        wanted = {"limit": limit} if thread_id is None else {"thread_id": thread_id}
+        [rows] = self._database.read((sql[statement], wanted))
+        if thread_id is None and len(rows) < limit:  # there may be threads that are not in the index
+            [rows] = self._database.read((sql["all_heads"], wanted))
         return [Head(*map(str, row)) for row in rows if row.head is not None]
 
     aheads = async_twin(heads)
